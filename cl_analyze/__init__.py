@@ -1,0 +1,75 @@
+"""cl_analyze: measure saved contrastive embeddings.
+
+>>> import numpy as np
+>>> import cl_analyze as cla
+>>> round(cla.uniformity(np.eye(8), t=2.0).value, 9)     # orthogonal rows: -2t
+-4.0
+
+Importing this package loads neither NumPy nor torch; the first use of a name loads what it needs.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cl_analyze._version import __version__
+
+if TYPE_CHECKING:
+    from cl_analyze.analysis import Report, Request, RunOptions, analyze
+    from cl_analyze.errors import (
+        AnalysisError,
+        ConfigError,
+        DataError,
+        DependencyError,
+    )
+    from cl_analyze.functions import penalty, similarity, tolerance, uniformity
+    from cl_analyze.tables import Record, Results, Table
+
+_WHERE = {
+    "AnalysisError": "errors",
+    "ConfigError": "errors",
+    "DataError": "errors",
+    "DependencyError": "errors",
+    "Record": "tables",
+    "Report": "analysis",
+    "Request": "analysis",
+    "Results": "tables",
+    "RunOptions": "analysis",
+    "Table": "tables",
+    "analyze": "analysis",
+    "penalty": "functions",
+    "similarity": "functions",
+    "tolerance": "functions",
+    "uniformity": "functions",
+}
+
+__all__ = [
+    "AnalysisError",
+    "ConfigError",
+    "DataError",
+    "DependencyError",
+    "Record",
+    "Report",
+    "Request",
+    "Results",
+    "RunOptions",
+    "Table",
+    "__version__",
+    "analyze",
+    "penalty",
+    "similarity",
+    "tolerance",
+    "uniformity",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,196 @@
+"""Every option of the command line, once: name, default and help."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from cl_analyze.errors import ConfigError
+
+_INPUTS = "Inputs"
+_OUTPUT = "Output"
+_COMPUTE = "Computation"
+
+
+class NegativesChoice(StrEnum):
+    """Which pairs are negatives."""
+
+    instance = "instance"
+    klass = "class"
+
+
+class PrecisionChoice(StrEnum):
+    """Precision of the similarities."""
+
+    auto = "auto"
+    float32 = "float32"
+    float64 = "float64"
+
+
+class InvalidChoice(StrEnum):
+    """What to do with rows that no metric can use."""
+
+    error = "error"
+    drop = "drop"
+
+
+Embeddings = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="EMB...", help="Embeddings: PATH or PATH::KEY; - reads .npy from stdin."
+    ),
+]
+OptionalEmbeddings = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[EMB]...",
+        help="Embeddings: PATH or PATH::KEY; none: similarities spread evenly over [-1, 1].",
+    ),
+]
+Files = Annotated[list[str], typer.Argument(metavar="FILE...", help="Files to look into.")]
+LabelFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--labels",
+        "-l",
+        metavar="PATH",
+        help="Labels: one file for all EMB, or repeat the option, one for each.",
+    ),
+]
+PairFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--pairs", "-p", metavar="PATH", help="Partners of the rows; repeat it, one for each EMB."
+    ),
+]
+GroupFile = Annotated[
+    str | None,
+    typer.Option(
+        "--groups", metavar="PATH", help="Rows that belong together, for clustered error bars."
+    ),
+]
+Unlabelled = Annotated[
+    str | None,
+    typer.Option("--unlabelled", metavar="LABEL", help="A label value that means unlabelled."),
+]
+Taus = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tau", metavar="TAU...", help="Temperatures  [default: 0.07 0.1 0.2 0.3 0.5 0.7 1.0]"
+    ),
+]
+Ts = Annotated[
+    list[str] | None,
+    typer.Option("--t", metavar="T...", help="Exponents of uniformity  [default: 2]"),
+]
+Definition = Annotated[
+    str | None,
+    typer.Option(
+        "--definition", metavar="NAME", help="Keep this definition alone where a metric has it."
+    ),
+]
+TopK = Annotated[int, typer.Option("--top-k", metavar="K", help="Nearest negatives to describe.")]
+NegativesOption = Annotated[
+    NegativesChoice,
+    typer.Option(
+        "--negatives", help="Every other row (instance), or rows of other classes (class)."
+    ),
+]
+NNegatives = Annotated[
+    int,
+    typer.Option("--n-negatives", metavar="K", help="Number of negatives where no EMB is given."),
+]
+CurveAnchors = Annotated[
+    str,
+    typer.Option(
+        "--curve-anchors",
+        metavar="N|all",
+        help="Rows behind the penalty mass and the all-pairs histogram.",
+    ),
+]
+Out = Annotated[
+    str, typer.Option("--out", "-o", metavar="DIR", help="Folder for tables and figures.")
+]
+NoFiles = Annotated[bool, typer.Option("--no-files", help="Write no files.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+FigureFormats = Annotated[
+    list[str] | None,
+    typer.Option("--format", metavar="FMT...", help="Figures as png, svg, pdf  [default: png]"),
+]
+DeviceOption = Annotated[
+    str, typer.Option("--device", metavar="NAME", help="cpu, cuda or mps (these two use torch).")
+]
+PrecisionOption = Annotated[
+    PrecisionChoice, typer.Option("--precision", help="Precision of the similarities.")
+]
+Threads = Annotated[
+    int | None, typer.Option("--threads", metavar="N", help="Tiles at a time  [default: cores]")
+]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        "--memory",
+        metavar="SIZE",
+        help="Memory budget, as 2GiB  [default: a quarter of what is free]",
+    ),
+]
+Seed = Annotated[
+    int, typer.Option("--seed", metavar="N", help="Seed of everything drawn at random.")
+]
+OnInvalidOption = Annotated[
+    InvalidChoice,
+    typer.Option("--on-invalid", help="Rows with NaN, infinity or zero norm: refuse or drop."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notes and no progress on stderr.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="More notes on stderr.")]
+
+_SIZE = re.compile(
+    r"([0-9]+(?:\.[0-9]+)?)\s*(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB|K|M|G|T)?\Z", re.IGNORECASE
+)
+_UNITS = {
+    "": 1,
+    "b": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "tb": 10**12,
+    "k": 2**10,
+    "m": 2**20,
+    "g": 2**30,
+    "t": 2**40,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+    "tib": 2**40,
+}
+
+
+def parse_size(text: str) -> int:
+    """A size such as 2GiB or 500MB in bytes.
+
+    >>> parse_size("2GiB"), parse_size("500 MB")
+    (2147483648, 500000000)
+
+    Raises:
+        ConfigError: not a size.
+    """
+    match = _SIZE.match(text.strip())
+    if match is None or float(match[1]) <= 0:
+        raise ConfigError(f"--memory: {text!r} is not a size; write 2GiB or 500MB")
+    return int(float(match[1]) * _UNITS[(match[2] or "").lower()])
+
+
+def parse_curve_anchors(text: str) -> int | None:
+    """A number of anchors, or None for all.
+
+    Raises:
+        ConfigError: neither a whole number >= 1 nor `all`.
+    """
+    if text == "all":
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise ConfigError(f"--curve-anchors: {text!r} is neither a number >= 1 nor all")
+    return int(text)

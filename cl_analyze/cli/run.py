@@ -1,0 +1,193 @@
+"""What the metric commands share: build the requests, run, write files, print."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cl_analyze.cli.lists import FORMATS, parse_numbers
+from cl_analyze.cli.options import parse_curve_anchors, parse_size
+from cl_analyze.cli.terminal import Talk, record_lines
+from cl_analyze.errors import ConfigError
+
+if TYPE_CHECKING:
+    from cl_analyze.analysis import Report, Request, RunOptions
+    from cl_analyze.metrics.family import MetricOptions
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Where results go.
+
+    Attributes:
+        out: folder for files.
+        no_files: write none.
+        as_json: print the document instead of the table.
+        formats: of figures.
+        quiet, verbose: how much is said on stderr.
+    """
+
+    out: str
+    no_files: bool
+    as_json: bool
+    formats: Sequence[str] | None
+    quiet: bool
+    verbose: bool
+
+    def checked_formats(self) -> tuple[str, ...]:
+        """Figure formats, png by default.
+
+        Raises:
+            ConfigError: an unknown format.
+        """
+        formats = tuple(dict.fromkeys(self.formats or ("png",)))
+        for name in formats:
+            if name not in FORMATS:
+                raise ConfigError(f"--format: {name!r} is none of {', '.join(FORMATS)}")
+        return formats
+
+    def talk(self) -> Talk:
+        """Where notes and progress go."""
+        return Talk(self.quiet, self.verbose)
+
+
+def requests(
+    embeddings: Sequence[str],
+    labels: Sequence[str] | None,
+    pairs: Sequence[str] | None,
+    groups: str | None,
+) -> list[Request]:
+    """One request for each EMB, with its labels and partners.
+
+    Raises:
+        ConfigError: labels are neither one for all nor one each, or partners not one each.
+    """
+    from cl_analyze.analysis import Request
+
+    n = len(embeddings)
+    if labels and len(labels) not in (1, n):
+        raise ConfigError(
+            f"--labels is given {len(labels)} times for {n} EMB: give one for all, or one for each"
+        )
+    if pairs and len(pairs) != n:
+        raise ConfigError(
+            f"--pairs is given {len(pairs)} times for {n} EMB: give one for each, in their order"
+        )
+    return [
+        Request(
+            embedding,
+            labels=None if not labels else labels[0] if len(labels) == 1 else labels[i],
+            pairs=pairs[i] if pairs else None,
+            groups=groups,
+        )
+        for i, embedding in enumerate(embeddings)
+    ]
+
+
+def _run_options(given: Mapping[str, Any]) -> RunOptions:
+    from cl_analyze.analysis import RunOptions
+
+    threads, memory = given["threads"], given["memory"]
+    if threads is not None and threads < 1:
+        raise ConfigError(f"--threads must be at least 1, found {threads}")
+    return RunOptions(
+        device=given["device"],
+        precision=given["precision"].value,
+        threads=threads,
+        memory=None if memory is None else parse_size(memory),
+        on_invalid=given["on_invalid"].value,
+        unlabelled=given["unlabelled"],
+        definition=given["definition"],
+    )
+
+
+def _metric_options(given: Mapping[str, Any]) -> MetricOptions:
+    from cl_analyze.analysis import metric_options
+
+    curve_anchors = given.get("curve_anchors")
+    return metric_options(
+        ts=parse_numbers("--t", given.get("t")),
+        taus=parse_numbers("--tau", given.get("tau")),
+        top_k=given.get("top_k", 10),
+        negatives=given["negatives"].value if "negatives" in given else "instance",
+        curve_anchors=2_048 if curve_anchors is None else parse_curve_anchors(curve_anchors),
+        seed=given["seed"],
+    )
+
+
+def run_command(command: str, families: Sequence[str] | str, given: Mapping[str, Any]) -> None:
+    """Run a metric command from its parsed options, write its files and print its table.
+
+    Args:
+        command: its name.
+        families: the metric families it computes.
+        given: the command function's parameters by name; those it lacks have their defaults.
+
+    Raises:
+        AnalysisError: options or inputs that cannot be used.
+    """
+    from cl_analyze import analysis
+
+    output = OutputOptions(
+        given["out"],
+        given["no_files"],
+        given["as_json"],
+        given["formats"],
+        given["quiet"],
+        given["verbose"],
+    )
+    output.checked_formats()
+    asked, computing = _metric_options(given), _run_options(given)
+    talk = output.talk()
+    arguments = sys.argv[1:]
+    if not given["embeddings"]:
+        found = analysis.uniform_penalty(asked, given["n_negatives"], command, arguments)
+    else:
+        found = analysis.run_analysis(
+            requests(given["embeddings"], given.get("labels"), given.get("pairs"), given["groups"]),
+            analysis.families(families),
+            asked,
+            computing,
+            command,
+            listener=talk,
+            arguments=arguments,
+        )
+    finish(found, output, talk)
+
+
+def finish(report: Report, output: OutputOptions, talk: Talk) -> None:
+    """Write the command's files, then print the table or the document."""
+    from pathlib import Path
+
+    document = report.document
+    files: tuple[str, ...] = ()
+    if not output.no_files:
+        from cl_analyze.report import write_report, write_tables_and_figures
+
+        talk.stage("writing files")
+        writer = write_report if document.command == "report" else write_tables_and_figures
+        files = tuple(
+            str(path) for path in writer(document, Path(output.out), output.checked_formats())
+        )
+    talk.close()
+    if output.as_json:
+        from cl_analyze.tables import to_json
+
+        sys.stdout.write(to_json(document.to_dict(files)))
+    else:
+        blocks = []
+        for indices in document.families.values():
+            blocks.append("\n".join(record_lines([document.results[i] for i in indices])))
+        sys.stdout.write("\n\n".join(blocks) + "\n")
+    sys.stdout.flush()
+    if files:
+        talk.say(f"wrote {len(files)} files to {output.out}/: {_summary(files, output.out)}")
+
+
+def _summary(files: Sequence[str], folder: str) -> str:
+    from pathlib import PurePath
+
+    names = [PurePath(file).relative_to(folder).as_posix() for file in files]
+    return " ".join(names) if len(names) <= 6 else " ".join([*names[:5], "..."])

@@ -1,0 +1,122 @@
+"""Tables, notes and progress as text: stdout is data, stderr is talk."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import TextIO
+
+from cl_analyze.tables import Record, number_text
+
+
+def record_lines(records: Sequence[Record]) -> list[str]:
+    """Records of one family, aligned, grouped by source under a heading line."""
+    rows: list[tuple[str, str, str, str, str]] = []
+    for record in records:
+        params = " ".join(_param(key, value) for key, value in record.params.items())
+        if record.value is None:
+            rows.append((record.name, params, "undefined", "", f"({record.reason})"))
+            continue
+        digits = [error for error in (record.std_error, record.sampling_error) if error]
+        value = number_text(record.value, min(digits) if digits else None)
+        error = f"± {number_text(record.std_error, record.std_error)}" if record.std_error else ""
+        rows.append((record.name, params, value, error, record.unit.replace("none", "")))
+    widths = [max((len(row[c]) for row in rows), default=0) for c in range(4)]
+    lines: list[str] = []
+    source = None
+    for record, row in zip(records, rows, strict=True):
+        if record.source != source:
+            source = record.source
+            dims = "" if record.d is None else f"  d={record.d}"
+            lines += [""] * bool(lines) + [f"{source}  n={record.n}{dims}"]
+        parts = [row[0].ljust(widths[0])]
+        if widths[1]:
+            parts.append(row[1].ljust(widths[1]))
+        parts += [row[2].rjust(widths[2]), row[3].ljust(widths[3]), row[4]]
+        lines.append(("  " + "  ".join(parts)).rstrip())
+    return lines
+
+
+def _param(key: str, value: float | int | str) -> str:
+    """One parameter; a group is clear without its key."""
+    if key == "group":
+        return str(value)
+    return f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
+
+
+class Talk:
+    """Notes, warnings and progress on stderr.
+
+    Progress appears for passes of more than a second: in place on a terminal, a line every ten
+    seconds in a log.
+
+    Args:
+        quiet: say nothing but errors.
+        verbose: say also what was chosen and how long passes took.
+        stream: where to; default stderr.
+    """
+
+    def __init__(
+        self, quiet: bool = False, verbose: bool = False, stream: TextIO | None = None
+    ) -> None:
+        self._quiet = quiet
+        self._verbose = verbose
+        self._stream = stream if stream is not None else sys.stderr
+        self._live = self._stream.isatty() and not os.environ.get("CI")
+        self._stage = ""
+        self._started = self._last = time.monotonic()
+        self._shown = 0
+
+    def say(self, text: str) -> None:
+        """One line."""
+        if not self._quiet:
+            self._clear()
+            print(text, file=self._stream)
+
+    def note(self, text: str) -> None:
+        """Something that was chosen."""
+        self.say(f"note: {text}")
+
+    def warn(self, text: str) -> None:
+        """Something about the inputs."""
+        self.say(f"warning: {text}")
+
+    def stage(self, text: str) -> None:
+        """A new pass begins."""
+        now = time.monotonic()
+        if self._verbose and self._stage:
+            self.say(f"{self._stage}: {now - self._started:.2f} s")
+        self._clear()
+        self._stage = text
+        self._started = self._last = now
+
+    def progress(self, done: int, total: int) -> None:
+        """Pairs done in this pass."""
+        now = time.monotonic()
+        elapsed = now - self._started
+        wait = 0.2 if self._live else 10.0
+        if self._quiet or elapsed < 1.0 or now - self._last < wait:
+            return
+        self._last = now
+        rate = done / elapsed
+        left = (total - done) / rate if rate else math.inf
+        text = f"{self._stage}  {100 * done / total:.0f}%  {rate:.3g} pairs/s  {left:.0f} s left"
+        if self._live:
+            self._clear()
+            self._stream.write(text)
+            self._stream.flush()
+            self._shown = len(text)
+        else:
+            print(text, file=self._stream)
+
+    def close(self) -> None:
+        """The last pass is over."""
+        self.stage("")
+
+    def _clear(self) -> None:
+        if self._shown:
+            self._stream.write("\r" + " " * self._shown + "\r")
+            self._shown = 0

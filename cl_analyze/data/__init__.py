@@ -1,0 +1,11 @@
+"""Embeddings, labels and groups as they come: opened lazily, checked once, normalised per block.
+
+    formats/        one file per file format, each registered by one line
+    rows.py         RowArray: rows of a file or an array, read block by block as real numbers
+    opening.py      PATH::KEY, which array is which, open_embeddings()
+    labels.py       labels and groups as integer codes
+    validation.py   what must hold before any metric: finite, non-zero, at least two rows
+    unit.py         rows on the unit sphere, block by block
+
+Nothing here knows what a metric is.
+"""

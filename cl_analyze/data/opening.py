@@ -1,0 +1,321 @@
+"""From what the user names to arrays: PATH, PATH::KEY, standard input, or an array in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cl_analyze.data.formats import open_file
+from cl_analyze.data.formats.npy import read_header, words
+from cl_analyze.data.rows import BFLOAT16, Container, RowArray, is_floating, is_real
+from cl_analyze.errors import DataError
+
+LABEL_KEYS = ("labels", "y", "targets")
+ID_KEYS = ("ids",)
+VIEW_KEYS = (("view1", "view2"), ("z1", "z2"))
+MAIN_KEY = "embeddings"
+STDIN = "-"
+_HASH_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A file and, where the user named one, the array in it.
+
+    >>> Spec.parse("runs/emb.npz::z")
+    Spec(path='runs/emb.npz', key='z')
+    """
+
+    path: str
+    key: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Spec:
+        """Split PATH::KEY at the first `::`; a path that exists as it is written wins."""
+        if "::" not in text or Path(text).exists():
+            return cls(text)
+        path, key = text.split("::", 1)
+        if not path or not key:
+            raise DataError(f"{text!r}: write PATH::KEY, with a path and a key")
+        return cls(path, key)
+
+    def __str__(self) -> str:
+        return self.path if self.key is None else f"{self.path}::{self.key}"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """One array with where it came from.
+
+    Attributes:
+        array: the rows.
+        name: how messages call it.
+        path: the file, None for an array in memory.
+        key: the key in the file, None where there is none.
+    """
+
+    array: RowArray
+    name: str
+    path: str | None = None
+    key: str | None = None
+
+    def sha256(self) -> str:
+        """SHA-256 of the file's bytes, or of the values of an array in memory."""
+        digest = hashlib.sha256()
+        if self.path is None or self.path == STDIN:
+            digest.update(np.ascontiguousarray(self.array.values()).tobytes())
+            return digest.hexdigest()
+        with Path(self.path).open("rb") as file:
+            while chunk := file.read(_HASH_CHUNK):
+                digest.update(chunk)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class OpenedEmbeddings:
+    """Embeddings, and what the same file holds beside them.
+
+    Attributes:
+        main: the (N, D) embeddings.
+        labels: (N,) labels of the same file, or None.
+        views: two (N, D) views of the same rows, or None.
+        notes: what was chosen without being asked for, for stderr.
+    """
+
+    main: Opened
+    labels: Opened | None = None
+    views: tuple[Opened, Opened] | None = None
+    notes: tuple[str, ...] = field(default=())
+
+
+def _container(path: str) -> Container:
+    if path == STDIN:
+        stream = io.BytesIO(sys.stdin.buffer.read())
+        if not stream.getbuffer().nbytes:
+            raise DataError("standard input is empty; - reads an .npy stream from it")
+        try:
+            header = read_header(stream)
+            stream.seek(0)
+            array = np.load(stream, allow_pickle=False)
+        except (DataError, ValueError, EOFError) as error:
+            raise DataError(f"standard input is not an .npy stream: {error}") from error
+        return Container(Path(STDIN), "npy", {"": RowArray.of(words(array), header.stored_dtype)})
+    return open_file(Path(path))
+
+
+def _listing(container: Container) -> str:
+    parts = [f"{key} {array.shape} {array.dtype_name}" for key, array in container.arrays.items()]
+    parts += [f"{key} ({why})" for key, why in container.skipped.items()]
+    return ", ".join(parts)
+
+
+def open_array(spec: Spec, roles: Sequence[str]) -> Opened:
+    """Open an array for a role such as labels: by key, by a usual name, or as the only one.
+
+    Args:
+        spec: the file and perhaps the key.
+        roles: keys that mean this role, best first.
+
+    Raises:
+        DataError: no such key, or several arrays and none with a usual name.
+    """
+    container = _container(spec.path)
+    if spec.key is not None:
+        return _by_key(container, spec)
+    arrays = container.arrays
+    if len(arrays) == 1:
+        key, array = next(iter(arrays.items()))
+        return Opened(array, str(spec), spec.path, key or None)
+    for role in roles:
+        if role in arrays:
+            return Opened(arrays[role], str(spec), spec.path, role)
+    raise DataError(
+        f"{spec}: several arrays, none named {' or '.join(roles)}; choose one as "
+        f"{spec.path}::KEY from {_listing(container)}"
+    )
+
+
+def _by_key(container: Container, spec: Spec) -> Opened:
+    if not container.has_keys:
+        raise DataError(
+            f"{spec}: a {container.format} file has no keys; name it without ::{spec.key}"
+        )
+    key = spec.key or ""
+    if key not in container.arrays:
+        if key in container.skipped:
+            raise DataError(f"{spec}: this entry cannot be read: {container.skipped[key]}")
+        raise DataError(f"{spec}: no such key; the file holds {_listing(container)}")
+    return Opened(container.arrays[key], str(spec), spec.path, key)
+
+
+def _check_matrix(array: RowArray, name: str) -> None:
+    if not is_real(array.dtype):
+        kind = np.dtype(array.dtype)
+        what = {"c": "complex numbers", "U": "strings", "S": "bytes", "O": "objects"}.get(
+            kind.kind, f"dtype {kind}"
+        )
+        raise DataError(f"{name}: embeddings must be real numbers, found {what}")
+    if len(array.shape) != 2:
+        hint = "; reshape it to (rows, dimensions)"
+        raise DataError(
+            f"{name}: embeddings must be a 2-D array (rows, dimensions), found shape "
+            f"{array.shape}{hint}"
+        )
+    if array.shape[1] == 0:
+        raise DataError(f"{name}: embeddings must have at least one dimension, found 0")
+    if array.shape[0] < 2:
+        raise DataError(f"{name}: at least 2 rows are needed, found {array.shape[0]}")
+
+
+def open_embeddings(
+    spec: Spec, with_labels: bool = True, with_views: bool = True
+) -> OpenedEmbeddings:
+    """Open embeddings and, where wanted, the labels and views beside them.
+
+    In a container the main array is the one named by `::KEY`, else the only 2-D real array, else
+    `embeddings`; an (N, V, D) array gives its first view, and its first two views as a pair.
+
+    Raises:
+        DataError: the array is missing, ambiguous, not real, not 2-D, or has fewer than two rows.
+    """
+    container = _container(spec.path)
+    notes: list[str] = []
+    views: tuple[Opened, Opened] | None = None
+    if spec.key is not None:
+        main = _by_key(container, spec)
+        stacked = main if len(main.array.shape) == 3 else None
+    else:
+        key, stacked_key, note = _choose_main(container, spec)
+        main = Opened(container.arrays[key], str(spec), spec.path, key or None)
+        stacked = main if stacked_key else None
+        notes += note
+    if stacked is not None:
+        if stacked.array.shape[1] < 2:
+            raise DataError(
+                f"{spec}: an (N, V, D) array needs at least 2 views, found {stacked.array.shape}"
+            )
+        first, second = (
+            Opened(stacked.array.view_of(v), f"{spec}[:, {v}]", spec.path, stacked.key)
+            for v in (0, 1)
+        )
+        main = Opened(first.array, str(spec), spec.path, stacked.key)
+        views = (first, second) if with_views else None
+        notes.append(f"{spec}: {stacked.array.shape} read as (rows, views, dimensions)")
+    _check_matrix(main.array, main.name)
+    labels: Opened | None = None
+    if container.has_keys:
+        arrays = container.arrays
+        for role in LABEL_KEYS if with_labels else ():
+            if role in arrays and role != main.key:
+                labels = Opened(arrays[role], f"{spec.path}::{role}", spec.path, role)
+                notes.append(f"{spec}: labels taken from its array {role!r}")
+                break
+        for one, two in VIEW_KEYS if with_views else ():
+            if views is None and one in arrays and two in arrays:
+                views = (
+                    Opened(arrays[one], f"{spec.path}::{one}", spec.path, one),
+                    Opened(arrays[two], f"{spec.path}::{two}", spec.path, two),
+                )
+                notes.append(f"{spec}: positives taken from its views {one!r} and {two!r}")
+    for view in views or ():
+        _check_matrix(view.array, view.name)
+        if view.array.n_rows != main.array.n_rows:
+            raise DataError(
+                f"{view.name} has {view.array.n_rows} rows, {main.name} has {main.array.n_rows}; "
+                "a view must have one row for each embedding, in the same order"
+            )
+    if views is not None and views[0].array.shape[1] != views[1].array.shape[1]:
+        raise DataError(
+            f"{views[0].name} has {views[0].array.shape[1]} dimensions, {views[1].name} has "
+            f"{views[1].array.shape[1]}; two views must have the same"
+        )
+    return OpenedEmbeddings(main, labels, views, tuple(notes))
+
+
+def _choose_main(container: Container, spec: Spec) -> tuple[str, bool, list[str]]:
+    """The main array's key, whether it is an (N, V, D) stack, and a note where it was a choice."""
+    arrays = container.arrays
+    view_keys = {key for pair in VIEW_KEYS if set(pair) <= set(arrays) for key in pair}
+    if not container.has_keys:
+        return "", len(arrays[""].shape) == 3, []
+    if MAIN_KEY in arrays:
+        return MAIN_KEY, len(arrays[MAIN_KEY].shape) == 3, []
+    roles = {*LABEL_KEYS, *ID_KEYS, *view_keys}
+    for n_axes in (2, 3):
+        for wanted in (is_floating, is_real):
+            found = [
+                key
+                for key, array in arrays.items()
+                if len(array.shape) == n_axes and key not in roles and wanted(array.dtype)
+            ]
+            if len(found) == 1:
+                return found[0], n_axes == 3, []
+            if found:
+                raise DataError(
+                    f"{spec}: several arrays could be the embeddings and none is named "
+                    f"{MAIN_KEY!r}; choose one as {spec.path}::KEY from {_listing(container)}"
+                )
+    for first, second in VIEW_KEYS:
+        if {first, second} <= set(arrays):
+            return (
+                first,
+                False,
+                [f"{spec}: no array {MAIN_KEY!r}; its view {first!r} stands for it"],
+            )
+    raise DataError(f"{spec}: no 2-D array of real numbers; the file holds {_listing(container)}")
+
+
+def from_memory(value: Any, name: str) -> Opened:
+    """Wrap a NumPy array, a torch tensor or a nested list.
+
+    Raises:
+        DataError: it cannot be made into an array.
+    """
+    if type(value).__module__.split(".")[0] == "torch":
+        tensor = value.detach().cpu()
+        if str(tensor.dtype) == "torch.bfloat16":
+            import torch
+
+            raw = tensor.view(torch.int16).numpy().view(np.uint16)
+            return Opened(RowArray.of(raw, BFLOAT16), name)
+        value = tensor.numpy()
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise DataError(f"{name}: rows must all have the same length: {error}") from error
+    if array.dtype.hasobject and array.ndim != 1:
+        raise DataError(f"{name}: embeddings must be real numbers, found Python objects")
+    return Opened(RowArray.of(words(array)), name)
+
+
+def embeddings_from_memory(value: Any, name: str) -> OpenedEmbeddings:
+    """Wrap an (N, D) array, or an (N, V, D) one as its first view and a pair of views.
+
+    Raises:
+        DataError: wrong rank or dtype, or fewer than two rows.
+    """
+    opened = from_memory(value, name)
+    if len(opened.array.shape) != 3:
+        _check_matrix(opened.array, name)
+        return OpenedEmbeddings(opened)
+    if opened.array.shape[1] < 2:
+        raise DataError(
+            f"{name}: an (N, V, D) array needs at least 2 views, found {opened.array.shape}"
+        )
+    first, second = (Opened(opened.array.view_of(v), f"{name}[:, {v}]") for v in (0, 1))
+    _check_matrix(first.array, name)
+    return OpenedEmbeddings(Opened(first.array, name), views=(first, second))
+
+
+def open_any(value: Any, name: str, roles: Sequence[str]) -> Opened:
+    """A path (with or without ::KEY) or an array in memory, for a role such as labels."""
+    if isinstance(value, str | Path):
+        return open_array(Spec.parse(str(value)), roles)
+    return from_memory(value, name)

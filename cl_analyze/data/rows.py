@@ -1,0 +1,181 @@
+"""Rows of a file or an array, read block by block as native real numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_analyze.errors import DataError
+
+BFLOAT16 = "bfloat16"
+
+type_error = "embeddings must be real numbers"
+
+
+def is_real(dtype: str) -> bool:
+    """Whether values of this dtype (as named by `RowArray.dtype`) can be embeddings."""
+    if dtype == BFLOAT16:
+        return True
+    return np.dtype(dtype).kind in "fiub"
+
+
+def is_floating(dtype: str) -> bool:
+    """Whether this dtype is a floating-point one (integers can be labels as well)."""
+    return dtype == BFLOAT16 or np.dtype(dtype).kind == "f"
+
+
+def as_real(block: NDArray[Any], dtype: str) -> NDArray[Any]:
+    """Values of a block as native float32, or float64 where float32 would lose digits.
+
+    float16, bfloat16, booleans and integers of up to 16 bits become float32; float64, long double
+    and wider integers become float64.  Byte order becomes native.  bfloat16 arrives as uint16.
+    """
+    if dtype == BFLOAT16:
+        widened = block.astype(np.uint32) << np.uint32(16)
+        return widened.view(np.float32)
+    kind, size = block.dtype.kind, block.dtype.itemsize
+    if kind not in "fiub":
+        raise DataError(f"{type_error}, found dtype {block.dtype}")
+    narrow = (kind == "f" and size <= 4) or (kind in "iub" and size <= 2)
+    return np.ascontiguousarray(block, dtype=np.float32 if narrow else np.float64)
+
+
+@dataclass
+class RowArray:
+    """One array of a container: shape and dtype known at once, values read when asked for.
+
+    Attributes:
+        shape: the array's shape; rows are its first axis.
+        dtype: NumPy's name of the dtype, or "bfloat16" (then values are held as uint16).
+        load: returns the array, memory-mapped where the format allows; called at most once per
+            process.  It must be picklable for work in other processes: a pickled RowArray carries
+            `load`, not the values, and opens the file again where it arrives.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    load: Callable[[], NDArray[Any]]
+    _array: NDArray[Any] | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def of(cls, array: NDArray[Any], dtype: str | None = None) -> RowArray:
+        """Wrap an array that is already in memory."""
+        name = dtype if dtype is not None else array.dtype.str
+        return cls(array.shape, name, InMemory(array))
+
+    @property
+    def n_rows(self) -> int:
+        """Length of the first axis."""
+        return self.shape[0]
+
+    @property
+    def dtype_name(self) -> str:
+        """The dtype as people write it: float32, >f8 for big-endian, bfloat16."""
+        if self.dtype == BFLOAT16:
+            return BFLOAT16
+        dtype = np.dtype(self.dtype)
+        return dtype.name if dtype.isnative else self.dtype
+
+    def values(self) -> NDArray[Any]:
+        """The stored values (uint16 words where the dtype is bfloat16)."""
+        if self._array is None:
+            self._array = self.load()
+        return self._array
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Rows start..stop-1 as float32 or float64, in memory, C-contiguous."""
+        return as_real(self.values()[start:stop], self.dtype)
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """The given rows, in the given order, as float32 or float64."""
+        return as_real(self.values()[rows], self.dtype)
+
+    def view_of(self, axis1: int) -> RowArray:
+        """The (N, D) slice [:, axis1] of an (N, V, D) array."""
+        shape = (self.shape[0], *self.shape[2:])
+        return RowArray(shape, self.dtype, Slice(self.load, axis1))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"shape": self.shape, "dtype": self.dtype, "load": self.load, "_array": None}
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """Loader of an array that needs no file."""
+
+    array: NDArray[Any]
+
+    def __call__(self) -> NDArray[Any]:
+        return self.array
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Loader of one view of an (N, V, D) array."""
+
+    load: Callable[[], NDArray[Any]]
+    axis1: int
+
+    def __call__(self) -> NDArray[Any]:
+        return self.load()[:, self.axis1]
+
+
+@dataclass(frozen=True)
+class SelectedRows:
+    """The rows of a RowArray that are left after others were dropped (same reading interface)."""
+
+    source: RowArray
+    kept: NDArray[np.int64]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape after dropping."""
+        return (len(self.kept), *self.source.shape[1:])
+
+    @property
+    def n_rows(self) -> int:
+        """Rows that are left."""
+        return len(self.kept)
+
+    @property
+    def dtype(self) -> str:
+        """The source's dtype."""
+        return self.source.dtype
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Rows start..stop-1 of what is left."""
+        return self.source.take(self.kept[start:stop])
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """The given rows of what is left."""
+        return self.source.take(self.kept[rows])
+
+
+Rows = RowArray | SelectedRows
+
+
+@dataclass(frozen=True)
+class Container:
+    """What one file holds: named arrays, or a single one without a name.
+
+    Attributes:
+        path: the file.
+        format: the reader's name, for messages.
+        arrays: key -> array; a format without keys has the single key "".
+        skipped: key -> why this entry is no array that can be read.
+    """
+
+    path: Path
+    format: str
+    arrays: dict[str, RowArray]
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether PATH::KEY makes sense for this file."""
+        return "" not in self.arrays

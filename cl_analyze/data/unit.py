@@ -1,0 +1,95 @@
+"""Rows on the unit sphere, block by block, without ever holding what the budget forbids."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_analyze.data.rows import Rows
+
+
+def row_norms(block: NDArray[Any]) -> NDArray[np.float64]:
+    """(n,) Euclidean norms in float64; rows are scaled first, so 1e-30 and 1e200 survive.
+
+    >>> row_norms(np.array([[3e200, 4e200], [0.0, 0.0]]))
+    array([5.e+200, 0.e+000])
+    """
+    wide = np.abs(np.asarray(block, dtype=np.float64))
+    largest = wide.max(axis=1, initial=0.0)
+    scale = np.where(largest > 0, largest, 1.0)
+    wide /= scale[:, None]
+    norms: NDArray[np.float64] = scale * np.sqrt(np.einsum("ij,ij->i", wide, wide))
+    return norms
+
+
+def normalise(block: NDArray[Any]) -> NDArray[np.float64]:
+    """Rows divided by their norms, in float64; rows must not be zero."""
+    wide = np.array(block, dtype=np.float64)
+    largest = np.abs(wide).max(axis=1, keepdims=True)
+    wide /= largest
+    wide /= np.sqrt(np.einsum("ij,ij->i", wide, wide))[:, None]
+    return wide
+
+
+class UnitRows:
+    """Unit rows of a source in a chosen precision.
+
+    Within `budget_bytes` every block is normalised once and kept; beyond it the least recently
+    used blocks are read and normalised again.  Safe to call from several threads.
+
+    Args:
+        rows: the source; all rows finite and non-zero.
+        dtype: precision of what is returned.
+        budget_bytes: memory for kept blocks.
+    """
+
+    def __init__(self, rows: Rows, dtype: type[np.floating[Any]], budget_bytes: int) -> None:
+        self._rows = rows
+        self._dtype = np.dtype(dtype)
+        self._budget = budget_bytes
+        self._blocks: OrderedDict[tuple[int, int], NDArray[Any]] = OrderedDict()
+        self._held = 0
+        self._lock = threading.Lock()
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return self._rows.shape[0]
+
+    @property
+    def dim(self) -> int:
+        """Number of dimensions."""
+        return self._rows.shape[1]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Precision of the rows that `block` returns."""
+        return self._dtype
+
+    def block(self, start: int, stop: int) -> NDArray[Any]:
+        """Unit rows start..stop-1, shape (stop - start, dim)."""
+        span = (start, stop)
+        with self._lock:
+            if span in self._blocks:
+                self._blocks.move_to_end(span)
+                return self._blocks[span]
+        unit = normalise(self._rows.read(start, stop)).astype(self._dtype)
+        with self._lock:
+            if span not in self._blocks:
+                self._blocks[span] = unit
+                self._held += unit.nbytes
+            while self._held > self._budget and len(self._blocks) > 1:
+                self._held -= self._blocks.popitem(last=False)[1].nbytes
+        return unit
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The given rows as unit rows in float64."""
+        return normalise(self._rows.take(rows))
+
+    def exact_block(self, start: int, stop: int) -> NDArray[np.float64]:
+        """Unit rows start..stop-1 in float64, not kept."""
+        return normalise(self._rows.read(start, stop))

@@ -1,0 +1,134 @@
+"""What must hold before any metric, found in one streaming pass over the rows.
+
+Invalid rows (NaN, infinity, zero norm) are errors or, when asked, dropped; duplicates are only
+counted.  Memory: 8 bytes a row for the hashes, and one block.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_analyze.data.rows import Rows
+from cl_analyze.data.unit import row_norms
+from cl_analyze.errors import DataError
+
+_BLOCK_VALUES = 1 << 20
+
+
+@dataclass(frozen=True)
+class RowCheck:
+    """What a pass over the rows found.
+
+    Attributes:
+        non_finite: rows with NaN or infinity.
+        zero: rows of zero norm.
+        duplicates: rows equal to an earlier row (all values equal, -0.0 as 0.0).
+        norm_min, norm_max, norm_mean: Euclidean norms of the valid rows (NaN when there is none).
+    """
+
+    non_finite: NDArray[np.int64]
+    zero: NDArray[np.int64]
+    duplicates: NDArray[np.int64]
+    norm_min: float
+    norm_max: float
+    norm_mean: float
+
+    @property
+    def invalid(self) -> NDArray[np.int64]:
+        """Rows that no metric can use, ascending."""
+        return np.union1d(self.non_finite, self.zero)
+
+
+def block_rows(dim: int) -> int:
+    """Rows read at a time: about a million values."""
+    return max(16, _BLOCK_VALUES // max(dim, 1))
+
+
+def check_rows(rows: Rows) -> RowCheck:
+    """Read all rows once and report what is wrong with them."""
+    n_rows, dim = rows.shape[0], rows.shape[1]
+    step = block_rows(dim)
+    non_finite, zero, hashes, norms = [], [], [], []
+    multipliers = np.zeros(0, dtype=np.uint64)
+    for start in range(0, n_rows, step):
+        block = rows.read(start, min(start + step, n_rows))
+        finite = np.isfinite(block).all(axis=1)
+        non_finite.append(start + np.flatnonzero(~finite))
+        norm = row_norms(np.where(finite[:, None], block, 0))
+        zero.append(start + np.flatnonzero(finite & (norm == 0)))
+        norms.append(norm[finite & (norm > 0)])
+        words = _words(block)
+        if not len(multipliers):
+            random = np.random.default_rng(0)
+            drawn = random.integers(0, 2**64, size=words.shape[1], dtype=np.uint64)
+            multipliers = np.bitwise_or(drawn, np.uint64(1))
+        mixed = words * multipliers
+        mixed ^= mixed >> np.uint64(32)
+        hashes.append((mixed * multipliers).sum(axis=1, dtype=np.uint64))
+    valid_norms = np.concatenate(norms)
+    has_norms = len(valid_norms) > 0
+    bad = np.concatenate(non_finite)
+    return RowCheck(
+        non_finite=bad.astype(np.int64),
+        zero=np.concatenate(zero).astype(np.int64),
+        duplicates=_duplicates(rows, np.concatenate(hashes), bad),
+        norm_min=float(valid_norms.min()) if has_norms else float("nan"),
+        norm_max=float(valid_norms.max()) if has_norms else float("nan"),
+        norm_mean=float(valid_norms.mean()) if has_norms else float("nan"),
+    )
+
+
+def _words(block: NDArray[Any]) -> NDArray[np.uint64]:
+    unsigned = np.ascontiguousarray(block + block.dtype.type(0))  # -0.0 becomes 0.0
+    if unsigned.dtype == np.float64:
+        return unsigned.view(np.uint64)
+    return unsigned.view(np.uint32).astype(np.uint64)
+
+
+def _duplicates(
+    rows: Rows, hashes: NDArray[np.uint64], non_finite: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Rows equal to an earlier one: equal hashes propose, the values decide."""
+    order = np.argsort(hashes, kind="stable").astype(np.int64)
+    same_as_previous = np.flatnonzero(hashes[order[1:]] == hashes[order[:-1]]) + 1
+    # runs of equal hashes, each compared with its run's first (lowest) row
+    starts = np.ones(len(order), dtype=bool)
+    starts[same_as_previous] = False
+    first_of_run = np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))
+    later, earlier = order[same_as_previous], order[first_of_run[same_as_previous]]
+    found = []
+    step = block_rows(rows.shape[1])
+    for start in range(0, len(later), step):
+        part = slice(start, start + step)
+        equal = (rows.take(later[part]) == rows.take(earlier[part])).all(axis=1)
+        found.append(later[part][equal])
+    duplicates = np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
+    return np.setdiff1d(duplicates, non_finite).astype(np.int64)
+
+
+def require_valid(check: RowCheck, name: str) -> None:
+    """Raise for rows that no metric can use.
+
+    Raises:
+        DataError: names the first few rows and the way out.
+    """
+    for rows, what in (
+        (check.non_finite, "NaN or infinite values"),
+        (check.zero, "zero norm, so no direction"),
+    ):
+        if len(rows):
+            raise DataError(
+                f"{name}: {len(rows)} row{'s have' if len(rows) > 1 else ' has'} {what} "
+                f"({listed(rows)}); mend the file, or pass --on-invalid drop to leave such rows out"
+            )
+
+
+def listed(rows: NDArray[np.int64], most: int = 5) -> str:
+    """Row numbers in words: `rows 3, 17, 20 and 4 more`."""
+    shown = ", ".join(str(row) for row in rows[:most])
+    more = f" and {len(rows) - most} more" if len(rows) > most else ""
+    return f"row{'s' if len(rows) > 1 else ''} {shown}{more}"

@@ -1,0 +1,90 @@
+"""What one run found, as data: the document behind JSON, CSV, figures and the HTML report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from cl_analyze.tables import Cell, Record, Results, Table, record_table
+
+SCHEMA = "cl-analyze/1"
+
+
+@dataclass(frozen=True)
+class Document:
+    """A run's results with what they were made from.
+
+    Attributes:
+        command: the subcommand that made it.
+        arguments: the command line, as it was typed.
+        version: of cl_analyze.
+        created: UTC time, ISO 8601.
+        inputs: one entry for each array that was read.
+        environment: versions and settings.
+        results: every record.
+        families: metric family -> its records' indices in `results`.
+        tables: further tables, by name.
+        warnings: what the user should know.
+        positives: in words, what counts as a positive pair for each source.
+        negatives: in words, what counts as a negative.
+    """
+
+    command: str
+    arguments: tuple[str, ...]
+    version: str
+    created: str
+    inputs: tuple[dict[str, Any], ...]
+    environment: dict[str, Any]
+    results: Results
+    families: dict[str, tuple[int, ...]]
+    tables: dict[str, Table]
+    warnings: tuple[str, ...]
+    positives: dict[str, str]
+    negatives: str
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Sources in the order given."""
+        return tuple(dict.fromkeys(record.source for record in self.results))
+
+    def family_table(self, family: str) -> Table:
+        """A family's records as a table."""
+        return record_table(family, (self.results[i] for i in self.families[family]))
+
+    def all_tables(self) -> dict[str, Table]:
+        """Family tables and further tables, by name."""
+        found = {name: self.family_table(name) for name in self.families}
+        return {**found, **self.tables}
+
+    def rows(self, table: str, **where: Cell) -> list[dict[str, Cell]]:
+        """Rows of a further table that agree with the given cells; none where it is missing."""
+        if table not in self.tables:
+            return []
+        return [
+            row
+            for row in self.tables[table].rows
+            if all(row.get(key) == value for key, value in where.items())
+        ]
+
+    def records(self, metric: str, definition: str | None = None) -> list[Record]:
+        """Records of a metric (of one definition where given), in order."""
+        return [
+            record
+            for record in self.results
+            if record.metric == metric and (definition is None or record.definition == definition)
+        ]
+
+    def to_dict(self, files: tuple[str, ...] = ()) -> dict[str, Any]:
+        """The JSON document."""
+        return {
+            "schema": SCHEMA,
+            "version": self.version,
+            "command": self.command,
+            "created": self.created,
+            "inputs": list(self.inputs),
+            "environment": self.environment,
+            "results": [record.to_dict() for record in self.results],
+            "tables": {name: list(table.rows) for name, table in self.all_tables().items()},
+            "files": list(files),
+            "warnings": list(self.warnings),
+        }

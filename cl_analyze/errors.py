@@ -1,0 +1,25 @@
+"""The errors that are the user's to mend, and the warning that is the user's to read.
+
+Every message says what must hold, what was found, where, and what to do.  The command line turns
+them into one line on stderr and exit code 2; from Python they are ordinary exceptions.
+"""
+
+
+class AnalysisError(Exception):
+    """The analysis cannot be done as asked; the message says why and what would help."""
+
+
+class DataError(AnalysisError):
+    """A file or an array does not hold what an analysis needs."""
+
+
+class ConfigError(AnalysisError):
+    """An option or a combination of options makes no sense."""
+
+
+class DependencyError(AnalysisError):
+    """A library that this input needs is not installed."""
+
+
+class AnalysisWarning(UserWarning):
+    """The analysis was done, but the user should know something about its inputs."""

@@ -1,0 +1,33 @@
+"""Colours that colour-blind readers can tell apart: an ordered scale and a set of hues."""
+
+from __future__ import annotations
+
+# Okabe & Ito, "Color Universal Design", 2008
+BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+PURPLE, SKY, BLACK, GREY = "#CC79A7", "#56B4E9", "#000000", "#8C8C8C"
+HUES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+# beside the ordered scale, which is blue to green
+OTHER_HUES = (VERMILION, PURPLE, ORANGE, BLACK)
+
+# control points of viridis (van der Walt & Smith, 2015), its palest end left out
+_SCALE = ("#440154", "#46327E", "#365C8D", "#277F8E", "#1FA187", "#4AC16D", "#A0DA39")
+
+
+def ordered(n: int) -> list[str]:
+    """n colours from dark to light, for values with an order such as temperatures.
+
+    >>> ordered(2)
+    ['#440154', '#a0da39']
+    """
+    if n == 1:
+        return [_SCALE[2]]
+    return [_blend(i / (n - 1)) for i in range(n)]
+
+
+def _blend(share: float) -> str:
+    position = share * (len(_SCALE) - 1)
+    left = min(int(position), len(_SCALE) - 2)
+    weight = position - left
+    low, high = ([int(_SCALE[left + side][c : c + 2], 16) for c in (1, 3, 5)] for side in (0, 1))
+    mixed = [round(a + weight * (b - a)) for a, b in zip(low, high, strict=True)]
+    return "#" + "".join(f"{channel:02x}" for channel in mixed)

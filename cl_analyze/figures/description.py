@@ -1,0 +1,129 @@
+"""What a figure is, before anything draws it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Numbers = Sequence[float]
+Scale = Literal["linear", "log", "sqrt"]
+Style = Literal["solid", "dashed", "dotted"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line through points, with an optional band and markers.
+
+    Attributes:
+        x, y: coordinates.
+        label: in the legend; empty: not there.
+        colour: hexadecimal.
+        low, high: band around the line; empty: none.
+    """
+
+    x: Numbers
+    y: Numbers
+    label: str = ""
+    colour: str = "#000000"
+    style: Style = "solid"
+    marker: bool = False
+    width: float = 1.6
+    low: Numbers = ()
+    high: Numbers = ()
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points with optional error bars.
+
+    Attributes:
+        x, y: coordinates.
+        x_error, y_error: half lengths of the bars; empty: none.
+    """
+
+    x: Numbers
+    y: Numbers
+    label: str = ""
+    colour: str = "#000000"
+    x_error: Numbers = ()
+    y_error: Numbers = ()
+    size: float = 6.0
+    hollow: bool = False
+    symbol: Literal["o", "s", "D", "^", "|"] = "o"
+
+
+@dataclass(frozen=True)
+class Steps:
+    """A histogram's outline, filled where asked.
+
+    Attributes:
+        edges: one more than heights.
+    """
+
+    edges: Numbers
+    heights: Numbers
+    label: str = ""
+    colour: str = "#000000"
+    filled: bool = False
+    width: float = 1.4
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A straight reference line across a panel, at one x or one y."""
+
+    label: str = ""
+    x: float | None = None
+    y: float | None = None
+    colour: str = "#444444"
+    style: Style = "dashed"
+
+
+Mark = Line | Points | Steps | Rule
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One pair of axes.
+
+    Attributes:
+        marks: drawn in order.
+        x_label, y_label: with units.
+        x_ticks, y_ticks: (position, text); empty: automatic.
+        x_limits, y_limits: None: automatic.
+    """
+
+    marks: Sequence[Mark]
+    x_label: str
+    y_label: str
+    title: str = ""
+    x_scale: Scale = "linear"
+    y_scale: Scale = "linear"
+    x_ticks: Sequence[tuple[float, str]] = ()
+    y_ticks: Sequence[tuple[float, str]] = ()
+    x_limits: tuple[float, float] | None = None
+    y_limits: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure.
+
+    Attributes:
+        name: file name without suffix.
+        title: what is shown.
+        caption: how to read it, one or two sentences.
+        panels: in reading order.
+        columns: panels in a row.
+        share_y: whether the panels have one y axis.
+        panel_size: inches.
+    """
+
+    name: str
+    title: str
+    caption: str
+    panels: Sequence[Panel]
+    columns: int = 1
+    share_y: bool = False
+    panel_size: tuple[float, float] = (4.6, 3.0)

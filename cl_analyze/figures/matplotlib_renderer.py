@@ -1,0 +1,228 @@
+"""Descriptions as PNG, SVG or PDF files, the same bytes every time."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from cl_analyze.figures.description import Figure, Line, Mark, Panel, Points, Rule, Steps
+
+_STYLES = {"solid": "-", "dashed": "--", "dotted": ":"}
+_SETTINGS: dict[str, Any] = {
+    "font.size": 9.0,
+    "axes.titlesize": 9.0,
+    "axes.labelsize": 9.0,
+    "xtick.labelsize": 8.0,
+    "ytick.labelsize": 8.0,
+    "legend.fontsize": 8.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.7,
+    "axes.edgecolor": "#555555",
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "svg.hashsalt": "cl-analyze",
+    "pdf.fonttype": 42,
+    "font.family": "DejaVu Sans",
+    "text.parse_math": False,
+}
+
+
+@contextmanager
+def _canvas(figure: Figure, settings: dict[str, Any]) -> Iterator[Any]:
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Canvas
+
+    chosen: Any = {**dict(mpl.rcParamsDefault), **settings, "backend": "agg"}
+    with mpl.rc_context(chosen):
+        n_rows = math.ceil(len(figure.panels) / figure.columns)
+        width, height = figure.panel_size
+        canvas = Canvas(
+            figsize=(width * figure.columns, height * n_rows + 0.75), layout="constrained"
+        )
+        FigureCanvasAgg(canvas)
+        engine: Any = canvas.get_layout_engine()
+        engine.set(w_pad=0.06, h_pad=0.06, wspace=0.03, hspace=0.05)
+        yield canvas
+
+
+def render(
+    figure: Figure, formats: tuple[str, ...], dpi: int = 160, svg_text_as_paths: bool = False
+) -> dict[str, bytes]:
+    """Draw a figure.
+
+    Args:
+        figure: the description.
+        formats: png, svg, pdf.
+        dpi: dots an inch of the png.
+        svg_text_as_paths: draw an svg's text as outlines, so that it looks the same everywhere;
+            else it stays text that can be edited and searched.
+
+    Returns:
+        Format -> file content.
+    """
+    out: dict[str, bytes] = {}
+    settings = {**_SETTINGS, "svg.fonttype": "path" if svg_text_as_paths else "none"}
+    with _canvas(figure, settings) as canvas:
+        _draw(canvas, figure)
+        for kind in formats:
+            stream = io.BytesIO()
+            metadata: dict[str, Any] = {
+                "png": {"Software": None},
+                "svg": {"Date": None, "Creator": None},
+                "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+            }[kind]
+            canvas.savefig(stream, format=kind, dpi=dpi, metadata=metadata)
+            out[kind] = stream.getvalue()
+    return out
+
+
+def _draw(canvas: Any, figure: Figure) -> None:
+    n_rows = math.ceil(len(figure.panels) / figure.columns)
+    grid = canvas.subplots(
+        n_rows, figure.columns, squeeze=False, sharey=figure.share_y, sharex=False
+    )
+    axes = list(grid.ravel())
+    handles: dict[str, Any] = {}
+    for index, (panel, axis) in enumerate(zip(figure.panels, axes, strict=False)):
+        for label, handle in _panel(axis, panel):
+            handles.setdefault(label, handle)
+        if figure.share_y and index % figure.columns:
+            axis.set_ylabel("")
+        below = index + figure.columns < len(figure.panels)
+        if below and len({p.x_label for p in figure.panels}) == 1:
+            axis.set_xlabel("")
+        if index % figure.columns and len({p.y_label for p in figure.panels}) == 1:
+            axis.set_ylabel("")
+    for axis in axes[len(figure.panels) :]:
+        axis.remove()
+    canvas.suptitle(figure.title, fontsize=10.5, x=0.01, ha="left", fontweight="bold")
+    if handles:
+        total = figure.panel_size[0] * figure.columns
+        longest = max(len(label) for label in handles)
+        most = max(1, int(total / (0.5 + 0.066 * longest)))
+        n_legend_rows = math.ceil(len(handles) / most)
+        columns = math.ceil(len(handles) / n_legend_rows)
+        labels = _across(list(handles), columns)
+        canvas.legend(
+            [handles[label] for label in labels],
+            labels,
+            loc="outside lower center",
+            ncols=columns,
+            frameon=False,
+            columnspacing=1.4,
+            handlelength=1.8,
+        )
+
+
+def _across(labels: list[str], columns: int) -> list[str]:
+    """Labels in the order that reads left to right in a legend that is filled downwards."""
+    return [label for column in range(columns) for label in labels[column::columns]]
+
+
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def _log_text(value: float, _: object = None) -> str:
+    """A tick of a log axis without TeX, which could be in a file's name as well.
+
+    >>> _log_text(100.0), _log_text(0.001), _log_text(1e-6)
+    ('100', '0.001', '10⁻⁶')
+    """
+    if 1e-3 <= value <= 1e4:
+        return f"{value:g}"
+    exponent = round(math.log10(value))
+    return "10" + str(exponent).translate(_SUPERSCRIPTS)
+
+
+def _scale(axis: Any, which: str, scale: str) -> None:
+    if scale == "sqrt":
+        import numpy as np
+
+        getattr(axis, f"set_{which}scale")(
+            "function", functions=(lambda v: np.sqrt(np.maximum(v, 0.0)), np.square)
+        )
+        return
+    getattr(axis, f"set_{which}scale")(scale)
+    if scale == "log":
+        from matplotlib.ticker import FuncFormatter, NullFormatter
+
+        getattr(axis, f"{which}axis").set_major_formatter(FuncFormatter(_log_text))
+        getattr(axis, f"{which}axis").set_minor_formatter(NullFormatter())
+
+
+def _panel(axis: Any, panel: Panel) -> Iterator[tuple[str, Any]]:
+    _scale(axis, "x", panel.x_scale)
+    _scale(axis, "y", panel.y_scale)
+    for mark in panel.marks:
+        handle = _mark(axis, mark)
+        if mark.label:
+            yield mark.label, handle
+    axis.set_xlabel(panel.x_label)
+    axis.set_ylabel(panel.y_label)
+    if panel.title:
+        axis.set_title(panel.title, loc="left")
+    for which, ticks in (("x", panel.x_ticks), ("y", panel.y_ticks)):
+        if ticks:
+            getattr(axis, f"set_{which}ticks")([at for at, _ in ticks], [text for _, text in ticks])
+            axis.tick_params(axis=which, which="minor", bottom=False, left=False, labelleft=False)
+            if getattr(panel, f"{which}_scale") == "log":
+                from matplotlib.ticker import NullFormatter, NullLocator
+
+                getattr(axis, f"{which}axis").set_minor_locator(NullLocator())
+                getattr(axis, f"{which}axis").set_minor_formatter(NullFormatter())
+    if panel.x_limits:
+        axis.set_xlim(*panel.x_limits)
+    if panel.y_limits:
+        axis.set_ylim(*panel.y_limits)
+
+
+def _mark(axis: Any, mark: Mark) -> Any:
+    if isinstance(mark, Line):
+        if len(mark.low):
+            axis.fill_between(mark.x, mark.low, mark.high, color=mark.colour, alpha=0.18, lw=0)
+        return axis.plot(
+            mark.x,
+            mark.y,
+            _STYLES[mark.style],
+            color=mark.colour,
+            lw=mark.width,
+            marker="o" if mark.marker else None,
+            ms=3.5,
+            solid_capstyle="butt",
+        )[0]
+    if isinstance(mark, Points):
+        return axis.errorbar(
+            mark.x,
+            mark.y,
+            xerr=list(mark.x_error) or None,
+            yerr=list(mark.y_error) or None,
+            fmt=mark.symbol,
+            ms=mark.size,
+            color=mark.colour,
+            mfc="white" if mark.hollow else mark.colour,
+            mec=mark.colour,
+            elinewidth=1.2,
+            capsize=0,
+            ls="none",
+            zorder=3,
+        )
+    if isinstance(mark, Steps):
+        if mark.filled:
+            return axis.stairs(mark.heights, mark.edges, fill=True, color=mark.colour)
+        return axis.stairs(mark.heights, mark.edges, color=mark.colour, lw=mark.width)
+    return _rule(axis, mark)
+
+
+def _rule(axis: Any, mark: Rule) -> Any:
+    style = _STYLES[mark.style]
+    if mark.x is not None:
+        return axis.axvline(mark.x, ls=style, color=mark.colour, lw=1.1)
+    return axis.axhline(mark.y, ls=style, color=mark.colour, lw=1.1)

@@ -1,0 +1,165 @@
+"""One function for each metric family: the short way from an array to its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from cl_analyze.analysis import RunOptions, analyze
+from cl_analyze.tables import Record, Results
+
+
+def uniformity(embeddings: Any, t: float = 2.0, *, run: RunOptions | None = None) -> Record:
+    """Log of the mean Gaussian potential, log mean over i != j of exp(-t |x_i - x_j|^2), in nats.
+
+    Rows are put on the unit sphere first.  More negative is more uniform.
+
+    Args:
+        embeddings: (N, D) array, torch tensor, or path; N >= 2.
+        t: exponent, > 0.
+        run: device, precision, threads, memory.
+
+    Returns:
+        The `u_stat` record: `.value`, `.std_error` (exact variance of the U-statistic; None for
+        N < 4).
+
+    Raises:
+        DataError: the embeddings cannot be used.
+        ConfigError: t is not finite and > 0.
+
+    Cost: N^2 D / 2 multiplications, one exponential per unordered pair.
+
+    Reference: Wang & Isola, ICML 2020; Wang & Liu, CVPR 2021, eq. 10.
+
+    >>> import numpy as np
+    >>> round(uniformity(np.array([[1.0, 0.0], [-1.0, 0.0]])).value, 9)   # antipodal points: -4t
+    -8.0
+    """
+    return analyze(embeddings, ts=[t], metrics="uniformity", run=run).records.find("uniformity")
+
+
+def tolerance(
+    embeddings: Any, labels: Any = None, *, groups: Any = None, run: RunOptions | None = None
+) -> Results:
+    """Mean cosine of same-class pairs in four definitions, beside between-class similarity.
+
+    Args:
+        embeddings: (N, D) array, torch tensor, or path.
+        labels: (N,) classes or a path; None takes those in the embeddings' file.
+        groups: (N,) codes of rows that belong together, for clustered error bars.
+        run: device, precision, threads, memory.
+
+    Returns:
+        Records `tolerance` (micro_excl, macro_excl, micro_incl, indicator),
+        `between_class_similarity` and `tolerance_gap`.
+
+    Raises:
+        DataError: no labels, or inputs that cannot be used.
+
+    Cost: O(N D).
+
+    Reference: Wang & Liu, CVPR 2021, eq. 11 and Table 1.
+
+    >>> import numpy as np
+    >>> z = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.6, 0.8]])
+    >>> found = tolerance(z, [0, 0, 1, 1])
+    >>> [round(found.find("tolerance", name).value, 9) for name in ("micro_excl", "micro_incl")]
+    [-0.3, 0.35]
+    """
+    return analyze(embeddings, labels=labels, groups=groups, metrics="tolerance", run=run).records
+
+
+def similarity(
+    embeddings: Any,
+    labels: Any = None,
+    pairs: Any = None,
+    *,
+    top_k: int = 10,
+    negatives: Literal["instance", "class"] = "instance",
+    groups: Any = None,
+    run: RunOptions | None = None,
+) -> Results:
+    """Similarity of positives and of the nearest negatives: means, spreads, quantiles.
+
+    Args:
+        embeddings: (N, D) array, (N, V, D) views, torch tensor, or path.
+        labels: (N,) classes or a path; without views positives are all same-class pairs.
+        pairs: (N, D) partners of the rows; positives are (row, partner).
+        top_k: how many nearest negatives.
+        negatives: instance (every other row) or class (rows of other classes).
+        groups: (N,) codes of rows that belong together, for clustered error bars.
+        run: device, precision, threads, memory.
+
+    Returns:
+        Records `similarity_mean`, `similarity_std`, `similarity_quantile` by `group`.
+
+    Raises:
+        DataError, ConfigError: inputs or options that cannot be used.
+
+    Cost: N^2 D / 2 multiplications; memory O(N top_k).
+
+    Reference: Wang & Liu, CVPR 2021, Fig. 8.
+
+    >>> import numpy as np
+    >>> found = similarity(np.eye(4), top_k=2)
+    >>> found.find("similarity_mean", group="negative_1").value
+    0.0
+    """
+    return analyze(
+        embeddings,
+        labels=labels,
+        pairs=pairs,
+        groups=groups,
+        top_k=top_k,
+        negatives=negatives,
+        metrics="similarity",
+        run=run,
+    ).records
+
+
+def penalty(
+    embeddings: Any,
+    labels: Any = None,
+    *,
+    taus: Sequence[float] | None = None,
+    negatives: Literal["instance", "class"] = "instance",
+    groups: Any = None,
+    run: RunOptions | None = None,
+) -> Results:
+    """How each temperature spreads the relative penalty over an anchor's negatives.
+
+    Args:
+        embeddings: (N, D) array, torch tensor, or path.
+        labels: (N,) classes or a path, for the false-negative share.
+        taus: temperatures, each > 0.
+        negatives: instance (every other row) or class (rows of other classes).
+        groups: (N,) codes of rows that belong together, for clustered error bars.
+        run: device, precision, threads, memory.
+
+    Returns:
+        Records `penalty_entropy` (nats), `penalty_effective_negatives`, `penalty_top1_share`,
+        `penalty_top10_share` and, with labels, `penalty_false_negative_share` and its ratio to
+        even weights, for each tau.
+
+    Raises:
+        DataError, ConfigError: inputs or options that cannot be used.
+
+    Cost: N^2 D / 2 multiplications and one exponential per pair and tau; a second pass for the
+    error bars.
+
+    Reference: Wang & Liu, CVPR 2021, eq. 5 and Fig. 3.
+
+    >>> import numpy as np
+    >>> found = penalty(np.eye(5), taus=[0.1])            # equal similarities: an even spread
+    >>> round(found.find("penalty_effective_negatives").value, 6)
+    4.0
+    """
+    return analyze(
+        embeddings,
+        labels=labels,
+        groups=groups,
+        taus=taus,
+        negatives=negatives,
+        metrics="penalty",
+        run=run,
+    ).records

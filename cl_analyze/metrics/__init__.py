@@ -1,0 +1,17 @@
+"""Metric families, one file each, listed in METRICS.
+
+family.py       what a family is, and how the passes of several families run together
+uniform_law.py  closed forms of the uniform sphere, the reference beside every number
+"""
+
+from cl_analyze.metrics.family import Family
+from cl_analyze.metrics.penalty import Penalty
+from cl_analyze.metrics.similarity import Similarity
+from cl_analyze.metrics.tolerance import Tolerance
+from cl_analyze.metrics.uniformity import Uniformity
+
+METRICS: dict[str, Family] = {
+    family.name: family for family in (Uniformity(), Tolerance(), Similarity(), Penalty())
+}
+
+__all__ = ["METRICS"]

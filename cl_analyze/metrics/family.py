@@ -1,0 +1,356 @@
+"""What a metric family is, and what it is given: a checkpoint, the options, and passes over pairs.
+
+A family names the reducers it needs in each pass; the passes of all families are run together, so
+that what two of them need is computed once.  Then each family turns the results into records and
+tables.  The passes are
+
+    first    every pair: what needs nothing but the rows
+    second   every pair again, with the first pass known (penalty deletions); from seeded anchors
+             where there are too many rows
+    curve    some seeded anchors against all rows: histograms of similarities and penalty mass
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_analyze.data.labels import Labels
+from cl_analyze.data.rows import RowArray, Rows, SelectedRows
+from cl_analyze.data.unit import UnitRows
+from cl_analyze.pairs.backend import Backend
+from cl_analyze.pairs.engine import PairSource, Progress, Reducer, reduce_pairs
+from cl_analyze.pairs.executors import Executor
+from cl_analyze.pairs.neighbours import MARGIN, rescore
+from cl_analyze.pairs.plan import DEFAULT_BLOCK, Plan, rectangular_plan, symmetric_plan
+from cl_analyze.pairs.reducers import NearestNeighbours
+from cl_analyze.pairs.reducers.neighbours import Neighbours
+from cl_analyze.pairs.tile import PairSet
+from cl_analyze.tables import Param, Record, Table
+
+Negatives = Literal["instance", "class"]
+Found = dict[Reducer, Any]
+
+DEFAULT_TAUS = (0.07, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+EXACT_DELETIONS = 20_000
+SAMPLED_ANCHORS = 2_048
+
+
+@dataclass(frozen=True)
+class MetricOptions:
+    """What is asked of the metrics.
+
+    Attributes:
+        ts: exponents of uniformity, each > 0.
+        taus: temperatures, each > 0.
+        top_k: how many nearest negatives `similarity` looks at.
+        negatives: `instance` (every other row) or `class` (rows of other classes).
+        curve_anchors: rows whose penalty mass and similarities are put into bins; None: all.
+        seed: of everything drawn at random.
+        exact_deletions: up to this many rows, error bars of penalties use every pair; above it
+            `sampled_anchors` of them.
+        sampled_anchors: see above.
+    """
+
+    ts: tuple[float, ...] = (2.0,)
+    taus: tuple[float, ...] = DEFAULT_TAUS
+    top_k: int = 10
+    negatives: Negatives = "instance"
+    curve_anchors: int | None = 2_048
+    seed: int = 0
+    exact_deletions: int = EXACT_DELETIONS
+    sampled_anchors: int = SAMPLED_ANCHORS
+
+    @property
+    def pairs(self) -> PairSet:
+        """The set of pairs that are negatives."""
+        return "all" if self.negatives == "instance" else "other_class"
+
+    @property
+    def n_neighbours(self) -> int:
+        """Neighbours that families read: what is shown, the penalty's ten, one for deletions."""
+        return max(self.top_k, 10) + 1
+
+    @property
+    def negative_params(self) -> dict[str, Param]:
+        """The parameter that says which negatives, where they are not the default ones."""
+        return {} if self.negatives == "instance" else {"negatives": self.negatives}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One checkpoint, ready to be measured.
+
+    Attributes:
+        source: its name in the output.
+        rows: unit rows of the embeddings.
+        raw: the embeddings as they are stored.
+        labels: classes, or None.
+        views: unit rows of two views whose rows pair up, or None.
+        partners: with an explicit second file of partners: its unit rows; negatives come from it.
+        groups: (N,) codes of rows that belong together, or None.
+    """
+
+    source: str
+    rows: UnitRows
+    raw: Rows
+    labels: Labels | None = None
+    views: tuple[UnitRows, UnitRows] | None = None
+    partners: UnitRows | None = None
+    groups: NDArray[np.int64] | None = None
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return self.rows.n_rows
+
+    @property
+    def d(self) -> int:
+        """Number of dimensions."""
+        return self.rows.dim
+
+    @property
+    def codes(self) -> NDArray[np.int64] | None:
+        """Class codes, or None."""
+        return None if self.labels is None else self.labels.codes
+
+
+def nearest_negatives_reducer(subject: Subject, options: MetricOptions) -> NearestNeighbours:
+    """The reducer that all families take their nearest negatives from."""
+    k = min(options.n_neighbours + MARGIN, subject.n - 1)
+    return NearestNeighbours(k, options.pairs)
+
+
+@dataclass
+class PairRunner:
+    """Runs passes over one subject's pairs.
+
+    Attributes:
+        subject: the checkpoint.
+        backend, executor, block: where and in what portions.
+        progress: called with pairs done and pairs in all of the running pass.
+    """
+
+    subject: Subject
+    backend: Backend
+    executor: Executor
+    block: int = DEFAULT_BLOCK
+    progress: Progress | None = None
+    _nearest: dict[tuple[Negatives, int, bool], Neighbours] = field(default_factory=dict)
+
+    def nearest_negatives(
+        self, options: MetricOptions, found: Found, cross: bool = False
+    ) -> Neighbours:
+        """Every row's nearest negatives, (N, options.n_neighbours), re-scored in float64, once.
+
+        Args:
+            options: which negatives, and how many.
+            found: results of a pass that had `nearest_negatives_reducer`.
+            cross: whether that pass was against the partners' file.
+        """
+        key = (options.negatives, options.n_neighbours, cross)
+        if key not in self._nearest:
+            subject = self.subject
+            codes = subject.codes if options.negatives == "class" else None
+            cols = subject.partners if cross and subject.partners is not None else subject.rows
+            candidates = found[nearest_negatives_reducer(subject, options)]
+            self._nearest[key] = rescore(
+                candidates, options.n_neighbours, subject.rows, cols, codes, codes
+            )
+        return self._nearest[key]
+
+    def _run(self, reducers: Iterable[Reducer], source: PairSource, plan: Plan) -> Found:
+        return reduce_pairs(reducers, source, plan, self.backend, self.executor, self.progress)
+
+    def all_pairs(self, reducers: Iterable[Reducer]) -> Found:
+        """Every pair of the embeddings."""
+        rows, codes = self.subject.rows, self.subject.codes
+        source = PairSource(rows, rows, row_labels=codes, col_labels=codes)
+        return self._run(reducers, source, symmetric_plan(self.subject.n, self.block))
+
+    def anchored(
+        self,
+        reducers: Iterable[Reducer],
+        anchors: NDArray[np.int64],
+        left_out: NDArray[np.int64] | None = None,
+    ) -> Found:
+        """Some rows against all: results of `side = rows` reducers are in the anchors' order."""
+        rows, codes = self.subject.rows, self.subject.codes
+        chosen = UnitRows(_select(self.subject.raw, anchors), rows.dtype.type, 1 << 26)
+        source = PairSource(
+            chosen,
+            rows,
+            row_index=anchors,
+            row_labels=None if codes is None else codes[anchors],
+            col_labels=codes,
+            left_out=left_out,
+        )
+        plan = rectangular_plan(len(anchors), self.subject.n, self.block)
+        return self._run(reducers, source, plan)
+
+    def cross(self, reducers: Iterable[Reducer]) -> Found:
+        """Every embedding against every row of the partners' file."""
+        subject = self.subject
+        if subject.partners is None:
+            raise ValueError("there is no second file")
+        source = PairSource(
+            subject.rows, subject.partners, row_labels=subject.codes, col_labels=subject.codes
+        )
+        return self._run(reducers, source, rectangular_plan(subject.n, subject.n, self.block))
+
+
+def _select(rows: Rows, chosen: NDArray[np.int64]) -> SelectedRows:
+    if isinstance(rows, RowArray):
+        return SelectedRows(rows, chosen)
+    return SelectedRows(rows.source, rows.kept[chosen])
+
+
+def seeded_anchors(n_rows: int, wanted: int | None, seed: int) -> NDArray[np.int64]:
+    """Rows drawn without replacement, ascending; all of them where no fewer are wanted."""
+    if wanted is None or wanted >= n_rows:
+        return np.arange(n_rows)
+    random = np.random.default_rng(seed)
+    return np.sort(random.choice(n_rows, size=wanted, replace=False)).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class SecondPass:
+    """Results of the second pass: one entry where every pair was taken, two halves otherwise.
+
+    Attributes:
+        found: results of the pass, or of each half of the anchors.
+        anchors: the anchors of each entry; None where all rows were.
+    """
+
+    found: tuple[Found, ...]
+    anchors: tuple[NDArray[np.int64] | None, ...]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What all passes gave."""
+
+    first: Found
+    second: SecondPass
+    curve: Found
+    curve_anchors: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class FamilyResult:
+    """Records and further tables of one family for one subject, and what the user should know."""
+
+    records: tuple[Record, ...]
+    tables: tuple[Table, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+
+class Family(Protocol):
+    """A metric family: what it computes, what it needs, and how it reads the passes.
+
+    Attributes:
+        name: the command's and the table's name.
+        definitions: metric -> its definitions, default first; empty where there is one only.
+        uses_labels, uses_views: whether labels or views in the embeddings' file are looked at.
+    """
+
+    name: str
+    definitions: dict[str, tuple[str, ...]]
+    uses_labels: bool
+    uses_views: bool
+
+    def first_pass(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
+        """Reducers over every pair."""
+        ...
+
+    def second_pass(
+        self, subject: Subject, options: MetricOptions, first: Found, runner: PairRunner
+    ) -> tuple[Reducer, ...]:
+        """Reducers over every pair that need the first pass."""
+        ...
+
+    def curve_pass(
+        self,
+        subject: Subject,
+        options: MetricOptions,
+        first: Found,
+        anchors: NDArray[np.int64],
+    ) -> tuple[Reducer, ...]:
+        """Reducers over the curve's anchors against all rows."""
+        ...
+
+    def compute(
+        self, subject: Subject, options: MetricOptions, measured: Measured, runner: PairRunner
+    ) -> FamilyResult:
+        """Records and tables."""
+        ...
+
+
+class PairFreeFamily:
+    """Base of families that need no pass, or only some: the others are empty."""
+
+    uses_labels = True
+    uses_views = False
+
+    def first_pass(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
+        """No reducers."""
+        return ()
+
+    def second_pass(
+        self, subject: Subject, options: MetricOptions, first: Found, runner: PairRunner
+    ) -> tuple[Reducer, ...]:
+        """No reducers."""
+        return ()
+
+    def curve_pass(
+        self,
+        subject: Subject,
+        options: MetricOptions,
+        first: Found,
+        anchors: NDArray[np.int64],
+    ) -> tuple[Reducer, ...]:
+        """No reducers."""
+        return ()
+
+
+def measure(
+    families: Iterable[Family],
+    subject: Subject,
+    options: MetricOptions,
+    runner: PairRunner,
+    announce: Callable[[str], None] | None = None,
+) -> list[FamilyResult]:
+    """Run the passes that the families need, together, and let each family read them.
+
+    Args:
+        families: what to compute.
+        subject: the checkpoint.
+        options: what is asked.
+        runner: where passes run.
+        announce: called with a few words before each pass.
+    """
+    listed = list(families)
+    say = announce or (lambda _: None)
+    say("pairs")
+    wanted = [r for family in listed for r in family.first_pass(subject, options)]
+    first = runner.all_pairs(wanted)
+    curve_anchors = seeded_anchors(subject.n, options.curve_anchors, options.seed)
+    wanted = [
+        r for family in listed for r in family.curve_pass(subject, options, first, curve_anchors)
+    ]
+    say("curve")
+    curve = runner.anchored(wanted, curve_anchors)
+    say("error bars")
+    wanted = [r for family in listed for r in family.second_pass(subject, options, first, runner)]
+    if subject.n <= options.exact_deletions:
+        second = SecondPass((runner.all_pairs(wanted),), (None,))
+    else:
+        drawn = seeded_anchors(subject.n, options.sampled_anchors, options.seed + 1)
+        halves = (drawn[0::2], drawn[1::2])
+        second = SecondPass(tuple(runner.anchored(wanted, half) for half in halves), halves)
+    measured = Measured(first, second, curve, curve_anchors)
+    return [family.compute(subject, options, measured, runner) for family in listed]

@@ -1,0 +1,644 @@
+"""Relative penalty: how a temperature spreads the repulsion over an anchor's negatives.
+
+Wang & Liu, CVPR 2021, eq. 5: the gradient on negative j relative to that on the positive is
+r_ij = exp(s_ij / tau) / sum_k exp(s_ik / tau), a softmax over the negatives alone.  Its entropy,
+its share on the nearest negatives, and its share on rows of the anchor's own class (false
+negatives) turn the uniformity-tolerance dilemma into numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_analyze.metrics.family import (
+    FamilyResult,
+    Found,
+    Measured,
+    MetricOptions,
+    PairFreeFamily,
+    PairRunner,
+    Subject,
+    nearest_negatives_reducer,
+)
+from cl_analyze.metrics.similarity import TABLE_BINS
+from cl_analyze.metrics.uniform_law import REFERENCE_COLUMNS, penalty_of_uniform_law
+from cl_analyze.pairs.engine import Reducer
+from cl_analyze.pairs.reducers import (
+    LeaveOneOut,
+    PenaltyGiven,
+    PenaltyHistogram,
+    RowLogSumExp,
+    SoftmaxMoments,
+)
+from cl_analyze.pairs.reducers.leave_one_out import STATISTICS
+from cl_analyze.pairs.reducers.neighbours import Neighbours
+from cl_analyze.stats import cross_standard_error, pseudo_values
+from cl_analyze.tables import Cell, Param, Record, Table, Unit, undefined
+
+UNIFORM_SOURCE = "uniform[-1,1]"
+DOMINANT = 0.5
+
+Vector = NDArray[np.float64]
+
+CURVE_COLUMNS = (
+    "source",
+    "tau",
+    "similarity",
+    "relative_penalty",
+    "relative_penalty_exact",
+    "penalty_mass",
+    "negative_fraction",
+    "penalty_mass_exact",
+)
+_UNITS: dict[str, Unit] = {
+    "penalty_entropy": "nats",
+    "penalty_effective_negatives": "count",
+    "penalty_top1_share": "share",
+    "penalty_top10_share": "share",
+    "penalty_false_negative_share": "share",
+    "penalty_false_negative_ratio": "ratio",
+}
+
+
+@dataclass(frozen=True)
+class AnchorStatistics:
+    """Every row's penalty as an anchor, at one temperature; NaN where a row is no anchor.
+
+    Attributes:
+        log_mass: (N,) log Z, minus infinity where there is no negative.
+        entropy: nats.  exp_entropy: its exponential.
+        same_class_share: of labelled anchors; NaN otherwise.
+        top1_share, top10_share: of the nearest and the ten nearest negatives.
+    """
+
+    log_mass: Vector
+    entropy: Vector
+    exp_entropy: Vector
+    same_class_share: Vector
+    top1_share: Vector
+    top10_share: Vector
+
+    def column(self, name: str) -> Vector:
+        """One of `STATISTICS`."""
+        values: Vector = getattr(self, name)
+        return values
+
+
+def anchor_statistics(
+    log_mass: Vector,
+    mean_similarity: Vector,
+    log_same_class: Vector | None,
+    nearest: Vector,
+    tau: float,
+    labelled: NDArray[np.bool_] | None,
+    n_negatives: Vector,
+) -> AnchorStatistics:
+    """Statistics of the softmax from its log mass, its mean similarity and the nearest rows.
+
+    Args:
+        nearest: (N, <= 10) similarities of the nearest negatives, minus infinity where fewer.
+        n_negatives: (N,) how many negatives each row has.
+    """
+    is_anchor = np.isfinite(log_mass)
+    blank = np.where(is_anchor, 0.0, np.nan)
+    safe = np.where(is_anchor, log_mass, 0.0)
+    entropy = safe - np.where(is_anchor, mean_similarity, 0.0) / tau
+    entropy = np.clip(entropy, 0.0, np.log(np.maximum(n_negatives, 1.0))) + blank
+    shares = np.minimum(np.exp(nearest / tau - safe[:, None]), 1.0)
+    same = np.full(len(log_mass), np.nan)
+    if log_same_class is not None and labelled is not None:
+        known = labelled & is_anchor
+        same[known] = np.minimum(np.exp(log_same_class[known] - log_mass[known]), 1.0)
+    return AnchorStatistics(
+        log_mass,
+        entropy,
+        np.exp(entropy),
+        same,
+        shares[:, 0] + blank,
+        np.minimum(shares.sum(axis=1), 1.0) + blank,
+    )
+
+
+class Penalty(PairFreeFamily):
+    """Entropy, effective negatives, top shares and false negatives of the penalty, for each tau.
+
+    Means over anchors; an anchor's negatives are every other row (or, with class negatives, every
+    row of another class).  Errors delete each row as anchor and as negative: exactly up to 20,000
+    rows, above that from 2,048 seeded anchors whose two halves give the error free of their noise.
+    """
+
+    name = "penalty"
+    definitions: dict[str, tuple[str, ...]] = {  # noqa: RUF012
+        "penalty_entropy": (),
+        "penalty_effective_negatives": ("mean_exp", "exp_mean"),
+        "penalty_top1_share": (),
+        "penalty_top10_share": (),
+        "penalty_false_negative_share": (),
+        "penalty_false_negative_ratio": (),
+    }
+
+    def _moments(self, subject: Subject, options: MetricOptions, tau: float) -> list[Reducer]:
+        reducers: list[Reducer] = [SoftmaxMoments(tau, options.pairs)]
+        if self._counts_false_negatives(subject, options):
+            reducers.append(RowLogSumExp(tau, "same_class"))
+        return reducers
+
+    def _counts_false_negatives(self, subject: Subject, options: MetricOptions) -> bool:
+        return subject.labels is not None and options.negatives == "instance"
+
+    def first_pass(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
+        """Masses and means for each tau, and the nearest negatives."""
+        reducers: list[Reducer] = [nearest_negatives_reducer(subject, options)]
+        for tau in options.taus:
+            reducers += self._moments(subject, options, tau)
+        return tuple(reducers)
+
+    def _n_negatives(self, subject: Subject, options: MetricOptions) -> Vector:
+        if options.negatives == "instance" or subject.labels is None:
+            return np.full(subject.n, subject.n - 1.0)
+        codes, counts = subject.labels.codes, subject.labels.counts
+        n_labelled = int(counts.sum())
+        return np.where(codes >= 0, n_labelled - counts[codes], 0).astype(np.float64)
+
+    def _statistics(
+        self,
+        subject: Subject,
+        options: MetricOptions,
+        found: Found,
+        tau: float,
+        nearest: Vector,
+        rows: NDArray[np.int64] | None = None,
+    ) -> AnchorStatistics:
+        """Statistics of all rows, or of some rows from a pass over them alone."""
+        moments = found[SoftmaxMoments(tau, options.pairs)]
+        same = labelled = None
+        negatives = self._n_negatives(subject, options)
+        if self._counts_false_negatives(subject, options) and subject.codes is not None:
+            same = found[RowLogSumExp(tau, "same_class")]
+            labelled = subject.codes >= 0
+        if rows is not None:
+            negatives = negatives[rows] - 1  # a row is left out of such a pass
+            labelled = None if labelled is None else labelled[rows]
+        return anchor_statistics(
+            moments.log_mass, moments.mean, same, nearest, tau, labelled, negatives
+        )
+
+    def curve_pass(
+        self,
+        subject: Subject,
+        options: MetricOptions,
+        first: Found,
+        anchors: NDArray[np.int64],
+    ) -> tuple[Reducer, ...]:
+        """Penalty mass in bins of similarity."""
+        return (self._histogram(subject, options, first, anchors),)
+
+    def _histogram(
+        self,
+        subject: Subject,
+        options: MetricOptions,
+        first: Found,
+        anchors: NDArray[np.int64],
+    ) -> PenaltyHistogram:
+        log_masses = np.stack(
+            [first[SoftmaxMoments(tau, options.pairs)].log_mass for tau in options.taus]
+        )
+        chosen = np.zeros(subject.n)
+        chosen[anchors] = np.isfinite(log_masses[0, anchors])
+        return PenaltyHistogram(
+            options.taus,
+            TABLE_BINS,
+            options.pairs,
+            log_masses,
+            chosen / max(chosen.sum(), 1.0),
+            self._n_negatives(subject, options),
+        )
+
+    def second_pass(
+        self, subject: Subject, options: MetricOptions, first: Found, runner: PairRunner
+    ) -> tuple[Reducer, ...]:
+        """Deletions, for each tau."""
+        neighbours = runner.nearest_negatives(options, first)
+        reducers = []
+        for tau in options.taus:
+            stats = self._statistics(subject, options, first, tau, neighbours.values[:, :10])
+            given = PenaltyGiven(
+                stats.log_mass,
+                stats.entropy,
+                np.nan_to_num(stats.same_class_share),
+                stats.top1_share,
+                stats.top10_share,
+                _dominant(stats, neighbours),
+            )
+            labelled = self._counts_false_negatives(subject, options)
+            reducers.append(LeaveOneOut(tau, options.pairs, labelled, given))
+        return tuple(reducers)
+
+    def compute(
+        self, subject: Subject, options: MetricOptions, measured: Measured, runner: PairRunner
+    ) -> FamilyResult:
+        """Records for each tau and the curve's table."""
+        neighbours = runner.nearest_negatives(options, measured.first)
+        by_tau = {
+            tau: self._statistics(subject, options, measured.first, tau, neighbours.values[:, :10])
+            for tau in options.taus
+        }
+        seen = [
+            np.arange(subject.n) if anchors is None else anchors
+            for anchors in measured.second.anchors
+        ]
+        dominated = np.unique(
+            np.concatenate(
+                [
+                    rows[_dominant(stats, neighbours)[rows] >= 0]
+                    for stats in by_tau.values()
+                    for rows in seen
+                ]
+            )
+        )
+        remaining: Found = {}
+        if len(dominated):
+            wanted = [r for tau in options.taus for r in self._moments(subject, options, tau)]
+            remaining = runner.anchored(wanted, dominated, neighbours.indices[dominated, 0])
+        records: list[Record] = []
+        for tau, stats in by_tau.items():
+            rest = None
+            if len(dominated):
+                rest = self._statistics(
+                    subject,
+                    options,
+                    remaining,
+                    tau,
+                    neighbours.values[dominated, 1:11],
+                    dominated,
+                )
+            copies = [
+                _Deletions(
+                    subject,
+                    stats,
+                    neighbours,
+                    found[
+                        LeaveOneOut(
+                            tau, options.pairs, self._counts_false_negatives(subject, options)
+                        )
+                    ],
+                    rows,
+                    tau,
+                    dominated,
+                    rest,
+                )
+                for found, rows in zip(measured.second.found, seen, strict=True)
+            ]
+            records += self._records(subject, options, tau, stats, copies)
+        notes: tuple[str, ...] = ()
+        if measured.second.anchors[0] is not None:
+            notes = (
+                f"{subject.source}: penalty error bars come from {sum(map(len, seen))} seeded "
+                f"anchors (above {options.exact_deletions} rows)",
+            )
+        tables = (self._curve(subject, options, measured, by_tau), _reference(subject, options))
+        return FamilyResult(tuple(records), tables, notes)
+
+    def _records(
+        self,
+        subject: Subject,
+        options: MetricOptions,
+        tau: float,
+        stats: AnchorStatistics,
+        copies: list[_Deletions],
+    ) -> list[Record]:
+        params: dict[str, Param] = {"tau": tau, **options.negative_params}
+        records = []
+
+        def add(
+            metric: str, definition: str | None, value: float, withouts: list[Vector], n: int
+        ) -> None:
+            pseudos = [pseudo_values(value, without) for without in withouts]
+            usable = all(np.isfinite(p).sum() == np.isfinite(withouts[0]).sum() for p in pseudos)
+            error = None
+            if usable and subject.n > 3:
+                error = cross_standard_error(
+                    pseudos[0], pseudos[-1], subject.groups, copies[0].share
+                )
+            records.append(
+                Record(
+                    subject.source,
+                    metric,
+                    definition,
+                    params,
+                    value,
+                    error,
+                    _UNITS[metric],
+                    n,
+                    subject.d,
+                    pseudo_values=np.mean(pseudos, axis=0) if error is not None else None,
+                )
+            )
+
+        is_anchor = np.isfinite(stats.entropy)
+        n = int(is_anchor.sum())
+        if n == 0:
+            reason = "no row has a negative"
+            return [
+                undefined(
+                    subject.source, metric, definition, params, _UNITS[metric], subject.d, reason
+                )
+                for metric, definitions in self.definitions.items()
+                for definition in definitions or (None,)
+                if subject.labels is not None or "false_negative" not in metric
+            ]
+        entropy = [copy.mean_without("entropy") for copy in copies]
+        add("penalty_entropy", None, _mean(stats.entropy), entropy, n)
+        add(
+            "penalty_effective_negatives",
+            "mean_exp",
+            _mean(stats.exp_entropy),
+            [copy.mean_without("exp_entropy") for copy in copies],
+            n,
+        )
+        add(
+            "penalty_effective_negatives",
+            "exp_mean",
+            math.exp(_mean(stats.entropy)),
+            [np.exp(without) for without in entropy],
+            n,
+        )
+        for metric, column in (
+            ("penalty_top1_share", "top1_share"),
+            ("penalty_top10_share", "top10_share"),
+        ):
+            without = [copy.mean_without(column) for copy in copies]
+            add(metric, None, _mean(stats.column(column)), without, n)
+        if subject.labels is None:
+            return records
+        labelled = np.isfinite(stats.same_class_share)
+        if not labelled.any():
+            reason = (
+                "class negatives hold no row of the anchor's class"
+                if options.negatives == "class"
+                else "no row is labelled"
+            )
+            return records + [
+                undefined(subject.source, metric, None, params, _UNITS[metric], subject.d, reason)
+                for metric in ("penalty_false_negative_share", "penalty_false_negative_ratio")
+            ]
+        share = _mean(stats.same_class_share)
+        without = [copy.mean_without("same_class_share") for copy in copies]
+        add("penalty_false_negative_share", None, share, without, int(labelled.sum()))
+        uniform, uniform_without = _uniform_share(subject)
+        if uniform == 0:
+            records.append(
+                undefined(
+                    subject.source,
+                    "penalty_false_negative_ratio",
+                    None,
+                    params,
+                    "ratio",
+                    subject.d,
+                    "no class has two members",
+                )
+            )
+        else:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                ratios = [part / uniform_without for part in without]
+            add("penalty_false_negative_ratio", None, share / uniform, ratios, int(labelled.sum()))
+        return records
+
+    def _curve(
+        self,
+        subject: Subject,
+        options: MetricOptions,
+        measured: Measured,
+        by_tau: dict[float, AnchorStatistics],
+    ) -> Table:
+        anchors = measured.curve_anchors
+        bins = measured.curve[self._histogram(subject, options, measured.first, anchors)]
+        exact = len(anchors) == subject.n
+        centres = bin_centres()
+        rows: list[dict[str, Cell]] = []
+        for m, (tau, stats) in enumerate(by_tau.items()):
+            log_mass = stats.log_mass[np.isfinite(stats.log_mass)]
+            if not len(log_mass):
+                continue
+            # mean over anchors of 1 / Z, in log space
+            top = float((-log_mass).max())
+            level = top + math.log(float(np.exp(-log_mass - top).mean()))
+            rows += _curve_rows(
+                subject.source,
+                tau,
+                np.exp(np.minimum(centres / tau + level, 700.0)),
+                bins[1 + m],
+                bins[0],
+                exact,
+            )
+        return Table("penalty_curve", CURVE_COLUMNS, tuple(rows))
+
+
+def _reference(subject: Subject, options: MetricOptions) -> Table:
+    """The same summaries for uniform points of the same N and D (seeded simulation)."""
+    law = penalty_of_uniform_law(subject.d, subject.n - 1, options.taus, options.seed)
+    rows: list[dict[str, Cell]] = [
+        {
+            "source": subject.source,
+            "quantity": quantity,
+            "group": None,
+            "tau": tau,
+            "value": value,
+            "std_error": found.std_errors[quantity],
+        }
+        for tau, found in zip(options.taus, law, strict=True)
+        for quantity, value in found.values.items()
+    ]
+    return Table("penalty_reference", REFERENCE_COLUMNS, tuple(rows))
+
+
+def bin_centres() -> Vector:
+    """Centres of the table's bins on [-1, 1]."""
+    return (np.arange(TABLE_BINS) + 0.5).astype(np.float64) * (2.0 / TABLE_BINS) - 1.0
+
+
+def _curve_rows(
+    source: str, tau: float, penalty: Vector, mass: Vector, fraction: Vector, exact: bool
+) -> list[dict[str, Cell]]:
+    return [
+        {
+            "source": source,
+            "tau": tau,
+            "similarity": round(float(centre), 10),
+            "relative_penalty": float(penalty[b]),
+            "relative_penalty_exact": True,
+            "penalty_mass": float(mass[b]),
+            "negative_fraction": float(fraction[b]),
+            "penalty_mass_exact": exact,
+        }
+        for b, centre in enumerate(bin_centres())
+    ]
+
+
+def _mean(values: Vector) -> float:
+    return float(values[np.isfinite(values)].mean())
+
+
+def _dominant(stats: AnchorStatistics, neighbours: Neighbours) -> NDArray[np.int64]:
+    """The nearest negative of anchors that spend more than half of their penalty on it, else -1."""
+    with np.errstate(invalid="ignore"):
+        dominated = stats.top1_share > DOMINANT
+    return np.where(dominated, neighbours.indices[:, 0], -1)
+
+
+def _uniform_share(subject: Subject) -> tuple[float, Vector]:
+    """Mean over labelled anchors of (n_c - 1)/(N - 1), and the same without each row."""
+    assert subject.labels is not None
+    codes, n = subject.labels.codes, subject.n
+    counts = subject.labels.counts.astype(np.float64)
+    labelled = codes >= 0
+    n_labelled = int(labelled.sum())
+    pairs = float((counts * (counts - 1)).sum())
+    mine = np.where(labelled, counts[codes] - 1, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        without = (pairs - 2 * mine) / ((n_labelled - labelled) * (n - 2.0))
+    return pairs / (n_labelled * (n - 1.0)), without
+
+
+class _Deletions:
+    """Means over anchors without each row, from the deletion sums of all or of some anchors."""
+
+    def __init__(
+        self,
+        subject: Subject,
+        stats: AnchorStatistics,
+        neighbours: Neighbours,
+        gains: Vector,
+        anchors: NDArray[np.int64],
+        tau: float,
+        dominated: NDArray[np.int64],
+        rest: AnchorStatistics | None,
+    ) -> None:
+        self._n = subject.n
+        self._stats = stats
+        self._neighbours = neighbours
+        self._gains = gains
+        self._anchors = anchors
+        self._tau = tau
+        self._skip = _dominant(stats, neighbours)
+        self._at = np.full(subject.n, -1)
+        self._at[dominated] = np.arange(len(dominated))
+        self._rest = rest
+        self.share = len(anchors) / subject.n
+
+    def mean_without(self, name: str) -> Vector:
+        """(N,) mean over anchors of one statistic, without each row as anchor and negative."""
+        values = self._stats.column(name)
+        is_anchor = np.isfinite(values)
+        chosen = self._anchors[is_anchor[self._anchors]]
+        scale = is_anchor.sum() / max(len(chosen), 1)
+        gains = self._gains[:, STATISTICS.index(name)].copy()
+        lost = np.zeros(self._n)
+        if name in ("top1_share", "top10_share"):
+            self._correct_top(gains, chosen, 1 if name == "top1_share" else 10)
+        self._add_dominated(gains, lost, chosen, name, values)
+        own = np.where(is_anchor, values, 0.0)
+        count = is_anchor.sum() - is_anchor - scale * lost
+        with np.errstate(divide="ignore", invalid="ignore"):
+            without: Vector = (own.sum() - own + scale * gains) / count
+        return np.where(count > 0, without, np.nan)
+
+    def _add_dominated(
+        self,
+        gains: Vector,
+        lost: Vector,
+        chosen: NDArray[np.int64],
+        name: str,
+        values: Vector,
+    ) -> None:
+        """Deletions of rows that carry most of an anchor's penalty, from what remains without."""
+        rows = chosen[self._skip[chosen] >= 0]
+        if self._rest is None or not len(rows):
+            return
+        after = self._rest.column(name)[self._at[rows]]
+        gone = ~np.isfinite(self._rest.log_mass[self._at[rows]])
+        gain = np.where(gone, -values[rows], after - values[rows])
+        np.add.at(gains, self._skip[rows], gain)
+        np.add.at(lost, self._skip[rows], gone.astype(np.float64))
+
+    def _correct_top(self, gains: Vector, chosen: NDArray[np.int64], most: int) -> None:
+        """When a row of the top is deleted, the next one moves up into it."""
+        near, index = self._neighbours.values[chosen], self._neighbours.indices[chosen]
+        log_mass = self._stats.log_mass[chosen]
+        shares = np.minimum(np.exp(near / self._tau - log_mass[:, None]), 1.0)
+        following = shares[:, most]
+        for rank in range(most):
+            share, deleted = shares[:, rank], index[:, rank]
+            usable = (deleted >= 0) & (deleted != self._skip[chosen])
+            with np.errstate(divide="ignore", invalid="ignore"):
+                gain = (following - share) / (1.0 - share)
+            np.add.at(gains, deleted[usable], gain[usable])
+
+
+def penalty_of_uniform_similarities(options: MetricOptions, n_negatives: int) -> FamilyResult:
+    """The paper's Fig. 3 setting: similarities spread evenly over [-1, 1], no embeddings.
+
+    The curve is the exact law for many negatives, K r(s) = exp(s/tau) / (tau sinh(1/tau)); the
+    summaries are of one seeded draw of K similarities, their errors a jackknife over the draw.
+
+    Args:
+        options: temperatures and seed.
+        n_negatives: K, at least 2.
+    """
+    drawn = np.random.default_rng(options.seed).uniform(-1.0, 1.0, size=n_negatives)
+    nearest = np.sort(drawn)[::-1]
+    records: list[Record] = []
+    curve: list[dict[str, Cell]] = []
+    edges = np.linspace(-1.0, 1.0, TABLE_BINS + 1)
+    for tau in options.taus:
+        logits = nearest / tau
+        top = float(logits.max())
+        log_mass = top + math.log(float(np.exp(logits - top).sum()))
+        share = np.exp(logits - log_mass)
+        mean = float(share @ nearest)
+        entropy = max(log_mass - mean / tau, 0.0)
+        # the part of the mass beyond each row, stable where one row has nearly all of it
+        remaining = np.array([np.delete(share, i).sum() for i in range(min(3, n_negatives))])
+        left = 1.0 - share
+        left[: len(remaining)] = remaining
+        entropy_left = (entropy + share * np.log(np.maximum(share, 1e-300))) / left + np.log(left)
+        ten = float(share[:10].sum())
+        cut = min(10, n_negatives)
+        eleventh = share[cut] if n_negatives > cut else 0.0
+        top10_left = np.where(np.arange(n_negatives) < cut, ten - share + eleventh, ten) / left
+        top1_left = np.where(np.arange(n_negatives) < 1, share[1], share[0]) / left
+        for metric, definition, value, without in (
+            ("penalty_entropy", None, entropy, entropy_left),
+            ("penalty_effective_negatives", "mean_exp", math.exp(entropy), np.exp(entropy_left)),
+            ("penalty_effective_negatives", "exp_mean", math.exp(entropy), np.exp(entropy_left)),
+            ("penalty_top1_share", None, float(share[0]), top1_left),
+            ("penalty_top10_share", None, ten, top10_left),
+        ):
+            pseudo = pseudo_values(value, without)
+            records.append(
+                Record(
+                    UNIFORM_SOURCE,
+                    metric,
+                    definition,
+                    {"tau": tau},
+                    value,
+                    cross_standard_error(pseudo, pseudo),
+                    _UNITS[metric],
+                    n_negatives,
+                    None,
+                    pseudo_values=pseudo,
+                )
+            )
+        # log of tau sinh(1/tau), without overflow
+        log_level = math.log(tau / 2.0) + 1.0 / tau + math.log(-math.expm1(-2.0 / tau))
+        penalty = np.exp(bin_centres() / tau - log_level) / n_negatives
+        law = np.exp((edges[1:] - 1.0) / tau) - np.exp((edges[:-1] - 1.0) / tau)
+        mass = law / -math.expm1(-2.0 / tau)
+        curve += _curve_rows(
+            UNIFORM_SOURCE, tau, penalty, mass, np.full(TABLE_BINS, 1.0 / TABLE_BINS), True
+        )
+    return FamilyResult(tuple(records), (Table("penalty_curve", CURVE_COLUMNS, tuple(curve)),))

@@ -1,0 +1,468 @@
+"""Similarity of positives and of the nearest negatives: means, spreads, quantiles, histograms.
+
+Wang & Liu, CVPR 2021, Fig. 8: for each anchor the similarities with its negatives are sorted, and
+the l-th largest is averaged over the anchors, beside the positive's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_analyze.data.unit import UnitRows
+from cl_analyze.data.validation import block_rows
+from cl_analyze.metrics.family import (
+    FamilyResult,
+    Found,
+    Measured,
+    MetricOptions,
+    PairFreeFamily,
+    PairRunner,
+    Subject,
+    nearest_negatives_reducer,
+)
+from cl_analyze.metrics.uniform_law import (
+    REFERENCE_COLUMNS,
+    cosine_share_below,
+    expected_nearest,
+)
+from cl_analyze.pairs.engine import Reducer
+from cl_analyze.pairs.reducers import (
+    PairHistogram,
+    PairMoments,
+    RowCountsBelow,
+)
+from cl_analyze.pairs.reducers.neighbours import Neighbours
+from cl_analyze.stats import pseudo_values, standard_error
+from cl_analyze.tables import Cell, Param, Record, Table, Unit, undefined
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+TABLE_BINS = 200
+FINE_BINS = 200 * 82  # at least 2^14, and a whole number to each of the table's bins
+NEAR_DUPLICATE = 1.0 - 1e-6
+
+Vector = NDArray[np.float64]
+_UNIT: Unit = "cosine"
+
+
+@dataclass(frozen=True)
+class _RowValues:
+    """A statistic that is a mean over anchors, with what deleting each row does to it.
+
+    Attributes:
+        values: (N,) the anchors' values, NaN where a row is no anchor.
+        gains: (N,) for each row, what deleting it as a negative adds to the anchors' sum.
+        lost: (N,) for each row, how many anchors lose their value with it.
+    """
+
+    values: Vector
+    gains: Vector
+    lost: Vector
+
+    def mean_without(self) -> Vector:
+        """(N,) the mean without each row, as anchor and as negative; NaN where nothing is left."""
+        is_anchor = ~np.isnan(self.values)
+        own = np.where(is_anchor, self.values, 0.0)
+        count = is_anchor.sum() - is_anchor - self.lost
+        with np.errstate(divide="ignore", invalid="ignore"):
+            without: Vector = (own.sum() - own + self.gains) / count
+        return np.where(count > 0, without, np.nan)
+
+
+def _nth_neighbour(
+    neighbours: Neighbours, rank: int, function: Callable[[Vector], Vector]
+) -> _RowValues:
+    """f(similarity of the rank-th nearest), rank from 0, with deletions of any nearer row exact."""
+    n = len(neighbours.values)
+    value, after = neighbours.values[:, rank], neighbours.values[:, rank + 1]
+    has, has_next = np.isfinite(value), np.isfinite(after)
+    own = np.where(has, function(np.where(has, value, 0.0)), np.nan)
+    step = np.where(
+        has_next, function(np.where(has_next, after, 0.0)) - np.nan_to_num(own), -np.nan_to_num(own)
+    )
+    nearer = neighbours.indices[has, : rank + 1].ravel()
+    gains, lost = np.zeros(n), np.zeros(n)
+    np.add.at(gains, nearer, np.repeat(step[has], rank + 1))
+    ends = (has & ~has_next)[has].astype(np.float64)
+    np.add.at(lost, nearer, np.repeat(ends, rank + 1))
+    return _RowValues(own, gains, lost)
+
+
+def _own_values(values: Vector, function: Callable[[Vector], Vector]) -> _RowValues:
+    zero = np.zeros(len(values))
+    return _RowValues(function(values), zero, zero)
+
+
+Part = Callable[[Callable[[Vector], Vector]], _RowValues]
+
+
+class Similarity(PairFreeFamily):
+    """`similarity_mean`, `similarity_std`, `similarity_quantile` by group, and histograms.
+
+    Groups: `positive` (pairs of views where there are views, else every same-class pair once) and
+    `negative_1` .. `negative_k`, the anchors' l-th nearest negative.  Standard deviations divide by
+    the count.  Errors delete each row as anchor and as negative; those of quantiles are
+    Woodruff's (JASA 1952): the quantiles at q +- s.e. of the share below.
+    """
+
+    name = "similarity"
+    uses_views = True
+    definitions: dict[str, tuple[str, ...]] = {  # noqa: RUF012
+        "similarity_mean": ("view_pairs", "same_class"),
+        "similarity_std": ("view_pairs", "same_class"),
+        "similarity_quantile": ("view_pairs", "same_class"),
+    }
+
+    def _class_positives(self, subject: Subject) -> bool:
+        return subject.views is None and subject.labels is not None
+
+    def first_pass(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
+        """Neighbours and, where positives are classes, their moments and fine histogram."""
+        reducers: list[Reducer] = []
+        if subject.partners is None:
+            reducers.append(nearest_negatives_reducer(subject, options))
+        if self._class_positives(subject):
+            reducers += [PairMoments("same_class"), PairHistogram(FINE_BINS, "same_class")]
+        return tuple(reducers)
+
+    def curve_pass(
+        self,
+        subject: Subject,
+        options: MetricOptions,
+        first: Found,
+        anchors: NDArray[np.int64],
+    ) -> tuple[Reducer, ...]:
+        """Similarities of the anchors with all rows."""
+        return (PairHistogram(TABLE_BINS, "all"),)
+
+    def second_pass(
+        self, subject: Subject, options: MetricOptions, first: Found, runner: PairRunner
+    ) -> tuple[Reducer, ...]:
+        """Counts under the quantiles of same-class pairs, for their errors."""
+        quantiles = self._class_quantiles(subject, first)
+        return () if quantiles is None else (RowCountsBelow(quantiles, "same_class"),)
+
+    def _class_quantiles(self, subject: Subject, first: Found) -> tuple[float, ...] | None:
+        if not self._class_positives(subject):
+            return None
+        counts = first[PairHistogram(FINE_BINS, "same_class")]
+        if counts.sum() == 0:
+            return None
+        return tuple(float(q) for q in _histogram_quantiles(counts, np.array(QUANTILES)))
+
+    def compute(
+        self, subject: Subject, options: MetricOptions, measured: Measured, runner: PairRunner
+    ) -> FamilyResult:
+        """Records by group, the histogram table, and a note on near-duplicates."""
+        cross = subject.partners is not None
+        found = measured.first
+        if cross:
+            found = runner.cross([nearest_negatives_reducer(subject, options)])
+        neighbours = runner.nearest_negatives(options, found, cross)
+        records: list[Record] = []
+        histograms: list[dict[str, Cell]] = []
+        if subject.views is not None:
+            values = _paired_similarities(*subject.views)
+            records += self._records(
+                subject, {"group": "positive"}, "view_pairs", values, self._part(values)
+            )
+            histograms += _bin_rows(subject.source, "positive", _histogram(values), True)
+        elif subject.labels is not None:
+            more, counts = self._class_records(subject, measured)
+            records += more
+            if counts is not None:
+                histograms += _bin_rows(subject.source, "positive", counts, True)
+        for rank in range(options.top_k):
+            values = neighbours.values[:, rank]
+            group: dict[str, Param] = {"group": f"negative_{rank + 1}", **options.negative_params}
+
+            def part(f: Callable[[Vector], Vector], rank: int = rank) -> _RowValues:
+                return _nth_neighbour(neighbours, rank, f)
+
+            reason = f"no row has {rank + 1} negative{'s' if rank else ''}"
+            records += self._records(subject, group, None, values, part, reason)
+            histograms += _bin_rows(
+                subject.source, str(group["group"]), _histogram(values[np.isfinite(values)]), True
+            )
+        exact = len(measured.curve_anchors) == subject.n
+        all_pairs = measured.curve[PairHistogram(TABLE_BINS, "all")]
+        histograms += _bin_rows(subject.source, "all", all_pairs / (2.0 if exact else 1.0), exact)
+        columns = ("source", "group", "bin_left", "bin_right", "count", "density", "exact")
+        histograms += _law_rows(subject)
+        tables = (
+            Table("similarity_histogram", columns, tuple(histograms)),
+            _reference(subject, options),
+        )
+        return FamilyResult(tuple(records), tables, self._notes(subject, neighbours, cross))
+
+    def _notes(self, subject: Subject, neighbours: Neighbours, cross: bool) -> tuple[str, ...]:
+        near = int((neighbours.values[:, 0] > NEAR_DUPLICATE).sum())
+        if not near or cross:
+            return ()
+        return (
+            f"{subject.source}: {near} rows have another row at cosine above 1 - 1e-6 "
+            "(duplicates or near-duplicates)",
+        )
+
+    def _part(self, values: Vector) -> Part:
+        return lambda function: _own_values(values, function)
+
+    def _records(
+        self,
+        subject: Subject,
+        params: dict[str, Param],
+        definition: str | None,
+        values: Vector,
+        part: Part,
+        reason: str = "",
+    ) -> list[Record]:
+        """Mean, standard deviation and quantiles of one value for each anchor."""
+        present = values[np.isfinite(values)]
+        n, d = len(present), subject.d
+        if n == 0:
+            return [
+                undefined(subject.source, metric, definition, {**params, **extra}, _UNIT, d, reason)
+                for metric, extra in _metric_params()
+            ]
+        mean, square = float(present.mean()), float((present**2).mean())
+        std = math.sqrt(max(float(present.var()), 0.0))
+        first = part(lambda v: v).mean_without()
+        second = part(np.square).mean_without()
+        records = [
+            self._record(subject, "similarity_mean", definition, params, mean, first, n),
+        ]
+        spread = np.sqrt(np.maximum(second - first**2, 0.0))
+        shift = std - math.sqrt(max(square - mean**2, 0.0))  # the same rounding on both sides
+        records.append(
+            self._record(subject, "similarity_std", definition, params, std, spread + shift, n)
+        )
+        for q in QUANTILES:
+            at = float(np.quantile(present, q))
+            below = part(lambda v, at=at: _share(v <= at, v))  # type: ignore[misc]
+            share = float((present <= at).mean())
+            error = _woodruff(
+                lambda p: np.quantile(present, p),
+                q,
+                self._error(subject, share, below.mean_without()),
+            )
+            records.append(
+                Record(
+                    subject.source,
+                    "similarity_quantile",
+                    definition,
+                    {**params, "q": q},
+                    at,
+                    error,
+                    _UNIT,
+                    n,
+                    d,
+                )
+            )
+        return records
+
+    def _error(self, subject: Subject, value: float, without: Vector) -> float | None:
+        return standard_error(pseudo_values(value, without), subject.groups)
+
+    def _record(
+        self,
+        subject: Subject,
+        metric: str,
+        definition: str | None,
+        params: dict[str, Param],
+        value: float,
+        without: Vector,
+        n: int,
+    ) -> Record:
+        pseudo = pseudo_values(value, without)
+        return Record(
+            subject.source,
+            metric,
+            definition,
+            params,
+            value,
+            standard_error(pseudo, subject.groups),
+            _UNIT,
+            n,
+            subject.d,
+            pseudo_values=pseudo,
+        )
+
+    def _class_records(
+        self, subject: Subject, measured: Measured
+    ) -> tuple[list[Record], Vector | None]:
+        """The positive group where positives are all same-class pairs."""
+        assert subject.labels is not None
+        params: dict[str, Param] = {"group": "positive"}
+        fine = measured.first[PairHistogram(FINE_BINS, "same_class")]
+        if fine.sum() == 0:
+            reason = "no class has two members"
+            return [
+                undefined(
+                    subject.source,
+                    metric,
+                    "same_class",
+                    {**params, **extra},
+                    _UNIT,
+                    subject.d,
+                    reason,
+                )
+                for metric, extra in _metric_params()
+            ], None
+        codes, counts = subject.labels.codes, subject.labels.counts.astype(np.float64)
+        labelled = codes >= 0
+        partners = np.where(labelled, counts[codes] - 1, np.nan)
+        sums = measured.first[PairMoments("same_class")]
+        n_labelled = int(labelled.sum())
+        n_pairs = float(np.nansum(partners))
+        anchors = int((partners >= 1).sum())
+
+        def without(column: Vector) -> Vector:
+            with np.errstate(divide="ignore", invalid="ignore"):
+                left: Vector = (column.sum() - 2 * column) / (n_pairs - 2 * partners)
+            return np.where(np.isfinite(left), left, np.nan)
+
+        mean, square = (float(sums[:, c].sum() / n_pairs) for c in (0, 1))
+        std = math.sqrt(max(square - mean**2, 0.0))
+        spread = np.sqrt(np.maximum(without(sums[:, 1]) - without(sums[:, 0]) ** 2, 0.0))
+        records = [
+            self._record(
+                subject, "similarity_mean", "same_class", params, mean, without(sums[:, 0]), anchors
+            ),
+            self._record(subject, "similarity_std", "same_class", params, std, spread, anchors),
+        ]
+        quantiles = self._class_quantiles(subject, measured.first) or ()
+        reducer = RowCountsBelow(quantiles, "same_class")
+        rows = [np.arange(subject.n) if part is None else part for part in measured.second.anchors]
+        below = np.concatenate([part[reducer] for part in measured.second.found])
+        seen = np.concatenate(rows)
+        shares = _histogram_shares(fine, np.array(quantiles))
+        for c, (q, at) in enumerate(zip(QUANTILES, quantiles, strict=True)):
+            with np.errstate(divide="ignore", invalid="ignore"):
+                left = (shares[c] * n_pairs - 2 * below[:, c]) / (n_pairs - 2 * partners[seen])
+            left = np.where(np.isfinite(left), left, np.nan)
+            pseudo = np.full(subject.n, np.nan)
+            pseudo[seen] = n_labelled * shares[c] - (n_labelled - 1) * left
+            error = standard_error(pseudo, subject.groups)
+            if error is not None:  # the spread may come from a sample of the rows
+                error *= math.sqrt(int(labelled[seen].sum()) / n_labelled)
+            records.append(
+                Record(
+                    subject.source,
+                    "similarity_quantile",
+                    "same_class",
+                    {**params, "q": q},
+                    at,
+                    _woodruff(lambda p: _histogram_quantiles(fine, np.asarray(p)), q, error),
+                    _UNIT,
+                    anchors,
+                    subject.d,
+                    sampling_error=2.0 / FINE_BINS,
+                    exact=False,
+                )
+            )
+        return records, fine.reshape(TABLE_BINS, -1).sum(axis=1) / 2.0
+
+
+def _law_rows(subject: Subject) -> list[dict[str, Cell]]:
+    """The cosine law of uniform points in the histogram's bins, as group `uniform_law`."""
+    edges = np.linspace(-1.0, 1.0, TABLE_BINS + 1)
+    share = np.diff(cosine_share_below(subject.d, edges))
+    rows = _bin_rows(subject.source, "uniform_law", share, True)
+    return [{**row, "count": None} for row in rows]
+
+
+def _reference(subject: Subject, options: MetricOptions) -> Table:
+    """What each nearest negative would be among uniform points of the same N and D."""
+    expected = expected_nearest(subject.d, subject.n - 1, options.top_k)
+    rows: list[dict[str, Cell]] = [
+        {
+            "source": subject.source,
+            "quantity": "similarity_mean",
+            "group": f"negative_{rank + 1}",
+            "tau": None,
+            "value": float(value),
+            "std_error": 0.0,
+        }
+        for rank, value in enumerate(expected)
+    ]
+    return Table("similarity_reference", REFERENCE_COLUMNS, tuple(rows))
+
+
+def _metric_params() -> list[tuple[str, dict[str, Param]]]:
+    return [
+        ("similarity_mean", {}),
+        ("similarity_std", {}),
+    ] + [("similarity_quantile", {"q": q}) for q in QUANTILES]
+
+
+def _share(flags: NDArray[np.bool_], values: Vector) -> Vector:
+    return np.where(np.isnan(values), np.nan, flags.astype(np.float64))
+
+
+def _woodruff(
+    quantile: Callable[[float], NDArray[np.float64] | float], q: float, share_error: float | None
+) -> float | None:
+    """Half the distance between the quantiles at q +- one standard error of the share below."""
+    if share_error is None:
+        return None
+    low, high = max(q - share_error, 0.0), min(q + share_error, 1.0)
+    if high == low:
+        return 0.0
+    # where an end is cut off at 0 or 1 the other side alone tells the slope
+    return float((quantile(high) - quantile(low)) * share_error / (high - low))
+
+
+def _paired_similarities(first: UnitRows, second: UnitRows) -> Vector:
+    """(N,) cosines of rows that pair up, in float64."""
+    out = np.empty(first.n_rows)
+    step = block_rows(first.dim)
+    for start in range(0, first.n_rows, step):
+        stop = min(start + step, first.n_rows)
+        u, v = first.exact_block(start, stop), second.exact_block(start, stop)
+        out[start:stop] = np.clip(np.einsum("ij,ij->i", u, v), -1.0, 1.0)
+    return out
+
+
+def _histogram(values: Vector) -> Vector:
+    counts, _ = np.histogram(values, bins=TABLE_BINS, range=(-1.0, 1.0))
+    return counts.astype(np.float64)
+
+
+def _histogram_quantiles(counts: Vector, q: NDArray[np.float64]) -> Vector:
+    """Quantiles of a histogram on [-1, 1]: linear within the bin where the share is reached."""
+    width = 2.0 / len(counts)
+    cumulative = np.cumsum(counts) / counts.sum()
+    occupied = np.flatnonzero(counts)
+    at = occupied[np.minimum(np.searchsorted(cumulative[occupied], q), len(occupied) - 1)]
+    below = cumulative[at] - counts[at] / counts.sum()
+    inside = np.clip((q - below) / (cumulative[at] - below), 0.0, 1.0)
+    found: Vector = -1.0 + width * (at + inside)
+    return found
+
+
+def _histogram_shares(counts: Vector, at: Vector) -> Vector:
+    edges = np.linspace(-1.0, 1.0, len(counts) + 1)
+    cumulative = np.concatenate([[0.0], np.cumsum(counts)]) / counts.sum()
+    found: Vector = np.interp(at, edges, cumulative)
+    return found
+
+
+def _bin_rows(source: str, group: str, counts: Vector, exact: bool) -> list[dict[str, Cell]]:
+    width = 2.0 / len(counts)
+    total = float(counts.sum())
+    return [
+        {
+            "source": source,
+            "group": group,
+            "bin_left": round(-1.0 + b * width, 10),
+            "bin_right": round(-1.0 + (b + 1) * width, 10),
+            "count": int(count),
+            "density": float(count / (total * width)) if total else 0.0,
+            "exact": exact,
+        }
+        for b, count in enumerate(counts)
+    ]

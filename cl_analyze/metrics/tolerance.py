@@ -1,0 +1,256 @@
+"""Tolerance: mean similarity of rows of one class, beside that of rows of different classes.
+
+Wang & Liu, CVPR 2021, eq. 11 and Table 1.  With class sums S_c = sum of the class's unit rows,
+sum over pairs of a class is |S_c|^2 minus the self pairs, so everything here is exact in O(N D).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_analyze.data.unit import UnitRows
+from cl_analyze.data.validation import block_rows
+from cl_analyze.metrics.family import (
+    FamilyResult,
+    Measured,
+    MetricOptions,
+    PairFreeFamily,
+    PairRunner,
+    Subject,
+)
+from cl_analyze.stats import pseudo_values, standard_error
+from cl_analyze.tables import Cell, Record, Table, Unit, undefined
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ClassSums:
+    """Sums of unit rows by class, and each labelled row's products with them.
+
+    Attributes:
+        counts: (C,) members n_c.
+        within: (C,) |S_c|^2 - sum |x|^2: the sum of similarities over ordered pairs i != j.
+        own: (N,) sum over other members of the row's class of s_ij; NaN for unlabelled rows.
+        other: (N,) sum over rows of other classes of s_ij; NaN for unlabelled rows.
+        to_others: (C,) S_c . (S - S_c).
+    """
+
+    counts: NDArray[np.int64]
+    within: Vector
+    own: Vector
+    other: Vector
+    to_others: Vector
+
+
+def class_sums(rows: UnitRows, codes: NDArray[np.int64], n_classes: int) -> ClassSums:
+    """Two passes over the rows in float64; memory C D + N."""
+    n_rows, dim = rows.n_rows, rows.dim
+    step = block_rows(dim)
+    sums = np.zeros((n_classes, dim))
+    squares = np.full(n_rows, np.nan)
+    for start in range(0, n_rows, step):
+        stop = min(start + step, n_rows)
+        block, part = rows.exact_block(start, stop), codes[start:stop]
+        order = np.argsort(part, kind="stable")
+        order = order[part[order] >= 0]
+        present, first = np.unique(part[order], return_index=True)
+        if len(order):
+            sums[present] += np.add.reduceat(block[order], first, axis=0)
+        squares[start:stop] = np.einsum("ij,ij->i", block, block)
+    total = sums.sum(axis=0)
+    own, other = np.full(n_rows, np.nan), np.full(n_rows, np.nan)
+    for start in range(0, n_rows, step):
+        stop = min(start + step, n_rows)
+        part = codes[start:stop]
+        known = part >= 0
+        block, mine = rows.exact_block(start, stop)[known], sums[part[known]]
+        with_own = np.einsum("ij,ij->i", block, mine)
+        at = start + np.flatnonzero(known)
+        own[at] = with_own - squares[at]
+        other[at] = block @ total - with_own
+    labelled = codes >= 0
+    counts = np.bincount(codes[labelled], minlength=n_classes).astype(np.int64)
+    within = np.zeros(n_classes)
+    np.add.at(within, codes[labelled], own[labelled])
+    to_others = np.einsum("ij,ij->i", sums, total[None, :] - sums)
+    return ClassSums(counts, within, own, other, to_others)
+
+
+class Tolerance(PairFreeFamily):
+    """`tolerance` in four definitions, `between_class_similarity`, and their gap.
+
+    micro_excl: mean of s over all ordered pairs i != j of one class (every pair counts once).
+    macro_excl: mean over classes of two or more members of the class's own mean.
+    micro_incl: as micro_excl, self pairs counted.
+    indicator: eq. 11 as printed: mean over all N^2 pairs of s times [same class].
+    """
+
+    name = "tolerance"
+    definitions: dict[str, tuple[str, ...]] = {  # noqa: RUF012
+        "tolerance": ("micro_excl", "macro_excl", "micro_incl", "indicator"),
+        "between_class_similarity": (),
+        "tolerance_gap": (),
+    }
+
+    def compute(
+        self, subject: Subject, options: MetricOptions, measured: Measured, runner: PairRunner
+    ) -> FamilyResult:
+        """Six records and the table by class; nothing without labels."""
+        if subject.labels is None:
+            return FamilyResult(())
+        labels = subject.labels
+        sums = class_sums(subject.rows, labels.codes, len(labels.names))
+        found = _Definitions(sums, labels.codes)
+        records = []
+        unit: Unit = "cosine"
+        for metric, definition, (value, without, reason) in (
+            ("tolerance", "micro_excl", found.micro_excl()),
+            ("tolerance", "macro_excl", found.macro_excl()),
+            ("tolerance", "micro_incl", found.micro_incl()),
+            ("tolerance", "indicator", found.indicator()),
+            ("between_class_similarity", None, found.between()),
+            ("tolerance_gap", None, found.gap()),
+        ):
+            if value is None or without is None:
+                records.append(
+                    undefined(subject.source, metric, definition, {}, unit, subject.d, reason)
+                )
+                continue
+            pseudo = pseudo_values(value, without) if _finite(without) else None
+            records.append(
+                Record(
+                    subject.source,
+                    metric,
+                    definition,
+                    {},
+                    value,
+                    standard_error(pseudo, subject.groups),
+                    unit,
+                    found.n,
+                    subject.d,
+                    pseudo_values=pseudo,
+                )
+            )
+        return FamilyResult(tuple(records), (self._by_class(subject, sums),))
+
+    def _by_class(self, subject: Subject, sums: ClassSums) -> Table:
+        assert subject.labels is not None
+        codes = subject.labels.codes
+        rows: list[dict[str, Cell]] = []
+        n_labelled = int(sums.counts.sum())
+        order = np.argsort(codes, kind="stable")
+        starts = np.searchsorted(codes[order], np.arange(len(sums.counts) + 1))
+        for c, name in enumerate(subject.labels.names):
+            n = int(sums.counts[c])
+            members = order[starts[c] : starts[c + 1]]
+            value = error = between = None
+            if n >= 2:
+                value = float(sums.within[c] / (n * (n - 1)))
+            if n >= 3:
+                without = (sums.within[c] - 2.0 * sums.own[members]) / ((n - 1) * (n - 2))
+                groups = None if subject.groups is None else subject.groups[members]
+                error = standard_error(pseudo_values(float(value or 0.0), without), groups)
+            if n_labelled > n:
+                between = float(sums.to_others[c] / (n * (n_labelled - n)))
+            rows.append(
+                {
+                    "source": subject.source,
+                    "class": name,
+                    "n": n,
+                    "tolerance": value,
+                    "std_error": error,
+                    "between_class_similarity": between,
+                }
+            )
+        columns = ("source", "class", "n", "tolerance", "std_error", "between_class_similarity")
+        return Table("tolerance_by_class", columns, tuple(rows))
+
+
+def _finite(without: Vector) -> bool:
+    taking_part = without[~np.isnan(without)]
+    return len(taking_part) > 1 and bool(np.isfinite(taking_part).all())
+
+
+Definition = tuple[float | None, Vector | None, str]
+
+
+class _Definitions:
+    """Each definition's value and leave-one-row-out values, from the class sums."""
+
+    def __init__(self, sums: ClassSums, codes: NDArray[np.int64]) -> None:
+        self.sums = sums
+        labelled = codes >= 0
+        self.n = int(labelled.sum())
+        self._known = labelled
+        self._code = np.where(labelled, codes, 0)
+        counts = sums.counts.astype(np.float64)
+        self._counts = counts
+        self._mine = np.where(labelled, counts[self._code] if len(counts) else 0.0, np.nan)
+        self._within = float(sums.within.sum())
+        self._pairs = float((counts * (counts - 1)).sum())
+        self._own = sums.own
+
+    def _ratio(
+        self, top: float, bottom: float, less_top: Vector, less_bottom: Vector
+    ) -> Definition:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            without = (top - less_top) / (bottom - less_bottom)
+        without = np.where(self._known & ~np.isfinite(without), np.inf, without)
+        return top / bottom, without, ""
+
+    def micro_excl(self) -> Definition:
+        if self._pairs == 0:
+            return None, None, "no class has two members"
+        return self._ratio(self._within, self._pairs, 2 * self._own, 2 * (self._mine - 1))
+
+    def micro_incl(self) -> Definition:
+        if self.n == 0:
+            return None, None, "no row is labelled"
+        top, bottom = self._within + self.n, float((self._counts**2).sum())
+        return self._ratio(top, bottom, 2 * self._own + 1, 2 * self._mine - 1)
+
+    def indicator(self) -> Definition:
+        if self.n == 0:
+            return None, None, "no row is labelled"
+        top, bottom = self._within + self.n, float(self.n) ** 2
+        return self._ratio(top, bottom, 2 * self._own + 1, 0 * self._mine + 2 * self.n - 1)
+
+    def macro_excl(self) -> Definition:
+        counts, within = self._counts, self.sums.within
+        usable = counts >= 2
+        n_classes = int(usable.sum())
+        if n_classes == 0:
+            return None, None, "no class has two members"
+        means = np.where(usable, within / np.maximum(counts * (counts - 1), 1), 0.0)
+        total = float(means.sum())
+        mine, mean = self._mine, means[self._code]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            left = (within[self._code] - 2 * self._own) / ((mine - 1) * (mine - 2))
+            # a pair that loses a member takes its class out of the mean; a singleton has no part
+            without = np.where(
+                mine > 2,
+                (total - mean + left) / n_classes,
+                np.where(mine == 2, (total - mean) / (n_classes - 1), total / n_classes),
+            )
+        without = np.where(self._known, without, np.nan)
+        without = np.where(self._known & ~np.isfinite(without), np.inf, without)
+        return total / n_classes, without, ""
+
+    def between(self) -> Definition:
+        bottom = float(self.n) ** 2 - float((self._counts**2).sum())
+        if bottom == 0:
+            return None, None, "there is only one class" if self.n else "no row is labelled"
+        top = float(np.nansum(self.sums.other))
+        return self._ratio(top, bottom, 2 * self.sums.other, 2 * (self.n - self._mine))
+
+    def gap(self) -> Definition:
+        within, between = self.micro_excl(), self.between()
+        if within[0] is None or within[1] is None:
+            return None, None, within[2]
+        if between[0] is None or between[1] is None:
+            return None, None, between[2]
+        return within[0] - between[0], within[1] - between[1], ""

@@ -1,0 +1,41 @@
+"""Reductions over pairs, one file each.
+
+    softmax.py       per row: log-sum-exp at a temperature, and the softmax's mean similarity
+    neighbours.py    per row: the k largest similarities
+    moments.py       per row: sums of s and s^2 over a set of pairs; counts under thresholds
+    histogram.py     similarities and penalty mass in bins
+    leave_one_out.py per row: what every other row's penalty statistics gain when it is deleted
+
+ALL is what the property tests run over: a new reducer gets its identity, associativity, block,
+thread and permutation tests by being listed.
+"""
+
+from cl_analyze.pairs.reducers.histogram import PairHistogram, PenaltyHistogram
+from cl_analyze.pairs.reducers.leave_one_out import LeaveOneOut, PenaltyGiven
+from cl_analyze.pairs.reducers.moments import PairMoments, RowCountsBelow
+from cl_analyze.pairs.reducers.neighbours import NearestNeighbours
+from cl_analyze.pairs.reducers.softmax import RowLogSumExp, SoftmaxMoments
+
+ALL = (
+    RowLogSumExp,
+    SoftmaxMoments,
+    NearestNeighbours,
+    PairMoments,
+    RowCountsBelow,
+    PairHistogram,
+    PenaltyHistogram,
+    LeaveOneOut,
+)
+
+__all__ = [
+    "ALL",
+    "LeaveOneOut",
+    "NearestNeighbours",
+    "PairHistogram",
+    "PairMoments",
+    "PenaltyGiven",
+    "PenaltyHistogram",
+    "RowCountsBelow",
+    "RowLogSumExp",
+    "SoftmaxMoments",
+]

@@ -1,0 +1,126 @@
+"""Row log-sum-exp at a temperature, and the mean similarity under the softmax's weights.
+
+For row i and a set of pairs J(i), with beta = 1/tau:
+
+    log_mass_i = log sum_{j in J(i)} exp(s_ij / tau)
+    mean_i     = sum_j exp(s_ij / tau) s_ij / sum_j exp(s_ij / tau)
+
+The Gaussian kernel is the same sum: exp(-t |x - y|^2) = exp(-2t) exp(s / tau) with tau = 1/(2t) on
+the unit sphere, so uniformity at t and a penalty at tau = 1/(2t) share one exponential per pair.
+States are (peak, mass): the sum is mass * exp(peak / tau).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_analyze.pairs.engine import shared_exponential_order
+from cl_analyze.pairs.tile import PairSet, Tile
+
+
+@dataclass(frozen=True)
+class MassState:
+    """Per row: masses relative to exp(peak / tau); `weighted` is the mass of s, where wanted."""
+
+    peak: NDArray[np.float64]
+    mass: NDArray[np.float64]
+    weighted: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SoftmaxResult:
+    """Per row: log mass and mean similarity; minus infinity and NaN where no pair counts."""
+
+    log_mass: NDArray[np.float64]
+    mean: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RowLogSumExp:
+    """log sum_j exp(s_ij / tau) over a set of pairs; finalizes to an (N,) array in nats.
+
+    Attributes:
+        tau: temperature, > 0.
+        pairs: which pairs count.
+    """
+
+    tau: float
+    pairs: PairSet = "all"
+    side = "rows"
+
+    @property
+    def sort_key(self) -> tuple[float, ...]:
+        """Beside the other reducers of the same temperature."""
+        return shared_exponential_order(self.tau)
+
+    def bound(self, state: MassState) -> None:
+        """Every pair matters."""
+        return
+
+    def identity(self, n_rows: int) -> MassState:
+        """No pair: no mass at a peak of minus infinity."""
+        return MassState(np.full(n_rows, -np.inf), np.zeros(n_rows), np.zeros(n_rows))
+
+    def reduce(self, tile: Tile) -> tuple[MassState, MassState | None]:
+        """Row sums and, from the same exponentials, column sums."""
+        rows = self._side(tile, columns=False)
+        return rows, self._side(tile, columns=True) if tile.both_sides else None
+
+    def _side(self, tile: Tile, columns: bool) -> MassState:
+        n_rows = tile.shape[1] if columns else tile.shape[0]
+        found = tile.exponentials(self.tau, columns)
+        values = found.values
+        if self.pairs != "all":
+            values = tile.product(values, tile.mask(self.pairs))
+        sums = tile.col_sums if columns else tile.row_sums
+        mass = sums(values)
+        weighted = self._weighted(tile, values, columns)
+        peak = np.broadcast_to(np.asarray(found.shift, dtype=np.float64), (n_rows,))
+        return MassState(peak, mass, weighted)
+
+    def _weighted(self, tile: Tile, values: object, columns: bool) -> NDArray[np.float64]:
+        return np.zeros(tile.shape[1] if columns else tile.shape[0])
+
+    def merge(self, a: MassState, b: MassState) -> MassState:
+        """Masses on the higher of the two peaks."""
+        peak = np.maximum(a.peak, b.peak)
+        reference = np.where(np.isfinite(peak), peak, 0.0)
+        scale_a = np.exp((a.peak - reference) / self.tau)
+        scale_b = np.exp((b.peak - reference) / self.tau)
+        return MassState(
+            peak,
+            a.mass * scale_a + b.mass * scale_b,
+            a.weighted * scale_a + b.weighted * scale_b,
+        )
+
+    def finalize(self, states: Sequence[MassState]) -> NDArray[np.float64]:
+        """(N,) log masses."""
+        return np.concatenate([self._log_mass(state) for state in states])
+
+    def _log_mass(self, state: MassState) -> NDArray[np.float64]:
+        with np.errstate(divide="ignore"):
+            log_mass: NDArray[np.float64] = np.where(
+                state.mass > 0, np.log(state.mass) + np.nan_to_num(state.peak) / self.tau, -np.inf
+            )
+        return log_mass
+
+
+@dataclass(frozen=True)
+class SoftmaxMoments(RowLogSumExp):
+    """Log mass and the mean similarity under the weights exp(s / tau), as a `SoftmaxResult`."""
+
+    def _weighted(self, tile: Tile, values: object, columns: bool) -> NDArray[np.float64]:
+        sums = tile.col_sums if columns else tile.row_sums
+        return sums(tile.product(values, tile.similarity))
+
+    def finalize(self, states: Sequence[MassState]) -> SoftmaxResult:  # type: ignore[override]
+        """Log masses and means for all rows."""
+        mass = np.concatenate([state.mass for state in states])
+        weighted = np.concatenate([state.weighted for state in states])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = np.where(mass > 0, weighted / mass, np.nan)
+        return SoftmaxResult(np.concatenate([self._log_mass(state) for state in states]), mean)

@@ -1,0 +1,173 @@
+"""One tile of the similarity matrix, and everything reducers may ask of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_analyze.pairs.backend import Array, Backend, Index
+
+PairSet = Literal["all", "same_class", "other_class"]
+"""Which pairs (i, j), i != j by index, a reducer counts.
+
+all: every pair.  same_class: both labelled, with the same class.  other_class: both labelled, with
+different classes.
+"""
+
+_EXPONENT_RANGE = {4: 60.0, 8: 600.0}
+"""How far (in nats) exponents may lie from the shift before a dtype of that size loses them."""
+
+
+@dataclass(frozen=True)
+class Exponentials:
+    """exp((s - shift) / tau) of a tile, zero at pairs that do not count.
+
+    Attributes:
+        values: (rows, cols) array of the backend.
+        shift: what was subtracted: a number, or one for each row (or column) on the host.
+        squared: whether the values are squares of another temperature's.
+    """
+
+    values: Array
+    shift: Any
+    squared: bool = False
+
+
+@dataclass
+class Tile:
+    """Similarities of a block of rows with a block of columns.
+
+    Attributes:
+        similarity: (n_rows, n_cols) cosines in the backend's dtype; entries of left-out pairs
+            (self pairs above all) are there but never count: reducers use `exponentials`, `mask`
+            or `left_out`.
+        rows, cols: global indices of the rows and columns.
+        row_labels, col_labels: class codes, -1 unlabelled; None without labels.
+        left_out: positions (row, column) in this tile of pairs that never count: i == j by
+            index, and a row's excluded partner where the pass names one.
+        both_sides: whether the tile feeds its columns' rows too (off-diagonal, symmetric plan).
+        bounds: for reducers that prune: reducer -> (rows' bounds, columns' bounds).
+    """
+
+    similarity: Array
+    rows: Index
+    cols: Index
+    left_out: tuple[Index, Index]
+    both_sides: bool
+    backend: Backend
+    row_labels: Index | None = None
+    col_labels: Index | None = None
+    bounds: dict[Any, tuple[NDArray[np.float64], NDArray[np.float64]]] = field(default_factory=dict)
+    _masks: dict[str, Array] = field(default_factory=dict)
+    _exponentials: dict[bool, tuple[float, Exponentials]] = field(default_factory=dict)
+    _ones: tuple[Array, Array] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the tile."""
+        return len(self.rows), len(self.cols)
+
+    def ones(self) -> tuple[Array, Array]:
+        """Vectors of ones, one entry a row and one a column."""
+        if self._ones is None:
+            n_rows, n_cols = self.shape
+            self._ones = (
+                self.backend.vector(np.ones(n_rows)),
+                self.backend.vector(np.ones(n_cols)),
+            )
+        return self._ones
+
+    def row_sums(self, matrix: Array) -> NDArray[np.float64]:
+        """Row sums on the host, accumulated in the tile's dtype."""
+        return self.backend.to_host(self.backend.row_dot(matrix, self.ones()[1]))
+
+    def col_sums(self, matrix: Array) -> NDArray[np.float64]:
+        """Column sums on the host, accumulated in the tile's dtype."""
+        return self.backend.to_host(self.backend.col_dot(matrix, self.ones()[0]))
+
+    def mask(self, pairs: PairSet) -> Array:
+        """1 where a pair belongs to the set, else 0, in the tile's dtype."""
+        if pairs not in self._masks:
+            buffer = self.backend.scratch(f"mask-{pairs}", self.shape)
+            if pairs == "all":
+                buffer[...] = 1
+            else:
+                if self.row_labels is None or self.col_labels is None:
+                    raise ValueError(f"the pair set {pairs!r} needs labels")
+                if pairs == "same_class":
+                    self.backend.equal_mask(self.row_labels, self.col_labels, buffer)
+                else:
+                    other = self.backend.scratch("mask-both-labelled", self.shape)
+                    self.backend.known_mask(self.row_labels, self.col_labels, other)
+                    self.backend.equal_mask(self.row_labels, self.col_labels, buffer)
+                    self.backend.xp.subtract(other, buffer, out=buffer)
+            self.backend.set_at(buffer, *self.left_out, 0.0)
+            self._masks[pairs] = buffer
+        return self._masks[pairs]
+
+    def selected(self, pairs: PairSet) -> Array:
+        """Similarities with pairs outside the set at minus infinity; valid until asked again."""
+        buffer = self.backend.scratch("selected", self.shape)
+        buffer[...] = self.similarity
+        if pairs == "all":
+            self.backend.set_at(buffer, *self.left_out, -np.inf)
+        else:
+            buffer[self.mask(pairs) == 0] = -np.inf
+        return buffer
+
+    def exponentials(self, tau: float, columns: bool = False) -> Exponentials:
+        """exp((s - shift) / tau) over all pairs that count, each taken once per tile and tau.
+
+        One shift serves rows and columns wherever the dtype's range allows: 0 while 1/tau is within
+        it, the tile's maximum below that.  Where even that would lose a row's or a column's mass
+        (tau so small that its peak lies far under the tile's), rows and columns are exponentiated
+        apart, with their own peaks; `columns` says whose shift is wanted.
+        The exponentials of tau/2 come as squares of those of tau when these were the last asked
+        (once: squares of squares would add up their rounding).
+        The array is valid until the next call.
+        """
+        if columns in self._exponentials and self._exponentials[columns][0] == tau:
+            return self._exponentials[columns][1]
+        backend = self.backend
+        reach = _EXPONENT_RANGE[backend.dtype.itemsize]
+        buffer = backend.scratch("exponentials", self.shape)
+        shift: Any = 0.0
+        if 1.0 / tau <= reach:
+            last = self._exponentials.get(False)
+            if last is not None and last[0] == 2.0 * tau and not last[1].squared:
+                backend.multiply(buffer, buffer, out=buffer)
+                return self._remember(tau, Exponentials(buffer, 0.0, squared=True))
+            backend.exp_scaled(self.similarity, 1.0 / tau, 0.0, out=buffer)
+            backend.set_at(buffer, *self.left_out, 0.0)
+            return self._remember(tau, Exponentials(buffer, 0.0))
+        selected = self.selected("all")
+        row_peaks = backend.to_host(backend.row_max(selected))
+        col_peaks = backend.to_host(backend.col_max(selected))
+        peaks = np.concatenate([row_peaks, col_peaks])
+        finite = peaks[np.isfinite(peaks)]
+        if not len(finite) or (finite.max() - finite.min()) / tau <= reach:
+            top = float(finite.max()) if len(finite) else 0.0
+            backend.exp_scaled(selected, 1.0 / tau, top, out=buffer)
+            return self._remember(tau, Exponentials(buffer, top))
+        own = (
+            np.where(np.isfinite(col_peaks), col_peaks, 0.0)
+            if columns
+            else np.where(np.isfinite(row_peaks), row_peaks, 0.0)
+        )
+        shift = backend.vector(own)
+        spread = shift[None, :] if columns else shift[:, None]
+        backend.exp_scaled(selected, 1.0 / tau, spread, out=buffer)
+        found = Exponentials(buffer, backend.to_host(shift))
+        self._exponentials = {columns: (tau, found)}
+        return found
+
+    def _remember(self, tau: float, found: Exponentials) -> Exponentials:
+        self._exponentials = {False: (tau, found), True: (tau, found)}
+        return found
+
+    def product(self, a: Array, b: Any) -> Array:
+        """a * b in a buffer that is valid until the next call."""
+        return self.backend.multiply(a, b, out=self.backend.scratch("product", self.shape))

@@ -1,0 +1,199 @@
+"""One plain sentence on what a number means for this file."""
+
+from __future__ import annotations
+
+import math
+
+from cl_analyze.document import Document
+from cl_analyze.tables import Param, Record
+
+
+def meaning(record: Record, document: Document) -> str:
+    """What a record says, in words, with its natural reference beside it.
+
+    Args:
+        record: any record of the document.
+        document: for references and for the record's companions.
+    """
+    if record.value is None:
+        return f"Undefined: {record.reason}."
+    sentence = _SENTENCES.get(record.metric)
+    return sentence(record, record.value, document) if sentence is not None else ""
+
+
+def _companion(
+    record: Record, document: Document, metric: str, definition: str | None = None, **params: Param
+) -> float | None:
+    for other in document.records(metric, definition):
+        if other.source == record.source and all(
+            other.params.get(key) == value for key, value in params.items()
+        ):
+            return other.value
+    return None
+
+
+def _degrees(cosine: float) -> str:
+    return f"{math.degrees(math.acos(max(-1.0, min(1.0, cosine)))):.0f}°"
+
+
+def _percent(share: float) -> str:
+    if share == 0:
+        return "0%"
+    if share < 0.0001:
+        return f"{100 * share:.1g}%"
+    return f"{100 * share:.2g}%" if share < 0.1 else f"{100 * share:.0f}%"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _uniformity(record: Record, value: float, document: Document) -> str:
+    t = record.params["t"]
+    law = _companion(record, document, "uniformity_of_uniform_law", t=t)
+    if record.definition == "v_stat":
+        return "The same with every row also paired with itself, as some codes do."
+    if law is None:
+        return "More negative is more uniform."
+    return f"{_distance(value - law)} the {law:.3f} of points spread evenly over the sphere."
+
+
+def _distance(gap: float) -> str:
+    if abs(gap) < 0.01:
+        return "As uniform as"
+    words = "close to" if abs(gap) < 0.1 else "clustered" if gap < 1 else "strongly clustered"
+    if gap < 0:
+        return f"Spread more evenly, by {-gap:.3f} nats, than"
+    return f"{gap:.3f} nats above ({words})" if words != "close to" else f"{gap:.3f} nats above"
+
+
+def _law(record: Record, value: float, document: Document) -> str:
+    return f"What independent points spread evenly over the sphere in {record.d} dimensions give."
+
+
+def _gap(record: Record, value: float, document: Document) -> str:
+    error = record.std_error
+    if error and abs(value) < 2 * error:
+        return "Not distinguishable from the uniform sphere with this many rows."
+    side = "less" if value > 0 else "more"
+    return (
+        f"{abs(value):.3f} nats {side} uniform than the uniform sphere; comparable between "
+        "embeddings of different dimensions."
+    )
+
+
+def _tolerance(record: Record, value: float, document: Document) -> str:
+    about = {
+        "micro_excl": f"Two rows of one class are {_degrees(value)} apart on average",
+        "macro_excl": "The same as a mean over classes, each counting once",
+        "micro_incl": "The same with every row also paired with itself",
+        "indicator": "Eq. 11 as printed: same-class similarities averaged over all pairs",
+    }.get(record.definition or "", "Mean same-class cosine")
+    between = _companion(record, document, "between_class_similarity")
+    if record.definition == "micro_excl" and between is not None:
+        return f"{about}; rows of different classes {_degrees(between)}."
+    return about + "."
+
+
+def _between(record: Record, value: float, document: Document) -> str:
+    return (
+        f"Two rows of different classes are {_degrees(value)} apart on average; unrelated ones 90°."
+    )
+
+
+def _tolerance_gap(record: Record, value: float, document: Document) -> str:
+    return "How much closer rows of one class are than rows of different classes."
+
+
+def _similarity_mean(record: Record, value: float, document: Document) -> str:
+    group = str(record.params["group"])
+    if group == "positive":
+        return f"A row and its positive are {_degrees(value)} apart on average."
+    rank = group.rsplit("_", 1)[1]
+    positive = _companion(record, document, "similarity_mean", group="positive")
+    rows = document.rows("similarity_reference", source=record.source, group=group)
+    name = "The nearest negative" if rank == "1" else f"Negative number {rank}"
+    text = f"{name} is {_degrees(value)} away on average"
+    if positive is not None:
+        text += f", {'nearer' if value > positive else 'farther'} than the positive"
+    if rows and isinstance(rows[0]["value"], float):
+        text += f"; on the uniform sphere {_degrees(rows[0]['value'])}"
+    return text + "."
+
+
+def _similarity_std(record: Record, value: float, document: Document) -> str:
+    return "Spread of these similarities over the rows."
+
+
+def _similarity_quantile(record: Record, value: float, document: Document) -> str:
+    return f"{_percent(float(record.params['q']))} of these similarities lie below it."
+
+
+def _negatives_of(record: Record) -> int:
+    return record.n if record.d is None else record.n - 1
+
+
+def _entropy(record: Record, value: float, document: Document) -> str:
+    return (
+        f"Spread as over {_number(math.exp(value))} equal negatives; even weights would have "
+        f"{math.log(max(_negatives_of(record), 1)):.2f} nats."
+    )
+
+
+def _effective(record: Record, value: float, document: Document) -> str:
+    n = _negatives_of(record)
+    return (
+        f"At τ = {record.params['tau']:g} the repulsion acts on about {_number(value)} of {n:,} "
+        f"negatives ({_percent(value / max(n, 1))})."
+    )
+
+
+def _top1(record: Record, value: float, document: Document) -> str:
+    even = 1 / max(_negatives_of(record), 1)
+    return (
+        f"The nearest negative takes {_percent(value)} of the penalty; an even share is "
+        f"{_percent(even)}."
+    )
+
+
+def _top10(record: Record, value: float, document: Document) -> str:
+    even = min(10 / max(_negatives_of(record), 1), 1.0)
+    return (
+        f"The ten nearest negatives take {_percent(value)} of the penalty; an even share is "
+        f"{_percent(even)}."
+    )
+
+
+def _false_negatives(record: Record, value: float, document: Document) -> str:
+    ratio = _companion(record, document, "penalty_false_negative_ratio", tau=record.params["tau"])
+    tau = record.params["tau"]
+    text = f"{_percent(value)} of the repulsion at τ = {tau:g} pushes rows of one class apart"
+    if ratio:
+        text += f"; even weights would give {_percent(value / ratio)}"
+    return text + "."
+
+
+def _false_negative_ratio(record: Record, value: float, document: Document) -> str:
+    return (
+        f"τ = {record.params['tau']:g} aims {value:.2g} times as much repulsion at the anchor's "
+        "own class as even weights would."
+    )
+
+
+_SENTENCES = {
+    "uniformity": _uniformity,
+    "uniformity_of_uniform_law": _law,
+    "uniformity_gap": _gap,
+    "tolerance": _tolerance,
+    "between_class_similarity": _between,
+    "tolerance_gap": _tolerance_gap,
+    "similarity_mean": _similarity_mean,
+    "similarity_std": _similarity_std,
+    "similarity_quantile": _similarity_quantile,
+    "penalty_entropy": _entropy,
+    "penalty_effective_negatives": _effective,
+    "penalty_top1_share": _top1,
+    "penalty_top10_share": _top10,
+    "penalty_false_negative_share": _false_negatives,
+    "penalty_false_negative_ratio": _false_negative_ratio,
+}

@@ -1,0 +1,197 @@
+"""Standard errors: one currency, jackknife pseudo-values over rows.
+
+For a statistic theta of N rows, the pseudo-value of row i is p_i = N theta - (N - 1) theta_(-i),
+with theta_(-i) the statistic without that row.  Then std(p) / sqrt(N) is its standard error, and
+the same p_i serve paired comparisons of two checkpoints on the same rows.  Rows are what was
+sampled, never pairs: pairs share rows, and counting them as independent makes errors far too small.
+
+Rows that take no part in a statistic have NaN pseudo-values and are left out here.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float64]
+
+
+def pseudo_values(value: float, without: Vector) -> Vector:
+    """N theta - (N - 1) theta_(-i), with N the rows that take part.
+
+    Args:
+        value: theta, on all rows.
+        without: (N,) theta_(-i); NaN for rows that take no part.
+
+    >>> pseudo_values(2.0, np.array([2.5, 2.0, 1.5])).tolist()   # the mean of 1, 2, 3
+    [1.0, 2.0, 3.0]
+    """
+    n = int((~np.isnan(without)).sum())
+    return n * value - (n - 1) * without
+
+
+def standard_error(pseudo: Vector | None, groups: NDArray[np.int64] | None = None) -> float | None:
+    """Standard error of a statistic from its pseudo-values.
+
+    Args:
+        pseudo: (N,) pseudo-values, or None where the statistic has none.
+        groups: (N,) codes of rows that belong together (crops of one image, clips of one
+            speaker); their deviations are summed before they are squared.
+
+    Returns:
+        The standard error, or None where fewer than two rows or groups take part.
+
+    >>> round(standard_error(np.array([1.0, 2.0, 3.0])), 6)
+    0.57735
+    """
+    return cross_standard_error(pseudo, pseudo, groups)
+
+
+def cross_standard_error(
+    first: Vector | None,
+    second: Vector | None,
+    groups: NDArray[np.int64] | None = None,
+    share: float = 0.0,
+) -> float | None:
+    """Standard error from two noisy copies of the same pseudo-values.
+
+    The copies come from two disjoint samples of anchors.  Their covariance is free of the noise's
+    variance, but disjoint samples of a finite population lean against each other: with m of N
+    anchors each, noise of variance 2 N^2 S^2 / m in the difference goes with a covariance of
+    -N S^2, which is added back.  With first is second this is the usual variance.
+
+    Args:
+        first, second: (N,) copies.
+        groups: as in `standard_error`.
+        share: m / N.
+
+    Returns:
+        The standard error; where even the corrected covariance is negative (pure noise), that of
+        the copies' mean.
+    """
+    if first is None or second is None:
+        return None
+    taking_part = np.isfinite(first) & np.isfinite(second)
+    a, b = first[taking_part], second[taking_part]
+    n = len(a)
+    if n < 2:
+        return None
+    a, b = a - a.mean(), b - b.mean()
+    if groups is not None:
+        _, codes = np.unique(groups[taking_part], return_inverse=True)
+        a, b = (np.bincount(codes, weights=part).astype(np.float64) for part in (a, b))
+    units = len(a)
+    if units < 2:
+        return None
+    covariance = float(a @ b + 0.5 * share * ((a - b) @ (a - b)))
+    if covariance < 0:
+        mean = 0.5 * (a + b)
+        covariance = float(mean @ mean)
+    return math.sqrt(units / (units - 1) * covariance) / n
+
+
+def kernel_mean_standard_error(row_sums: Vector, sum_of_squares: float) -> float | None:
+    """Relative standard error of m, the mean of a symmetric kernel over i != j.
+
+    The unbiased variance of a U-statistic of order two, which stays right where the kernel's row
+    means do not vary (points spread uniformly) and the jackknife is far too large.
+
+    Args:
+        row_sums: (N,) r_i, sums of h_ij over j != i, in any common scale.
+        sum_of_squares: sum of h_ij^2 over i != j, in that scale squared.
+
+    Returns:
+        s.e.(m) / m, which is s.e.(log m); None for fewer than four rows.
+
+    Reference:
+        Hoeffding (1948); Lee, U-Statistics: Theory and Practice, 1990, section 1.3.
+    """
+    n = len(row_sums)
+    if n < 4:
+        return None
+    total = float(row_sums.sum())
+    by_row = float(row_sums @ row_sums)
+    disjoint = (total**2 - 4 * by_row + 2 * sum_of_squares) / (n * (n - 1) * (n - 2) * (n - 3))
+    zeta_1 = (by_row - sum_of_squares) / (n * (n - 1) * (n - 2)) - disjoint
+    zeta_2 = sum_of_squares / (n * (n - 1)) - disjoint
+    variance = 2.0 / (n * (n - 1)) * (2 * (n - 2) * max(zeta_1, 0.0) + zeta_2)
+    mean = total / (n * (n - 1))
+    return math.sqrt(max(variance, 0.0)) / mean
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """Difference of one statistic between two checkpoints, a minus b.
+
+    Attributes:
+        value: the difference.
+        std_error: its standard error, None where unknown.
+        low, high: interval at the confidence asked for (Student's t), None where unknown.
+        p_value: two-sided, of no difference; None where unknown.
+        paired: whether rows were matched.
+    """
+
+    value: float
+    std_error: float | None
+    low: float | None
+    high: float | None
+    p_value: float | None
+    paired: bool
+
+
+def difference(
+    value_a: float,
+    value_b: float,
+    pseudo_a: Vector | None,
+    pseudo_b: Vector | None,
+    std_errors: tuple[float | None, float | None] = (None, None),
+    groups: NDArray[np.int64] | None = None,
+    confidence: float = 0.95,
+) -> PairedDifference:
+    """Compare a statistic of two checkpoints, paired where both have pseudo-values of equal rows.
+
+    Without pairs the variances add (`std_errors`).
+    """
+    from scipy import special
+
+    value = value_a - value_b
+    paired = pseudo_a is not None and pseudo_b is not None and len(pseudo_a) == len(pseudo_b)
+    degrees: float
+    if paired and pseudo_a is not None and pseudo_b is not None:
+        error = standard_error(pseudo_a - pseudo_b, groups)
+        units = len(np.unique(groups)) if groups is not None else len(pseudo_a)
+        degrees = max(units - 1, 1)
+    else:
+        one, two = std_errors
+        error = math.hypot(one, two) if one is not None and two is not None else None
+        degrees = math.inf
+    if error is None:
+        return PairedDifference(value, None, None, None, None, paired)
+    tail = 0.5 + confidence / 2
+    width = error * float(
+        special.ndtri(tail) if math.isinf(degrees) else special.stdtrit(degrees, tail)
+    )
+    if error == 0.0:
+        p_value = 1.0 if value == 0 else 0.0
+    else:
+        z = -abs(value) / error
+        p_value = 2.0 * float(special.ndtr(z) if math.isinf(degrees) else special.stdtr(degrees, z))
+    return PairedDifference(value, error, value - width, value + width, p_value, paired)
+
+
+def holm(p_values: list[float | None]) -> list[float | None]:
+    """Holm's step-down adjustment of a family of p-values (Scand. J. Statist. 1979).
+
+    >>> holm([0.01, 0.04, None, 0.03])
+    [0.03, 0.06, None, 0.06]
+    """
+    known = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
+    adjusted: list[float | None] = [None] * len(p_values)
+    highest = 0.0
+    for rank, (p, i) in enumerate(known):
+        highest = max(highest, min(1.0, p * (len(known) - rank)))
+        adjusted[i] = highest
+    return adjusted

@@ -1,0 +1,250 @@
+"""Records and tables: what every number is, once, for JSON, CSV, the terminal and pandas."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Param = float | int | str
+Unit = Literal[
+    "nats",
+    "cosine",
+    "share",
+    "ratio",
+    "count",
+    "dimensions",
+    "squared_distance",
+    "accuracy",
+    "none",
+]
+Cell = float | int | str | bool | None
+
+RECORD_KEYS = (
+    "source",
+    "metric",
+    "definition",
+    "params",
+    "value",
+    "std_error",
+    "sampling_error",
+    "unit",
+    "n",
+    "d",
+    "exact",
+    "reason",
+)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One number with everything that says what it is.
+
+    Attributes:
+        source: which file or array.
+        metric: name, as listed in the metric reference.
+        definition: which of the metric's definitions, None where it has one only.
+        params: the metric's own parameters.
+        value: the number; None where it is undefined, and `reason` says why.
+        std_error: standard error over rows, as a sample of the population; None where unknown.
+        sampling_error: distance to expect from the exact value on this file, where not exact.
+        unit: unit of value and errors.
+        n: rows (anchors) that the value averages over.
+        d: dimensions, None where there are none.
+        exact: whether every pair the definition names was counted.
+        reason: why there is no value.
+        pseudo_values: (N,) jackknife pseudo-values, for comparisons; not part of the output.
+    """
+
+    source: str
+    metric: str
+    definition: str | None
+    params: dict[str, Param]
+    value: float | None
+    std_error: float | None
+    unit: Unit
+    n: int
+    d: int | None
+    sampling_error: float | None = None
+    exact: bool = True
+    reason: str | None = None
+    pseudo_values: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if (self.value is None) == (self.reason is None):
+            raise ValueError(f"{self.metric}: a value or a reason, one of the two")
+        for number in (self.value, self.std_error, self.sampling_error):
+            if number is not None and not math.isfinite(number):
+                raise ValueError(f"{self.metric}: {number} is no number to report")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as JSON has it, keys in the documented order."""
+        return {key: getattr(self, key) for key in RECORD_KEYS}
+
+    @property
+    def name(self) -> str:
+        """metric[definition], as messages write it."""
+        return self.metric if self.definition is None else f"{self.metric}[{self.definition}]"
+
+
+def undefined(
+    source: str,
+    metric: str,
+    definition: str | None,
+    params: dict[str, Param],
+    unit: Unit,
+    d: int | None,
+    reason: str,
+) -> Record:
+    """A record without a value, and why."""
+    return Record(source, metric, definition, params, None, None, unit, 0, d, reason=reason)
+
+
+class Results(Sequence[Record]):
+    """Records in order, to look up, to loop over, and as a pandas DataFrame."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        self._records = tuple(records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._records[index]
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self._records)
+
+    def __repr__(self) -> str:
+        return f"Results({len(self._records)} records)"
+
+    def find(
+        self, metric: str, definition: str | None = None, source: str | None = None, **params: Param
+    ) -> Record:
+        """The first record that fits; without a definition, the metric's default.
+
+        Raises:
+            KeyError: none fits; the message lists what there is.
+        """
+        for record in self._records:
+            if (
+                record.metric == metric
+                and (definition is None or record.definition == definition)
+                and (source is None or record.source == source)
+                and all(record.params.get(key) == value for key, value in params.items())
+            ):
+                return record
+        there = sorted({record.name for record in self._records})
+        raise KeyError(f"no record {metric} {definition or ''} {params}; there are {there}")
+
+    def to_frame(self) -> pd.DataFrame:
+        """A DataFrame with the record's keys as columns, each parameter in a column of its own."""
+        import pandas as pd
+
+        table = record_table("results", self._records)
+        return pd.DataFrame(table.rows, columns=list(table.columns))
+
+
+@dataclass(frozen=True)
+class Table:
+    """A tidy table: named columns, rows as dictionaries.
+
+    Attributes:
+        name: file name without suffix.
+        columns: in order.
+        rows: one dictionary a row; a missing key is an empty cell.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    rows: tuple[dict[str, Cell], ...]
+
+    def to_csv(self) -> str:
+        """RFC 4180 text with line feeds; numbers as the shortest text that reads back equal."""
+        stream = io.StringIO()
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(self.columns)
+        for row in self.rows:
+            writer.writerow([csv_cell(row.get(column)) for column in self.columns])
+        return stream.getvalue()
+
+
+def csv_cell(value: Cell) -> str:
+    """One cell; text that a spreadsheet would run as a formula gets a leading apostrophe."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return repr(float(value))
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return f"'{value}"
+    return str(value)
+
+
+def record_table(name: str, records: Iterable[Record]) -> Table:
+    """Records as a table: the record's keys, with each parameter in a column of its own."""
+    listed = list(records)
+    params = list(dict.fromkeys(key for record in listed for key in record.params))
+    at = RECORD_KEYS.index("params")
+    columns = (*RECORD_KEYS[:at], *params, *RECORD_KEYS[at + 1 :])
+    rows = []
+    for record in listed:
+        row = record.to_dict()
+        row.update(row.pop("params"))
+        rows.append({column: row.get(column) for column in columns})
+    return Table(name, columns, tuple(rows))
+
+
+def to_json(document: dict[str, Any]) -> str:
+    """JSON text with one line for each entry of a list, so that it stays readable and small.
+
+    >>> print(to_json({"schema": "example/1", "rows": [{"value": 0.25}, {"value": 0.5}], "n": 2}))
+    {"schema": "example/1", "rows": [{"value": 0.25}, {"value": 0.5}], "n": 2}
+    <BLANKLINE>
+
+    Raises:
+        ValueError: a number is NaN or infinite, which JSON does not have.
+    """
+    return _json_lines(document, 0) + "\n"
+
+
+def _json_lines(value: Any, depth: int) -> str:
+    flat = json.dumps(value, allow_nan=False, ensure_ascii=False)
+    inner, outer = "  " * (depth + 1), "  " * depth
+    if isinstance(value, dict) and value and depth < 2 and len(flat) > 80:
+        items = [
+            f"{inner}{json.dumps(key, ensure_ascii=False)}: {_json_lines(item, depth + 1)}"
+            for key, item in value.items()
+        ]
+        return "{\n" + ",\n".join(items) + f"\n{outer}}}"
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        items = [
+            f"{inner}{json.dumps(item, allow_nan=False, ensure_ascii=False)}" for item in value
+        ]
+        return "[\n" + ",\n".join(items) + f"\n{outer}]"
+    return flat
+
+
+def number_text(value: float, std_error: float | None = None) -> str:
+    """A number for people: digits to the second of its error, or six significant ones.
+
+    >>> number_text(-3.647214, 0.0040), number_text(0.5), number_text(12345678.0)
+    ('-3.6472', '0.5', '1.23457e+07')
+    """
+    if std_error is None or std_error <= 0 or not math.isfinite(std_error):
+        return f"{value:.6g}"
+    decimals = 1 - math.floor(math.log10(std_error))
+    if decimals > 7 or abs(value) >= 1e6:
+        return f"{value:.3g}"
+    return f"{value:.{max(decimals, 0)}f}"

@@ -1,0 +1,144 @@
+"""What must hold for every metric: invariance, determinism, and independence of how it is run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import cl_analyze as cla
+from cl_analyze.tables import to_json
+
+
+def embeddings(seed, n=45, d=6):
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 4, n)
+    return random.standard_normal((n, d)) + 1.5 * np.eye(4, d)[labels], labels
+
+
+def records(rows, labels, **options):
+    run = cla.RunOptions(**{"precision": "float64", **options})
+    return cla.analyze(rows, labels=labels, taus=[0.05, 0.3], metrics="all", run=run)
+
+
+def assert_same(one, other, tolerance):
+    for a, b in zip(one.records, other.records, strict=True):
+        assert (a.metric, a.definition, a.params) == (b.metric, b.definition, b.params)
+        for key in ("value", "std_error"):
+            x, y = getattr(a, key), getattr(b, key)
+            assert (x is None) == (y is None), a.name
+            if x is not None:
+                slack = tolerance + 2 * (a.sampling_error or 0.0)
+                assert x == pytest.approx(y, rel=slack, abs=slack), (a.name, a.params, key)
+
+
+@given(st.integers(0, 1000), st.floats(1e-6, 1e6))
+def test_scaling_rows_changes_nothing(seed, scale):
+    rows, labels = embeddings(seed)
+    assert_same(records(rows, labels), records(rows * scale, labels), 1e-7)
+
+
+@given(st.integers(0, 1000))
+def test_rotating_the_space_changes_nothing(seed):
+    rows, labels = embeddings(seed)
+    rotation, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((6, 6)))
+    assert_same(records(rows, labels), records(rows @ rotation, labels), 1e-7)
+
+
+@given(st.integers(0, 1000))
+def test_permuting_rows_with_their_labels_changes_nothing(seed):
+    rows, labels = embeddings(seed)
+    order = np.random.default_rng(seed).permutation(len(rows))
+    assert_same(records(rows, labels), records(rows[order], labels[order]), 1e-7)
+
+
+@given(st.integers(0, 1000))
+def test_renaming_classes_changes_nothing(seed):
+    rows, labels = embeddings(seed)
+    names = np.array(["zebra", "ant", "mole", "bee"])[labels]
+    assert_same(records(rows, labels), records(rows, names), 1e-12)
+
+
+@given(st.integers(0, 1000), st.integers(3, 60), st.integers(1, 4))
+def test_blocks_and_threads(seed, block, threads):
+    rows, labels = embeddings(seed)
+    whole = records(rows, labels)
+    assert_same(whole, records(rows, labels, block=block, threads=threads), 1e-7)
+
+
+def test_threads_change_no_byte_of_results_and_tables():
+    rows, labels = embeddings(0, n=300)
+    texts = set()
+    for threads in (1, 2, 3):
+        report = cla.analyze(
+            rows.astype(np.float32), labels=labels, run=cla.RunOptions(threads=threads, block=64)
+        )
+        document = report.document.to_dict()
+        texts.add(to_json({"results": document["results"], "tables": document["tables"]}))
+    assert len(texts) == 1
+
+
+def test_torch_device_computes_the_same():
+    pytest.importorskip("torch")
+    from cl_analyze.data.labels import encode
+    from cl_analyze.data.opening import from_memory
+    from cl_analyze.data.rows import RowArray
+    from cl_analyze.data.unit import UnitRows
+    from cl_analyze.metrics import METRICS
+    from cl_analyze.metrics.family import MetricOptions, PairRunner, Subject, measure
+    from cl_analyze.pairs.backend import make_backend
+    from cl_analyze.pairs.executors import SerialExecutor
+
+    rows, labels = embeddings(1, n=120)
+    array = RowArray.of(rows)
+    found = []
+    for use_torch in (False, True):
+        subject = Subject(
+            "x",
+            UnitRows(array, np.float64, 1 << 30),
+            array,
+            encode(from_memory(labels, "labels")),
+        )
+        backend = make_backend("cpu", np.float64, use_torch)
+        runner = PairRunner(subject, backend, SerialExecutor(), block=50)
+        options = MetricOptions(taus=(0.01, 0.3), curve_anchors=30)
+        results = measure(METRICS.values(), subject, options, runner)
+        found.append([record for result in results for record in result.records])
+    for a, b in zip(*found, strict=True):
+        assert a.value == pytest.approx(b.value, rel=1e-9, abs=1e-9)
+        assert a.std_error == pytest.approx(b.std_error, rel=1e-6, abs=1e-12)
+
+
+def test_sampled_deletions_agree_with_exact_ones_on_average():
+    from cl_analyze.data.labels import encode
+    from cl_analyze.data.opening import from_memory
+    from cl_analyze.data.rows import RowArray
+    from cl_analyze.data.unit import UnitRows
+    from cl_analyze.metrics import METRICS
+    from cl_analyze.metrics.family import MetricOptions, PairRunner, Subject, measure
+    from cl_analyze.pairs.backend import make_backend
+    from cl_analyze.pairs.executors import SerialExecutor
+
+    rows, labels = embeddings(2, n=900, d=12)
+    array = RowArray.of(rows)
+    codes = encode(from_memory(labels, "labels"))
+
+    def errors(**options):
+        subject = Subject("x", UnitRows(array, np.float64, 1 << 30), array, codes)
+        runner = PairRunner(subject, make_backend("cpu", np.float64), SerialExecutor())
+        results = measure(
+            METRICS.values(), subject, MetricOptions(taus=(0.07, 0.3), **options), runner
+        )
+        return {
+            (r.metric, r.definition, str(r.params)): r.std_error
+            for result in results
+            for r in result.records
+            if r.metric.startswith("penalty") or r.params.get("group") == "positive"
+        }
+
+    exact = errors()
+    sampled = [errors(exact_deletions=100, sampled_anchors=300, seed=seed) for seed in range(8)]
+    for key, error in exact.items():
+        ratios = [one[key] / error for one in sampled]
+        assert 0.9 < np.mean(ratios) < 1.1, (key, ratios)

@@ -1,0 +1,339 @@
+"""What must hold for every reducer: a new one inherits these tests by being listed in ALL."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cl_analyze.data.rows import RowArray
+from cl_analyze.data.unit import UnitRows
+from cl_analyze.pairs import reducers
+from cl_analyze.pairs.backend import make_backend
+from cl_analyze.pairs.engine import PairSource, reduce_pairs
+from cl_analyze.pairs.executors import SerialExecutor, ThreadExecutor
+from cl_analyze.pairs.neighbours import MARGIN, rescore
+from cl_analyze.pairs.plan import rectangular_plan, symmetric_plan
+from cl_analyze.pairs.reducers.neighbours import Neighbours
+from cl_analyze.pairs.reducers.softmax import SoftmaxResult
+
+TAUS = (0.01, 0.1, 0.25)
+
+
+def embeddings(seed, n=37, d=5):
+    """Rows with exact duplicates, a near-duplicate, an antipode, and labels with gaps."""
+    random = np.random.default_rng(seed)
+    rows = random.standard_normal((n, d))
+    rows[[3, 20]] = rows[1]
+    rows[8] = rows[2] + 1e-6
+    rows[9] = -rows[4]
+    labels = random.integers(-1, 4, n)
+    return rows, labels
+
+
+def source(rows, labels, dtype=np.float64):
+    unit = UnitRows(RowArray.of(rows), dtype, 1 << 30)
+    return PairSource(unit, unit, row_labels=labels, col_labels=labels)
+
+
+def given_statistics(rows, tau, pairs, labels):
+    """A LeaveOneOut's input, straight from the definition."""
+    x = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    s = x @ x.T
+    allowed = ~np.eye(len(s), dtype=bool)
+    if pairs == "other_class":
+        allowed &= (labels[:, None] != labels) & (labels >= 0) & (labels >= 0)[:, None]
+    logits = np.where(allowed, s / tau, -np.inf)
+    top = np.where(allowed.any(1), logits.max(1, initial=-np.inf), 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_mass = np.log(np.exp(logits - top[:, None]).sum(1)) + top
+        r = np.where(allowed, np.exp(logits - log_mass[:, None]), 0.0)
+        entropy = -(np.where(r > 0, r * np.log(np.where(r > 0, r, 1)), 0)).sum(1)
+    same = (labels[:, None] == labels) & (labels >= 0)
+    ordered = np.sort(r, axis=1)[:, ::-1]
+    return reducers.PenaltyGiven(
+        log_mass,
+        entropy,
+        (r * same).sum(1),
+        ordered[:, 0],
+        ordered[:, :10].sum(1),
+        np.where(ordered[:, 0] > 0.5, r.argmax(1), -1),
+    )
+
+
+def configurations(rows, labels):
+    """Several configurations of every reducer in ALL."""
+    n = len(rows)
+    made = [reducers.PairMoments(), reducers.PairMoments("all")]
+    made += [reducers.PairMoments("other_class")]
+    for pairs in ("all", "same_class", "other_class"):
+        made += [reducers.NearestNeighbours(4, pairs), reducers.PairHistogram(16, pairs)]
+        made += [reducers.RowCountsBelow((-0.3, 0.0, 0.5), pairs)]
+        for tau in TAUS:
+            made += [reducers.RowLogSumExp(tau, pairs), reducers.SoftmaxMoments(tau, pairs)]
+    for tau in TAUS:
+        for pairs in ("all", "other_class"):
+            made.append(
+                reducers.LeaveOneOut(tau, pairs, True, given_statistics(rows, tau, pairs, labels))
+            )
+    log_masses = np.stack([given_statistics(rows, tau, "all", labels).log_mass for tau in TAUS])
+    made.append(
+        reducers.PenaltyHistogram(
+            TAUS, 16, "all", log_masses, np.full(n, 1 / n), np.full(n, n - 1.0)
+        )
+    )
+    assert {type(reducer) for reducer in made} == set(reducers.ALL), "a reducer has no test here"
+    return made
+
+
+def arrays(result):
+    """The arrays of a finalized result."""
+    if isinstance(result, SoftmaxResult):
+        return [result.log_mass, result.mean]
+    if isinstance(result, Neighbours):
+        return [result.values]  # which of equal rows comes first is settled by re-scoring, below
+    return [result]
+
+
+def assert_close(one, other, tolerance):
+    for a, b in zip(arrays(one), arrays(other), strict=True):
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+def is_rectangular_only(reducer):
+    return isinstance(reducer, reducers.PenaltyHistogram)
+
+
+def run(made, rows, labels, block=10, executor=None, dtype=np.float64, use_torch=False, plan=None):
+    backend = make_backend("cpu", dtype, use_torch)
+    chosen = plan or symmetric_plan(len(rows), block)
+    wanted = [r for r in made if not (chosen.symmetric and is_rectangular_only(r))]
+    return reduce_pairs(wanted, source(rows, labels, dtype), chosen, backend, executor)
+
+
+@given(st.integers(0, 10_000))
+def test_block_size_changes_nothing_beyond_rounding(seed):
+    rows, labels = embeddings(seed)
+    made = configurations(rows, labels)
+    whole = run(made, rows, labels, block=len(rows))
+    for block in (4, 11):
+        pieces = run(made, rows, labels, block=block)
+        for reducer, result in pieces.items():
+            assert_close(result, whole[reducer], 1e-9)
+
+
+@given(st.integers(0, 10_000), st.integers(2, 5))
+def test_threads_change_no_byte(seed, n_threads):
+    rows, labels = embeddings(seed)
+    made = configurations(rows, labels)
+    serial = run(made, rows, labels, executor=SerialExecutor())
+    threaded = run(made, rows, labels, executor=ThreadExecutor(n_threads))
+    for reducer, result in serial.items():
+        for a, b in zip(arrays(result), arrays(threaded[reducer]), strict=True):
+            assert a.tobytes() == b.tobytes(), reducer
+
+
+@given(st.integers(0, 10_000))
+def test_torch_computes_the_same_as_numpy(seed):
+    pytest.importorskip("torch")
+    rows, labels = embeddings(seed)
+    made = configurations(rows, labels)
+    for dtype, tolerance in ((np.float64, 1e-9), (np.float32, 2e-3)):
+        one = run(made, rows, labels, dtype=dtype)
+        other = run(made, rows, labels, dtype=dtype, use_torch=True)
+        for reducer, result in one.items():
+            if dtype == np.float32 and isinstance(
+                reducer, reducers.PairHistogram | reducers.RowCountsBelow | reducers.LeaveOneOut
+            ):
+                continue  # values at an edge, and shares near one half, may fall either way
+            assert_close(result, other[reducer], tolerance)
+
+
+@given(st.integers(0, 10_000))
+def test_rectangular_passes_agree_between_numpy_and_torch(seed):
+    pytest.importorskip("torch")
+    rows, labels = embeddings(seed)
+    made = configurations(rows, labels)
+    plan = rectangular_plan(len(rows), len(rows), 13)
+    one = run(made, rows, labels, plan=plan)
+    other = run(made, rows, labels, plan=plan, use_torch=True)
+    for reducer, result in one.items():
+        assert_close(result, other[reducer], 1e-9)
+
+
+@given(st.integers(0, 10_000))
+def test_rectangular_and_symmetric_passes_agree(seed):
+    rows, labels = embeddings(seed)
+    made = configurations(rows, labels)
+    symmetric = run(made, rows, labels)
+    rectangular = run(made, rows, labels, plan=rectangular_plan(len(rows), len(rows), 8))
+    for reducer, result in symmetric.items():
+        assert_close(result, rectangular[reducer], 1e-9)
+
+
+@given(st.integers(0, 10_000))
+def test_permuting_rows_permutes_results(seed):
+    rows, labels = embeddings(seed)
+    order = np.random.default_rng(seed).permutation(len(rows))
+    made = [
+        r
+        for r in configurations(rows, labels)
+        if not isinstance(r, reducers.LeaveOneOut | reducers.PenaltyHistogram)
+    ]
+    straight = run(made, rows, labels)
+    permuted = run(made, rows[order], labels[order])
+    for reducer, result in permuted.items():
+        expected = straight[reducer]
+        if isinstance(reducer, reducers.PairHistogram):
+            assert_close(result, expected, 1e-9)
+        elif isinstance(reducer, reducers.NearestNeighbours):
+            np.testing.assert_allclose(result.values, expected.values[order], atol=1e-12)
+        else:
+            for a, b in zip(arrays(result), arrays(expected), strict=True):
+                np.testing.assert_allclose(a, b[order], rtol=1e-9, atol=1e-9)
+
+
+def partials(reducer, rows, labels):
+    """States of one block of rows from the tiles that touch it, and the block's length."""
+    backend = make_backend("cpu", np.float64)
+    pairs = source(rows, labels)
+    spans = [(0, 10), (10, 24), (24, 37)]
+    states = []
+    for span in spans:
+        if reducer.side == "columns":
+            _, state = reducer.reduce(pairs.tile(backend, span, (0, 10)))
+        else:
+            state, _ = reducer.reduce(pairs.tile(backend, (0, 10), span))
+        states.append(state)
+    return states, 10
+
+
+def finalized(reducer, state):
+    return reducer.finalize([state])
+
+
+@given(st.integers(0, 10_000))
+def test_merge_is_associative_and_identity_is_its_identity(seed):
+    rows, labels = embeddings(seed)
+    for reducer in configurations(rows, labels):
+        (a, b, c), n = partials(reducer, rows, labels)
+        left = reducer.merge(reducer.merge(a, b), c)
+        right = reducer.merge(a, reducer.merge(b, c))
+        assert_close(finalized(reducer, left), finalized(reducer, right), 1e-12)
+        nothing = reducer.identity(n)
+        for combined in (reducer.merge(nothing, a), reducer.merge(a, nothing)):
+            assert_close(finalized(reducer, combined), finalized(reducer, a), 1e-15)
+
+
+def test_configurations_are_frozen_hashable_and_picklable():
+    rows, labels = embeddings(0)
+    for reducer in configurations(rows, labels):
+        assert hash(reducer) == hash(dataclasses.replace(reducer))
+        assert pickle.loads(pickle.dumps(reducer)) == reducer
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            reducer.pairs = "all"
+
+
+def test_equal_configurations_share_one_state():
+    rows, labels = embeddings(0)
+    calls = []
+
+    @dataclasses.dataclass(frozen=True)
+    class Counting(reducers.PairMoments):
+        def reduce(self, tile):
+            calls.append(tile)
+            return super().reduce(tile)
+
+    run([Counting(), Counting()], rows, labels, block=len(rows))
+    assert len(calls) == 1
+
+
+def test_pruned_neighbours_are_those_of_a_full_sort():
+    random = np.random.default_rng(5)
+    rows = random.standard_normal((400, 6))
+    rows[100:140] = rows[7]  # forty exact duplicates: ties beyond k
+    found = run([reducers.NearestNeighbours(9)], rows, np.zeros(400, int), block=32)
+    x = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    s = x @ x.T
+    np.fill_diagonal(s, -np.inf)
+    expected = np.sort(s, axis=1)[:, ::-1][:, :9]
+    (result,) = found.values()
+    np.testing.assert_allclose(result.values, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("use_torch", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("block", [7, 64, 500])
+def test_neighbours_do_not_hang_on_rounding(dtype, block, use_torch):
+    random = np.random.default_rng(6)
+    rows = random.standard_normal((300, 5))
+    rows[100:130] = rows[7]  # more equal rows than candidates
+    rows[200:220] = rows[9] + 1e-9 * random.standard_normal((20, 5))
+    x = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    s = np.round((x @ x.T) * 2.0**40)
+    np.fill_diagonal(s, -np.inf)
+    order = np.argsort(-s, axis=1, kind="stable")[:, :5]
+    reducer = reducers.NearestNeighbours(5 + MARGIN)
+    found = run([reducer], rows, np.zeros(300, int), block, dtype=dtype, use_torch=use_torch)
+    unit = UnitRows(RowArray.of(rows), dtype, 1 << 30)
+    result = rescore(found[reducer], 5, unit, unit)
+    np.testing.assert_array_equal(result.indices, order)
+    np.testing.assert_allclose(result.values, np.take_along_axis(x @ x.T, order, 1), atol=1e-15)
+
+
+@pytest.mark.parametrize("tau", [0.01, 0.002])
+def test_a_row_beside_a_duplicate_pair_keeps_its_mass(tau):
+    # one pair at cosine 1, another row at cosine -1 to everything else in its tile
+    rows = np.array([[1.0, 0.0], [1.0, 0.0], [-1.0, 1e-3], [-1.0, -1e-3], [0.0, 1.0]])
+    labels = np.zeros(5, int)
+    made = [reducers.RowLogSumExp(tau)]
+    exact = run(made, rows, labels, dtype=np.float64)[made[0]]
+    for block in (5, 2):
+        fast = run(made, rows, labels, block=block, dtype=np.float32)[made[0]]
+        np.testing.assert_allclose(fast, exact, atol=8 * 1.2e-7 / tau)
+
+
+def test_left_out_columns_do_not_count():
+    rows, _labels = embeddings(3)
+    unit = UnitRows(RowArray.of(rows), np.float64, 1 << 30)
+    left_out = np.arange(len(rows))[::-1].copy()
+    pairs = PairSource(unit, unit, left_out=left_out)
+    reducer = reducers.RowLogSumExp(0.1)
+    plan = rectangular_plan(len(rows), len(rows), 9)
+    found = reduce_pairs([reducer], pairs, plan, make_backend("cpu", np.float64))[reducer]
+    x = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    weights = np.exp(x @ x.T / 0.1)
+    np.fill_diagonal(weights, 0.0)
+    weights[np.arange(len(rows)), left_out] = 0.0
+    np.testing.assert_allclose(found, np.log(weights.sum(1)), rtol=1e-12)
+
+
+def test_progress_counts_every_pair_of_the_plan():
+    rows, labels = embeddings(1)
+    seen = []
+    plan = symmetric_plan(len(rows), 8)
+    reduce_pairs(
+        [reducers.PairMoments()],
+        source(rows, labels),
+        plan,
+        make_backend("cpu", np.float64),
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert seen[-1] == (plan.n_pairs, plan.n_pairs)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+
+
+def test_a_failing_reducer_stops_the_pass():
+    rows, labels = embeddings(1)
+
+    @dataclasses.dataclass(frozen=True)
+    class Failing(reducers.PairMoments):
+        def reduce(self, tile):
+            raise RuntimeError("planted")
+
+    with pytest.raises(RuntimeError, match="planted"):
+        run([Failing()], rows, labels, executor=ThreadExecutor(3))

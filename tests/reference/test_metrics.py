@@ -1,0 +1,411 @@
+"""Every metric and definition against loops over pairs, on plain and adversarial inputs."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import cl_analyze as cla
+from tests.reference import naive
+from tests.reference.cases import as_array, cases
+
+CASES = cases()
+FLOAT64 = cla.RunOptions(precision="float64", block=7)
+FLOAT32 = cla.RunOptions(precision="float32", block=16)
+
+
+@pytest.fixture(params=list(CASES))
+def case(request):
+    rows, labels = CASES[request.param]
+    return rows, labels, naive.cosines(rows)
+
+
+def close(found, expected, tolerance):
+    if expected is None:
+        assert found.value is None
+        assert found.reason
+        return
+    assert found.value == pytest.approx(expected, rel=tolerance, abs=tolerance)
+
+
+@pytest.mark.parametrize("t", [0.5, 2.0, 200.0])
+def test_uniformity_is_the_mean_over_ordered_pairs(case, t):
+    rows, _, s = case
+    found = cla.analyze(rows, ts=[t], metrics="uniformity", run=FLOAT64).records
+    close(found.find("uniformity", "u_stat"), naive.uniformity(s, t), 1e-9)
+    close(found.find("uniformity", "v_stat"), naive.uniformity(s, t, self_pairs=True), 1e-9)
+
+
+def test_uniformity_error_is_the_exact_variance_of_the_u_statistic(random):
+    rows = random.standard_normal((9, 3))
+    s = naive.cosines(rows)
+    found = cla.uniformity(rows, t=1.0, run=FLOAT64)
+    expected = math.sqrt(naive.uniformity_variance(s, 1.0)) / math.exp(naive.uniformity(s, 1.0))
+    assert found.std_error == pytest.approx(expected, rel=1e-9)
+
+
+def test_uniformity_has_no_error_under_four_rows(random):
+    assert cla.uniformity(random.standard_normal((3, 2))).std_error is None
+    assert cla.uniformity(random.standard_normal((4, 2))).std_error is not None
+
+
+def test_tolerance_in_every_definition(case):
+    rows, labels, s = case
+    found = cla.tolerance(rows, as_array(labels), run=FLOAT64)
+    expected = naive.tolerance(s, labels)
+    for definition in ("micro_excl", "macro_excl", "micro_incl", "indicator"):
+        close(found.find("tolerance", definition), expected[definition], 1e-9)
+    close(found.find("between_class_similarity"), expected["between"], 1e-9)
+    close(found.find("tolerance_gap"), expected["gap"], 1e-9)
+
+
+@pytest.mark.parametrize("tau", [0.01, 0.07, 0.5, 5.0])
+def test_penalty_summaries(case, tau):
+    rows, labels, s = case
+    found = cla.penalty(rows, as_array(labels), taus=[tau], run=FLOAT64)
+    expected = naive.penalty(s, tau, labels)
+    for metric in (
+        "penalty_entropy",
+        "penalty_top1_share",
+        "penalty_top10_share",
+        "penalty_false_negative_share",
+        "penalty_false_negative_ratio",
+    ):
+        close(found.find(metric), expected[metric], 1e-9)
+    for definition in ("mean_exp", "exp_mean"):
+        close(found.find("penalty_effective_negatives", definition), expected[definition], 1e-9)
+
+
+@pytest.mark.parametrize("tau", [0.05, 0.3])
+def test_penalty_with_class_negatives(tau):
+    rows, labels = CASES["some unlabelled"]
+    s = naive.cosines(rows)
+    allowed = [[a is not None and b is not None and a != b for b in labels] for a in labels]
+    found = cla.penalty(rows, as_array(labels), taus=[tau], negatives="class", run=FLOAT64)
+    expected = naive.penalty(s, tau, None, allowed)
+    for metric in ("penalty_entropy", "penalty_top1_share", "penalty_top10_share"):
+        close(found.find(metric, negatives="class"), expected[metric], 1e-9)
+    share = found.find("penalty_false_negative_share")
+    assert share.value is None
+    assert "class negatives" in share.reason
+
+
+def test_nearest_negatives(case):
+    rows, _, s = case
+    found = cla.similarity(rows, top_k=4, run=FLOAT64)
+    for rank in range(1, 5):
+        values = [pair[0] for pair in naive.nearest(s, rank) if pair is not None]
+        record = found.find("similarity_mean", group=f"negative_{rank}")
+        close(record, naive.mean(values), 1e-9)
+        assert record.n == len(values)
+        if values:
+            std = found.find("similarity_std", group=f"negative_{rank}")
+            assert std.value == pytest.approx(float(np.std(values)), abs=1e-9)
+            for q in (0.05, 0.25, 0.5, 0.75, 0.95):
+                quantile = found.find("similarity_quantile", group=f"negative_{rank}", q=q)
+                assert quantile.value == pytest.approx(float(np.quantile(values, q)), abs=1e-9)
+
+
+def test_nearest_negatives_of_other_classes():
+    rows, labels = CASES["some unlabelled"]
+    s = naive.cosines(rows)
+    allowed = [[a is not None and b is not None and a != b for b in labels] for a in labels]
+    found = cla.similarity(rows, as_array(labels), negatives="class", top_k=3, run=FLOAT64)
+    for rank in (1, 2, 3):
+        values = [pair[0] for pair in naive.nearest(s, rank, allowed) if pair is not None]
+        record = found.find("similarity_mean", group=f"negative_{rank}", negatives="class")
+        close(record, naive.mean(values), 1e-9)
+        assert record.n == sum(label is not None for label in labels)
+
+
+def test_class_positives(case):
+    rows, labels, s = case
+    found = cla.similarity(rows, as_array(labels), run=FLOAT64)
+    same = naive.same_class(labels)
+    n = len(labels)
+    values = [s[i][j] for i in range(n) for j in range(i + 1, n) if same[i][j]]
+    record = found.find("similarity_mean", "same_class", group="positive")
+    close(record, naive.mean(values), 1e-9)
+    if not values:
+        return
+    std = found.find("similarity_std", "same_class", group="positive")
+    assert std.value == pytest.approx(float(np.std(values)), abs=1e-7)
+    for q in (0.05, 0.5, 0.95):
+        quantile = found.find("similarity_quantile", group="positive", q=q)
+        assert not quantile.exact
+        below = np.mean(np.array(values) <= quantile.value + quantile.sampling_error)
+        above = np.mean(np.array(values) >= quantile.value - quantile.sampling_error)
+        assert below >= q - 1e-12
+        assert above >= 1 - q - 1e-12
+
+
+def test_paired_positives_and_negatives_from_the_second_file(random):
+    u, v = random.standard_normal((2, 30, 5))
+    s = naive.cosines(u, v)
+    found = cla.similarity(u, pairs=v, top_k=2, run=FLOAT64)
+    record = found.find("similarity_mean", "view_pairs", group="positive")
+    close(record, naive.mean(s[i][i] for i in range(30)), 1e-12)
+    for rank in (1, 2):
+        values = [pair[0] for pair in naive.nearest(s, rank)]
+        close(found.find("similarity_mean", group=f"negative_{rank}"), naive.mean(values), 1e-9)
+
+
+def test_views_pair_up_while_negatives_stay_within_the_embeddings(random):
+    stack = random.standard_normal((25, 2, 4))
+    found = cla.similarity(stack, top_k=1, run=FLOAT64)
+    across = naive.cosines(stack[:, 0], stack[:, 1])
+    within = naive.cosines(stack[:, 0])
+    positive = found.find("similarity_mean", "view_pairs", group="positive")
+    close(positive, naive.mean(across[i][i] for i in range(25)), 1e-12)
+    negatives = naive.mean(pair[0] for pair in naive.nearest(within, 1))
+    close(found.find("similarity_mean", group="negative_1"), negatives, 1e-9)
+
+
+@pytest.mark.parametrize("name", ["plain", "clustered", "duplicates", "some unlabelled"])
+def test_float32_means_are_within_1e_6(name):
+    rows, labels = CASES[name]
+    arguments = {"labels": as_array(labels), "taus": [0.07, 0.2, 1.0], "curve_anchors": None}
+    fast = cla.analyze(rows, run=FLOAT32, **arguments).records
+    exact = cla.analyze(rows, run=FLOAT64, **arguments).records
+    assert len(fast) == len(exact)
+    for one, other in zip(fast, exact, strict=True):
+        assert (one.metric, one.definition, one.params) == (
+            other.metric,
+            other.definition,
+            other.params,
+        )
+        if one.metric == "similarity_quantile" and not one.exact:
+            assert one.value == pytest.approx(other.value, abs=2 * one.sampling_error)
+            continue
+        # per row the error grows as 8 eps32 / tau
+        bound = 1e-6 if one.params.get("tau", 1.0) >= 0.2 else 8 * 1.2e-7 / 0.07
+        assert one.value == pytest.approx(other.value, rel=bound, abs=bound)
+        if one.std_error is not None:
+            assert one.std_error == pytest.approx(other.std_error, rel=2e-3, abs=1e-7)
+
+
+# ---- error bars: delete each row and compute everything again
+
+
+def without_row(statistic):
+    def of(rows, labels, kept):
+        return statistic(rows[kept], [labels[i] for i in kept])
+
+    return of
+
+
+ERRORS = {
+    ("tolerance", "micro_excl"): lambda x, y: naive.tolerance(naive.cosines(x), y)["micro_excl"],
+    ("tolerance", "macro_excl"): lambda x, y: naive.tolerance(naive.cosines(x), y)["macro_excl"],
+    ("tolerance", "micro_incl"): lambda x, y: naive.tolerance(naive.cosines(x), y)["micro_incl"],
+    ("tolerance", "indicator"): lambda x, y: naive.tolerance(naive.cosines(x), y)["indicator"],
+    ("between_class_similarity", None): lambda x, y: naive.tolerance(naive.cosines(x), y)[
+        "between"
+    ],
+    ("tolerance_gap", None): lambda x, y: naive.tolerance(naive.cosines(x), y)["gap"],
+}
+
+
+@pytest.mark.parametrize("key", list(ERRORS), ids=str)
+@pytest.mark.parametrize("name", ["clustered", "duplicates"])
+def test_tolerance_errors_are_the_jackknife(name, key):
+    rows, labels = CASES[name]
+    rows, labels = rows[:24], labels[:24]
+    metric, definition = key
+    found = cla.tolerance(rows, as_array(labels), run=FLOAT64).find(metric, definition)
+    error = naive.jackknife_error(
+        lambda kept: ERRORS[key](rows[kept], [labels[i] for i in kept]), len(rows)
+    )
+    assert found.std_error == pytest.approx(error, rel=1e-8)
+
+
+@pytest.mark.parametrize("tau", [0.01, 0.1, 0.5])
+@pytest.mark.parametrize("name", ["clustered", "duplicates", "near-duplicates"])
+def test_penalty_errors_delete_each_row_as_anchor_and_as_negative(name, tau):
+    rows, labels = CASES[name]
+    rows, labels = rows[:26], labels[:26]
+    n = len(rows)
+    everything = naive.penalty(naive.cosines(rows), tau, labels)
+    s = naive.cosines(rows)
+    left = []
+    for i in range(n):
+        kept = [j for j in range(n) if j != i]
+        left.append(naive.penalty(s[np.ix_(kept, kept)], tau, [labels[j] for j in kept]))
+    found = cla.penalty(rows, as_array(labels), taus=[tau], run=FLOAT64)
+    for name_, definition in (
+        ("penalty_entropy", None),
+        ("penalty_effective_negatives", "mean_exp"),
+        ("penalty_effective_negatives", "exp_mean"),
+        ("penalty_top1_share", None),
+        ("penalty_top10_share", None),
+        ("penalty_false_negative_share", None),
+        ("penalty_false_negative_ratio", None),
+    ):
+        key = definition or name_
+        pseudo = np.array([n * everything[key] - (n - 1) * one[key] for one in left])
+        expected = pseudo.std(ddof=1) / math.sqrt(n)
+        record = found.find(name_, definition)
+        # where the ten nearest take everything, the error is rounding: 1e-13 apart is equal
+        assert record.std_error == pytest.approx(expected, rel=1e-6, abs=1e-13), name_
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+def test_neighbour_errors_delete_each_row_as_anchor_and_as_negative(rank):
+    rows, _ = CASES["duplicates"]
+    n = len(rows)
+    s = naive.cosines(rows)
+
+    def statistic(kept, function):
+        values = [pair[0] for pair in naive.nearest(s[np.ix_(kept, kept)], rank)]
+        return float(function(values))
+
+    found = cla.similarity(rows, top_k=rank, run=FLOAT64)
+    group = f"negative_{rank}"
+    for metric, function in (("similarity_mean", np.mean), ("similarity_std", np.std)):
+        error = naive.jackknife_error(lambda kept, f=function: statistic(kept, f), n)
+        assert found.find(metric, group=group).std_error == pytest.approx(error, rel=1e-7)
+
+
+def test_quantile_errors_follow_woodruff(random):
+    rows = random.standard_normal((60, 8))
+    s = naive.cosines(rows)
+    values = np.array([pair[0] for pair in naive.nearest(s, 1)])
+    at = np.quantile(values, 0.5)
+    below = naive.jackknife_error(
+        lambda kept: float(
+            np.mean([pair[0] <= at for pair in naive.nearest(s[np.ix_(kept, kept)], 1)])
+        ),
+        60,
+    )
+    expected = (np.quantile(values, 0.5 + below) - np.quantile(values, 0.5 - below)) / 2
+    found = cla.similarity(rows, run=FLOAT64).find("similarity_quantile", group="negative_1", q=0.5)
+    assert found.std_error == pytest.approx(expected, rel=1e-6)
+
+
+def test_class_positive_errors_are_the_jackknife():
+    rows, labels = CASES["clustered"]
+    s = naive.cosines(rows)
+
+    def statistic(kept, function):
+        same = naive.same_class([labels[i] for i in kept])
+        part = s[np.ix_(kept, kept)]
+        m = len(kept)
+        return float(
+            function([part[i][j] for i in range(m) for j in range(i + 1, m) if same[i][j]])
+        )
+
+    found = cla.similarity(rows, as_array(labels), run=FLOAT64)
+    for metric, function in (("similarity_mean", np.mean), ("similarity_std", np.std)):
+        error = naive.jackknife_error(lambda kept, f=function: statistic(kept, f), len(rows))
+        assert found.find(metric, group="positive").std_error == pytest.approx(error, rel=1e-6)
+    quantile = found.find("similarity_quantile", group="positive", q=0.5)
+    below = naive.jackknife_error(
+        lambda kept: statistic(kept, lambda v: np.mean(np.array(v) <= quantile.value)), len(rows)
+    )
+    same = naive.same_class(labels)
+    values = [s[i][j] for i in range(40) for j in range(i + 1, 40) if same[i][j]]
+    expected = (np.quantile(values, 0.5 + below) - np.quantile(values, 0.5 - below)) / 2
+    assert quantile.std_error == pytest.approx(expected, rel=0.1)
+
+
+def test_grouped_rows_sum_their_pseudo_values(random):
+    rows = np.repeat(random.standard_normal((20, 5)), 3, axis=0)
+    rows += 0.1 * random.standard_normal((60, 5))
+    groups = np.repeat(np.arange(20), 3)
+    labels = np.repeat(np.arange(20) % 4, 3)
+    s = naive.cosines(rows)
+
+    def clustered(statistic):
+        n = 60
+        everything = statistic(list(range(n)))
+        pseudo = [
+            n * everything - (n - 1) * statistic([j for j in range(n) if j != i]) for i in range(n)
+        ]
+        deviations = np.array(pseudo) - np.mean(pseudo)
+        sums = [deviations[groups == g].sum() for g in range(20)]
+        return math.sqrt(20 / 19 * sum(v * v for v in sums)) / n
+
+    report = cla.analyze(rows, labels=labels, groups=groups, taus=[0.2], run=FLOAT64)
+    kept_labels = list(labels)
+    expected = clustered(
+        lambda kept: naive.tolerance(s[np.ix_(kept, kept)], [kept_labels[i] for i in kept])[
+            "micro_excl"
+        ]
+    )
+    assert report.records.find("tolerance").std_error == pytest.approx(expected, rel=1e-8)
+    expected = clustered(lambda kept: naive.uniformity(s[np.ix_(kept, kept)], 2.0))
+    assert report.records.find("uniformity").std_error == pytest.approx(expected, rel=1e-8)
+    expected = clustered(lambda kept: naive.penalty(s[np.ix_(kept, kept)], 0.2)["penalty_entropy"])
+    assert report.records.find("penalty_entropy").std_error == pytest.approx(expected, rel=1e-8)
+    ungrouped = cla.analyze(rows, labels=labels, taus=[0.2], run=FLOAT64).records
+    assert report.records.find("uniformity").std_error > ungrouped.find("uniformity").std_error
+
+
+# ---- curves
+
+
+def test_penalty_curve_is_the_mean_over_anchors():
+    rows, _labels = CASES["clustered"]
+    s = naive.cosines(rows)
+    tau = 0.2
+    report = cla.analyze(rows, taus=[tau], metrics="penalty", run=FLOAT64)
+    table = report.tables["penalty_curve"].rows
+    assert len(table) == 200
+    masses = [
+        math.exp(naive.log_sum_exp(s[i][j] / tau for j in range(40) if j != i)) for i in range(40)
+    ]
+    for row in (table[0], table[100], table[199]):
+        expected = naive.mean(math.exp(row["similarity"] / tau) / mass for mass in masses)
+        assert row["relative_penalty"] == pytest.approx(expected, rel=1e-9)
+    assert math.fsum(row["penalty_mass"] for row in table) == pytest.approx(1.0, abs=1e-9)
+    assert math.fsum(row["negative_fraction"] for row in table) == pytest.approx(1.0, abs=1e-9)
+    edge = 0.5
+    expected = naive.mean(
+        math.fsum(math.exp(s[i][j] / tau) for j in range(40) if j != i and s[i][j] >= edge)
+        / masses[i]
+        for i in range(40)
+    )
+    found = math.fsum(row["penalty_mass"] for row in table if row["similarity"] > edge)
+    assert found == pytest.approx(expected, abs=1e-9)
+    assert all(row["penalty_mass_exact"] for row in table)
+
+
+def test_sampled_curve_says_so(random):
+    report = cla.analyze(
+        random.standard_normal((80, 4)), taus=[0.5], metrics="all", curve_anchors=20
+    )
+    assert not any(row["penalty_mass_exact"] for row in report.tables["penalty_curve"].rows)
+    histogram = report.tables["similarity_histogram"].rows
+    assert {row["exact"] for row in histogram if row["group"] == "all"} == {False}
+    assert {row["exact"] for row in histogram if row["group"] == "negative_1"} == {True}
+
+
+def test_histograms_count_every_pair_once():
+    rows, labels = CASES["clustered"]
+    report = cla.analyze(rows, labels=as_array(labels), metrics="similarity", run=FLOAT64)
+    counts = {}
+    for row in report.tables["similarity_histogram"].rows:
+        counts.setdefault(row["group"], []).append(row["count"])
+    assert sum(counts["all"]) == 40 * 39 / 2
+    assert sum(counts["positive"]) == 4 * 10 * 9 / 2
+    assert sum(counts["negative_1"]) == 40
+    expected, _ = np.histogram(
+        [naive.cosines(rows)[i][j] for i in range(2) for j in range(i)], bins=200, range=(-1, 1)
+    )
+    assert len(counts["all"]) == len(expected)
+
+
+def test_table_by_class():
+    rows, labels = CASES["singletons"]
+    s = naive.cosines(rows)
+    report = cla.analyze(rows, labels=as_array(labels), metrics="tolerance", run=FLOAT64)
+    by_class = {row["class"]: row for row in report.tables["tolerance_by_class"].rows}
+    assert by_class["0"]["tolerance"] is None
+    members = [i for i, label in enumerate(labels) if label == 100]
+    others = [i for i, label in enumerate(labels) if label != 100]
+    expected = naive.mean(s[i][j] for i in members for j in members if i != j)
+    assert by_class["100"]["tolerance"] == pytest.approx(expected, abs=1e-12)
+    expected = naive.mean(s[i][j] for i in members for j in others)
+    assert by_class["100"]["between_class_similarity"] == pytest.approx(expected, abs=1e-12)
