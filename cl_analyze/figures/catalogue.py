@@ -25,7 +25,9 @@ from cl_analyze.figures.description import Figure, Line, Mark, Panel, Points, Ru
 from cl_analyze.tables import Cell, Record
 
 Z95 = 1.959964
-_TAU_IN_NAME = re.compile(r"(?:tau|temp|temperature|t)[-_=]?(\d+(?:\.\d+)?)(?!\d)", re.IGNORECASE)
+_TAU_IN_NAME = re.compile(
+    r"(?<![a-z])(?:tau|temp|temperature|t)[-_=]?(\d+(?:\.\d+)?)(?!\d)", re.IGNORECASE
+)
 _MAX_PANELS = 12
 _COSINE_TICKS = ((-1.0, "−1"), (-0.5, "−0.5"), (0.0, "0"), (0.5, "0.5"), (1.0, "1"))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,14 +33,20 @@ _SETTINGS: dict[str, Any] = {
     "text.parse_math": False,
 }
 
+_METADATA: dict[str, dict[str, Any]] = {
+    "png": {"Software": None},
+    "svg": {"Date": None, "Creator": None},
+    "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
+}
+
 
 @contextmanager
-def _canvas(figure: Figure, settings: dict[str, Any]) -> Iterator[Any]:
+def _canvas(figure: Figure) -> Iterator[Any]:
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
 
-    chosen: Any = {**dict(mpl.rcParamsDefault), **settings, "backend": "agg"}
+    chosen: Any = {**dict(mpl.rcParamsDefault), **_SETTINGS, "backend": "agg"}
     with mpl.rc_context(chosen):
         n_rows = math.ceil(len(figure.panels) / figure.columns)
         width, height = figure.panel_size
@@ -53,33 +59,33 @@ def _canvas(figure: Figure, settings: dict[str, Any]) -> Iterator[Any]:
         yield canvas
 
 
-def render(
-    figure: Figure, formats: tuple[str, ...], dpi: int = 160, svg_text_as_paths: bool = False
-) -> dict[str, bytes]:
-    """Draw a figure.
+FIXED_SVG = "svg-outlines"
+"""An svg whose text is drawn as outlines, so that it looks the same where fonts differ."""
+
+
+def render(figure: Figure, formats: Sequence[str], dpi: int = 160) -> dict[str, bytes]:
+    """Draw a figure once and save it in several formats.
 
     Args:
         figure: the description.
-        formats: png, svg, pdf.
+        formats: png, svg (with text that can be edited and searched), pdf, or `FIXED_SVG`.
         dpi: dots an inch of the png.
-        svg_text_as_paths: draw an svg's text as outlines, so that it looks the same everywhere;
-            else it stays text that can be edited and searched.
 
     Returns:
-        Format -> file content.
+        Format -> file content, the same bytes every time.
     """
+    import matplotlib as mpl
+
     out: dict[str, bytes] = {}
-    settings = {**_SETTINGS, "svg.fonttype": "path" if svg_text_as_paths else "none"}
-    with _canvas(figure, settings) as canvas:
+    with _canvas(figure) as canvas:
         _draw(canvas, figure)
-        for kind in formats:
+        canvas.draw_without_rendering()
+        canvas.set_layout_engine("none")  # the layout is found once, for all formats
+        for kind in dict.fromkeys(formats):
             stream = io.BytesIO()
-            metadata: dict[str, Any] = {
-                "png": {"Software": None},
-                "svg": {"Date": None, "Creator": None},
-                "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
-            }[kind]
-            canvas.savefig(stream, format=kind, dpi=dpi, metadata=metadata)
+            mpl.rcParams["svg.fonttype"] = "path" if kind == FIXED_SVG else "none"
+            suffix = "svg" if kind == FIXED_SVG else kind
+            canvas.savefig(stream, format=suffix, dpi=dpi, metadata=_METADATA[suffix])
             out[kind] = stream.getvalue()
     return out
 

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from cl_analyze.document import Document
 from cl_analyze.figures.catalogue import draw
-from cl_analyze.figures.matplotlib_renderer import render
+from cl_analyze.figures.description import Figure
+from cl_analyze.figures.matplotlib_renderer import FIXED_SVG, render
 from cl_analyze.output import write_files
 from cl_analyze.tables import to_json
 
+Drawn = list[tuple[Figure, dict[str, bytes]]]
 
-def _tables_and_figures(document: Document, formats: tuple[str, ...]) -> dict[str, bytes]:
-    files = {
+
+def _tables(document: Document) -> dict[str, bytes]:
+    return {
         f"tables/{name}.csv": table.to_csv().encode()
         for name, table in document.all_tables().items()
     }
-    for figure in draw(document):
-        for kind, content in render(figure, formats).items():
-            files[f"figures/{figure.name}.{kind}"] = content
-    return files
+
+
+def _figures(drawn: Drawn, formats: Sequence[str]) -> dict[str, bytes]:
+    return {
+        f"figures/{figure.name}.{kind}": files[kind] for figure, files in drawn for kind in formats
+    }
 
 
 def write_tables_and_figures(
@@ -33,7 +39,8 @@ def write_tables_and_figures(
     Raises:
         ConfigError: the folder cannot be written.
     """
-    return write_files(folder, document.command, _tables_and_figures(document, formats))
+    drawn = [(figure, render(figure, formats)) for figure in draw(document)]
+    return write_files(folder, document.command, {**_tables(document), **_figures(drawn, formats)})
 
 
 def write_report(document: Document, folder: Path, formats: tuple[str, ...]) -> list[Path]:
@@ -47,8 +54,10 @@ def write_report(document: Document, folder: Path, formats: tuple[str, ...]) -> 
     """
     from cl_analyze.report.html import render_html
 
-    files = {"report.html": render_html(document).encode(), "results.json": b""}
-    files.update(_tables_and_figures(document, formats))
+    drawn = [(figure, render(figure, (*formats, FIXED_SVG))) for figure in draw(document)]
+    page = render_html(document, [(figure, files[FIXED_SVG]) for figure, files in drawn])
+    files = {"report.html": page.encode(), "results.json": b""}
+    files.update({**_tables(document), **_figures(drawn, formats)})
     names = tuple(str(folder / name) for name in files)
     files["results.json"] = to_json(document.to_dict(names)).encode()
     return write_files(folder, document.command, files)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 from cl_analyze.document import Document
-from cl_analyze.figures.catalogue import draw
-from cl_analyze.figures.matplotlib_renderer import render
+from cl_analyze.figures.description import Figure
 from cl_analyze.report.meaning import meaning
 from cl_analyze.tables import Record, number_text
 
@@ -30,8 +30,13 @@ _TITLES = {
 }
 
 
-def render_html(document: Document) -> str:
-    """The report as one HTML document."""
+def render_html(document: Document, figures: Sequence[tuple[Figure, bytes]]) -> str:
+    """The report as one HTML document.
+
+    Args:
+        document: what was found.
+        figures: the figures with their svg files.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -46,7 +51,7 @@ def render_html(document: Document) -> str:
         columns=_columns(document),
         summary=_summary(document),
         findings=_findings(document),
-        figures=_figures(document),
+        figures=[_figure(figure, svg) for figure, svg in figures],
         families=_families(document),
         command=shlex.join(["cl-analyze", *document.arguments]) if document.arguments else "",
     )
@@ -129,19 +134,13 @@ def _findings(document: Document) -> list[dict[str, Any]]:
     return found
 
 
-def _figures(document: Document) -> list[dict[str, str]]:
-    out = []
-    for figure in draw(document):
-        svg = render(figure, ("svg",), svg_text_as_paths=True)["svg"]
-        out.append(
-            {
-                "name": figure.name,
-                "title": figure.title,
-                "caption": figure.caption,
-                "data": "data:image/svg+xml;base64," + base64.b64encode(svg).decode(),
-            }
-        )
-    return out
+def _figure(figure: Figure, svg: bytes) -> dict[str, str]:
+    return {
+        "name": figure.name,
+        "title": figure.title,
+        "caption": figure.caption,
+        "data": "data:image/svg+xml;base64," + base64.b64encode(svg).decode(),
+    }
 
 
 def _families(document: Document) -> list[dict[str, Any]]:

@@ -79,7 +79,6 @@ def open_delimited(path: Path) -> Container:
             keep_default_na=False,
             na_values=_MISSING,
             skip_blank_lines=len(first) > 1,
-            float_precision="round_trip",
             index_col=False,
             low_memory=False,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,13 @@ _SAFE_SAVE = "save tensors alone, as torch.save({'embeddings': z, 'labels': y}, 
 
 
 def _load(path: Path) -> Any:
+    with warnings.catch_warnings():
+        # torch warns of unusual pickles before it refuses them; the refusal says enough
+        warnings.simplefilter("ignore", UserWarning)
+        return _load_quietly(path)
+
+
+def _load_quietly(path: Path) -> Any:
     import torch
 
     try:

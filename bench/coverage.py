@@ -1,0 +1,99 @@
+"""Do the error bars hold?  Draw many sets of rows from one law and count how often they cover.
+
+For each law and metric: the mean standard error over the standard deviation of the values (1 is
+right, above is conservative), and the share of 95% intervals that cover the metric's expectation at
+this number of rows (the mean over all repeats).
+
+    python bench/coverage.py                      # 1,000 repeats, about ten minutes on two cores
+    python bench/coverage.py --repeats 50 --rows 100
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+import cl_analyze as cla
+
+Z95 = 1.959964
+TAUS = (0.1, 0.5)
+
+Law = Callable[[np.random.Generator, int], tuple[NDArray[np.float64], NDArray[np.int64]]]
+
+
+def uniform_sphere(random: np.random.Generator, n: int):  # noqa: ANN201
+    """Uniform points on the sphere of R^8, labels without meaning: the degenerate case."""
+    return random.standard_normal((n, 8)), random.integers(0, 4, n)
+
+
+def clusters(random: np.random.Generator, n: int):  # noqa: ANN201
+    """Four Gaussian clusters of unequal weight in R^16, put on the sphere."""
+    labels = random.choice(4, size=n, p=[0.4, 0.3, 0.2, 0.1])
+    return random.standard_normal((n, 16)) + 2.0 * np.eye(4, 16)[labels], labels
+
+
+def cone(random: np.random.Generator, n: int):  # noqa: ANN201
+    """A narrow cone (collapsed embeddings) of two unequal classes in R^32."""
+    labels = (random.random(n) < 0.3).astype(np.int64)
+    return random.standard_normal((n, 32)) + 8.0 + np.eye(2, 32)[labels], labels
+
+
+LAWS: dict[str, Law] = {"uniform sphere": uniform_sphere, "clusters": clusters, "cone": cone}
+
+
+def one_draw(law: str, n: int, seed: int) -> dict[str, tuple[float, float]]:
+    """Value and standard error of every metric on one draw."""
+    rows, labels = LAWS[law](np.random.default_rng([seed, n]), n)
+    report = cla.analyze(rows, labels=labels, taus=TAUS, run=cla.RunOptions(threads=1))
+    found = {}
+    for record in report.records:
+        quantile = record.params.get("q", 0.5)
+        group = record.params.get("group", "positive")
+        if record.metric == "uniformity_of_uniform_law" or quantile != 0.5:
+            continue
+        if group not in ("positive", "negative_1", "negative_10"):
+            continue
+        params = " ".join(str(value) for value in record.params.values())
+        found[f"{record.name} {params}".strip()] = (record.value, record.std_error)
+    return found
+
+
+def coverage(law: str, n: int, repeats: int, jobs: int) -> dict[str, tuple[float, float]]:
+    """For each metric: mean s.e. over standard deviation, and the share of covering intervals."""
+    draw = partial(one_draw, law, n)
+    if jobs == 1:
+        draws = [draw(seed) for seed in range(repeats)]
+    else:
+        with ProcessPoolExecutor(jobs) as pool:
+            draws = list(pool.map(draw, range(repeats), chunksize=10))
+    out = {}
+    for name in draws[0]:
+        values, errors = np.array([one[name] for one in draws]).T
+        covers = np.abs(values - values.mean()) <= Z95 * errors
+        out[name] = (float(errors.mean() / values.std(ddof=1)), float(covers.mean()))
+    return out
+
+
+def main() -> None:
+    """Print a table for each law."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=200)
+    parser.add_argument("--repeats", type=int, default=1000)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args()
+    for law in LAWS:
+        print(f"\n{law}, N = {options.rows}, {options.repeats} repeats")
+        print(f"{'metric':52} {'s.e./sd':>8} {'coverage':>9}")
+        found = coverage(law, options.rows, options.repeats, options.jobs)
+        for name, (ratio, share) in found.items():
+            print(f"{name:52} {ratio:8.3f} {share:9.3f}")
+
+
+if __name__ == "__main__":
+    main()

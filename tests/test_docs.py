@@ -1,0 +1,75 @@
+"""What the documentation shows is what happens."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT, SAMPLES
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), SAMPLES / "README.md"]
+
+
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+def test_python_blocks_of_the_readme_run(tmp_path):
+    found = blocks(ROOT / "README.md", "python")
+    assert found
+    for block in found:
+        subprocess.run([sys.executable, "-c", block], check=True, cwd=tmp_path, capture_output=True)
+    assert (tmp_path / "cl-analyze-out" / "report.html").is_file()
+
+
+def test_console_blocks_of_the_readme_print_what_they_show(tmp_path):
+    shown = blocks(ROOT / "README.md", "console")
+    assert shown
+    for block in shown:
+        first, _, expected = block.partition("\n")
+        arguments = first.removeprefix("$ cl-analyze ").split()
+        arguments = [str(ROOT / a) if a.startswith("sample_data/") else a for a in arguments]
+        result = subprocess.run(
+            [sys.executable, "-m", "cl_analyze", *arguments],
+            check=True,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert result.stdout == expected
+
+
+def test_commands_named_in_the_readme_exist():
+    text = (ROOT / "README.md").read_text()
+    listed = set(re.findall(r"`cl-analyze ([a-z]+)", text))
+    result = subprocess.run(
+        [sys.executable, "-m", "cl_analyze", "--help"], check=True, capture_output=True, text=True
+    )
+    commands = set(re.findall(r"^  ([a-z]+)  ", result.stdout.partition("Commands:")[2], re.M))
+    assert listed == commands
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_metric_reference_names_every_metric_and_definition():
+    from cl_analyze.metrics import METRICS
+
+    text = (ROOT / "docs" / "metrics.md").read_text()
+    for family in METRICS.values():
+        for metric, definitions in family.definitions.items():
+            for name in (metric, *definitions):
+                assert f"`{name}`" in text, name
+
+
+def test_the_changelog_names_the_version():
+    import cl_analyze
+
+    assert f"## {cl_analyze.__version__}" in (ROOT / "CHANGELOG.md").read_text()

@@ -1,0 +1,268 @@
+"""Files whole or absent; tables, JSON, figures and the HTML report."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import html.parser
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+
+import cl_analyze as cla
+from cl_analyze import output, tables
+from cl_analyze.errors import ConfigError
+from cl_analyze.figures import catalogue
+from cl_analyze.figures.matplotlib_renderer import FIXED_SVG, render
+from cl_analyze.report.html import render_html
+from cl_analyze.report.meaning import meaning
+
+NASTY = '<script>alert("x")</script>&$\\frac{1}{2}$'
+
+
+@pytest.fixture(scope="module")
+def report():
+    random = np.random.default_rng(4)
+    rows = random.standard_normal((60, 2, 6))
+    names = np.array(["=cmd()", NASTY, "plain"])[np.arange(60) % 3]
+    return cla.analyze(rows, labels=names, taus=[0.1, 0.5], source=f"{NASTY}.npz")
+
+
+# ---- files
+
+
+def test_a_failed_run_leaves_the_old_files(tmp_path, monkeypatch):
+    output.write_files(tmp_path, "report", {"a.txt": b"old a", "b.txt": b"old b"})
+    staged = []
+    real = output._stage
+
+    def failing(target, data):
+        if len(staged) == 1:
+            raise OSError(28, "No space left on device")
+        staged.append(target)
+        return real(target, data)
+
+    monkeypatch.setattr(output, "_stage", failing)
+    with pytest.raises(ConfigError, match="No space left on device"):
+        output.write_files(tmp_path, "report", {"a.txt": b"new a", "b.txt": b"new b"})
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.suffix == ".txt"} == {
+        "a.txt": b"old a",
+        "b.txt": b"old b",
+    }
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".a.txt")]
+
+
+def test_an_interrupt_while_staging_leaves_no_temporary_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(output.os, "fsync", lambda fd: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        output.write_files(tmp_path, "report", {"a.txt": b"new"})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_edited_index_reaches_nothing_outside_the_folder(tmp_path):
+    outside = tmp_path / "outside.txt"
+    outside.write_text("mine")
+    folder = tmp_path / "out"
+    output.write_files(folder, "report", {"a.txt": b"a"})
+    index = {"report": ["../outside.txt", str(outside), "a.txt", 7]}
+    (folder / output.INDEX).write_text(json.dumps(index))
+    output.write_files(folder, "report", {"b.txt": b"b"})
+    assert outside.read_text() == "mine"
+    assert not (folder / "a.txt").exists()
+    (folder / output.INDEX).write_text("not json")
+    output.write_files(folder, "report", {"c.txt": b"c"})
+    assert (folder / "b.txt").exists(), "with a damaged index nothing is known to be stale"
+
+
+def test_two_commands_share_a_file_without_deleting_it(tmp_path):
+    output.write_files(tmp_path, "report", {"tables/t.csv": b"1", "only.txt": b"1"})
+    output.write_files(tmp_path, "tolerance", {"tables/t.csv": b"2"})
+    output.write_files(tmp_path, "report", {"other.txt": b"1"})
+    assert (tmp_path / "tables" / "t.csv").read_bytes() == b"2"
+    assert not (tmp_path / "only.txt").exists()
+
+
+# ---- records and tables
+
+
+def test_a_record_has_a_value_or_a_reason():
+    base = {"source": "x", "metric": "m", "definition": None, "params": {}, "unit": "nats"}
+    with pytest.raises(ValueError, match="a value or a reason"):
+        tables.Record(value=None, std_error=None, n=3, d=2, **base)
+    with pytest.raises(ValueError, match="a value or a reason"):
+        tables.Record(value=1.0, std_error=None, n=3, d=2, reason="why", **base)
+    for bad in (math.nan, math.inf):
+        with pytest.raises(ValueError, match="no number to report"):
+            tables.Record(value=bad, std_error=None, n=3, d=2, **base)
+
+
+def test_csv_cells_that_a_spreadsheet_would_run(report):
+    text = report.tables["tolerance_by_class"].to_csv()
+    assert "'=cmd()" in text
+    assert "\n=cmd()" not in text
+    assert ",=cmd()" not in text
+    for value in ("=1", "+1", "-1", "@x", "\tx"):
+        assert tables.csv_cell(value) == f"'{value}"
+    assert tables.csv_cell(-1.5) == "-1.5"
+    assert tables.csv_cell(0.1 + 0.2) == "0.30000000000000004"
+
+
+def test_find_and_frame(report):
+    record = report.records.find("penalty_entropy", tau=0.5)
+    assert record.params == {"tau": 0.5}
+    assert report.records.find("uniformity").definition == "u_stat"
+    with pytest.raises(KeyError, match="no record penalty_entropy"):
+        report.records.find("penalty_entropy", tau=0.3)
+    frame = report.results
+    assert len(frame) == len(report.records)
+    assert {"source", "metric", "definition", "tau", "t", "group", "q", "value"} <= set(frame)
+
+
+def test_json_reads_back_and_refuses_nan(report):
+    document = report.document.to_dict()
+    assert json.loads(tables.to_json(document)) == json.loads(json.dumps(document))
+    with pytest.raises(ValueError):
+        tables.to_json({"rows": [{"x": math.nan}]})
+
+
+def test_compare_pairs_rows_and_adjusts(random):
+    rows = random.standard_normal((80, 6))
+    near = rows + 0.01 * random.standard_normal(rows.shape)
+    labels = np.arange(80) % 4
+    one, other = (cla.analyze(z, labels=labels, taus=[0.2]) for z in (rows, near))
+    frame = one.compare(other)
+    assert list(frame.columns) == [
+        "metric", "definition", "params", "source_a", "source_b", "difference", "std_error",
+        "low", "high", "p_holm", "paired",
+    ]  # fmt: skip
+    row = frame[(frame.metric == "uniformity") & (frame.definition == "u_stat")].iloc[0]
+    assert row.paired
+    expected = one.records.find("uniformity").value - other.records.find("uniformity").value
+    assert row.difference == pytest.approx(expected)
+    unpaired = math.hypot(
+        one.records.find("uniformity").std_error, other.records.find("uniformity").std_error
+    )
+    assert row.std_error < 0.2 * unpaired
+    same = one.compare(one)
+    assert (same.difference == 0).all()
+
+
+# ---- figures and HTML
+
+
+def test_every_figure_of_the_report_is_drawn(report):
+    drawn = {figure.name: figure for figure in catalogue.draw(report.document)}
+    assert set(drawn) == set(catalogue.FIGURES) - {"against_temperature"}
+    for figure in drawn.values():
+        for panel in figure.panels:
+            assert panel.marks
+            assert panel.x_label
+        files = render(figure, ("png", "svg", "pdf"))
+        assert files["png"].startswith(b"\x89PNG")
+        assert b"<svg" in files["svg"]
+        assert files["pdf"].startswith(b"%PDF")
+
+
+def test_temperatures_order_the_figures():
+    rows = {f"run-tau-{tau}.npy": tau for tau in (1.0, 0.07, 0.5)}
+    random = np.random.default_rng(0)
+    from cl_analyze.analysis import Request, RunOptions, metric_options, run_analysis
+
+    requests = [
+        Request(random.standard_normal((30, 4)), labels=np.arange(30) % 3, source=name)
+        for name in rows
+    ]
+    report = run_analysis(
+        requests, ("uniformity", "tolerance"), metric_options(), RunOptions(), "report"
+    )
+    assert catalogue.by_temperature(report.document) == [
+        "run-tau-0.07.npy",
+        "run-tau-0.5.npy",
+        "run-tau-1.0.npy",
+    ]
+    figure = catalogue.against_temperature_figure(report.document)
+    assert figure is not None
+    assert list(figure.panels[0].marks[0].x) == [0.07, 0.5, 1.0]
+    names = catalogue.short_names(report.document)
+    assert (
+        set(names.values()) == {"tau-0.07", "tau-0.5", "tau-1.0"} or len(set(names.values())) == 3
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "tau"),
+    [
+        ("tau-0.07.npz", 0.07),
+        ("moco_tau=0.2_ep3.npy", 0.2),
+        ("temp0.5.pt", 0.5),
+        ("epoch12.npy", None),
+        ("start-5.npy", None),
+        ("resnet50.npy", None),
+    ],
+)
+def test_temperatures_in_names(name, tau):
+    assert catalogue.training_temperature(name) == tau
+
+
+class Collector(html.parser.HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tags, self.links, self.text = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [value for key, value in attrs if key in ("src", "href")]
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_html_is_self_contained_and_escaped(report):
+    figures = [
+        (figure, render(figure, [FIXED_SVG])[FIXED_SVG])
+        for figure in catalogue.draw(report.document)
+    ]
+    text = render_html(report.document, figures)
+    parsed = Collector()
+    parsed.feed(text)
+    assert "script" not in parsed.tags
+    assert all(link.startswith(("#", "data:image/svg+xml;base64,")) for link in parsed.links)
+    assert "http://" not in re.sub(r"data:[^\"]*", "", text)
+    visible = " ".join(parsed.text)
+    assert NASTY in visible, "names are shown as they are"
+    for link in parsed.links:
+        if link.startswith("data:"):
+            svg = base64.b64decode(link.partition(",")[2])
+            assert b"<script" not in svg
+
+
+def test_every_number_has_a_sentence(report):
+    for record in report.records:
+        sentence = meaning(record, report.document)
+        assert len(sentence) > 15, record.name
+        assert sentence.endswith("."), sentence
+        assert "nan" not in sentence.lower().split()
+
+
+def test_sentences_say_what_the_numbers_say(report):
+    def say(metric, value, **params):
+        record = dataclasses.replace(
+            report.records.find(metric, **params), value=value, std_error=0.001
+        )
+        return meaning(record, report.document)
+
+    assert "less uniform" in say("uniformity_gap", 0.5)
+    assert "more uniform" in say("uniformity_gap", -0.5)
+    assert "Not distinguishable" in say("uniformity_gap", 0.0005)
+    assert "60°" in say("tolerance", 0.5)
+    assert "25%" in say("penalty_top1_share", 0.25, tau=0.1)
+
+
+def test_undefined_numbers_say_why():
+    found = cla.tolerance(np.eye(4), [0, 1, 2, 3])
+    record = found.find("tolerance")
+    assert record.value is None
+    assert record.reason == "no class has two members"
