@@ -156,6 +156,11 @@ class Report:
         return self.records.to_frame()
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What about the inputs may make the numbers mean less than they seem to."""
+        return self.document.warnings
+
+    @property
     def tables(self) -> dict[str, Table]:
         """All tables by name."""
         return self.document.all_tables()

@@ -1,4 +1,4 @@
-"""The errors that are the user's to mend, and the warning that is the user's to read.
+"""The errors that are the user's to mend.
 
 Every message says what must hold, what was found, where, and what to do.  The command line turns
 them into one line on stderr and exit code 2; from Python they are ordinary exceptions.
@@ -19,7 +19,3 @@ class ConfigError(AnalysisError):
 
 class DependencyError(AnalysisError):
     """A library that this input needs is not installed."""
-
-
-class AnalysisWarning(UserWarning):
-    """The analysis was done, but the user should know something about its inputs."""

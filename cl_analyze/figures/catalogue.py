@@ -362,7 +362,7 @@ def nearest_negatives_figure(document: Document) -> Figure | None:
         )
     return Figure(
         "nearest_negatives",
-        "Positive and nearest negatives: mean, with the middle half of the anchors",
+        "Positive and nearest negatives by rank",
         "After Wang & Liu (CVPR 2021), Fig. 8. Dots are means over anchors, bars reach from the "
         "25% to the 75% quantile; dashed, what is expected on the uniform sphere of this N and d."
         + _panel_note(document),
@@ -573,7 +573,7 @@ def trade_off_figure(document: Document) -> Figure | None:
         r for r in document.records("uniformity", "u_stat") if r.params["t"] == _first_t(document)
     ]
     tolerance = document.records("tolerance", "micro_excl")
-    if not uniformity or not tolerance:
+    if not uniformity or not tolerance or len(document.sources) < 2:
         return None
     names, colours = short_names(document), source_colours(document)
     order = by_temperature(document)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -109,11 +110,12 @@ def _draw(canvas: Any, figure: Figure) -> None:
             axis.set_ylabel("")
     for axis in axes[len(figure.panels) :]:
         axis.remove()
-    canvas.suptitle(figure.title, fontsize=10.5, x=0.01, ha="left", fontweight="bold")
+    width = figure.panel_size[0] * figure.columns
+    title = textwrap.fill(figure.title, int(11.5 * width))  # bold letters of 10.5 points
+    canvas.suptitle(title, fontsize=10.5, x=0.01, ha="left", fontweight="bold")
     if handles:
-        total = figure.panel_size[0] * figure.columns
         longest = max(len(label) for label in handles)
-        most = max(1, int(total / (0.5 + 0.066 * longest)))
+        most = max(1, int(width / (0.5 + 0.066 * longest)))
         n_legend_rows = math.ceil(len(handles) / most)
         columns = math.ceil(len(handles) / n_legend_rows)
         labels = _across(list(handles), columns)

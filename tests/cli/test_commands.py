@@ -82,7 +82,6 @@ def test_report_writes_everything(cli, sample):
         "penalty_curve",
         "penalty_mass",
         "penalty_summary",
-        "trade_off",
     }
     assert len(list((out / "figures").iterdir())) == 3 * len(names)
     for key in ("path", "key", "sha256", "n", "d", "dtype"):

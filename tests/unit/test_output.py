@@ -155,7 +155,7 @@ def test_compare_pairs_rows_and_adjusts(random):
 
 def test_every_figure_of_the_report_is_drawn(report):
     drawn = {figure.name: figure for figure in catalogue.draw(report.document)}
-    assert set(drawn) == set(catalogue.FIGURES) - {"against_temperature"}
+    assert set(drawn) == set(catalogue.FIGURES) - {"against_temperature", "trade_off"}
     for figure in drawn.values():
         for panel in figure.panels:
             assert panel.marks
