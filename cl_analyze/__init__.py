@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from cl_analyze._version import __version__
 
 if TYPE_CHECKING:
-    from cl_analyze.analysis import Report, Request, RunOptions, analyze
+    from cl_analyze.analysis import Report, analyze
     from cl_analyze.errors import (
         AnalysisError,
         ConfigError,
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         DependencyError,
     )
     from cl_analyze.functions import penalty, similarity, tolerance, uniformity
+    from cl_analyze.preparation import Request, RunOptions
     from cl_analyze.tables import Record, Results, Table
 
 _WHERE = {
@@ -32,9 +33,9 @@ _WHERE = {
     "DependencyError": "errors",
     "Record": "tables",
     "Report": "analysis",
-    "Request": "analysis",
+    "Request": "preparation",
     "Results": "tables",
-    "RunOptions": "analysis",
+    "RunOptions": "preparation",
     "Table": "tables",
     "analyze": "analysis",
     "penalty": "functions",

@@ -8,132 +8,41 @@ import platform
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze._version import __version__
-from cl_analyze.data.labels import Labels, encode, has_suspicious_minus_one
-from cl_analyze.data.opening import (
-    LABEL_KEYS,
-    Opened,
-    OpenedEmbeddings,
-    Spec,
-    embeddings_from_memory,
-    open_any,
-    open_embeddings,
-)
-from cl_analyze.data.rows import Rows, SelectedRows, is_real
-from cl_analyze.data.unit import UnitRows
-from cl_analyze.data.validation import RowCheck, check_rows, listed, require_valid
 from cl_analyze.document import Document
-from cl_analyze.errors import ConfigError, DataError
+from cl_analyze.errors import ConfigError
 from cl_analyze.metrics import METRICS
+from cl_analyze.metrics.even_similarities import penalty_of_uniform_similarities
 from cl_analyze.metrics.family import (
     FamilyResult,
     MetricOptions,
     Negatives,
     PairRunner,
-    Subject,
     measure,
 )
-from cl_analyze.metrics.penalty import penalty_of_uniform_similarities
 from cl_analyze.pairs.backend import make_backend
 from cl_analyze.pairs.executors import Executor, SerialExecutor, ThreadExecutor
-from cl_analyze.pairs.plan import DEFAULT_BLOCK
+from cl_analyze.preparation import (
+    Listener,
+    Recorder,
+    Request,
+    RunOptions,
+    Silent,
+    n_threads,
+    positives_in_words,
+    prepare,
+    source_names,
+)
 from cl_analyze.stats import difference, holm
 from cl_analyze.tables import Record, Results, Table
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Precision = Literal["auto", "float32", "float64"]
-OnInvalid = Literal["error", "drop"]
-
-FLOAT64_ROWS = 20_000
-FLOAT64_TAU = 0.02
-PARTNER_KEYS = ("embeddings", "view2", "z2")
-GROUP_KEYS = ("groups", "group")
-
-
-class Listener(Protocol):
-    """Who is told how a run goes; the command line prints it, the default is silence."""
-
-    def note(self, text: str) -> None:
-        """Something was chosen or found that the user should know."""
-        ...
-
-    def warn(self, text: str) -> None:
-        """Something about the inputs may make the numbers mean less than they seem to."""
-        ...
-
-    def stage(self, text: str) -> None:
-        """A new pass begins."""
-        ...
-
-    def progress(self, done: int, total: int) -> None:
-        """Pairs done, of pairs in all, in this pass."""
-        ...
-
-
-class Silent:
-    """A listener that keeps quiet."""
-
-    def note(self, text: str) -> None:
-        """Keep quiet."""
-
-    def warn(self, text: str) -> None:
-        """Keep quiet."""
-
-    def stage(self, text: str) -> None:
-        """Keep quiet."""
-
-    def progress(self, done: int, total: int) -> None:
-        """Keep quiet."""
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How to compute; none of it changes what is computed beyond rounding.
-
-    Attributes:
-        device: cpu, cuda or mps.
-        precision: of the similarities; auto takes float64 for float64 input of up to 20,000 rows
-            and for temperatures under 0.02.
-        threads: tiles at a time; None: one for each core this process may use.
-        memory: budget in bytes; None: a quarter of what is free.
-        block: rows of a tile.
-        on_invalid: refuse rows with NaN, infinity or zero norm, or drop them and say so.
-        unlabelled: a label value that means unlabelled.
-        definition: keep this definition alone where a metric has it.
-    """
-
-    device: str = "cpu"
-    precision: Precision = "auto"
-    threads: int | None = None
-    memory: int | None = None
-    block: int = DEFAULT_BLOCK
-    on_invalid: OnInvalid = "error"
-    unlabelled: str | None = None
-    definition: str | None = None
-
-
-@dataclass(frozen=True)
-class Request:
-    """One checkpoint as the user names it: paths (with ::KEY) or arrays.
-
-    Attributes:
-        embeddings: (N, D), or (N, V, D) views.
-        labels, pairs, groups: one value, or one partner, a row; None where there are none.
-        source: its name in the output; None: from the path.
-    """
-
-    embeddings: Any
-    labels: Any = None
-    pairs: Any = None
-    groups: Any = None
-    source: str | None = None
 
 
 @dataclass(frozen=True)
@@ -142,10 +51,17 @@ class Report:
 
     Attributes:
         document: everything, as data.
+        records: every record.
+        groups: source -> codes of rows that belong together, where they were given.
     """
 
     document: Document
-    records: Results = field(init=False)
+    groups: dict[str, NDArray[np.int64]] = field(default_factory=dict, repr=False)
+    records: Results = field(init=False, repr=False)
+
+    def __repr__(self) -> str:
+        sources = ", ".join(self.document.sources)
+        return f"Report({len(self.records)} records of {sources})"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "records", self.document.results)
@@ -180,23 +96,35 @@ class Report:
         """
         from cl_analyze.report import write_report
 
+        if not str(folder):
+            raise ConfigError("the folder's name is empty")
         return write_report(self.document, Path(folder), tuple(formats))
 
-    def compare(self, other: Report, confidence: float = 0.95) -> pd.DataFrame:
+    def compare(self, other: Report, paired: bool = True, confidence: float = 0.95) -> pd.DataFrame:
         """Differences of every metric, this report minus the other, with Holm-adjusted p-values.
 
-        Records are matched by metric, definition and parameters.  Where both know every row's part
-        and have the same rows in the same order, the comparison is paired.
+        Records are matched by metric, definition and parameters.  The comparison is paired by
+        position: row i of both must be the same item.
 
         Args:
-            other: a report with one source, as this one.
+            other: a report of one source, as this one.
+            paired: whether rows are the same items in the same order; False adds the variances.
             confidence: of the intervals.
 
         Returns:
             Columns metric, definition, params, source_a, source_b, difference, std_error, low,
             high, p_holm, paired.
+
+        Raises:
+            ConfigError: a report has several sources.
         """
         import pandas as pd
+
+        for report in (self, other):
+            if len(report.document.sources) != 1:
+                raise ConfigError(
+                    f"compare takes reports of one source, found {report.document.sources}"
+                )
 
         theirs = {_identity(record): record for record in other.records}
         rows: list[dict[str, Any]] = []
@@ -208,10 +136,11 @@ class Report:
             found = difference(
                 record.value,
                 match.value,
-                record.pseudo_values,
-                match.pseudo_values,
+                record.pseudo_values if paired else None,
+                match.pseudo_values if paired else None,
                 (record.std_error, match.std_error),
-                confidence=confidence,
+                self.groups.get(record.source),
+                confidence,
             )
             p_values.append(found.p_value)
             rows.append(
@@ -296,12 +225,27 @@ def analyze(
         isinstance(item, str | Path) for item in embeddings
     )
     if several:
-        requests = [Request(item, labels, pairs, groups) for item in embeddings]
+        each = [
+            _one_each(values, name, len(embeddings))
+            for values, name in ((labels, "labels"), (pairs, "pairs"), (groups, "groups"))
+        ]
+        requests = [
+            Request(item, *companions) for item, *companions in zip(embeddings, *each, strict=True)
+        ]
     else:
         requests = [Request(embeddings, labels, pairs, groups, source)]
     return run_analysis(
         requests, families(metrics), options, run or RunOptions(), "report", executor
     )
+
+
+def _one_each(values: Any, name: str, n: int) -> list[Any]:
+    """Companions of several checkpoints: a list of that many, or one for all."""
+    if not isinstance(values, list | tuple) or len(values) != n:
+        return [values] * n
+    if all(isinstance(value, str | Path) or np.ndim(value) > 0 for value in values):
+        return list(values)
+    raise ConfigError(f"{name}: give one for all checkpoints, or a list with one for each")
 
 
 def metric_options(
@@ -338,6 +282,8 @@ def families(names: Iterable[str] | str) -> tuple[str, ...]:
         ConfigError: no such family.
     """
     listed = (names,) if isinstance(names, str) else tuple(names)
+    if not listed:
+        raise ConfigError(f"no metrics are asked for; there are {', '.join(METRICS)} and all")
     if listed == ("all",):
         return tuple(METRICS)
     for name in listed:
@@ -346,23 +292,31 @@ def families(names: Iterable[str] | str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(listed))
 
 
-def _positive(
-    name: str, values: Sequence[float] | None, default: tuple[float, ...]
-) -> tuple[float, ...]:
-    """Finite numbers > 0, repeats dropped."""
+SMALLEST, LARGEST = 1e-6, 1e6
+"""Temperatures and exponents outside this range have no use, and overflow."""
+
+
+def _positive(name: str, values: Any, default: tuple[float, ...]) -> tuple[float, ...]:
+    """Finite numbers > 0, repeats dropped; one number is a list of one."""
     if values is None:
         return default
-    if not len(values):
-        raise ConfigError(f"{name}: at least one value is needed")
-    for value in values:
+    try:
+        numbers = np.asarray(values, dtype=np.float64).reshape(-1).tolist()
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name} must be numbers, found {values!r}") from error
+    if not numbers or np.asarray(values).dtype.kind == "b":
+        raise ConfigError(f"{name}: at least one number is needed, found {values!r}")
+    for value in numbers:
         if not (np.isfinite(value) and value > 0):
-            raise ConfigError(f"{name} must be finite and > 0, found {value}")
-    return tuple(dict.fromkeys(float(value) for value in values))
+            raise ConfigError(f"{name} must be finite and > 0, found {value:g}")
+        if not SMALLEST <= value <= LARGEST:
+            raise ConfigError(f"{name} must lie in {SMALLEST:g} .. {LARGEST:g}, found {value:g}")
+    return tuple(dict.fromkeys(numbers))
 
 
 def _count(name: str, value: int) -> int:
-    if value < 1:
-        raise ConfigError(f"{name} must be at least 1, found {value}")
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ConfigError(f"{name} must be a whole number of at least 1, found {value!r}")
     return int(value)
 
 
@@ -377,65 +331,68 @@ def run_analysis(
     arguments: Sequence[str] = (),
 ) -> Report:
     """Measure checkpoints one after the other and put what was found into one report."""
-    told = _Recorder(listener or Silent())
+    told = Recorder(listener or Silent())
     chosen = [METRICS[name] for name in names]
     _check_definition(run.definition, names)
     collected = _Collected()
-    titles = _titles(requests)
-    dims: dict[str, int] = {}
-    for request, title in zip(requests, titles, strict=True):
-        ready = _prepare(request, title, names, options, run, told, collected)
-        if "tolerance" in names and len(names) == 1 and ready.labels is None:
-            raise DataError(f"{title}: tolerance needs labels: pass --labels FILE")
-        dims[title] = ready.d
-        runner = PairRunner(
-            ready,
-            make_backend(run.device, ready.rows.dtype.type),
-            executor or _executor(run),
-            run.block,
-            told.progress,
-        )
-        announce: Callable[[str], None] = lambda text, title=title: told.stage(  # type: ignore[misc]  # noqa: E731
-            f"{title}: {text}"
-        )
-        found = measure(chosen, ready, options, runner, announce)
-        collected.add(dict(zip(names, found, strict=True)), told)
-        collected.positives[title] = _positives(ready)
+    ready = []
+    for request, title in zip(requests, source_names(requests), strict=True):
+        prepared = prepare(request, title, names, options, run, told)
+        ready.append(prepared.subject)
+        collected.add_inputs(prepared.inputs)
+    dims = {subject.source: subject.d for subject in ready}
     if len(set(dims.values())) > 1:
         listing = ", ".join(f"{title} {d}" for title, d in dims.items())
         told.warn(
             f"dimensions differ ({listing}): compare uniformity_gap, not uniformity, between them"
         )
+    for subject in ready:
+        backend = make_backend(run.device, subject.rows.dtype.type)
+        where = executor or _executor(run)
+        runner = PairRunner(subject, backend, where, run.block, told.progress)
+        results = measure(chosen, subject, options, runner, _announcer(told, subject.source))
+        collected.add(dict(zip(names, results, strict=True)), told)
+        collected.positives[subject.source] = positives_in_words(subject)
+        if subject.groups is not None:
+            collected.groups[subject.source] = subject.groups
+        subject.release()
     return collected.report(command, arguments, names, options, run, told)
 
 
+def _announcer(told: Recorder, source: str) -> Callable[[str], None]:
+    return lambda text: told.stage(f"{source}: {text}")
+
+
 def uniform_penalty(
-    options: MetricOptions, n_negatives: int, command: str, arguments: Sequence[str] = ()
+    options: MetricOptions,
+    n_negatives: int,
+    command: str = "penalty",
+    arguments: Sequence[str] = (),
+    definition: str | None = None,
 ) -> Report:
     """The penalty without embeddings: similarities spread evenly over [-1, 1].
 
+    Args:
+        options: temperatures and seed.
+        n_negatives: how many similarities are drawn for the summaries.
+        command, arguments: what the document says it was made by.
+        definition: keep this definition alone where a metric has it.
+
     Raises:
-        ConfigError: fewer than two negatives.
+        ConfigError: fewer than two negatives, or no such definition.
     """
+    _check_definition(definition, ("penalty",))
     if n_negatives < 2:
         raise ConfigError(f"--n-negatives must be at least 2, found {n_negatives}")
     collected = _Collected()
-    told = _Recorder(Silent())
+    told = Recorder(Silent())
     collected.add({"penalty": penalty_of_uniform_similarities(options, n_negatives)}, told)
-    return collected.report(command, arguments, ("penalty",), options, RunOptions(), told)
-
-
-def _threads(run: RunOptions) -> int:
-    """Threads asked for, else the cores this process may use."""
-    if run.threads is not None:
-        return run.threads
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    run = RunOptions(definition=definition)
+    return collected.report(command, arguments, ("penalty",), options, run, told)
 
 
 def _executor(run: RunOptions) -> Executor:
-    threads = _threads(run)
+    threads = n_threads(run)
     return ThreadExecutor(threads) if threads > 1 and run.device == "cpu" else SerialExecutor()
 
 
@@ -448,56 +405,6 @@ def _check_definition(definition: str | None, names: Sequence[str]) -> None:
         raise ConfigError(f"no metric here has a definition {definition!r}; there are: {listing}")
 
 
-def _titles(requests: Sequence[Request]) -> list[str]:
-    """Names of sources: the shortest path suffix that is unique, with ::KEY where one was typed."""
-    specs = [
-        Spec.parse(str(request.embeddings))
-        if isinstance(request.embeddings, str | Path)
-        else Spec(request.source or "embeddings")
-        for request in requests
-    ]
-    texts = [str(spec) for spec in specs]
-    for text in texts:
-        if texts.count(text) > 1:
-            raise ConfigError(f"{text} is given twice; name each checkpoint once")
-    titles = []
-    for request, spec in zip(requests, specs, strict=True):
-        if request.source is not None:
-            titles.append(request.source)
-            continue
-        parts = Path(spec.path).parts
-        suffix = spec.path
-        for length in range(1, len(parts) + 1):
-            suffix = str(Path(*parts[-length:]))
-            alike = [s for s in specs if Path(*Path(s.path).parts[-length:]) == Path(suffix)]
-            if len({s.path for s in alike}) == 1:
-                break
-        titles.append(suffix if spec.key is None else f"{suffix}::{spec.key}")
-    return titles
-
-
-class _Recorder:
-    """Passes everything on to a listener and remembers the warnings."""
-
-    def __init__(self, listener: Listener) -> None:
-        self._listener = listener
-        self.warnings: list[str] = []
-
-    def note(self, text: str) -> None:
-        self._listener.note(text)
-
-    def warn(self, text: str) -> None:
-        if text not in self.warnings:
-            self.warnings.append(text)
-            self._listener.warn(text)
-
-    def stage(self, text: str) -> None:
-        self._listener.stage(text)
-
-    def progress(self, done: int, total: int) -> None:
-        self._listener.progress(done, total)
-
-
 class _Collected:
     """Inputs, records and tables of all checkpoints, in the order of arrival."""
 
@@ -506,26 +413,12 @@ class _Collected:
         self.records: dict[str, list[Record]] = {}
         self.tables: dict[str, Table] = {}
         self.positives: dict[str, str] = {}
+        self.groups: dict[str, NDArray[np.int64]] = {}
 
-    def add_input(
-        self, opened: Opened, dropped: int, duplicates: int | None, unlabelled: int | None
-    ) -> None:
-        shape = opened.array.shape
-        entry = {
-            "path": opened.path,
-            "key": opened.key,
-            "sha256": opened.sha256(),
-            "n": shape[0],
-            "d": shape[1] if len(shape) > 1 else None,
-            "dtype": opened.array.dtype_name,
-            "dropped_rows": dropped,
-            "duplicate_rows": duplicates,
-            "unlabelled_rows": unlabelled,
-        }
-        if entry not in self.inputs:
-            self.inputs.append(entry)
+    def add_inputs(self, entries: Iterable[dict[str, Any]]) -> None:
+        self.inputs += [entry for entry in entries if entry not in self.inputs]
 
-    def add(self, found: dict[str, FamilyResult], told: _Recorder) -> None:
+    def add(self, found: dict[str, FamilyResult], told: Recorder) -> None:
         for name, result in found.items():
             self.records.setdefault(name, []).extend(result.records)
             for table in result.tables:
@@ -542,7 +435,7 @@ class _Collected:
         names: Sequence[str],
         options: MetricOptions,
         run: RunOptions,
-        told: _Recorder,
+        told: Recorder,
     ) -> Report:
         records: list[Record] = []
         by_family: dict[str, tuple[int, ...]] = {}
@@ -551,12 +444,18 @@ class _Collected:
                 record
                 for record in self.records.get(name, [])
                 if run.definition is None
-                or record.definition == run.definition
+                or record.definition in (None, run.definition)
                 or run.definition not in METRICS[name].definitions[record.metric]
             ]
             if kept:
                 by_family[name] = tuple(range(len(records), len(records) + len(kept)))
                 records += kept
+        there = dict.fromkeys(r.definition for r in records if r.definition is not None)
+        if run.definition is not None and run.definition not in there:
+            raise ConfigError(
+                f"with these inputs no number has the definition {run.definition!r}; there are: "
+                f"{', '.join(there)}"
+            )
         return Report(
             Document(
                 command=command,
@@ -582,7 +481,8 @@ class _Collected:
                     if options.negatives == "instance"
                     else "rows of other classes"
                 ),
-            )
+            ),
+            self.groups,
         )
 
 
@@ -595,221 +495,3 @@ def _now() -> str:
         else datetime.datetime.now(tz=datetime.UTC)
     )
     return when.replace(microsecond=0).isoformat()
-
-
-def _positives(subject: Subject) -> str:
-    if subject.partners is not None:
-        return "each row with its partner in the second file"
-    if subject.views is not None:
-        return "view 1 with view 2 of the same row"
-    if subject.labels is not None:
-        return "every pair of rows of one class"
-    return "none (no views and no labels)"
-
-
-def _prepare(
-    request: Request,
-    title: str,
-    names: Sequence[str],
-    options: MetricOptions,
-    run: RunOptions,
-    told: _Recorder,
-    collected: _Collected,
-) -> Subject:
-    """Open and check one checkpoint, drop what was asked to be dropped, put rows on the sphere."""
-    opened = _open(request, title, names)
-    for text in opened.notes:
-        told.note(text)
-    main = opened.main
-    partners = None
-    if request.pairs is not None:
-        partners = open_any(request.pairs, "pairs", PARTNER_KEYS)
-        _check_partners(main, partners)
-    views = None if partners is not None else opened.views
-    labels_from = (
-        open_any(request.labels, "labels", LABEL_KEYS)
-        if request.labels is not None
-        else opened.labels
-    )
-    groups_from = (
-        open_any(request.groups, "groups", GROUP_KEYS) if request.groups is not None else None
-    )
-    for other, what in ((labels_from, "labels"), (groups_from, "groups")):
-        if other is not None:
-            _check_length(main, other, what)
-    labels = None if labels_from is None else encode(labels_from, run.unlabelled)
-    groups = None if groups_from is None else encode(groups_from, what="groups").codes
-
-    told.stage(f"{title}: checking rows")
-    checks = [(main, check_rows(main.array))]
-    beside = [*(views or ()), *([partners] if partners is not None else [])]
-    checks += [
-        (other, check_rows(other.array)) for other in beside if other.array is not main.array
-    ]
-    kept = _kept_rows(checks, main.array.n_rows, run, told)
-    dropped = main.array.n_rows - len(kept)
-    for opened_array, check in checks:
-        collected.add_input(
-            opened_array,
-            dropped,
-            len(check.duplicates),
-            labels.n_unlabelled if labels is not None and opened_array is main else None,
-        )
-    if labels_from is not None and labels is not None:
-        collected.add_input(labels_from, dropped, None, labels.n_unlabelled)
-    if groups_from is not None:
-        collected.add_input(groups_from, dropped, None, None)
-    _warn_about(title, checks[0][1], labels, run, told)
-    if dropped:
-        labels = None if labels is None else labels.take(kept)
-        groups = None if groups is None else groups[kept]
-    if groups is not None and (groups < 0).any():
-        raise DataError(f"{title}: every row needs a group; {int((groups < 0).sum())} have none")
-    if options.negatives == "class" and labels is None:
-        raise ConfigError(f"{title}: class negatives need labels: pass --labels FILE")
-
-    dtype = _precision(main, len(kept), options, run)
-    budget = _memory_budget(run, len(kept), main.array.shape[1], options, title)
-
-    def unit(array: Any) -> UnitRows:
-        rows: Rows = SelectedRows(array, kept) if dropped else array
-        return UnitRows(rows, dtype, budget)
-
-    return Subject(
-        source=title,
-        rows=unit(main.array),
-        raw=SelectedRows(main.array, kept) if dropped else main.array,
-        labels=labels,
-        views=(
-            (unit(views[0].array), unit(views[1].array))
-            if views is not None
-            else (unit(main.array), unit(partners.array))
-            if partners is not None
-            else None
-        ),
-        partners=None if partners is None else unit(partners.array),
-        groups=groups,
-    )
-
-
-def _open(request: Request, title: str, names: Sequence[str]) -> OpenedEmbeddings:
-    """The embeddings, with only those companions of their file that the metrics look at."""
-    wants_labels = request.labels is None and any(METRICS[name].uses_labels for name in names)
-    wants_views = request.pairs is None and any(METRICS[name].uses_views for name in names)
-    if isinstance(request.embeddings, str | Path):
-        return open_embeddings(Spec.parse(str(request.embeddings)), wants_labels, wants_views)
-    opened = embeddings_from_memory(request.embeddings, title)
-    return opened if wants_views else replace(opened, views=None)
-
-
-def _check_partners(main: Opened, partners: Opened) -> None:
-    if len(partners.array.shape) != 2 or not is_real(partners.array.dtype):
-        raise DataError(
-            f"{partners.name}: partners must be a 2-D array of real numbers, found shape "
-            f"{partners.array.shape}, {partners.array.dtype_name}"
-        )
-    _check_length(main, partners, "partners")
-    if main.array.shape[1] != partners.array.shape[1]:
-        raise DataError(
-            f"{partners.name} has {partners.array.shape[1]} dimensions, {main.name} has "
-            f"{main.array.shape[1]}; partners must be in the same space"
-        )
-
-
-def _check_length(main: Opened, other: Opened, what: str) -> None:
-    n, m = main.array.n_rows, other.array.n_rows if other.array.shape else 0
-    if n == m:
-        return
-    hint = ""
-    if other.path is not None and Path(other.path).suffix.lower() in (".csv", ".tsv", ".txt"):
-        if m == n + 1:
-            hint = "; its first line may be a header: name the column as PATH::COLUMN, or remove it"
-        elif m == n - 1:
-            hint = "; a first line may have been taken for a header"
-    raise DataError(
-        f"{other.name} has {m} rows, {main.name} has {n}; {what} must have one for each "
-        f"embedding, in the same order{hint}"
-    )
-
-
-def _kept_rows(
-    checks: Sequence[tuple[Opened, RowCheck]], n_rows: int, run: RunOptions, told: _Recorder
-) -> NDArray[np.int64]:
-    kept = np.ones(n_rows, dtype=bool)
-    for opened, check in checks:
-        if run.on_invalid == "error":
-            require_valid(check, opened.name)
-        elif len(check.invalid):
-            kept[check.invalid] = False
-            told.warn(
-                f"{opened.name}: dropped {listed(check.invalid)} (NaN, infinite or zero norm), "
-                "with their labels and partners"
-            )
-    if kept.sum() < 2:
-        raise DataError(f"{checks[0][0].name}: fewer than 2 valid rows are left")
-    return np.flatnonzero(kept).astype(np.int64)
-
-
-def _warn_about(
-    title: str, check: RowCheck, labels: Labels | None, run: RunOptions, told: _Recorder
-) -> None:
-    n = len(check.duplicates)
-    if n:
-        told.warn(
-            f"{title}: {n} row{'s are' if n > 1 else ' is'} equal to an earlier row "
-            f"({listed(check.duplicates)})"
-        )
-    if labels is None:
-        return
-    if labels.n_singletons:
-        told.warn(f"{title}: classes with one member, which has no positive: {labels.n_singletons}")
-    if run.unlabelled is None and has_suspicious_minus_one(labels):
-        told.warn(
-            f"{title}: the label -1 is taken as a class; pass --unlabelled -1 if it means none"
-        )
-    if labels.n_unlabelled:
-        told.warn(
-            f"{title}: {labels.n_unlabelled} rows are unlabelled and left out of class metrics"
-        )
-
-
-def _precision(
-    main: Opened, n_rows: int, options: MetricOptions, run: RunOptions
-) -> type[np.floating[Any]]:
-    if run.precision == "float32" or run.device.startswith("mps"):
-        return np.float32
-    if run.precision == "float64" or min(options.taus) < FLOAT64_TAU:
-        return np.float64
-    wide = main.array.dtype != "bfloat16" and np.dtype(main.array.dtype).itemsize == 8
-    return np.float64 if wide and n_rows <= FLOAT64_ROWS else np.float32
-
-
-def free_memory() -> int:
-    """Bytes that this machine can still give, as far as can be told; 2 GiB where it cannot."""
-    try:
-        with Path("/proc/meminfo").open(encoding="ascii") as file:
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 2 << 30
-
-
-def _memory_budget(
-    run: RunOptions, n_rows: int, dim: int, options: MetricOptions, title: str
-) -> int:
-    """Bytes for cached rows, after what the run cannot do without."""
-    budget = run.memory if run.memory is not None else free_memory() // 4
-    per_row = 16 * (options.n_neighbours + 8) + 8 * (
-        8 * len(options.taus) + 4 * len(options.ts) + 8
-    )
-    threads = _threads(run)
-    needed = n_rows * per_row + threads * (10 * run.block**2 * 8 + 2 * run.block * dim * 8)
-    if needed > budget:
-        raise ConfigError(
-            f"{title}: {n_rows} rows need about {needed / 2**20:.0f} MiB, the budget is "
-            f"{budget / 2**20:.0f} MiB; pass --memory {needed // 2**20 + 1}MiB or more, fewer "
-            "--tau, or fewer --threads"
-        )
-    return budget - needed

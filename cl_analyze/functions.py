@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from cl_analyze.analysis import RunOptions, analyze
+from cl_analyze.analysis import analyze
+from cl_analyze.errors import ConfigError
+from cl_analyze.preparation import RunOptions
 from cl_analyze.tables import Record, Results
 
 
@@ -35,7 +37,10 @@ def uniformity(embeddings: Any, t: float = 2.0, *, run: RunOptions | None = None
     >>> round(uniformity(np.array([[1.0, 0.0], [-1.0, 0.0]])).value, 9)   # antipodal points: -4t
     -8.0
     """
-    return analyze(embeddings, ts=[t], metrics="uniformity", run=run).records.find("uniformity")
+    found = analyze(embeddings, ts=[t], metrics="uniformity", run=run)
+    if len(found.document.sources) > 1:
+        raise ConfigError("uniformity takes one checkpoint; analyze takes several")
+    return found.records.find("uniformity")
 
 
 def tolerance(

@@ -34,6 +34,8 @@ def write_files(folder: Path, command: str, files: Mapping[str, bytes]) -> list[
         ConfigError: the folder cannot be written; nothing of this run is left in it.
     """
     staged: list[tuple[Path, Path]] = []
+    made: list[Path] = []
+    done = False
     try:
         index = _read_index(folder)
         owned = set(index.get(command, []))
@@ -42,6 +44,7 @@ def write_files(folder: Path, command: str, files: Mapping[str, bytes]) -> list[
         content = {**files, INDEX: (json.dumps(index, indent=1, sort_keys=True) + "\n").encode()}
         for name, data in content.items():
             target = folder / name
+            made += [part for part in (*target.parents, folder) if not part.exists()]
             target.parent.mkdir(parents=True, exist_ok=True)
             staged.append((_stage(target, data), target))
         for temporary, target in staged:
@@ -49,6 +52,7 @@ def write_files(folder: Path, command: str, files: Mapping[str, bytes]) -> list[
         for name in sorted(owned - set(files) - claimed):
             with contextlib.suppress(FileNotFoundError):
                 (folder / name).unlink()
+        done = True
     except OSError as error:
         raise ConfigError(
             f"cannot write to {folder}: {error.strerror or error}; choose another --out, or "
@@ -58,6 +62,10 @@ def write_files(folder: Path, command: str, files: Mapping[str, bytes]) -> list[
         for temporary, _ in staged:
             with contextlib.suppress(FileNotFoundError):
                 temporary.unlink()
+        if not done:
+            for part in sorted(set(made), key=lambda path: -len(path.parts)):
+                with contextlib.suppress(OSError):
+                    part.rmdir()
     return [folder / name for name in files]
 
 

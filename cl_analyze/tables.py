@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,6 +30,8 @@ Unit = Literal[
     "none",
 ]
 Cell = float | int | str | bool | None
+
+_RUNS_AS_FORMULA = re.compile(r"[=@\t\r]|[+-](?![0-9.]+\Z|\Z)")
 
 RECORD_KEYS = (
     "source",
@@ -180,14 +183,18 @@ class Table:
 
 
 def csv_cell(value: Cell) -> str:
-    """One cell; text that a spreadsheet would run as a formula gets a leading apostrophe."""
+    """One cell; text that a spreadsheet would run as a formula gets a leading apostrophe.
+
+    >>> csv_cell("=1+1"), csv_cell("-1"), csv_cell("-"), csv_cell(0.1)
+    ("'=1+1", '-1', '-', '0.1')
+    """
     if value is None:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
         return repr(float(value))
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+    if isinstance(value, str) and _RUNS_AS_FORMULA.match(value):
         return f"'{value}"
     return str(value)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -33,8 +34,30 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Args:
         arguments: without the program's name; None: those of this process.
     """
+    for name in ("stdin", "stdout", "stderr"):  # closed by the caller: reads and writes nothing
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))
     signal.signal(signal.SIGTERM, _on_sigterm)
-    sys.exit(_exit_code(list(sys.argv[1:] if arguments is None else arguments)))
+    code = _exit_code(list(sys.argv[1:] if arguments is None else arguments))
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            _silence()
+    sys.exit(code)
+
+
+def _silence() -> None:
+    """Point both streams at nothing, so that the interpreter's last flush cannot fail."""
+    with contextlib.suppress(OSError, ValueError):
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        for number in (1, 2):
+            os.dup2(nothing, number)
+
+
+def _complain(text: str) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _exit_code(arguments: list[str]) -> int:
@@ -46,23 +69,24 @@ def _exit_code(arguments: list[str]) -> int:
         return INTERRUPTED
     except _Terminated:
         return TERMINATED
-    except BrokenPipeError:
-        # the reader of stdout has what it wanted (| head): not our failure
-        sys.stdout = open(os.devnull, "w")
-        return 0
-    except Exception as error:
+    except Exception as error:  # every crash is "could not judge", never a verdict
+        from cl_analyze.cli.terminal import ReaderGoneError
         from cl_analyze.errors import AnalysisError
 
+        if isinstance(error, ReaderGoneError | BrokenPipeError):  # not our failure
+            _silence()
+            return 0
         if isinstance(error, AnalysisError):
-            print(f"Error: {error}", file=sys.stderr)
+            _complain(f"Error: {error}")
         elif os.environ.get("CL_ANALYZE_TRACEBACK"):
-            raise
+            import traceback
+
+            _complain(traceback.format_exc())
         else:
-            print(
+            _complain(
                 f"Error: internal error: {type(error).__name__}: {error}\n"
                 "This is a bug in cl-analyze. Set CL_ANALYZE_TRACEBACK=1 to see where, and "
-                "report it with the command line.",
-                file=sys.stderr,
+                "report it with the command line."
             )
         return COULD_NOT_JUDGE
 
@@ -75,9 +99,5 @@ def _run(arguments: list[str]) -> int:
     except SystemExit as stop:
         # Typer's own exits: 0 help and version, 2 usage, 130 Ctrl-C; its 1s are aborts and pipes
         code = stop.code if isinstance(stop.code, int) else COULD_NOT_JUDGE if stop.code else 0
-        if code == CHECK_FAILED:
-            return COULD_NOT_JUDGE
-        sys.stdout.flush()
-        return code
-    sys.stdout.flush()
+        return COULD_NOT_JUDGE if code == CHECK_FAILED else code
     return 0

@@ -51,7 +51,7 @@ def parse_numbers(option: str, tokens: Sequence[str] | None) -> tuple[float, ...
 
 
 def _converts(option: str, token: str) -> bool:
-    parts = token.split(",")
+    parts = [part for part in token.split(",") if part] or [token]
     if option in _WORD_LISTS:
         return all(part in _WORD_LISTS[option] for part in parts)
     return all(is_number(part) for part in parts)
@@ -115,7 +115,7 @@ def rewrite(arguments: Sequence[str], lists: frozenset[str], valued: frozenset[s
 
 
 def _repeated(option: str, tokens: Sequence[str]) -> list[str]:
-    parts = [part for token in tokens for part in token.split(",")]
+    parts = [part for token in tokens for part in token.split(",") if part or token == ""]
     return [item for part in parts for item in (option, part)]
 
 

@@ -144,7 +144,7 @@ OnInvalidOption = Annotated[
     InvalidChoice,
     typer.Option("--on-invalid", help="Rows with NaN, infinity or zero norm: refuse or drop."),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notes and no progress on stderr.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr but errors.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="More notes on stderr.")]
 
 _SIZE = re.compile(

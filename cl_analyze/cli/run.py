@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cl_analyze.cli.lists import FORMATS, parse_numbers
 from cl_analyze.cli.options import parse_curve_anchors, parse_size
-from cl_analyze.cli.terminal import Talk, record_lines
+from cl_analyze.cli.terminal import Talk, record_lines, write_text
 from cl_analyze.errors import ConfigError
 
 if TYPE_CHECKING:
-    from cl_analyze.analysis import Report, Request, RunOptions
+    from cl_analyze.analysis import Report
+    from cl_analyze.document import Document
     from cl_analyze.metrics.family import MetricOptions
+    from cl_analyze.preparation import Request, RunOptions
 
 
 @dataclass(frozen=True)
@@ -64,16 +68,18 @@ def requests(
     Raises:
         ConfigError: labels are neither one for all nor one each, or partners not one each.
     """
-    from cl_analyze.analysis import Request
+    from cl_analyze.preparation import Request
 
     n = len(embeddings)
     if labels and len(labels) not in (1, n):
         raise ConfigError(
-            f"--labels is given {len(labels)} times for {n} EMB: give one for all, or one for each"
+            f"--labels is given {len(labels)} times for {n} EMB: give one for all, or repeat the "
+            "option, one for each"
         )
     if pairs and len(pairs) != n:
         raise ConfigError(
-            f"--pairs is given {len(pairs)} times for {n} EMB: give one for each, in their order"
+            f"--pairs is given {len(pairs)} times for {n} EMB: repeat the option, one for each, in "
+            "their order"
         )
     return [
         Request(
@@ -87,7 +93,7 @@ def requests(
 
 
 def _run_options(given: Mapping[str, Any]) -> RunOptions:
-    from cl_analyze.analysis import RunOptions
+    from cl_analyze.preparation import RunOptions
 
     threads, memory = given["threads"], given["memory"]
     if threads is not None and threads < 1:
@@ -117,6 +123,22 @@ def _metric_options(given: Mapping[str, Any]) -> MetricOptions:
     )
 
 
+def _refuse_without_embeddings(given: Mapping[str, Any]) -> None:
+    """Options that say something about embeddings hint at one that was forgotten.
+
+    Raises:
+        ConfigError: labels, groups or class negatives without EMB.
+    """
+    for option, used in (
+        ("--labels", given["labels"]),
+        ("--groups", given["groups"]),
+        ("--unlabelled", given["unlabelled"]),
+        ("--negatives class", given["negatives"].value == "class"),
+    ):
+        if used:
+            raise ConfigError(f"{option} needs embeddings: name a file EMB")
+
+
 def run_command(command: str, families: Sequence[str] | str, given: Mapping[str, Any]) -> None:
     """Run a metric command from its parsed options, write its files and print its table.
 
@@ -129,6 +151,7 @@ def run_command(command: str, families: Sequence[str] | str, given: Mapping[str,
         AnalysisError: options or inputs that cannot be used.
     """
     from cl_analyze import analysis
+    from cl_analyze.preparation import printable
 
     output = OutputOptions(
         given["out"],
@@ -139,11 +162,16 @@ def run_command(command: str, families: Sequence[str] | str, given: Mapping[str,
         given["verbose"],
     )
     output.checked_formats()
+    if not output.out:
+        raise ConfigError("--out is empty; is a variable unset?")
     asked, computing = _metric_options(given), _run_options(given)
     talk = output.talk()
-    arguments = sys.argv[1:]
+    arguments = [printable(argument) for argument in sys.argv[1:]]
     if not given["embeddings"]:
-        found = analysis.uniform_penalty(asked, given["n_negatives"], command, arguments)
+        _refuse_without_embeddings(given)
+        found = analysis.uniform_penalty(
+            asked, given["n_negatives"], command, arguments, computing.definition
+        )
     else:
         found = analysis.run_analysis(
             requests(given["embeddings"], given.get("labels"), given.get("pairs"), given["groups"]),
@@ -159,8 +187,6 @@ def run_command(command: str, families: Sequence[str] | str, given: Mapping[str,
 
 def finish(report: Report, output: OutputOptions, talk: Talk) -> None:
     """Write the command's files, then print the table or the document."""
-    from pathlib import Path
-
     document = report.document
     files: tuple[str, ...] = ()
     if not output.no_files:
@@ -175,19 +201,24 @@ def finish(report: Report, output: OutputOptions, talk: Talk) -> None:
     if output.as_json:
         from cl_analyze.tables import to_json
 
-        sys.stdout.write(to_json(document.to_dict(files)))
+        write_text(to_json(document.to_dict(files)))
     else:
-        blocks = []
-        for indices in document.families.values():
-            blocks.append("\n".join(record_lines([document.results[i] for i in indices])))
-        sys.stdout.write("\n\n".join(blocks) + "\n")
-    sys.stdout.flush()
+        write_text("\n\n".join(_blocks(document)) + "\n")
     if files:
-        talk.say(f"wrote {len(files)} files to {output.out}/: {_summary(files, output.out)}")
+        talk.say(f"wrote {len(files)} files:")
+        for line in textwrap.wrap(" ".join(files), 78, break_long_words=False):
+            talk.say(f"  {line}")
 
 
-def _summary(files: Sequence[str], folder: str) -> str:
-    from pathlib import PurePath
+def _blocks(document: Document) -> Iterator[str]:
+    """The table of each family; of a report, the numbers that sum each checkpoint up."""
+    if document.command != "report":
+        for indices in document.families.values():
+            yield "\n".join(record_lines([document.results[i] for i in indices]))
+        return
+    from cl_analyze.report.headlines import headlines
 
-    names = [PurePath(file).relative_to(folder).as_posix() for file in files]
-    return " ".join(names) if len(names) <= 6 else " ".join([*names[:5], "..."])
+    listed = headlines(document)
+    for source in document.sources:
+        found = [headline.find(document, source) for headline in listed]
+        yield "\n".join(record_lines([record for record in found if record is not None]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import sys
@@ -9,6 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import TextIO
 
+from cl_analyze.errors import ConfigError
 from cl_analyze.tables import Record, number_text
 
 
@@ -47,6 +49,39 @@ def _param(key: str, value: float | int | str) -> str:
     return f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
 
 
+class ReaderGoneError(Exception):
+    """Whoever read standard output has what they wanted (| head)."""
+
+
+def write_text(text: str) -> None:
+    """Text on stdout; a terminal gets bold source lines, an ASCII one +- for the sign ±.
+
+    Raises:
+        ReaderGoneError: stdout is a pipe that was closed.
+        ConfigError: stdout cannot be written (a full disk).
+    """
+    stream = sys.stdout
+    try:
+        text.encode(stream.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = text.replace("±", "+-").encode(stream.encoding, "backslashreplace").decode("ascii")
+    try:
+        if stream.isatty() and "NO_COLOR" not in os.environ:
+            from rich.console import Console
+            from rich.text import Text
+
+            console = Console(soft_wrap=True, highlight=False)
+            for line in text.rstrip("\n").split("\n"):
+                console.print(Text(line, style="" if line.startswith(" ") else "bold"))
+        else:
+            stream.write(text)
+        stream.flush()
+    except BrokenPipeError as error:
+        raise ReaderGoneError from error
+    except OSError as error:
+        raise ConfigError(f"cannot write standard output: {error.strerror or error}") from error
+
+
 class Talk:
     """Notes, warnings and progress on stderr.
 
@@ -66,15 +101,14 @@ class Talk:
         self._verbose = verbose
         self._stream = stream if stream is not None else sys.stderr
         self._live = self._stream.isatty() and not os.environ.get("CI")
-        self._stage = ""
+        self._stage, self._said = "", False
         self._started = self._last = time.monotonic()
         self._shown = 0
 
     def say(self, text: str) -> None:
         """One line."""
         if not self._quiet:
-            self._clear()
-            print(text, file=self._stream)
+            self._write(f"{text}\n", clear=True)
 
     def note(self, text: str) -> None:
         """Something that was chosen."""
@@ -90,27 +124,22 @@ class Talk:
         if self._verbose and self._stage:
             self.say(f"{self._stage}: {now - self._started:.2f} s")
         self._clear()
-        self._stage = text
+        self._stage, self._said = text, False
         self._started = self._last = now
 
     def progress(self, done: int, total: int) -> None:
         """Pairs done in this pass."""
         now = time.monotonic()
         elapsed = now - self._started
-        wait = 0.2 if self._live else 10.0
+        wait = 0.2 if self._live else 10.0 if self._said else 1.0
         if self._quiet or elapsed < 1.0 or now - self._last < wait:
             return
-        self._last = now
+        self._last, self._said = now, True
         rate = done / elapsed
         left = (total - done) / rate if rate else math.inf
         text = f"{self._stage}  {100 * done / total:.0f}%  {rate:.3g} pairs/s  {left:.0f} s left"
-        if self._live:
-            self._clear()
-            self._stream.write(text)
-            self._stream.flush()
-            self._shown = len(text)
-        else:
-            print(text, file=self._stream)
+        self._write(text if self._live else f"{text}\n", clear=True)
+        self._shown = len(text) if self._live else 0
 
     def close(self) -> None:
         """The last pass is over."""
@@ -118,5 +147,13 @@ class Talk:
 
     def _clear(self) -> None:
         if self._shown:
-            self._stream.write("\r" + " " * self._shown + "\r")
-            self._shown = 0
+            shown, self._shown = self._shown, 0
+            self._write("\r" + " " * shown + "\r")
+
+    def _write(self, text: str, clear: bool = False) -> None:
+        """Write, or let it be: talk that cannot be heard is no reason to stop."""
+        if clear:
+            self._clear()
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(text)
+            self._stream.flush()

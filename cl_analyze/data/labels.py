@@ -76,7 +76,7 @@ def encode(opened: Opened, unlabelled: str | None = None, what: str = "labels") 
         if len(bad):
             raise DataError(
                 f"{opened.name}: {what} must be classes (integers, strings or booleans), found "
-                f"{values[bad[0]]!r} in row {bad[0]}; bin continuous values first"
+                f"{float(values[bad[0]])!r} in row {bad[0]}; bin continuous values first"
             )
         words = np.array([str(int(value)) for value in whole], dtype=object)
         keys: NDArray[Any] = whole
@@ -90,7 +90,7 @@ def encode(opened: Opened, unlabelled: str | None = None, what: str = "labels") 
         ]
         words = np.array(text, dtype=object)
         keys = np.array(text)
-        missing = keys == ""
+        missing = np.isin(keys, ["", "nan", "NaN"])
     else:
         raise DataError(f"{opened.name}: {what} cannot be of dtype {values.dtype}")
     if unlabelled is not None:

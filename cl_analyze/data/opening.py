@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import sys
 from collections.abc import Sequence
@@ -13,16 +12,16 @@ from typing import Any
 import numpy as np
 
 from cl_analyze.data.formats import open_file
+from cl_analyze.data.formats.delimited import open_delimited
 from cl_analyze.data.formats.npy import read_header, words
 from cl_analyze.data.rows import BFLOAT16, Container, RowArray, is_floating, is_real
 from cl_analyze.errors import DataError
 
-LABEL_KEYS = ("labels", "y", "targets")
+LABEL_KEYS = ("labels", "y", "targets", "label", "target", "class")
 ID_KEYS = ("ids",)
 VIEW_KEYS = (("view1", "view2"), ("z1", "z2"))
 MAIN_KEY = "embeddings"
 STDIN = "-"
-_HASH_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,8 @@ class Spec:
     @classmethod
     def parse(cls, text: str) -> Spec:
         """Split PATH::KEY at the first `::`; a path that exists as it is written wins."""
+        if not text:
+            raise DataError("a path is empty; is a variable unset?")
         if "::" not in text or Path(text).exists():
             return cls(text)
         path, key = text.split("::", 1)
@@ -65,17 +66,6 @@ class Opened:
     name: str
     path: str | None = None
     key: str | None = None
-
-    def sha256(self) -> str:
-        """SHA-256 of the file's bytes, or of the values of an array in memory."""
-        digest = hashlib.sha256()
-        if self.path is None or self.path == STDIN:
-            digest.update(np.ascontiguousarray(self.array.values()).tobytes())
-            return digest.hexdigest()
-        with Path(self.path).open("rb") as file:
-            while chunk := file.read(_HASH_CHUNK):
-                digest.update(chunk)
-        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -143,9 +133,11 @@ def open_array(spec: Spec, roles: Sequence[str]) -> Opened:
 
 
 def _by_key(container: Container, spec: Spec) -> Opened:
+    if container.format == "csv" and not container.has_keys:
+        container = open_delimited(container.path, header=True)
     if not container.has_keys:
         raise DataError(
-            f"{spec}: a {container.format} file has no keys; name it without ::{spec.key}"
+            f"{spec}: a .{container.format} file has no keys; name it without ::{spec.key}"
         )
     key = spec.key or ""
     if key not in container.arrays:
@@ -186,7 +178,7 @@ def open_embeddings(
         DataError: the array is missing, ambiguous, not real, not 2-D, or has fewer than two rows.
     """
     container = _container(spec.path)
-    notes: list[str] = []
+    notes = [f"{spec}: {note}" for note in container.notes]
     views: tuple[Opened, Opened] | None = None
     if spec.key is not None:
         main = _by_key(container, spec)
@@ -207,7 +199,10 @@ def open_embeddings(
         )
         main = Opened(first.array, str(spec), spec.path, stacked.key)
         views = (first, second) if with_views else None
-        notes.append(f"{spec}: {stacked.array.shape} read as (rows, views, dimensions)")
+        notes.append(
+            f"{spec}: {stacked.array.shape} read as (rows, views, dimensions); embeddings are view "
+            f"0, positives views 0 and 1 of {stacked.array.shape[1]}"
+        )
     _check_matrix(main.array, main.name)
     labels: Opened | None = None
     if container.has_keys:
@@ -215,7 +210,7 @@ def open_embeddings(
         for role in LABEL_KEYS if with_labels else ():
             if role in arrays and role != main.key:
                 labels = Opened(arrays[role], f"{spec.path}::{role}", spec.path, role)
-                notes.append(f"{spec}: labels taken from its array {role!r}")
+                notes.append(f"{spec}: labels are its array {role!r}")
                 break
         for one, two in VIEW_KEYS if with_views else ():
             if views is None and one in arrays and two in arrays:
@@ -223,7 +218,7 @@ def open_embeddings(
                     Opened(arrays[one], f"{spec.path}::{one}", spec.path, one),
                     Opened(arrays[two], f"{spec.path}::{two}", spec.path, two),
                 )
-                notes.append(f"{spec}: positives taken from its views {one!r} and {two!r}")
+                notes.append(f"{spec}: positives are its views {one!r} and {two!r}")
     for view in views or ():
         _check_matrix(view.array, view.name)
         if view.array.n_rows != main.array.n_rows:
@@ -286,6 +281,13 @@ def from_memory(value: Any, name: str) -> Opened:
             raw = tensor.view(torch.int16).numpy().view(np.uint16)
             return Opened(RowArray.of(raw, BFLOAT16), name)
         value = tensor.numpy()
+    if isinstance(value, np.ma.MaskedArray):
+        raise DataError(f"{name}: masked arrays are not supported; pass the rows to be used")
+    if isinstance(value, list | tuple) and any(getattr(item, "ndim", 0) > 1 for item in value):
+        raise DataError(
+            f"{name}: a list of arrays is not one matrix; pass one (N, D) array, and analyse "
+            "several one by one"
+        )
     try:
         array = np.asarray(value)
     except ValueError as error:

@@ -168,12 +168,14 @@ class Container:
         format: the reader's name, for messages.
         arrays: key -> array; a format without keys has the single key "".
         skipped: key -> why this entry is no array that can be read.
+        notes: what the reader chose without being asked.
     """
 
     path: Path
     format: str
     arrays: dict[str, RowArray]
     skipped: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def has_keys(self) -> bool:

@@ -86,6 +86,12 @@ class UnitRows:
                 self._held -= self._blocks.popitem(last=False)[1].nbytes
         return unit
 
+    def release(self) -> None:
+        """Drop the kept blocks."""
+        with self._lock:
+            self._blocks.clear()
+            self._held = 0
+
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """The given rows as unit rows in float64."""
         return normalise(self._rows.take(rows))

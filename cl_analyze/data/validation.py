@@ -26,7 +26,7 @@ class RowCheck:
     Attributes:
         non_finite: rows with NaN or infinity.
         zero: rows of zero norm.
-        duplicates: rows equal to an earlier row (all values equal, -0.0 as 0.0).
+        duplicates: valid rows equal to an earlier row (all values equal, -0.0 as 0.0).
         norm_min, norm_max, norm_mean: Euclidean norms of the valid rows (NaN when there is none).
     """
 
@@ -75,7 +75,9 @@ def check_rows(rows: Rows) -> RowCheck:
     return RowCheck(
         non_finite=bad.astype(np.int64),
         zero=np.concatenate(zero).astype(np.int64),
-        duplicates=_duplicates(rows, np.concatenate(hashes), bad),
+        duplicates=_duplicates(
+            rows, np.concatenate(hashes), np.concatenate([bad, *zero]).astype(np.int64)
+        ),
         norm_min=float(valid_norms.min()) if has_norms else float("nan"),
         norm_max=float(valid_norms.max()) if has_norms else float("nan"),
         norm_mean=float(valid_norms.mean()) if has_norms else float("nan"),
@@ -90,7 +92,7 @@ def _words(block: NDArray[Any]) -> NDArray[np.uint64]:
 
 
 def _duplicates(
-    rows: Rows, hashes: NDArray[np.uint64], non_finite: NDArray[np.int64]
+    rows: Rows, hashes: NDArray[np.uint64], invalid: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """Rows equal to an earlier one: equal hashes propose, the values decide."""
     order = np.argsort(hashes, kind="stable").astype(np.int64)
@@ -107,7 +109,7 @@ def _duplicates(
         equal = (rows.take(later[part]) == rows.take(earlier[part])).all(axis=1)
         found.append(later[part][equal])
     duplicates = np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
-    return np.setdiff1d(duplicates, non_finite).astype(np.int64)
+    return np.setdiff1d(duplicates, invalid).astype(np.int64)
 
 
 def require_valid(check: RowCheck, name: str) -> None:

@@ -21,12 +21,21 @@ from cl_analyze.figures.colours import (
     VERMILION,
     ordered,
 )
-from cl_analyze.figures.description import Figure, Line, Mark, Panel, Points, Rule, Steps
+from cl_analyze.figures.description import (
+    Figure,
+    Line,
+    Mark,
+    Panel,
+    Points,
+    Rule,
+    Steps,
+    Style,
+)
 from cl_analyze.tables import Cell, Record
 
 Z95 = 1.959964
 _TAU_IN_NAME = re.compile(
-    r"(?<![a-z])(?:tau|temp|temperature|t)[-_=]?(\d+(?:\.\d+)?)(?!\d)", re.IGNORECASE
+    r"(?<![a-z])(?:tau|temp|temperature)[-_=]?(\d+(?:\.\d+)?)(?!\d)", re.IGNORECASE
 )
 _MAX_PANELS = 12
 _COSINE_TICKS = ((-1.0, "−1"), (-0.5, "−0.5"), (0.0, "0"), (0.5, "0.5"), (1.0, "1"))
@@ -60,12 +69,20 @@ def short_names(document: Document) -> dict[str, str]:
         common = 0
         while all(len(s) > common and s[common] == stems[0][common] for s in stems):
             common += 1
-        while common and stems[0][common - 1] not in "-_/. ":
-            common -= 1
+        common = _word_start(stems[0], common)
+        if any(s[common:].isdigit() for s in stems):  # a number alone says little: step_10
+            common = _word_start(stems[0], common - 1)
         if all(len(s) > common for s in stems):
             stems = [s[common:] for s in stems]
     names = [_middle(s) for s in stems]
     return dict(zip(sources, names if len(set(names)) == len(names) else stems, strict=True))
+
+
+def _word_start(text: str, position: int) -> int:
+    """The start of the word at a position, 0 at least."""
+    while position > 0 and text[position - 1] not in "-_/. ":
+        position -= 1
+    return max(position, 0)
 
 
 def _middle(text: str, most: int = 28) -> str:
@@ -277,7 +294,7 @@ def similarity_histogram_figure(document: Document) -> Figure | None:
                 Panel(
                     [*marks, line],
                     "cosine similarity",
-                    "density",
+                    "density (square-root scale)",
                     title=names[source],
                     y_scale="sqrt",
                     x_ticks=_COSINE_TICKS,
@@ -288,8 +305,8 @@ def similarity_histogram_figure(document: Document) -> Figure | None:
         "similarity_histogram",
         "Similarities of positives, nearest negatives and all pairs",
         "The further the nearest negatives reach into the positives, the harder the negatives. The "
-        "dashed line is the cosine of two uniform points in this dimension. Densities are on a "
-        "square-root scale." + _panel_note(document),
+        "dashed line is the cosine of two uniform points in this dimension."
+        + _panel_note(document),
         panels,
         columns=_columns(len(panels)),
         panel_size=_panel_size(len(panels)),
@@ -321,9 +338,11 @@ def nearest_negatives_figure(document: Document) -> Figure | None:
             for row in document.rows("similarity_reference", source=source)
         }
         ranks = [int(str(r.params["group"]).rsplit("_", 1)[1]) for r in negatives]
+        # far enough from rank 1 for their texts to stand side by side
+        at_positive = 0.0 if len(ranks) <= 12 else -len(ranks) / 20
         marks: list[Mark] = []
         for chosen, xs, colour, label in (
-            (positives, [0.0], BLUE, "positive"),
+            (positives, [at_positive], BLUE, "positive"),
             (negatives, [float(rank) for rank in ranks], VERMILION, "negatives by rank"),
         ):
             if not chosen:
@@ -356,8 +375,8 @@ def nearest_negatives_figure(document: Document) -> Figure | None:
                 "rank of the negative",
                 "cosine similarity",
                 title=names[source],
-                x_ticks=[(0.0, "pos"), *((float(rank), str(rank)) for rank in shown)],
-                x_limits=(-0.7, max(ranks, default=1) + 0.7),
+                x_ticks=[(at_positive, "pos"), *((float(rank), str(rank)) for rank in shown)],
+                x_limits=(at_positive - 0.7, max(ranks, default=1) + 0.7),
             )
         )
     return Figure(
@@ -436,7 +455,9 @@ def _curve_figure(
             part = [row for row in rows if row["tau"] == tau]
             xs, ys = _column(part, "similarity"), _column(part, column)
             there = [i for i, row in enumerate(part) if row["negative_fraction"]]
-            keep = [i for i in range(min(there), max(there) + 1) if scale != "log" or ys[i] > 0]
+            keep = [
+                i for i in range(min(there), max(there) + 1) if scale != "log" or 0 < ys[i] <= 1
+            ]
             marks.append(Line([xs[i] for i in keep], [ys[i] for i in keep], f"τ = {tau:g}", colour))
         y_limits = None
         if scale == "log":
@@ -481,7 +502,7 @@ def penalty_summary_figure(document: Document) -> Figure | None:
     order = [s for s in by_temperature(document) if any(r.source == s for r in document.results)]
     panels = []
     for metric, definition, y_label, scale in (
-        ("penalty_effective_negatives", "exp_mean", "effective negatives  exp(H)", "log"),
+        ("penalty_effective_negatives", "mean_exp", "effective negatives, mean of exp(H)", "log"),
         ("penalty_top10_share", None, "share on the 10 nearest", "linear"),
         ("penalty_false_negative_share", None, "share on the anchor's own class", "linear"),
     ):
@@ -505,6 +526,9 @@ def penalty_summary_figure(document: Document) -> Figure | None:
                 )
             )
         marks += _summary_reference(document, metric, order, taus)
+        spread = [v for m in marks if isinstance(m, Line) for v in m.y if v > 0]
+        if scale == "log" and max(spread) < 20 * min(spread):
+            scale = "linear"  # too little for a log axis to have ticks
         panels.append(
             Panel(
                 marks,
@@ -538,23 +562,21 @@ def _summary_reference(
             if share is not None and ratio is not None and _value(ratio) > 0:
                 return [Rule("even weights", y=_value(share) / _value(ratio), style="dotted")]
         return []
+    drawn: dict[tuple[float, ...], Line] = {}
     for source in order:
         rows = {
             row["tau"]: row["value"]
             for row in document.rows("penalty_reference", source=source, quantity=metric)
         }
-        if rows:
-            return [
-                Line(
-                    list(taus),
-                    [float(str(rows[tau])) for tau in taus],
-                    "uniform sphere",
-                    BLACK,
-                    "dashed",
-                    width=1.1,
-                )
-            ]
-    return []
+        if not rows:
+            continue
+        values = tuple(float(rows[tau] or 0.0) for tau in taus)
+        record = next(r for r in document.results if r.source == source)
+        label = f"uniform sphere, N = {record.n}, d = {record.d}" if drawn else "uniform sphere"
+        if values not in drawn and len(drawn) < 3:
+            style: Style = "dotted" if drawn else "dashed"
+            drawn[values] = Line(list(taus), values, label, BLACK, style, width=1.1)
+    return list(drawn.values())
 
 
 def _spread_out(taus: Sequence[float]) -> list[float]:
@@ -601,6 +623,7 @@ def trade_off_figure(document: Document) -> Figure | None:
                 x_error=[_error(u)],
                 y_error=[_error(t)],
                 symbol="D" if alone else "o",
+                hollow=alone,
             )
         )
     law = document.records("uniformity_of_uniform_law")
@@ -669,10 +692,12 @@ def against_temperature_figure(document: Document) -> Figure | None:
                 )
             )
         law = document.records("uniformity_of_uniform_law")
-        level = 0.0
-        if metric == "uniformity":
-            level = next((_value(r) for r in law if r.params["t"] == t_value), math.nan)
-        marks.append(Rule("uniform sphere", y=level))
+        levels = {r.d: _value(r) for r in law if r.params["t"] == t_value}
+        if metric != "uniformity":
+            levels = {None: 0.0}
+        for i, (d, level) in enumerate(list(levels.items())[:3]):
+            label = "uniform sphere" if i == 0 else f"uniform sphere, d = {d}"
+            marks.append(Rule(label, y=level, style="dotted" if i else "dashed"))
         ticks = sorted({value for value in temperatures.values() if value is not None})
         panels.append(
             Panel(

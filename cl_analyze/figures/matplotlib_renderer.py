@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import textwrap
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -78,7 +79,9 @@ def render(figure: Figure, formats: Sequence[str], dpi: int = 160) -> dict[str, 
     import matplotlib as mpl
 
     out: dict[str, bytes] = {}
-    with _canvas(figure) as canvas:
+    with warnings.catch_warnings(), _canvas(figure) as canvas:
+        # names in scripts that the font lacks are drawn as boxes
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         _draw(canvas, figure)
         canvas.draw_without_rendering()
         canvas.set_layout_engine("none")  # the layout is found once, for all formats
@@ -202,7 +205,7 @@ def _mark(axis: Any, mark: Mark) -> Any:
             _STYLES[mark.style],
             color=mark.colour,
             lw=mark.width,
-            marker="o" if mark.marker else None,
+            marker="o" if mark.marker or len(mark.x) == 1 else None,
             ms=3.5,
             solid_capstyle="butt",
         )[0]

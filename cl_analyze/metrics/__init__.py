@@ -1,7 +1,8 @@
 """Metric families, one file each, listed in METRICS.
 
-family.py       what a family is, and how the passes of several families run together
-uniform_law.py  closed forms of the uniform sphere, the reference beside every number
+family.py             what a family is, and how the passes of several families run together
+even_similarities.py  the penalty without embeddings
+uniform_law.py        closed forms of the uniform sphere, the reference beside every number
 """
 
 from cl_analyze.metrics.family import Family

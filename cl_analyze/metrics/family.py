@@ -25,10 +25,10 @@ from cl_analyze.data.unit import UnitRows
 from cl_analyze.pairs.backend import Backend
 from cl_analyze.pairs.engine import PairSource, Progress, Reducer, reduce_pairs
 from cl_analyze.pairs.executors import Executor
-from cl_analyze.pairs.neighbours import MARGIN, rescore
 from cl_analyze.pairs.plan import DEFAULT_BLOCK, Plan, rectangular_plan, symmetric_plan
 from cl_analyze.pairs.reducers import NearestNeighbours
 from cl_analyze.pairs.reducers.neighbours import Neighbours
+from cl_analyze.pairs.rescoring import MARGIN, rescore
 from cl_analyze.pairs.tile import PairSet
 from cl_analyze.tables import Param, Record, Table
 
@@ -38,6 +38,7 @@ Found = dict[Reducer, Any]
 DEFAULT_TAUS = (0.07, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 EXACT_DELETIONS = 20_000
 SAMPLED_ANCHORS = 2_048
+NEAR_DUPLICATE = 1.0 - 1e-6
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,12 @@ class Subject:
     partners: UnitRows | None = None
     groups: NDArray[np.int64] | None = None
 
+    def release(self) -> None:
+        """Let go of the rows kept in memory; they are read again when asked for."""
+        for rows in (self.rows, self.partners, *(self.views or ())):
+            if rows is not None:
+                rows.release()
+
     @property
     def n(self) -> int:
         """Number of rows."""
@@ -123,6 +130,19 @@ def nearest_negatives_reducer(subject: Subject, options: MetricOptions) -> Neare
     """The reducer that all families take their nearest negatives from."""
     k = min(options.n_neighbours + MARGIN, subject.n - 1)
     return NearestNeighbours(k, options.pairs)
+
+
+def near_duplicate_notes(
+    subject: Subject, options: MetricOptions, neighbours: Neighbours
+) -> tuple[str, ...]:
+    """What to say where rows have another at cosine above 1 - 1e-6 (equal rows among them)."""
+    near = int((neighbours.values[:, 0] > NEAR_DUPLICATE).sum())
+    if not near or options.negatives == "class":
+        return ()
+    return (
+        f"{subject.source}: {near} rows have another row at cosine above 1 - 1e-6 (duplicates or "
+        "near-duplicates)",
+    )
 
 
 @dataclass

@@ -22,6 +22,7 @@ from cl_analyze.metrics.family import (
     PairFreeFamily,
     PairRunner,
     Subject,
+    near_duplicate_notes,
     nearest_negatives_reducer,
 )
 from cl_analyze.metrics.similarity import TABLE_BINS
@@ -39,7 +40,6 @@ from cl_analyze.pairs.reducers.neighbours import Neighbours
 from cl_analyze.stats import cross_standard_error, pseudo_values
 from cl_analyze.tables import Cell, Param, Record, Table, Unit, undefined
 
-UNIFORM_SOURCE = "uniform[-1,1]"
 DOMINANT = 0.5
 
 Vector = NDArray[np.float64]
@@ -54,7 +54,7 @@ CURVE_COLUMNS = (
     "negative_fraction",
     "penalty_mass_exact",
 )
-_UNITS: dict[str, Unit] = {
+UNITS: dict[str, Unit] = {
     "penalty_entropy": "nats",
     "penalty_effective_negatives": "count",
     "penalty_top1_share": "share",
@@ -262,12 +262,17 @@ class Penalty(PairFreeFamily):
         )
         remaining: Found = {}
         if len(dominated):
-            wanted = [r for tau in options.taus for r in self._moments(subject, options, tau)]
+            concerned = [
+                tau
+                for tau, stats in by_tau.items()
+                if (_dominant(stats, neighbours)[dominated] >= 0).any()
+            ]
+            wanted = [r for tau in concerned for r in self._moments(subject, options, tau)]
             remaining = runner.anchored(wanted, dominated, neighbours.indices[dominated, 0])
         records: list[Record] = []
         for tau, stats in by_tau.items():
             rest = None
-            if len(dominated):
+            if SoftmaxMoments(tau, options.pairs) in remaining:
                 rest = self._statistics(
                     subject,
                     options,
@@ -294,9 +299,9 @@ class Penalty(PairFreeFamily):
                 for found, rows in zip(measured.second.found, seen, strict=True)
             ]
             records += self._records(subject, options, tau, stats, copies)
-        notes: tuple[str, ...] = ()
+        notes = near_duplicate_notes(subject, options, neighbours)
         if measured.second.anchors[0] is not None:
-            notes = (
+            notes += (
                 f"{subject.source}: penalty error bars come from {sum(map(len, seen))} seeded "
                 f"anchors (above {options.exact_deletions} rows)",
             )
@@ -332,7 +337,7 @@ class Penalty(PairFreeFamily):
                     params,
                     value,
                     error,
-                    _UNITS[metric],
+                    UNITS[metric],
                     n,
                     subject.d,
                     pseudo_values=np.mean(pseudos, axis=0) if error is not None else None,
@@ -345,7 +350,7 @@ class Penalty(PairFreeFamily):
             reason = "no row has a negative"
             return [
                 undefined(
-                    subject.source, metric, definition, params, _UNITS[metric], subject.d, reason
+                    subject.source, metric, definition, params, UNITS[metric], subject.d, reason
                 )
                 for metric, definitions in self.definitions.items()
                 for definition in definitions or (None,)
@@ -383,7 +388,7 @@ class Penalty(PairFreeFamily):
                 else "no row is labelled"
             )
             return records + [
-                undefined(subject.source, metric, None, params, _UNITS[metric], subject.d, reason)
+                undefined(subject.source, metric, None, params, UNITS[metric], subject.d, reason)
                 for metric in ("penalty_false_negative_share", "penalty_false_negative_ratio")
             ]
         share = _mean(stats.same_class_share)
@@ -427,7 +432,7 @@ class Penalty(PairFreeFamily):
             # mean over anchors of 1 / Z, in log space
             top = float((-log_mass).max())
             level = top + math.log(float(np.exp(-log_mass - top).mean()))
-            rows += _curve_rows(
+            rows += curve_rows(
                 subject.source,
                 tau,
                 np.exp(np.minimum(centres / tau + level, 700.0)),
@@ -461,9 +466,10 @@ def bin_centres() -> Vector:
     return (np.arange(TABLE_BINS) + 0.5).astype(np.float64) * (2.0 / TABLE_BINS) - 1.0
 
 
-def _curve_rows(
+def curve_rows(
     source: str, tau: float, penalty: Vector, mass: Vector, fraction: Vector, exact: bool
 ) -> list[dict[str, Cell]]:
+    """Rows of the curve's table for one source and temperature; arrays are over the 200 bins."""
     return [
         {
             "source": source,
@@ -577,68 +583,3 @@ class _Deletions:
             with np.errstate(divide="ignore", invalid="ignore"):
                 gain = (following - share) / (1.0 - share)
             np.add.at(gains, deleted[usable], gain[usable])
-
-
-def penalty_of_uniform_similarities(options: MetricOptions, n_negatives: int) -> FamilyResult:
-    """The paper's Fig. 3 setting: similarities spread evenly over [-1, 1], no embeddings.
-
-    The curve is the exact law for many negatives, K r(s) = exp(s/tau) / (tau sinh(1/tau)); the
-    summaries are of one seeded draw of K similarities, their errors a jackknife over the draw.
-
-    Args:
-        options: temperatures and seed.
-        n_negatives: K, at least 2.
-    """
-    drawn = np.random.default_rng(options.seed).uniform(-1.0, 1.0, size=n_negatives)
-    nearest = np.sort(drawn)[::-1]
-    records: list[Record] = []
-    curve: list[dict[str, Cell]] = []
-    edges = np.linspace(-1.0, 1.0, TABLE_BINS + 1)
-    for tau in options.taus:
-        logits = nearest / tau
-        top = float(logits.max())
-        log_mass = top + math.log(float(np.exp(logits - top).sum()))
-        share = np.exp(logits - log_mass)
-        mean = float(share @ nearest)
-        entropy = max(log_mass - mean / tau, 0.0)
-        # the part of the mass beyond each row, stable where one row has nearly all of it
-        remaining = np.array([np.delete(share, i).sum() for i in range(min(3, n_negatives))])
-        left = 1.0 - share
-        left[: len(remaining)] = remaining
-        entropy_left = (entropy + share * np.log(np.maximum(share, 1e-300))) / left + np.log(left)
-        ten = float(share[:10].sum())
-        cut = min(10, n_negatives)
-        eleventh = share[cut] if n_negatives > cut else 0.0
-        top10_left = np.where(np.arange(n_negatives) < cut, ten - share + eleventh, ten) / left
-        top1_left = np.where(np.arange(n_negatives) < 1, share[1], share[0]) / left
-        for metric, definition, value, without in (
-            ("penalty_entropy", None, entropy, entropy_left),
-            ("penalty_effective_negatives", "mean_exp", math.exp(entropy), np.exp(entropy_left)),
-            ("penalty_effective_negatives", "exp_mean", math.exp(entropy), np.exp(entropy_left)),
-            ("penalty_top1_share", None, float(share[0]), top1_left),
-            ("penalty_top10_share", None, ten, top10_left),
-        ):
-            pseudo = pseudo_values(value, without)
-            records.append(
-                Record(
-                    UNIFORM_SOURCE,
-                    metric,
-                    definition,
-                    {"tau": tau},
-                    value,
-                    cross_standard_error(pseudo, pseudo),
-                    _UNITS[metric],
-                    n_negatives,
-                    None,
-                    pseudo_values=pseudo,
-                )
-            )
-        # log of tau sinh(1/tau), without overflow
-        log_level = math.log(tau / 2.0) + 1.0 / tau + math.log(-math.expm1(-2.0 / tau))
-        penalty = np.exp(bin_centres() / tau - log_level) / n_negatives
-        law = np.exp((edges[1:] - 1.0) / tau) - np.exp((edges[:-1] - 1.0) / tau)
-        mass = law / -math.expm1(-2.0 / tau)
-        curve += _curve_rows(
-            UNIFORM_SOURCE, tau, penalty, mass, np.full(TABLE_BINS, 1.0 / TABLE_BINS), True
-        )
-    return FamilyResult(tuple(records), (Table("penalty_curve", CURVE_COLUMNS, tuple(curve)),))

@@ -23,6 +23,7 @@ from cl_analyze.metrics.family import (
     PairFreeFamily,
     PairRunner,
     Subject,
+    near_duplicate_notes,
     nearest_negatives_reducer,
 )
 from cl_analyze.metrics.uniform_law import (
@@ -43,7 +44,6 @@ from cl_analyze.tables import Cell, Param, Record, Table, Unit, undefined
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 TABLE_BINS = 200
 FINE_BINS = 200 * 82  # at least 2^14, and a whole number to each of the table's bins
-NEAR_DUPLICATE = 1.0 - 1e-6
 
 Vector = NDArray[np.float64]
 _UNIT: Unit = "cosine"
@@ -197,16 +197,8 @@ class Similarity(PairFreeFamily):
             Table("similarity_histogram", columns, tuple(histograms)),
             _reference(subject, options),
         )
-        return FamilyResult(tuple(records), tables, self._notes(subject, neighbours, cross))
-
-    def _notes(self, subject: Subject, neighbours: Neighbours, cross: bool) -> tuple[str, ...]:
-        near = int((neighbours.values[:, 0] > NEAR_DUPLICATE).sum())
-        if not near or cross:
-            return ()
-        return (
-            f"{subject.source}: {near} rows have another row at cosine above 1 - 1e-6 "
-            "(duplicates or near-duplicates)",
-        )
+        notes = () if cross else near_duplicate_notes(subject, options, neighbours)
+        return FamilyResult(tuple(records), tables, notes)
 
     def _part(self, values: Vector) -> Part:
         return lambda function: _own_values(values, function)
@@ -265,7 +257,8 @@ class Similarity(PairFreeFamily):
         return records
 
     def _error(self, subject: Subject, value: float, without: Vector) -> float | None:
-        return standard_error(pseudo_values(value, without), subject.groups)
+        pseudo = pseudo_values(value, without) if subject.n > 3 else None
+        return standard_error(pseudo, subject.groups)
 
     def _record(
         self,
@@ -277,7 +270,7 @@ class Similarity(PairFreeFamily):
         without: Vector,
         n: int,
     ) -> Record:
-        pseudo = pseudo_values(value, without)
+        pseudo = pseudo_values(value, without) if subject.n > 3 else None
         return Record(
             subject.source,
             metric,
@@ -346,7 +339,7 @@ class Similarity(PairFreeFamily):
             left = np.where(np.isfinite(left), left, np.nan)
             pseudo = np.full(subject.n, np.nan)
             pseudo[seen] = n_labelled * shares[c] - (n_labelled - 1) * left
-            error = standard_error(pseudo, subject.groups)
+            error = standard_error(pseudo, subject.groups) if subject.n > 3 else None
             if error is not None:  # the spread may come from a sample of the rows
                 error *= math.sqrt(int(labelled[seen].sum()) / n_labelled)
             records.append(

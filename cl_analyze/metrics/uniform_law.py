@@ -43,11 +43,6 @@ def uniformity_of_uniform_law(d: int, t: float) -> float:
     return -2.0 * t + log_0f1(d / 2.0, t * t)
 
 
-def log_mean_exp(d: int, tau: float) -> float:
-    """log E exp(s / tau) for the cosine s of uniform points, in nats."""
-    return log_0f1(d / 2.0, 1.0 / (4.0 * tau * tau))
-
-
 def cosine_quantile(d: int, share: NDArray[np.float64]) -> NDArray[np.float64]:
     """Quantiles of the cosine law."""
     if d == 1:

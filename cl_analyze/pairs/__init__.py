@@ -22,7 +22,7 @@ takes from it what it needs:
     plan.py        which tiles, in which order: a function of the shape and the block size alone
     engine.py      the only loop over pairs
     executors.py   where tiles run: here, or on threads
-    neighbours.py  nearest neighbours re-scored in float64, so that rounding decides nothing
+    rescoring.py   nearest neighbours scored again in float64, so that rounding decides nothing
     reducers/      one file per reduction
 
 Two plans exist.  The symmetric plan covers the upper triangle of one matrix of rows with itself.

@@ -64,6 +64,7 @@ class Tile:
     _masks: dict[str, Array] = field(default_factory=dict)
     _exponentials: dict[bool, tuple[float, Exponentials]] = field(default_factory=dict)
     _ones: tuple[Array, Array] | None = None
+    _gaps: Array | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -167,6 +168,13 @@ class Tile:
     def _remember(self, tau: float, found: Exponentials) -> Exponentials:
         self._exponentials = {False: (tau, found), True: (tau, found)}
         return found
+
+    def gaps(self) -> Array:
+        """1 - s of every pair: small numbers where similarities crowd at 1, so sums keep digits."""
+        if self._gaps is None:
+            buffer = self.backend.scratch("gaps", self.shape)
+            self._gaps = self.backend.complement(self.similarity, out=buffer)
+        return self._gaps
 
     def product(self, a: Array, b: Any) -> Array:
         """a * b in a buffer that is valid until the next call."""

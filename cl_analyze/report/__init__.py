@@ -1,8 +1,9 @@
 """Rendering of a document into files: tables, figures, the HTML report.  Computes nothing.
 
-files.py     which files a command writes
-html.py      the self-contained HTML report
-meaning.py   one plain sentence on what a number means for this file
+files.py      which files a command writes
+headlines.py  the few numbers that sum a checkpoint up
+html.py       the self-contained HTML report
+meaning.py    one plain sentence on what a number means for this file
 """
 
 from cl_analyze.report.files import write_report, write_tables_and_figures

@@ -8,18 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from cl_analyze.document import Document
+from cl_analyze.figures.catalogue import by_temperature
 from cl_analyze.figures.description import Figure
+from cl_analyze.report.headlines import headlines
 from cl_analyze.report.meaning import meaning
 from cl_analyze.tables import Record, number_text
 
-_HEADLINES: tuple[tuple[str, str, str | None, dict[str, Any]], ...] = (
-    ("uniformity", "uniformity", "u_stat", {}),
-    ("gap to uniform law", "uniformity_gap", None, {}),
-    ("tolerance", "tolerance", "micro_excl", {}),
-    ("between classes", "between_class_similarity", None, {}),
-    ("positive", "similarity_mean", None, {"group": "positive"}),
-    ("nearest negative", "similarity_mean", None, {"group": "negative_1"}),
-)
 # the sentences of uniformity and tolerance speak of these as well
 _SAID_BY_OTHERS = ("uniformity_gap", "between_class_similarity")
 _TITLES = {
@@ -48,7 +42,7 @@ def render_html(document: Document, figures: Sequence[tuple[Figure, bytes]]) -> 
     )
     return environment.get_template("report.html.j2").render(
         document=document,
-        columns=_columns(document),
+        columns=[headline.title for headline in headlines(document)],
         summary=_summary(document),
         findings=_findings(document),
         figures=[_figure(figure, svg) for figure, svg in figures],
@@ -57,56 +51,11 @@ def render_html(document: Document, figures: Sequence[tuple[Figure, bytes]]) -> 
     )
 
 
-def _smallest_tau(document: Document) -> float | None:
-    taus = [float(r.params["tau"]) for r in document.records("penalty_entropy")]
-    return min(taus) if taus else None
-
-
-def _headlines(document: Document) -> list[tuple[str, str, str | None, dict[str, Any]]]:
-    tau = _smallest_tau(document)
-    listed = list(_HEADLINES)
-    if tau is not None:
-        listed += [
-            (
-                f"effective negatives, τ {tau:g}",
-                "penalty_effective_negatives",
-                "exp_mean",
-                {"tau": tau},
-            ),
-            (
-                f"false-negative share, τ {tau:g}",
-                "penalty_false_negative_share",
-                None,
-                {"tau": tau},
-            ),
-        ]
-    return [
-        entry
-        for entry in listed
-        if any(_find(document, source, *entry[1:]) for source in document.sources)
-    ]
-
-
-def _find(
-    document: Document, source: str, metric: str, definition: str | None, params: dict[str, Any]
-) -> Record | None:
-    for record in document.records(metric, definition):
-        if record.source == source and all(record.params.get(k) == v for k, v in params.items()):
-            return record
-    return None
-
-
-def _columns(document: Document) -> list[str]:
-    return [title for title, *_ in _headlines(document)]
-
-
 def _summary(document: Document) -> list[dict[str, Any]]:
     rows = []
-    for source in document.sources:
-        cells = []
-        for _, metric, definition, params in _headlines(document):
-            record = _find(document, source, metric, definition, params)
-            cells.append(_cell(record) if record is not None else {"value": "", "error": ""})
+    for source in by_temperature(document):
+        found = [headline.find(document, source) for headline in headlines(document)]
+        cells = [_cell(r) if r is not None else {"value": "", "error": ""} for r in found]
         rows.append({"source": source, "cells": cells})
     return rows
 
@@ -124,12 +73,12 @@ def _cell(record: Record) -> dict[str, str]:
 def _findings(document: Document) -> list[dict[str, Any]]:
     """For each source, the sentences of its headline numbers."""
     found = []
-    for source in document.sources:
+    for source in by_temperature(document):
         sentences = []
-        for title, metric, definition, params in _headlines(document):
-            record = _find(document, source, metric, definition, params)
-            if record is not None and metric not in _SAID_BY_OTHERS:
-                sentences.append({"title": title, "text": meaning(record, document)})
+        for headline in headlines(document):
+            record = headline.find(document, source)
+            if record is not None and headline.metric not in _SAID_BY_OTHERS:
+                sentences.append({"title": headline.title, "text": meaning(record, document)})
         found.append({"source": source, "sentences": sentences})
     return found
 

@@ -32,8 +32,10 @@ def _companion(
     return None
 
 
-def _degrees(cosine: float) -> str:
-    return f"{math.degrees(math.acos(max(-1.0, min(1.0, cosine)))):.0f}°"
+def _cosine(cosine: float) -> str:
+    """A mean cosine with its angle (which is not the mean angle)."""
+    angle = math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
+    return f"{cosine:.2f} (that of {angle:.0f}°)"
 
 
 def _percent(share: float) -> str:
@@ -84,21 +86,19 @@ def _gap(record: Record, value: float, document: Document) -> str:
 
 def _tolerance(record: Record, value: float, document: Document) -> str:
     about = {
-        "micro_excl": f"Two rows of one class are {_degrees(value)} apart on average",
+        "micro_excl": f"Rows of one class have a mean cosine of {_cosine(value)}",
         "macro_excl": "The same as a mean over classes, each counting once",
         "micro_incl": "The same with every row also paired with itself",
         "indicator": "Eq. 11 as printed: same-class similarities averaged over all pairs",
     }.get(record.definition or "", "Mean same-class cosine")
     between = _companion(record, document, "between_class_similarity")
     if record.definition == "micro_excl" and between is not None:
-        return f"{about}; rows of different classes {_degrees(between)}."
+        return f"{about}, rows of different classes one of {_cosine(between)}."
     return about + "."
 
 
 def _between(record: Record, value: float, document: Document) -> str:
-    return (
-        f"Two rows of different classes are {_degrees(value)} apart on average; unrelated ones 90°."
-    )
+    return f"Rows of different classes have a mean cosine of {_cosine(value)}; 0 is unrelated."
 
 
 def _tolerance_gap(record: Record, value: float, document: Document) -> str:
@@ -108,16 +108,16 @@ def _tolerance_gap(record: Record, value: float, document: Document) -> str:
 def _similarity_mean(record: Record, value: float, document: Document) -> str:
     group = str(record.params["group"])
     if group == "positive":
-        return f"A row and its positive are {_degrees(value)} apart on average."
+        return f"A row and its positive have a mean cosine of {_cosine(value)}."
     rank = group.rsplit("_", 1)[1]
     positive = _companion(record, document, "similarity_mean", group="positive")
     rows = document.rows("similarity_reference", source=record.source, group=group)
     name = "The nearest negative" if rank == "1" else f"Negative number {rank}"
-    text = f"{name} is {_degrees(value)} away on average"
+    text = f"{name} has a mean cosine of {_cosine(value)}"
     if positive is not None:
-        text += f", {'nearer' if value > positive else 'farther'} than the positive"
+        text += f", {'nearer' if value > positive else 'farther'} than the positive's"
     if rows and isinstance(rows[0]["value"], float):
-        text += f"; on the uniform sphere {_degrees(rows[0]['value'])}"
+        text += f"; on the uniform sphere {_cosine(rows[0]['value'])}"
     return text + "."
 
 
@@ -129,39 +129,38 @@ def _similarity_quantile(record: Record, value: float, document: Document) -> st
     return f"{_percent(float(record.params['q']))} of these similarities lie below it."
 
 
-def _negatives_of(record: Record) -> int:
+def _negatives_of(record: Record) -> int | None:
+    """Negatives of each anchor; None where anchors differ (rows of other classes)."""
+    if "negatives" in record.params:
+        return None
     return record.n if record.d is None else record.n - 1
 
 
 def _entropy(record: Record, value: float, document: Document) -> str:
-    return (
-        f"Spread as over {_number(math.exp(value))} equal negatives; even weights would have "
-        f"{math.log(max(_negatives_of(record), 1)):.2f} nats."
-    )
+    text = f"Spread as over {_number(math.exp(value))} equal negatives"
+    n = _negatives_of(record)
+    return f"{text}; even weights would have {math.log(n):.2f} nats." if n else f"{text}."
 
 
 def _effective(record: Record, value: float, document: Document) -> str:
+    text = f"At τ = {record.params['tau']:g} the repulsion acts on about {_number(value)}"
     n = _negatives_of(record)
-    return (
-        f"At τ = {record.params['tau']:g} the repulsion acts on about {_number(value)} of {n:,} "
-        f"negatives ({_percent(value / max(n, 1))})."
-    )
+    return f"{text} of {n:,} negatives ({_percent(value / n)})." if n else f"{text} negatives."
+
+
+def _top(count: int, record: Record, value: float) -> str:
+    who = "The nearest negative takes" if count == 1 else "The ten nearest negatives take"
+    text = f"{who} {_percent(value)} of the penalty"
+    n = _negatives_of(record)
+    return f"{text}; an even share is {_percent(min(count / n, 1.0))}." if n else f"{text}."
 
 
 def _top1(record: Record, value: float, document: Document) -> str:
-    even = 1 / max(_negatives_of(record), 1)
-    return (
-        f"The nearest negative takes {_percent(value)} of the penalty; an even share is "
-        f"{_percent(even)}."
-    )
+    return _top(1, record, value)
 
 
 def _top10(record: Record, value: float, document: Document) -> str:
-    even = min(10 / max(_negatives_of(record), 1), 1.0)
-    return (
-        f"The ten nearest negatives take {_percent(value)} of the penalty; an even share is "
-        f"{_percent(even)}."
-    )
+    return _top(10, record, value)
 
 
 def _false_negatives(record: Record, value: float, document: Document) -> str:

@@ -16,10 +16,10 @@ from cl_analyze.pairs import reducers
 from cl_analyze.pairs.backend import make_backend
 from cl_analyze.pairs.engine import PairSource, reduce_pairs
 from cl_analyze.pairs.executors import SerialExecutor, ThreadExecutor
-from cl_analyze.pairs.neighbours import MARGIN, rescore
 from cl_analyze.pairs.plan import rectangular_plan, symmetric_plan
 from cl_analyze.pairs.reducers.neighbours import Neighbours
 from cl_analyze.pairs.reducers.softmax import SoftmaxResult
+from cl_analyze.pairs.rescoring import MARGIN, rescore
 
 TAUS = (0.01, 0.1, 0.25)
 

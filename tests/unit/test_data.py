@@ -107,6 +107,41 @@ def test_csv_with_and_without_header(tmp_path):
     assert found.array.values()[3] == "x3"
 
 
+def test_csv_as_pandas_writes_it(tmp_path):
+    pd = pytest.importorskip("pandas")
+    for name, frame, options in (
+        ("index.csv", pd.DataFrame(ROWS), {}),
+        ("bare.csv", pd.DataFrame(ROWS), {"index": False}),
+        ("named.csv", pd.DataFrame(ROWS, columns=list("abcde")), {}),
+    ):
+        frame.to_csv(tmp_path / name, **options)
+        np.testing.assert_allclose(read(tmp_path / name), ROWS, rtol=1e-6)
+    opened = open_embeddings(Spec(str(tmp_path / "index.csv")))
+    assert any("taken as an index" in note for note in opened.notes)
+    frame = pd.DataFrame(ROWS, columns=list("abcde")).assign(label=["x", "y"] * 8 + ["x"])
+    frame.to_csv(tmp_path / "labelled.csv", index=False)
+    opened = open_embeddings(Spec(str(tmp_path / "labelled.csv")))
+    assert opened.main.array.shape == (17, 5)
+    assert opened.labels is not None
+    assert any("left out of the embeddings: 'label'" in note for note in opened.notes)
+
+
+def test_a_label_column_by_its_first_line(tmp_path):
+    (tmp_path / "y.csv").write_text("country\nNA\nFR\nNA\n")
+    whole = open_array(Spec(str(tmp_path / "y.csv")), ())
+    assert whole.array.values().tolist() == ["country", "NA", "FR", "NA"]
+    named = open_array(Spec(str(tmp_path / "y.csv"), "country"), ())
+    assert named.array.values().tolist() == ["NA", "FR", "NA"], "NA is a country here"
+
+
+def test_leading_zeros_make_strings(tmp_path):
+    (tmp_path / "y.txt").write_text("01\n1\n001\n\n")
+    (tmp_path / "y.csv").write_text("label\n01\n1\n001\n")
+    for name in ("y.txt", "y.csv"):
+        found = encode(open_array(Spec(str(tmp_path / name)), ("label",)))
+        assert found.names == ("001", "01", "1")
+
+
 def test_three_axes_are_rows_views_dimensions(tmp_path):
     stack = np.stack([ROWS, ROWS + 1], axis=1)
     np.save(tmp_path / "e.npy", stack)
@@ -228,9 +263,15 @@ FAULTS = {
     "no-suffix": (npy_bytes(ROWS), "the name has no suffix"),
     "odd.xyz": (npy_bytes(ROWS), "has no reader"),
     "noise.pt": (b"\x01\x02\x03" * 50, "PyTorch file"),
-    "ragged.csv": (b"1,2,3\n4,5\n6,7,8,9\n", "cannot be parsed"),
+    "ragged.csv": (b"1,2,3\n4,5\n6,7,8,9\n", "line 2 has 2 fields, the first line has 3"),
+    "long.csv": (b"a,b\n1,2,3\n4,5,6\n", "line 2 has 3 fields, the first line has 2"),
+    "short.csv": (b"1,2,3\n4,5\n6,7,8\n", "line 2 has 2 fields"),
+    "typo.csv": (b"1,2\n3,0.5O\n5,6\n7,8\n", "in row 1 \\(line 2\\): '0.5O'"),
+    "underscore.csv": (b"a,b\n1,2\n3,1_0\n5,6\n", "in row 1 \\(line 3\\): '1_0'"),
+    "semicolon.csv": (b"0,5;1,5\n2,5;3,5\n", "separated by ';'"),
+    "header.csv": (b"a,b,c\n", "a header and no rows"),
     "latin.csv": ("é,1\n".encode("latin-1") * 3, "not UTF-8"),
-    "twice.csv": (b"a,a,b\n1,2,3\n4,5,6\n", "column names must differ; repeated: a"),
+    "twice.csv": (b"a,a,b\n1,2,3\n4,5,6\n", "column names must differ; repeated: 'a'"),
     "blank.csv": (b"\n\n\n", "no line with content"),
     "words.csv": (b"one,two\nthree,four\nfive,six\n", "no 2-D array of real numbers"),
     "latin.txt": ("é\n".encode("latin-1"), "not UTF-8"),
@@ -271,6 +312,25 @@ def test_pickles_are_never_loaded(tmp_path):
     assert not mark.exists()
 
 
+def test_a_dtype_without_numpy_equivalent(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save(torch.zeros(4, 3).to(torch.float8_e4m3fn), tmp_path / "e.pt")
+    with pytest.raises(DataError, match=r"save tensor.float\(\)"):
+        read(tmp_path / "e.pt")
+
+
+def test_pt_with_numbers_as_keys(tmp_path):
+    torch = pytest.importorskip("torch")
+    torch.save({0: torch.from_numpy(ROWS)}, tmp_path / "e.pt")
+    np.testing.assert_array_equal(read(tmp_path / "e.pt"), ROWS)
+    np.testing.assert_array_equal(read(tmp_path / "e.pt", "0"), ROWS)
+
+
+def test_a_name_that_is_too_long(tmp_path):
+    with pytest.raises(DataError, match="too long"):
+        read(tmp_path / ("x" * 300 + ".npy"))
+
+
 def test_npz_member_that_contradicts_its_header(tmp_path):
     with zipfile.ZipFile(tmp_path / "e.npz", "w") as archive:
         archive.writestr("embeddings.npy", npy_bytes(ROWS)[:-4])
@@ -296,7 +356,7 @@ def test_choosing_an_array(tmp_path):
     with pytest.raises(DataError, match="must be a 2-D array"):
         read(tmp_path / "e.npz", "y")
     np.save(tmp_path / "e.npy", ROWS)
-    with pytest.raises(DataError, match="a npy file has no keys"):
+    with pytest.raises(DataError, match=r"a \.npy file has no keys"):
         read(tmp_path / "e.npy", "a")
     with pytest.raises(DataError, match="write PATH::KEY"):
         Spec.parse("missing::")
@@ -315,7 +375,7 @@ def test_check_rows_finds_what_is_wrong():
     found = check_rows(RowArray.of(rows))
     assert found.non_finite.tolist() == [3, 4, 9]
     assert found.zero.tolist() == [6, 7]
-    assert found.duplicates.tolist() == [7, 20, 41]
+    assert found.duplicates.tolist() == [20, 41], "invalid rows are no duplicates"
     assert found.invalid.tolist() == [3, 4, 6, 7, 9]
     norms = np.linalg.norm(np.delete(rows, [3, 4, 6, 7, 9], axis=0), axis=1)
     assert found.norm_max == pytest.approx(norms.max())

@@ -42,14 +42,16 @@ def test_rewriting(typed, expected):
     assert split(typed) == expected.split()
 
 
-@pytest.mark.parametrize("typed", ["0.2", "--out x 0.2", "--tau=0.1 0.2", "--json -3", "emb.npy nan"])
+@pytest.mark.parametrize(
+    "typed", ["0.2", "--out x 0.2", "--tau=0.1 0.2", "--json -3", "emb.npy nan"]
+)
 def test_numbers_where_files_belong(typed):
     with pytest.raises(ConfigError, match="is a number, not a file"):
         split(typed)
 
 
 def test_the_right_spelling_is_shown():
-    with pytest.raises(ConfigError, match="write --tau 0.1 0.2"):
+    with pytest.raises(ConfigError, match=r"write --tau 0\.1 0\.2"):
         split("--tau=0.1 0.2")
 
 

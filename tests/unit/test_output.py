@@ -104,9 +104,9 @@ def test_csv_cells_that_a_spreadsheet_would_run(report):
     assert "'=cmd()" in text
     assert "\n=cmd()" not in text
     assert ",=cmd()" not in text
-    for value in ("=1", "+1", "-1", "@x", "\tx"):
+    for value in ("=1", "+1+1", "-cmd()", "@x", "\tx"):
         assert tables.csv_cell(value) == f"'{value}"
-    assert tables.csv_cell(-1.5) == "-1.5"
+    assert [tables.csv_cell(v) for v in (-1.5, "-1", "-", "+2.5")] == ["-1.5", "-1", "-", "+2.5"]
     assert tables.csv_cell(0.1 + 0.2) == "0.30000000000000004"
 
 
@@ -169,7 +169,8 @@ def test_every_figure_of_the_report_is_drawn(report):
 def test_temperatures_order_the_figures():
     rows = {f"run-tau-{tau}.npy": tau for tau in (1.0, 0.07, 0.5)}
     random = np.random.default_rng(0)
-    from cl_analyze.analysis import Request, RunOptions, metric_options, run_analysis
+    from cl_analyze.analysis import metric_options, run_analysis
+    from cl_analyze.preparation import Request, RunOptions
 
     requests = [
         Request(random.standard_normal((30, 4)), labels=np.arange(30) % 3, source=name)
@@ -257,7 +258,7 @@ def test_sentences_say_what_the_numbers_say(report):
     assert "less uniform" in say("uniformity_gap", 0.5)
     assert "more uniform" in say("uniformity_gap", -0.5)
     assert "Not distinguishable" in say("uniformity_gap", 0.0005)
-    assert "60°" in say("tolerance", 0.5)
+    assert "0.50 (that of 60°)" in say("tolerance", 0.5)
     assert "25%" in say("penalty_top1_share", 0.25, tau=0.1)
 
 

@@ -68,7 +68,11 @@ def open_file(path: Path) -> Container:
     Raises:
         DataError: no such file, a suffix without a reader, or content that is something else.
     """
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror or error}") from error
+    if not there:
         raise DataError(f"{path}: no such file")
     if path.is_dir():
         raise DataError(f"{path} is a directory; name a file in it")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import csv
+import warnings
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cl_analyze.data.formats.text import typed
 from cl_analyze.data.rows import Container, RowArray
 from cl_analyze.errors import DataError
 
@@ -23,87 +27,161 @@ def _is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return text.strip() == ""
-    return True
+    return "_" not in text
 
 
-def _first_line(path: Path, separator: str) -> list[str]:
+def _lines(path: Path, separator: str) -> Iterator[list[str]]:
+    """Fields of each line that is not blank."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             for fields in csv.reader(file, delimiter=separator):
                 if fields:
-                    return fields
+                    yield fields
     except UnicodeDecodeError as error:
         raise DataError(f"not UTF-8 text (byte {error.start}): save it as UTF-8") from error
     except csv.Error as error:
         raise DataError(f"not delimited text: {error}") from error
-    raise DataError("the file has no line with content")
 
 
-def has_header(fields: list[str]) -> bool:
+def has_header(first: list[str], second: list[str]) -> bool:
     """Whether a first line is a header.
 
-    With several columns, any field that is not a number makes it one; a single column of words
-    has a header only when the word is a usual column name, for it may be a label.
+    A single column of words has one only when the word is a usual column name, for it may be a
+    label.  With several columns: a word above a number, an empty first field (pandas' index), the
+    numbers 0, 1, 2, ... (pandas' default names), or words alone.
     """
-    if len(fields) == 1:
-        return fields[0].strip().lower() in ROLE_COLUMNS | {"embedding", "embeddings"}
-    words = [field for field in fields if not _is_number(field)]
-    if len(words) == len(fields):
+    names = [field.strip() for field in first]
+    if len(names) == 1:
+        return names[0].lower() in ROLE_COLUMNS | {"embedding", "embeddings"}
+    if not names[0] and any(names[1:]):
         return True
-    return any(field.strip().lower() in ROLE_COLUMNS for field in words)
+    if names == [str(number) for number in range(len(names))] and second != first:
+        return True
+    words = [not _is_number(name) for name in names]
+    if all(words):
+        return True
+    numbers_below = [_is_number(field) for field in second]
+    return any(w and n for w, n in zip(words, numbers_below, strict=False))
 
 
-def open_delimited(path: Path) -> Container:
+def open_delimited(path: Path, header: bool | None = None) -> Container:
     """Open a delimited text file; it is parsed whole, for text has no rows to seek to.
 
     Keys: every column by its name (its number from 0 without a header line), and `embeddings` for
     the numeric columns together, role columns such as `label` and `id` left out.
 
+    Args:
+        path: the file.
+        header: whether the first line is one; None: found out.
+
     Raises:
-        DataError: not text, ragged lines, or a column name that occurs twice.
+        DataError: not text, ragged lines, a column name that occurs twice, or a cell that is no
+            number in a column of numbers.
     """
+    separator = "\t" if path.suffix.lower() == ".tsv" else ","
+    start = list(islice(_lines(path, separator), 2))
+    if not start:
+        raise DataError("the file has no line with content")
+    first, second = start[0], start[1] if len(start) > 1 else start[0]
+    if separator == "," and ";" in ",".join(first):
+        raise DataError(
+            "fields seem to be separated by ';': save it with ',' between fields and '.' in numbers"
+        )
+    if header is None:
+        header = has_header(first, second)
+    if header and len(start) == 1:
+        raise DataError("a header and no rows")
+    names = [name.strip() for name in first] if header else [str(i) for i in range(len(first))]
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise DataError(f"column names must differ; repeated: {', '.join(map(repr, twice))}")
+    frame = _parse(path, separator, header, names)
+    notes: list[str] = []
+    if header and not names[0]:
+        frame = frame.drop(columns=names[0])
+        notes.append("its first column has no name and is taken as an index, not as a dimension")
+    return _container(path, separator, header, frame, notes)
+
+
+def _parse(path: Path, separator: str, header: bool, names: list[str]) -> Any:
     import pandas as pd
 
-    separator = "\t" if path.suffix.lower() == ".tsv" else ","
-    first = _first_line(path, separator)
-    header = has_header(first)
-    if header and len(set(first)) < len(first):
-        twice = sorted({name for name in first if first.count(name) > 1})
-        raise DataError(f"column names must differ; repeated: {', '.join(twice)}")
+    as_text = {name: str for name in names if name.lower() in ROLE_COLUMNS}
+    if len(names) == 1:
+        as_text = dict.fromkeys(names, str)
     try:
-        frame = pd.read_csv(
-            path,
-            sep=separator,
-            header=0 if header else None,
-            encoding="utf-8-sig",
-            keep_default_na=False,
-            na_values=_MISSING,
-            skip_blank_lines=len(first) > 1,
-            index_col=False,
-            low_memory=False,
-        )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            return pd.read_csv(
+                path,
+                sep=separator,
+                header=0 if header else None,
+                names=names,
+                dtype=as_text,
+                encoding="utf-8-sig",
+                keep_default_na=False,
+                na_values={name: [""] if name in as_text else _MISSING for name in names},
+                skip_blank_lines=len(names) > 1,
+                index_col=False,
+                low_memory=False,
+            )
+    except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError) as error:
+        _require_equal_lengths(path, separator)
         raise DataError(f"cannot be parsed as delimited text: {error}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"not UTF-8 text (byte {error.start}): save it as UTF-8") from error
+
+
+def _require_equal_lengths(path: Path, separator: str) -> None:
+    expected = None
+    for number, fields in enumerate(_lines(path, separator), 1):
+        if expected is None:
+            expected = len(fields)
+        if len(fields) != expected:
+            raise DataError(
+                f"line {number} has {len(fields)} fields, the first line has {expected}; every "
+                "line must have the same number"
+            )
+
+
+def _container(path: Path, separator: str, header: bool, frame: Any, notes: list[str]) -> Container:
+    import pandas as pd
+
     arrays: dict[str, RowArray] = {}
     matrix: list[NDArray[Any]] = []
-    words: dict[str, str] = {}
+    left_out = []
     for name, series in frame.items():
-        key = str(name).strip()
+        key = str(name)
+        is_role = key.lower() in ROLE_COLUMNS and header
         if pd.api.types.is_bool_dtype(series) or pd.api.types.is_numeric_dtype(series):
             values: NDArray[Any] = series.to_numpy()
-            if key.lower() not in ROLE_COLUMNS:
-                matrix.append(values)
+            matrix.append(values)
         else:
-            values = np.array(["" if pd.isna(item) else str(item) for item in series])
-            if key.lower() not in ROLE_COLUMNS:
-                words[key] = str(series.iloc[0])
+            words = ["" if pd.isna(item) else str(item) for item in series]
+            values = typed(words)
+            if not is_role and len(frame.columns) > 1:
+                _require_words(key, words, header)
+            left_out.append(key)
         arrays[key] = RowArray.of(values)
+    if any(np.isnan(column).any() for column in matrix if column.dtype.kind == "f"):
+        _require_equal_lengths(path, separator)
     if len(arrays) == 1 and not header:
-        return Container(path, "csv", {"": next(iter(arrays.values()))})
+        return Container(path, "csv", {"": next(iter(arrays.values()))}, notes=tuple(notes))
     if matrix and "embeddings" not in arrays:
         arrays["embeddings"] = RowArray.of(np.column_stack(matrix).astype(np.float64, copy=False))
-    skipped = {
-        key: f"a column of words (first: {word!r}), left out of embeddings"
-        for key, word in words.items()
-    }
-    return Container(path, "csv", arrays, skipped)
+        if left_out:
+            notes.append(f"columns left out of the embeddings: {', '.join(map(repr, left_out))}")
+    return Container(path, "csv", arrays, {}, tuple(notes))
+
+
+def _require_words(key: str, words: list[str], header: bool) -> None:
+    """Raise where a column is numbers but for a few cells."""
+    bad = [i for i, word in enumerate(words) if not _is_number(word)]
+    if len(bad) > len(words) / 2:
+        return
+    row = bad[0]
+    raise DataError(
+        f"column {key!r} is numbers but for {len(bad)} cell{'s' if len(bad) > 1 else ''}, the "
+        f"first in row {row} (line {row + 1 + header}): {words[row]!r}; mend it, or name the "
+        "columns you want in a file of their own"
+    )

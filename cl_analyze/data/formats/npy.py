@@ -52,7 +52,10 @@ def read_header(stream: BinaryIO) -> Header:
         else:
             raise DataError(f"format version {version[0]}.{version[1]} is not supported")
     except (ValueError, EOFError) as error:
-        raise DataError(f"the NumPy header cannot be parsed: {error}") from error
+        reason = str(error).splitlines()[0] if str(error) else "it ends too soon"
+        if "allow_pickle" in str(error):
+            reason = f"it is longer than {_MAX_HEADER} bytes"
+        raise DataError(f"the NumPy header cannot be parsed: {reason}") from error
     shape, fortran_order, dtype = fields
     if dtype.hasobject:
         raise DataError(

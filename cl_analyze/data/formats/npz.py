@@ -66,7 +66,9 @@ def open_npz(path: Path) -> Container:
                     header.shape, header.stored_dtype, NpzMember(path, info.filename)
                 )
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
-        raise DataError(f"not a readable .npz archive: {error}") from error
+        raise DataError(
+            f"not a readable .npz archive, or a truncated one: {error}; save it again"
+        ) from error
     if not arrays:
         found = ", ".join(f"{key}: {why}" for key, why in skipped.items()) or "nothing"
         raise DataError(f"the archive holds no readable array ({found})")

@@ -56,7 +56,10 @@ def _tensor_values(tensor: Any) -> NDArray[Any]:
     if plain.dtype == torch.bfloat16:
         words: NDArray[Any] = plain.view(torch.int16).numpy().view(np.uint16)
         return words
-    values: NDArray[Any] = plain.resolve_conj().resolve_neg().numpy()
+    try:
+        values: NDArray[Any] = plain.resolve_conj().resolve_neg().numpy()
+    except TypeError as error:
+        raise DataError(f"{plain.dtype} has no NumPy equivalent: save tensor.float()") from error
     return values
 
 
@@ -89,7 +92,8 @@ class TorchEntry:
 
     def __call__(self) -> NDArray[Any]:
         content = _load(self.path)
-        array = _array_of(content[self.key] if self.key else content)
+        entries = content if isinstance(content, dict) else {"": content}
+        array = _array_of({str(key): value for key, value in entries.items()}[self.key])
         if isinstance(array, str):
             raise DataError(f"{self.path}: entry {self.key!r} is {array}")
         return array.values()

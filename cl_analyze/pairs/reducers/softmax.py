@@ -24,7 +24,7 @@ from cl_analyze.pairs.tile import PairSet, Tile
 
 @dataclass(frozen=True)
 class MassState:
-    """Per row: masses relative to exp(peak / tau); `weighted` is the mass of s, where wanted."""
+    """Per row: masses relative to exp(peak / tau); `weighted` is that of 1 - s, where wanted."""
 
     peak: NDArray[np.float64]
     mass: NDArray[np.float64]
@@ -115,12 +115,12 @@ class SoftmaxMoments(RowLogSumExp):
 
     def _weighted(self, tile: Tile, values: object, columns: bool) -> NDArray[np.float64]:
         sums = tile.col_sums if columns else tile.row_sums
-        return sums(tile.product(values, tile.similarity))
+        return sums(tile.product(values, tile.gaps()))
 
     def finalize(self, states: Sequence[MassState]) -> SoftmaxResult:  # type: ignore[override]
         """Log masses and means for all rows."""
         mass = np.concatenate([state.mass for state in states])
         weighted = np.concatenate([state.weighted for state in states])
         with np.errstate(invalid="ignore", divide="ignore"):
-            mean = np.where(mass > 0, weighted / mass, np.nan)
+            mean = np.where(mass > 0, 1.0 - weighted / mass, np.nan)
         return SoftmaxResult(np.concatenate([self._log_mass(state) for state in states]), mean)

@@ -21,7 +21,7 @@ from cl_analyze.pairs.reducers.neighbours import NO_NEIGHBOUR, Neighbours
 
 MARGIN = 6
 _GRID = float(2**40)
-_VALUES_AT_ONCE = 1 << 22
+_VALUES_AT_ONCE = 1 << 23
 
 
 def rounding(dtype: np.dtype[np.floating], dim: int) -> float:
@@ -78,17 +78,28 @@ def rescore(
             own_label = row_labels[chosen][:, None]
             other = (own_label != col_labels[None, :]) & (own_label >= 0) & (col_labels >= 0)
             scores[~other] = -np.inf
-        columns = np.broadcast_to(np.arange(cols.n_rows), scores.shape)
-        values[chosen], indices[chosen] = _best(scores, columns, k)
+        best = _best_columns(scores, min(k, cols.n_rows))
+        values[chosen], indices[chosen] = _best(np.take_along_axis(scores, best, 1), best, k)
     return Neighbours(values, indices)
 
 
 def _scores_of_all(own: NDArray[np.float64], cols: UnitRows) -> NDArray[np.float64]:
     scores = np.empty((len(own), cols.n_rows))
-    for start in range(0, cols.n_rows, 1024):
-        stop = min(start + 1024, cols.n_rows)
+    for start in range(0, cols.n_rows, 4096):
+        stop = min(start + 4096, cols.n_rows)
         scores[:, start:stop] = own @ cols.exact_block(start, stop).T
-    return np.clip(scores, -1.0, 1.0)
+    return np.clip(scores, -1.0, 1.0, out=scores)
+
+
+def _best_columns(scores: NDArray[np.float64], k: int) -> Index:
+    """The k best columns of each row, in no order: all above the k-th best, then the first ties."""
+    n = scores.shape[1]
+    grid = np.round(scores * _GRID)
+    kth = np.partition(grid, n - k, axis=1)[:, n - k][:, None]
+    above, level = grid > kth, grid == kth
+    room = k - above.sum(axis=1, keepdims=True)
+    chosen = above | (level & (np.cumsum(level, axis=1) <= room))
+    return np.nonzero(chosen)[1].reshape(len(scores), k)
 
 
 def _best(scores: NDArray[np.float64], columns: Index, k: int) -> tuple[NDArray[np.float64], Index]:

@@ -1,0 +1,78 @@
+"""The penalty without embeddings: similarities spread evenly over [-1, 1] (the paper's Fig. 3)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from cl_analyze.metrics.family import FamilyResult, MetricOptions
+from cl_analyze.metrics.penalty import CURVE_COLUMNS, UNITS, bin_centres, curve_rows
+from cl_analyze.metrics.similarity import TABLE_BINS
+from cl_analyze.stats import pseudo_values, standard_error
+from cl_analyze.tables import Cell, Record, Table
+
+UNIFORM_SOURCE = "uniform[-1,1]"
+
+
+def penalty_of_uniform_similarities(options: MetricOptions, n_negatives: int) -> FamilyResult:
+    """The paper's Fig. 3 setting: similarities spread evenly over [-1, 1], no embeddings.
+
+    The curve is the exact law for many negatives, K r(s) = exp(s/tau) / (tau sinh(1/tau)); the
+    summaries are of one seeded draw of K similarities, their errors a jackknife over the draw.
+
+    Args:
+        options: temperatures and seed.
+        n_negatives: K, at least 2.
+    """
+    drawn = np.random.default_rng(options.seed).uniform(-1.0, 1.0, size=n_negatives)
+    nearest = np.sort(drawn)[::-1]
+    records: list[Record] = []
+    curve: list[dict[str, Cell]] = []
+    edges = np.linspace(-1.0, 1.0, TABLE_BINS + 1)
+    for tau in options.taus:
+        logits = nearest / tau
+        top = float(logits.max())
+        log_mass = top + math.log(float(np.exp(logits - top).sum()))
+        share = np.exp(logits - log_mass)
+        mean = float(share @ nearest)
+        entropy = max(log_mass - mean / tau, 0.0)
+        left = 1.0 - share
+        left[0] = share[1:].sum()  # only the nearest can have nearly all of the mass
+        entropy_left = (entropy + share * np.log(np.maximum(share, 1e-300))) / left + np.log(left)
+        ten = float(share[:10].sum())
+        eleventh = float(share[10]) if n_negatives > 10 else 0.0
+        rank = np.arange(n_negatives)
+        top1_left = np.where(rank < 1, share[1], share[0]) / left
+        top10_left = np.where(rank < 10, ten - share + eleventh, ten) / left
+        for metric, definition, value, without in (
+            ("penalty_entropy", None, entropy, entropy_left),
+            ("penalty_effective_negatives", "mean_exp", math.exp(entropy), np.exp(entropy_left)),
+            ("penalty_effective_negatives", "exp_mean", math.exp(entropy), np.exp(entropy_left)),
+            ("penalty_top1_share", None, float(share[0]), top1_left),
+            ("penalty_top10_share", None, ten, top10_left),
+        ):
+            pseudo = pseudo_values(value, without)
+            records.append(
+                Record(
+                    UNIFORM_SOURCE,
+                    metric,
+                    definition,
+                    {"tau": tau},
+                    value,
+                    standard_error(pseudo),
+                    UNITS[metric],
+                    n_negatives,
+                    None,
+                    pseudo_values=pseudo,
+                )
+            )
+        # log of tau sinh(1/tau), without overflow
+        log_level = math.log(tau / 2.0) + 1.0 / tau + math.log(-math.expm1(-2.0 / tau))
+        penalty = np.exp(bin_centres() / tau - log_level) / n_negatives
+        law = np.exp((edges[1:] - 1.0) / tau) - np.exp((edges[:-1] - 1.0) / tau)
+        mass = law / -math.expm1(-2.0 / tau)
+        curve += curve_rows(
+            UNIFORM_SOURCE, tau, penalty, mass, np.full(TABLE_BINS, 1.0 / TABLE_BINS), True
+        )
+    return FamilyResult(tuple(records), (Table("penalty_curve", CURVE_COLUMNS, tuple(curve)),))

@@ -1,0 +1,496 @@
+"""From what the user names to a subject that can be measured: open, check, drop, normalise."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_analyze.data.labels import Labels, encode, has_suspicious_minus_one
+from cl_analyze.data.opening import (
+    LABEL_KEYS,
+    STDIN,
+    Opened,
+    OpenedEmbeddings,
+    Spec,
+    embeddings_from_memory,
+    open_any,
+    open_embeddings,
+)
+from cl_analyze.data.rows import Rows, SelectedRows, is_real
+from cl_analyze.data.unit import UnitRows
+from cl_analyze.data.validation import RowCheck, check_rows, listed, require_valid
+from cl_analyze.errors import ConfigError, DataError
+from cl_analyze.metrics import METRICS
+from cl_analyze.metrics.family import MetricOptions, Subject
+from cl_analyze.pairs.plan import DEFAULT_BLOCK, spans
+
+Precision = Literal["auto", "float32", "float64"]
+OnInvalid = Literal["error", "drop"]
+
+FLOAT64_ROWS = 20_000
+FLOAT64_TAU = 0.02
+PARTNER_KEYS = ("embeddings", "view2", "z2")
+GROUP_KEYS = ("groups", "group")
+
+
+class Listener(Protocol):
+    """Who is told how a run goes; the command line prints it, the default is silence."""
+
+    def note(self, text: str) -> None:
+        """Something was chosen or found that the user should know."""
+        ...
+
+    def warn(self, text: str) -> None:
+        """Something about the inputs may make the numbers mean less than they seem to."""
+        ...
+
+    def stage(self, text: str) -> None:
+        """A new pass begins."""
+        ...
+
+    def progress(self, done: int, total: int) -> None:
+        """Pairs done, of pairs in all, in this pass."""
+        ...
+
+
+class Silent:
+    """A listener that keeps quiet."""
+
+    def note(self, text: str) -> None:
+        """Keep quiet."""
+
+    def warn(self, text: str) -> None:
+        """Keep quiet."""
+
+    def stage(self, text: str) -> None:
+        """Keep quiet."""
+
+    def progress(self, done: int, total: int) -> None:
+        """Keep quiet."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to compute; none of it changes what is computed beyond rounding.
+
+    Attributes:
+        device: cpu, cuda or mps.
+        precision: of the similarities; auto takes float64 for float64 input of up to 20,000 rows
+            and for temperatures under 0.02.
+        threads: tiles at a time; None: one for each core this process may use.
+        memory: budget in bytes; None: a quarter of what is free.
+        block: rows of a tile.
+        on_invalid: refuse rows with NaN, infinity or zero norm, or drop them and say so.
+        unlabelled: a label value that means unlabelled.
+        definition: keep this definition alone where a metric has it.
+    """
+
+    device: str = "cpu"
+    precision: Precision = "auto"
+    threads: int | None = None
+    memory: int | None = None
+    block: int = DEFAULT_BLOCK
+    on_invalid: OnInvalid = "error"
+    unlabelled: str | None = None
+    definition: str | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """One checkpoint as the user names it: paths (with ::KEY) or arrays.
+
+    Attributes:
+        embeddings: (N, D), or (N, V, D) views.
+        labels, pairs, groups: one value, or one partner, a row; None where there are none.
+        source: its name in the output; None: from the path.
+    """
+
+    embeddings: Any
+    labels: Any = None
+    pairs: Any = None
+    groups: Any = None
+    source: str | None = None
+
+
+class Recorder:
+    """Passes everything on to a listener and remembers the warnings.
+
+    Attributes:
+        warnings: each text once, in order.
+    """
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self.warnings: list[str] = []
+
+    def note(self, text: str) -> None:
+        """Pass on."""
+        self._listener.note(printable(text))
+
+    def warn(self, text: str) -> None:
+        """Pass on what is new, and remember it."""
+        text = printable(text)
+        if text not in self.warnings:
+            self.warnings.append(text)
+            self._listener.warn(text)
+
+    def stage(self, text: str) -> None:
+        """Pass on."""
+        self._listener.stage(text)
+
+    def progress(self, done: int, total: int) -> None:
+        """Pass on."""
+        self._listener.progress(done, total)
+
+
+def printable(text: str) -> str:
+    """A name from a file system as text: what is no character of a line of text is replaced.
+
+    >>> printable("emb" + chr(27) + "[31m.npy")
+    'emb�[31m.npy'
+    """
+    return "".join(c if c.isprintable() else chr(0xFFFD) for c in text)
+
+
+def source_names(requests: Sequence[Request]) -> list[str]:
+    """Names of sources: the shortest path suffix that is unique, with ::KEY where one was typed.
+
+    Raises:
+        ConfigError: one array is named twice.
+    """
+    specs = [
+        Spec.parse(str(request.embeddings))
+        if isinstance(request.embeddings, str | Path)
+        else Spec(request.source or "embeddings")
+        for request in requests
+    ]
+    seen: dict[tuple[Path, str | None], str] = {}
+    for spec in specs:
+        place = (Path(spec.path).resolve(), spec.key)
+        if place in seen:
+            raise ConfigError(f"{seen[place]} and {spec} are the same; name each checkpoint once")
+        seen[place] = str(spec)
+    names = []
+    for request, spec in zip(requests, specs, strict=True):
+        if request.source is not None:
+            names.append(printable(request.source))
+            continue
+        parts = Path(spec.path).parts
+        suffix = spec.path
+        for length in range(1, len(parts) + 1):
+            suffix = str(Path(*parts[-length:]))
+            alike = {s.path for s in specs if Path(*Path(s.path).parts[-length:]) == Path(suffix)}
+            if len(alike) == 1:
+                break
+        names.append(printable(suffix if spec.key is None else f"{suffix}::{spec.key}"))
+    return names
+
+
+def n_threads(run: RunOptions) -> int:
+    """Threads asked for, else the cores this process may use."""
+    if run.threads is not None:
+        return run.threads
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def positives_in_words(subject: Subject) -> str:
+    """What counts as a positive pair."""
+    if subject.partners is not None:
+        return "each row with its partner in the second file"
+    if subject.views is not None:
+        return "view 1 with view 2 of the same row"
+    if subject.labels is not None:
+        return "every pair of rows of one class"
+    return "none (no views and no labels)"
+
+
+@cache
+def _sha256_of_file(path: str, size: int, modified: int) -> str:
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sha256(opened: Opened) -> str:
+    """SHA-256 of a file's bytes (read once a run), or of the values of an array in memory."""
+    if opened.path is not None and opened.path != STDIN:
+        status = Path(opened.path).stat()
+        return _sha256_of_file(opened.path, status.st_size, status.st_mtime_ns)
+    digest = hashlib.sha256()
+    values = opened.array.values()
+    step = max(1, (1 << 20) // max(values[:1].size, 1))
+    for start in range(0, len(values), step):
+        part = values[start : start + step]
+        if part.dtype.hasobject:  # the text, for objects are only addresses
+            digest.update("\n".join(map(str, part.ravel())).encode())
+        else:
+            digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()
+
+
+def _input_entry(
+    opened: Opened, dropped: int, duplicates: int | None = None, unlabelled: int | None = None
+) -> dict[str, Any]:
+    shape = opened.array.shape
+    return {
+        "path": None if opened.path is None else printable(opened.path),
+        "key": opened.key,
+        "sha256": sha256(opened),
+        "n": shape[0],
+        "d": shape[1] if len(shape) > 1 else None,
+        "dtype": opened.array.dtype_name,
+        "dropped_rows": dropped,
+        "duplicate_rows": duplicates,
+        "unlabelled_rows": unlabelled,
+    }
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A subject, and entries of `inputs` for the arrays it was made from."""
+
+    subject: Subject
+    inputs: tuple[dict[str, Any], ...]
+
+
+def prepare(
+    request: Request,
+    title: str,
+    names: Sequence[str],
+    options: MetricOptions,
+    run: RunOptions,
+    told: Recorder,
+) -> Prepared:
+    """Open and check one checkpoint, drop what was asked to be dropped, put rows on the sphere.
+
+    Args:
+        request: what the user named.
+        title: its name in the output.
+        names: the metric families that will look at it.
+        options, run: what is asked, and how to compute.
+        told: hears notes and warnings.
+
+    Raises:
+        DataError: the inputs do not hold what is needed.
+        ConfigError: options that they cannot meet, or a budget they do not fit.
+    """
+    opened = _open(request, title, names)
+    for text in opened.notes:
+        told.note(text)
+    main = opened.main
+    partners = None
+    if request.pairs is not None:
+        partners = open_any(request.pairs, "pairs", PARTNER_KEYS)
+        _check_partners(main, partners)
+    views = None if partners is not None else opened.views
+    labels_from = (
+        open_any(request.labels, "labels", LABEL_KEYS)
+        if request.labels is not None
+        else opened.labels
+    )
+    groups_from = (
+        open_any(request.groups, "groups", GROUP_KEYS) if request.groups is not None else None
+    )
+    for other, what in ((labels_from, "labels"), (groups_from, "groups")):
+        if other is not None:
+            _check_length(main, other, what)
+    if request.labels is not None and opened.labels is not None:
+        told.note(f"{title}: --labels stands in for the labels in the file")
+    labels = None if labels_from is None else encode(labels_from, run.unlabelled)
+    if "tolerance" in names and len(names) == 1 and labels is None:
+        raise DataError(f"{title}: tolerance needs labels: pass --labels FILE")
+    groups = None if groups_from is None else encode(groups_from, what="groups").codes
+
+    told.stage(f"{title}: checking rows")
+    checks = [(main, check_rows(main.array))]
+    beside = [*(views or ()), *([partners] if partners is not None else [])]
+    checks += [
+        (other, check_rows(other.array)) for other in beside if other.array is not main.array
+    ]
+    kept = _kept_rows(checks, main.array.n_rows, run, told)
+    dropped = main.array.n_rows - len(kept)
+    inputs = [
+        _input_entry(
+            array,
+            dropped,
+            len(np.intersect1d(check.duplicates, kept)),
+            labels.n_unlabelled if labels is not None and array is main else None,
+        )
+        for array, check in checks
+    ]
+    if labels_from is not None and labels is not None:
+        inputs.append(_input_entry(labels_from, dropped, unlabelled=labels.n_unlabelled))
+    if groups_from is not None:
+        inputs.append(_input_entry(groups_from, dropped))
+    _warn_about(title, checks[0][1], labels, run, told)
+    if dropped:
+        labels = None if labels is None else labels.take(kept)
+        groups = None if groups is None else groups[kept]
+    if groups is not None and (groups < 0).any():
+        raise DataError(f"{title}: every row needs a group; {int((groups < 0).sum())} have none")
+    if options.negatives == "class" and labels is None:
+        raise ConfigError(f"{title}: class negatives need labels: pass --labels FILE")
+
+    dtype = chosen_precision(main, len(kept), options, run)
+    budget = _memory_budget(run, len(kept), main.array.shape[1], options, title)
+    budget //= 1 + len(beside)
+
+    def unit(array: Any) -> UnitRows:
+        rows: Rows = SelectedRows(array, kept) if dropped else array
+        return UnitRows(rows, dtype, budget)
+
+    rows = unit(main.array)
+    second = None if partners is None else unit(partners.array)
+    pair = None if views is None else (unit(views[0].array), unit(views[1].array))
+    subject = Subject(
+        source=title,
+        rows=rows,
+        raw=SelectedRows(main.array, kept) if dropped else main.array,
+        labels=labels,
+        views=pair if second is None else (rows, second),
+        partners=second,
+        groups=groups,
+    )
+    return Prepared(subject, tuple(inputs))
+
+
+def _open(request: Request, title: str, names: Sequence[str]) -> OpenedEmbeddings:
+    """The embeddings, with only those companions of their file that the metrics look at."""
+    wants_labels = any(METRICS[name].uses_labels for name in names)
+    wants_views = request.pairs is None and any(METRICS[name].uses_views for name in names)
+    if isinstance(request.embeddings, str | Path):
+        return open_embeddings(Spec.parse(str(request.embeddings)), wants_labels, wants_views)
+    opened = embeddings_from_memory(request.embeddings, title)
+    return opened if wants_views else replace(opened, views=None)
+
+
+def _check_partners(main: Opened, partners: Opened) -> None:
+    if len(partners.array.shape) != 2 or not is_real(partners.array.dtype):
+        raise DataError(
+            f"{partners.name}: partners must be a 2-D array of real numbers, found shape "
+            f"{partners.array.shape}, {partners.array.dtype_name}"
+        )
+    _check_length(main, partners, "partners")
+    if main.array.shape[1] != partners.array.shape[1]:
+        raise DataError(
+            f"{partners.name} has {partners.array.shape[1]} dimensions, {main.name} has "
+            f"{main.array.shape[1]}; partners must be in the same space"
+        )
+
+
+def _check_length(main: Opened, other: Opened, what: str) -> None:
+    n, m = main.array.n_rows, other.array.n_rows if other.array.shape else 0
+    if n == m:
+        return
+    hint = ""
+    if other.path is not None and Path(other.path).suffix.lower() in (".csv", ".tsv", ".txt"):
+        if m == n + 1:
+            hint = "; its first line may be a header: remove it"
+            if Path(other.path).suffix.lower() != ".txt":
+                hint += ", or name the column as PATH::COLUMN"
+        elif m == n - 1:
+            hint = "; a first line may have been taken for a header"
+    raise DataError(
+        f"{other.name} has {m} rows, {main.name} has {n}; {what} must have one for each "
+        f"embedding, in the same order{hint}"
+    )
+
+
+def _kept_rows(
+    checks: Sequence[tuple[Opened, RowCheck]], n_rows: int, run: RunOptions, told: Recorder
+) -> NDArray[np.int64]:
+    kept = np.ones(n_rows, dtype=bool)
+    for opened, check in checks:
+        if run.on_invalid == "error":
+            require_valid(check, opened.name)
+        elif len(check.invalid):
+            kept[check.invalid] = False
+            told.warn(
+                f"{opened.name}: dropped {listed(check.invalid)} (NaN, infinite or zero norm), "
+                "with what belongs to them"
+            )
+    if kept.sum() < 2:
+        raise DataError(f"{checks[0][0].name}: fewer than 2 valid rows are left")
+    return np.flatnonzero(kept).astype(np.int64)
+
+
+def _warn_about(
+    title: str, check: RowCheck, labels: Labels | None, run: RunOptions, told: Recorder
+) -> None:
+    n = len(check.duplicates)
+    if n:
+        told.warn(
+            f"{title}: {n} row{'s are' if n > 1 else ' is'} equal to an earlier row "
+            f"({listed(check.duplicates)})"
+        )
+    if labels is None:
+        return
+    if labels.n_singletons:
+        told.warn(f"{title}: classes with one member, which has no positive: {labels.n_singletons}")
+    if run.unlabelled is None and has_suspicious_minus_one(labels):
+        told.warn(
+            f"{title}: the label -1 is taken as a class; pass --unlabelled -1 if it means none"
+        )
+    if run.unlabelled is not None and not labels.n_unlabelled:
+        told.warn(f"{title}: no label is {run.unlabelled!r}, so --unlabelled changes nothing")
+    if labels.n_unlabelled:
+        told.warn(
+            f"{title}: {labels.n_unlabelled} rows are unlabelled and left out of class metrics"
+        )
+
+
+def chosen_precision(
+    main: Opened, n_rows: int, options: MetricOptions, run: RunOptions
+) -> type[np.floating[Any]]:
+    """The dtype of the similarities; see `RunOptions.precision`."""
+    if run.precision != "auto":
+        return np.float32 if run.precision == "float32" else np.float64
+    if run.device.startswith("mps"):  # it has no float64
+        return np.float32
+    if min(options.taus) < FLOAT64_TAU:
+        return np.float64
+    wide = main.array.dtype != "bfloat16" and np.dtype(main.array.dtype).itemsize == 8
+    return np.float64 if wide and n_rows <= FLOAT64_ROWS else np.float32
+
+
+def free_memory() -> int:
+    """Bytes that this machine can still give, as far as can be told; 2 GiB where it cannot."""
+    try:
+        with Path("/proc/meminfo").open(encoding="ascii") as file:
+            for line in file:
+                if line.startswith("MemAvailable:"):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 2 << 30
+
+
+def _memory_budget(
+    run: RunOptions, n_rows: int, dim: int, options: MetricOptions, title: str
+) -> int:
+    """Bytes for cached rows, after what the run cannot do without."""
+    budget = run.memory if run.memory is not None else free_memory() // 4
+    per_row = 16 * (options.n_neighbours + 8) + 8 * (
+        8 * len(options.taus) + 4 * len(options.ts) + 8
+    )
+    threads = min(n_threads(run), len(spans(n_rows, run.block)) ** 2)
+    needed = n_rows * per_row + threads * (10 * run.block**2 * 8 + 2 * run.block * dim * 8)
+    if needed > budget:
+        raise ConfigError(
+            f"{title}: {n_rows} rows need about {needed / 2**20:.0f} MiB, the budget is "
+            f"{budget / 2**20:.0f} MiB; pass --memory {needed // 2**20 + 1}MiB or more, fewer "
+            "--tau, or fewer --threads"
+        )
+    return budget - needed
