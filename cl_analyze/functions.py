@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from cl_analyze.analysis import analyze
+from cl_analyze.analysis import analyze, metric_options, uniform_penalty
 from cl_analyze.errors import ConfigError
 from cl_analyze.preparation import RunOptions
 from cl_analyze.tables import Record, Results
@@ -123,21 +123,24 @@ def similarity(
 
 
 def penalty(
-    embeddings: Any,
+    embeddings: Any = None,
     labels: Any = None,
     *,
     taus: Sequence[float] | None = None,
     negatives: Literal["instance", "class"] = "instance",
+    n_negatives: int = 4095,
     groups: Any = None,
     run: RunOptions | None = None,
 ) -> Results:
     """How each temperature spreads the relative penalty over an anchor's negatives.
 
     Args:
-        embeddings: (N, D) array, torch tensor, or path.
+        embeddings: (N, D) array, torch tensor, or path; None: similarities spread evenly over
+            [-1, 1], the setting of the paper's Fig. 3.
         labels: (N,) classes or a path, for the false-negative share.
         taus: temperatures, each > 0.
         negatives: instance (every other row) or class (rows of other classes).
+        n_negatives: how many similarities are drawn where there are no embeddings.
         groups: (N,) codes of rows that belong together, for clustered error bars.
         run: device, precision, threads, memory.
 
@@ -159,6 +162,10 @@ def penalty(
     >>> round(found.find("penalty_effective_negatives").value, 6)
     4.0
     """
+    if embeddings is None:
+        if labels is not None or groups is not None:
+            raise ConfigError("labels and groups need embeddings")
+        return uniform_penalty(metric_options(taus=taus), n_negatives).records
     return analyze(
         embeddings,
         labels=labels,

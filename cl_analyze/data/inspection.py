@@ -17,6 +17,7 @@ from cl_analyze.data.opening import (
     OpenedEmbeddings,
     Spec,
     open_any,
+    open_array,
     open_embeddings,
 )
 from cl_analyze.data.validation import RowCheck, check_rows, listed
@@ -102,6 +103,9 @@ def inspect_file(name: str, labels: str | None = None, unlabelled: str | None = 
                 )
             for key, why in container.skipped.items():
                 found.arrays.append({"key": key, "shape": None, "dtype": None, "skipped": why})
+            if spec.key is None and all(len(a.shape) == 1 for a in container.arrays.values()):
+                _inspect_label_file(found, spec, unlabelled)
+                return found
         opened = open_embeddings(spec)
     except DataError as error:
         found.problems.append(str(error))
@@ -159,6 +163,13 @@ def _describe_rows(found: Inspection, check: RowCheck) -> None:
         found.notes.append("rows are not unit vectors; every cosine metric normalises them")
 
 
+def _inspect_label_file(found: Inspection, spec: Spec, unlabelled: str | None) -> None:
+    """A file of one value a row: labels or groups."""
+    source = open_array(spec, LABEL_KEYS)
+    found.notes.append("one value a row: labels or groups, not embeddings")
+    _describe_labels(found, encode(source, unlabelled), unlabelled)
+
+
 def _inspect_labels(
     found: Inspection, labels: Labels, opened: OpenedEmbeddings, name: str, unlabelled: str | None
 ) -> None:
@@ -169,6 +180,10 @@ def _inspect_labels(
             "have one for each embedding, in the same order"
         )
         return
+    _describe_labels(found, labels, unlabelled)
+
+
+def _describe_labels(found: Inspection, labels: Labels, unlabelled: str | None) -> None:
     order = np.argsort(-labels.counts, kind="stable")[:10]
     found.labels = {
         "classes": len(labels.names),

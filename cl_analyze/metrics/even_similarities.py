@@ -55,15 +55,15 @@ def penalty_of_uniform_similarities(options: MetricOptions, n_negatives: int) ->
             pseudo = pseudo_values(value, without)
             records.append(
                 Record(
-                    UNIFORM_SOURCE,
-                    metric,
-                    definition,
-                    {"tau": tau},
-                    value,
-                    standard_error(pseudo),
-                    UNITS[metric],
-                    n_negatives,
-                    None,
+                    source=UNIFORM_SOURCE,
+                    metric=metric,
+                    definition=definition,
+                    params={"tau": tau},
+                    value=value,
+                    std_error=standard_error(pseudo),
+                    unit=UNITS[metric],
+                    n=n_negatives,
+                    d=None,
                     pseudo_values=pseudo,
                 )
             )

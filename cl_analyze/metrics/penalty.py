@@ -331,15 +331,15 @@ class Penalty(PairFreeFamily):
                 )
             records.append(
                 Record(
-                    subject.source,
-                    metric,
-                    definition,
-                    params,
-                    value,
-                    error,
-                    UNITS[metric],
-                    n,
-                    subject.d,
+                    source=subject.source,
+                    metric=metric,
+                    definition=definition,
+                    params=params,
+                    value=value,
+                    std_error=error,
+                    unit=UNITS[metric],
+                    n=n,
+                    d=subject.d,
                     pseudo_values=np.mean(pseudos, axis=0) if error is not None else None,
                 )
             )

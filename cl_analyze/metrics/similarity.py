@@ -243,15 +243,15 @@ class Similarity(PairFreeFamily):
             )
             records.append(
                 Record(
-                    subject.source,
-                    "similarity_quantile",
-                    definition,
-                    {**params, "q": q},
-                    at,
-                    error,
-                    _UNIT,
-                    n,
-                    d,
+                    source=subject.source,
+                    metric="similarity_quantile",
+                    definition=definition,
+                    params={**params, "q": q},
+                    value=at,
+                    std_error=error,
+                    unit=_UNIT,
+                    n=n,
+                    d=d,
                 )
             )
         return records
@@ -272,15 +272,15 @@ class Similarity(PairFreeFamily):
     ) -> Record:
         pseudo = pseudo_values(value, without) if subject.n > 3 else None
         return Record(
-            subject.source,
-            metric,
-            definition,
-            params,
-            value,
-            standard_error(pseudo, subject.groups),
-            _UNIT,
-            n,
-            subject.d,
+            source=subject.source,
+            metric=metric,
+            definition=definition,
+            params=params,
+            value=value,
+            std_error=standard_error(pseudo, subject.groups),
+            unit=_UNIT,
+            n=n,
+            d=subject.d,
             pseudo_values=pseudo,
         )
 
@@ -344,15 +344,17 @@ class Similarity(PairFreeFamily):
                 error *= math.sqrt(int(labelled[seen].sum()) / n_labelled)
             records.append(
                 Record(
-                    subject.source,
-                    "similarity_quantile",
-                    "same_class",
-                    {**params, "q": q},
-                    at,
-                    _woodruff(lambda p: _histogram_quantiles(fine, np.asarray(p)), q, error),
-                    _UNIT,
-                    anchors,
-                    subject.d,
+                    source=subject.source,
+                    metric="similarity_quantile",
+                    definition="same_class",
+                    params={**params, "q": q},
+                    value=at,
+                    std_error=_woodruff(
+                        lambda p: _histogram_quantiles(fine, np.asarray(p)), q, error
+                    ),
+                    unit=_UNIT,
+                    n=anchors,
+                    d=subject.d,
                     sampling_error=2.0 / FINE_BINS,
                     exact=False,
                 )

@@ -123,15 +123,15 @@ class Tolerance(PairFreeFamily):
             pseudo = pseudo_values(value, without) if _finite(without) else None
             records.append(
                 Record(
-                    subject.source,
-                    metric,
-                    definition,
-                    {},
-                    value,
-                    standard_error(pseudo, subject.groups),
-                    unit,
-                    found.n,
-                    subject.d,
+                    source=subject.source,
+                    metric=metric,
+                    definition=definition,
+                    params={},
+                    value=value,
+                    std_error=standard_error(pseudo, subject.groups),
+                    unit=unit,
+                    n=found.n,
+                    d=subject.d,
                     pseudo_values=pseudo,
                 )
             )

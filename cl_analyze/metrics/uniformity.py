@@ -101,15 +101,15 @@ class Uniformity(PairFreeFamily):
             ):
                 records.append(
                     Record(
-                        subject.source,
-                        metric,
-                        definition,
-                        params,
-                        number,
-                        its_error,
-                        "nats",
-                        n,
-                        d,
+                        source=subject.source,
+                        metric=metric,
+                        definition=definition,
+                        params=params,
+                        value=number,
+                        std_error=its_error,
+                        unit="nats",
+                        n=n,
+                        d=d,
                         pseudo_values=its_pseudo,
                     )
                 )

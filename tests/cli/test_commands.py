@@ -347,6 +347,15 @@ def test_inspect(cli, sample, random):
     assert found[1]["problems"] == []
 
 
+def test_inspect_labels_alone(cli):
+    (cli.folder / "y.txt").write_text("cat\ndog\n\ncat\n")
+    result = cli("inspect", "y.txt")
+    assert result.returncode == 0, result.stderr
+    assert "labels or groups, not embeddings" in result.stdout
+    assert "cat: 2  dog: 1" in result.stdout
+    assert "unlabelled_rows  1" in result.stdout
+
+
 def test_help_of_every_command(cli):
     commands = ("uniformity", "tolerance", "similarity", "penalty", "report", "inspect")
     top = cli("--help").stdout

@@ -225,6 +225,7 @@ def test_summaries_of_even_similarities_are_of_the_seeded_draw():
     drawn = np.random.default_rng(3).uniform(-1, 1, 500)
     r = np.exp(drawn / tau - naive.log_sum_exp(drawn / tau))
     entropy = report.records.find("penalty_entropy")
+    assert cla.penalty(taus=[tau], n_negatives=500).find("penalty_entropy").n == 500
     assert entropy.source == "uniform[-1,1]"
     assert (entropy.n, entropy.d) == (500, None)
     assert entropy.value == pytest.approx(-(r * np.log(r)).sum(), rel=1e-12)
