@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze._version import __version__
+from cl_analyze.data.labels import Labels
 from cl_analyze.document import Document
 from cl_analyze.errors import ConfigError
 from cl_analyze.metrics import METRICS
@@ -53,10 +54,12 @@ class Report:
         document: everything, as data.
         records: every record.
         groups: source -> codes of rows that belong together, where they were given.
+        labels: source -> classes of its rows, where there are any.
     """
 
     document: Document
     groups: dict[str, NDArray[np.int64]] = field(default_factory=dict, repr=False)
+    labels: dict[str, Labels] = field(default_factory=dict, repr=False)
     records: Results = field(init=False, repr=False)
 
     def __repr__(self) -> str:
@@ -104,7 +107,8 @@ class Report:
         """Differences of every metric, this report minus the other, with Holm-adjusted p-values.
 
         Records are matched by metric, definition and parameters.  The comparison is paired by
-        position: row i of both must be the same item.
+        position: row i of both must be the same item, and their labels must agree; where they do
+        not, the variances add, and the column `paired` says so.
 
         Args:
             other: a report of one source, as this one.
@@ -126,6 +130,7 @@ class Report:
                     f"compare takes reports of one source, found {report.document.sources}"
                 )
 
+        paired = paired and _same_labels(self, other)
         theirs = {_identity(record): record for record in other.records}
         rows: list[dict[str, Any]] = []
         p_values: list[float | None] = []
@@ -162,6 +167,14 @@ class Report:
         for row, p_value in zip(rows, adjusted, strict=True):
             row["p_holm"] = p_value
         return pd.DataFrame(rows)
+
+
+def _same_labels(one: Report, other: Report) -> bool:
+    """Whether two reports of one source each have the same classes in the same order, or none."""
+    mine, theirs = (next(iter(report.labels.values()), None) for report in (one, other))
+    if mine is None or theirs is None:
+        return mine is theirs
+    return mine.names == theirs.names and np.array_equal(mine.codes, theirs.codes)
 
 
 def _identity(record: Record) -> tuple[Any, ...]:
@@ -353,6 +366,8 @@ def run_analysis(
         results = measure(chosen, subject, options, runner, _announcer(told, subject.source))
         collected.add(dict(zip(names, results, strict=True)), told)
         collected.positives[subject.source] = positives_in_words(subject)
+        if subject.labels is not None:
+            collected.labels[subject.source] = subject.labels
         if subject.groups is not None:
             collected.groups[subject.source] = subject.groups
         subject.release()
@@ -414,6 +429,7 @@ class _Collected:
         self.tables: dict[str, Table] = {}
         self.positives: dict[str, str] = {}
         self.groups: dict[str, NDArray[np.int64]] = {}
+        self.labels: dict[str, Labels] = {}
 
     def add_inputs(self, entries: Iterable[dict[str, Any]]) -> None:
         self.inputs += [entry for entry in entries if entry not in self.inputs]
@@ -483,6 +499,7 @@ class _Collected:
                 ),
             ),
             self.groups,
+            self.labels,
         )
 
 

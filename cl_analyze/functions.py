@@ -37,6 +37,8 @@ def uniformity(embeddings: Any, t: float = 2.0, *, run: RunOptions | None = None
     >>> round(uniformity(np.array([[1.0, 0.0], [-1.0, 0.0]])).value, 9)   # antipodal points: -4t
     -8.0
     """
+    if isinstance(t, list | tuple):
+        raise ConfigError("uniformity takes one t; analyze(..., ts=[...]) takes several")
     found = analyze(embeddings, ts=[t], metrics="uniformity", run=run)
     if len(found.document.sources) > 1:
         raise ConfigError("uniformity takes one checkpoint; analyze takes several")

@@ -400,7 +400,7 @@ def _check_length(main: Opened, other: Opened, what: str) -> None:
             hint = "; its first line may be a header: remove it"
             if Path(other.path).suffix.lower() != ".txt":
                 hint += ", or name the column as PATH::COLUMN"
-        elif m == n - 1:
+        elif m == n - 1 and Path(other.path).suffix.lower() != ".txt":
             hint = "; a first line may have been taken for a header"
     raise DataError(
         f"{other.name} has {m} rows, {main.name} has {n}; {what} must have one for each "

@@ -18,8 +18,7 @@ def inspect(
 
     Example: cl-analyze inspect emb.npz
     """
-    import sys
-
+    from cl_analyze.cli.terminal import write_text
     from cl_analyze.data.inspection import inspect_file
     from cl_analyze.errors import ConfigError, DataError
     from cl_analyze.tables import to_json
@@ -36,9 +35,9 @@ def inspect(
         for i, file in enumerate(files)
     ]
     if as_json:
-        sys.stdout.write(to_json({"files": [one.to_dict() for one in found]}))
+        write_text(to_json({"files": [one.to_dict() for one in found]}))
     else:
-        sys.stdout.write("\n\n".join("\n".join(one.lines()) for one in found) + "\n")
+        write_text("\n\n".join("\n".join(one.lines()) for one in found) + "\n")
     if any(one.problems for one in found):
         names = ", ".join(one.name for one in found if one.problems)
         raise DataError(f"{names}: not fit for analysis; the fix stands beside each problem")

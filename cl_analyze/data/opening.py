@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cl_analyze.data.formats import open_file
-from cl_analyze.data.formats.delimited import open_delimited
+from cl_analyze.data.formats.delimited import is_continuous, open_delimited
 from cl_analyze.data.formats.npy import read_header, words
 from cl_analyze.data.rows import BFLOAT16, Container, RowArray, is_floating, is_real
 from cl_analyze.errors import DataError
@@ -123,13 +123,19 @@ def open_array(spec: Spec, roles: Sequence[str]) -> Opened:
     if len(arrays) == 1:
         key, array = next(iter(arrays.items()))
         return Opened(array, str(spec), spec.path, key or None)
-    for role in roles:
-        if role in arrays:
-            return Opened(arrays[role], str(spec), spec.path, role)
+    role = _role_key(arrays, roles)
+    if role is not None:
+        return Opened(arrays[role], str(spec), spec.path, role)
     raise DataError(
         f"{spec}: several arrays, none named {' or '.join(roles)}; choose one as "
         f"{spec.path}::KEY from {_listing(container)}"
     )
+
+
+def _role_key(arrays: dict[str, RowArray], roles: Sequence[str]) -> str | None:
+    """The first key that means a role, whatever its case."""
+    by_name = {key.lower(): key for key in reversed(arrays)}
+    return next((by_name[role] for role in roles if role in by_name), None)
 
 
 def _by_key(container: Container, spec: Spec) -> Opened:
@@ -207,11 +213,13 @@ def open_embeddings(
     labels: Opened | None = None
     if container.has_keys:
         arrays = container.arrays
-        for role in LABEL_KEYS if with_labels else ():
-            if role in arrays and role != main.key:
-                labels = Opened(arrays[role], f"{spec.path}::{role}", spec.path, role)
-                notes.append(f"{spec}: labels are its array {role!r}")
-                break
+        own = {key: a for key, a in arrays.items() if key != main.key}
+        if container.format == "csv":  # a column y may be a coordinate
+            own = {key: a for key, a in own.items() if not is_continuous(a.values())}
+        role = _role_key(own, LABEL_KEYS) if with_labels else None
+        if role is not None:
+            labels = Opened(arrays[role], f"{spec.path}::{role}", spec.path, role)
+            notes.append(f"{spec}: labels are its array {role!r}")
         for one, two in VIEW_KEYS if with_views else ():
             if views is None and one in arrays and two in arrays:
                 views = (
@@ -280,7 +288,10 @@ def from_memory(value: Any, name: str) -> Opened:
 
             raw = tensor.view(torch.int16).numpy().view(np.uint16)
             return Opened(RowArray.of(raw, BFLOAT16), name)
-        value = tensor.numpy()
+        try:
+            value = tensor.numpy()
+        except TypeError as error:
+            raise DataError(f"{name}: {tensor.layout} tensors: pass a dense one") from error
     if isinstance(value, np.ma.MaskedArray):
         raise DataError(f"{name}: masked arrays are not supported; pass the rows to be used")
     if isinstance(value, list | tuple) and any(getattr(item, "ndim", 0) > 1 for item in value):

@@ -178,10 +178,23 @@ def uniformity_figure(document: Document) -> Figure | None:
             for r in document.records("uniformity_of_uniform_law")
             if r.params["t"] == t
         }
-        rules = [
-            Rule(f"uniform sphere, d = {d}", x=value, style="dashed" if i == 0 else "dotted")
-            for i, (d, value) in enumerate(list(laws.items())[:3])
-        ]
+        rules: list[Mark] = [Rule(f"uniform sphere, d = {d}", x=value) for d, value in laws.items()]
+        if len(laws) > 1:  # each checkpoint has its own reference
+            own = [
+                (i, r)
+                for i, source in enumerate(by_temperature(document))
+                if (r := _one(chosen, source)) is not None
+            ]
+            rules = [
+                Points(
+                    [laws[r.d] for _, r in own],
+                    [float(i) for i, _ in own],
+                    "uniform sphere of its dimension",
+                    BLACK,
+                    symbol="|",
+                    size=14,
+                )
+            ]
         panels.append(
             Panel(
                 [*rules, _dots(document, chosen, BLUE, "embeddings, 95% interval")],
@@ -259,6 +272,12 @@ def _panel_note(document: Document) -> str:
     )
 
 
+def _title(document: Document, title: str) -> str:
+    """The title, saying so where not every checkpoint has a panel."""
+    n = len(document.sources)
+    return title if n <= _MAX_PANELS else f"{title} (first {_MAX_PANELS} of {n} checkpoints)"
+
+
 def _columns(n_panels: int) -> int:
     return 1 if n_panels == 1 else 2 if n_panels in (2, 4) else 3 if n_panels <= 9 else 4
 
@@ -303,7 +322,7 @@ def similarity_histogram_figure(document: Document) -> Figure | None:
             )
     return Figure(
         "similarity_histogram",
-        "Similarities of positives, nearest negatives and all pairs",
+        _title(document, "Similarities of positives, nearest negatives and all pairs"),
         "The further the nearest negatives reach into the positives, the harder the negatives. The "
         "dashed line is the cosine of two uniform points in this dimension."
         + _panel_note(document),
@@ -381,7 +400,7 @@ def nearest_negatives_figure(document: Document) -> Figure | None:
         )
     return Figure(
         "nearest_negatives",
-        "Positive and nearest negatives by rank",
+        _title(document, "Positive and nearest negatives by rank"),
         "After Wang & Liu (CVPR 2021), Fig. 8. Dots are means over anchors, bars reach from the "
         "25% to the 75% quantile; dashed, what is expected on the uniform sphere of this N and d."
         + _panel_note(document),
@@ -480,7 +499,7 @@ def _curve_figure(
         )
     return Figure(
         name,
-        title,
+        _title(document, title),
         caption + _panel_note(document),
         panels,
         columns=_columns(len(panels)),
@@ -502,9 +521,9 @@ def penalty_summary_figure(document: Document) -> Figure | None:
     order = [s for s in by_temperature(document) if any(r.source == s for r in document.results)]
     panels = []
     for metric, definition, y_label, scale in (
-        ("penalty_effective_negatives", "mean_exp", "effective negatives, mean of exp(H)", "log"),
-        ("penalty_top10_share", None, "share on the 10 nearest", "linear"),
-        ("penalty_false_negative_share", None, "share on the anchor's own class", "linear"),
+        ("penalty_effective_negatives", "mean_exp", "effective negatives", "log"),
+        ("penalty_top10_share", None, "share on 10 nearest", "linear"),
+        ("penalty_false_negative_share", None, "share on own class", "linear"),
     ):
         records = document.records(metric, definition) or document.records(metric)
         if not any(record.value is not None for record in records):
@@ -529,6 +548,8 @@ def penalty_summary_figure(document: Document) -> Figure | None:
         spread = [v for m in marks if isinstance(m, Line) for v in m.y if v > 0]
         if scale == "log" and max(spread) < 20 * min(spread):
             scale = "linear"  # too little for a log axis to have ticks
+        top, bottom = max(spread, default=0.0), min(spread, default=0.0)
+        flat = top - bottom < 1e-3 * top  # differences of rounding must not look like structure
         panels.append(
             Panel(
                 marks,
@@ -537,6 +558,7 @@ def penalty_summary_figure(document: Document) -> Figure | None:
                 x_scale="log",
                 y_scale="log" if scale == "log" else "linear",
                 x_ticks=[(tau, f"{tau:g}") for tau in _spread_out(taus)],
+                y_limits=(0.0, 1.2 * top) if flat and top > 0 else None,
             )
         )
     return Figure(
@@ -562,21 +584,23 @@ def _summary_reference(
             if share is not None and ratio is not None and _value(ratio) > 0:
                 return [Rule("even weights", y=_value(share) / _value(ratio), style="dotted")]
         return []
-    drawn: dict[tuple[float, ...], Line] = {}
+    found: dict[tuple[float, ...], str] = {}
     for source in order:
         rows = {
             row["tau"]: row["value"]
             for row in document.rows("penalty_reference", source=source, quantity=metric)
         }
-        if not rows:
-            continue
-        values = tuple(float(rows[tau] or 0.0) for tau in taus)
-        record = next(r for r in document.results if r.source == source)
-        label = f"uniform sphere, N = {record.n}, d = {record.d}" if drawn else "uniform sphere"
-        if values not in drawn and len(drawn) < 3:
-            style: Style = "dotted" if drawn else "dashed"
-            drawn[values] = Line(list(taus), values, label, BLACK, style, width=1.1)
-    return list(drawn.values())
+        if rows:
+            record = next(r for r in document.results if r.source == source)
+            values = tuple(float(rows[tau] or 0.0) for tau in taus)
+            found.setdefault(values, f"uniform sphere, N = {record.n}, d = {record.d}")
+    if len(found) > 3:  # more references than can be told apart say less than none
+        return []
+    styles: tuple[Style, ...] = ("dashed", "dotted", "dashdot")
+    return [
+        Line(list(taus), values, label, BLACK, style, width=1.1)
+        for (values, label), style in zip(found.items(), styles, strict=False)
+    ]
 
 
 def _spread_out(taus: Sequence[float]) -> list[float]:
@@ -628,10 +652,18 @@ def trade_off_figure(document: Document) -> Figure | None:
         )
     law = document.records("uniformity_of_uniform_law")
     t_value = _first_t(document)
-    for record in [r for r in law if r.params["t"] == t_value and r.source == there[0][0]]:
-        marks.append(
-            Points([_value(record)], [0.0], "uniform sphere", BLACK, hollow=True, symbol="s")
+    laws = {r.d: _value(r) for r in law if r.params["t"] == t_value}
+    dims = ", ".join(map(str, laws)) if len(laws) <= 3 else "each checkpoint's"
+    marks.append(
+        Points(
+            list(laws.values()),
+            [0.0] * len(laws),
+            f"uniform sphere, d = {dims}",
+            BLACK,
+            hollow=True,
+            symbol="s",
         )
+    )
     return Figure(
         "trade_off",
         "The uniformity-tolerance trade-off",

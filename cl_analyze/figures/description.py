@@ -8,7 +8,7 @@ from typing import Literal
 
 Numbers = Sequence[float]
 Scale = Literal["linear", "log", "sqrt"]
-Style = Literal["solid", "dashed", "dotted"]
+Style = Literal["solid", "dashed", "dotted", "dashdot"]
 
 
 @dataclass(frozen=True)

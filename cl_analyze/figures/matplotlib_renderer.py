@@ -12,7 +12,7 @@ from typing import Any
 
 from cl_analyze.figures.description import Figure, Line, Mark, Panel, Points, Rule, Steps
 
-_STYLES = {"solid": "-", "dashed": "--", "dotted": ":"}
+_STYLES = {"solid": "-", "dashed": "--", "dotted": ":", "dashdot": "-."}
 _SETTINGS: dict[str, Any] = {
     "font.size": 9.0,
     "axes.titlesize": 9.0,
@@ -218,7 +218,7 @@ def _mark(axis: Any, mark: Mark) -> Any:
             fmt=mark.symbol,
             ms=mark.size,
             color=mark.colour,
-            mfc="white" if mark.hollow else mark.colour,
+            mfc="none" if mark.hollow else mark.colour,
             mec=mark.colour,
             elinewidth=1.2,
             capsize=0,

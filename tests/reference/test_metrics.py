@@ -564,6 +564,7 @@ def test_a_run_that_does_not_fit_its_budget_says_what_would(random):
         (lambda z: cla.uniformity(np.ma.masked_array(z)), "masked arrays"),
         (lambda z: cla.uniformity(z, t=True), "at least one number"),
         (lambda z: cla.uniformity(z, t="two"), "t must be numbers"),
+        (lambda z: cla.uniformity(z, t=[1, 2]), "takes one t"),
         (lambda z: cla.uniformity(z, t=1e308), "t must lie in"),
         (lambda z: cla.penalty(z, taus=[1e-9]), "tau must lie in"),
         (lambda z: cla.similarity(z, top_k=2.5), "whole number"),

@@ -126,6 +126,35 @@ def test_csv_as_pandas_writes_it(tmp_path):
     assert any("left out of the embeddings: 'label'" in note for note in opened.notes)
 
 
+def test_a_column_y_of_continuous_numbers_is_a_coordinate(tmp_path):
+    lines = "\n".join(f"{a!r},{b!r},{c!r}" for a, b, c in ROWS[:, :3].tolist())
+    (tmp_path / "xyz.csv").write_text("x,y,z\n" + lines)
+    opened = open_embeddings(Spec(str(tmp_path / "xyz.csv")))
+    assert opened.main.array.shape == (17, 3)
+    assert opened.labels is None
+
+
+def test_index_columns_of_other_kinds(tmp_path):
+    pd = pytest.importorskip("pandas")
+    pd.DataFrame(ROWS, columns=list("abcde")).to_csv(tmp_path / "one.csv")
+    pd.read_csv(tmp_path / "one.csv").to_csv(tmp_path / "two.csv", index=False)
+    pd.DataFrame(ROWS).to_csv(tmp_path / "three.csv", header=False)
+    for name in ("one.csv", "two.csv", "three.csv"):
+        opened = open_embeddings(Spec(str(tmp_path / name)))
+        assert opened.main.array.shape == (17, 5), name
+        assert any("as an index" in note for note in opened.notes)
+    pd.Series(["x", "y"] * 8).to_csv(tmp_path / "series.csv")
+    found = open_array(Spec(str(tmp_path / "series.csv")), ("labels",))
+    assert found.array.values().tolist() == ["x", "y"] * 8
+
+
+def test_label_columns_in_any_case(tmp_path):
+    (tmp_path / "e.csv").write_text("Label,a,b\n0,1.5,2\n1,3,4.5\n0,5,6\n")
+    opened = open_embeddings(Spec(str(tmp_path / "e.csv")))
+    assert opened.main.array.shape == (3, 2)
+    assert opened.labels is not None
+
+
 def test_a_label_column_by_its_first_line(tmp_path):
     (tmp_path / "y.csv").write_text("country\nNA\nFR\nNA\n")
     whole = open_array(Spec(str(tmp_path / "y.csv")), ())
@@ -268,6 +297,9 @@ FAULTS = {
     "short.csv": (b"1,2,3\n4,5\n6,7,8\n", "line 2 has 2 fields"),
     "typo.csv": (b"1,2\n3,0.5O\n5,6\n7,8\n", "in row 1 \\(line 2\\): '0.5O'"),
     "underscore.csv": (b"a,b\n1,2\n3,1_0\n5,6\n", "in row 1 \\(line 3\\): '1_0'"),
+    "typo-first.csv": (b"1,2,3x\n3,4,5\n5,6,7\n7,8,9\n", "in row 0 \\(line 1\\): '3x'"),
+    "thousands.csv": (b'a,b\n"1,000.5",2\n"3,000",4\n', "separators of thousands"),
+    "trailing.csv": (b"1,2,\n3,4,\n5,6,\n", "column '2' is empty"),
     "semicolon.csv": (b"0,5;1,5\n2,5;3,5\n", "separated by ';'"),
     "header.csv": (b"a,b,c\n", "a header and no rows"),
     "latin.csv": ("é,1\n".encode("latin-1") * 3, "not UTF-8"),

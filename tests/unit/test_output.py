@@ -148,6 +148,9 @@ def test_compare_pairs_rows_and_adjusts(random):
     assert row.std_error < 0.2 * unpaired
     same = one.compare(one)
     assert (same.difference == 0).all()
+    shuffled = cla.analyze(near, labels=labels[::-1], taus=[0.2])
+    assert not one.compare(shuffled).paired.any(), "labels disagree: these are other rows"
+    assert not one.compare(other, paired=False).paired.any()
 
 
 # ---- figures and HTML

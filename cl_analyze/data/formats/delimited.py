@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import warnings
 from collections.abc import Iterator
 from itertools import islice
@@ -19,6 +20,7 @@ from cl_analyze.errors import DataError
 ROLE_COLUMNS = frozenset(
     {"label", "labels", "y", "target", "targets", "class", "id", "ids", "group", "groups", "index"}
 )
+_THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?\Z")
 _MISSING = ["", "nan", "NaN", "NA", "null", "None"]
 
 
@@ -47,8 +49,8 @@ def has_header(first: list[str], second: list[str]) -> bool:
     """Whether a first line is a header.
 
     A single column of words has one only when the word is a usual column name, for it may be a
-    label.  With several columns: a word above a number, an empty first field (pandas' index), the
-    numbers 0, 1, 2, ... (pandas' default names), or words alone.
+    label.  With several columns: an empty first field (pandas' index), the numbers 0, 1, 2, ...
+    (pandas' default names), a usual name, or more words than numbers.
     """
     names = [field.strip() for field in first]
     if len(names) == 1:
@@ -60,8 +62,10 @@ def has_header(first: list[str], second: list[str]) -> bool:
     words = [not _is_number(name) for name in names]
     if all(words):
         return True
-    numbers_below = [_is_number(field) for field in second]
-    return any(w and n for w, n in zip(words, numbers_below, strict=False))
+    if any(name.lower() in ROLE_COLUMNS for name in names):
+        return True
+    # one word among numbers is more likely a typing error in a first row of data
+    return 2 * sum(words) > len(words)
 
 
 def open_delimited(path: Path, header: bool | None = None) -> Container:
@@ -97,10 +101,19 @@ def open_delimited(path: Path, header: bool | None = None) -> Container:
         raise DataError(f"column names must differ; repeated: {', '.join(map(repr, twice))}")
     frame = _parse(path, separator, header, names)
     notes: list[str] = []
-    if header and not names[0]:
+    if header and names == [str(number) for number in range(len(names))]:
+        notes.append("its first line, 0, 1, 2, ..., is taken as a header")
+    index = frame[names[0]]
+    counts_rows = not header and len(names) > 2 and len(frame) > 2 and _counts(index)
+    if (header and names[0] in ("", "Unnamed: 0")) or counts_rows:
         frame = frame.drop(columns=names[0])
-        notes.append("its first column has no name and is taken as an index, not as a dimension")
+        notes.append("its first column is taken as an index, not as a dimension")
     return _container(path, separator, header, frame, notes)
+
+
+def _counts(column: Any) -> bool:
+    """Whether a column is 0, 1, 2, ..., which no dimension is."""
+    return column.dtype.kind == "i" and bool((column.to_numpy() == np.arange(len(column))).all())
 
 
 def _parse(path: Path, separator: str, header: bool, names: list[str]) -> Any:
@@ -159,23 +172,44 @@ def _container(path: Path, separator: str, header: bool, frame: Any, notes: list
         else:
             words = ["" if pd.isna(item) else str(item) for item in series]
             values = typed(words)
-            if not is_role and len(frame.columns) > 1:
-                _require_words(key, words, header)
-            left_out.append(key)
+            if is_role and is_continuous(values):  # coordinates x, y, z: no classes
+                matrix.append(values)
+            else:
+                if not is_role and len(frame.columns) > 1:
+                    _require_words(key, words, header)
+                left_out.append(key)
+        if len(frame.columns) > 1 and values.dtype.kind == "f" and np.isnan(values).all():
+            raise DataError(
+                f"column {key!r} is empty (a separator at the end of each line?); remove it"
+            )
         arrays[key] = RowArray.of(values)
     if any(np.isnan(column).any() for column in matrix if column.dtype.kind == "f"):
         _require_equal_lengths(path, separator)
     if len(arrays) == 1 and not header:
         return Container(path, "csv", {"": next(iter(arrays.values()))}, notes=tuple(notes))
-    if matrix and "embeddings" not in arrays:
+    if matrix and len(frame.columns) > 1 and "embeddings" not in arrays:
         arrays["embeddings"] = RowArray.of(np.column_stack(matrix).astype(np.float64, copy=False))
         if left_out:
             notes.append(f"columns left out of the embeddings: {', '.join(map(repr, left_out))}")
     return Container(path, "csv", arrays, {}, tuple(notes))
 
 
+def is_continuous(values: NDArray[Any]) -> bool:
+    """Whether values are numbers that cannot be classes."""
+    if values.dtype.kind != "f":
+        return False
+    present = values[np.isfinite(values)]
+    return bool((present != np.floor(present)).any())
+
+
 def _require_words(key: str, words: list[str], header: bool) -> None:
     """Raise where a column is numbers but for a few cells."""
+    grouped = [word for word in words if _THOUSANDS.match(word)]
+    if grouped:
+        raise DataError(
+            f"column {key!r} holds numbers with separators of thousands ({grouped[0]!r}); save "
+            "them without"
+        )
     bad = [i for i, word in enumerate(words) if not _is_number(word)]
     if len(bad) > len(words) / 2:
         return
