@@ -359,9 +359,9 @@ def run_analysis(
         told.warn(
             f"dimensions differ ({listing}): compare uniformity_gap, not uniformity, between them"
         )
+    where = executor or _executor(run)
     for subject in ready:
         backend = make_backend(run.device, subject.rows.dtype.type)
-        where = executor or _executor(run)
         runner = PairRunner(subject, backend, where, run.block, told.progress)
         results = measure(chosen, subject, options, runner, _announcer(told, subject.source))
         collected.add(dict(zip(names, results, strict=True)), told)

@@ -10,14 +10,10 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
-CHECK_FAILED = 1
+CHECK_FAILED = 1  # kept for the verdict of a gate: nothing else may end with it
 COULD_NOT_JUDGE = 2
 INTERRUPTED = 130
 TERMINATED = 143
-
-
-class CheckFailed(Exception):
-    """A gate's verdict is fail: the one way to exit code 1."""
 
 
 class _Terminated(BaseException):
@@ -63,8 +59,6 @@ def _complain(text: str) -> None:
 def _exit_code(arguments: list[str]) -> int:
     try:
         return _run(arguments)
-    except CheckFailed:
-        return CHECK_FAILED
     except KeyboardInterrupt:
         return INTERRUPTED
     except _Terminated:

@@ -14,8 +14,6 @@ from cl_analyze.errors import DataError
 
 BFLOAT16 = "bfloat16"
 
-type_error = "embeddings must be real numbers"
-
 
 def is_real(dtype: str) -> bool:
     """Whether values of this dtype (as named by `RowArray.dtype`) can be embeddings."""
@@ -40,7 +38,7 @@ def as_real(block: NDArray[Any], dtype: str) -> NDArray[Any]:
         return widened.view(np.float32)
     kind, size = block.dtype.kind, block.dtype.itemsize
     if kind not in "fiub":
-        raise DataError(f"{type_error}, found dtype {block.dtype}")
+        raise DataError(f"embeddings must be real numbers, found dtype {block.dtype}")
     narrow = (kind == "f" and size <= 4) or (kind in "iub" and size <= 2)
     return np.ascontiguousarray(block, dtype=np.float32 if narrow else np.float64)
 

@@ -8,14 +8,13 @@ NumPy arrays in float64 on the host, so that devices without float64 can take pa
 from __future__ import annotations
 
 import threading
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.errors import ConfigError, DependencyError
 
-Device = Literal["cpu", "cuda", "mps"]
 Array = Any  # an array of the backend's library
 Index = NDArray[np.int64]
 

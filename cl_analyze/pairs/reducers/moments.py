@@ -15,7 +15,6 @@ class _RowSums:
     """States that are (n_rows, m) arrays and merge by addition."""
 
     side = "rows"
-    n_columns: int
 
     @property
     def sort_key(self) -> tuple[float, ...]:
