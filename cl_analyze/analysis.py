@@ -193,10 +193,11 @@ def analyze(
     top_k: int = 10,
     negatives: Literal["instance", "class"] = "instance",
     curve_anchors: int | None = 2_048,
+    anchors: int | None = None,
     seed: int = 0,
     source: str | None = None,
     run: RunOptions | None = None,
-    executor: Executor | None = None,
+    executor: Any = None,
 ) -> Report:
     """Measure saved embeddings: everything that the inputs allow, from one pass over the pairs.
 
@@ -212,10 +213,13 @@ def analyze(
         top_k: nearest negatives to describe.
         negatives: instance (every other row) or class (rows of other classes).
         curve_anchors: rows behind penalty mass and similarity histograms; None: all.
+        anchors: estimate every mean over rows from this many rows against all (>= 10), where all
+            pairs would take too long; None: exact.
         seed: of everything drawn at random.
         source: name in the output.
-        run: device, precision, threads, memory.
-        executor: where tiles run; default threads.
+        run: device, precision, threads, memory, where to keep what a run could resume from.
+        executor: where the work runs: a `concurrent.futures` executor or a Dask client; default
+            threads.  With other processes or machines, give embeddings as a path that they see.
 
     Returns:
         A Report: `.results` (DataFrame), `.records`, `.tables`, `.save(folder)`.
@@ -232,7 +236,13 @@ def analyze(
     -4.0
     """
     options = metric_options(
-        ts=ts, taus=taus, top_k=top_k, negatives=negatives, curve_anchors=curve_anchors, seed=seed
+        ts=ts,
+        taus=taus,
+        top_k=top_k,
+        negatives=negatives,
+        curve_anchors=curve_anchors,
+        seed=seed,
+        anchors=anchors,
     )
     several = isinstance(embeddings, list | tuple) and all(
         isinstance(item, str | Path) for item in embeddings
@@ -268,6 +278,7 @@ def metric_options(
     negatives: str = "instance",
     curve_anchors: int | None = 2_048,
     seed: int = 0,
+    anchors: int | None = None,
 ) -> MetricOptions:
     """The options of metrics, checked; None takes the default.
 
@@ -285,6 +296,7 @@ def metric_options(
         negatives=cast(Negatives, negatives),
         curve_anchors=None if curve_anchors is None else _count("curve-anchors", curve_anchors),
         seed=seed,
+        anchors=None if anchors is None else _count("anchors", anchors, least=10),
     )
 
 
@@ -327,9 +339,9 @@ def _positive(name: str, values: Any, default: tuple[float, ...]) -> tuple[float
     return tuple(dict.fromkeys(numbers))
 
 
-def _count(name: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ConfigError(f"{name} must be a whole number of at least 1, found {value!r}")
+def _count(name: str, value: int, least: int = 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ConfigError(f"{name} must be a whole number of at least {least}, found {value!r}")
     return int(value)
 
 
@@ -351,18 +363,19 @@ def run_analysis(
     ready = []
     for request, title in zip(requests, source_names(requests), strict=True):
         prepared = prepare(request, title, names, options, run, told)
-        ready.append(prepared.subject)
+        ready.append(prepared)
         collected.add_inputs(prepared.inputs)
-    dims = {subject.source: subject.d for subject in ready}
+    dims = {prepared.subject.source: prepared.subject.d for prepared in ready}
     if len(set(dims.values())) > 1:
         listing = ", ".join(f"{title} {d}" for title, d in dims.items())
         told.warn(
             f"dimensions differ ({listing}): compare uniformity_gap, not uniformity, between them"
         )
     where = executor or _executor(run)
-    for subject in ready:
+    for prepared in ready:
+        subject = prepared.subject
         backend = make_backend(run.device, subject.rows.dtype.type)
-        runner = PairRunner(subject, backend, where, run.block, told.progress)
+        runner = PairRunner(subject, backend, where, prepared.room.block, told.progress)
         results = measure(chosen, subject, options, runner, _announcer(told, subject.source))
         collected.add(dict(zip(names, results, strict=True)), told)
         collected.positives[subject.source] = positives_in_words(subject)

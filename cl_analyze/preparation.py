@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Sequence
@@ -30,13 +31,16 @@ from cl_analyze.data.validation import RowCheck, check_rows, listed, require_val
 from cl_analyze.errors import ConfigError, DataError
 from cl_analyze.metrics import METRICS
 from cl_analyze.metrics.family import MetricOptions, Subject
-from cl_analyze.pairs.plan import DEFAULT_BLOCK, spans
+from cl_analyze.pairs.plan import DEFAULT_BLOCK, MOST_BLOCKS, SMALLEST_BLOCK, spans
+from cl_analyze.pairs.rescoring import MARGIN
 
 Precision = Literal["auto", "float32", "float64"]
 OnInvalid = Literal["error", "drop"]
 
 FLOAT64_ROWS = 20_000
 FLOAT64_TAU = 0.02
+KEPT_ROWS = 128 << 20
+"""Bytes of unit rows that are kept unless a budget says otherwise; others are read again."""
 PARTNER_KEYS = ("embeddings", "view2", "z2")
 GROUP_KEYS = ("groups", "group")
 
@@ -87,7 +91,7 @@ class RunOptions:
             and for temperatures under 0.02.
         threads: tiles at a time; None: one for each core this process may use.
         memory: budget in bytes; None: a quarter of what is free.
-        block: rows of a tile.
+        block: rows of a tile; None: as many as are fast and the budget allows.
         on_invalid: refuse rows with NaN, infinity or zero norm, or drop them and say so.
         unlabelled: a label value that means unlabelled.
         definition: keep this definition alone where a metric has it.
@@ -97,7 +101,7 @@ class RunOptions:
     precision: Precision = "auto"
     threads: int | None = None
     memory: int | None = None
-    block: int = DEFAULT_BLOCK
+    block: int | None = None
     on_invalid: OnInvalid = "error"
     unlabelled: str | None = None
     definition: str | None = None
@@ -259,10 +263,11 @@ def _input_entry(
 
 @dataclass(frozen=True)
 class Prepared:
-    """A subject, and entries of `inputs` for the arrays it was made from."""
+    """A subject, entries of `inputs` for the arrays it was made from, and how it fits."""
 
     subject: Subject
     inputs: tuple[dict[str, Any], ...]
+    room: Room
 
 
 def prepare(
@@ -344,12 +349,11 @@ def prepare(
         raise ConfigError(f"{title}: class negatives need labels: pass --labels FILE")
 
     dtype = chosen_precision(main, len(kept), options, run)
-    budget = _memory_budget(run, len(kept), main.array.shape[1], options, title)
-    budget //= 1 + len(beside)
+    fits = room(run, len(kept), main.array.shape[1], dtype, options, names, title)
 
     def unit(array: Any) -> UnitRows:
         rows: Rows = SelectedRows(array, kept) if dropped else array
-        return UnitRows(rows, dtype, budget)
+        return UnitRows(rows, dtype, fits.cached // (1 + len(beside)))
 
     rows = unit(main.array)
     second = None if partners is None else unit(partners.array)
@@ -363,7 +367,7 @@ def prepare(
         partners=second,
         groups=groups,
     )
-    return Prepared(subject, tuple(inputs))
+    return Prepared(subject, tuple(inputs), fits)
 
 
 def _open(request: Request, title: str, names: Sequence[str]) -> OpenedEmbeddings:
@@ -466,31 +470,90 @@ def chosen_precision(
 
 
 def free_memory() -> int:
-    """Bytes that this machine can still give, as far as can be told; 2 GiB where it cannot."""
-    try:
-        with Path("/proc/meminfo").open(encoding="ascii") as file:
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 2 << 30
+    """Bytes that this machine, or the container around this process, can still give.
+
+    2 GiB where that cannot be told.
+    """
+    found = []
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                found.append(int(line.split()[1]) * 1024)
+    with contextlib.suppress(OSError, ValueError):  # "max" where there is no limit
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii"))
+        used = int(Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii"))
+        found.append(max(limit - used, 0))
+    return min(found, default=2 << 30)
 
 
-def _memory_budget(
-    run: RunOptions, n_rows: int, dim: int, options: MetricOptions, title: str
-) -> int:
-    """Bytes for cached rows, after what the run cannot do without."""
+@dataclass(frozen=True)
+class Room:
+    """How a run fits into its memory.
+
+    Attributes:
+        block: rows of a tile.
+        cached: bytes for unit rows that are kept.
+        needed: bytes that the run takes beside these.
+    """
+
+    block: int
+    cached: int
+    needed: int
+
+
+def _bytes_per_row(names: Sequence[str], options: MetricOptions) -> int:
+    """What is kept for each row until the end: states, statistics and pseudo-values."""
+    total = 64 + 96 * len(options.ts) * ("uniformity" in names) + 96 * ("tolerance" in names)
+    if {"similarity", "penalty"} & set(names):
+        total += 40 * (options.n_neighbours + MARGIN)
+    if "similarity" in names:
+        total += 16 * (options.top_k + 2)
+    if "penalty" in names:
+        total += 200 * len(options.taus)
+    return total
+
+
+def room(
+    run: RunOptions,
+    n_rows: int,
+    dim: int,
+    dtype: type[np.floating[Any]],
+    options: MetricOptions,
+    names: Sequence[str],
+    title: str,
+) -> Room:
+    """The largest block that the budget allows, and what is left to keep rows in.
+
+    Raises:
+        ConfigError: the budget is too small for the smallest block.
+    """
     budget = run.memory if run.memory is not None else free_memory() // 4
-    per_row = 16 * (options.n_neighbours + 8) + 8 * (
-        8 * len(options.taus) + 4 * len(options.ts) + 8
-    )
-    threads = min(n_threads(run), len(spans(n_rows, run.block)) ** 2)
-    needed = n_rows * per_row + threads * (10 * run.block**2 * 8 + 2 * run.block * dim * 8)
-    if needed > budget:
-        raise ConfigError(
-            f"{title}: {n_rows} rows need about {needed / 2**20:.0f} MiB, the budget is "
-            f"{budget / 2**20:.0f} MiB; pass --memory {needed // 2**20 + 1}MiB or more, fewer "
-            "--tau, or fewer --threads"
-        )
-    return budget - needed
+    size = np.dtype(dtype).itemsize
+    kept = (n_rows if options.anchors is None else min(n_rows, options.anchors)) * _bytes_per_row(
+        names, options
+    ) + 32 * n_rows
+    block = run.block or _usual_block(run.device, dim)
+    smallest = min(block, SMALLEST_BLOCK)
+    while True:
+        n_blocks = len(spans(n_rows, block))
+        threads = min(n_threads(run), n_blocks * (n_blocks + 1) // 2)
+        side = min(block, n_rows)
+        held = min(MOST_BLOCKS, n_blocks) + 1
+        needed = kept + threads * (10 * side**2 * size + side * dim * (held * size + 24))
+        if needed <= budget:
+            limit = budget if run.memory is not None else KEPT_ROWS
+            return Room(block, min(budget - needed, limit), needed)
+        if block == smallest or run.block is not None:
+            raise ConfigError(
+                f"{title}: {n_rows} rows of {dim} need about {needed / 2**20:.0f} MiB, the budget "
+                f"is {budget / 2**20:.0f} MiB; pass --memory {needed // 2**20 + 1}MiB or more, "
+                "--anchors M for an estimate from M rows, fewer --tau, or fewer --threads"
+            )
+        block = max(block // 2, smallest)
+
+
+def _usual_block(device: str, dim: int) -> int:
+    """Rows of a tile: long rows fill a core with fewer of them, a GPU needs more."""
+    if device != "cpu":
+        return 4 * DEFAULT_BLOCK
+    return DEFAULT_BLOCK if dim <= 1024 else DEFAULT_BLOCK // 2

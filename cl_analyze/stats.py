@@ -93,7 +93,9 @@ def cross_standard_error(
     return math.sqrt(units / (units - 1) * covariance) / n
 
 
-def kernel_mean_standard_error(row_sums: Vector, sum_of_squares: float) -> float | None:
+def kernel_mean_standard_error(
+    row_sums: Vector, sum_of_squares: float, n_rows: int | None = None
+) -> float | None:
     """Relative standard error of m, the mean of a symmetric kernel over i != j.
 
     The unbiased variance of a U-statistic of order two, which stays right where the kernel's row
@@ -102,6 +104,8 @@ def kernel_mean_standard_error(row_sums: Vector, sum_of_squares: float) -> float
     Args:
         row_sums: (N,) r_i, sums of h_ij over j != i, in any common scale.
         sum_of_squares: sum of h_ij^2 over i != j, in that scale squared.
+        n_rows: N, where row_sums are those of a sample of the rows alone (and sum_of_squares is
+            scaled to all rows).
 
     Returns:
         s.e.(m) / m, which is s.e.(log m); None for fewer than four rows.
@@ -109,12 +113,15 @@ def kernel_mean_standard_error(row_sums: Vector, sum_of_squares: float) -> float
     Reference:
         Hoeffding (1948); Lee, U-Statistics: Theory and Practice, 1990, section 1.3.
     """
-    n = len(row_sums)
-    if n < 4:
+    m = len(row_sums)
+    n = m if n_rows is None else n_rows
+    if m < 4:
         return None
-    total = float(row_sums.sum())
-    by_row = float(row_sums @ row_sums)
-    disjoint = (total**2 - 4 * by_row + 2 * sum_of_squares) / (n * (n - 1) * (n - 2) * (n - 3))
+    total = n * float(row_sums.mean())
+    by_row = n * float((row_sums**2).mean())
+    # the square of a sample's mean is too large by the mean's variance
+    square = total**2 - n**2 * float(row_sums.var(ddof=1)) * (1.0 / m - 1.0 / n)
+    disjoint = (square - 4 * by_row + 2 * sum_of_squares) / (n * (n - 1) * (n - 2) * (n - 3))
     zeta_1 = (by_row - sum_of_squares) / (n * (n - 1) * (n - 2)) - disjoint
     zeta_2 = sum_of_squares / (n * (n - 1)) - disjoint
     variance = 2.0 / (n * (n - 1)) * (2 * (n - 2) * max(zeta_1, 0.0) + zeta_2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,17 @@ def as_real(block: NDArray[Any], dtype: str) -> NDArray[Any]:
         raise DataError(f"embeddings must be real numbers, found dtype {block.dtype}")
     narrow = (kind == "f" and size <= 4) or (kind in "iub" and size <= 2)
     return np.ascontiguousarray(block, dtype=np.float32 if narrow else np.float64)
+
+
+def give_pages_back(array: NDArray[Any]) -> None:
+    """Drop the resident pages of a read-only file map; a copy stays with the operating system."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        if isinstance(base, np.memmap) and base.mode != "r":
+            return
+        base = base.base
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 @dataclass
@@ -92,6 +104,11 @@ class RowArray:
     def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """The given rows, in the given order, as float32 or float64."""
         return as_real(self.values()[rows], self.dtype)
+
+    def give_back(self) -> None:
+        """Let go of the pages of a memory map that were read; they come back when asked for."""
+        if self._array is not None:
+            give_pages_back(self._array)
 
     def view_of(self, axis1: int) -> RowArray:
         """The (N, D) slice [:, axis1] of an (N, V, D) array."""
@@ -152,6 +169,10 @@ class SelectedRows:
     def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """The given rows of what is left."""
         return self.source.take(self.kept[rows])
+
+    def give_back(self) -> None:
+        """Let go of pages that were read."""
+        self.source.give_back()
 
 
 Rows = RowArray | SelectedRows

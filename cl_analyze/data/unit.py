@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from cl_analyze.data.rows import Rows
 
+_ROWS_AT_ONCE = 1024
+
 
 def row_norms(block: NDArray[Any]) -> NDArray[np.float64]:
     """(n,) Euclidean norms in float64; rows are scaled first, so 1e-30 and 1e200 survive.
@@ -53,7 +55,14 @@ class UnitRows:
         self._budget = budget_bytes
         self._blocks: OrderedDict[tuple[int, int], NDArray[Any]] = OrderedDict()
         self._held = 0
+        self._norms: NDArray[np.float64] | None = None
         self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"rows": self._rows, "dtype": self._dtype.type, "budget": self._budget}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["rows"], state["dtype"], state["budget"])  # type: ignore[misc]
 
     @property
     def n_rows(self) -> int:
@@ -78,6 +87,7 @@ class UnitRows:
                 self._blocks.move_to_end(span)
                 return self._blocks[span]
         unit = normalise(self._rows.read(start, stop)).astype(self._dtype)
+        self._rows.give_back()
         with self._lock:
             if span not in self._blocks:
                 self._blocks[span] = unit
@@ -86,11 +96,47 @@ class UnitRows:
                 self._held -= self._blocks.popitem(last=False)[1].nbytes
         return unit
 
+    def give_back(self) -> None:
+        """Let go of pages of the file that were read."""
+        self._rows.give_back()
+
     def release(self) -> None:
         """Drop the kept blocks."""
         with self._lock:
             self._blocks.clear()
             self._held = 0
+
+    def norms(self) -> NDArray[np.float64] | None:
+        """(n_rows,) norms of the stored rows; None where their squares would leave float64."""
+        with self._lock:
+            if self._norms is None:
+                norms = np.empty(self.n_rows)
+                for start in range(0, self.n_rows, _ROWS_AT_ONCE):
+                    stop = min(start + _ROWS_AT_ONCE, self.n_rows)
+                    norms[start:stop] = row_norms(self._rows.read(start, stop))
+                    self._rows.give_back()
+                self._norms = norms
+        safe = self._norms.min() > 1e-140 and self._norms.max() < 1e140
+        return self._norms if safe else None
+
+    def products(
+        self, own: NDArray[np.int64], others: NDArray[np.int64], cols: UnitRows
+    ) -> NDArray[np.float64]:
+        """Cosines of row own[i] with rows others[i, j] of `cols`, float64 sums over float64 terms.
+
+        Every cosine is summed in the same order, so that equal rows have equal cosines.
+        """
+        norms, their_norms = self.norms(), cols.norms()
+        if norms is None or their_norms is None:
+            mine, theirs = self.take(own), cols.take(others.ravel())
+            scale: Any = 1.0
+        else:
+            mine = self._rows.take(own).astype(np.float64)
+            theirs = cols._rows.take(others.ravel()).astype(np.float64)
+            scale = norms[own][:, None] * their_norms[others]
+        found = np.einsum("ijk,ik->ij", theirs.reshape(*others.shape, -1), mine) / scale
+        clipped: NDArray[np.float64] = np.clip(found, -1.0, 1.0, out=found)
+        return clipped
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """The given rows as unit rows in float64."""

@@ -69,6 +69,7 @@ def check_rows(rows: Rows) -> RowCheck:
         mixed = words * multipliers
         mixed ^= mixed >> np.uint64(32)
         hashes.append((mixed * multipliers).sum(axis=1, dtype=np.uint64))
+        rows.give_back()
     valid_norms = np.concatenate(norms)
     has_norms = len(valid_norms) > 0
     bad = np.concatenate(non_finite)
@@ -108,6 +109,7 @@ def _duplicates(
         part = slice(start, start + step)
         equal = (rows.take(later[part]) == rows.take(earlier[part])).all(axis=1)
         found.append(later[part][equal])
+        rows.give_back()
     duplicates = np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
     return np.setdiff1d(duplicates, invalid).astype(np.int64)
 

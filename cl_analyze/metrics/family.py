@@ -13,7 +13,7 @@ tables.  The passes are
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -22,10 +22,17 @@ from numpy.typing import NDArray
 from cl_analyze.data.labels import Labels
 from cl_analyze.data.rows import RowArray, Rows, SelectedRows
 from cl_analyze.data.unit import UnitRows
+from cl_analyze.metrics.anchors import Anchors, draw_anchors, with_moments
 from cl_analyze.pairs.backend import Backend
 from cl_analyze.pairs.engine import PairSource, Progress, Reducer, reduce_pairs
 from cl_analyze.pairs.executors import Executor
-from cl_analyze.pairs.plan import DEFAULT_BLOCK, Plan, rectangular_plan, symmetric_plan
+from cl_analyze.pairs.plan import (
+    DEFAULT_BLOCK,
+    Plan,
+    class_plan,
+    rectangular_plan,
+    symmetric_plan,
+)
 from cl_analyze.pairs.reducers import NearestNeighbours
 from cl_analyze.pairs.reducers.neighbours import Neighbours
 from cl_analyze.pairs.rescoring import MARGIN, rescore
@@ -36,7 +43,7 @@ Negatives = Literal["instance", "class"]
 Found = dict[Reducer, Any]
 
 DEFAULT_TAUS = (0.07, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
-EXACT_DELETIONS = 20_000
+EXACT_DELETIONS = 10_000
 SAMPLED_ANCHORS = 2_048
 NEAR_DUPLICATE = 1.0 - 1e-6
 
@@ -55,6 +62,7 @@ class MetricOptions:
         exact_deletions: up to this many rows, error bars of penalties use every pair; above it
             `sampled_anchors` of them.
         sampled_anchors: see above.
+        anchors: rows from which every mean over rows is estimated; None: all, the exact value.
     """
 
     ts: tuple[float, ...] = (2.0,)
@@ -65,6 +73,7 @@ class MetricOptions:
     seed: int = 0
     exact_deletions: int = EXACT_DELETIONS
     sampled_anchors: int = SAMPLED_ANCHORS
+    anchors: int | None = None
 
     @property
     def pairs(self) -> PairSet:
@@ -163,13 +172,18 @@ class PairRunner:
     _nearest: dict[tuple[Negatives, int, bool], Neighbours] = field(default_factory=dict)
 
     def nearest_negatives(
-        self, options: MetricOptions, found: Found, cross: bool = False
+        self,
+        options: MetricOptions,
+        found: Found,
+        anchors: Anchors | None = None,
+        cross: bool = False,
     ) -> Neighbours:
-        """Every row's nearest negatives, (N, options.n_neighbours), re-scored in float64, once.
+        """The rows' nearest negatives, (rows, options.n_neighbours), re-scored in float64, once.
 
         Args:
             options: which negatives, and how many.
             found: results of a pass that had `nearest_negatives_reducer`.
+            anchors: the rows of that pass; None: all.
             cross: whether that pass was against the partners' file.
         """
         key = (options.negatives, options.n_neighbours, cross)
@@ -179,7 +193,14 @@ class PairRunner:
             cols = subject.partners if cross and subject.partners is not None else subject.rows
             candidates = found[nearest_negatives_reducer(subject, options)]
             self._nearest[key] = rescore(
-                candidates, options.n_neighbours, subject.rows, cols, codes, codes
+                candidates,
+                options.n_neighbours,
+                subject.rows,
+                cols,
+                codes,
+                codes,
+                None if anchors is None else anchors.rows,
+                self.executor,
             )
         return self._nearest[key]
 
@@ -187,10 +208,35 @@ class PairRunner:
         return reduce_pairs(reducers, source, plan, self.backend, self.executor, self.progress)
 
     def all_pairs(self, reducers: Iterable[Reducer]) -> Found:
-        """Every pair of the embeddings."""
-        rows, codes = self.subject.rows, self.subject.codes
+        """Every pair of the embeddings.
+
+        What counts the pairs of one class alone visits them alone where they are few: in rows
+        sorted by class they lie in tiles along the diagonal.
+        """
+        rows, labels = self.subject.rows, self.subject.labels
+        codes = self.subject.codes
         source = PairSource(rows, rows, row_labels=codes, col_labels=codes)
-        return self._run(reducers, source, symmetric_plan(self.subject.n, self.block))
+        plan = symmetric_plan(self.subject.n, self.block)
+        wanted = list(dict.fromkeys(reducers))
+        few: list[Reducer] = []
+        if labels is not None and 4 * (labels.counts**2).sum() <= self.subject.n**2:
+            few = [reducer for reducer in wanted if reducer.pairs == "same_class"]
+        found = self._run([reducer for reducer in wanted if reducer not in few], source, plan)
+        return {**found, **self._within_classes(few)}
+
+    def _within_classes(self, reducers: list[Reducer]) -> Found:
+        codes = self.subject.codes
+        if not reducers or codes is None:
+            return {}
+        order = np.argsort(codes, kind="stable")
+        rows = UnitRows(_select(self.subject.raw, order), self.subject.rows.dtype.type, 0)
+        source = PairSource(rows, rows, row_labels=codes[order], col_labels=codes[order])
+        found = self._run(reducers, source, class_plan(codes[order], self.block))
+        back = np.argsort(order)
+        return {
+            reducer: result if reducer.side == "all" else result[back]
+            for reducer, result in found.items()
+        }
 
     def anchored(
         self,
@@ -212,29 +258,28 @@ class PairRunner:
         plan = rectangular_plan(len(anchors), self.subject.n, self.block)
         return self._run(reducers, source, plan)
 
-    def cross(self, reducers: Iterable[Reducer]) -> Found:
-        """Every embedding against every row of the partners' file."""
-        subject = self.subject
+    def cross(self, reducers: Iterable[Reducer], anchors: Anchors | None = None) -> Found:
+        """Every embedding (or the anchors alone) against every row of the partners' file."""
+        subject, codes = self.subject, self.subject.codes
         if subject.partners is None:
             raise ValueError("there is no second file")
-        source = PairSource(
-            subject.rows, subject.partners, row_labels=subject.codes, col_labels=subject.codes
-        )
-        return self._run(reducers, source, rectangular_plan(subject.n, subject.n, self.block))
+        source = PairSource(subject.rows, subject.partners, row_labels=codes, col_labels=codes)
+        if anchors is not None:
+            rows = anchors.rows
+            source = replace(
+                source,
+                rows=UnitRows(_select(subject.raw, rows), subject.rows.dtype.type, 1 << 26),
+                row_index=rows,
+                row_labels=None if codes is None else codes[rows],
+            )
+        plan = rectangular_plan(source.rows.n_rows, subject.n, self.block)
+        return self._run(reducers, source, plan)
 
 
 def _select(rows: Rows, chosen: NDArray[np.int64]) -> SelectedRows:
     if isinstance(rows, RowArray):
         return SelectedRows(rows, chosen)
     return SelectedRows(rows.source, rows.kept[chosen])
-
-
-def seeded_anchors(n_rows: int, wanted: int | None, seed: int) -> NDArray[np.int64]:
-    """Rows drawn without replacement, ascending; all of them where no fewer are wanted."""
-    if wanted is None or wanted >= n_rows:
-        return np.arange(n_rows)
-    random = np.random.default_rng(seed)
-    return np.sort(random.choice(n_rows, size=wanted, replace=False)).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -252,12 +297,19 @@ class SecondPass:
 
 @dataclass(frozen=True)
 class Measured:
-    """What all passes gave."""
+    """What all passes gave.
+
+    Attributes:
+        first, second, curve: results of the passes.
+        curve_anchors: rows of the curve's pass.
+        anchors: the rows that the first pass looked at, where means are estimated; None: all.
+    """
 
     first: Found
     second: SecondPass
     curve: Found
     curve_anchors: NDArray[np.int64]
+    anchors: Anchors | None = None
 
 
 @dataclass(frozen=True)
@@ -288,7 +340,12 @@ class Family(Protocol):
         ...
 
     def second_pass(
-        self, subject: Subject, options: MetricOptions, first: Found, runner: PairRunner
+        self,
+        subject: Subject,
+        options: MetricOptions,
+        first: Found,
+        runner: PairRunner,
+        anchors: Anchors | None,
     ) -> tuple[Reducer, ...]:
         """Reducers over every pair that need the first pass."""
         ...
@@ -298,7 +355,8 @@ class Family(Protocol):
         subject: Subject,
         options: MetricOptions,
         first: Found,
-        anchors: NDArray[np.int64],
+        curve_anchors: NDArray[np.int64],
+        anchors: Anchors | None,
     ) -> tuple[Reducer, ...]:
         """Reducers over the curve's anchors against all rows."""
         ...
@@ -321,7 +379,12 @@ class PairFreeFamily:
         return ()
 
     def second_pass(
-        self, subject: Subject, options: MetricOptions, first: Found, runner: PairRunner
+        self,
+        subject: Subject,
+        options: MetricOptions,
+        first: Found,
+        runner: PairRunner,
+        anchors: Anchors | None,
     ) -> tuple[Reducer, ...]:
         """No reducers."""
         return ()
@@ -331,7 +394,8 @@ class PairFreeFamily:
         subject: Subject,
         options: MetricOptions,
         first: Found,
-        anchors: NDArray[np.int64],
+        curve_anchors: NDArray[np.int64],
+        anchors: Anchors | None,
     ) -> tuple[Reducer, ...]:
         """No reducers."""
         return ()
@@ -356,21 +420,37 @@ def measure(
     listed = list(families)
     say = announce or (lambda _: None)
     say("pairs")
+    n = subject.n
     wanted = [r for family in listed for r in family.first_pass(subject, options)]
-    first = runner.all_pairs(wanted)
-    curve_anchors = seeded_anchors(subject.n, options.curve_anchors, options.seed)
+    anchors = None
+    if options.anchors is not None and options.anchors < n:
+        chosen = draw_anchors(n, options.anchors, options.seed + 2)
+        anchors = with_moments(chosen, subject.rows, runner.block, runner.executor)
+        first = runner.anchored(wanted, anchors.rows)
+        curve_anchors = chosen[draw_anchors(len(chosen), options.curve_anchors, options.seed)]
+    else:
+        first = runner.all_pairs(wanted)
+        curve_anchors = draw_anchors(n, options.curve_anchors, options.seed)
     wanted = [
-        r for family in listed for r in family.curve_pass(subject, options, first, curve_anchors)
+        r
+        for family in listed
+        for r in family.curve_pass(subject, options, first, curve_anchors, anchors)
     ]
     say("curve")
     curve = runner.anchored(wanted, curve_anchors)
     say("error bars")
-    wanted = [r for family in listed for r in family.second_pass(subject, options, first, runner)]
-    if subject.n <= options.exact_deletions:
+    wanted = [
+        r for family in listed for r in family.second_pass(subject, options, first, runner, anchors)
+    ]
+    if anchors is None and n <= options.exact_deletions:
         second = SecondPass((runner.all_pairs(wanted),), (None,))
     else:
-        drawn = seeded_anchors(subject.n, options.sampled_anchors, options.seed + 1)
-        halves = (drawn[0::2], drawn[1::2])
+        if anchors is None:
+            drawn = draw_anchors(n, options.sampled_anchors, options.seed + 1)
+            halves = (drawn[0::2], drawn[1::2])
+        else:
+            one, two = anchors.halves
+            halves = (anchors.rows[one], anchors.rows[two])
         second = SecondPass(tuple(runner.anchored(wanted, half) for half in halves), halves)
-    measured = Measured(first, second, curve, curve_anchors)
+    measured = Measured(first, second, curve, curve_anchors, anchors)
     return [family.compute(subject, options, measured, runner) for family in listed]

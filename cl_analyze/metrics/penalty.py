@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cl_analyze.metrics.anchors import Anchors
 from cl_analyze.metrics.family import (
     FamilyResult,
     Found,
@@ -172,8 +174,14 @@ class Penalty(PairFreeFamily):
         tau: float,
         nearest: Vector,
         rows: NDArray[np.int64] | None = None,
+        one_left_out: bool = False,
     ) -> AnchorStatistics:
-        """Statistics of all rows, or of some rows from a pass over them alone."""
+        """Statistics of all rows, or of some rows from a pass over them alone.
+
+        Args:
+            rows: which rows the pass was over; None: all.
+            one_left_out: whether it left out a negative of each.
+        """
         moments = found[SoftmaxMoments(tau, options.pairs)]
         same = labelled = None
         negatives = self._n_negatives(subject, options)
@@ -181,7 +189,7 @@ class Penalty(PairFreeFamily):
             same = found[RowLogSumExp(tau, "same_class")]
             labelled = subject.codes >= 0
         if rows is not None:
-            negatives = negatives[rows] - 1  # a row is left out of such a pass
+            negatives = negatives[rows] - one_left_out
             labelled = None if labelled is None else labelled[rows]
         return anchor_statistics(
             moments.log_mass, moments.mean, same, nearest, tau, labelled, negatives
@@ -192,41 +200,51 @@ class Penalty(PairFreeFamily):
         subject: Subject,
         options: MetricOptions,
         first: Found,
-        anchors: NDArray[np.int64],
+        curve_anchors: NDArray[np.int64],
+        anchors: Anchors | None,
     ) -> tuple[Reducer, ...]:
         """Penalty mass in bins of similarity."""
-        return (self._histogram(subject, options, first, anchors),)
+        return (self._histogram(subject, options, first, curve_anchors, anchors),)
 
     def _histogram(
         self,
         subject: Subject,
         options: MetricOptions,
         first: Found,
-        anchors: NDArray[np.int64],
+        curve_anchors: NDArray[np.int64],
+        anchors: Anchors | None,
     ) -> PenaltyHistogram:
+        at = curve_anchors if anchors is None else np.searchsorted(anchors.rows, curve_anchors)
         log_masses = np.stack(
-            [first[SoftmaxMoments(tau, options.pairs)].log_mass for tau in options.taus]
+            [first[SoftmaxMoments(tau, options.pairs)].log_mass[at] for tau in options.taus]
         )
-        chosen = np.zeros(subject.n)
-        chosen[anchors] = np.isfinite(log_masses[0, anchors])
+        counted = np.isfinite(log_masses[0])
         return PenaltyHistogram(
             options.taus,
             TABLE_BINS,
             options.pairs,
+            curve_anchors,
             log_masses,
-            chosen / max(chosen.sum(), 1.0),
-            self._n_negatives(subject, options),
+            counted / max(counted.sum(), 1.0),
+            self._n_negatives(subject, options)[curve_anchors],
         )
 
     def second_pass(
-        self, subject: Subject, options: MetricOptions, first: Found, runner: PairRunner
+        self,
+        subject: Subject,
+        options: MetricOptions,
+        first: Found,
+        runner: PairRunner,
+        anchors: Anchors | None,
     ) -> tuple[Reducer, ...]:
         """Deletions, for each tau."""
-        neighbours = runner.nearest_negatives(options, first)
+        neighbours = runner.nearest_negatives(options, first, anchors)
+        rows = None if anchors is None else anchors.rows
         reducers = []
         for tau in options.taus:
-            stats = self._statistics(subject, options, first, tau, neighbours.values[:, :10])
+            stats = self._statistics(subject, options, first, tau, neighbours.values[:, :10], rows)
             given = PenaltyGiven(
+                rows,
                 stats.log_mass,
                 stats.entropy,
                 np.nan_to_num(stats.same_class_share),
@@ -242,21 +260,30 @@ class Penalty(PairFreeFamily):
         self, subject: Subject, options: MetricOptions, measured: Measured, runner: PairRunner
     ) -> FamilyResult:
         """Records for each tau and the curve's table."""
-        neighbours = runner.nearest_negatives(options, measured.first)
+        anchors = measured.anchors
+        neighbours = runner.nearest_negatives(options, measured.first, anchors)
+        rows = np.arange(subject.n) if anchors is None else anchors.rows
         by_tau = {
-            tau: self._statistics(subject, options, measured.first, tau, neighbours.values[:, :10])
+            tau: self._statistics(
+                subject,
+                options,
+                measured.first,
+                tau,
+                neighbours.values[:, :10],
+                None if anchors is None else rows,
+            )
             for tau in options.taus
         }
         seen = [
-            np.arange(subject.n) if anchors is None else anchors
-            for anchors in measured.second.anchors
+            np.arange(len(rows)) if half is None else np.searchsorted(rows, half)
+            for half in measured.second.anchors
         ]
         dominated = np.unique(
             np.concatenate(
                 [
-                    rows[_dominant(stats, neighbours)[rows] >= 0]
+                    at[_dominant(stats, neighbours)[at] >= 0]
                     for stats in by_tau.values()
-                    for rows in seen
+                    for at in seen
                 ]
             )
         )
@@ -268,7 +295,7 @@ class Penalty(PairFreeFamily):
                 if (_dominant(stats, neighbours)[dominated] >= 0).any()
             ]
             wanted = [r for tau in concerned for r in self._moments(subject, options, tau)]
-            remaining = runner.anchored(wanted, dominated, neighbours.indices[dominated, 0])
+            remaining = runner.anchored(wanted, rows[dominated], neighbours.indices[dominated, 0])
         records: list[Record] = []
         for tau, stats in by_tau.items():
             rest = None
@@ -279,11 +306,12 @@ class Penalty(PairFreeFamily):
                     remaining,
                     tau,
                     neighbours.values[dominated, 1:11],
-                    dominated,
+                    rows[dominated],
+                    one_left_out=True,
                 )
             copies = [
                 _Deletions(
-                    subject,
+                    subject.n,
                     stats,
                     neighbours,
                     found[
@@ -291,16 +319,21 @@ class Penalty(PairFreeFamily):
                             tau, options.pairs, self._counts_false_negatives(subject, options)
                         )
                     ],
-                    rows,
+                    at,
                     tau,
                     dominated,
                     rest,
                 )
-                for found, rows in zip(measured.second.found, seen, strict=True)
+                for found, at in zip(measured.second.found, seen, strict=True)
             ]
-            records += self._records(subject, options, tau, stats, copies)
+            means: _Means = (
+                _ExactMeans(subject, stats, copies)
+                if anchors is None
+                else _EstimatedMeans(subject, stats, copies, anchors)
+            )
+            records += self._records(subject, options, tau, means)
         notes = near_duplicate_notes(subject, options, neighbours)
-        if measured.second.anchors[0] is not None:
+        if anchors is None and measured.second.anchors[0] is not None:
             notes += (
                 f"{subject.source}: penalty error bars come from {sum(map(len, seen))} seeded "
                 f"anchors (above {options.exact_deletions} rows)",
@@ -309,108 +342,65 @@ class Penalty(PairFreeFamily):
         return FamilyResult(tuple(records), tables, notes)
 
     def _records(
-        self,
-        subject: Subject,
-        options: MetricOptions,
-        tau: float,
-        stats: AnchorStatistics,
-        copies: list[_Deletions],
+        self, subject: Subject, options: MetricOptions, tau: float, means: _Means
     ) -> list[Record]:
         params: dict[str, Param] = {"tau": tau, **options.negative_params}
         records = []
 
-        def add(
-            metric: str, definition: str | None, value: float, withouts: list[Vector], n: int
-        ) -> None:
-            pseudos = [pseudo_values(value, without) for without in withouts]
-            usable = all(np.isfinite(p).sum() == np.isfinite(withouts[0]).sum() for p in pseudos)
-            error = None
-            if usable and subject.n > 3:
-                error = cross_standard_error(
-                    pseudos[0], pseudos[-1], subject.groups, copies[0].share
-                )
+        def add(metric: str, definition: str | None, found: _Number) -> None:
             records.append(
                 Record(
                     source=subject.source,
                     metric=metric,
                     definition=definition,
                     params=params,
-                    value=value,
-                    std_error=error,
+                    value=found.value,
+                    std_error=found.std_error,
                     unit=UNITS[metric],
-                    n=n,
+                    n=found.n,
                     d=subject.d,
-                    pseudo_values=np.mean(pseudos, axis=0) if error is not None else None,
+                    pseudo_values=found.pseudo_values,
+                    sampling_error=found.sampling_error,
+                    exact=found.sampling_error is None,
                 )
             )
 
-        is_anchor = np.isfinite(stats.entropy)
-        n = int(is_anchor.sum())
-        if n == 0:
-            reason = "no row has a negative"
-            return [
+        def leave_out(metric: str, definition: str | None, reason: str) -> None:
+            records.append(
                 undefined(
                     subject.source, metric, definition, params, UNITS[metric], subject.d, reason
                 )
-                for metric, definitions in self.definitions.items()
-                for definition in definitions or (None,)
-                if subject.labels is not None or "false_negative" not in metric
-            ]
-        entropy = [copy.mean_without("entropy") for copy in copies]
-        add("penalty_entropy", None, _mean(stats.entropy), entropy, n)
-        add(
-            "penalty_effective_negatives",
-            "mean_exp",
-            _mean(stats.exp_entropy),
-            [copy.mean_without("exp_entropy") for copy in copies],
-            n,
-        )
-        add(
-            "penalty_effective_negatives",
-            "exp_mean",
-            math.exp(_mean(stats.entropy)),
-            [np.exp(without) for without in entropy],
-            n,
-        )
-        for metric, column in (
-            ("penalty_top1_share", "top1_share"),
-            ("penalty_top10_share", "top10_share"),
-        ):
-            without = [copy.mean_without(column) for copy in copies]
-            add(metric, None, _mean(stats.column(column)), without, n)
+            )
+
+        if not means.count("entropy"):
+            for metric, definitions in self.definitions.items():
+                if subject.labels is not None or "false_negative" not in metric:
+                    for definition in definitions or (None,):
+                        leave_out(metric, definition, "no row has a negative")
+            return records
+        add("penalty_entropy", None, means.mean("entropy"))
+        add("penalty_effective_negatives", "mean_exp", means.mean("exp_entropy"))
+        add("penalty_effective_negatives", "exp_mean", means.exp_of_mean("entropy"))
+        add("penalty_top1_share", None, means.mean("top1_share"))
+        add("penalty_top10_share", None, means.mean("top10_share"))
         if subject.labels is None:
             return records
-        labelled = np.isfinite(stats.same_class_share)
-        if not labelled.any():
+        if not means.count("same_class_share"):
             reason = (
                 "class negatives hold no row of the anchor's class"
                 if options.negatives == "class"
                 else "no row is labelled"
             )
-            return records + [
-                undefined(subject.source, metric, None, params, UNITS[metric], subject.d, reason)
-                for metric in ("penalty_false_negative_share", "penalty_false_negative_ratio")
-            ]
-        share = _mean(stats.same_class_share)
-        without = [copy.mean_without("same_class_share") for copy in copies]
-        add("penalty_false_negative_share", None, share, without, int(labelled.sum()))
+            for metric in ("penalty_false_negative_share", "penalty_false_negative_ratio"):
+                leave_out(metric, None, reason)
+            return records
+        add("penalty_false_negative_share", None, means.mean("same_class_share"))
         uniform, uniform_without = _uniform_share(subject)
         if uniform == 0:
-            records.append(
-                undefined(
-                    subject.source,
-                    "penalty_false_negative_ratio",
-                    None,
-                    params,
-                    "ratio",
-                    subject.d,
-                    "no class has two members",
-                )
-            )
+            leave_out("penalty_false_negative_ratio", None, "no class has two members")
         else:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                ratios = [part / uniform_without for part in without]
-            add("penalty_false_negative_ratio", None, share / uniform, ratios, int(labelled.sum()))
+            ratio = means.ratio("same_class_share", uniform, uniform_without)
+            add("penalty_false_negative_ratio", None, ratio)
         return records
 
     def _curve(
@@ -421,7 +411,9 @@ class Penalty(PairFreeFamily):
         by_tau: dict[float, AnchorStatistics],
     ) -> Table:
         anchors = measured.curve_anchors
-        bins = measured.curve[self._histogram(subject, options, measured.first, anchors)]
+        bins = measured.curve[
+            self._histogram(subject, options, measured.first, anchors, measured.anchors)
+        ]
         exact = len(anchors) == subject.n
         centres = bin_centres()
         rows: list[dict[str, Cell]] = []
@@ -510,48 +502,179 @@ def _uniform_share(subject: Subject) -> tuple[float, Vector]:
     return pairs / (n_labelled * (n - 1.0)), without
 
 
-class _Deletions:
-    """Means over anchors without each row, from the deletion sums of all or of some anchors."""
+@dataclass(frozen=True)
+class _Number:
+    """A value with its errors, the rows it was averaged over, and pseudo-values where exact."""
+
+    value: float
+    std_error: float | None
+    n: int
+    pseudo_values: Vector | None = None
+    sampling_error: float | None = None
+
+
+class _Means(Protocol):
+    """Means over anchors of the columns of `AnchorStatistics`, with their errors."""
+
+    def count(self, name: str) -> int:
+        """Anchors that have a value."""
+        ...
+
+    def mean(self, name: str) -> _Number:
+        """The mean."""
+        ...
+
+    def exp_of_mean(self, name: str) -> _Number:
+        """The exponential of the mean."""
+        ...
+
+    def ratio(self, name: str, uniform: float, uniform_without: Vector) -> _Number:
+        """The mean over its value under even weights, which is given with and without each row."""
+        ...
+
+
+class _ExactMeans:
+    """From every row's statistics."""
+
+    def __init__(self, subject: Subject, stats: AnchorStatistics, copies: list[_Deletions]) -> None:
+        self._subject, self._stats, self._copies = subject, stats, copies
+
+    def count(self, name: str) -> int:
+        return int(np.isfinite(self._stats.column(name)).sum())
+
+    def mean(self, name: str) -> _Number:
+        withouts = [copy.mean_without(name) for copy in self._copies]
+        return self._number(name, _mean(self._stats.column(name)), withouts)
+
+    def exp_of_mean(self, name: str) -> _Number:
+        withouts = [np.exp(copy.mean_without(name)) for copy in self._copies]
+        return self._number(name, math.exp(_mean(self._stats.column(name))), withouts)
+
+    def ratio(self, name: str, uniform: float, uniform_without: Vector) -> _Number:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            withouts = [copy.mean_without(name) / uniform_without for copy in self._copies]
+        return self._number(name, _mean(self._stats.column(name)) / uniform, withouts)
+
+    def _number(self, name: str, value: float, withouts: list[Vector]) -> _Number:
+        pseudos = [pseudo_values(value, without) for without in withouts]
+        usable = all(np.isfinite(p).sum() == np.isfinite(withouts[0]).sum() for p in pseudos)
+        error = None
+        if usable and self._subject.n > 3:
+            share = self._copies[0].share
+            error = cross_standard_error(pseudos[0], pseudos[-1], self._subject.groups, share)
+        pseudo = np.mean(pseudos, axis=0) if error is not None else None
+        return _Number(value, error, self.count(name), pseudo)
+
+
+class _EstimatedMeans:
+    """From the statistics of some rows."""
 
     def __init__(
         self,
         subject: Subject,
         stats: AnchorStatistics,
+        copies: list[_Deletions],
+        anchors: Anchors,
+    ) -> None:
+        self._subject, self._stats = subject, stats
+        self._copies, self._anchors = copies, anchors
+
+    def count(self, name: str) -> int:
+        return int(np.isfinite(self._stats.column(name)).sum())
+
+    def mean(self, name: str) -> _Number:
+        return self._number(name, 1.0, None)
+
+    def exp_of_mean(self, name: str) -> _Number:
+        found = self._number(name, 1.0, None)
+        value = math.exp(found.value)
+        error = None if found.std_error is None else value * found.std_error
+        assert found.sampling_error is not None
+        return _Number(value, error, found.n, None, value * found.sampling_error)
+
+    def ratio(self, name: str, uniform: float, uniform_without: Vector) -> _Number:
+        return self._number(name, uniform, pseudo_values(uniform, uniform_without))
+
+    def _number(self, name: str, divisor: float, of_divisor: Vector | None) -> _Number:
+        """The mean over a divisor that has pseudo-values of its own."""
+        values = self._stats.column(name)
+        population = None
+        if name == "same_class_share" and self._subject.labels is not None:
+            population = int((self._subject.labels.codes >= 0).sum())
+        found = self._anchors.mean(values, population)
+        effects = [copy.effects(name, found.value, population) / divisor for copy in self._copies]
+        if of_divisor is not None:
+            shift = found.value / divisor**2 * (of_divisor - divisor)
+            scale = 1.0 if population is None else population / self._subject.n
+            effects = [effect - scale * shift for effect in effects]
+        return _Number(
+            found.value / divisor,
+            self._anchors.std_error(values / divisor, effects, population, self._subject.groups),
+            found.n,
+            None,
+            found.sampling_error / divisor,
+        )
+
+
+class _Deletions:
+    """What deleting each row does to the anchors' statistics, from all or some of the anchors."""
+
+    def __init__(
+        self,
+        n_rows: int,
+        stats: AnchorStatistics,
         neighbours: Neighbours,
         gains: Vector,
-        anchors: NDArray[np.int64],
+        chosen: NDArray[np.int64],
         tau: float,
         dominated: NDArray[np.int64],
         rest: AnchorStatistics | None,
     ) -> None:
-        self._n = subject.n
+        """Take statistics and neighbours of the first pass's rows, and gains about all N.
+
+        `chosen` and `dominated` are positions among the first pass's rows.
+        """
+        self._n = n_rows
         self._stats = stats
         self._neighbours = neighbours
         self._gains = gains
-        self._anchors = anchors
+        self._chosen = chosen
         self._tau = tau
         self._skip = _dominant(stats, neighbours)
-        self._at = np.full(subject.n, -1)
+        self._at = np.full(len(stats.log_mass), -1)
         self._at[dominated] = np.arange(len(dominated))
         self._rest = rest
-        self.share = len(anchors) / subject.n
+        self.share = len(chosen) / n_rows
 
     def mean_without(self, name: str) -> Vector:
-        """(N,) mean over anchors of one statistic, without each row as anchor and negative."""
+        """(N,) mean over all rows of a statistic without each, as anchor and as negative."""
         values = self._stats.column(name)
         is_anchor = np.isfinite(values)
-        chosen = self._anchors[is_anchor[self._anchors]]
-        scale = is_anchor.sum() / max(len(chosen), 1)
-        gains = self._gains[:, STATISTICS.index(name)].copy()
-        lost = np.zeros(self._n)
-        if name in ("top1_share", "top10_share"):
-            self._correct_top(gains, chosen, 1 if name == "top1_share" else 10)
-        self._add_dominated(gains, lost, chosen, name, values)
+        gains, lost, n_chosen = self._deleted(name)
+        scale = is_anchor.sum() / max(n_chosen, 1)
         own = np.where(is_anchor, values, 0.0)
         count = is_anchor.sum() - is_anchor - scale * lost
         with np.errstate(divide="ignore", invalid="ignore"):
             without: Vector = (own.sum() - own + scale * gains) / count
         return np.where(count > 0, without, np.nan)
+
+    def effects(self, name: str, mean: float, population: int | None) -> Vector:
+        """(N,) what each row's presence adds to the sum over all rows, near a known mean."""
+        gains, lost, n_chosen = self._deleted(name)
+        scale = (self._n if population is None else population) / max(n_chosen, 1)
+        effects: Vector = -scale * (gains + mean * lost)
+        return effects
+
+    def _deleted(self, name: str) -> tuple[Vector, Vector, int]:
+        """Sums of gains over the chosen anchors, anchors lost, and how many there are."""
+        values = self._stats.column(name)
+        chosen = self._chosen[np.isfinite(values[self._chosen])]
+        gains = self._gains[:, STATISTICS.index(name)].copy()
+        lost = np.zeros(self._n)
+        if name in ("top1_share", "top10_share"):
+            self._correct_top(gains, chosen, 1 if name == "top1_share" else 10)
+        self._add_dominated(gains, lost, chosen, name, values)
+        return gains, lost, len(chosen)
 
     def _add_dominated(
         self,

@@ -7,14 +7,16 @@ the l-th largest is averaged over the anchors, beside the positive's.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.data.unit import UnitRows
 from cl_analyze.data.validation import block_rows
+from cl_analyze.metrics.anchors import Anchors, Estimate
 from cl_analyze.metrics.family import (
     FamilyResult,
     Found,
@@ -74,10 +76,12 @@ class _RowValues:
 
 
 def _nth_neighbour(
-    neighbours: Neighbours, rank: int, function: Callable[[Vector], Vector]
+    neighbours: Neighbours, rank: int, function: Callable[[Vector], Vector], n_rows: int
 ) -> _RowValues:
-    """f(similarity of the rank-th nearest), rank from 0, with deletions of any nearer row exact."""
-    n = len(neighbours.values)
+    """f(similarity of the rank-th nearest), rank from 0, with deletions of any nearer row exact.
+
+    Values are about the rows that the neighbours belong to, gains about all N.
+    """
     value, after = neighbours.values[:, rank], neighbours.values[:, rank + 1]
     has, has_next = np.isfinite(value), np.isfinite(after)
     own = np.where(has, function(np.where(has, value, 0.0)), np.nan)
@@ -85,11 +89,15 @@ def _nth_neighbour(
         has_next, function(np.where(has_next, after, 0.0)) - np.nan_to_num(own), -np.nan_to_num(own)
     )
     nearer = neighbours.indices[has, : rank + 1].ravel()
-    gains, lost = np.zeros(n), np.zeros(n)
+    gains, lost = np.zeros(n_rows), np.zeros(n_rows)
     np.add.at(gains, nearer, np.repeat(step[has], rank + 1))
     ends = (has & ~has_next)[has].astype(np.float64)
     np.add.at(lost, nearer, np.repeat(ends, rank + 1))
     return _RowValues(own, gains, lost)
+
+
+def _of_rows(neighbours: Neighbours, rows: NDArray[np.int64]) -> Neighbours:
+    return Neighbours(neighbours.values[rows], neighbours.indices[rows])
 
 
 def _own_values(values: Vector, function: Callable[[Vector], Vector]) -> _RowValues:
@@ -134,13 +142,19 @@ class Similarity(PairFreeFamily):
         subject: Subject,
         options: MetricOptions,
         first: Found,
-        anchors: NDArray[np.int64],
+        curve_anchors: NDArray[np.int64],
+        anchors: Anchors | None,
     ) -> tuple[Reducer, ...]:
         """Similarities of the anchors with all rows."""
         return (PairHistogram(TABLE_BINS, "all"),)
 
     def second_pass(
-        self, subject: Subject, options: MetricOptions, first: Found, runner: PairRunner
+        self,
+        subject: Subject,
+        options: MetricOptions,
+        first: Found,
+        runner: PairRunner,
+        anchors: Anchors | None,
     ) -> tuple[Reducer, ...]:
         """Counts under the quantiles of same-class pairs, for their errors."""
         quantiles = self._class_quantiles(subject, first)
@@ -161,8 +175,8 @@ class Similarity(PairFreeFamily):
         cross = subject.partners is not None
         found = measured.first
         if cross:
-            found = runner.cross([nearest_negatives_reducer(subject, options)])
-        neighbours = runner.nearest_negatives(options, found, cross)
+            found = runner.cross([nearest_negatives_reducer(subject, options)], measured.anchors)
+        neighbours = runner.nearest_negatives(options, found, measured.anchors, cross)
         records: list[Record] = []
         histograms: list[dict[str, Cell]] = []
         if subject.views is not None:
@@ -175,18 +189,33 @@ class Similarity(PairFreeFamily):
             more, counts = self._class_records(subject, measured)
             records += more
             if counts is not None:
-                histograms += _bin_rows(subject.source, "positive", counts, True)
+                histograms += _bin_rows(
+                    subject.source, "positive", counts, measured.anchors is None
+                )
+        exhaustive = measured.anchors is None
         for rank in range(options.top_k):
             values = neighbours.values[:, rank]
             group: dict[str, Param] = {"group": f"negative_{rank + 1}", **options.negative_params}
 
-            def part(f: Callable[[Vector], Vector], rank: int = rank) -> _RowValues:
-                return _nth_neighbour(neighbours, rank, f)
+            def part(
+                f: Callable[[Vector], Vector], rank: int = rank, near: Neighbours = neighbours
+            ) -> _RowValues:
+                return _nth_neighbour(near, rank, f, subject.n)
 
             reason = f"no row has {rank + 1} negative{'s' if rank else ''}"
-            records += self._records(subject, group, None, values, part, reason)
+            if measured.anchors is None or not np.isfinite(values).any():
+                records += self._records(subject, group, None, values, part, reason)
+            else:
+                parts = [
+                    partial(part, near=_of_rows(neighbours, half))
+                    for half in measured.anchors.halves
+                ]
+                records += self._estimated(subject, group, values, parts, measured.anchors)
             histograms += _bin_rows(
-                subject.source, str(group["group"]), _histogram(values[np.isfinite(values)]), True
+                subject.source,
+                str(group["group"]),
+                _histogram(values[np.isfinite(values)]),
+                exhaustive,
             )
         exact = len(measured.curve_anchors) == subject.n
         all_pairs = measured.curve[PairHistogram(TABLE_BINS, "all")]
@@ -256,6 +285,160 @@ class Similarity(PairFreeFamily):
             )
         return records
 
+    def _estimated(
+        self,
+        subject: Subject,
+        params: dict[str, Param],
+        values: Vector,
+        parts: Sequence[Part],
+        anchors: Anchors,
+    ) -> list[Record]:
+        """As `_records`, from the anchors' values; `parts` are about two halves of them."""
+        n_halves = [len(half) for half in anchors.halves]
+
+        def mean_of(function: Callable[[Vector], Vector]) -> tuple[Estimate, float | None]:
+            own = function(values)
+            found = anchors.mean(own)
+            effects = []
+            for part, n_half in zip(parts, n_halves, strict=True):
+                of_half = part(function)
+                scale = subject.n / n_half
+                effects.append(-scale * (of_half.gains + found.value * of_half.lost))
+            return found, anchors.std_error(own, effects, groups=subject.groups)
+
+        middle, error = mean_of(lambda v: v)
+        records = [
+            self._estimate(
+                subject, "similarity_mean", None, params, middle, error, middle.sampling_error
+            )
+        ]
+        squared, error = mean_of(lambda v: (v - middle.value) ** 2)
+        std = math.sqrt(squared.value)
+        slope = 0.5 / std if std > 0 else 0.0
+        records.append(
+            self._estimate(
+                subject,
+                "similarity_std",
+                None,
+                params,
+                replace(squared, value=std),
+                None if error is None else slope * error,
+                slope * squared.sampling_error,
+            )
+        )
+        present = values[np.isfinite(values)]
+        for q in QUANTILES:
+            at = float(np.quantile(present, q))
+            share, error = mean_of(lambda v, at=at: _share(v <= at, v))  # type: ignore[misc]
+            errors = [
+                _woodruff(lambda p: np.quantile(present, p), q, of_share)
+                for of_share in (error, share.sampling_error)
+            ]
+            assert errors[1] is not None
+            records.append(
+                self._estimate(
+                    subject,
+                    "similarity_quantile",
+                    None,
+                    {**params, "q": q},
+                    replace(share, value=at),
+                    errors[0],
+                    errors[1],
+                )
+            )
+        return records
+
+    def _estimate(
+        self,
+        subject: Subject,
+        metric: str,
+        definition: str | None,
+        params: dict[str, Param],
+        found: Estimate,
+        std_error: float | None,
+        sampling_error: float,
+    ) -> Record:
+        return Record(
+            source=subject.source,
+            metric=metric,
+            definition=definition,
+            params=params,
+            value=found.value,
+            std_error=std_error,
+            unit=_UNIT,
+            n=found.n,
+            d=subject.d,
+            sampling_error=sampling_error,
+            exact=False,
+        )
+
+    def _estimated_class_records(
+        self,
+        subject: Subject,
+        measured: Measured,
+        anchors: Anchors,
+        partners: Vector,
+        quantiles: tuple[float, ...],
+        fine: Vector,
+    ) -> list[Record]:
+        """The positive group of all same-class pairs, from the anchors' pairs.
+
+        A mean over pairs is a ratio of two means over rows; its errors are those of the mean of
+        what is left of each row's sum after the ratio's share of its number of partners.
+        """
+        params: dict[str, Param] = {"group": "positive"}
+        own_partners = np.nan_to_num(partners[anchors.rows])
+        per_row = float(np.nansum(partners)) / subject.n
+        seen = own_partners.sum()
+        anchored = int((own_partners >= 1).sum())
+
+        def ratio_of(sums: Vector) -> tuple[Estimate, float | None]:
+            ratio = float(sums.sum() / seen)
+            left = (sums - ratio * own_partners) / per_row
+            found = Anchors(anchors.rows, anchors.n_rows).mean(left)
+            error = anchors.std_error(2.0 * left, groups=subject.groups)
+            return Estimate(ratio, found.sampling_error, anchored), error
+
+        def record(metric: str, found: Estimate, error: float | None, **more: Param) -> Record:
+            return self._estimate(
+                subject,
+                metric,
+                "same_class",
+                {**params, **more},
+                found,
+                error,
+                found.sampling_error,
+            )
+
+        sums = measured.first[PairMoments("same_class")]
+        middle, error = ratio_of(sums[:, 0])
+        records = [record("similarity_mean", middle, error)]
+        about = sums[:, 1] - 2.0 * middle.value * sums[:, 0] + middle.value**2 * own_partners
+        squared, error = ratio_of(about)
+        std = math.sqrt(max(squared.value, 0.0))
+        slope = 0.5 / std if std > 0 else 0.0
+        records.append(
+            record(
+                "similarity_std",
+                Estimate(std, slope * squared.sampling_error, anchored),
+                None if error is None else slope * error,
+            )
+        )
+        below = np.empty((len(anchors.rows), len(quantiles)))
+        for half, found in zip(anchors.halves, measured.second.found, strict=True):
+            below[half] = found[RowCountsBelow(quantiles, "same_class")]
+        for c, (q, at) in enumerate(zip(QUANTILES, quantiles, strict=True)):
+            share, error = ratio_of(below[:, c])
+            errors = [
+                _woodruff(lambda p: _histogram_quantiles(fine, np.asarray(p)), q, of_share)
+                for of_share in (error, share.sampling_error)
+            ]
+            sampling = (errors[1] or 0.0) + 2.0 / FINE_BINS
+            records.append(
+                record("similarity_quantile", Estimate(at, sampling, anchored), errors[0], q=q)
+            )
+        return records
+
     def _error(self, subject: Subject, value: float, without: Vector) -> float | None:
         pseudo = pseudo_values(value, without) if subject.n > 3 else None
         return standard_error(pseudo, subject.groups)
@@ -308,10 +491,16 @@ class Similarity(PairFreeFamily):
         codes, counts = subject.labels.codes, subject.labels.counts.astype(np.float64)
         labelled = codes >= 0
         partners = np.where(labelled, counts[codes] - 1, np.nan)
+        anchors = measured.anchors
+        if anchors is not None:
+            quantiles = self._class_quantiles(subject, measured.first) or ()
+            return self._estimated_class_records(
+                subject, measured, anchors, partners, quantiles, fine
+            ), fine.reshape(TABLE_BINS, -1).sum(axis=1)
         sums = measured.first[PairMoments("same_class")]
         n_labelled = int(labelled.sum())
         n_pairs = float(np.nansum(partners))
-        anchors = int((partners >= 1).sum())
+        n_anchors = int((partners >= 1).sum())
 
         def without(column: Vector) -> Vector:
             with np.errstate(divide="ignore", invalid="ignore"):
@@ -323,9 +512,15 @@ class Similarity(PairFreeFamily):
         spread = np.sqrt(np.maximum(without(sums[:, 1]) - without(sums[:, 0]) ** 2, 0.0))
         records = [
             self._record(
-                subject, "similarity_mean", "same_class", params, mean, without(sums[:, 0]), anchors
+                subject,
+                "similarity_mean",
+                "same_class",
+                params,
+                mean,
+                without(sums[:, 0]),
+                n_anchors,
             ),
-            self._record(subject, "similarity_std", "same_class", params, std, spread, anchors),
+            self._record(subject, "similarity_std", "same_class", params, std, spread, n_anchors),
         ]
         quantiles = self._class_quantiles(subject, measured.first) or ()
         reducer = RowCountsBelow(quantiles, "same_class")
@@ -353,7 +548,7 @@ class Similarity(PairFreeFamily):
                         lambda p: _histogram_quantiles(fine, np.asarray(p)), q, error
                     ),
                     unit=_UNIT,
-                    n=anchors,
+                    n=n_anchors,
                     d=subject.d,
                     sampling_error=2.0 / FINE_BINS,
                     exact=False,

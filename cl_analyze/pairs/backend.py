@@ -17,6 +17,10 @@ from cl_analyze.errors import ConfigError, DependencyError
 
 Array = Any  # an array of the backend's library
 Index = NDArray[np.int64]
+Entries = tuple[Index, Index, NDArray[Any]]
+"""Owner (a row or a column), partner and value of some entries of a matrix."""
+
+_FEW = 1 / 32
 
 
 class Backend:
@@ -34,6 +38,9 @@ class Backend:
         self.xp: Any = xp
         self.dtype = np.dtype(dtype)
         self._scratch = threading.local()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Backend, (self.dtype,)
 
     # ---- moving data
 
@@ -120,8 +127,11 @@ class Backend:
 
     def equal_mask(self, rows: Index, cols: Index, out: Array) -> Array:
         """1 where the row's code equals the column's and both are >= 0, else 0, into out."""
-        out[...] = rows[:, None] == cols[None, :]
-        out[rows < 0] = 0
+        flags = self._flags(out.shape)
+        np.equal(_narrow(rows)[:, None], _narrow(cols)[None, :], out=flags)
+        out[...] = flags
+        if rows.min(initial=0) < 0:
+            out[rows < 0] = 0
         return out
 
     def known_mask(self, rows: Index, cols: Index, out: Array) -> Array:
@@ -132,23 +142,46 @@ class Backend:
     # ---- searching
 
     def entries_at_least(
-        self, matrix: Array, bounds: NDArray[np.float64], cols_side: bool
-    ) -> tuple[Index, Index, NDArray[np.float64]]:
-        """Entries of each row (of each column where `cols_side`) that reach the row's bound.
+        self, matrix: Array, row_limits: NDArray[Any], col_limits: NDArray[Any] | None
+    ) -> tuple[Entries, Entries | None]:
+        """Entries of each row that reach the row's limit, and the same for columns.
 
-        Returns owner (row or column), partner and value of each entry, all on the host.  Only rows
-        whose maximum reaches the bound are looked at.
+        Args:
+            matrix: the values.
+            row_limits: one for each row, in the matrix's dtype.
+            col_limits: one for each column; None where columns are not asked for.
+
+        Returns:
+            For rows, and for columns: owner, partner and value of each entry, on the host.
         """
-        limits = self.vector(bounds)
-        peaks = self.col_max(matrix) if cols_side else self.row_max(matrix)
-        touched = self.nonzero(peaks >= limits)
-        if len(touched) == 0:
-            empty = np.zeros(0, dtype=np.int64)
-            return empty, empty, np.zeros(0)
-        part = matrix[:, touched].T if cols_side else matrix[touched]
-        owner, partner = self.nonzero_pairs(part >= limits[touched][:, None])
-        values = self.take_at(part, owner, partner)
-        return self.to_host_index(touched)[owner], partner, values
+        n_cols = matrix.shape[1]
+        flags = self._flags(matrix.shape)
+        lowest = row_limits.min() if col_limits is None else min(row_limits.min(), col_limits.min())
+        np.greater_equal(matrix, lowest, out=flags)
+        if np.count_nonzero(flags) <= _FEW * flags.size:  # one comparison serves both sides
+            rows, cols, values = _entries(matrix, np.flatnonzero(flags), n_cols)
+            mine = values >= row_limits[rows]
+            for_rows = rows[mine], cols[mine], values[mine]
+            if col_limits is None:
+                return for_rows, None
+            mine = values >= col_limits[cols]
+            return for_rows, (cols[mine], rows[mine], values[mine])
+        np.greater_equal(matrix, row_limits[:, None], out=flags)
+        for_rows = _entries(matrix, np.flatnonzero(flags), n_cols)
+        if col_limits is None:
+            return for_rows, None
+        np.greater_equal(matrix, col_limits[None, :], out=flags)
+        rows, cols, values = _entries(matrix, np.flatnonzero(flags), n_cols)
+        return for_rows, (cols, rows, values)
+
+    def _flags(self, shape: tuple[int, int]) -> NDArray[np.bool_]:
+        buffers = self._scratch.__dict__.setdefault("buffers", {})
+        size = shape[0] * shape[1]
+        flat = buffers.get("flags")
+        if flat is None or flat.shape[0] < size:
+            flat = buffers["flags"] = np.empty(size, dtype=np.bool_)
+        found: NDArray[np.bool_] = flat[:size].reshape(shape)
+        return found
 
     def kth_largest(self, matrix: Array, k: int) -> NDArray[np.float64]:
         """The k-th largest value of each row, on the host; minus infinity in shorter rows."""
@@ -161,15 +194,6 @@ class Backend:
         """The entries whose mask is not zero, as a vector."""
         return matrix[mask != 0]
 
-    def nonzero(self, flags: Array) -> Index:
-        """Indices of true entries of a vector, in the backend's own index type."""
-        return cast(Index, np.flatnonzero(flags))
-
-    def nonzero_pairs(self, flags: Array) -> tuple[Index, Index]:
-        """Row and column indices of true entries, on the host."""
-        rows, cols = np.nonzero(flags)
-        return rows.astype(np.int64), cols.astype(np.int64)
-
     def bins(self, matrix: Array, n_bins: int) -> Any:
         """Index of each value's bin among n equal bins on [-1, 1], values outside clamped in."""
         scaled = np.clip((np.asarray(matrix) + 1.0) * (n_bins / 2.0), 0, n_bins - 1)
@@ -179,6 +203,18 @@ class Backend:
         """Sum of the weights in each bin."""
         sums = np.bincount(bins.ravel(), weights=np.asarray(weights).ravel(), minlength=n_bins)
         return sums.astype(np.float64, copy=False)
+
+
+def _entries(matrix: NDArray[Any], at: Index, n_cols: int) -> Entries:
+    """Row, column and value at flat positions."""
+    rows = at // n_cols
+    cols = at - rows * n_cols
+    return rows, cols, matrix[rows, cols]
+
+
+def _narrow(codes: Index) -> NDArray[Any]:
+    """Class codes in 32 bits (there are never more), which compare twice as fast."""
+    return codes.astype(np.int32)
 
 
 class TorchBackend(Backend):
@@ -196,11 +232,18 @@ class TorchBackend(Backend):
         self.dtype = np.dtype(dtype)
         self._torch_dtype = torch.float64 if self.dtype == np.float64 else torch.float32
         self._scratch = threading.local()
-        if device == "cuda":
+        if self.device.type == "cuda":
             torch.backends.cuda.matmul.allow_tf32 = False
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TorchBackend, (self.dtype, str(self.device))
+
     def to_device(self, array: NDArray[Any]) -> Array:
-        return self.torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
+        host = self.torch.from_numpy(np.ascontiguousarray(array))
+        if self.device.type != "cuda":
+            return host.to(self.device)
+        # from pinned memory the copy runs beside the kernels that were started before it
+        return host.pin_memory().to(self.device, non_blocking=True)
 
     def to_host(self, array: Array) -> NDArray[np.float64]:
         return cast(NDArray[np.float64], array.cpu().numpy().astype(np.float64))
@@ -242,12 +285,22 @@ class TorchBackend(Backend):
             return np.full(matrix.shape[0], -np.inf)
         return self.to_host(self.torch.topk(matrix, k, dim=1).values[:, -1])
 
-    def nonzero(self, flags: Array) -> Index:
-        return cast(Index, self.torch.nonzero(flags).reshape(-1))
-
-    def nonzero_pairs(self, flags: Array) -> tuple[Index, Index]:
-        rows, cols = self.torch.nonzero(flags, as_tuple=True)
-        return self.to_host_index(rows), self.to_host_index(cols)
+    def entries_at_least(
+        self, matrix: Array, row_limits: NDArray[Any], col_limits: NDArray[Any] | None
+    ) -> tuple[Entries, Entries | None]:
+        found: list[Entries | None] = []
+        for part, limits in ((matrix, row_limits), (matrix.T, col_limits)):
+            if limits is None:
+                found.append(None)
+                continue
+            owner, partner = self.torch.nonzero(
+                part >= self.to_device(limits)[:, None], as_tuple=True
+            )
+            values = part[owner, partner].cpu().numpy()
+            found.append((self.to_host_index(owner), self.to_host_index(partner), values))
+        for_rows, for_cols = found
+        assert for_rows is not None
+        return for_rows, for_cols
 
     def bins(self, matrix: Array, n_bins: int) -> Any:
         scaled = ((matrix + 1.0) * (n_bins / 2.0)).clamp(0, n_bins - 1)

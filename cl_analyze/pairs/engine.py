@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cl_analyze.data.unit import UnitRows
-from cl_analyze.pairs.backend import Backend, Index
-from cl_analyze.pairs.executors import Executor, SerialExecutor, single_threaded_blas
-from cl_analyze.pairs.plan import Plan
-from cl_analyze.pairs.tile import Tile
+from cl_analyze.pairs.backend import Array, Backend, Index
+from cl_analyze.pairs.executors import Executor, SerialExecutor
+from cl_analyze.pairs.plan import Plan, Span, Unit
+from cl_analyze.pairs.tile import Bound, PairSet, Tile
 
 State = Any
 Progress = Callable[[int, int], None]
@@ -29,8 +28,15 @@ class Reducer(Protocol):
     Attributes:
         sort_key: reducers are asked in ascending order of it, so that those that can share a
             tile's exponentials come one after the other.
-        side: whose states a rectangular pass keeps: its rows' or its columns'.
+        pairs: which pairs it counts.
+        side: what its states are about: `rows`; `columns`, where a rectangular pass keeps those of
+            its columns; or `all`, one state for all rows together.
     """
+
+    @property
+    def pairs(self) -> PairSet:
+        """The pairs that count."""
+        ...
 
     @property
     def sort_key(self) -> tuple[float, ...]:
@@ -39,7 +45,7 @@ class Reducer(Protocol):
 
     @property
     def side(self) -> str:
-        """`rows` or `columns`."""
+        """`rows`, `columns` or `all`."""
         ...
 
     def identity(self, n_rows: int) -> State:
@@ -54,7 +60,7 @@ class Reducer(Protocol):
         """The state after the pairs of both."""
         ...
 
-    def bound(self, state: State) -> NDArray[np.float64] | None:
+    def bound(self, state: State) -> Bound:
         """Per row, the similarity under which pairs no longer matter; None: all matter."""
         ...
 
@@ -81,10 +87,18 @@ class PairSource:
     col_labels: Index | None = None
     left_out: Index | None = None
 
-    def tile(self, backend: Backend, rows: tuple[int, int], cols: tuple[int, int]) -> Tile:
-        """Compute the similarities of a block of rows with a block of columns."""
-        anchors = backend.to_device(self.rows.block(*rows))
-        others = backend.to_device(self.cols.block(*cols))
+    def tile(
+        self, backend: Backend, rows: Span, cols: Span, anchors: Array = None, others: Array = None
+    ) -> Tile:
+        """Compute the similarities of a block of rows with a block of columns.
+
+        Args:
+            backend: where.
+            rows, cols: (start, stop) of both.
+            anchors, others: the blocks, where they are on the device already.
+        """
+        anchors = backend.to_device(self.rows.block(*rows)) if anchors is None else anchors
+        others = backend.to_device(self.cols.block(*cols)) if others is None else others
         similarity = backend.scratch("similarity", (rows[1] - rows[0], cols[1] - cols[0]))
         backend.matmul(anchors, others, out=similarity)
         row_ids = (
@@ -122,19 +136,114 @@ def shared_exponential_order(tau: float) -> tuple[float, ...]:
     return (mantissa, -float(exponent))
 
 
-@dataclass
-class _Accumulated:
-    """States of one reducer for every block, with the bounds that let it prune."""
+@dataclass(frozen=True)
+class _BoundedUnit:
+    """A unit, and the bounds that were known when it was handed out: position -> block -> bound."""
 
-    reducer: Reducer
-    states: list[State]
-    bounds: list[NDArray[np.float64] | None] = field(default_factory=list)
+    unit: Unit
+    bounds: dict[int, dict[int, Bound]]
 
-    def add(self, block: int, partial: State) -> None:
-        if partial is None:
-            return
-        self.states[block] = self.reducer.merge(self.states[block], partial)
-        self.bounds[block] = self.reducer.bound(self.states[block])
+
+Partials = list[dict[int, State]]
+"""For each reducer, block -> what a unit found about the block."""
+
+
+@dataclass(frozen=True)
+class PairJob:
+    """All that units of a pass share; picklable: where it arrives, files are opened again.
+
+    Attributes:
+        reducers: in the order in which tiles ask them.
+        source: the rows.
+        plan: the tiles.
+        backend: where tiles are computed.
+    """
+
+    reducers: tuple[Reducer, ...]
+    source: PairSource
+    plan: Plan
+    backend: Backend
+
+    def slots(self, reducer: Reducer) -> list[int]:
+        """Rows of each state that this reducer keeps."""
+        plan = self.plan
+        if reducer.side == "all":
+            return [plan.row_spans[-1][1]]
+        columns = reducer.side == "columns" and not plan.symmetric
+        return [b - a for a, b in (plan.col_spans if columns else plan.row_spans)]
+
+    def run(self, handed: _BoundedUnit) -> Partials:
+        """States of the blocks of one unit, its tiles merged in their order."""
+        plan, symmetric = self.plan, self.plan.symmetric
+        found: Partials = [{} for _ in self.reducers]
+        bounds = [dict(handed.bounds.get(r, {})) for r in range(len(self.reducers))]
+        blocks = _DeviceBlocks(self.source, self.backend, plan)
+        tiles = list(plan.tiles(handed.unit))
+        for (i, j), coming in zip(tiles, [*tiles[1:], None], strict=True):
+            anchors, others = blocks.get(i, j)
+            if coming is not None:
+                blocks.get(*coming)  # its copy to a GPU runs beside this tile's kernels
+            tile = self.source.tile(
+                self.backend, plan.row_spans[i], plan.col_spans[j], anchors, others
+            )
+            tile.both_sides = symmetric and i != j
+            for r, reducer in enumerate(self.reducers):
+                if symmetric or reducer.side == "rows":
+                    tile.bounds[reducer] = (bounds[r].get(i), bounds[r].get(j))
+                for_rows, for_cols = reducer.reduce(tile)
+                if reducer.side == "all":
+                    parts = [(0, for_rows)]
+                elif symmetric:
+                    parts = [(i, for_rows), (j, for_cols)]
+                else:
+                    parts = [(j, for_cols) if reducer.side == "columns" else (i, for_rows)]
+                for block, state in parts:
+                    if state is None:
+                        continue
+                    before = found[r].get(block)
+                    after = state if before is None else reducer.merge(before, state)
+                    found[r][block] = after
+                    bounds[r][block] = _higher(bounds[r].get(block), reducer.bound(after))
+        return found
+
+
+def _higher(a: Bound, b: Bound) -> Bound:
+    if a is None or b is None:
+        return b if a is None else a
+    return np.maximum(a, b)
+
+
+class _DeviceBlocks:
+    """The blocks of one unit where the backend computes: each is moved there once."""
+
+    def __init__(self, source: PairSource, backend: Backend, plan: Plan) -> None:
+        self._source, self._backend, self._plan = source, backend, plan
+        self._rows: dict[int, Array] = {}
+        self._cols = self._rows if source.rows is source.cols and plan.symmetric else {}
+
+    def get(self, i: int, j: int) -> tuple[Array, Array]:
+        """Row block i and column block j; of a unit off the diagonal, one row block is held."""
+        if i not in self._rows:
+            if self._rows is not self._cols:
+                self._rows.clear()
+            block = self._source.rows.block(*self._plan.row_spans[i])
+            self._rows[i] = self._backend.to_device(block)
+        if j not in self._cols:
+            block = self._source.cols.block(*self._plan.col_spans[j])
+            self._cols[j] = self._backend.to_device(block)
+        return self._rows[i], self._cols[j]
+
+
+class Saved(Protocol):
+    """Keeps the states of a pass, so that a run that was cut off can go on."""
+
+    def load(self, identities: list[list[State]]) -> tuple[int, list[list[State]]] | None:
+        """Units that are merged already and the states after them; None: nothing was kept."""
+        ...
+
+    def save(self, n_units: int, states: list[list[State]], finished: bool) -> None:
+        """Called after each merged unit; keeps the states when it is time to."""
+        ...
 
 
 def reduce_pairs(
@@ -144,6 +253,7 @@ def reduce_pairs(
     backend: Backend,
     executor: Executor | None = None,
     progress: Progress | None = None,
+    saved: Saved | None = None,
 ) -> dict[Reducer, Any]:
     """Run one pass over the pairs of a plan.
 
@@ -153,7 +263,8 @@ def reduce_pairs(
         plan: the tiles; symmetric plans need source.rows is source.cols.
         backend: where tiles are computed.
         executor: default serial.
-        progress: called with (pairs done, pairs in all) after each tile.
+        progress: called with (pairs done, pairs in all) after each unit.
+        saved: where states are kept on the way, and taken from.
 
     Returns:
         Each reducer's finalized result.
@@ -166,41 +277,42 @@ def reduce_pairs(
         return {}
     if plan.symmetric and source.rows is not source.cols:
         raise ValueError("a symmetric plan needs the same rows on both sides")
-    kept: dict[Reducer, _Accumulated] = {}
-    for reducer in wanted:
-        columns = reducer.side == "columns" and not plan.symmetric
-        blocks = plan.col_spans if columns else plan.row_spans
-        identities = [reducer.identity(stop - start) for start, stop in blocks]
-        kept[reducer] = _Accumulated(
-            reducer, identities, [reducer.bound(state) for state in identities]
-        )
+    job = PairJob(tuple(wanted), source, plan, backend)
+    states = [[reducer.identity(n) for n in job.slots(reducer)] for reducer in wanted]
+    n_done = 0
+    if saved is not None:
+        kept = saved.load(states)
+        if kept is not None:
+            n_done, states = kept
+    bounds = [
+        [reducer.bound(state) for state in kept]
+        for reducer, kept in zip(wanted, states, strict=True)
+    ]
 
-    def compute(pair: tuple[int, int]) -> dict[Reducer, tuple[State, State]]:
-        i, j = pair
-        tile = source.tile(backend, plan.row_spans[i], plan.col_spans[j])
-        tile.both_sides = plan.symmetric and i != j
-        for reducer in wanted:
-            bounds = kept[reducer].bounds
-            row_bound, col_bound = bounds[i], bounds[j] if plan.symmetric else None
-            if row_bound is not None:
-                tile.bounds[reducer] = (row_bound, row_bound if col_bound is None else col_bound)
-        return {reducer: reducer.reduce(tile) for reducer in wanted}
+    def with_bounds(unit: Unit) -> _BoundedUnit:
+        known: dict[int, dict[int, Bound]] = {}
+        for r, reducer in enumerate(wanted):
+            if reducer.side != "rows":
+                continue
+            blocks = {*range(*unit.rows), *(range(*unit.cols) if plan.symmetric else ())}
+            there = {block: bounds[r][block] for block in sorted(blocks)}
+            if any(bound is not None for bound in there.values()):
+                known[r] = there
+        return _BoundedUnit(unit, known)
 
-    done = 0
+    units = list(plan.units())
+    done = sum(plan.n_pairs_of(unit) for unit in units[:n_done])
     total = plan.n_pairs
-    with single_threaded_blas():
-        results = (executor or SerialExecutor()).map(compute, plan.tiles)
-        for (i, j), partials in zip(plan.tiles, results, strict=True):
-            for reducer, (for_rows, for_cols) in partials.items():
-                if plan.symmetric:
-                    kept[reducer].add(i, for_rows)
-                    kept[reducer].add(j, for_cols)
-                elif reducer.side == "columns":
-                    kept[reducer].add(j, for_cols)
-                else:
-                    kept[reducer].add(i, for_rows)
-            if progress is not None:
-                rows, cols = plan.row_spans[i], plan.col_spans[j]
-                done += (rows[1] - rows[0]) * (cols[1] - cols[0])
-                progress(done, total)
-    return {reducer: found.reducer.finalize(found.states) for reducer, found in kept.items()}
+    remaining = units[n_done:]
+    results = (executor or SerialExecutor()).run(job, map(with_bounds, remaining))
+    for position, (unit, partials) in enumerate(zip(remaining, results, strict=True), n_done + 1):
+        for r, (reducer, partial) in enumerate(zip(wanted, partials, strict=True)):
+            for block, state in partial.items():
+                states[r][block] = reducer.merge(states[r][block], state)
+                bounds[r][block] = reducer.bound(states[r][block])
+        if saved is not None:
+            saved.save(position, states, position == len(units))
+        done += plan.n_pairs_of(unit)
+        if progress is not None:
+            progress(done, total)
+    return {reducer: reducer.finalize(kept) for reducer, kept in zip(wanted, states, strict=True)}

@@ -1,12 +1,33 @@
-"""Which tiles a pass computes, and in which order: a function of shapes and block size alone."""
+"""Which tiles a pass computes, and in which order: a function of shapes and block size alone.
+
+Tiles are gathered into units: a unit is what one thread, process or machine computes at a time, a
+group of row blocks with a group of column blocks.  It reads each of its blocks once, merges its
+tiles' partial states, and hands on one state for each block it touched.  Because units depend on
+nothing but the shape, the same additions happen in the same order wherever they run.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
-DEFAULT_BLOCK = 512
+import numpy as np
+from numpy.typing import NDArray
+
+DEFAULT_BLOCK = 1024
+SMALLEST_BLOCK = 64
+MOST_BLOCKS = 8
+"""Blocks on a unit's side, at most: it holds that many of its rows' and of its columns' blocks."""
 Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Some row blocks with some column blocks: [start, stop) of both."""
+
+    rows: Span
+    cols: Span
 
 
 @dataclass(frozen=True)
@@ -15,23 +36,71 @@ class Plan:
 
     Attributes:
         row_spans, col_spans: (start, stop) of the row and column blocks.
-        tiles: (row block, column block) in the order in which partial states are merged.
-        symmetric: rows and columns are the same rows, and only J >= I is listed.
+        row_groups, col_groups: (first, last + 1) of the blocks on a unit's sides.
+        symmetric: rows and columns are the same rows, and only J >= I is computed.
+        reach: for each row block the last column block that it is paired with; None: all of them.
     """
 
     row_spans: tuple[Span, ...]
     col_spans: tuple[Span, ...]
-    tiles: tuple[tuple[int, int], ...]
+    row_groups: tuple[Span, ...]
+    col_groups: tuple[Span, ...]
     symmetric: bool
+    reach: tuple[int, ...] | None = None
+
+    def units(self) -> Iterator[Unit]:
+        """The units in the order in which their states are merged.
+
+        Of a symmetric plan diagonal units come first: they give every row some near neighbours,
+        so that later tiles can be pruned.
+        """
+        if not self.symmetric:
+            for rows in self.row_groups:
+                for cols in self.col_groups:
+                    yield Unit(rows, cols)
+            return
+        for offset in range(len(self.row_groups)):
+            for rows, cols in zip(self.row_groups, self.row_groups[offset:], strict=False):
+                if self.reach is None or max(self.reach[rows[0] : rows[1]]) >= cols[0]:
+                    yield Unit(rows, cols)
+
+    def tiles(self, unit: Unit) -> Iterator[tuple[int, int]]:
+        """(row block, column block) of a unit's tiles, in order; diagonal ones first.
+
+        >>> plan = symmetric_plan(6, block=2)
+        >>> [tile for unit in plan.units() for tile in plan.tiles(unit)]
+        [(0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (0, 2)]
+        """
+        start, stop = unit.rows
+        if self.symmetric and unit.rows == unit.cols:
+            found = [(i, i + o) for o in range(stop - start) for i in range(start, stop - o)]
+        else:
+            found = [(i, j) for i in range(start, stop) for j in range(*unit.cols)]
+        if self.reach is None:
+            yield from found
+        else:
+            yield from (tile for tile in found if tile[1] <= self.reach[tile[0]])
+
+    def n_pairs_of(self, unit: Unit) -> int:
+        """Similarities that a unit computes."""
+        return sum(
+            _length(self.row_spans[i]) * _length(self.col_spans[j]) for i, j in self.tiles(unit)
+        )
 
     @property
     def n_pairs(self) -> int:
         """Similarities that the pass computes."""
-        return sum(
-            (self.row_spans[i][1] - self.row_spans[i][0])
-            * (self.col_spans[j][1] - self.col_spans[j][0])
-            for i, j in self.tiles
-        )
+        if self.reach is not None:
+            return sum(self.n_pairs_of(unit) for unit in self.units())
+        rows, cols = self.row_spans[-1][1], self.col_spans[-1][1]
+        if not self.symmetric:
+            return rows * cols
+        squares = sum(_length(span) ** 2 for span in self.row_spans)
+        return (rows * cols + squares) // 2
+
+
+def _length(span: Span) -> int:
+    return span[1] - span[0]
 
 
 def spans(n_rows: int, block: int) -> tuple[Span, ...]:
@@ -45,24 +114,42 @@ def spans(n_rows: int, block: int) -> tuple[Span, ...]:
     return tuple(pairwise(edges))
 
 
+def _groups(n_blocks: int) -> tuple[Span, ...]:
+    """Blocks of a unit's side: enough units for many cores, few enough to cost nothing to merge."""
+    return spans(n_blocks, max(1, min(MOST_BLOCKS, n_blocks // 12)))
+
+
 def symmetric_plan(n_rows: int, block: int = DEFAULT_BLOCK) -> Plan:
-    """All unordered pairs of one set of rows.
-
-    Diagonal tiles come first: they give every row some near neighbours, so that later tiles can
-    be pruned.  Then tiles by diagonals.
-
-    >>> symmetric_plan(6, block=2).tiles
-    ((0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (0, 2))
-    """
+    """All unordered pairs of one set of rows."""
     blocks = spans(n_rows, block)
-    tiles = tuple(
-        (i, i + offset) for offset in range(len(blocks)) for i in range(len(blocks) - offset)
-    )
-    return Plan(blocks, blocks, tiles, symmetric=True)
+    groups = _groups(len(blocks))
+    return Plan(blocks, blocks, groups, groups, symmetric=True)
+
+
+def class_plan(codes: NDArray[np.int64], block: int = DEFAULT_BLOCK) -> Plan:
+    """The pairs of one class, of rows that are sorted by class; those with a code < 0 have none.
+
+    >>> plan = class_plan(np.array([-1, -1, 0, 0, 1, 1, 1, 2]), block=2)
+    >>> [tile for unit in plan.units() for tile in plan.tiles(unit)]
+    [(1, 1), (2, 2), (3, 3), (2, 3)]
+    """
+    whole = symmetric_plan(len(codes), block)
+    last = np.searchsorted(codes, codes, side="right") - 1
+    ends = np.array([stop for _, stop in whole.row_spans])
+    reach = [
+        int(np.searchsorted(ends, last[stop - 1], side="right")) if codes[stop - 1] >= 0 else -1
+        for _, stop in whole.row_spans
+    ]
+    return replace(whole, reach=tuple(reach))
 
 
 def rectangular_plan(n_rows: int, n_cols: int, block: int = DEFAULT_BLOCK) -> Plan:
     """Every row against every column."""
     row_blocks, col_blocks = spans(n_rows, block), spans(n_cols, block)
-    tiles = tuple((i, j) for i in range(len(row_blocks)) for j in range(len(col_blocks)))
-    return Plan(row_blocks, col_blocks, tiles, symmetric=False)
+    return Plan(
+        row_blocks,
+        col_blocks,
+        spans(len(row_blocks), MOST_BLOCKS),
+        _groups(len(col_blocks)),
+        symmetric=False,
+    )

@@ -11,22 +11,86 @@ or duplicated embeddings) are scored against every column.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.data.unit import UnitRows
 from cl_analyze.pairs.backend import Index
+from cl_analyze.pairs.executors import Executor, SerialExecutor
+from cl_analyze.pairs.plan import spans
 from cl_analyze.pairs.reducers.neighbours import NO_NEIGHBOUR, Neighbours
 
 MARGIN = 6
 _GRID = float(2**40)
-_VALUES_AT_ONCE = 1 << 23
+_VALUES_AT_ONCE = 1 << 18  # products of a few rows, small enough for the cache
+_VALUES_OF_ALL = 1 << 22
+_ROWS_OF_A_UNIT = 1024
 
 
 def rounding(dtype: np.dtype[np.floating], dim: int) -> float:
     """How far a cosine of that precision may be from the exact one, generously."""
     return float(np.finfo(dtype).eps) * (8.0 + math.sqrt(dim))
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    """Job: the k best of the candidates of some rows, and which of these rows are unsure.
+
+    Attributes:
+        rows, cols: unit rows of both sides.
+        k: neighbours wanted.
+        slack: how far a candidate's float32 value may be from the exact one, twice.
+    """
+
+    rows: UnitRows
+    cols: UnitRows
+    k: int
+    slack: float
+
+    def run(self, unit: tuple[Index, Neighbours]) -> tuple[Neighbours, NDArray[np.bool_]]:
+        """Values and columns of a slice of the rows, and a flag for each."""
+        own, found = unit
+        values, indices = [], []
+        step = max(1, _VALUES_AT_ONCE // (found.indices.shape[1] * self.rows.dim))
+        for start in range(0, len(own), step):
+            candidates = found.indices[start : start + step]
+            scores = self.rows.products(
+                own[start : start + step], np.maximum(candidates, 0), self.cols
+            )
+            scores[candidates == NO_NEIGHBOUR] = -np.inf
+            best, columns = _best(scores, candidates, self.k)
+            values.append(best)
+            indices.append(columns)
+        for side in (self.rows, self.cols):
+            side.give_back()
+        result = Neighbours(np.concatenate(values), np.concatenate(indices))
+        last = found.values[:, -1]
+        unsure = np.isfinite(last) & (last >= result.values[:, -1] - self.slack)
+        return result, unsure
+
+
+@dataclass(frozen=True)
+class _AllColumns:
+    """Job: the k best columns of some rows (by index), every column scored; see `rescore`."""
+
+    rows: UnitRows
+    cols: UnitRows
+    k: int
+    row_labels: Index | None
+    col_labels: Index | None
+
+    def run(self, chosen: Index) -> Neighbours:
+        """Values and columns of these rows."""
+        scores = _scores_of_all(self.rows.take(chosen), self.cols)
+        scores[np.arange(len(chosen)), chosen] = -np.inf
+        if self.row_labels is not None and self.col_labels is not None:
+            own_label = self.row_labels[chosen][:, None]
+            other = (own_label != self.col_labels) & (own_label >= 0) & (self.col_labels >= 0)
+            scores[~other] = -np.inf
+        best = _best_columns(scores, min(self.k, self.cols.n_rows))
+        return Neighbours(*_best(np.take_along_axis(scores, best, 1), best, self.k))
 
 
 def rescore(
@@ -36,50 +100,45 @@ def rescore(
     cols: UnitRows,
     row_labels: Index | None = None,
     col_labels: Index | None = None,
+    row_index: Index | None = None,
+    executor: Executor | None = None,
 ) -> Neighbours:
     """Exact order of the k nearest among candidates, and all columns where those do not suffice.
 
     Args:
-        found: candidates, (N, >= k), from a pass over these rows and columns.
+        found: candidates, (n, >= k), from a pass over these rows and columns.
         k: neighbours wanted.
-        rows, cols: unit rows of both sides; column i is never a neighbour of row i.
+        rows, cols: unit rows of both sides.
         row_labels, col_labels: given where only columns of another class count.
+        row_index: (n,) which rows were looked at; None: all.  Column i is no neighbour of row i.
+        executor: where the work runs; default serial.
 
     Returns:
-        (N, k) similarities in float64 and their columns.
+        (n, k) similarities in float64 and their columns.
 
-    Cost: N (k + margin) D, plus N D for each ambiguous row.
+    Cost: n (k + margin) D, plus N D for each ambiguous row.
     """
     n_rows, n_candidates = found.values.shape
-    values = np.full((n_rows, k), -np.inf)
-    indices = np.full((n_rows, k), NO_NEIGHBOUR, dtype=np.int64)
-    ambiguous = []
-    slack = 2.0 * rounding(rows.dtype, rows.dim)
-    step = max(1, _VALUES_AT_ONCE // (n_candidates * rows.dim))
-    for start in range(0, n_rows, step):
-        stop = min(start + step, n_rows)
-        candidates = found.indices[start:stop]
-        own = rows.exact_block(start, stop)
-        theirs = cols.take(np.maximum(candidates, 0).ravel()).reshape(*candidates.shape, -1)
-        scores = np.clip((theirs * own[:, None, :]).sum(axis=2), -1.0, 1.0)
-        scores[candidates == NO_NEIGHBOUR] = -np.inf
-        values[start:stop], indices[start:stop] = _best(scores, candidates, k)
-        if n_candidates < cols.n_rows - 1:
-            last = found.values[start:stop, -1]
-            unsure = (last >= values[start:stop, -1] - slack) & np.isfinite(last)
-            ambiguous.append(start + np.flatnonzero(unsure))
-    unsure_rows = np.concatenate(ambiguous) if ambiguous else np.zeros(0, dtype=np.int64)
-    step = max(1, _VALUES_AT_ONCE // cols.n_rows)
-    for start in range(0, len(unsure_rows), step):
-        chosen = unsure_rows[start : start + step]
-        scores = _scores_of_all(rows.take(chosen), cols)
-        scores[np.arange(len(chosen)), chosen] = -np.inf
-        if row_labels is not None and col_labels is not None:
-            own_label = row_labels[chosen][:, None]
-            other = (own_label != col_labels[None, :]) & (own_label >= 0) & (col_labels >= 0)
-            scores[~other] = -np.inf
-        best = _best_columns(scores, min(k, cols.n_rows))
-        values[chosen], indices[chosen] = _best(np.take_along_axis(scores, best, 1), best, k)
+    where = executor or SerialExecutor()
+    own = np.arange(n_rows) if row_index is None else row_index
+    parts = [np.arange(a, b) for a, b in spans(n_rows, _ROWS_OF_A_UNIT)]
+    slack = 2.0 * max(rounding(rows.dtype, rows.dim), float(np.finfo(np.float32).eps))
+    units = ((part, Neighbours(found.values[part], found.indices[part])) for part in parts)
+    values = np.empty((n_rows, k))
+    indices = np.empty((n_rows, k), dtype=np.int64)
+    unsure = np.zeros(n_rows, dtype=bool)
+    job = _Candidates(rows, cols, k, slack)
+    for part, (best, flags) in zip(parts, where.run(job, units), strict=True):
+        values[part], indices[part] = best.values, best.indices
+        unsure[part] = flags
+    if n_candidates < cols.n_rows - 1 and unsure.any():
+        ambiguous = np.flatnonzero(unsure)
+        step = max(1, _VALUES_OF_ALL // cols.n_rows)
+        pieces = [ambiguous[start : start + step] for start in range(0, len(ambiguous), step)]
+        every = _AllColumns(rows, cols, k, row_labels, col_labels)
+        results = where.run(every, (own[piece] for piece in pieces))
+        for piece, best in zip(pieces, results, strict=True):
+            values[piece], indices[piece] = best.values, best.indices
     return Neighbours(values, indices)
 
 

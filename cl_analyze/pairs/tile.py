@@ -17,6 +17,9 @@ all: every pair.  same_class: both labelled, with the same class.  other_class: 
 different classes.
 """
 
+Bound = NDArray[np.float64] | None
+"""Per row, the similarity under which its pairs no longer matter; None: all matter."""
+
 _EXPONENT_RANGE = {4: 60.0, 8: 600.0}
 """How far (in nats) exponents may lie from the shift before a dtype of that size loses them."""
 
@@ -60,7 +63,7 @@ class Tile:
     backend: Backend
     row_labels: Index | None = None
     col_labels: Index | None = None
-    bounds: dict[Any, tuple[NDArray[np.float64], NDArray[np.float64]]] = field(default_factory=dict)
+    bounds: dict[Any, tuple[Bound, Bound]] = field(default_factory=dict)
     _masks: dict[str, Array] = field(default_factory=dict)
     _exponentials: dict[bool, tuple[float, Exponentials]] = field(default_factory=dict)
     _ones: tuple[Array, Array] | None = None

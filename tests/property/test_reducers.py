@@ -56,6 +56,7 @@ def given_statistics(rows, tau, pairs, labels):
     same = (labels[:, None] == labels) & (labels >= 0)
     ordered = np.sort(r, axis=1)[:, ::-1]
     return reducers.PenaltyGiven(
+        None,
         log_mass,
         entropy,
         (r * same).sum(1),
@@ -83,7 +84,7 @@ def configurations(rows, labels):
     log_masses = np.stack([given_statistics(rows, tau, "all", labels).log_mass for tau in TAUS])
     made.append(
         reducers.PenaltyHistogram(
-            TAUS, 16, "all", log_masses, np.full(n, 1 / n), np.full(n, n - 1.0)
+            TAUS, 16, "all", np.arange(n), log_masses, np.full(n, 1 / n), np.full(n, n - 1.0)
         )
     )
     assert {type(reducer) for reducer in made} == set(reducers.ALL), "a reducer has no test here"

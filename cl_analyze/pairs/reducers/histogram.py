@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from cl_analyze.pairs.backend import Index
 from cl_analyze.pairs.tile import PairSet, Tile
 
 
 class _Bins:
     """States that are arrays of bins, no matter which rows, and merge by addition."""
 
-    side = "rows"
+    side = "all"
     sort_key = (np.inf,)
 
     def bound(self, state: NDArray[np.float64]) -> None:
@@ -70,14 +71,16 @@ class PenaltyHistogram(_Bins):
         taus: temperatures.
         n_bins: number of bins.
         pairs: which pairs are negatives.
-        log_masses: (taus, N) log Z of each row.
-        row_weights: (N,) w_i, 0 for rows that are no anchors or have no negatives.
-        counts: (N,) K_i, negatives of each row.
+        anchors: (m,) the rows of the pass, ascending.
+        log_masses: (taus, m) log Z of each.
+        row_weights: (m,) w_i, 0 for rows that have no negatives.
+        counts: (m,) K_i, negatives of each row.
     """
 
     taus: tuple[float, ...]
     n_bins: int
     pairs: PairSet = "all"
+    anchors: Index = field(default_factory=lambda: np.zeros(0, np.int64), compare=False, repr=False)
     log_masses: NDArray[np.float64] = field(
         default_factory=lambda: np.zeros((0, 0)), compare=False, repr=False
     )
@@ -96,13 +99,15 @@ class PenaltyHistogram(_Bins):
         """Bins of the tile's rows."""
         if tile.both_sides:
             raise ValueError("penalty histograms belong to rectangular passes")
-        backend, rows = tile.backend, tile.rows
-        mask = tile.mask(self.pairs)
+        backend, rows = tile.backend, np.searchsorted(self.anchors, tile.rows)
+        counted = tile.mask(self.pairs)
         bins = backend.bins(tile.similarity, self.n_bins)
         weights, counts = self.row_weights[rows], self.counts[rows]
         share = np.divide(weights, counts, out=np.zeros(len(rows)), where=counts > 0)
         out = [
-            backend.bin_sums(bins, tile.product(mask, backend.vector(share)[:, None]), self.n_bins)
+            backend.bin_sums(
+                bins, tile.product(counted, backend.vector(share)[:, None]), self.n_bins
+            )
         ]
         for tau, log_mass in zip(self.taus, self.log_masses[:, rows], strict=True):
             found = tile.exponentials(tau)
@@ -111,5 +116,7 @@ class PenaltyHistogram(_Bins):
                 np.where(valid, found.shift / tau - log_mass, 0.0)
             )
             scaled = tile.product(found.values, backend.vector(scale)[:, None])
-            out.append(backend.bin_sums(bins, tile.product(scaled, mask), self.n_bins))
+            if self.pairs != "all":  # exponentials are zero where no pair counts
+                scaled = tile.product(scaled, counted)
+            out.append(backend.bin_sums(bins, scaled, self.n_bins))
         return np.stack(out), None

@@ -30,9 +30,10 @@ STATISTICS = ("entropy", "exp_entropy", "same_class_share", "top1_share", "top10
 
 @dataclass(frozen=True)
 class PenaltyGiven:
-    """Each row's penalty statistics as an anchor, from the first pass; (N,) arrays.
+    """The anchors' penalty statistics from the first pass; (m,) arrays.
 
     Attributes:
+        rows: (m,) which rows they are about, ascending; None: all.
         log_mass: log Z, minus infinity for rows that are no anchors.
         entropy: H in nats.
         same_class_share: f, 0 for unlabelled rows.
@@ -40,6 +41,7 @@ class PenaltyGiven:
         skip: the row that carries more than half of the anchor's penalty, -1 where none does.
     """
 
+    rows: Index | None
     log_mass: NDArray[np.float64]
     entropy: NDArray[np.float64]
     same_class_share: NDArray[np.float64]
@@ -108,20 +110,19 @@ class LeaveOneOut:
         dot = backend.col_dot if anchors_are_rows else backend.row_dot
         total = tile.col_sums if anchors_are_rows else tile.row_sums
 
-        log_mass = given.log_mass[anchors]
+        at = anchors if given.rows is None else np.searchsorted(given.rows, anchors)
+        log_mass = given.log_mass[at]
         valid = np.isfinite(log_mass)
         log_mass = np.where(valid, log_mass, 0.0)
-        entropy = np.where(valid, given.entropy[anchors], 0.0)
+        entropy = np.where(valid, given.entropy[at], 0.0)
         found = tile.exponentials(self.tau, columns=not anchors_are_rows)
         share = backend.scratch("share", tile.shape)
         scale = np.where(valid, np.exp(found.shift / self.tau - log_mass), 0.0)
         backend.multiply(found.values, spread(scale), out=share)
         if self.pairs != "all":
             backend.multiply(share, tile.mask(self.pairs), out=share)
-        inside = np.flatnonzero(
-            (given.skip[anchors] >= deleted[0]) & (given.skip[anchors] <= deleted[-1])
-        )
-        partner = given.skip[anchors][inside] - deleted[0]
+        inside = np.flatnonzero((given.skip[at] >= deleted[0]) & (given.skip[at] <= deleted[-1]))
+        partner = given.skip[at][inside] - deleted[0]
         at_rows, at_cols = (inside, partner) if anchors_are_rows else (partner, inside)
         backend.set_at(share, at_rows, at_cols, 0.0)
 
@@ -133,10 +134,10 @@ class LeaveOneOut:
         def weighted(matrix: object, values: NDArray[np.float64]) -> NDArray[np.float64]:
             return backend.to_host(dot(matrix, backend.vector(np.where(valid, values, 0.0))))
 
-        gains[:, 3] = weighted(ratio, given.top1_share[anchors])
-        gains[:, 4] = weighted(ratio, given.top10_share[anchors])
+        gains[:, 3] = weighted(ratio, given.top1_share[at])
+        gains[:, 4] = weighted(ratio, given.top10_share[at])
         if self.labelled:
-            gains[:, 2] = weighted(ratio, given.same_class_share[anchors]) - total(
+            gains[:, 2] = weighted(ratio, given.same_class_share[at]) - total(
                 tile.product(ratio, tile.mask("same_class"))
             )
         exponent = tile.product(tile.similarity, 1.0 / self.tau)

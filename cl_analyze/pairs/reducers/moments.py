@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cl_analyze.pairs.backend import Array
 from cl_analyze.pairs.tile import PairSet, Tile
 
 
@@ -51,11 +52,8 @@ class PairMoments(_RowSums):
     def reduce(self, tile: Tile) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
         """Row sums and column sums of the masked similarities and their squares."""
         masked = tile.product(tile.similarity, tile.mask(self.pairs))
-        rows, cols = [tile.row_sums(masked)], [tile.col_sums(masked)]
-        squares = tile.product(masked, tile.similarity)
-        rows.append(tile.row_sums(squares))
-        cols.append(tile.col_sums(squares))
-        return np.stack(rows, axis=1), np.stack(cols, axis=1) if tile.both_sides else None
+        sums = [_both(tile, masked), _both(tile, tile.product(masked, tile.similarity))]
+        return _stacked(sums)
 
 
 @dataclass(frozen=True)
@@ -77,9 +75,21 @@ class RowCountsBelow(_RowSums):
     def reduce(self, tile: Tile) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
         """Counts of the rows and of the columns."""
         mask = tile.mask(self.pairs)
-        rows, cols = [], []
-        for threshold in self.thresholds:
-            below = tile.product(mask, tile.similarity <= threshold)
-            rows.append(tile.row_sums(below))
-            cols.append(tile.col_sums(below))
-        return np.stack(rows, axis=1), np.stack(cols, axis=1) if tile.both_sides else None
+        return _stacked(
+            [_both(tile, tile.product(mask, tile.similarity <= t)) for t in self.thresholds]
+        )
+
+
+_Sides = tuple[NDArray[np.float64], NDArray[np.float64] | None]
+
+
+def _both(tile: Tile, matrix: Array) -> _Sides:
+    """Row sums and, where the tile stands for its transpose as well, column sums."""
+    return tile.row_sums(matrix), tile.col_sums(matrix) if tile.both_sides else None
+
+
+def _stacked(sums: list[_Sides]) -> _Sides:
+    """(n_rows, m) and (n_cols, m) from m pairs of vectors."""
+    rows = np.stack([row for row, _ in sums], axis=1)
+    cols = [col for _, col in sums if col is not None]
+    return rows, np.stack(cols, axis=1) if cols else None

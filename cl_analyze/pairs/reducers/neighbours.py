@@ -1,8 +1,13 @@
 """The k most similar others of every row, with pruning.
 
 A tile's entries matter for a row only if they reach the row's k-th best so far; after the first
-tiles almost none do, so a tile costs one maximum a row and little else.  Entries are ordered by
-(similarity descending, index ascending), which makes the result independent of the order of tiles.
+tiles almost none do, so a tile costs a comparison an entry and little else.
+
+An entry is one 64-bit key: the similarity's float32 bits, made to ascend, over the complement of
+its column.  Larger keys are better, ties of similarity go to the lowest column, and the best k of a
+set of keys do not depend on the order in which they came: neither tiles nor units nor pruning
+change the result.  Similarities are kept to float32 in every precision; `rescoring` gives the
+neighbours that come out of here their exact values and order.
 """
 
 from __future__ import annotations
@@ -13,27 +18,48 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.pairs.backend import Array, Index
-from cl_analyze.pairs.tile import PairSet, Tile
+from cl_analyze.pairs.backend import Array, Entries, Index
+from cl_analyze.pairs.tile import Bound, PairSet, Tile
 
 NO_NEIGHBOUR = -1
+Keys = NDArray[np.uint64]
+
+_SIGN = np.uint32(1 << 31)
+_LOW = np.uint64((1 << 32) - 1)
+_HALF = np.uint64(32)
+
+
+def pack(values: NDArray[np.float32], columns: Index) -> Keys:
+    """Keys that order by (value descending, column ascending); columns under 2^32 - 1."""
+    bits = (values + np.float32(0.0)).view(np.uint32)  # minus zero is zero
+    ascending = np.where(bits & _SIGN, ~bits, bits | _SIGN)
+    return (ascending.astype(np.uint64) << _HALF) | (_LOW - columns.astype(np.uint64))
+
+
+def unpack(keys: Keys) -> tuple[NDArray[np.float64], Index]:
+    """Values and columns of keys; minus infinity and -1 where there is none."""
+    ascending = (keys >> _HALF).astype(np.uint32)
+    bits = np.where(ascending & _SIGN, ascending & ~_SIGN, ~ascending)
+    values = bits.view(np.float32).astype(np.float64)
+    columns = (_LOW - (keys & _LOW)).astype(np.int64)
+    return np.where(keys, values, -np.inf), np.where(keys, columns, NO_NEIGHBOUR)
 
 
 @dataclass(frozen=True)
 class NeighbourState:
-    """The best entries of some rows of a block.
+    """The best entries of the rows of a block, and entries that are not sorted in yet.
 
     Attributes:
         n_rows: rows of the block.
-        rows: (m,) the rows that have entries, ascending.
-        values: (m, k) similarities, descending, minus infinity where there are fewer.
-        indices: (m, k) global column of each, -1 where there are fewer.
+        best: (n_rows, k) keys, of each row the k-th best first; (0, k) where none are sorted in.
+        owners: (m,) rows of the waiting entries.
+        waiting: (m,) their keys.
     """
 
     n_rows: int
-    rows: Index
-    values: NDArray[np.float64]
-    indices: Index
+    best: Keys
+    owners: Index
+    waiting: Keys
 
 
 @dataclass(frozen=True)
@@ -46,7 +72,7 @@ class Neighbours:
 
 @dataclass(frozen=True)
 class NearestNeighbours:
-    """The k largest similarities of each row over a set of pairs; finalizes to `Neighbours`.
+    """The k largest similarities (to float32) of each row over a set of pairs, as `Neighbours`.
 
     Attributes:
         k: how many, >= 1.
@@ -64,77 +90,87 @@ class NearestNeighbours:
 
     def identity(self, n_rows: int) -> NeighbourState:
         """No row has entries."""
-        none = np.zeros((0, self.k))
-        return NeighbourState(n_rows, np.zeros(0, np.int64), none, none.astype(np.int64))
+        return NeighbourState(
+            n_rows, np.zeros((0, self.k), np.uint64), np.zeros(0, np.int64), np.zeros(0, np.uint64)
+        )
 
-    def bound(self, state: NeighbourState) -> NDArray[np.float64]:
-        """Each row's k-th best so far."""
-        bounds = np.full(state.n_rows, -np.inf)
-        bounds[state.rows] = state.values[:, -1]
-        return bounds
+    def bound(self, state: NeighbourState) -> NDArray[np.float64] | None:
+        """Each row's k-th best so far; None while no row has k."""
+        return unpack(state.best[:, 0])[0] if len(state.best) else None
 
     def reduce(self, tile: Tile) -> tuple[NeighbourState, NeighbourState | None]:
         """Entries that reach their row's bound, or the tile's own k-th best where it has none."""
         unmasked = self.pairs == "all" and not len(tile.left_out[0])
         similarity = tile.similarity if unmasked else tile.selected(self.pairs)
-        row_bounds, col_bounds = tile.bounds.get(
-            self, (np.full(tile.shape[0], -np.inf), np.full(tile.shape[1], -np.inf))
-        )
-        for_rows = self._best(tile, similarity, row_bounds, columns=False)
-        if not tile.both_sides:
-            return for_rows, None
-        return for_rows, self._best(tile, similarity, col_bounds, columns=True)
+        for_rows, for_cols = tile.bounds.get(self, (None, None))
+        row_limits, rows_are_new = self._limits(tile, similarity, for_rows)
+        col_limits = None
+        cols_are_new = False
+        if tile.both_sides:
+            col_limits, cols_are_new = self._limits(tile, similarity.T, for_cols)
+        rows, cols = tile.backend.entries_at_least(similarity, row_limits, col_limits)
+        found = self._state(rows, tile.shape[0], tile.cols, rows_are_new)
+        if cols is None:
+            return found, None
+        return found, self._state(cols, tile.shape[1], tile.rows, cols_are_new)
 
-    def _best(
-        self, tile: Tile, similarity: Array, bounds: NDArray[np.float64], columns: bool
-    ) -> NeighbourState:
-        backend = tile.backend
-        n_rows, others = (tile.shape[1], tile.rows) if columns else (tile.shape[0], tile.cols)
-        if np.isneginf(bounds).any():
-            tile_best = backend.kth_largest(similarity.T if columns else similarity, self.k)
-            bounds = np.maximum(bounds, tile_best)
-        owner, partner, value = backend.entries_at_least(similarity, bounds, columns)
-        real = np.isfinite(value)
-        owner, index, value = owner[real], others[partner[real]], value[real]
-        order = np.lexsort((index, -value, owner))
-        owner, index, value = owner[order], index[order], value[order]
-        rows, first = np.unique(owner, return_index=True)
-        rank = np.arange(len(owner)) - np.repeat(first, np.diff(np.append(first, len(owner))))
-        best = rank < self.k
-        at = np.searchsorted(rows, owner[best])
-        values = np.full((len(rows), self.k), -np.inf)
-        indices = np.full((len(rows), self.k), NO_NEIGHBOUR, dtype=np.int64)
-        values[at, rank[best]] = value[best]
-        indices[at, rank[best]] = index[best]
-        return NeighbourState(n_rows, rows.astype(np.int64), values, indices)
+    def _limits(
+        self, tile: Tile, similarity: Array, bounds: Bound
+    ) -> tuple[NDArray[np.floating], bool]:
+        """What an entry must reach, row by row, and whether some row had no bound yet."""
+        is_new = bounds is None or bool(np.isneginf(bounds).any())
+        if is_new:
+            best = tile.backend.kth_largest(similarity, self.k)
+            bounds = best if bounds is None else np.maximum(bounds, best)
+        assert bounds is not None
+        limits = bounds.astype(np.float32)
+        if tile.backend.dtype == np.float64:  # what rounds up to the bound belongs to it
+            limits = np.nextafter(limits, np.float32(-np.inf))
+        limits = np.maximum(limits, np.float32(-2.0))  # left-out entries lie at minus infinity
+        return limits.astype(tile.backend.dtype), is_new
+
+    def _state(self, entries: Entries, n_rows: int, others: Index, sort: bool) -> NeighbourState:
+        owners, partners, values = entries
+        keys = pack(values.astype(np.float32), others[partners])
+        state = NeighbourState(n_rows, np.zeros((0, self.k), np.uint64), owners, keys)
+        return self._sorted_in(state) if sort else state
 
     def merge(self, a: NeighbourState, b: NeighbourState) -> NeighbourState:
-        """The best k of both, row by row."""
-        if not len(b.rows):
-            return a
-        if not len(a.rows):
-            return b
-        rows = np.union1d(a.rows, b.rows)
-        values = np.full((len(rows), self.k), -np.inf)
-        indices = np.full((len(rows), self.k), NO_NEIGHBOUR, dtype=np.int64)
-        at_a, at_b = np.searchsorted(rows, a.rows), np.searchsorted(rows, b.rows)
-        values[at_b], indices[at_b] = b.values, b.indices
-        _, in_a, in_b = np.intersect1d(a.rows, b.rows, assume_unique=True, return_indices=True)
-        both_values = np.concatenate([a.values[in_a], b.values[in_b]], axis=1)
-        both_indices = np.concatenate([a.indices[in_a], b.indices[in_b]], axis=1)
-        values[at_a], indices[at_a] = a.values, a.indices
-        order = np.lexsort((both_indices, -both_values))[:, : self.k]
-        values[at_a[in_a]] = np.take_along_axis(both_values, order, axis=1)
-        indices[at_a[in_a]] = np.take_along_axis(both_indices, order, axis=1)
-        return NeighbourState(a.n_rows, rows, values, indices)
+        """Entries of both; sorted in once there is one a row on average."""
+        if not len(a.best):
+            a, b = b, a
+        owners, waiting = [a.owners, b.owners], [a.waiting, b.waiting]
+        if len(b.best):  # few of them reach a's k-th best
+            rows, ranks = np.nonzero(b.best > a.best[:, :1])
+            owners.append(rows)
+            waiting.append(b.best[rows, ranks])
+        merged = NeighbourState(a.n_rows, a.best, np.concatenate(owners), np.concatenate(waiting))
+        return self._sorted_in(merged) if len(merged.owners) >= a.n_rows else merged
+
+    def _sorted_in(self, state: NeighbourState) -> NeighbourState:
+        """No entry waits."""
+        if not len(state.owners):
+            return state
+        order = np.argsort(state.owners, kind="stable")
+        owners, waiting = state.owners[order], state.waiting[order]
+        starts = np.flatnonzero(np.diff(owners, prepend=-1))
+        counts = np.diff(starts, append=len(owners))
+        touched = owners[starts]
+        rank = np.arange(len(owners)) - np.repeat(starts, counts)
+        widened = np.zeros((len(touched), self.k + int(counts.max())), np.uint64)
+        if len(state.best):
+            widened[:, : self.k] = state.best[touched]
+        widened[np.repeat(np.arange(len(touched)), counts), self.k + rank] = waiting
+        widened.partition(widened.shape[1] - self.k, axis=1)
+        best = self._dense(state).copy()
+        best[touched] = widened[:, -self.k :]
+        return NeighbourState(state.n_rows, best, owners[:0], waiting[:0])
+
+    def _dense(self, state: NeighbourState) -> Keys:
+        return state.best if len(state.best) else np.zeros((state.n_rows, self.k), np.uint64)
 
     def finalize(self, states: Sequence[NeighbourState]) -> Neighbours:
-        """Dense (N, k) arrays."""
-        n_rows = sum(state.n_rows for state in states)
-        values = np.full((n_rows, self.k), -np.inf)
-        indices = np.full((n_rows, self.k), NO_NEIGHBOUR, dtype=np.int64)
-        start = 0
-        for state in states:
-            values[start + state.rows], indices[start + state.rows] = state.values, state.indices
-            start += state.n_rows
-        return Neighbours(values, indices)
+        """Dense (N, k) arrays, best first."""
+        keys = np.concatenate([self._dense(self._sorted_in(state)) for state in states])
+        keys.sort(axis=1)
+        return Neighbours(*unpack(keys[:, ::-1]))

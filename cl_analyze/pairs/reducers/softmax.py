@@ -18,13 +18,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cl_analyze.pairs.backend import Array
 from cl_analyze.pairs.engine import shared_exponential_order
-from cl_analyze.pairs.tile import PairSet, Tile
+from cl_analyze.pairs.tile import Exponentials, PairSet, Tile
 
 
 @dataclass(frozen=True)
 class MassState:
-    """Per row: masses relative to exp(peak / tau); `weighted` is that of 1 - s, where wanted."""
+    """Per row: masses relative to exp(peak / tau); `weighted` is that of 1 - s, else it is empty.
+
+    The peak is (n_rows,), or () where all rows share one.
+    """
 
     peak: NDArray[np.float64]
     mass: NDArray[np.float64]
@@ -63,34 +67,53 @@ class RowLogSumExp:
 
     def identity(self, n_rows: int) -> MassState:
         """No pair: no mass at a peak of minus infinity."""
-        return MassState(np.full(n_rows, -np.inf), np.zeros(n_rows), np.zeros(n_rows))
+        return MassState(np.array(-np.inf), np.zeros(n_rows), self._no_weights(n_rows))
 
     def reduce(self, tile: Tile) -> tuple[MassState, MassState | None]:
         """Row sums and, from the same exponentials, column sums."""
-        rows = self._side(tile, columns=False)
-        return rows, self._side(tile, columns=True) if tile.both_sides else None
+        found = tile.exponentials(self.tau)
+        both = tile.both_sides and np.ndim(found.shift) == 0
+        rows, cols = self._states(tile, found, rows=True, cols=both)
+        if tile.both_sides and not both:  # rows and columns have exponentials of their own
+            _, cols = self._states(tile, tile.exponentials(self.tau, columns=True), False, True)
+        assert rows is not None
+        return rows, cols
 
-    def _side(self, tile: Tile, columns: bool) -> MassState:
-        n_rows = tile.shape[1] if columns else tile.shape[0]
-        found = tile.exponentials(self.tau, columns)
+    def _states(
+        self, tile: Tile, found: Exponentials, rows: bool, cols: bool
+    ) -> tuple[MassState | None, MassState | None]:
+        """The wanted sides' states; each product of matrices is taken once for both."""
         values = found.values
         if self.pairs != "all":
             values = tile.product(values, tile.mask(self.pairs))
-        sums = tile.col_sums if columns else tile.row_sums
-        mass = sums(values)
-        weighted = self._weighted(tile, values, columns)
-        peak = np.broadcast_to(np.asarray(found.shift, dtype=np.float64), (n_rows,))
-        return MassState(peak, mass, weighted)
+        sides = [(rows, tile.row_sums), (cols, tile.col_sums)]
+        masses = [sums(values) if wanted else None for wanted, sums in sides]
+        weights = self._weights(tile, values)
+        states: list[MassState | None] = []
+        for (_, sums), mass in zip(sides, masses, strict=True):
+            if mass is None:
+                states.append(None)
+                continue
+            weighted = np.zeros(0) if weights is None else sums(weights)
+            states.append(MassState(np.asarray(found.shift, dtype=np.float64), mass, weighted))
+        return states[0], states[1]
 
-    def _weighted(self, tile: Tile, values: object, columns: bool) -> NDArray[np.float64]:
-        return np.zeros(tile.shape[1] if columns else tile.shape[0])
+    def _no_weights(self, n_rows: int) -> NDArray[np.float64]:
+        return np.zeros(0)
+
+    def _weights(self, tile: Tile, values: Array) -> Array | None:
+        return None
 
     def merge(self, a: MassState, b: MassState) -> MassState:
         """Masses on the higher of the two peaks."""
+        if not a.peak.shape and not b.peak.shape and a.peak == b.peak:  # nearly always
+            return MassState(a.peak, a.mass + b.mass, a.weighted + b.weighted)
         peak = np.maximum(a.peak, b.peak)
         reference = np.where(np.isfinite(peak), peak, 0.0)
         scale_a = np.exp((a.peak - reference) / self.tau)
         scale_b = np.exp((b.peak - reference) / self.tau)
+        if not len(a.weighted):
+            return MassState(peak, a.mass * scale_a + b.mass * scale_b, a.weighted)
         return MassState(
             peak,
             a.mass * scale_a + b.mass * scale_b,
@@ -102,9 +125,10 @@ class RowLogSumExp:
         return np.concatenate([self._log_mass(state) for state in states])
 
     def _log_mass(self, state: MassState) -> NDArray[np.float64]:
+        peak = np.where(np.isfinite(state.peak), state.peak, 0.0)
         with np.errstate(divide="ignore"):
             log_mass: NDArray[np.float64] = np.where(
-                state.mass > 0, np.log(state.mass) + np.nan_to_num(state.peak) / self.tau, -np.inf
+                state.mass > 0, np.log(state.mass) + peak / self.tau, -np.inf
             )
         return log_mass
 
@@ -113,9 +137,11 @@ class RowLogSumExp:
 class SoftmaxMoments(RowLogSumExp):
     """Log mass and the mean similarity under the weights exp(s / tau), as a `SoftmaxResult`."""
 
-    def _weighted(self, tile: Tile, values: object, columns: bool) -> NDArray[np.float64]:
-        sums = tile.col_sums if columns else tile.row_sums
-        return sums(tile.product(values, tile.gaps()))
+    def _no_weights(self, n_rows: int) -> NDArray[np.float64]:
+        return np.zeros(n_rows)
+
+    def _weights(self, tile: Tile, values: Array) -> Array:
+        return tile.product(values, tile.gaps())
 
     def finalize(self, states: Sequence[MassState]) -> SoftmaxResult:  # type: ignore[override]
         """Log masses and means for all rows."""
