@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -20,16 +21,20 @@ from cl_analyze.errors import ConfigError
 from cl_analyze.metrics import METRICS
 from cl_analyze.metrics.even_similarities import penalty_of_uniform_similarities
 from cl_analyze.metrics.family import (
+    Family,
     FamilyResult,
     MetricOptions,
     Negatives,
     PairRunner,
     measure,
 )
+from cl_analyze.metrics.forecast import forecast
 from cl_analyze.pairs.backend import make_backend
-from cl_analyze.pairs.executors import Executor, SerialExecutor, ThreadExecutor
+from cl_analyze.pairs.cluster import dask_client
+from cl_analyze.pairs.executors import Executor, SerialExecutor, ThreadExecutor, as_executor
 from cl_analyze.preparation import (
     Listener,
+    Prepared,
     Recorder,
     Request,
     RunOptions,
@@ -351,12 +356,26 @@ def run_analysis(
     options: MetricOptions,
     run: RunOptions,
     command: str,
-    executor: Executor | None = None,
+    executor: Any = None,
     listener: Listener | None = None,
     arguments: Sequence[str] = (),
 ) -> Report:
     """Measure checkpoints one after the other and put what was found into one report."""
     told = Recorder(listener or Silent())
+    with _executor(run, executor) as where:
+        return _measured(requests, names, options, run, command, where, told, arguments)
+
+
+def _measured(
+    requests: Sequence[Request],
+    names: Sequence[str],
+    options: MetricOptions,
+    run: RunOptions,
+    command: str,
+    where: Executor,
+    told: Recorder,
+    arguments: Sequence[str],
+) -> Report:
     chosen = [METRICS[name] for name in names]
     _check_definition(run.definition, names)
     collected = _Collected()
@@ -371,11 +390,20 @@ def run_analysis(
         told.warn(
             f"dimensions differ ({listing}): compare uniformity_gap, not uniformity, between them"
         )
-    where = executor or _executor(run)
     for prepared in ready:
         subject = prepared.subject
         backend = make_backend(run.device, subject.rows.dtype.type)
-        runner = PairRunner(subject, backend, where, prepared.room.block, told.progress)
+        runner = PairRunner(
+            subject,
+            backend,
+            where,
+            prepared.room.block,
+            told.progress,
+            None if run.resume is None else Path(run.resume),
+            prepared.fingerprint if run.resume is not None else "",
+            run.save_every,
+        )
+        _tell_cost(chosen, prepared, options, runner, told)
         results = measure(chosen, subject, options, runner, _announcer(told, subject.source))
         collected.add(dict(zip(names, results, strict=True)), told)
         collected.positives[subject.source] = positives_in_words(subject)
@@ -419,9 +447,65 @@ def uniform_penalty(
     return collected.report(command, arguments, ("penalty",), options, run, told)
 
 
-def _executor(run: RunOptions) -> Executor:
-    threads = n_threads(run)
-    return ThreadExecutor(threads) if threads > 1 and run.device == "cpu" else SerialExecutor()
+@contextlib.contextmanager
+def _executor(run: RunOptions, given: Any) -> Iterator[Executor]:
+    """Where the work runs: what was given, a Dask cluster, threads, or here."""
+    if given is not None:
+        yield as_executor(given)
+    elif run.scheduler is not None:
+        with dask_client(run.scheduler) as client:
+            yield as_executor(client)
+    else:
+        threads = n_threads(run)
+        several = threads > 1 and run.device == "cpu"
+        yield ThreadExecutor(threads) if several else SerialExecutor()
+
+
+LONG, VERY_LONG = 5.0, 600.0
+"""Seconds above which a run is announced, and above which an estimate is proposed."""
+
+
+def _tell_cost(
+    chosen: Sequence[Family],
+    prepared: Prepared,
+    options: MetricOptions,
+    runner: PairRunner,
+    told: Recorder,
+) -> None:
+    """Say what a long run will take before it starts."""
+    subject = prepared.subject
+    expected = forecast(chosen, subject, options, runner)
+    if expected is None or expected.seconds < LONG:
+        return
+    memory = (prepared.room.needed + min(prepared.room.cached, subject.n * subject.d * 4)) / 2**20
+    told.note(
+        f"{subject.source}: about {_duration(expected.seconds)} for {expected.n_pairs:.1e} pairs, "
+        f"in about {memory + BASE_MEMORY:.0f} MiB of memory"
+    )
+    if expected.seconds > VERY_LONG and options.anchors is None:
+        anchors = min(PROPOSED_ANCHORS, subject.n // 2)
+        less = forecast(chosen, subject, replace(options, anchors=anchors), runner)
+        assert less is not None
+        told.note(
+            f"{subject.source}: --anchors {anchors} would take about {_duration(less.seconds)}, "
+            "and give estimates: a mean over rows is then known to about "
+            f"{100 / anchors**0.5:.0f}% of the spread between rows (its sampling_error)"
+        )
+
+
+BASE_MEMORY = 100
+PROPOSED_ANCHORS = 2_000
+
+
+def _duration(seconds: float) -> str:
+    """A time in words.
+
+    >>> _duration(42), _duration(600), _duration(9000)
+    ('42 s', '10 min', '2.5 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _check_definition(definition: str | None, names: Sequence[str]) -> None:

@@ -33,6 +33,7 @@ from cl_analyze.metrics import METRICS
 from cl_analyze.metrics.family import MetricOptions, Subject
 from cl_analyze.pairs.plan import DEFAULT_BLOCK, MOST_BLOCKS, SMALLEST_BLOCK, spans
 from cl_analyze.pairs.rescoring import MARGIN
+from cl_analyze.pairs.saved import SAVE_EVERY, fingerprint
 
 Precision = Literal["auto", "float32", "float64"]
 OnInvalid = Literal["error", "drop"]
@@ -95,6 +96,9 @@ class RunOptions:
         on_invalid: refuse rows with NaN, infinity or zero norm, or drop them and say so.
         unlabelled: a label value that means unlabelled.
         definition: keep this definition alone where a metric has it.
+        resume: folder where long passes keep their states, and go on from them; None: nowhere.
+        save_every: seconds between two saves there.
+        scheduler: address of a Dask scheduler whose workers compute; None: this machine.
     """
 
     device: str = "cpu"
@@ -105,6 +109,9 @@ class RunOptions:
     on_invalid: OnInvalid = "error"
     unlabelled: str | None = None
     definition: str | None = None
+    resume: str | Path | None = None
+    save_every: float = SAVE_EVERY
+    scheduler: str | None = None
 
 
 @dataclass(frozen=True)
@@ -268,6 +275,13 @@ class Prepared:
     subject: Subject
     inputs: tuple[dict[str, Any], ...]
     room: Room
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of what the arrays hold, and of nothing else."""
+        return fingerprint(
+            [(entry["sha256"], entry["key"], entry["dropped_rows"]) for entry in self.inputs]
+        )
 
 
 def prepare(
@@ -513,6 +527,12 @@ def _bytes_per_row(names: Sequence[str], options: MetricOptions) -> int:
     return total
 
 
+def _bytes_of_deletions(n_rows: int, names: Sequence[str], options: MetricOptions) -> int:
+    """What sampled deletions keep for every row: five sums a temperature and half."""
+    sampled = options.anchors is not None or n_rows > options.exact_deletions
+    return 120 * len(options.taus) * n_rows * (sampled and "penalty" in names)
+
+
 def room(
     run: RunOptions,
     n_rows: int,
@@ -529,9 +549,12 @@ def room(
     """
     budget = run.memory if run.memory is not None else free_memory() // 4
     size = np.dtype(dtype).itemsize
-    kept = (n_rows if options.anchors is None else min(n_rows, options.anchors)) * _bytes_per_row(
-        names, options
-    ) + 32 * n_rows
+    kept = (
+        (n_rows if options.anchors is None else min(n_rows, options.anchors))
+        * _bytes_per_row(names, options)
+        + 64 * n_rows
+        + _bytes_of_deletions(n_rows, names, options)
+    )
     block = run.block or _usual_block(run.device, dim)
     smallest = min(block, SMALLEST_BLOCK)
     while True:

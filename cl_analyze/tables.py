@@ -95,6 +95,22 @@ class Record:
         return {key: getattr(self, key) for key in RECORD_KEYS}
 
     @property
+    def total_error(self) -> float | None:
+        """Standard error and sampling error together; None where neither is known."""
+        errors = [error for error in (self.std_error, self.sampling_error) if error is not None]
+        return math.hypot(*errors) if errors else None
+
+    @property
+    def error_text(self) -> str:
+        """`± 0.004`, and for an estimate `(sampling 0.01)`; empty where no error is known."""
+        parts = []
+        if self.std_error:
+            parts.append(f"± {number_text(self.std_error, self.std_error)}")
+        if self.sampling_error:
+            parts.append(f"(sampling {number_text(self.sampling_error, self.sampling_error)})")
+        return " ".join(parts)
+
+    @property
     def name(self) -> str:
         """metric[definition], as messages write it."""
         return self.metric if self.definition is None else f"{self.metric}[{self.definition}]"

@@ -111,6 +111,31 @@ CurveAnchors = Annotated[
         help="Rows behind the penalty mass and the all-pairs histogram.",
     ),
 ]
+AnchorsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--anchors",
+        metavar="M",
+        help="Estimate means over rows from M rows against all, each with a sampling_error  "
+        "[default: off, exact]",
+    ),
+]
+ResumeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--resume",
+        metavar="DIR",
+        help="Keep the states of long passes in DIR, and go on from them.",
+    ),
+]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Compute on the Dask cluster at tcp://HOST:PORT (extra: dask).",
+    ),
+]
 Out = Annotated[
     str, typer.Option("--out", "-o", metavar="DIR", help="Folder for tables and figures.")
 ]

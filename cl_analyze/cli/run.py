@@ -106,6 +106,8 @@ def _run_options(given: Mapping[str, Any]) -> RunOptions:
         on_invalid=given["on_invalid"].value,
         unlabelled=given["unlabelled"],
         definition=given["definition"],
+        resume=given["resume"],
+        scheduler=given["scheduler"],
     )
 
 
@@ -120,6 +122,7 @@ def _metric_options(given: Mapping[str, Any]) -> MetricOptions:
         negatives=given["negatives"].value if "negatives" in given else "instance",
         curve_anchors=2_048 if curve_anchors is None else parse_curve_anchors(curve_anchors),
         seed=given["seed"],
+        anchors=given["anchors"],
     )
 
 
@@ -134,6 +137,9 @@ def _refuse_without_embeddings(given: Mapping[str, Any]) -> None:
         ("--groups", given["groups"]),
         ("--unlabelled", given["unlabelled"]),
         ("--negatives class", given["negatives"].value == "class"),
+        ("--anchors", given["anchors"] is not None),
+        ("--resume", given["resume"]),
+        ("--scheduler", given["scheduler"]),
     ):
         if used:
             raise ConfigError(f"{option} needs embeddings: name a file EMB")
@@ -164,6 +170,8 @@ def run_command(command: str, families: Sequence[str] | str, given: Mapping[str,
     output.checked_formats()
     if not output.out:
         raise ConfigError("--out is empty; is a variable unset?")
+    if given["resume"] == "":
+        raise ConfigError("--resume is empty; is a variable unset?")
     asked, computing = _metric_options(given), _run_options(given)
     talk = output.talk()
     arguments = [printable(argument) for argument in sys.argv[1:]]

@@ -24,8 +24,9 @@ def record_lines(records: Sequence[Record]) -> list[str]:
             continue
         digits = [error for error in (record.std_error, record.sampling_error) if error]
         value = number_text(record.value, min(digits) if digits else None)
-        error = f"± {number_text(record.std_error, record.std_error)}" if record.std_error else ""
-        rows.append((record.name, params, value, error, record.unit.replace("none", "")))
+        rows.append(
+            (record.name, params, value, record.error_text, record.unit.replace("none", ""))
+        )
     widths = [max((len(row[c]) for row in rows), default=0) for c in range(4)]
     lines: list[str] = []
     source = None
@@ -33,7 +34,8 @@ def record_lines(records: Sequence[Record]) -> list[str]:
         if record.source != source:
             source = record.source
             dims = "" if record.d is None else f"  d={record.d}"
-            lines += [""] * bool(lines) + [f"{source}  n={record.n}{dims}"]
+            rows_of = f"n={record.n}" if record.exact else f"estimated from {record.n} anchors"
+            lines += [""] * bool(lines) + [f"{source}  {rows_of}{dims}"]
         parts = [row[0].ljust(widths[0])]
         if widths[1]:
             parts.append(row[1].ljust(widths[1]))

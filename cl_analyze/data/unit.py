@@ -96,10 +96,6 @@ class UnitRows:
                 self._held -= self._blocks.popitem(last=False)[1].nbytes
         return unit
 
-    def give_back(self) -> None:
-        """Let go of pages of the file that were read."""
-        self._rows.give_back()
-
     def release(self) -> None:
         """Drop the kept blocks."""
         with self._lock:
@@ -134,14 +130,20 @@ class UnitRows:
             mine = self._rows.take(own).astype(np.float64)
             theirs = cols._rows.take(others.ravel()).astype(np.float64)
             scale = norms[own][:, None] * their_norms[others]
+        self._rows.give_back()
+        cols._rows.give_back()
         found = np.einsum("ijk,ik->ij", theirs.reshape(*others.shape, -1), mine) / scale
         clipped: NDArray[np.float64] = np.clip(found, -1.0, 1.0, out=found)
         return clipped
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """The given rows as unit rows in float64."""
-        return normalise(self._rows.take(rows))
+        unit = normalise(self._rows.take(rows))
+        self._rows.give_back()
+        return unit
 
     def exact_block(self, start: int, stop: int) -> NDArray[np.float64]:
         """Unit rows start..stop-1 in float64, not kept."""
-        return normalise(self._rows.read(start, stop))
+        unit = normalise(self._rows.read(start, stop))
+        self._rows.give_back()
+        return unit

@@ -133,7 +133,7 @@ def _one(records: Sequence[Record], source: str, **params: object) -> Record | N
 
 
 def _error(record: Record) -> float:
-    return Z95 * (record.std_error or 0.0)
+    return Z95 * (record.total_error or 0.0)
 
 
 def _value(record: Record) -> float:

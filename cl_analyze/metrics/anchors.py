@@ -26,6 +26,8 @@ Vector = NDArray[np.float64]
 
 HELPS = 0.3
 """Leave-one-out R^2 over the anchors above which the regression is used."""
+FEWEST = 3
+"""Anchors under which there is no estimate."""
 WIDEST = 4_096
 """Dimensions above which moments cost more than the anchors."""
 _ROWS_OF_A_UNIT = 8_192
@@ -100,9 +102,8 @@ class Anchors:
         there = np.isfinite(values)
         y = values[there]
         m = len(y)
-        if m < 3:
-            value = float(y.mean()) if m else math.nan
-            return Estimate(value, math.nan, m)
+        if m < FEWEST:
+            raise ValueError(f"a mean needs {FEWEST} anchors, there are {m}")
         remaining = max(1.0 - m / (self.n_rows if population is None else population), 0.0)
         value, residuals = float(y.mean()), (y - y.mean()) * math.sqrt(m / (m - 1))
         if self.moments is not None and self.known is not None and there.all() and m > 10:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -36,6 +37,7 @@ from cl_analyze.pairs.plan import (
 from cl_analyze.pairs.reducers import NearestNeighbours
 from cl_analyze.pairs.reducers.neighbours import Neighbours
 from cl_analyze.pairs.rescoring import MARGIN, rescore
+from cl_analyze.pairs.saved import SAVE_EVERY, SavedPass, pass_key
 from cl_analyze.pairs.tile import PairSet
 from cl_analyze.tables import Param, Record, Table
 
@@ -162,6 +164,9 @@ class PairRunner:
         subject: the checkpoint.
         backend, executor, block: where and in what portions.
         progress: called with pairs done and pairs in all of the running pass.
+        resume: folder for states of passes; None: they are not kept.
+        inputs: fingerprint of the inputs, for those states.
+        save_every: seconds between two saves.
     """
 
     subject: Subject
@@ -169,6 +174,9 @@ class PairRunner:
     executor: Executor
     block: int = DEFAULT_BLOCK
     progress: Progress | None = None
+    resume: Path | None = None
+    inputs: str = ""
+    save_every: float = SAVE_EVERY
     _nearest: dict[tuple[Negatives, int, bool], Neighbours] = field(default_factory=dict)
 
     def nearest_negatives(
@@ -205,7 +213,22 @@ class PairRunner:
         return self._nearest[key]
 
     def _run(self, reducers: Iterable[Reducer], source: PairSource, plan: Plan) -> Found:
-        return reduce_pairs(reducers, source, plan, self.backend, self.executor, self.progress)
+        wanted = tuple(dict.fromkeys(reducers))
+        saved = None
+        if self.resume is not None and wanted:
+            key = pass_key(
+                self.inputs,
+                wanted,
+                plan,
+                self.backend.name,
+                str(self.backend.dtype),
+                source.row_index,
+                source.left_out,
+                source.row_labels,
+                source.col_labels,
+            )
+            saved = SavedPass(self.resume, key, self.save_every)
+        return reduce_pairs(wanted, source, plan, self.backend, self.executor, self.progress, saved)
 
     def all_pairs(self, reducers: Iterable[Reducer]) -> Found:
         """Every pair of the embeddings.
@@ -229,7 +252,7 @@ class PairRunner:
         if not reducers or codes is None:
             return {}
         order = np.argsort(codes, kind="stable")
-        rows = UnitRows(_select(self.subject.raw, order), self.subject.rows.dtype.type, 0)
+        rows = UnitRows(select_rows(self.subject.raw, order), self.subject.rows.dtype.type, 0)
         source = PairSource(rows, rows, row_labels=codes[order], col_labels=codes[order])
         found = self._run(reducers, source, class_plan(codes[order], self.block))
         back = np.argsort(order)
@@ -246,7 +269,7 @@ class PairRunner:
     ) -> Found:
         """Some rows against all: results of `side = rows` reducers are in the anchors' order."""
         rows, codes = self.subject.rows, self.subject.codes
-        chosen = UnitRows(_select(self.subject.raw, anchors), rows.dtype.type, 1 << 26)
+        chosen = UnitRows(select_rows(self.subject.raw, anchors), rows.dtype.type, 1 << 26)
         source = PairSource(
             chosen,
             rows,
@@ -268,7 +291,7 @@ class PairRunner:
             rows = anchors.rows
             source = replace(
                 source,
-                rows=UnitRows(_select(subject.raw, rows), subject.rows.dtype.type, 1 << 26),
+                rows=UnitRows(select_rows(subject.raw, rows), subject.rows.dtype.type, 1 << 26),
                 row_index=rows,
                 row_labels=None if codes is None else codes[rows],
             )
@@ -276,7 +299,8 @@ class PairRunner:
         return self._run(reducers, source, plan)
 
 
-def _select(rows: Rows, chosen: NDArray[np.int64]) -> SelectedRows:
+def select_rows(rows: Rows, chosen: NDArray[np.int64]) -> SelectedRows:
+    """Some rows of a source, in the given order."""
     if isinstance(rows, RowArray):
         return SelectedRows(rows, chosen)
     return SelectedRows(rows.source, rows.kept[chosen])
@@ -445,12 +469,17 @@ def measure(
     if anchors is None and n <= options.exact_deletions:
         second = SecondPass((runner.all_pairs(wanted),), (None,))
     else:
-        if anchors is None:
-            drawn = draw_anchors(n, options.sampled_anchors, options.seed + 1)
-            halves = (drawn[0::2], drawn[1::2])
-        else:
-            one, two = anchors.halves
-            halves = (anchors.rows[one], anchors.rows[two])
-        second = SecondPass(tuple(runner.anchored(wanted, half) for half in halves), halves)
+        rows = (
+            anchors.rows
+            if anchors is not None
+            else draw_anchors(n, options.sampled_anchors, options.seed + 1)
+        )
+        halves = (rows[0::2], rows[1::2])
+        found = []
+        for half, anchored in enumerate(halves, 1):
+            if wanted:
+                say(f"error bars, half {half} of 2")
+            found.append(runner.anchored(wanted, anchored))
+        second = SecondPass(tuple(found), halves)
     measured = Measured(first, second, curve, curve_anchors, anchors)
     return [family.compute(subject, options, measured, runner) for family in listed]

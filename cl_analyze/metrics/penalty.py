@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.metrics.anchors import Anchors
+from cl_analyze.metrics.anchors import FEWEST, Anchors
 from cl_analyze.metrics.family import (
     FamilyResult,
     Found,
@@ -376,7 +376,7 @@ class Penalty(PairFreeFamily):
             for metric, definitions in self.definitions.items():
                 if subject.labels is not None or "false_negative" not in metric:
                     for definition in definitions or (None,):
-                        leave_out(metric, definition, "no row has a negative")
+                        leave_out(metric, definition, f"{means.rows} has a negative")
             return records
         add("penalty_entropy", None, means.mean("entropy"))
         add("penalty_effective_negatives", "mean_exp", means.mean("exp_entropy"))
@@ -389,7 +389,7 @@ class Penalty(PairFreeFamily):
             reason = (
                 "class negatives hold no row of the anchor's class"
                 if options.negatives == "class"
-                else "no row is labelled"
+                else f"{means.rows} is labelled"
             )
             for metric in ("penalty_false_negative_share", "penalty_false_negative_ratio"):
                 leave_out(metric, None, reason)
@@ -514,7 +514,13 @@ class _Number:
 
 
 class _Means(Protocol):
-    """Means over anchors of the columns of `AnchorStatistics`, with their errors."""
+    """Means over anchors of the columns of `AnchorStatistics`, with their errors.
+
+    Attributes:
+        rows: how to say that too few rows have something.
+    """
+
+    rows: str
 
     def count(self, name: str) -> int:
         """Anchors that have a value."""
@@ -535,6 +541,8 @@ class _Means(Protocol):
 
 class _ExactMeans:
     """From every row's statistics."""
+
+    rows = "no row"
 
     def __init__(self, subject: Subject, stats: AnchorStatistics, copies: list[_Deletions]) -> None:
         self._subject, self._stats, self._copies = subject, stats, copies
@@ -569,6 +577,8 @@ class _ExactMeans:
 class _EstimatedMeans:
     """From the statistics of some rows."""
 
+    rows = "hardly any of the anchors"
+
     def __init__(
         self,
         subject: Subject,
@@ -580,7 +590,8 @@ class _EstimatedMeans:
         self._copies, self._anchors = copies, anchors
 
     def count(self, name: str) -> int:
-        return int(np.isfinite(self._stats.column(name)).sum())
+        there = int(np.isfinite(self._stats.column(name)).sum())
+        return there if there >= FEWEST else 0
 
     def mean(self, name: str) -> _Number:
         return self._number(name, 1.0, None)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from cl_analyze.data.unit import UnitRows
 from cl_analyze.data.validation import block_rows
-from cl_analyze.metrics.anchors import Anchors, Estimate
+from cl_analyze.metrics.anchors import FEWEST, Anchors, Estimate
 from cl_analyze.metrics.family import (
     FamilyResult,
     Found,
@@ -203,6 +203,9 @@ class Similarity(PairFreeFamily):
                 return _nth_neighbour(near, rank, f, subject.n)
 
             reason = f"no row has {rank + 1} negative{'s' if rank else ''}"
+            if measured.anchors is not None and np.isfinite(values).sum() < FEWEST:
+                values = np.full(len(values), np.nan)
+                reason = reason.replace("no row", "hardly any of the anchors")
             if measured.anchors is None or not np.isfinite(values).any():
                 records += self._records(subject, group, None, values, part, reason)
             else:
@@ -475,7 +478,11 @@ class Similarity(PairFreeFamily):
         params: dict[str, Param] = {"group": "positive"}
         fine = measured.first[PairHistogram(FINE_BINS, "same_class")]
         if fine.sum() == 0:
-            reason = "no class has two members"
+            reason = (
+                "no class has two members"
+                if measured.anchors is None
+                else "no anchor has another row of its class"
+            )
             return [
                 undefined(
                     subject.source,

@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import pickle
+import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, CancelledError, ThreadPoolExecutor
 from typing import Any, Protocol
 
 from cl_analyze.errors import AnalysisError, ConfigError
@@ -26,7 +27,16 @@ class Job(Protocol):
 
 
 class Executor(Protocol):
-    """Runs a job over units, in order."""
+    """Runs a job over units, in order.
+
+    Attributes:
+        n_at_once: units that are computed at the same time.
+    """
+
+    @property
+    def n_at_once(self) -> int:
+        """Units that are computed at the same time."""
+        ...
 
     def run(self, job: Job, units: Iterable[Any]) -> Iterator[Any]:
         """Yield job.run(unit) for each unit, in the order of the units."""
@@ -35,6 +45,8 @@ class Executor(Protocol):
 
 class SerialExecutor:
     """One unit after the other, in the calling thread."""
+
+    n_at_once = 1
 
     def run(self, job: Job, units: Iterable[Any]) -> Iterator[Any]:
         """Yield job.run(unit) for each unit."""
@@ -50,17 +62,15 @@ class ThreadExecutor:
     """
 
     def __init__(self, n_threads: int) -> None:
-        self._n_threads = n_threads
+        self.n_at_once = n_threads
 
     def run(self, job: Job, units: Iterable[Any]) -> Iterator[Any]:
         """Yield results in order, with a few units ahead; waiting units die with the caller."""
         with (
             single_threaded_blas(),
-            ThreadPoolExecutor(self._n_threads, thread_name_prefix="pairs") as pool,
+            ThreadPoolExecutor(self.n_at_once, thread_name_prefix="pairs") as pool,
         ):
-            yield from _in_order(
-                lambda unit: pool.submit(job.run, unit), units, 2 * self._n_threads
-            )
+            yield from _in_order(lambda unit: pool.submit(job.run, unit), units, 2 * self.n_at_once)
 
 
 class FuturesExecutor:
@@ -82,42 +92,64 @@ class FuturesExecutor:
         self._n_ahead = n_ahead
         self._is_dask = hasattr(client, "scheduler_info")
 
-    def run(self, job: Job, units: Iterable[Any]) -> Iterator[Any]:
-        """Yield results in order; a lost worker's units are computed again by the others (Dask)."""
-        payload = pickle.dumps(job)
-        token = hashlib.sha256(payload).hexdigest()
+    @property
+    def n_at_once(self) -> int:
+        """Threads of a cluster's workers; elsewhere half of what is under way."""
         if self._is_dask:
-            shared = self._client.submit(bytes, payload, key=f"cl-analyze-{token}", pure=True)
+            workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+            n_threads: int = sum(worker["nthreads"] for worker in workers)
+            return max(1, n_threads)
+        workers = getattr(self._client, "_max_workers", None)
+        return workers if isinstance(workers, int) else 8
 
-            def submit(unit: Any) -> Any:
-                return self._client.submit(_run_elsewhere, token, shared, unit, pure=False)
+    def run(self, job: Job, units: Iterable[Any]) -> Iterator[Any]:
+        """Yield results in order; a lost worker's units are computed again by the others (Dask).
 
-        else:
+        Raises:
+            AnalysisError: workers died, or cannot read the input.
+        """
+        client = self._client
+        n_ahead = self._n_ahead or max(4, 2 * self.n_at_once)
+        if isinstance(client, ThreadPoolExecutor):
+            with single_threaded_blas():
+                yield from _in_order(lambda unit: client.submit(job.run, unit), units, n_ahead)
+            return
+        payload: Any = pickle.dumps(job)
+        token = hashlib.sha256(payload).hexdigest()
+        options: dict[str, Any] = {}
+        if self._is_dask:
+            payload = client.submit(bytes, payload, key=f"cl-analyze-{token}")
+            options["pure"] = False
 
-            def submit(unit: Any) -> Any:
-                return self._client.submit(_run_elsewhere, token, payload, unit)
+        def submit(unit: Any) -> Any:
+            return client.submit(_run_elsewhere, _PROCESS, token, payload, unit, **options)
 
-        yield from _in_order(submit, units, self._n_ahead or self._default_ahead())
-
-    def _default_ahead(self) -> int:
-        if not self._is_dask:
-            return 16
-        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
-        n_threads: int = sum(worker["nthreads"] for worker in workers)
-        return max(4, 2 * n_threads)
+        try:
+            with single_threaded_blas():
+                yield from _in_order(submit, units, n_ahead)
+        except (BrokenExecutor, CancelledError) as error:
+            raise AnalysisError(
+                f"the workers are gone ({type(error).__name__}: {error}); were they out of memory?"
+            ) from error
+        except Exception as error:
+            if type(error).__module__.partition(".")[0] != "distributed":
+                raise
+            raise AnalysisError(
+                f"the cluster could not finish ({type(error).__name__}): {error}"
+            ) from error
 
 
 def as_executor(given: Any) -> Executor:
     """An executor as it is, or a wrapped Dask client or `concurrent.futures` executor.
 
     Raises:
-        ConfigError: it can neither `run` nor `submit`.
+        ConfigError: it is none of these.
     """
     if hasattr(given, "submit"):
         return FuturesExecutor(given)
-    if hasattr(given, "run"):
-        run: Executor = given
-        return run
+    if hasattr(given, "n_at_once"):
+        executor: Executor = given
+        return executor
     raise ConfigError(
         f"executor must be a concurrent.futures executor or a Dask client, found {given!r}"
     )
@@ -138,18 +170,27 @@ def _in_order(submit: Any, units: Iterable[Any], n_ahead: int) -> Iterator[Any]:
             waiting.cancel()
 
 
+_PROCESS = uuid.uuid4().hex
 _jobs: dict[str, Job] = {}
+_pinned = False
 
 
-def _run_elsewhere(token: str, payload: bytes, unit: Any) -> Any:
-    """Run one unit in another process, which keeps the last job it was given."""
-    if token not in _jobs:
+def _run_elsewhere(home: str, token: str, payload: bytes, unit: Any) -> Any:
+    """Run one unit in another process, which keeps the last job it was given.
+
+    A process of its own is pinned for good: its threads would undo each other's pinning.  Threads
+    of the calling process are pinned by the caller.
+    """
+    global _pinned
+    if home != _PROCESS and not _pinned:
+        single_threaded_blas().__enter__()
+        _pinned = True
+    job = _jobs.get(token)
+    if job is None:
         _jobs.clear()
-        _jobs[token] = pickle.loads(payload)
-    job = _jobs[token]
+        job = _jobs[token] = pickle.loads(payload)
     try:
-        with single_threaded_blas():
-            return job.run(unit)
+        return job.run(unit)
     except OSError as error:
         import socket
 

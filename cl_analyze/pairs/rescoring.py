@@ -25,7 +25,9 @@ from cl_analyze.pairs.reducers.neighbours import NO_NEIGHBOUR, Neighbours
 MARGIN = 6
 _GRID = float(2**40)
 _VALUES_AT_ONCE = 1 << 18  # products of a few rows, small enough for the cache
-_VALUES_OF_ALL = 1 << 22
+_SHORT = 256
+_ROWS_AT_ONCE = 128
+_COLUMNS_AT_ONCE = 2048
 _ROWS_OF_A_UNIT = 1024
 
 
@@ -53,7 +55,8 @@ class _Candidates:
         """Values and columns of a slice of the rows, and a flag for each."""
         own, found = unit
         values, indices = [], []
-        step = max(1, _VALUES_AT_ONCE // (found.indices.shape[1] * self.rows.dim))
+        dim = max(self.rows.dim, _SHORT)  # short rows are spread over as many pages of a file
+        step = max(1, _VALUES_AT_ONCE // (found.indices.shape[1] * dim))
         for start in range(0, len(own), step):
             candidates = found.indices[start : start + step]
             scores = self.rows.products(
@@ -63,8 +66,6 @@ class _Candidates:
             best, columns = _best(scores, candidates, self.k)
             values.append(best)
             indices.append(columns)
-        for side in (self.rows, self.cols):
-            side.give_back()
         result = Neighbours(np.concatenate(values), np.concatenate(indices))
         last = found.values[:, -1]
         unsure = np.isfinite(last) & (last >= result.values[:, -1] - self.slack)
@@ -83,14 +84,30 @@ class _AllColumns:
 
     def run(self, chosen: Index) -> Neighbours:
         """Values and columns of these rows."""
-        scores = _scores_of_all(self.rows.take(chosen), self.cols)
-        scores[np.arange(len(chosen)), chosen] = -np.inf
-        if self.row_labels is not None and self.col_labels is not None:
-            own_label = self.row_labels[chosen][:, None]
-            other = (own_label != self.col_labels) & (own_label >= 0) & (self.col_labels >= 0)
-            scores[~other] = -np.inf
-        best = _best_columns(scores, min(self.k, self.cols.n_rows))
-        return Neighbours(*_best(np.take_along_axis(scores, best, 1), best, self.k))
+        own = self.rows.take(chosen)
+        values = np.full((len(chosen), self.k), -np.inf)
+        indices = np.full((len(chosen), self.k), NO_NEIGHBOUR, dtype=np.int64)
+        for start in range(0, self.cols.n_rows, _COLUMNS_AT_ONCE):
+            stop = min(start + _COLUMNS_AT_ONCE, self.cols.n_rows)
+            scores = own @ self.cols.exact_block(start, stop).T
+            np.clip(scores, -1.0, 1.0, out=scores)
+            inside = np.flatnonzero((chosen >= start) & (chosen < stop))
+            scores[inside, chosen[inside] - start] = -np.inf
+            if self.row_labels is not None and self.col_labels is not None:
+                mine, theirs = self.row_labels[chosen][:, None], self.col_labels[start:stop]
+                scores[(mine == theirs) | (mine < 0) | (theirs < 0)] = -np.inf
+            # what only ties with the k-th best comes after it, for columns ascend
+            better = scores.max(axis=1) > values[:, -1] - 1.0 / _GRID
+            reached = np.flatnonzero(better)
+            if not len(reached):
+                continue
+            scores = scores[reached]
+            best = _best_columns(scores, min(self.k, stop - start))
+            columns = np.concatenate([indices[reached], start + best], axis=1)
+            found = np.concatenate([values[reached], np.take_along_axis(scores, best, 1)], axis=1)
+            columns[np.isneginf(found)] = self.cols.n_rows  # absent: after every column
+            values[reached], indices[reached] = _best(found, columns, self.k)
+        return Neighbours(values, indices)
 
 
 def rescore(
@@ -123,7 +140,7 @@ def rescore(
     own = np.arange(n_rows) if row_index is None else row_index
     parts = [np.arange(a, b) for a, b in spans(n_rows, _ROWS_OF_A_UNIT)]
     slack = 2.0 * max(rounding(rows.dtype, rows.dim), float(np.finfo(np.float32).eps))
-    units = ((part, Neighbours(found.values[part], found.indices[part])) for part in parts)
+    units = ((own[part], Neighbours(found.values[part], found.indices[part])) for part in parts)
     values = np.empty((n_rows, k))
     indices = np.empty((n_rows, k), dtype=np.int64)
     unsure = np.zeros(n_rows, dtype=bool)
@@ -133,21 +150,12 @@ def rescore(
         unsure[part] = flags
     if n_candidates < cols.n_rows - 1 and unsure.any():
         ambiguous = np.flatnonzero(unsure)
-        step = max(1, _VALUES_OF_ALL // cols.n_rows)
-        pieces = [ambiguous[start : start + step] for start in range(0, len(ambiguous), step)]
+        pieces = [ambiguous[a:b] for a, b in spans(len(ambiguous), _ROWS_AT_ONCE)]
         every = _AllColumns(rows, cols, k, row_labels, col_labels)
         results = where.run(every, (own[piece] for piece in pieces))
         for piece, best in zip(pieces, results, strict=True):
             values[piece], indices[piece] = best.values, best.indices
     return Neighbours(values, indices)
-
-
-def _scores_of_all(own: NDArray[np.float64], cols: UnitRows) -> NDArray[np.float64]:
-    scores = np.empty((len(own), cols.n_rows))
-    for start in range(0, cols.n_rows, 4096):
-        stop = min(start + 4096, cols.n_rows)
-        scores[:, start:stop] = own @ cols.exact_block(start, stop).T
-    return np.clip(scores, -1.0, 1.0, out=scores)
 
 
 def _best_columns(scores: NDArray[np.float64], k: int) -> Index:

@@ -63,11 +63,7 @@ def _summary(document: Document) -> list[dict[str, Any]]:
 def _cell(record: Record) -> dict[str, str]:
     if record.value is None:
         return {"value": "–", "error": ""}
-    error = record.std_error
-    return {
-        "value": number_text(record.value, error),
-        "error": f"± {number_text(error, error)}" if error else "",
-    }
+    return {"value": number_text(record.value, record.total_error), "error": record.error_text}
 
 
 def _findings(document: Document) -> list[dict[str, Any]]:

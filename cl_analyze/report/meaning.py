@@ -74,7 +74,7 @@ def _law(record: Record, value: float, document: Document) -> str:
 
 
 def _gap(record: Record, value: float, document: Document) -> str:
-    error = record.std_error
+    error = record.total_error
     if error and abs(value) < 2 * error:
         return "Not distinguishable from the uniform sphere with this many rows."
     side = "less" if value > 0 else "more"
