@@ -25,6 +25,7 @@ from cl_analyze.data.opening import (
     open_any,
     open_embeddings,
 )
+from cl_analyze.data.remote import is_url, url_bytes
 from cl_analyze.data.rows import Rows, SelectedRows, is_real
 from cl_analyze.data.unit import UnitRows
 from cl_analyze.data.validation import RowCheck, check_rows, listed, require_valid
@@ -183,9 +184,9 @@ def source_names(requests: Sequence[Request]) -> list[str]:
         else Spec(request.source or "embeddings")
         for request in requests
     ]
-    seen: dict[tuple[Path, str | None], str] = {}
+    seen: dict[tuple[str, str | None], str] = {}
     for spec in specs:
-        place = (Path(spec.path).resolve(), spec.key)
+        place = (spec.path if is_url(spec.path) else str(Path(spec.path).resolve()), spec.key)
         if place in seen:
             raise ConfigError(f"{seen[place]} and {spec} are the same; name each checkpoint once")
         seen[place] = str(spec)
@@ -234,11 +235,26 @@ def _sha256_of_file(path: str, size: int, modified: int) -> str:
     return digest.hexdigest()
 
 
+def _sha256_of_path(path: Path) -> str:
+    status = path.stat()
+    return _sha256_of_file(str(path), status.st_size, status.st_mtime_ns)
+
+
 def sha256(opened: Opened) -> str:
-    """SHA-256 of a file's bytes (read once a run), or of the values of an array in memory."""
+    """SHA-256 of a file's bytes (read once a run), or of the values of an array in memory.
+
+    Of shards: of the text of their hashes, in their order.
+    """
+    if opened.shards:
+        hashes = [_sha256_of_path(path) for path in opened.shards]
+        return hashlib.sha256("".join(hashes).encode()).hexdigest()
+    if opened.path is not None and is_url(opened.path):
+        digest = hashlib.sha256()
+        for piece in url_bytes(opened.path):
+            digest.update(piece)
+        return digest.hexdigest()
     if opened.path is not None and opened.path != STDIN:
-        status = Path(opened.path).stat()
-        return _sha256_of_file(opened.path, status.st_size, status.st_mtime_ns)
+        return _sha256_of_path(Path(opened.path))
     digest = hashlib.sha256()
     values = opened.array.values()
     step = max(1, (1 << 20) // max(values[:1].size, 1))

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cl_analyze.data.formats import open_file
 from cl_analyze.data.labels import Labels, encode, has_suspicious_minus_one
 from cl_analyze.data.opening import (
     LABEL_KEYS,
@@ -18,6 +16,7 @@ from cl_analyze.data.opening import (
     Spec,
     open_any,
     open_array,
+    open_container,
     open_embeddings,
 )
 from cl_analyze.data.validation import RowCheck, check_rows, listed
@@ -91,7 +90,7 @@ def inspect_file(name: str, labels: str | None = None, unlabelled: str | None = 
     try:
         spec = Spec.parse(name)
         if spec.path != STDIN:
-            container = open_file(Path(spec.path))
+            container = open_container(spec.path)
             for key, array in container.arrays.items():
                 found.arrays.append(
                     {

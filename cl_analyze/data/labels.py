@@ -60,14 +60,11 @@ def encode(opened: Opened, unlabelled: str | None = None, what: str = "labels") 
     Raises:
         DataError: not one value a row, or values that cannot be classes.
     """
-    values: NDArray[Any] = opened.array.values()
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    if values.ndim != 1:
-        hint = "; for one-hot rows save their argmax(axis=1)" if values.ndim == 2 else ""
-        raise DataError(
-            f"{opened.name}: {what} must be one value a row, found shape {values.shape}{hint}"
-        )
+    shape = opened.array.shape
+    if len(shape) != 1 and not (len(shape) == 2 and shape[1] == 1):
+        hint = "; for one-hot rows save their argmax(axis=1)" if len(shape) == 2 else ""
+        raise DataError(f"{opened.name}: {what} must be one value a row, found shape {shape}{hint}")
+    values: NDArray[Any] = opened.array.values()[:].reshape(-1)
     if values.dtype.kind == "f" or opened.array.dtype == "bfloat16":
         values = opened.array.read(0, len(values)).reshape(-1).astype(np.float64)
         missing = np.isnan(values)

@@ -14,7 +14,9 @@ import numpy as np
 from cl_analyze.data.formats import open_file
 from cl_analyze.data.formats.delimited import is_continuous, open_delimited
 from cl_analyze.data.formats.npy import read_header, words
+from cl_analyze.data.remote import is_url, open_url
 from cl_analyze.data.rows import BFLOAT16, Container, RowArray, is_floating, is_real
+from cl_analyze.data.shards import is_pattern, open_shards
 from cl_analyze.errors import DataError
 
 LABEL_KEYS = ("labels", "y", "targets", "label", "target", "class")
@@ -60,12 +62,14 @@ class Opened:
         name: how messages call it.
         path: the file, None for an array in memory.
         key: the key in the file, None where there is none.
+        shards: the files, where path stands for several.
     """
 
     array: RowArray
     name: str
     path: str | None = None
     key: str | None = None
+    shards: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,8 @@ class OpenedEmbeddings:
     notes: tuple[str, ...] = field(default=())
 
 
-def _container(path: str) -> Container:
+def open_container(path: str) -> Container:
+    """What a path names: a file, shards, a URL, or - for standard input."""
     if path == STDIN:
         stream = io.BytesIO(sys.stdin.buffer.read())
         if not stream.getbuffer().nbytes:
@@ -97,7 +102,9 @@ def _container(path: str) -> Container:
         except (DataError, ValueError, EOFError) as error:
             raise DataError(f"standard input is not an .npy stream: {error}") from error
         return Container(Path(STDIN), "npy", {"": RowArray.of(words(array), header.stored_dtype)})
-    return open_file(Path(path))
+    if is_url(path):
+        return open_url(path)
+    return open_shards(path) if is_pattern(path) else open_file(Path(path))
 
 
 def _listing(container: Container) -> str:
@@ -116,16 +123,16 @@ def open_array(spec: Spec, roles: Sequence[str]) -> Opened:
     Raises:
         DataError: no such key, or several arrays and none with a usual name.
     """
-    container = _container(spec.path)
+    container = open_container(spec.path)
     if spec.key is not None:
         return _by_key(container, spec)
     arrays = container.arrays
     if len(arrays) == 1:
         key, array = next(iter(arrays.items()))
-        return Opened(array, str(spec), spec.path, key or None)
+        return Opened(array, str(spec), spec.path, key or None, container.shards)
     role = _role_key(arrays, roles)
     if role is not None:
-        return Opened(arrays[role], str(spec), spec.path, role)
+        return Opened(arrays[role], str(spec), spec.path, role, container.shards)
     raise DataError(
         f"{spec}: several arrays, none named {' or '.join(roles)}; choose one as "
         f"{spec.path}::KEY from {_listing(container)}"
@@ -139,8 +146,8 @@ def _role_key(arrays: dict[str, RowArray], roles: Sequence[str]) -> str | None:
 
 
 def _by_key(container: Container, spec: Spec) -> Opened:
-    if container.format == "csv" and not container.has_keys:
-        container = open_delimited(container.path, header=True)
+    if container.format == "csv" and not container.has_keys and not container.shards:
+        container = open_delimited(Path(container.path), header=True)
     if not container.has_keys:
         raise DataError(
             f"{spec}: a .{container.format} file has no keys; name it without ::{spec.key}"
@@ -150,7 +157,7 @@ def _by_key(container: Container, spec: Spec) -> Opened:
         if key in container.skipped:
             raise DataError(f"{spec}: this entry cannot be read: {container.skipped[key]}")
         raise DataError(f"{spec}: no such key; the file holds {_listing(container)}")
-    return Opened(container.arrays[key], str(spec), spec.path, key)
+    return Opened(container.arrays[key], str(spec), spec.path, key, container.shards)
 
 
 def _check_matrix(array: RowArray, name: str) -> None:
@@ -183,7 +190,7 @@ def open_embeddings(
     Raises:
         DataError: the array is missing, ambiguous, not real, not 2-D, or has fewer than two rows.
     """
-    container = _container(spec.path)
+    container = open_container(spec.path)
     notes = [f"{spec}: {note}" for note in container.notes]
     views: tuple[Opened, Opened] | None = None
     if spec.key is not None:
@@ -191,7 +198,7 @@ def open_embeddings(
         stacked = main if len(main.array.shape) == 3 else None
     else:
         key, stacked_key, note = _choose_main(container, spec)
-        main = Opened(container.arrays[key], str(spec), spec.path, key or None)
+        main = Opened(container.arrays[key], str(spec), spec.path, key or None, container.shards)
         stacked = main if stacked_key else None
         notes += note
     if stacked is not None:
@@ -200,10 +207,12 @@ def open_embeddings(
                 f"{spec}: an (N, V, D) array needs at least 2 views, found {stacked.array.shape}"
             )
         first, second = (
-            Opened(stacked.array.view_of(v), f"{spec}[:, {v}]", spec.path, stacked.key)
+            Opened(
+                stacked.array.view_of(v), f"{spec}[:, {v}]", spec.path, stacked.key, stacked.shards
+            )
             for v in (0, 1)
         )
-        main = Opened(first.array, str(spec), spec.path, stacked.key)
+        main = Opened(first.array, str(spec), spec.path, stacked.key, stacked.shards)
         views = (first, second) if with_views else None
         notes.append(
             f"{spec}: {stacked.array.shape} read as (rows, views, dimensions); embeddings are view "
@@ -218,13 +227,13 @@ def open_embeddings(
             own = {key: a for key, a in own.items() if not is_continuous(a.values())}
         role = _role_key(own, LABEL_KEYS) if with_labels else None
         if role is not None:
-            labels = Opened(arrays[role], f"{spec.path}::{role}", spec.path, role)
+            labels = Opened(arrays[role], f"{spec.path}::{role}", spec.path, role, container.shards)
             notes.append(f"{spec}: labels are its array {role!r}")
         for one, two in VIEW_KEYS if with_views else ():
             if views is None and one in arrays and two in arrays:
                 views = (
-                    Opened(arrays[one], f"{spec.path}::{one}", spec.path, one),
-                    Opened(arrays[two], f"{spec.path}::{two}", spec.path, two),
+                    Opened(arrays[one], f"{spec.path}::{one}", spec.path, one, container.shards),
+                    Opened(arrays[two], f"{spec.path}::{two}", spec.path, two, container.shards),
                 )
                 notes.append(f"{spec}: positives are its views {one!r} and {two!r}")
     for view in views or ():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -107,7 +107,10 @@ class RowArray:
 
     def give_back(self) -> None:
         """Let go of the pages of a memory map that were read; they come back when asked for."""
-        if self._array is not None:
+        release = getattr(self._array, "give_back", None)  # of arrays that are not NumPy's
+        if release is not None:
+            release()
+        elif self._array is not None:
             give_pages_back(self._array)
 
     def view_of(self, axis1: int) -> RowArray:
@@ -183,18 +186,20 @@ class Container:
     """What one file holds: named arrays, or a single one without a name.
 
     Attributes:
-        path: the file.
+        path: the file (or URL).
         format: the reader's name, for messages.
         arrays: key -> array; a format without keys has the single key "".
         skipped: key -> why this entry is no array that can be read.
         notes: what the reader chose without being asked.
+        shards: the files, where there are several.
     """
 
-    path: Path
+    path: PurePath
     format: str
     arrays: dict[str, RowArray]
     skipped: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    shards: tuple[Path, ...] = ()
 
     @property
     def has_keys(self) -> bool:

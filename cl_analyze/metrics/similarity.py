@@ -114,7 +114,7 @@ class Similarity(PairFreeFamily):
     Groups: `positive` (pairs of views where there are views, else every same-class pair once) and
     `negative_1` .. `negative_k`, the anchors' l-th nearest negative.  Standard deviations divide by
     the count.  Errors delete each row as anchor and as negative; those of quantiles are
-    Woodruff's (JASA 1952): the quantiles at q +- s.e. of the share below.
+    Woodruff's (JASA 1952): from the quantiles at q +- two s.e. of the share below.
     """
 
     name = "similarity"
@@ -603,10 +603,10 @@ def _share(flags: NDArray[np.bool_], values: Vector) -> Vector:
 def _woodruff(
     quantile: Callable[[float], NDArray[np.float64] | float], q: float, share_error: float | None
 ) -> float | None:
-    """Half the distance between the quantiles at q +- one standard error of the share below."""
+    """A quarter of the distance between the quantiles at q +- two errors of the share below."""
     if share_error is None:
         return None
-    low, high = max(q - share_error, 0.0), min(q + share_error, 1.0)
+    low, high = max(q - 2.0 * share_error, 0.0), min(q + 2.0 * share_error, 1.0)
     if high == low:
         return 0.0
     # where an end is cut off at 0 or 1 the other side alone tells the slope

@@ -85,7 +85,7 @@ class SavedPass:
             ConfigError: the file is there and cannot be read.
         """
         try:
-            with np.load(self._path, allow_pickle=False) as file:
+            with self._path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             states = [_unpacked(column, r, arrays) for r, column in enumerate(identities)]
             return int(arrays["n_units"]), states

@@ -48,10 +48,14 @@ def test_wide_integers_keep_their_digits(tmp_path):
     assert read(tmp_path / "e.npy")[0, 0] == 2**30 + 1
 
 
-def test_npy_is_mapped_and_reopened_where_it_is_unpickled(tmp_path):
+def test_npy_is_read_by_rows_and_reopened_where_it_is_unpickled(tmp_path, monkeypatch):
     np.save(tmp_path / "e.npy", ROWS)
     array = open_file(tmp_path / "e.npy").arrays[""]
-    assert isinstance(array.values(), np.memmap)
+    assert not isinstance(array.values(), np.ndarray)
+    rows = np.array([16, 3, 3, 0])
+    for mapped in (0, 1 << 20):  # with and without a map
+        monkeypatch.setattr("cl_analyze.data.ranged._MAPPED", mapped)
+        np.testing.assert_array_equal(array.take(rows), ROWS[rows])
     travelled = pickle.loads(pickle.dumps(array))
     assert len(pickle.dumps(array)) < 1000 + len(str(tmp_path)), "the values must not travel"
     np.testing.assert_array_equal(travelled.read(3, 9), ROWS[3:9])
@@ -267,7 +271,7 @@ class _LeavesAMark:
 
 FAULTS = {
     "missing.npy": (None, "no such file"),
-    "folder.npy": ("folder", "is a directory"),
+    "folder.npy": ("folder", "no readable file in this directory"),
     "empty.npy": (b"", "the file is empty"),
     "text.npy": (b"1,2,3\n4,5,6\n", "looks like text"),
     "zip.npy": (b"PK\x03\x04" + b"\0" * 40, "looks like a ZIP archive"),
@@ -452,3 +456,17 @@ def test_selected_rows_read_as_if_the_others_were_not_there():
     np.testing.assert_array_equal(rows.read(1, 3), ROWS[[4, 5]])
     np.testing.assert_array_equal(rows.take(np.array([3, 0])), ROWS[[9, 1]])
     assert rows.shape == (4, 5)
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr("cl_analyze.data.ranged._MAPPED", 0)
+    path = tmp_path / "e.npy"
+    np.save(path, ROWS)
+    array = open_file(path).arrays[""]
+    array.read(0, 2)
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - 30)
+    with pytest.raises(DataError, match="truncated: rows 10 to 16 are not all there"):
+        array.read(10, 17)
+    with pytest.raises(DataError, match="truncated: not all rows are there"):
+        array.take(np.array([16]))

@@ -1,4 +1,4 @@
-""".npy: one array, memory-mapped, never read whole."""
+""".npy: one array, read by rows, never whole."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
+from cl_analyze.data.ranged import ByteRanges, FileBytes, RangedRows
 from cl_analyze.data.rows import BFLOAT16, Container, RowArray
 from cl_analyze.errors import DataError
 
@@ -40,6 +41,10 @@ class Header:
             count *= length
         return count * self.dtype.itemsize
 
+    def rows_of(self, source: ByteRanges) -> RangedRows:
+        """The rows, by ranges of bytes; values must be in C order."""
+        return RangedRows(source, self.shape, self.dtype, self.offset, as_words=words)
+
 
 def read_header(stream: BinaryIO) -> Header:
     """Parse the header of an .npy stream; values are not touched."""
@@ -66,14 +71,17 @@ def read_header(stream: BinaryIO) -> Header:
 
 
 @dataclass(frozen=True)
-class MappedNpy:
-    """Loader that maps the file again wherever it is called."""
+class _Loader:
+    """Opens the file again wherever it is called."""
 
     path: Path
+    header: Header
 
-    def __call__(self) -> NDArray[Any]:
-        array: NDArray[Any] = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        return words(array)
+    def __call__(self) -> Any:
+        if len(self.header.shape) < 2 or self.header.fortran_order:
+            array: NDArray[Any] = np.load(self.path, mmap_mode="r", allow_pickle=False)
+            return words(array)
+        return self.header.rows_of(FileBytes(self.path))
 
 
 def words(array: NDArray[Any]) -> NDArray[Any]:
@@ -100,5 +108,5 @@ def open_npy(path: Path) -> Container:
     if header.n_bytes == 0 or header.shape == ():
         empty = np.zeros(header.shape, header.dtype)
         return Container(path, "npy", {"": RowArray.of(words(empty), header.stored_dtype)})
-    array = RowArray(header.shape, header.stored_dtype, MappedNpy(path))
+    array = RowArray(header.shape, header.stored_dtype, _Loader(path.absolute(), header))
     return Container(path, "npy", {"": array})

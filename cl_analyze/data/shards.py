@@ -1,0 +1,193 @@
+"""A directory or a pattern of files that reads as one matrix."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_analyze.data.formats import FORMATS, open_file
+from cl_analyze.data.rows import Container, RowArray, give_pages_back
+from cl_analyze.errors import DataError
+
+_NUMBERED = re.compile(r"(\d+)-of-(\d+)(?=\.[^.]*$|$)")
+_DIGITS = re.compile(r"(\d+)")
+
+
+def is_pattern(path: str) -> bool:
+    """Whether a path names several files: a directory, or a pattern with *, ? or []."""
+    place = Path(path)
+    try:
+        return place.is_dir() or (any(c in path for c in "*?[") and not place.exists())
+    except OSError:  # a name that is too long: opening it says so
+        return False
+
+
+def shard_paths(path: str) -> list[Path]:
+    """The files of a directory or pattern, numbers in their names in numeric order.
+
+    Raises:
+        DataError: none, files of several formats, or a numbered shard that is missing.
+    """
+    place = Path(path)
+    known = {suffix for format in FORMATS for suffix in format.suffixes}
+    if place.is_dir():
+        found = [p for p in place.iterdir() if p.is_file() and not p.name.startswith(".")]
+        found = [p for p in found if p.suffix.lower() in known]
+        if not found:
+            raise DataError(
+                f"{path}: no readable file in this directory (one of {' '.join(sorted(known))})"
+            )
+    else:
+        anchor = Path(place.anchor) if place.is_absolute() else Path()
+        pattern = str(place.relative_to(place.anchor)) if place.is_absolute() else path
+        try:
+            found = [p for p in anchor.glob(pattern) if p.is_file()]
+        except ValueError as error:
+            raise DataError(f"{path}: not a pattern of files: {error}") from error
+        if not found:
+            raise DataError(f"{path}: no file matches this pattern")
+    suffixes = sorted({p.suffix.lower() for p in found})
+    if len(suffixes) > 1:
+        raise DataError(
+            f"{path}: shards must have one format, found {', '.join(suffixes)}; name one kind "
+            f"with a pattern such as '{place if place.is_dir() else place.parent}/*{suffixes[0]}'"
+        )
+    found.sort(key=_natural)
+    _check_numbers(path, found)
+    return found
+
+
+def _natural(path: Path) -> tuple[Any, ...]:
+    parts = _DIGITS.split(str(path))
+    return tuple((int(part), part) if i % 2 else part for i, part in enumerate(parts))
+
+
+def _check_numbers(path: str, found: Sequence[Path]) -> None:
+    """Of shards named NUMBER-of-COUNT all must be there, once."""
+    matches = [_NUMBERED.search(p.name) for p in found]
+    numbered = [(int(m[1]), int(m[2])) for m in matches if m is not None]
+    if not numbered:
+        return
+    counts = {count for _, count in numbered}
+    numbers = sorted(number for number, _ in numbered)
+    if len(numbered) < len(found) or len(counts) > 1:
+        raise DataError(
+            f"{path}: some files are numbered shards and others are not of the same set: "
+            f"{', '.join(p.name for p in found[:4])}{' ...' if len(found) > 4 else ''}"
+        )
+    count = counts.pop()
+    first = 1 if numbers[-1] == count else 0
+    missing = sorted(set(range(first, first + count)) - set(numbers))
+    if missing or len(numbers) != count:
+        names = ", ".join(str(number) for number in missing[:5]) or "none, but some are there twice"
+        raise DataError(f"{path}: of {count} shards {len(numbers)} are there; missing: {names}")
+
+
+@dataclass
+class Joined:
+    """Arrays one after the other along their first axis, read without being joined.
+
+    Supports what rows are read by: slices and integer arrays of the first axis, and [:, view].
+    """
+
+    parts: list[NDArray[Any]]
+    _edges: NDArray[np.int64] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._edges = np.cumsum([0, *(len(part) for part in self.parts)])
+
+    def __len__(self) -> int:
+        return int(self._edges[-1])
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, tuple):
+            return Joined([part[index] for part in self.parts])
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            if step != 1:
+                return self[np.arange(start, stop, step)]
+            first = int(np.searchsorted(self._edges, start, side="right")) - 1
+            last = int(np.searchsorted(self._edges, max(stop, start + 1), side="left"))
+            pieces = [
+                self.parts[p][max(start - self._edges[p], 0) : max(stop - self._edges[p], 0)]
+                for p in range(max(first, 0), min(last, len(self.parts)))
+            ]
+            return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        rows = np.asarray(index)
+        owner = np.searchsorted(self._edges, rows, side="right") - 1
+        out: NDArray[Any] | None = None
+        for p in np.unique(owner) if len(rows) else [0]:
+            mine = owner == p
+            piece = self.parts[p][rows[mine] - self._edges[p]]
+            if out is None:
+                out = np.empty((len(rows), *piece.shape[1:]), dtype=piece.dtype)
+            out[mine] = piece
+        return out
+
+    def give_back(self) -> None:
+        """Let go of pages of memory maps that were read."""
+        for part in self.parts:
+            give_pages_back(part)
+
+
+@dataclass(frozen=True)
+class _JoinedLoader:
+    """Loads every shard's array; vectors are joined in memory."""
+
+    arrays: tuple[RowArray, ...]
+
+    def __call__(self) -> Any:
+        parts = [array.values() for array in self.arrays]
+        return np.concatenate(parts) if len(self.arrays[0].shape) == 1 else Joined(parts)
+
+
+def open_shards(path: str) -> Container:
+    """Open a directory or pattern of shards as one container.
+
+    Raises:
+        DataError: shards that do not fit together; the first that does not is named.
+    """
+    paths = shard_paths(path)
+    containers = [open_file(p) for p in paths]
+    first = containers[0]
+    for container in containers[1:]:
+        if set(container.arrays) != set(first.arrays):
+            raise DataError(
+                f"{path}: shards must hold the same arrays: {first.path} has "
+                f"{', '.join(first.arrays) or 'none'}, {container.path} has "
+                f"{', '.join(container.arrays) or 'none'}"
+            )
+        for key, array in container.arrays.items():
+            one = first.arrays[key]
+            if array.shape[1:] != one.shape[1:] or len(array.shape) != len(one.shape):
+                raise DataError(
+                    f"{path}: shards must have the same columns: {first.path} is {one.shape}, "
+                    f"{container.path} is {array.shape}; name the shards alone with a pattern"
+                )
+            if array.dtype != one.dtype and (len(one.shape) > 1 or array.dtype[1] != one.dtype[1]):
+                raise DataError(
+                    f"{path}: shards must have the same dtype: {first.path} is {one.dtype_name}, "
+                    f"{container.path} is {array.dtype_name}"
+                )
+    arrays = {}
+    for key, one in first.arrays.items():
+        if not one.shape:
+            continue
+        members = tuple(container.arrays[key] for container in containers)
+        shape = (sum(member.shape[0] for member in members), *one.shape[1:])
+        dtype = max((member.dtype for member in members), key=lambda name: (len(name), name))
+        arrays[key] = RowArray(shape, dtype, _JoinedLoader(members))
+    return Container(
+        Path(path),
+        first.format,
+        arrays,
+        first.skipped,
+        (f"{len(paths)} shards read as one",),
+        tuple(paths),
+    )

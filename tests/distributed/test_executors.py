@@ -1,0 +1,183 @@
+"""The same bytes wherever the work runs: threads, processes, a cluster that loses a worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+
+import numpy as np
+import pytest
+
+import cl_analyze as cla
+from cl_analyze.analysis import metric_options, run_analysis
+from cl_analyze.errors import AnalysisError, ConfigError
+from cl_analyze.preparation import Request, RunOptions, Silent
+from cl_analyze.tables import to_json
+
+distributed = pytest.importorskip("distributed")
+
+pytestmark = pytest.mark.xdist_group("cluster")
+
+FAMILIES = ("uniformity", "tolerance", "similarity", "penalty")
+RUN = {"block": 32, "threads": 1}
+
+
+@pytest.fixture
+def files(tmp_path):
+    """900 rows with labels, several units' worth at blocks of 32, in files."""
+    random = np.random.default_rng(4)
+    labels = random.integers(0, 5, 900)
+    rows = (random.standard_normal((900, 12)) + 1.5 * np.eye(5, 12)[labels]).astype(np.float32)
+    rows[17] = rows[3]
+    np.save(tmp_path / "emb.npy", rows)
+    np.save(tmp_path / "labels.npy", labels)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two worker processes, and a client."""
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0"
+        ) as local,
+        distributed.Client(local, set_as_default=False) as client,
+    ):
+        yield client
+
+
+def report(files, executor=None, listener=None, anchors=None, embeddings=None, **run):
+    return run_analysis(
+        [Request(embeddings or str(files / "emb.npy"), str(files / "labels.npy"), source="emb")],
+        FAMILIES,
+        metric_options(taus=[0.07, 0.5], top_k=3, anchors=anchors),
+        RunOptions(**{**RUN, **run}),
+        "report",
+        executor,
+        listener,
+    )
+
+
+def content(found):
+    """Results and tables as the bytes that are written."""
+    tables = {name: (t.columns, t.rows) for name, t in found.tables.items()}
+    return to_json({"results": [r.to_dict() for r in found.records], "tables": tables})
+
+
+@pytest.mark.parametrize("threads", [2, 3, 7])
+def test_threads_change_no_byte(files, threads):
+    assert content(report(files, threads=threads)) == content(report(files))
+
+
+@pytest.mark.parametrize("anchors", [None, 150])
+def test_processes_change_no_byte(files, anchors):
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        found = report(files, pool, anchors=anchors)
+    assert content(found) == content(report(files, anchors=anchors))
+
+
+def test_a_thread_pool_of_the_caller_changes_no_byte(files):
+    with ThreadPoolExecutor(3) as pool:
+        assert content(report(files, pool)) == content(report(files))
+
+
+@pytest.mark.parametrize("anchors", [None, 150])
+def test_a_cluster_changes_no_byte(files, cluster, anchors):
+    assert content(report(files, cluster, anchors=anchors)) == content(
+        report(files, anchors=anchors)
+    )
+
+
+def test_a_cluster_changes_no_byte_with_dropped_rows_and_arrays_in_memory(files, cluster):
+    rows = np.load(files / "emb.npy")
+    rows[5] = np.nan
+
+    def found(executor):
+        return cla.analyze(
+            rows,
+            taus=[0.1],
+            run=RunOptions(on_invalid="drop", **RUN),
+            executor=executor,
+        )
+
+    assert content(found(cluster)) == content(found(None))
+
+
+class KillsAWorker(Silent):
+    """Kills one worker process when the first unit's result has arrived."""
+
+    def __init__(self, client):
+        self.client = client
+        self.killed = 0
+
+    def progress(self, done, total):
+        if not self.killed:
+            pids = self.client.run(os.getpid)
+            self.killed = next(iter(pids.values()))
+            os.kill(self.killed, signal.SIGKILL)
+
+
+def test_a_worker_that_is_killed_changes_no_byte(files, cluster):
+    listener = KillsAWorker(cluster)
+    found = report(files, cluster, listener)
+    assert listener.killed
+    assert content(found) == content(report(files))
+
+
+class RemovesTheFile(Silent):
+    """Takes the file away after this process has mapped it: workers cannot see it."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def stage(self, text):
+        if "pairs" in text:
+            self.path.unlink(missing_ok=True)
+
+
+def test_a_worker_that_cannot_see_the_file_says_so(files, cluster):
+    with pytest.raises(AnalysisError, match=r"a worker on .* cannot read the input.*emb\.npy"):
+        report(files, cluster, RemovesTheFile(files / "emb.npy"))
+
+
+def test_processes_that_die_are_named(files):
+    class Kills(Silent):
+        def progress(self, done, total):
+            for process in list(pool._processes.values()):
+                process.kill()
+
+    with (
+        ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool,
+        pytest.raises(AnalysisError, match="the workers are gone"),
+    ):
+        report(files, pool, Kills())
+
+
+def test_scheduler_option(files, cluster, cli):
+    address = cluster.scheduler_info()["address"]
+    for name in ("emb.npy", "labels.npy"):
+        (cli.folder / name).write_bytes((files / name).read_bytes())
+    arguments = ("report", "emb.npy", "--labels", "labels.npy", "--tau", "0.1", "--json")
+    here = cli(*arguments, "--out", "here")
+    there = cli(*arguments, "--out", "there", "--scheduler", address)
+    assert here.returncode == there.returncode == 0, there.stderr
+    for table in sorted((cli.folder / "here" / "tables").iterdir()):
+        assert table.read_bytes() == (cli.folder / "there" / "tables" / table.name).read_bytes()
+
+
+def test_a_scheduler_that_does_not_answer(files, monkeypatch):
+    monkeypatch.setattr("cl_analyze.pairs.cluster.CONNECT_SECONDS", 1)
+    with pytest.raises(ConfigError, match="no Dask scheduler answers within 1 s"):
+        report(files, scheduler="tcp://127.0.0.1:9")
+
+
+def test_workers_open_urls(files, cluster):
+    url = (files / "emb.npy").as_uri()
+    assert content(report(files, cluster, embeddings=url)) == content(report(files))
+
+
+def test_what_is_no_executor(files):
+    with pytest.raises(ConfigError, match="executor must be"):
+        report(files, executor=3)

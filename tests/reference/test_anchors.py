@@ -1,0 +1,160 @@
+"""Estimates from anchors: near the exact values, with errors that hold, and never silently."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+import cl_analyze as cla
+from bench.anchor_coverage import coverage
+from cl_analyze.data.rows import RowArray
+from cl_analyze.data.unit import UnitRows
+from cl_analyze.errors import ConfigError
+from cl_analyze.metrics.anchors import Anchors, draw_anchors, with_moments
+from cl_analyze.pairs.executors import SerialExecutor
+from tests.conftest import SAMPLES
+
+ESTIMATED = ("uniformity", "uniformity_gap", "similarity", "penalty")
+
+
+def test_errors_of_estimates_hold_over_many_seeds():
+    """A small run of bench/anchor_coverage.py; docs/error-bars.md has the whole."""
+    path = str(SAMPLES / "fashion-mnist-tau-0.3.npz")
+    found = coverage(path, 250, range(60), jobs=1)
+    covers = np.array([row[0] for row in found.values()])
+    assert covers.min() >= 0.80
+    assert 0.90 <= covers.mean() <= 0.99
+    for name, (_, sampling, errors) in found.items():
+        assert 0.7 < sampling < 1.45, name
+        assert 0.8 < errors < 1.25, name
+
+
+@pytest.fixture
+def clustered(random):
+    labels = random.integers(0, 4, 600)
+    return random.standard_normal((600, 10)) + 2.0 * np.eye(4, 10)[labels], labels
+
+
+def test_what_is_estimated_says_so(clustered):
+    rows, labels = clustered
+    exact = cla.analyze(rows, labels=labels, taus=[0.1])
+    found = cla.analyze(rows, labels=labels, taus=[0.1], anchors=150)
+    for one, other in zip(exact.records, found.records, strict=True):
+        assert (one.name, one.params) == (other.name, other.params)
+        if one.metric.startswith(ESTIMATED):
+            if one.metric == "uniformity_of_uniform_law":
+                continue
+            assert not other.exact
+            assert other.sampling_error > 0
+            assert other.n <= 150
+            assert abs(one.value - other.value) < 5 * other.sampling_error, one.name
+        else:  # tolerance needs no pairs: it stays exact
+            assert other.exact
+            assert other.sampling_error is None
+            assert other.value == one.value
+
+
+def test_as_many_anchors_as_rows_is_the_exact_run(clustered):
+    rows, labels = clustered
+    exact = cla.analyze(rows, labels=labels, taus=[0.1])
+    for anchors in (600, 1000):
+        found = cla.analyze(rows, labels=labels, taus=[0.1], anchors=anchors)
+        assert [r.to_dict() for r in found.records] == [r.to_dict() for r in exact.records]
+
+
+def test_nearly_all_anchors_have_nearly_no_sampling_error(clustered):
+    rows, labels = clustered
+    exact = cla.analyze(rows, labels=labels, taus=[0.3], metrics=("uniformity", "penalty"))
+    found = cla.analyze(
+        rows, labels=labels, taus=[0.3], metrics=("uniformity", "penalty"), anchors=597
+    )
+    for one, other in zip(exact.records, found.records, strict=True):
+        assert other.value == pytest.approx(one.value, rel=5e-3)
+        if other.sampling_error is not None:
+            assert other.sampling_error < 0.15 * other.std_error
+            assert other.std_error == pytest.approx(one.std_error, rel=0.1)
+
+
+def test_anchors_are_seeded(clustered):
+    rows, _ = clustered
+    one, same, other = (
+        cla.analyze(rows, taus=[0.1], anchors=100, seed=seed).records.find("uniformity").value
+        for seed in (0, 0, 1)
+    )
+    assert one == same != other
+
+
+def test_class_negatives_partners_views_and_groups_are_estimated_too(clustered, random):
+    rows, labels = clustered
+    partners = rows + 0.3 * random.standard_normal(rows.shape)
+    groups = np.arange(600) // 2
+    for options in (
+        {"labels": labels, "negatives": "class"},
+        {"pairs": partners},
+        {"labels": labels, "groups": groups},
+    ):
+        exact = cla.analyze(rows, taus=[0.1], **options)
+        found = cla.analyze(rows, taus=[0.1], anchors=200, **options)
+        for one, other in zip(exact.records, found.records, strict=True):
+            assert (one.value is None) == (other.value is None), one.name
+            if other.value is not None and not other.exact:
+                assert abs(one.value - other.value) < 5 * other.sampling_error + 1e-3, one.name
+                if one.metric != "similarity_quantile":  # few rows lie beside a tail's quantile
+                    assert 0.4 < other.std_error / one.std_error < 2.5, (one.name, options)
+
+
+def test_too_few_anchors_are_refused(clustered):
+    with pytest.raises(ConfigError, match="anchors must be a whole number of at least 10, found 3"):
+        cla.analyze(clustered[0], anchors=3)
+
+
+def test_what_hardly_any_anchor_has_is_undefined_with_a_reason(clustered):
+    rows, _ = clustered
+    labels = np.full(600, -1)
+    labels[:2] = 1
+    found = cla.analyze(
+        rows, labels=labels, taus=[0.1], anchors=20, run=cla.RunOptions(unlabelled="-1")
+    )
+    record = found.records.find("penalty_false_negative_share")
+    assert record.value is None
+    assert record.reason == "hardly any of the anchors is labelled"
+
+
+def test_moments_take_most_of_the_error_of_uniformity_in_a_cone(random):
+    """SPEC 7: in embeddings that are far from uniform two moments explain the potential."""
+    rows = random.standard_normal((2000, 32)) * np.geomspace(3, 0.3, 32) + 1.0
+    unit = UnitRows(RowArray.of(rows), np.float64, 1 << 24)
+    x = unit.exact_block(0, 2000)
+    squared = 2.0 - 2.0 * x @ x.T
+    potential = (np.exp(-2.0 * squared).sum(1) - 1.0) / 1999
+    chosen = draw_anchors(2000, 300, seed=1)
+    with_help = with_moments(chosen, unit, 256, SerialExecutor())
+    plain = Anchors(chosen, 2000).mean(potential[chosen])
+    helped = with_help.mean(potential[chosen])
+    assert helped.sampling_error < plain.sampling_error / 4
+    assert abs(helped.value - potential.mean()) < 5 * helped.sampling_error
+    mean = x.mean(0)
+    second = x.T @ x / 2000
+    np.testing.assert_allclose(with_help.known, [mean @ mean, (second**2).sum()], rtol=1e-10)
+    np.testing.assert_allclose(with_help.moments[:, 0], x[chosen] @ mean, rtol=1e-10)
+
+
+def test_moments_are_not_used_where_they_do_not_help(random):
+    anchors = Anchors(np.arange(200), 1000, random.standard_normal((200, 2)), np.array([5.0, 5.0]))
+    values = random.standard_normal(200)
+    found = anchors.mean(values)
+    assert found.value == pytest.approx(values.mean())
+    expected = values.std(ddof=1) / math.sqrt(200) * math.sqrt(0.8)
+    assert found.sampling_error == pytest.approx(expected, rel=1e-2)
+
+
+def test_command_line_shows_the_sampling_error(cli, random):
+    np.save(cli.folder / "emb.npy", random.standard_normal((300, 8)))
+    result = cli("uniformity", "emb.npy", "--anchors", 50)
+    assert result.returncode == 0, result.stderr
+    assert "estimated from 50 anchors" in result.stdout
+    assert "(sampling " in result.stdout
+    assert "anchors must be" in cli.fails("uniformity", "emb.npy", "--anchors", 2)
+    assert "--anchors needs embeddings" in cli.fails("penalty", "--anchors", 50)

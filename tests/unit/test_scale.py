@@ -1,0 +1,150 @@
+"""Memory, block sizes and forecasts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import cl_analyze as cla
+from cl_analyze.analysis import metric_options, run_analysis
+from cl_analyze.errors import ConfigError
+from cl_analyze.preparation import Request, RunOptions, Silent, room
+from tests.conftest import ROOT
+
+PEAK = """
+import sys
+from cl_analyze.cli.entry import main
+try:
+    main()
+except SystemExit as ended:
+    assert not ended.code, ended.code
+for line in open("/proc/self/status"):  # (ru_maxrss would count the parent's pages too)
+    if line.startswith("VmHWM:"):
+        print(int(line.split()[1]) // 1024, file=sys.stderr)
+"""
+
+
+def peak(folder, n_rows, dim, *arguments):
+    """Peak resident MiB of a run on a file of that shape."""
+    path = folder / f"{n_rows}x{dim}.npy"
+    random = np.random.default_rng(0)
+    file = np.lib.format.open_memmap(path, "w+", np.float32, (n_rows, dim))
+    for start in range(0, n_rows, 5000):
+        stop = min(start + 5000, n_rows)
+        file[start:stop] = random.standard_normal((stop - start, dim), dtype=np.float32)
+    del file
+    result = subprocess.run(
+        [sys.executable, "-c", PEAK, "uniformity", str(path), "--no-files", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return int(result.stderr.split()[-1])
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
+def test_peak_memory_does_not_grow_with_the_file(tmp_path):
+    # 117 MiB of values; one run visits every row, as anchors' columns
+    assert peak(tmp_path, 60_000, 512, "--threads", "2", "--anchors", "512") < 330
+    # 293 MiB of values, more than what is kept
+    assert peak(tmp_path, 150_000, 512, "--threads", "2", "--anchors", "256") < 330
+
+
+def test_the_budget_sets_the_block():
+    def block(memory):
+        run = RunOptions(memory=memory, threads=2)
+        return room(run, 50_000, 256, np.float32, metric_options(), ("penalty",), "x").block
+
+    assert block(2 << 30) == 1024
+    smaller = [block(m << 20) for m in (260, 200, 170, 155)]
+    assert smaller == sorted(smaller, reverse=True)
+    assert smaller[-1] < 512
+
+
+def test_a_budget_that_is_too_small_names_what_would_do():
+    with pytest.raises(
+        ConfigError, match=r"need about .* MiB, the budget is 20 MiB; pass --memory"
+    ) as caught:
+        room(
+            RunOptions(memory=20 << 20, threads=2),
+            1_000_000,
+            256,
+            np.float32,
+            metric_options(),
+            ("penalty",),
+            "x",
+        )
+    assert "--anchors" in str(caught.value)
+    wanted = int(str(caught.value).split("--memory ")[1].split("MiB")[0])
+    fits = room(
+        RunOptions(memory=wanted << 20, threads=2),
+        1_000_000,
+        256,
+        np.float32,
+        metric_options(),
+        ("penalty",),
+        "x",
+    )
+    assert fits.needed <= wanted << 20
+
+
+class Notes(Silent):
+    def __init__(self):
+        self.notes = []
+
+    def note(self, text):
+        self.notes.append(text)
+
+
+def notes_of(monkeypatch, rows, long, very_long, **options):
+    monkeypatch.setattr("cl_analyze.analysis.LONG", long)
+    monkeypatch.setattr("cl_analyze.analysis.VERY_LONG", very_long)
+    listener = Notes()
+    run_analysis(
+        [Request(rows, source="x")],
+        ("uniformity", "penalty"),
+        metric_options(taus=[0.1], **options),
+        RunOptions(block=64),
+        "report",
+        listener=listener,
+    )
+    return listener.notes
+
+
+def test_long_runs_are_announced(monkeypatch, random):
+    rows = random.standard_normal((1000, 8))
+    (note,) = notes_of(monkeypatch, rows, 0.0, 1e9)
+    assert note.startswith("x: about ")
+    assert "for 5.0e+05 pairs, in about" in note
+    _, way_out = notes_of(monkeypatch, rows, 0.0, 0.0)
+    assert "--anchors 500 would take about" in way_out
+    assert "about 4% of the spread between rows" in way_out
+    assert not notes_of(monkeypatch, rows, 1e9, 1e9)
+    (note,) = notes_of(monkeypatch, rows, 0.0, 0.0, anchors=100)
+    assert "for 1.0e+05 pairs" in note
+
+
+def test_a_forecast_changes_no_number(monkeypatch, random):
+    rows = random.standard_normal((1000, 8))
+    before = cla.analyze(rows, taus=[0.1], run=RunOptions(block=64)).records
+    monkeypatch.setattr("cl_analyze.metrics.forecast.SMALL", 10**9)
+    without = cla.analyze(rows, taus=[0.1], run=RunOptions(block=64)).records
+    assert [r.to_dict() for r in before] == [r.to_dict() for r in without]
+
+
+def test_given_back_pages_read_the_same_again(tmp_path, random):
+    from cl_analyze.data.opening import Spec, open_embeddings
+
+    rows = random.standard_normal((3000, 64)).astype(np.float32)
+    np.save(tmp_path / "emb.npy", rows)
+    array = open_embeddings(Spec(str(tmp_path / "emb.npy"))).main.array
+    for _ in range(2):
+        np.testing.assert_array_equal(array.read(10, 2000), rows[10:2000])
+        array.give_back()
+        np.testing.assert_array_equal(array.take(np.array([5, 2999])), rows[[5, 2999]])
+        array.give_back()
