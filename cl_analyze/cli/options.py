@@ -152,7 +152,7 @@ PrecisionOption = Annotated[
     PrecisionChoice, typer.Option("--precision", help="Precision of the similarities.")
 ]
 Threads = Annotated[
-    int | None, typer.Option("--threads", metavar="N", help="Tiles at a time  [default: cores]")
+    int | None, typer.Option("--threads", metavar="N", help="Tiles at a time  [default: cores + 1]")
 ]
 Memory = Annotated[
     str | None,

@@ -22,7 +22,7 @@ from cl_analyze.metrics.family import (
 )
 from cl_analyze.metrics.uniform_law import uniformity_of_uniform_law
 from cl_analyze.pairs.engine import Reducer
-from cl_analyze.pairs.reducers import RowLogSumExp
+from cl_analyze.pairs.reducers import LogSumOfSquares, RowLogSumExp
 from cl_analyze.stats import kernel_mean_standard_error, pseudo_values, standard_error
 from cl_analyze.tables import Param, Record
 
@@ -59,11 +59,11 @@ class Uniformity(PairFreeFamily):
     }
 
     def first_pass(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
-        """The kernel's row sums, and those of its square for the standard error."""
+        """The kernel's row sums, and the sum of its square for the standard error."""
         return tuple(
             reducer
             for t in options.ts
-            for reducer in (RowLogSumExp(kernel_tau(t)), RowLogSumExp(kernel_tau(2.0 * t)))
+            for reducer in (RowLogSumExp(kernel_tau(t)), LogSumOfSquares(kernel_tau(t)))
         )
 
     def compute(
@@ -75,7 +75,7 @@ class Uniformity(PairFreeFamily):
         for t in options.ts:
             params: dict[str, Param] = {"t": t}
             log_rows = measured.first[RowLogSumExp(kernel_tau(t))] - 2.0 * t
-            log_squares = measured.first[RowLogSumExp(kernel_tau(2.0 * t))] - 4.0 * t
+            log_squares = float(measured.first[LogSumOfSquares(kernel_tau(t))]) - 4.0 * t
             found = (
                 self._exact(subject, log_rows, log_squares)
                 if measured.anchors is None
@@ -126,14 +126,14 @@ class Uniformity(PairFreeFamily):
                 )
         return FamilyResult(tuple(records))
 
-    def _exact(self, subject: Subject, log_rows: Vector, log_squares: Vector) -> _Potential:
+    def _exact(self, subject: Subject, log_rows: Vector, log_squares: float) -> _Potential:
         """From the row sums of every row."""
         n = subject.n
         top = float(log_rows.max())
         row_sums = np.exp(log_rows - top)
         total = float(row_sums.sum())
         value = min(math.log(total / (n * (n - 1))) + top, 0.0)
-        error = kernel_mean_standard_error(row_sums, float(np.exp(log_squares - 2.0 * top).sum()))
+        error = kernel_mean_standard_error(row_sums, math.exp(log_squares - 2.0 * top))
         pseudo = None
         if n > 2:
             without = (total - 2.0 * row_sums) / ((n - 1) * (n - 2))
@@ -144,7 +144,7 @@ class Uniformity(PairFreeFamily):
         return _Potential(value, error, pseudo, n)
 
     def _estimated(
-        self, subject: Subject, log_rows: Vector, log_squares: Vector, anchors: Anchors
+        self, subject: Subject, log_rows: Vector, log_squares: float, anchors: Anchors
     ) -> _Potential:
         """From the row sums of the anchors."""
         n = subject.n
@@ -156,6 +156,6 @@ class Uniformity(PairFreeFamily):
             error = anchors.std_error(2.0 * row_sums / (n - 1), groups=subject.groups)
             relative = None if error is None else error / mean.value
         else:
-            squares = np.exp(log_squares - 2.0 * top)
-            relative = kernel_mean_standard_error(row_sums, float(n * squares.mean()), n)
+            squares = math.exp(log_squares - 2.0 * top) * n / len(row_sums)
+            relative = kernel_mean_standard_error(row_sums, squares, n)
         return _Potential(value, relative, None, mean.n, mean.sampling_error / mean.value)

@@ -108,6 +108,10 @@ class Backend:
         """weights @ matrix."""
         return weights @ matrix
 
+    def row_squares(self, matrix: Array) -> NDArray[np.float64]:
+        """Sum of squares of each row, on the host."""
+        return self.to_host(self.xp.vecdot(matrix, matrix))
+
     def row_max(self, matrix: Array) -> Array:
         """Maximum of each row."""
         return matrix.max(axis=1)
@@ -196,8 +200,15 @@ class Backend:
 
     def bins(self, matrix: Array, n_bins: int) -> Any:
         """Index of each value's bin among n equal bins on [-1, 1], values outside clamped in."""
-        scaled = np.clip((np.asarray(matrix) + 1.0) * (n_bins / 2.0), 0, n_bins - 1)
+        scaled = self.scratch("scaled", matrix.shape) if matrix.ndim == 2 else np.empty_like(matrix)
+        np.add(matrix, 1.0, out=scaled)
+        np.multiply(scaled, n_bins / 2.0, out=scaled)
+        np.clip(scaled, 0.0, n_bins - 1.0, out=scaled)
         return scaled.astype(np.intp)
+
+    def bin_counts(self, bins: Any, n_bins: int) -> NDArray[np.float64]:
+        """Number of values in each bin."""
+        return np.bincount(bins.ravel(), minlength=n_bins).astype(np.float64)
 
     def bin_sums(self, bins: Any, weights: Array, n_bins: int) -> NDArray[np.float64]:
         """Sum of the weights in each bin."""
@@ -305,6 +316,9 @@ class TorchBackend(Backend):
     def bins(self, matrix: Array, n_bins: int) -> Any:
         scaled = ((matrix + 1.0) * (n_bins / 2.0)).clamp(0, n_bins - 1)
         return scaled.to(self.torch.int64)
+
+    def bin_counts(self, bins: Any, n_bins: int) -> NDArray[np.float64]:
+        return self.to_host(self.torch.bincount(bins.reshape(-1), minlength=n_bins))
 
     def bin_sums(self, bins: Any, weights: Array, n_bins: int) -> NDArray[np.float64]:
         return self.to_host(

@@ -68,11 +68,18 @@ class Tile:
     _exponentials: dict[bool, tuple[float, Exponentials]] = field(default_factory=dict)
     _ones: tuple[Array, Array] | None = None
     _gaps: Array | None = None
+    _bins: tuple[int, Any] | None = None
+    _counts: tuple[int, NDArray[np.float64]] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the tile."""
         return len(self.rows), len(self.cols)
+
+    @property
+    def exponent_range(self) -> float:
+        """How far (in nats) exponents may lie from zero in this tile's dtype."""
+        return _EXPONENT_RANGE[self.backend.dtype.itemsize]
 
     def ones(self) -> tuple[Array, Array]:
         """Vectors of ones, one entry a row and one a column."""
@@ -136,7 +143,7 @@ class Tile:
         if columns in self._exponentials and self._exponentials[columns][0] == tau:
             return self._exponentials[columns][1]
         backend = self.backend
-        reach = _EXPONENT_RANGE[backend.dtype.itemsize]
+        reach = self.exponent_range
         buffer = backend.scratch("exponentials", self.shape)
         shift: Any = 0.0
         if 1.0 / tau <= reach:
@@ -171,6 +178,23 @@ class Tile:
     def _remember(self, tau: float, found: Exponentials) -> Exponentials:
         self._exponentials = {False: (tau, found), True: (tau, found)}
         return found
+
+    def bins(self, n_bins: int) -> Any:
+        """Bin of every similarity among n equal bins on [-1, 1]."""
+        if self._bins is None or self._bins[0] != n_bins:
+            self._bins = (n_bins, self.backend.bins(self.similarity, n_bins))
+        return self._bins[1]
+
+    def counts(self, n_bins: int) -> NDArray[np.float64]:
+        """Pairs that count (of the set `all`) in each of n equal bins."""
+        if self._counts is None or self._counts[0] != n_bins:
+            counts = self.backend.bin_counts(self.bins(n_bins), n_bins)
+            rows, cols = self.left_out
+            if len(rows):
+                unwanted = self.backend.bins(self.similarity[rows, cols], n_bins)
+                counts = counts - self.backend.bin_counts(unwanted, n_bins)
+            self._counts = (n_bins, counts)
+        return self._counts[1]
 
     def gaps(self) -> Array:
         """1 - s of every pair: small numbers where similarities crowd at 1, so sums keep digits."""

@@ -1,6 +1,7 @@
 """Reductions over pairs, one file each.
 
-    softmax.py       per row: log-sum-exp at a temperature, and the softmax's mean similarity
+    softmax.py       per row: log-sum-exp at a temperature, and the softmax's mean similarity;
+                     the sum of the squared exponentials over all pairs
     neighbours.py    per row: the k largest similarities
     moments.py       per row: sums of s and s^2 over a set of pairs; counts under thresholds
     histogram.py     similarities and penalty mass in bins
@@ -14,9 +15,10 @@ from cl_analyze.pairs.reducers.histogram import PairHistogram, PenaltyHistogram
 from cl_analyze.pairs.reducers.leave_one_out import LeaveOneOut, PenaltyGiven
 from cl_analyze.pairs.reducers.moments import PairMoments, RowCountsBelow
 from cl_analyze.pairs.reducers.neighbours import NearestNeighbours
-from cl_analyze.pairs.reducers.softmax import RowLogSumExp, SoftmaxMoments
+from cl_analyze.pairs.reducers.softmax import LogSumOfSquares, RowLogSumExp, SoftmaxMoments
 
 ALL = (
+    LogSumOfSquares,
     RowLogSumExp,
     SoftmaxMoments,
     NearestNeighbours,
@@ -30,6 +32,7 @@ ALL = (
 __all__ = [
     "ALL",
     "LeaveOneOut",
+    "LogSumOfSquares",
     "NearestNeighbours",
     "PairHistogram",
     "PairMoments",

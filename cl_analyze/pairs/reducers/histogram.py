@@ -53,9 +53,11 @@ class PairHistogram(_Bins):
 
     def reduce(self, tile: Tile) -> tuple[NDArray[np.float64], None]:
         """Counts of the tile, twice where it stands for its transpose as well."""
-        chosen = tile.backend.select(tile.similarity, tile.mask(self.pairs))
-        bins = tile.backend.bins(chosen, self.n_bins)
-        counts = tile.backend.bin_sums(bins, tile.backend.xp.ones_like(chosen), self.n_bins)
+        if self.pairs == "all":
+            counts = tile.counts(self.n_bins)
+        else:
+            chosen = tile.backend.select(tile.similarity, tile.mask(self.pairs))
+            counts = tile.backend.bin_counts(tile.backend.bins(chosen, self.n_bins), self.n_bins)
         return counts * (2.0 if tile.both_sides else 1.0), None
 
 
@@ -100,15 +102,14 @@ class PenaltyHistogram(_Bins):
         if tile.both_sides:
             raise ValueError("penalty histograms belong to rectangular passes")
         backend, rows = tile.backend, np.searchsorted(self.anchors, tile.rows)
-        counted = tile.mask(self.pairs)
-        bins = backend.bins(tile.similarity, self.n_bins)
+        bins = tile.bins(self.n_bins)
         weights, counts = self.row_weights[rows], self.counts[rows]
         share = np.divide(weights, counts, out=np.zeros(len(rows)), where=counts > 0)
-        out = [
-            backend.bin_sums(
-                bins, tile.product(counted, backend.vector(share)[:, None]), self.n_bins
-            )
-        ]
+        if self.pairs == "all" and np.ptp(share) == 0:  # every row weighs the same
+            out = [share[0] * tile.counts(self.n_bins)]
+        else:
+            spread = tile.product(tile.mask(self.pairs), backend.vector(share)[:, None])
+            out = [backend.bin_sums(bins, spread, self.n_bins)]
         for tau, log_mass in zip(self.taus, self.log_masses[:, rows], strict=True):
             found = tile.exponentials(tau)
             valid = (weights > 0) & np.isfinite(log_mass)
@@ -117,6 +118,6 @@ class PenaltyHistogram(_Bins):
             )
             scaled = tile.product(found.values, backend.vector(scale)[:, None])
             if self.pairs != "all":  # exponentials are zero where no pair counts
-                scaled = tile.product(scaled, counted)
+                scaled = tile.product(scaled, tile.mask(self.pairs))
             out.append(backend.bin_sums(bins, scaled, self.n_bins))
         return np.stack(out), None

@@ -150,3 +150,57 @@ class SoftmaxMoments(RowLogSumExp):
         with np.errstate(invalid="ignore", divide="ignore"):
             mean = np.where(mass > 0, 1.0 - weighted / mass, np.nan)
         return SoftmaxResult(np.concatenate([self._log_mass(state) for state in states]), mean)
+
+
+@dataclass(frozen=True)
+class LogSumOfSquares:
+    """log of the sum over all ordered pairs of exp(s_ij / tau)^2; finalizes to a number in nats.
+
+    From the exponentials at tau, with no others taken.
+
+    Attributes:
+        tau: temperature, > 0.
+        pairs: which pairs count.
+    """
+
+    tau: float
+    pairs: PairSet = "all"
+    side = "all"
+
+    @property
+    def sort_key(self) -> tuple[float, ...]:
+        """Beside the other reducers of the same temperature."""
+        return shared_exponential_order(self.tau)
+
+    def bound(self, state: NDArray[np.float64]) -> None:
+        """Every pair matters."""
+        return
+
+    def identity(self, n_rows: int) -> NDArray[np.float64]:
+        """No pair."""
+        return np.array(-np.inf)
+
+    def reduce(self, tile: Tile) -> tuple[NDArray[np.float64], None]:
+        """The tile's sum, twice where it stands for its transpose as well."""
+        found = tile.exponentials(self.tau)
+        values = found.values
+        if self.pairs != "all":
+            values = tile.product(values, tile.mask(self.pairs))
+        level = np.zeros(tile.shape[0])
+        if 2.0 / self.tau > tile.exponent_range:  # their squares would leave the dtype's range
+            peaks = tile.backend.to_host(tile.backend.row_max(values))
+            peaks = np.where(peaks > 1e-30, peaks, 1.0)  # less is nothing beside the tile's top
+            values = tile.product(values, tile.backend.vector(1.0 / peaks)[:, None])
+            level = 2.0 * np.log(peaks)
+        with np.errstate(divide="ignore"):
+            logs = np.log(tile.backend.row_squares(values)) + level + 2.0 * found.shift / self.tau
+        total = np.logaddexp.reduce(logs) + (np.log(2.0) if tile.both_sides else 0.0)
+        return np.asarray(total), None
+
+    def merge(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Sums add."""
+        return np.asarray(np.logaddexp(a, b))
+
+    def finalize(self, states: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """The log of the sum over all pairs."""
+        return np.asarray(np.logaddexp.reduce(np.stack(states)))
