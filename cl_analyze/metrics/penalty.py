@@ -431,6 +431,7 @@ class Penalty(PairFreeFamily):
                 bins[1 + m],
                 bins[0],
                 exact,
+                measured.anchors is None,
             )
         return Table("penalty_curve", CURVE_COLUMNS, tuple(rows))
 
@@ -459,7 +460,13 @@ def bin_centres() -> Vector:
 
 
 def curve_rows(
-    source: str, tau: float, penalty: Vector, mass: Vector, fraction: Vector, exact: bool
+    source: str,
+    tau: float,
+    penalty: Vector,
+    mass: Vector,
+    fraction: Vector,
+    exact: bool,
+    penalty_exact: bool = True,
 ) -> list[dict[str, Cell]]:
     """Rows of the curve's table for one source and temperature; arrays are over the 200 bins."""
     return [
@@ -468,7 +475,7 @@ def curve_rows(
             "tau": tau,
             "similarity": round(float(centre), 10),
             "relative_penalty": float(penalty[b]),
-            "relative_penalty_exact": True,
+            "relative_penalty_exact": penalty_exact,
             "penalty_mass": float(mass[b]),
             "negative_fraction": float(fraction[b]),
             "penalty_mass_exact": exact,

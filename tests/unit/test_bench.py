@@ -1,0 +1,40 @@
+"""The benchmarks, run tiny: what they time is what they say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bench import speed
+
+
+def test_top10_is_the_exact_top10():
+    rows, _ = speed.embeddings(300, 12)
+    found = speed.top10_of_every_row(rows)
+    s = rows.astype(np.float64) @ rows.T.astype(np.float64)
+    np.fill_diagonal(s, -np.inf)
+    expected = np.argsort(-s, axis=1, kind="stable")[:, :10]
+    np.testing.assert_array_equal(found.indices, expected)
+
+
+def test_contenders_and_ratios(monkeypatch, tmp_path):
+    monkeypatch.setattr(speed, "N_THREADS", 1)
+    rows, labels = speed.embeddings(120, 8)
+    seconds = speed.measure(
+        {
+            "floor": lambda: speed.floor(rows, 2),
+            "everything": lambda: speed.everything(rows, labels),
+        },
+        rounds=2,
+    )
+    assert {name: len(taken) for name, taken in seconds.items()} == {"floor": 2, "everything": 2}
+    assert all(one > 0 for taken in seconds.values() for one in taken)
+    assert len(speed.cases(tmp_path)) == 4
+
+
+def test_faiss_finds_the_same_rows():
+    pytest.importorskip("faiss")
+    rows, _ = speed.embeddings(300, 12)
+    _, theirs = speed.faiss_top11(rows)
+    ours = speed.top10_of_every_row(rows).indices
+    np.testing.assert_array_equal(np.sort(theirs[:, 1:], axis=1), np.sort(ours, axis=1))
