@@ -148,7 +148,7 @@ class Report:
                 match.value,
                 record.pseudo_values if paired else None,
                 match.pseudo_values if paired else None,
-                (record.std_error, match.std_error),
+                (record.total_error, match.total_error),
                 self.groups.get(record.source),
                 confidence,
             )

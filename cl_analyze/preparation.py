@@ -31,6 +31,7 @@ from cl_analyze.data.unit import UnitRows
 from cl_analyze.data.validation import RowCheck, check_rows, listed, require_valid
 from cl_analyze.errors import ConfigError, DataError
 from cl_analyze.metrics import METRICS
+from cl_analyze.metrics.anchors import WIDEST
 from cl_analyze.metrics.family import MetricOptions, Subject
 from cl_analyze.pairs.plan import DEFAULT_BLOCK, MOST_BLOCKS, SMALLEST_BLOCK, spans
 from cl_analyze.pairs.rescoring import MARGIN
@@ -301,7 +302,10 @@ class Prepared:
     def fingerprint(self) -> str:
         """A hash of what the arrays hold, and of nothing else."""
         return fingerprint(
-            [(entry["sha256"], entry["key"], entry["dropped_rows"]) for entry in self.inputs]
+            [
+                [entry[k] for k in ("sha256", "key", "n", "d", "dtype", "dropped_rows")]
+                for entry in self.inputs
+            ]
         )
 
 
@@ -576,6 +580,8 @@ def room(
         + 64 * n_rows
         + _bytes_of_deletions(n_rows, names, options)
     )
+    if options.anchors is not None:  # second moments of the rows, a few at a time
+        kept += 48 * min(dim, WIDEST) ** 2
     block = run.block or _usual_block(run.device, dim)
     smallest = min(block, SMALLEST_BLOCK)
     while True:
@@ -589,11 +595,20 @@ def room(
             return Room(block, min(budget - needed, limit), needed)
         if block == smallest or run.block is not None:
             raise ConfigError(
-                f"{title}: {n_rows} rows of {dim} need about {needed / 2**20:.0f} MiB, the budget "
-                f"is {budget / 2**20:.0f} MiB; pass --memory {needed // 2**20 + 1}MiB or more, "
+                f"{title}: {n_rows} rows of {dim} need about {_mebibytes(needed)}, the budget is "
+                f"{_mebibytes(budget)}; pass --memory {needed // 2**20 + 1}MiB or more, "
                 "--anchors M for an estimate from M rows, fewer --tau, or fewer --threads"
             )
         block = max(block // 2, smallest)
+
+
+def _mebibytes(size: int) -> str:
+    """A size in words.
+
+    >>> _mebibytes(5 << 20), _mebibytes(5 << 10)
+    ('5 MiB', '0.0049 MiB')
+    """
+    return f"{size / 2**20:.0f} MiB" if size >= 1 << 20 else f"{size / 2**20:.2g} MiB"
 
 
 def _usual_block(device: str, dim: int) -> int:

@@ -44,6 +44,11 @@ class Spec:
             raise DataError("a path is empty; is a variable unset?")
         if "::" not in text or Path(text).exists():
             return cls(text)
+        if is_url(text):  # a host may be written [::1]
+            path, _, key = text.rpartition("::")
+            if "/" in key:
+                return cls(text)
+            return cls(path, key)
         path, key = text.split("::", 1)
         if not path or not key:
             raise DataError(f"{text!r}: write PATH::KEY, with a path and a key")

@@ -7,9 +7,9 @@ megabytes for a single row.  Reading what is wanted is as fast, and leaves nothi
 
 from __future__ import annotations
 
-import mmap
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,9 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.errors import DataError
-
-_MAPPED = 64 << 20
-"""Bytes up to which a file is mapped to gather rows: its pages cannot be more than that."""
 
 
 class ByteRanges(Protocol):
@@ -38,48 +35,62 @@ class ByteRanges(Protocol):
 
 
 class FileBytes:
-    """Byte ranges of a file; opened once in each process, closed with the object."""
+    """Byte ranges of a file, which is opened for each read and must stay the same.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: the file.
+        size, modified: its bytes and its time of change (nanoseconds) when its header was read.
+    """
+
+    def __init__(self, path: Path, size: int, modified: int) -> None:
         self.name = str(path)
-        self._descriptor = os.open(path, os.O_RDONLY)
-        self._size = os.fstat(self._descriptor).st_size
-        self._map: mmap.mmap | None = None
+        self._state = (size, modified)
 
     def read(self, start: int, stop: int) -> bytearray:
-        """Bytes start..stop-1; fewer where the file ends."""
+        """Bytes start..stop-1; fewer where the file ends.
+
+        Raises:
+            DataError: it cannot be opened, or it has changed.
+        """
         data = bytearray(stop - start)
-        return data[: self._fill(memoryview(data), start)]
+        with self._open() as descriptor:
+            return data[: _fill(descriptor, memoryview(data), start)]
 
     def gather(self, offset: int, size: int, wanted: NDArray[np.int64]) -> Any:
-        """Records of the file: one call each, or through a memory map where the file is small."""
-        if self._size <= _MAPPED:
-            if self._map is None:
-                self._map = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
-            record = np.dtype((np.void, size))
-            count = (self._size - offset) // size
-            records = np.frombuffer(self._map, record, offset=offset, count=count)
-            fits = not len(wanted) or wanted.max() < count
-            return records[wanted] if fits else None
+        """Records of the file, one system call each."""
         found = np.empty((len(wanted), size), np.uint8)
         into = memoryview(found.reshape(-1).data)
-        for at, record in enumerate(wanted.tolist()):
-            if self._fill(into[at * size : (at + 1) * size], offset + record * size) < size:
-                return None
+        with self._open() as descriptor:
+            for at, record in enumerate(wanted.tolist()):
+                part = into[at * size : (at + 1) * size]
+                if _fill(descriptor, part, offset + record * size) < size:
+                    return None
         return found
 
-    def _fill(self, into: memoryview, start: int) -> int:
-        done = 0
-        while done < len(into):
-            count = os.preadv(self._descriptor, [into[done:]], start + done)
-            if not count:
-                break
-            done += count
-        return done
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[int]:
+        try:
+            descriptor = os.open(self.name, os.O_RDONLY)
+        except OSError as error:
+            raise DataError(f"{self.name}: cannot be read: {error.strerror or error}") from error
+        try:
+            status = os.fstat(descriptor)
+            if (status.st_size, status.st_mtime_ns) != self._state:
+                raise DataError(f"{self.name}: the file has changed since it was opened; run again")
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
-    def __del__(self) -> None:
-        if hasattr(self, "_descriptor"):
-            os.close(self._descriptor)
+
+def _fill(descriptor: int, into: memoryview, start: int) -> int:
+    """Bytes read from an offset into a buffer; fewer than its length where the file ends."""
+    done = 0
+    while done < len(into):
+        count = os.preadv(descriptor, [into[done:]], start + done)
+        if not count:
+            break
+        done += count
+    return done
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,30 @@ def _file_system(url: str) -> tuple[Any, str]:
     return system, path
 
 
+def fetched(url: str, start: int, stop: int) -> bytes:
+    """Bytes start..stop-1 of what is behind a URL.
+
+    Raises:
+        DataError: it is not there, or cannot be read.
+    """
+    system, path = _file_system(url)
+    try:
+        data: bytes = system.cat_file(path, start=start, end=stop)
+    except Exception as error:
+        raise DataError(f"{url}: cannot be read: {type(error).__name__}: {error}") from error
+    return data
+
+
+def url_size(url: str) -> int | None:
+    """Bytes behind a URL; None where the server does not tell."""
+    system, path = _file_system(url)
+    try:
+        size: int | None = system.size(path)
+    except Exception as error:
+        raise DataError(f"{url}: cannot be read: {type(error).__name__}: {error}") from error
+    return size
+
+
 class UrlBytes:
     """Byte ranges of what is behind a URL."""
 
@@ -54,9 +78,7 @@ class UrlBytes:
 
     def read(self, start: int, stop: int) -> bytes:
         """Bytes start..stop-1; fewer where it ends."""
-        system, path = _file_system(self.name)
-        data: bytes = system.cat_file(path, start=start, end=stop) if stop > start else b""
-        return data
+        return fetched(self.name, start, stop) if stop > start else b""
 
     def gather(self, offset: int, size: int, wanted: NDArray[np.int64]) -> Any:
         """Records; those that lie close together are fetched as one."""
@@ -67,7 +89,7 @@ class UrlBytes:
             records = rows[run] - rows[run[0]]
             start = offset + int(rows[run[0]]) * size
             data = self.read(start, start + int(records[-1] + 1) * size)
-            if len(data) < int(records[-1] + 1) * size:
+            if len(data) != int(records[-1] + 1) * size:
                 return None
             found[run] = np.frombuffer(data, np.uint8).reshape(-1, size)[records]
         return found[back]
@@ -91,14 +113,12 @@ def open_url(url: str) -> Container:
     """
     if PurePosixPath(url).suffix.lower() != ".npy":
         raise DataError(f"{url}: of URLs only .npy is read; copy other files here first")
-    system, path = _file_system(url)
+    head = fetched(url, 0, _HEAD)
+    size = url_size(url)
     try:
-        header = read_header(io.BytesIO(system.cat_file(path, start=0, end=_HEAD)))
-        size = system.size(path)
+        header = read_header(io.BytesIO(head))
     except DataError as error:
         raise DataError(f"{url}: {error}") from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"{url}: cannot be read: {error}") from error
     if size is not None and size < header.offset + header.n_bytes:
         raise DataError(
             f"{url}: truncated: the header promises {header.n_bytes} bytes of values for shape "
@@ -117,7 +137,11 @@ def open_url(url: str) -> Container:
 
 def url_bytes(url: str, size: int = 1 << 22) -> Iterator[bytes]:
     """The bytes of a URL, some at a time."""
-    system, path = _file_system(url)
-    total = system.size(path)
-    for start in range(0, total, size):
-        yield system.cat_file(path, start=start, end=min(start + size, total))
+    start = 0
+    total = url_size(url)
+    while total is None or start < total:
+        data = fetched(url, start, start + size if total is None else min(start + size, total))
+        if not data:
+            return
+        yield data
+        start += len(data)

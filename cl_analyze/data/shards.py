@@ -118,6 +118,8 @@ class Joined:
                 self.parts[p][max(start - self._edges[p], 0) : max(stop - self._edges[p], 0)]
                 for p in range(max(first, 0), min(last, len(self.parts)))
             ]
+            if not pieces:
+                return self.parts[0][:0]
             return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
         rows = np.asarray(index)
         owner = np.searchsorted(self._edges, rows, side="right") - 1
@@ -133,7 +135,8 @@ class Joined:
     def give_back(self) -> None:
         """Let go of pages of memory maps that were read."""
         for part in self.parts:
-            give_pages_back(part)
+            if isinstance(part, np.ndarray):
+                give_pages_back(part)
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,11 @@ HELPS = 0.3
 """Leave-one-out R^2 over the anchors above which the regression is used."""
 FEWEST = 3
 """Anchors under which there is no estimate."""
-WIDEST = 4_096
-"""Dimensions above which moments cost more than the anchors."""
-_ROWS_OF_A_UNIT = 8_192
+ENOUGH = 30
+"""Anchors under which no regression is tried."""
+WIDEST = 1_024
+"""Dimensions above which moments take too much time and memory."""
+_UNITS = 4
 
 
 @dataclass(frozen=True)
@@ -88,12 +90,20 @@ class Anchors:
         positions = np.arange(len(self.rows))
         return positions[0::2], positions[1::2]
 
+    def population(self, values: Vector) -> int:
+        """Rows that have a value, as far as the anchors tell."""
+        return max(round(self.n_rows * float(np.isfinite(values).mean())), 1)
+
+    def without_moments(self) -> Anchors:
+        """The same anchors, for plain means."""
+        return Anchors(self.rows, self.n_rows)
+
     def mean(self, values: Vector, population: int | None = None) -> Estimate:
         """The mean over all rows of a statistic that is known at the anchors.
 
         Args:
             values: (m,), NaN where an anchor has none.
-            population: rows that have a value, where these are not all rows.
+            population: rows that have a value; None: as many as the anchors let expect.
 
         >>> anchors = Anchors(np.array([0, 3, 5, 6]), n_rows=8)
         >>> anchors.mean(np.array([1.0, 2.0, 3.0, 2.0])).value
@@ -104,17 +114,19 @@ class Anchors:
         m = len(y)
         if m < FEWEST:
             raise ValueError(f"a mean needs {FEWEST} anchors, there are {m}")
-        remaining = max(1.0 - m / (self.n_rows if population is None else population), 0.0)
+        population = self.population(values) if population is None else population
+        remaining = max(1.0 - m / population, 0.0)
         value, residuals = float(y.mean()), (y - y.mean()) * math.sqrt(m / (m - 1))
-        if self.moments is not None and self.known is not None and there.all() and m > 10:
+        if self.moments is not None and self.known is not None and there.all() and m >= ENOUGH:
             design = np.column_stack([np.ones(m), self.moments - self.known])
             basis, triangle = np.linalg.qr(design)
             leverage = np.minimum((basis**2).sum(axis=1), 1.0 - 1e-9)
             fitted = basis @ (basis.T @ y)
             left_out = (y - fitted) / (1.0 - leverage)
             if left_out @ left_out < (1.0 - HELPS) * (residuals @ residuals) * m / (m - 1):
-                coefficients = np.linalg.lstsq(triangle, basis.T @ y, rcond=None)[0]
-                value, residuals = float(coefficients[0]), left_out
+                regressed = float(np.linalg.lstsq(triangle, basis.T @ y, rcond=None)[0][0])
+                if y.min() <= regressed <= y.max():  # a mean lies among its values
+                    value, residuals = regressed, left_out
         return Estimate(value, math.sqrt(float((residuals**2).mean()) * remaining / m), m)
 
     def std_error(
@@ -134,7 +146,7 @@ class Anchors:
             own: (m,) the anchors' statistics, NaN where there is none.
             effects: two (N,) vectors: what each row's presence adds to the others' sum, scaled to
                 all rows, from each half; empty where rows do not affect each other.
-            population: rows that have a value, where these are not all rows.
+            population: rows that have a value; None: as many as the anchors let expect.
             groups: (N,) codes of rows that belong together.
 
         Returns:
@@ -144,7 +156,7 @@ class Anchors:
         if there.sum() < 4:
             return None
         n = self.n_rows
-        scale = n / (n if population is None else population)
+        scale = n / (self.population(own) if population is None else population)
         mine = np.where(there, scale * (np.where(there, own, 0.0) - own[there].mean()), 0.0)
         one, two = (scale * (part - part.mean()) for part in effects or (np.zeros(n), np.zeros(n)))
         if groups is not None:
@@ -161,20 +173,26 @@ class Anchors:
 def _grouped_error(
     mine: Vector, rows: Index, one: Vector, two: Vector, groups: NDArray[np.int64]
 ) -> float | None:
-    """As `Anchors.std_error`, groups in place of rows; a group's anchors stand for all its rows."""
-    sizes = np.bincount(groups).astype(np.float64)
-    units = int((sizes > 0).sum())
-    drawn = np.bincount(groups[rows], minlength=len(sizes)).astype(np.float64)
-    sums = np.bincount(groups[rows], weights=mine, minlength=len(sizes))
-    whole = np.divide(sums * sizes, drawn, out=np.zeros_like(sums), where=drawn > 0)
-    first, second = (np.bincount(groups, weights=part) for part in (one, two))
-    scale = float(sizes.sum() / sizes[drawn > 0].sum())
-    alone = scale * float(whole @ whole)
-    total = alone + scale * float(whole @ (first + second)) + float(first @ second)
+    """As `Anchors.std_error`, with groups in place of rows.
+
+    Sums over a group's rows are squared: of the anchors' own statistics, pairs of anchors of one
+    group stand for all pairs of rows of one group (Horvitz & Thompson, JASA 1952).  Few anchors
+    hold few such pairs; the ungrouped variance is the least that is reported.
+    """
+    units = len(np.unique(groups))
     if units < 2:
         return None
-    total = total if total > 0 else alone
-    return math.sqrt(units / (units - 1) * total) / len(one)
+    m, n = len(mine), len(one)
+    size = int(groups.max()) + 1
+    squares = float(mine @ mine)
+    sums = np.bincount(groups[rows], weights=mine, minlength=size)
+    together = float(sums @ sums) - squares
+    alone = n / m * squares
+    own = max(alone + n * (n - 1) / (m * (m - 1)) * together, alone)
+    first, second = (np.bincount(groups, weights=part, minlength=size) for part in (one, two))
+    crossed = n / m * float(mine @ (first + second)[groups[rows]])
+    total = own + crossed + float(first @ second)
+    return math.sqrt(units / (units - 1) * (total if total > 0 else own)) / n
 
 
 def draw_anchors(n_rows: int, wanted: int | None, seed: int) -> Index:
@@ -193,7 +211,7 @@ def with_moments(chosen: Index, rows: UnitRows, block: int, executor: Executor) 
     if rows.dim > min(WIDEST, 4 * len(chosen)):
         return Anchors(chosen, rows.n_rows)
     total, gram = np.zeros(rows.dim), np.zeros((rows.dim, rows.dim))
-    units = list(spans(rows.n_rows, _ROWS_OF_A_UNIT))
+    units = spans(rows.n_rows, -(-rows.n_rows // _UNITS))
     for part, square in executor.run(_Moments(rows, block), units):
         total += part
         gram += square

@@ -212,16 +212,19 @@ class PairRunner:
             )
         return self._nearest[key]
 
-    def _run(self, reducers: Iterable[Reducer], source: PairSource, plan: Plan) -> Found:
+    def _run(
+        self, reducers: Iterable[Reducer], source: PairSource, plan: Plan, visits: str
+    ) -> Found:
+        """One pass; `visits` says which rows and columns, where their indices do not."""
         wanted = tuple(dict.fromkeys(reducers))
         saved = None
         if self.resume is not None and wanted:
             key = pass_key(
                 self.inputs,
+                visits,
                 wanted,
                 plan,
-                self.backend.name,
-                str(self.backend.dtype),
+                repr(self.backend.__reduce__()),
                 source.row_index,
                 source.left_out,
                 source.row_labels,
@@ -244,7 +247,9 @@ class PairRunner:
         few: list[Reducer] = []
         if labels is not None and 4 * (labels.counts**2).sum() <= self.subject.n**2:
             few = [reducer for reducer in wanted if reducer.pairs == "same_class"]
-        found = self._run([reducer for reducer in wanted if reducer not in few], source, plan)
+        found = self._run(
+            [reducer for reducer in wanted if reducer not in few], source, plan, "all"
+        )
         return {**found, **self._within_classes(few)}
 
     def _within_classes(self, reducers: list[Reducer]) -> Found:
@@ -254,7 +259,7 @@ class PairRunner:
         order = np.argsort(codes, kind="stable")
         rows = UnitRows(select_rows(self.subject.raw, order), self.subject.rows.dtype.type, 0)
         source = PairSource(rows, rows, row_labels=codes[order], col_labels=codes[order])
-        found = self._run(reducers, source, class_plan(codes[order], self.block))
+        found = self._run(reducers, source, class_plan(codes[order], self.block), "within")
         back = np.argsort(order)
         return {
             reducer: result if reducer.side == "all" else result[back]
@@ -279,7 +284,7 @@ class PairRunner:
             left_out=left_out,
         )
         plan = rectangular_plan(len(anchors), self.subject.n, self.block)
-        return self._run(reducers, source, plan)
+        return self._run(reducers, source, plan, "anchored")
 
     def cross(self, reducers: Iterable[Reducer], anchors: Anchors | None = None) -> Found:
         """Every embedding (or the anchors alone) against every row of the partners' file."""
@@ -296,7 +301,7 @@ class PairRunner:
                 row_labels=None if codes is None else codes[rows],
             )
         plan = rectangular_plan(source.rows.n_rows, subject.n, self.block)
-        return self._run(reducers, source, plan)
+        return self._run(reducers, source, plan, "cross")
 
 
 def select_rows(rows: Rows, chosen: NDArray[np.int64]) -> SelectedRows:
@@ -449,7 +454,9 @@ def measure(
     anchors = None
     if options.anchors is not None and options.anchors < n:
         chosen = draw_anchors(n, options.anchors, options.seed + 2)
-        anchors = with_moments(chosen, subject.rows, runner.block, runner.executor)
+        anchors = Anchors(chosen, n)
+        if wanted:
+            anchors = with_moments(chosen, subject.rows, runner.block, runner.executor)
         first = runner.anchored(wanted, anchors.rows)
         curve_anchors = chosen[draw_anchors(len(chosen), options.curve_anchors, options.seed)]
     else:

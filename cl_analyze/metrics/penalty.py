@@ -129,7 +129,7 @@ class Penalty(PairFreeFamily):
     """Entropy, effective negatives, top shares and false negatives of the penalty, for each tau.
 
     Means over anchors; an anchor's negatives are every other row (or, with class negatives, every
-    row of another class).  Errors delete each row as anchor and as negative: exactly up to 20,000
+    row of another class).  Errors delete each row as anchor and as negative: exactly up to 10,000
     rows, above that from 2,048 seeded anchors whose two halves give the error free of their noise.
     """
 
@@ -616,14 +616,14 @@ class _EstimatedMeans:
     def _number(self, name: str, divisor: float, of_divisor: Vector | None) -> _Number:
         """The mean over a divisor that has pseudo-values of its own."""
         values = self._stats.column(name)
-        population = None
+        population = self._anchors.population(values)
         if name == "same_class_share" and self._subject.labels is not None:
             population = int((self._subject.labels.codes >= 0).sum())
         found = self._anchors.mean(values, population)
         effects = [copy.effects(name, found.value, population) / divisor for copy in self._copies]
         if of_divisor is not None:
             shift = found.value / divisor**2 * (of_divisor - divisor)
-            scale = 1.0 if population is None else population / self._subject.n
+            scale = population / self._subject.n
             effects = [effect - scale * shift for effect in effects]
         return _Number(
             found.value / divisor,
@@ -676,10 +676,10 @@ class _Deletions:
             without: Vector = (own.sum() - own + scale * gains) / count
         return np.where(count > 0, without, np.nan)
 
-    def effects(self, name: str, mean: float, population: int | None) -> Vector:
+    def effects(self, name: str, mean: float, population: int) -> Vector:
         """(N,) what each row's presence adds to the sum over all rows, near a known mean."""
         gains, lost, n_chosen = self._deleted(name)
-        scale = (self._n if population is None else population) / max(n_chosen, 1)
+        scale = population / max(n_chosen, 1)
         effects: Vector = -scale * (gains + mean * lost)
         return effects
 

@@ -297,18 +297,21 @@ class Similarity(PairFreeFamily):
         anchors: Anchors,
     ) -> list[Record]:
         """As `_records`, from the anchors' values; `parts` are about two halves of them."""
-        n_halves = [len(half) for half in anchors.halves]
 
-        def mean_of(function: Callable[[Vector], Vector]) -> tuple[Estimate, float | None]:
+        def mean_of(
+            function: Callable[[Vector], Vector], drawn: Anchors = anchors
+        ) -> tuple[Estimate, float | None]:
             own = function(values)
-            found = anchors.mean(own)
+            population = drawn.population(own)
+            found = drawn.mean(own, population)
             effects = []
-            for part, n_half in zip(parts, n_halves, strict=True):
+            for part in parts:
                 of_half = part(function)
-                scale = subject.n / n_half
+                scale = population / max(int(np.isfinite(of_half.values).sum()), 1)
                 effects.append(-scale * (of_half.gains + found.value * of_half.lost))
-            return found, anchors.std_error(own, effects, groups=subject.groups)
+            return found, drawn.std_error(own, effects, population, subject.groups)
 
+        plain = anchors.without_moments()  # the quantile itself is the anchors' own
         middle, error = mean_of(lambda v: v)
         records = [
             self._estimate(
@@ -316,7 +319,7 @@ class Similarity(PairFreeFamily):
             )
         ]
         squared, error = mean_of(lambda v: (v - middle.value) ** 2)
-        std = math.sqrt(squared.value)
+        std = math.sqrt(max(squared.value, 0.0))
         slope = 0.5 / std if std > 0 else 0.0
         records.append(
             self._estimate(
@@ -332,7 +335,10 @@ class Similarity(PairFreeFamily):
         present = values[np.isfinite(values)]
         for q in QUANTILES:
             at = float(np.quantile(present, q))
-            share, error = mean_of(lambda v, at=at: _share(v <= at, v))  # type: ignore[misc]
+            share, error = mean_of(
+                lambda v, at=at: _share(v <= at, v),  # type: ignore[misc]
+                plain,
+            )
             errors = [
                 _woodruff(lambda p: np.quantile(present, p), q, of_share)
                 for of_share in (error, share.sampling_error)
@@ -398,7 +404,7 @@ class Similarity(PairFreeFamily):
         def ratio_of(sums: Vector) -> tuple[Estimate, float | None]:
             ratio = float(sums.sum() / seen)
             left = (sums - ratio * own_partners) / per_row
-            found = Anchors(anchors.rows, anchors.n_rows).mean(left)
+            found = anchors.without_moments().mean(left)
             error = anchors.std_error(2.0 * left, groups=subject.groups)
             return Estimate(ratio, found.sampling_error, anchored), error
 

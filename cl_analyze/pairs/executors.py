@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, ThreadPoolExecutor
 from typing import Any, Protocol
 
-from cl_analyze.errors import AnalysisError, ConfigError
+from cl_analyze.errors import AnalysisError, ConfigError, DataError
 
 
 class Job(Protocol):
@@ -145,6 +145,8 @@ def as_executor(given: Any) -> Executor:
     Raises:
         ConfigError: it is none of these.
     """
+    if isinstance(given, type):
+        raise ConfigError(f"executor must be made first: pass {given.__name__}(...), not the class")
     if hasattr(given, "submit"):
         return FuturesExecutor(given)
     if hasattr(given, "n_at_once"):
@@ -160,7 +162,10 @@ def _in_order(submit: Any, units: Iterable[Any], n_ahead: int) -> Iterator[Any]:
     ahead: deque[Any] = deque()
     try:
         for unit in units:
-            ahead.append(submit(unit))
+            try:
+                ahead.append(submit(unit))
+            except RuntimeError as error:  # it was shut down
+                raise ConfigError(f"the executor takes no work: {error}") from error
             if len(ahead) >= n_ahead:
                 yield ahead.popleft().result()
         while ahead:
@@ -191,7 +196,7 @@ def _run_elsewhere(home: str, token: str, payload: bytes, unit: Any) -> Any:
         job = _jobs[token] = pickle.loads(payload)
     try:
         return job.run(unit)
-    except OSError as error:
+    except (OSError, DataError) as error:
         import socket
 
         raise AnalysisError(

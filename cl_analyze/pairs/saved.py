@@ -26,6 +26,8 @@ from cl_analyze.errors import ConfigError
 
 SAVE_EVERY = 20.0
 """Seconds between two saves of a pass."""
+ABANDONED = 3600.0
+"""Seconds after which a file that is still being written belongs to a run that is gone."""
 
 
 def fingerprint(*parts: Any) -> str:
@@ -71,10 +73,14 @@ class SavedPass:
 
     def __init__(self, folder: Path, key: str, every: float = SAVE_EVERY) -> None:
         self._path = folder / f"pass-{key[:32]}.npz"
+        self._prefix = f".{self._path.name}."
         self._every = every
         self._last = time.monotonic()
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            for left in folder.glob(f"{self._prefix}*"):  # by a run that was killed as it saved
+                if time.time() - left.stat().st_mtime > ABANDONED:
+                    left.unlink()
         except OSError as error:
             raise ConfigError(f"--resume {folder}: {error.strerror or error}") from error
 
@@ -91,7 +97,15 @@ class SavedPass:
             return int(arrays["n_units"]), states
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            IndexError,
+            EOFError,
+            zipfile.BadZipFile,
+        ) as error:
             raise ConfigError(
                 f"{self._path} cannot be read ({error}); delete it to compute its pass again"
             ) from error
@@ -112,7 +126,7 @@ class SavedPass:
                 arrays[f"{r}/{name}/shapes"] = np.array(shapes, dtype=np.int64)
         temporary: Path | None = None
         try:
-            handle, name = tempfile.mkstemp(prefix=".pass-", dir=self._path.parent)
+            handle, name = tempfile.mkstemp(prefix=self._prefix, dir=self._path.parent)
             temporary = Path(name)
             with os.fdopen(handle, "wb") as file:
                 np.savez(file, allow_pickle=False, **arrays)

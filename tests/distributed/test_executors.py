@@ -181,3 +181,9 @@ def test_workers_open_urls(files, cluster):
 def test_what_is_no_executor(files):
     with pytest.raises(ConfigError, match="executor must be"):
         report(files, executor=3)
+    with pytest.raises(ConfigError, match=r"pass ThreadPoolExecutor\(\.\.\.\), not the class"):
+        report(files, executor=ThreadPoolExecutor)
+    pool = ThreadPoolExecutor(1)
+    pool.shutdown()
+    with pytest.raises(ConfigError, match="the executor takes no work"):
+        report(files, executor=pool)

@@ -84,9 +84,11 @@ def test_a_damaged_state_is_an_error(files):  # noqa: F811
     states = files / "states"
     report(files, resume=str(states))
     damaged = sorted(states.iterdir())[0]
-    damaged.write_bytes(damaged.read_bytes()[:-100])
-    with pytest.raises(ConfigError, match="delete it to compute its pass again"):
-        report(files, resume=str(states))
+    whole = damaged.read_bytes()
+    for damage in (whole[:-100], b"", b"\x93NUMPY", b"hello"):
+        damaged.write_bytes(damage)
+        with pytest.raises(ConfigError, match="delete it to compute its pass again"):
+            report(files, resume=str(states))
 
 
 def test_a_folder_that_cannot_be_made(files):  # noqa: F811

@@ -158,3 +158,81 @@ def test_command_line_shows_the_sampling_error(cli, random):
     assert "(sampling " in result.stdout
     assert "anchors must be" in cli.fails("uniformity", "emb.npy", "--anchors", 2)
     assert "--anchors needs embeddings" in cli.fails("penalty", "--anchors", 50)
+
+
+def test_two_estimates_of_one_file_do_not_differ(random):
+    rows = random.standard_normal((4000, 8)) + 1.0
+    one, other = (
+        cla.analyze(rows, taus=[0.1], anchors=100, seed=seed, metrics=("uniformity", "penalty"))
+        for seed in (0, 3)
+    )
+    assert one.compare(other)["p_holm"].min() > 0.05
+
+
+def test_a_regression_does_not_leave_the_range_of_its_values():
+    random = np.random.default_rng(18)
+    for _ in range(300):
+        a = random.standard_normal(40)
+        moments = np.column_stack([a, a**2])
+        anchors = Anchors(np.arange(40), 400, moments, np.array([4.0, -3.0]))
+        values = np.exp(3.0 * a)
+        found = anchors.mean(values)
+        assert values.min() <= found.value <= values.max()
+
+
+def test_errors_scale_with_the_rows_that_have_a_value(random):
+    """Class negatives of mostly unlabelled rows: few rows are anchors at all."""
+    labels = np.where(random.random(3000) < 0.7, -1, random.integers(0, 4, 3000))
+    rows = random.standard_normal((3000, 12)) + 1.5 * np.eye(5, 12)[labels]
+    options = {
+        "labels": labels,
+        "negatives": "class",
+        "taus": [0.2],
+        "top_k": 2,
+        "run": cla.RunOptions(unlabelled="-1"),
+    }
+    exact, found = cla.analyze(rows, **options), cla.analyze(rows, anchors=1500, **options)
+    for metric, params in (
+        ("similarity_mean", {"group": "negative_1"}),
+        ("similarity_std", {"group": "negative_2"}),
+        ("penalty_entropy", {"tau": 0.2}),
+    ):
+        one, other = (
+            next(
+                r
+                for r in report.records
+                if r.metric == metric and params.items() <= r.params.items()
+            )
+            for report in (exact, found)
+        )
+        assert 0.75 < other.std_error / one.std_error < 1.33, metric
+
+
+def test_grouped_errors_of_a_mean(random):
+    """Against the exact clustered error, for groups that matter and groups that do not."""
+    groups = np.repeat(np.arange(200), 10)
+    for spread in (0.0, 1.0):
+        values = random.standard_normal(2000) + spread * random.standard_normal(200)[groups]
+        deviations = np.bincount(groups, weights=values - values.mean())
+        expected = math.sqrt(200 / 199 * float(deviations @ deviations)) / 2000
+        errors = []
+        for seed in range(40):
+            chosen = draw_anchors(2000, 500, seed)
+            errors.append(Anchors(chosen, 2000).std_error(values[chosen], groups=groups))
+        assert 0.85 < np.mean(errors) / expected < 1.25
+
+
+def test_quantiles_take_their_error_from_the_anchors_alone(random):
+    labels = random.integers(0, 2, 3000)
+    rows = random.standard_normal((3000, 6)) * np.where(labels, 0.2, 1.0)[:, None]
+    rows += 3.0 * np.eye(2, 6)[labels]
+    exact = cla.similarity(rows, top_k=1)
+    ratios = []
+    for seed in range(12):
+        found = cla.analyze(rows, anchors=400, seed=seed, top_k=1, metrics="similarity").records
+        for q in (0.25, 0.5, 0.75):
+            params = {"group": "negative_1", "q": q}
+            one = exact.find("similarity_quantile", **params)
+            other = found.find("similarity_quantile", **params)
+            ratios.append((other.value - one.value) / other.sampling_error)
+    assert 0.6 < math.sqrt(np.mean(np.square(ratios))) < 1.6

@@ -145,3 +145,24 @@ def test_urls_that_cannot_be_read(url):
     fails("memory://bucket/text.npy", "NumPy header")
     with pytest.raises(cla.AnalysisError, match="nosuch"):
         open_embeddings(Spec("nosuch://bucket/emb.npy"))
+
+
+def test_more_shards_than_files_may_be_open(tmp_path, matrix):
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for i in range(101):
+        np.save(tmp_path / f"{i}.npy", matrix[i : i + 1])
+    resource.setrlimit(resource.RLIMIT_NOFILE, (80, hard))
+    try:
+        array = open_embeddings(Spec(str(tmp_path))).main.array
+        np.testing.assert_array_equal(array.read(0, 101), matrix)
+        np.testing.assert_array_equal(array.take(np.arange(101)[::-1]), matrix[::-1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_hosts_with_colons_are_no_keys():
+    assert Spec.parse("http://[::1]:9/emb.npy") == Spec("http://[::1]:9/emb.npy")
+    assert Spec.parse("s3://bucket/emb.npy") == Spec("s3://bucket/emb.npy")
+    assert Spec.parse("s3://bucket/emb.npy::z") == Spec("s3://bucket/emb.npy", "z")

@@ -76,12 +76,14 @@ class _Loader:
 
     path: Path
     header: Header
+    size: int
+    modified: int
 
     def __call__(self) -> Any:
         if len(self.header.shape) < 2 or self.header.fortran_order:
             array: NDArray[Any] = np.load(self.path, mmap_mode="r", allow_pickle=False)
             return words(array)
-        return self.header.rows_of(FileBytes(self.path))
+        return self.header.rows_of(FileBytes(self.path, self.size, self.modified))
 
 
 def words(array: NDArray[Any]) -> NDArray[Any]:
@@ -99,7 +101,8 @@ def open_npy(path: Path) -> Container:
     """
     with path.open("rb") as file:
         header = read_header(file)
-    present = path.stat().st_size - header.offset
+    status = path.stat()
+    present = status.st_size - header.offset
     if present < header.n_bytes:
         raise DataError(
             f"truncated: the header promises {header.n_bytes} bytes of values for shape "
@@ -108,5 +111,9 @@ def open_npy(path: Path) -> Container:
     if header.n_bytes == 0 or header.shape == ():
         empty = np.zeros(header.shape, header.dtype)
         return Container(path, "npy", {"": RowArray.of(words(empty), header.stored_dtype)})
-    array = RowArray(header.shape, header.stored_dtype, _Loader(path.absolute(), header))
+    array = RowArray(
+        header.shape,
+        header.stored_dtype,
+        _Loader(path.absolute(), header, status.st_size, status.st_mtime_ns),
+    )
     return Container(path, "npy", {"": array})
