@@ -404,15 +404,26 @@ def _measured(
             run.save_every,
         )
         _tell_cost(chosen, prepared, options, runner, told)
+        if subject is ready[0].subject:
+            _say_what_is_estimated(options, subject.n, told)
         results = measure(chosen, subject, options, runner, _announcer(told, subject.source))
         collected.add(dict(zip(names, results, strict=True)), told)
         collected.positives[subject.source] = positives_in_words(subject)
+        collected.n_rows[subject.source] = subject.n
         if subject.labels is not None:
             collected.labels[subject.source] = subject.labels
         if subject.groups is not None:
             collected.groups[subject.source] = subject.groups
         subject.release()
     return collected.report(command, arguments, names, options, run, told)
+
+
+def _say_what_is_estimated(options: MetricOptions, n_rows: int, told: Recorder) -> None:
+    if options.anchors is not None and options.anchors < n_rows:
+        told.note(
+            f"means over rows are estimated from {options.anchors} anchors against all rows; "
+            "sampling: the distance to expect from the exact value, beside ±, the error over rows"
+        )
 
 
 def _announcer(told: Recorder, source: str) -> Callable[[str], None]:
@@ -525,6 +536,7 @@ class _Collected:
         self.records: dict[str, list[Record]] = {}
         self.tables: dict[str, Table] = {}
         self.positives: dict[str, str] = {}
+        self.n_rows: dict[str, int] = {}
         self.groups: dict[str, NDArray[np.int64]] = {}
         self.labels: dict[str, Labels] = {}
 
@@ -594,6 +606,7 @@ class _Collected:
                     if options.negatives == "instance"
                     else "rows of other classes"
                 ),
+                n_rows=self.n_rows,
             ),
             self.groups,
             self.labels,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cl_analyze.tables import Cell, Record, Results, Table, record_table
@@ -27,6 +27,7 @@ class Document:
         warnings: what the user should know.
         positives: in words, what counts as a positive pair for each source.
         negatives: in words, what counts as a negative.
+        n_rows: rows of each source, which estimates have more of than anchors.
     """
 
     command: str
@@ -41,6 +42,13 @@ class Document:
     warnings: tuple[str, ...]
     positives: dict[str, str]
     negatives: str
+    n_rows: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def is_estimated(self) -> bool:
+        """Whether some means over rows are estimated from anchors."""
+        sizes = self.n_rows
+        return any(not r.exact and r.n < sizes.get(r.source, 0) for r in self.results)
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -77,16 +77,21 @@ def _check_numbers(path: str, found: Sequence[Path]) -> None:
     counts = {count for _, count in numbered}
     numbers = sorted(number for number, _ in numbered)
     if len(numbered) < len(found) or len(counts) > 1:
+        usual = max(counts, key=[count for _, count in numbered].count)
+        others = [
+            p.name for p, m in zip(found, matches, strict=True) if m is None or int(m[2]) != usual
+        ]
         raise DataError(
-            f"{path}: some files are numbered shards and others are not of the same set: "
-            f"{', '.join(p.name for p in found[:4])}{' ...' if len(found) > 4 else ''}"
+            f"{path}: {len(found) - len(others)} files are numbered shards of {usual}, but not "
+            f"{', '.join(others[:4])}{' ...' if len(others) > 4 else ''}; name the shards alone "
+            f"with a pattern in quotes such as '*-of-{max((m[2] for m in matches if m), key=len)}*'"
         )
     count = counts.pop()
     first = 1 if numbers[-1] == count else 0
     missing = sorted(set(range(first, first + count)) - set(numbers))
     if missing or len(numbers) != count:
-        names = ", ".join(str(number) for number in missing[:5]) or "none, but some are there twice"
-        raise DataError(f"{path}: of {count} shards {len(numbers)} are there; missing: {names}")
+        names = ", ".join(f"number {n}" for n in missing[:5]) or "none, but some are there twice"
+        raise DataError(f"{path}: {len(numbers)} of {count} shards are there; missing: {names}")
 
 
 @dataclass

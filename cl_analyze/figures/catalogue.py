@@ -509,7 +509,7 @@ def _curve_figure(
 
 
 def _n_negatives(document: Document, source: str, record: Record) -> int:
-    return record.n if source == "uniform[-1,1]" else record.n - 1
+    return record.n if source == "uniform[-1,1]" else document.n_rows.get(source, record.n) - 1
 
 
 def penalty_summary_figure(document: Document) -> Figure | None:
@@ -593,7 +593,8 @@ def _summary_reference(
         if rows:
             record = next(r for r in document.results if r.source == source)
             values = tuple(float(rows[tau] or 0.0) for tau in taus)
-            found.setdefault(values, f"uniform sphere, N = {record.n}, d = {record.d}")
+            n = document.n_rows.get(source, record.n)
+            found.setdefault(values, f"uniform sphere, N = {n}, d = {record.d}")
     if len(found) > 3:  # more references than can be told apart say less than none
         return []
     styles: tuple[Style, ...] = ("dashed", "dotted", "dashdot")

@@ -32,6 +32,9 @@ def dask_client(address: str) -> Iterator[Any]:
         raise DependencyError(
             "--scheduler needs dask.distributed: pip install 'cl-analyze[dask]'"
         ) from error
+    host, separator, port = address.removeprefix("tcp://").rpartition(":")
+    if "://" not in address and not (host and separator and port.isdigit()):
+        raise ConfigError(f"--scheduler {address!r} is no address; write it as tcp://host:8786")
     try:
         connect: Any = Client
         client = connect(address, timeout=CONNECT_SECONDS, set_as_default=False)

@@ -82,7 +82,9 @@ class SavedPass:
                 if time.time() - left.stat().st_mtime > ABANDONED:
                     left.unlink()
         except OSError as error:
-            raise ConfigError(f"--resume {folder}: {error.strerror or error}") from error
+            raise ConfigError(
+                f"--resume {folder}: the folder cannot be made: {error.strerror or error}"
+            ) from error
 
     def load(self, identities: list[list[Any]]) -> tuple[int, list[list[Any]]] | None:
         """Units merged and states after them, where a run left any.

@@ -129,38 +129,38 @@ def _similarity_quantile(record: Record, value: float, document: Document) -> st
     return f"{_percent(float(record.params['q']))} of these similarities lie below it."
 
 
-def _negatives_of(record: Record) -> int | None:
+def _negatives_of(record: Record, document: Document) -> int | None:
     """Negatives of each anchor; None where anchors differ (rows of other classes)."""
     if "negatives" in record.params:
         return None
-    return record.n if record.d is None else record.n - 1
+    return record.n if record.d is None else document.n_rows.get(record.source, record.n) - 1
 
 
 def _entropy(record: Record, value: float, document: Document) -> str:
     text = f"Spread as over {_number(math.exp(value))} equal negatives"
-    n = _negatives_of(record)
+    n = _negatives_of(record, document)
     return f"{text}; even weights would have {math.log(n):.2f} nats." if n else f"{text}."
 
 
 def _effective(record: Record, value: float, document: Document) -> str:
     text = f"At τ = {record.params['tau']:g} the repulsion acts on about {_number(value)}"
-    n = _negatives_of(record)
+    n = _negatives_of(record, document)
     return f"{text} of {n:,} negatives ({_percent(value / n)})." if n else f"{text} negatives."
 
 
-def _top(count: int, record: Record, value: float) -> str:
+def _top(count: int, record: Record, value: float, document: Document) -> str:
     who = "The nearest negative takes" if count == 1 else "The ten nearest negatives take"
     text = f"{who} {_percent(value)} of the penalty"
-    n = _negatives_of(record)
+    n = _negatives_of(record, document)
     return f"{text}; an even share is {_percent(min(count / n, 1.0))}." if n else f"{text}."
 
 
 def _top1(record: Record, value: float, document: Document) -> str:
-    return _top(1, record, value)
+    return _top(1, record, value, document)
 
 
 def _top10(record: Record, value: float, document: Document) -> str:
-    return _top(10, record, value)
+    return _top(10, record, value, document)
 
 
 def _false_negatives(record: Record, value: float, document: Document) -> str:

@@ -173,6 +173,11 @@ def test_a_scheduler_that_does_not_answer(files, monkeypatch):
         report(files, scheduler="tcp://127.0.0.1:9")
 
 
+def test_an_address_that_is_none_is_refused_at_once(files):
+    with pytest.raises(ConfigError, match="'nonsense' is no address; write it as tcp://host:8786"):
+        report(files, scheduler="nonsense")
+
+
 def test_workers_open_urls(files, cluster):
     url = (files / "emb.npy").as_uri()
     assert content(report(files, cluster, embeddings=url)) == content(report(files))

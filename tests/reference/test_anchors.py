@@ -154,7 +154,8 @@ def test_command_line_shows_the_sampling_error(cli, random):
     np.save(cli.folder / "emb.npy", random.standard_normal((300, 8)))
     result = cli("uniformity", "emb.npy", "--anchors", 50)
     assert result.returncode == 0, result.stderr
-    assert "estimated from 50 anchors" in result.stdout
+    assert "n=300 (estimated from 50 anchors)" in result.stdout
+    assert "sampling: the distance to expect" in result.stderr
     assert "(sampling " in result.stdout
     assert "anchors must be" in cli.fails("uniformity", "emb.npy", "--anchors", 2)
     assert "--anchors needs embeddings" in cli.fails("penalty", "--anchors", 50)
@@ -236,3 +237,14 @@ def test_quantiles_take_their_error_from_the_anchors_alone(random):
             other = found.find("similarity_quantile", **params)
             ratios.append((other.value - one.value) / other.sampling_error)
     assert 0.6 < math.sqrt(np.mean(np.square(ratios))) < 1.6
+
+
+def test_the_report_counts_rows_not_anchors(cli, random):
+    rows = random.standard_normal((400, 8))
+    np.savez(cli.folder / "emb.npz", embeddings=rows, labels=random.integers(0, 3, 400))
+    result = cli("report", "emb.npz", "--anchors", 60)
+    assert result.returncode == 0, result.stderr
+    page = (cli.folder / "cl-analyze-out" / "report.html").read_text()
+    assert "of 399 negatives" in page
+    assert "of 59 negatives" not in page
+    assert "Means over rows are estimated from anchors" in page

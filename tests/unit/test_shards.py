@@ -78,13 +78,13 @@ def fails(path, message):
 
 def test_shards_that_do_not_fit(shards, tmp_path, matrix):
     (shards / "emb-00004-of-00011.npy").unlink()
-    fails(shards, "of 11 shards 10 are there; missing: 4")
+    fails(shards, "10 of 11 shards are there; missing: number 4")
     np.save(shards / "emb-00004-of-00011.npy", matrix[:9, :5])
     fails(shards, r"same columns: .*is \(10, 6\), .*is \(9, 5\)")
     np.save(shards / "emb-00004-of-00011.npy", matrix[:9].astype(np.float64))
     fails(shards, "same dtype: .*float32.*float64")
     np.save(shards / "labels.npy", np.zeros(101))
-    fails(shards, "some files are numbered shards and others are not")
+    fails(shards, r"11 files are numbered shards of 11, but not labels\.npy; name the shards alone")
     (shards / "notes.csv").write_text("1,2\n")
     fails(shards, r"one format, found \.csv, \.npy")
     fails(shards / "*.nothing", "no file matches")
