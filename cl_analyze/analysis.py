@@ -390,6 +390,11 @@ def _measured(
         told.warn(
             f"dimensions differ ({listing}): compare uniformity_gap, not uniformity, between them"
         )
+    if any(options.anchors_of(prepared.subject.n) is not None for prepared in ready):
+        told.note(
+            f"means over rows are estimated from {options.anchors} anchors against all rows; "
+            "sampling: the distance to expect from the exact value, beside ±, the error over rows"
+        )
     for prepared in ready:
         subject = prepared.subject
         backend = make_backend(run.device, subject.rows.dtype.type)
@@ -404,26 +409,19 @@ def _measured(
             run.save_every,
         )
         _tell_cost(chosen, prepared, options, runner, told)
-        if subject is ready[0].subject:
-            _say_what_is_estimated(options, subject.n, told)
         results = measure(chosen, subject, options, runner, _announcer(told, subject.source))
         collected.add(dict(zip(names, results, strict=True)), told)
         collected.positives[subject.source] = positives_in_words(subject)
         collected.n_rows[subject.source] = subject.n
+        n_anchors = options.anchors_of(subject.n)
+        if n_anchors is not None:
+            collected.n_anchors[subject.source] = n_anchors
         if subject.labels is not None:
             collected.labels[subject.source] = subject.labels
         if subject.groups is not None:
             collected.groups[subject.source] = subject.groups
         subject.release()
     return collected.report(command, arguments, names, options, run, told)
-
-
-def _say_what_is_estimated(options: MetricOptions, n_rows: int, told: Recorder) -> None:
-    if options.anchors is not None and options.anchors < n_rows:
-        told.note(
-            f"means over rows are estimated from {options.anchors} anchors against all rows; "
-            "sampling: the distance to expect from the exact value, beside ±, the error over rows"
-        )
 
 
 def _announcer(told: Recorder, source: str) -> Callable[[str], None]:
@@ -486,20 +484,20 @@ def _tell_cost(
     """Say what a long run will take before it starts."""
     subject = prepared.subject
     expected = forecast(chosen, subject, options, runner)
-    if expected is None or expected.seconds < LONG:
+    seconds = 0.0 if expected is None else expected.seconds(options)
+    if expected is None or seconds < LONG:
         return
     memory = (prepared.room.needed + min(prepared.room.cached, subject.n * subject.d * 4)) / 2**20
     told.note(
-        f"{subject.source}: about {_duration(expected.seconds)} for {expected.n_pairs:.1e} pairs, "
-        f"in about {memory + BASE_MEMORY:.0f} MiB of memory"
+        f"{subject.source}: about {_duration(seconds)} for {expected.n_pairs(options):.1e} "
+        f"pairs, in about {memory + BASE_MEMORY:.0f} MiB of memory"
     )
-    if expected.seconds > VERY_LONG and options.anchors is None:
+    if seconds > VERY_LONG and options.anchors_of(subject.n) is None:
         anchors = min(PROPOSED_ANCHORS, subject.n // 2)
-        less = forecast(chosen, subject, replace(options, anchors=anchors), runner)
-        assert less is not None
+        less = expected.seconds(replace(options, anchors=anchors))
         told.note(
-            f"{subject.source}: --anchors {anchors} would take about {_duration(less.seconds)}, "
-            "and give estimates: a mean over rows is then known to about "
+            f"{subject.source}: --anchors {anchors} would take about {_duration(less)}, and give "
+            "estimates: a mean over rows is then known to about "
             f"{100 / anchors**0.5:.0f}% of the spread between rows (its sampling_error)"
         )
 
@@ -537,6 +535,7 @@ class _Collected:
         self.tables: dict[str, Table] = {}
         self.positives: dict[str, str] = {}
         self.n_rows: dict[str, int] = {}
+        self.n_anchors: dict[str, int] = {}
         self.groups: dict[str, NDArray[np.int64]] = {}
         self.labels: dict[str, Labels] = {}
 
@@ -607,6 +606,7 @@ class _Collected:
                     else "rows of other classes"
                 ),
                 n_rows=self.n_rows,
+                n_anchors=self.n_anchors,
             ),
             self.groups,
             self.labels,

@@ -27,7 +27,8 @@ class Document:
         warnings: what the user should know.
         positives: in words, what counts as a positive pair for each source.
         negatives: in words, what counts as a negative.
-        n_rows: rows of each source, which estimates have more of than anchors.
+        n_rows: rows of each source.
+        n_anchors: source -> anchors from which its means are estimated, where they are.
     """
 
     command: str
@@ -43,12 +44,7 @@ class Document:
     positives: dict[str, str]
     negatives: str
     n_rows: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def is_estimated(self) -> bool:
-        """Whether some means over rows are estimated from anchors."""
-        sizes = self.n_rows
-        return any(not r.exact and r.n < sizes.get(r.source, 0) for r in self.results)
+    n_anchors: dict[str, int] = field(default_factory=dict)
 
     @property
     def sources(self) -> tuple[str, ...]:

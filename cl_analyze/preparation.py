@@ -554,7 +554,7 @@ def _bytes_per_row(names: Sequence[str], options: MetricOptions) -> int:
 
 def _bytes_of_deletions(n_rows: int, names: Sequence[str], options: MetricOptions) -> int:
     """What sampled deletions keep for every row: five sums a temperature and half."""
-    sampled = options.anchors is not None or n_rows > options.exact_deletions
+    sampled = options.anchors_of(n_rows) is not None or n_rows > options.exact_deletions
     return 120 * len(options.taus) * n_rows * (sampled and "penalty" in names)
 
 
@@ -574,13 +574,10 @@ def room(
     """
     budget = run.memory if run.memory is not None else free_memory() // 4
     size = np.dtype(dtype).itemsize
-    kept = (
-        (n_rows if options.anchors is None else min(n_rows, options.anchors))
-        * _bytes_per_row(names, options)
-        + 64 * n_rows
-        + _bytes_of_deletions(n_rows, names, options)
-    )
-    if options.anchors is not None:  # second moments of the rows, a few at a time
+    looked_at = options.anchors_of(n_rows) or n_rows
+    kept = looked_at * _bytes_per_row(names, options) + 64 * n_rows
+    kept += _bytes_of_deletions(n_rows, names, options)
+    if options.anchors_of(n_rows) is not None:  # second moments of the rows, a few at a time
         kept += 48 * min(dim, WIDEST) ** 2
     block = run.block or _usual_block(run.device, dim)
     smallest = min(block, SMALLEST_BLOCK)

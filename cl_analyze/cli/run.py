@@ -222,13 +222,11 @@ def _blocks(document: Document) -> Iterator[str]:
     """The table of each family; of a report, the numbers that sum each checkpoint up."""
     if document.command != "report":
         for indices in document.families.values():
-            yield "\n".join(record_lines([document.results[i] for i in indices], document.n_rows))
+            yield "\n".join(record_lines([document.results[i] for i in indices], document))
         return
     from cl_analyze.report.headlines import headlines
 
     listed = headlines(document)
     for source in document.sources:
         found = [headline.find(document, source) for headline in listed]
-        yield "\n".join(
-            record_lines([record for record in found if record is not None], document.n_rows)
-        )
+        yield "\n".join(record_lines([record for record in found if record is not None], document))

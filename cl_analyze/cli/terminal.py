@@ -7,20 +7,18 @@ import math
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import TextIO
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TextIO
 
 from cl_analyze.errors import ConfigError
 from cl_analyze.tables import Record, number_text
 
+if TYPE_CHECKING:
+    from cl_analyze.document import Document
 
-def record_lines(records: Sequence[Record], n_rows: Mapping[str, int]) -> list[str]:
-    """Records of one family, aligned, grouped by source under a heading line.
 
-    Args:
-        records: in the order in which they are shown.
-        n_rows: rows of each source; where there are more than anchors, the heading says so.
-    """
+def record_lines(records: Sequence[Record], document: Document) -> list[str]:
+    """Some of a document's records, aligned, grouped by source under a heading line."""
     rows: list[tuple[str, str, str, str, str]] = []
     for record in records:
         params = " ".join(_param(key, value) for key, value in record.params.items())
@@ -40,8 +38,9 @@ def record_lines(records: Sequence[Record], n_rows: Mapping[str, int]) -> list[s
             source = record.source
             dims = "" if record.d is None else f"  d={record.d}"
             rows_of = f"n={record.n}"
-            if not record.exact and record.n < n_rows.get(source, 0):
-                rows_of = f"n={n_rows[source]} (estimated from {record.n} anchors)"
+            if source in document.n_anchors and not record.exact:
+                n_anchors = document.n_anchors[source]
+                rows_of = f"n={document.n_rows[source]} (estimated from {n_anchors} anchors)"
             lines += [""] * bool(lines) + [f"{source}  {rows_of}{dims}"]
         parts = [row[0].ljust(widths[0])]
         if widths[1]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -133,15 +133,19 @@ def open_array(spec: Spec, roles: Sequence[str]) -> Opened:
         return _by_key(container, spec)
     arrays = container.arrays
     if len(arrays) == 1:
-        key, array = next(iter(arrays.items()))
-        return Opened(array, str(spec), spec.path, key or None, container.shards)
+        return _opened(container, spec, next(iter(arrays)))
     role = _role_key(arrays, roles)
     if role is not None:
-        return Opened(arrays[role], str(spec), spec.path, role, container.shards)
+        return _opened(container, spec, role)
     raise DataError(
         f"{spec}: several arrays, none named {' or '.join(roles)}; choose one as "
         f"{spec.path}::KEY from {_listing(container)}"
     )
+
+
+def _opened(container: Container, spec: Spec, key: str) -> Opened:
+    """One array of a container, called as the user would name it."""
+    return Opened(container.arrays[key], str(spec), spec.path, key or None, container.shards)
 
 
 def _role_key(arrays: dict[str, RowArray], roles: Sequence[str]) -> str | None:
@@ -162,7 +166,7 @@ def _by_key(container: Container, spec: Spec) -> Opened:
         if key in container.skipped:
             raise DataError(f"{spec}: this entry cannot be read: {container.skipped[key]}")
         raise DataError(f"{spec}: no such key; the file holds {_listing(container)}")
-    return Opened(container.arrays[key], str(spec), spec.path, key, container.shards)
+    return _opened(container, spec, key)
 
 
 def _check_matrix(array: RowArray, name: str) -> None:
@@ -203,7 +207,7 @@ def open_embeddings(
         stacked = main if len(main.array.shape) == 3 else None
     else:
         key, stacked_key, note = _choose_main(container, spec)
-        main = Opened(container.arrays[key], str(spec), spec.path, key or None, container.shards)
+        main = _opened(container, spec, key)
         stacked = main if stacked_key else None
         notes += note
     if stacked is not None:
@@ -212,12 +216,9 @@ def open_embeddings(
                 f"{spec}: an (N, V, D) array needs at least 2 views, found {stacked.array.shape}"
             )
         first, second = (
-            Opened(
-                stacked.array.view_of(v), f"{spec}[:, {v}]", spec.path, stacked.key, stacked.shards
-            )
-            for v in (0, 1)
+            replace(stacked, array=stacked.array.view_of(v), name=f"{spec}[:, {v}]") for v in (0, 1)
         )
-        main = Opened(first.array, str(spec), spec.path, stacked.key, stacked.shards)
+        main = replace(stacked, array=first.array)
         views = (first, second) if with_views else None
         notes.append(
             f"{spec}: {stacked.array.shape} read as (rows, views, dimensions); embeddings are view "
@@ -232,13 +233,13 @@ def open_embeddings(
             own = {key: a for key, a in own.items() if not is_continuous(a.values())}
         role = _role_key(own, LABEL_KEYS) if with_labels else None
         if role is not None:
-            labels = Opened(arrays[role], f"{spec.path}::{role}", spec.path, role, container.shards)
+            labels = _opened(container, Spec(spec.path, role), role)
             notes.append(f"{spec}: labels are its array {role!r}")
         for one, two in VIEW_KEYS if with_views else ():
             if views is None and one in arrays and two in arrays:
                 views = (
-                    Opened(arrays[one], f"{spec.path}::{one}", spec.path, one, container.shards),
-                    Opened(arrays[two], f"{spec.path}::{two}", spec.path, two, container.shards),
+                    _opened(container, Spec(spec.path, one), one),
+                    _opened(container, Spec(spec.path, two), two),
                 )
                 notes.append(f"{spec}: positives are its views {one!r} and {two!r}")
     for view in views or ():

@@ -87,6 +87,10 @@ class MetricOptions:
         """Neighbours that families read: what is shown, the penalty's ten, one for deletions."""
         return max(self.top_k, 10) + 1
 
+    def anchors_of(self, n_rows: int) -> int | None:
+        """Anchors from which means over that many rows are estimated; None: they are exact."""
+        return None if self.anchors is None or self.anchors >= n_rows else self.anchors
+
     @property
     def negative_params(self) -> dict[str, Param]:
         """The parameter that says which negatives, where they are not the default ones."""
@@ -452,7 +456,7 @@ def measure(
     n = subject.n
     wanted = [r for family in listed for r in family.first_pass(subject, options)]
     anchors = None
-    if options.anchors is not None and options.anchors < n:
+    if options.anchors_of(n) is not None:
         chosen = draw_anchors(n, options.anchors, options.seed + 2)
         anchors = Anchors(chosen, n)
         if wanted:
@@ -476,17 +480,13 @@ def measure(
     if anchors is None and n <= options.exact_deletions:
         second = SecondPass((runner.all_pairs(wanted),), (None,))
     else:
-        rows = (
-            anchors.rows
-            if anchors is not None
-            else draw_anchors(n, options.sampled_anchors, options.seed + 1)
-        )
-        halves = (rows[0::2], rows[1::2])
+        drawn = anchors or Anchors(draw_anchors(n, options.sampled_anchors, options.seed + 1), n)
+        halves = tuple(drawn.rows[half] for half in drawn.halves)
         found = []
-        for half, anchored in enumerate(halves, 1):
+        for half, rows in enumerate(halves, 1):
             if wanted:
                 say(f"error bars, half {half} of 2")
-            found.append(runner.anchored(wanted, anchored))
+            found.append(runner.anchored(wanted, rows))
         second = SecondPass(tuple(found), halves)
     measured = Measured(first, second, curve, curve_anchors, anchors)
     return [family.compute(subject, options, measured, runner) for family in listed]

@@ -29,21 +29,42 @@ SMALL = 8
 
 @dataclass(frozen=True)
 class Forecast:
-    """Expected cost.
+    """Expected cost of a run, and of what else could be asked of the same rows.
 
     Attributes:
-        n_pairs: pairs of rows of the first pass.
-        seconds: of all passes.
+        families: what is computed.
+        n_rows: N.
+        seconds_a_pair: of the first pass, all threads or workers together.
     """
 
-    n_pairs: int
-    seconds: float
+    families: tuple[str, ...]
+    n_rows: int
+    seconds_a_pair: float
+
+    def n_pairs(self, options: MetricOptions) -> int:
+        """Pairs of rows of the first pass."""
+        return self._pairs(options.anchors_of(self.n_rows))
+
+    def seconds(self, options: MetricOptions) -> float:
+        """Of all passes."""
+        n, anchors = self.n_rows, options.anchors_of(self.n_rows)
+        pairs = float(self._pairs(anchors))
+        if {"similarity", "penalty"} & set(self.families):
+            pairs += CURVE_COST * min(options.curve_anchors or n, anchors or n) * n
+        if "penalty" in self.families:
+            sampled = options.sampled_anchors if n > options.exact_deletions else None
+            pairs += DELETION_COST * self._pairs(anchors or sampled)
+        return self.seconds_a_pair * pairs
+
+    def _pairs(self, anchors: int | None) -> int:
+        """Pairs of rows, or of some anchors with all rows."""
+        return self.n_rows * self.n_rows // 2 if anchors is None else anchors * self.n_rows
 
 
 def forecast(
     families: Sequence[Family], subject: Subject, options: MetricOptions, runner: PairRunner
 ) -> Forecast | None:
-    """Time the first pass on two blocks of rows, and scale it to all passes.
+    """Time the first pass on two blocks of rows.
 
     Returns:
         None where the run is short, or no family visits pairs.
@@ -63,25 +84,5 @@ def forecast(
     plan = symmetric_plan(len(some), block)
     started = time.perf_counter()
     reduce_pairs(wanted, source, plan, runner.backend, SerialExecutor())
-    each = (time.perf_counter() - started) / plan.n_pairs
-    n_pairs = pairs_of(n, options.anchors)
-    weighted = float(n_pairs)
-    if any(family.name in ("similarity", "penalty") for family in families):
-        curve_rows = options.curve_anchors or n
-        weighted += CURVE_COST * min(curve_rows, options.anchors or n) * n
-    if any(family.name == "penalty" for family in families):
-        weighted += DELETION_COST * _deletion_pairs(n, options)
-    return Forecast(n_pairs, each * weighted / runner.executor.n_at_once)
-
-
-def pairs_of(n_rows: int, anchors: int | None) -> int:
-    """Pairs of the first pass."""
-    return n_rows * n_rows // 2 if anchors is None else min(anchors, n_rows) * n_rows
-
-
-def _deletion_pairs(n_rows: int, options: MetricOptions) -> int:
-    if options.anchors is not None:
-        return options.anchors * n_rows
-    if n_rows <= options.exact_deletions:
-        return n_rows * n_rows // 2
-    return options.sampled_anchors * n_rows
+    each = (time.perf_counter() - started) / plan.n_pairs / runner.executor.n_at_once
+    return Forecast(tuple(family.name for family in families), n, each)

@@ -15,20 +15,26 @@ takes from it what it needs:
 
     unit rows --> Tile (similarities, masks, exponentials) --> reducer.reduce --> partial states
                                                                       |
-                       finalize(states in row order) <-- merge in plan order
+                                              a unit merges its tiles' states in their order
+                                                                      |
+                       finalize(states in row order) <-- merge of units in plan order
 
     backend.py     the dozen array primitives that tiles and reducers use, for NumPy and torch
     tile.py        one tile: what reducers may ask of it, computed at most once
-    plan.py        which tiles, in which order: a function of the shape and the block size alone
+    plan.py        which tiles, in which order: a function of the shape and the block size alone;
+                   gathered into units, which are what runs at a time
     engine.py      the only loop over pairs
-    executors.py   where tiles run: here, or on threads
+    executors.py   where units run: here, on threads, in other processes or on a cluster
+    cluster.py     a Dask cluster by its address
+    saved.py       states on disk, so that a pass that was cut off goes on
     rescoring.py   nearest neighbours scored again in float64, so that rounding decides nothing
     reducers/      one file per reduction
 
-Two plans exist.  The symmetric plan covers the upper triangle of one matrix of rows with itself.
-The rectangular plan takes some anchor rows against all columns (of the same rows or of others).
+Three plans exist.  The symmetric plan covers the upper triangle of one matrix of rows with itself,
+the class plan only those of its tiles that hold pairs of one class, in rows sorted by class.  The
+rectangular plan takes some anchor rows against all columns (of the same rows or of others).
 
-Why the result is the same for any number of threads: tiles and their order come from the plan,
-each tile is computed by one thread with single-threaded BLAS, and partial states that arrive early
-wait until all earlier ones are merged.
+Why the result is the same wherever it runs: units, tiles and their order come from the plan, each
+unit is computed by one thread with single-threaded BLAS, and units that arrive early wait until all
+earlier ones are merged.
 """

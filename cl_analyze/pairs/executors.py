@@ -83,8 +83,7 @@ class FuturesExecutor:
 
     Args:
         client: has `submit(function, *arguments)`.
-        n_ahead: units under way at the same time; None: what a Dask cluster has threads for, twice,
-            or 16.
+        n_ahead: units under way at the same time; None: twice what is computed at once.
     """
 
     def __init__(self, client: Any, n_ahead: int | None = None) -> None:
@@ -94,7 +93,7 @@ class FuturesExecutor:
 
     @property
     def n_at_once(self) -> int:
-        """Threads of a cluster's workers; elsewhere half of what is under way."""
+        """Threads of a cluster's workers, or processes of a pool; 8 where that cannot be told."""
         if self._is_dask:
             workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
             n_threads: int = sum(worker["nthreads"] for worker in workers)

@@ -248,3 +248,23 @@ def test_the_report_counts_rows_not_anchors(cli, random):
     assert "of 399 negatives" in page
     assert "of 59 negatives" not in page
     assert "Means over rows are estimated from anchors" in page
+
+
+def test_an_exact_report_does_not_say_that_it_estimates(cli, random):
+    labels = np.concatenate([random.integers(0, 3, 98), [7, 8]])  # singletons are no anchors
+    np.savez(cli.folder / "emb.npz", embeddings=random.standard_normal((100, 8)), labels=labels)
+    for more in ((), ("--anchors", 100)):
+        result = cli("report", "emb.npz", *more)
+        assert result.returncode == 0, result.stderr
+        assert "estimated" not in result.stdout + result.stderr
+        page = (cli.folder / "cl-analyze-out" / "report.html").read_text()
+        assert "are estimated from anchors" not in page
+
+
+def test_a_later_checkpoint_that_is_estimated_is_announced(cli, random):
+    for name, n_rows in (("small", 40), ("large", 200)):
+        np.save(cli.folder / f"{name}.npy", random.standard_normal((n_rows, 8)))
+    result = cli("uniformity", "small.npy", "large.npy", "--anchors", 50)
+    assert "small.npy  n=40  d=8" in result.stdout
+    assert "large.npy  n=200 (estimated from 50 anchors)  d=8" in result.stdout
+    assert result.stderr.count("means over rows are estimated from 50 anchors") == 1

@@ -125,7 +125,7 @@ def test_long_runs_are_announced(monkeypatch, random):
     assert "--anchors 500 would take about" in way_out
     assert "about 4% of the spread between rows" in way_out
     assert not notes_of(monkeypatch, rows, 1e9, 1e9)
-    note, meaning = notes_of(monkeypatch, rows, 0.0, 0.0, anchors=100)
+    meaning, note = notes_of(monkeypatch, rows, 0.0, 0.0, anchors=100)
     assert "for 1.0e+05 pairs" in note
     assert meaning.startswith("means over rows are estimated from 100 anchors")
 
