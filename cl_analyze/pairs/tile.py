@@ -143,10 +143,8 @@ class Tile:
         if columns in self._exponentials and self._exponentials[columns][0] == tau:
             return self._exponentials[columns][1]
         backend = self.backend
-        reach = self.exponent_range
         buffer = backend.scratch("exponentials", self.shape)
-        shift: Any = 0.0
-        if 1.0 / tau <= reach:
+        if 1.0 / tau <= self.exponent_range:
             last = self._exponentials.get(False)
             if last is not None and last[0] == 2.0 * tau and not last[1].squared:
                 backend.multiply(buffer, buffer, out=buffer)
@@ -154,15 +152,43 @@ class Tile:
             backend.exp_scaled(self.similarity, 1.0 / tau, 0.0, out=buffer)
             backend.set_at(buffer, *self.left_out, 0.0)
             return self._remember(tau, Exponentials(buffer, 0.0))
-        selected = self.selected("all")
+        apart, found = self._shifted(self.selected("all"), tau, columns, buffer)
+        if not apart:
+            return self._remember(tau, found)
+        self._exponentials = {columns: (tau, found)}
+        return found
+
+    def restricted(self, tau: float, pairs: PairSet, columns: bool = False) -> Exponentials:
+        """`exponentials` that are zero outside a set of pairs.
+
+        They are masked from those of all pairs wherever the dtype's range allows; below, the set
+        gets a shift of its own, for its peak may lie far under that of all pairs.
+        """
+        if pairs == "all":
+            return self.exponentials(tau, columns)
+        if 1.0 / tau <= self.exponent_range:
+            found = self.exponentials(tau, columns)
+            return Exponentials(self.product(found.values, self.mask(pairs)), found.shift)
+        buffer = self.backend.scratch("product", self.shape)
+        return self._shifted(self.selected(pairs), tau, columns, buffer)[1]
+
+    def _shifted(
+        self, selected: Array, tau: float, columns: bool, buffer: Array
+    ) -> tuple[bool, Exponentials]:
+        """Exponentials relative to one peak or, where that is too far for some, to each its own.
+
+        Returns:
+            Whether rows and columns are apart, and the exponentials.
+        """
+        backend = self.backend
         row_peaks = backend.to_host(backend.row_max(selected))
         col_peaks = backend.to_host(backend.col_max(selected))
         peaks = np.concatenate([row_peaks, col_peaks])
         finite = peaks[np.isfinite(peaks)]
-        if not len(finite) or (finite.max() - finite.min()) / tau <= reach:
+        if not len(finite) or (finite.max() - finite.min()) / tau <= self.exponent_range:
             top = float(finite.max()) if len(finite) else 0.0
             backend.exp_scaled(selected, 1.0 / tau, top, out=buffer)
-            return self._remember(tau, Exponentials(buffer, top))
+            return False, Exponentials(buffer, top)
         own = (
             np.where(np.isfinite(col_peaks), col_peaks, 0.0)
             if columns
@@ -171,9 +197,7 @@ class Tile:
         shift = backend.vector(own)
         spread = shift[None, :] if columns else shift[:, None]
         backend.exp_scaled(selected, 1.0 / tau, spread, out=buffer)
-        found = Exponentials(buffer, backend.to_host(shift))
-        self._exponentials = {columns: (tau, found)}
-        return found
+        return True, Exponentials(buffer, backend.to_host(shift))
 
     def _remember(self, tau: float, found: Exponentials) -> Exponentials:
         self._exponentials = {False: (tau, found), True: (tau, found)}

@@ -16,12 +16,24 @@ from cl_analyze.pairs import reducers
 from cl_analyze.pairs.backend import make_backend
 from cl_analyze.pairs.engine import PairSource, reduce_pairs
 from cl_analyze.pairs.executors import SerialExecutor, ThreadExecutor
+from cl_analyze.pairs.kernels import KERNELS
 from cl_analyze.pairs.plan import rectangular_plan, symmetric_plan
+from cl_analyze.pairs.reducers.kernel_sums import NearPairsFound
 from cl_analyze.pairs.reducers.neighbours import Neighbours
 from cl_analyze.pairs.reducers.softmax import SoftmaxResult
 from cl_analyze.pairs.rescoring import MARGIN, rescore
 
 TAUS = (0.01, 0.1, 0.25)
+HAS_EDGES = (
+    reducers.PairHistogram
+    | reducers.RowCountsBelow
+    | reducers.LeaveOneOut
+    | reducers.KernelSums
+    | reducers.NearPairs
+)
+DEPENDS_ON_ORDER = (
+    reducers.LeaveOneOut | reducers.PenaltyHistogram | reducers.SoftmaxReceived | reducers.NearPairs
+)
 
 
 def embeddings(seed, n=37, d=5):
@@ -47,6 +59,8 @@ def given_statistics(rows, tau, pairs, labels):
     allowed = ~np.eye(len(s), dtype=bool)
     if pairs == "other_class":
         allowed &= (labels[:, None] != labels) & (labels >= 0) & (labels >= 0)[:, None]
+    if pairs == "same_class":
+        allowed &= (labels[:, None] == labels) & (labels >= 0)
     logits = np.where(allowed, s / tau, -np.inf)
     top = np.where(allowed.any(1), logits.max(1, initial=-np.inf), 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -82,6 +96,17 @@ def configurations(rows, labels):
             made.append(
                 reducers.LeaveOneOut(tau, pairs, True, given_statistics(rows, tau, pairs, labels))
             )
+    for tau in TAUS:
+        for pairs in ("all", "same_class", "other_class"):
+            log_mass = given_statistics(rows, tau, pairs, labels).log_mass
+            totals = np.stack([log_mass, np.where(np.isfinite(log_mass), log_mass + 1, np.inf)], 1)
+            made.append(reducers.ColumnLogSumExp(tau, pairs))
+            given = reducers.SoftmaxTotals(None, totals)
+            made.append(reducers.SoftmaxReceived(tau, pairs, True, given))
+    for kernel in KERNELS:
+        made += [reducers.KernelSums(kernel, 2.0, 1e-8), reducers.KernelSums(kernel, 1.0, 0.1)]
+    made.append(reducers.KernelSums("imq", 2.0, 0.0, "same_class"))
+    made.append(reducers.NearPairs(0.5))
     log_masses = np.stack([given_statistics(rows, tau, "all", labels).log_mass for tau in TAUS])
     made.append(
         reducers.PenaltyHistogram(
@@ -96,6 +121,8 @@ def arrays(result):
     """The arrays of a finalized result."""
     if isinstance(result, SoftmaxResult):
         return [result.log_mass, result.mean]
+    if isinstance(result, NearPairsFound):
+        return [result.first, result.second, np.array(result.n)]
     if isinstance(result, Neighbours):
         return [result.values]  # which of equal rows comes first is settled by re-scoring, below
     return [result]
@@ -148,9 +175,7 @@ def test_torch_computes_the_same_as_numpy(seed):
         one = run(made, rows, labels, dtype=dtype)
         other = run(made, rows, labels, dtype=dtype, use_torch=True)
         for reducer, result in one.items():
-            if dtype == np.float32 and isinstance(
-                reducer, reducers.PairHistogram | reducers.RowCountsBelow | reducers.LeaveOneOut
-            ):
+            if dtype == np.float32 and isinstance(reducer, HAS_EDGES):
                 continue  # values at an edge, and shares near one half, may fall either way
             assert_close(result, other[reducer], tolerance)
 
@@ -181,11 +206,7 @@ def test_rectangular_and_symmetric_passes_agree(seed):
 def test_permuting_rows_permutes_results(seed):
     rows, labels = embeddings(seed)
     order = np.random.default_rng(seed).permutation(len(rows))
-    made = [
-        r
-        for r in configurations(rows, labels)
-        if not isinstance(r, reducers.LeaveOneOut | reducers.PenaltyHistogram)
-    ]
+    made = [r for r in configurations(rows, labels) if not isinstance(r, DEPENDS_ON_ORDER)]
     straight = run(made, rows, labels)
     permuted = run(made, rows[order], labels[order])
     for reducer, result in permuted.items():

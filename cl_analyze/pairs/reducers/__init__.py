@@ -6,16 +6,25 @@
     moments.py       per row: sums of s and s^2 over a set of pairs; counts under thresholds
     histogram.py     similarities and penalty mass in bins
     leave_one_out.py per row: what every other row's penalty statistics gain when it is deleted
+    received.py      per row: the weight it has in the softmaxes of the others
+    kernel_sums.py   per row: sums of a kernel of the distance; pairs too near for a cosine
 
 ALL is what the property tests run over: a new reducer gets its identity, associativity, block,
 thread and permutation tests by being listed.
 """
 
 from cl_analyze.pairs.reducers.histogram import PairHistogram, PenaltyHistogram
+from cl_analyze.pairs.reducers.kernel_sums import KernelSums, NearPairs
 from cl_analyze.pairs.reducers.leave_one_out import LeaveOneOut, PenaltyGiven
 from cl_analyze.pairs.reducers.moments import PairMoments, RowCountsBelow
 from cl_analyze.pairs.reducers.neighbours import NearestNeighbours
-from cl_analyze.pairs.reducers.softmax import LogSumOfSquares, RowLogSumExp, SoftmaxMoments
+from cl_analyze.pairs.reducers.received import SoftmaxReceived, SoftmaxTotals
+from cl_analyze.pairs.reducers.softmax import (
+    ColumnLogSumExp,
+    LogSumOfSquares,
+    RowLogSumExp,
+    SoftmaxMoments,
+)
 
 ALL = (
     LogSumOfSquares,
@@ -27,12 +36,19 @@ ALL = (
     PairHistogram,
     PenaltyHistogram,
     LeaveOneOut,
+    ColumnLogSumExp,
+    SoftmaxReceived,
+    KernelSums,
+    NearPairs,
 )
 
 __all__ = [
     "ALL",
+    "ColumnLogSumExp",
+    "KernelSums",
     "LeaveOneOut",
     "LogSumOfSquares",
+    "NearPairs",
     "NearestNeighbours",
     "PairHistogram",
     "PairMoments",
@@ -41,4 +57,6 @@ __all__ = [
     "RowCountsBelow",
     "RowLogSumExp",
     "SoftmaxMoments",
+    "SoftmaxReceived",
+    "SoftmaxTotals",
 ]

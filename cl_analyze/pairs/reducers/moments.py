@@ -12,7 +12,7 @@ from cl_analyze.pairs.backend import Array
 from cl_analyze.pairs.tile import PairSet, Tile
 
 
-class _RowSums:
+class RowSums:
     """States that are (n_rows, m) arrays and merge by addition."""
 
     side = "rows"
@@ -36,7 +36,7 @@ class _RowSums:
 
 
 @dataclass(frozen=True)
-class PairMoments(_RowSums):
+class PairMoments(RowSums):
     """Per row: sum of s_ij and of s_ij^2 over a set of pairs; finalizes to (N, 2).
 
     Attributes:
@@ -52,12 +52,12 @@ class PairMoments(_RowSums):
     def reduce(self, tile: Tile) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
         """Row sums and column sums of the masked similarities and their squares."""
         masked = tile.product(tile.similarity, tile.mask(self.pairs))
-        sums = [_both(tile, masked), _both(tile, tile.product(masked, tile.similarity))]
-        return _stacked(sums)
+        sums = [both_sides(tile, masked), both_sides(tile, tile.product(masked, tile.similarity))]
+        return stacked(sums)
 
 
 @dataclass(frozen=True)
-class RowCountsBelow(_RowSums):
+class RowCountsBelow(RowSums):
     """Per row: how many pairs of a set have s_ij <= threshold; finalizes to (N, thresholds).
 
     Attributes:
@@ -75,20 +75,20 @@ class RowCountsBelow(_RowSums):
     def reduce(self, tile: Tile) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
         """Counts of the rows and of the columns."""
         mask = tile.mask(self.pairs)
-        return _stacked(
-            [_both(tile, tile.product(mask, tile.similarity <= t)) for t in self.thresholds]
+        return stacked(
+            [both_sides(tile, tile.product(mask, tile.similarity <= t)) for t in self.thresholds]
         )
 
 
 _Sides = tuple[NDArray[np.float64], NDArray[np.float64] | None]
 
 
-def _both(tile: Tile, matrix: Array) -> _Sides:
+def both_sides(tile: Tile, matrix: Array) -> _Sides:
     """Row sums and, where the tile stands for its transpose as well, column sums."""
     return tile.row_sums(matrix), tile.col_sums(matrix) if tile.both_sides else None
 
 
-def _stacked(sums: list[_Sides]) -> _Sides:
+def stacked(sums: list[_Sides]) -> _Sides:
     """(n_rows, m) and (n_cols, m) from m pairs of vectors."""
     rows = np.stack([row for row, _ in sums], axis=1)
     cols = [col for _, col in sums if col is not None]

@@ -71,11 +71,12 @@ class RowLogSumExp:
 
     def reduce(self, tile: Tile) -> tuple[MassState, MassState | None]:
         """Row sums and, from the same exponentials, column sums."""
-        found = tile.exponentials(self.tau)
+        found = tile.restricted(self.tau, self.pairs)
         both = tile.both_sides and np.ndim(found.shift) == 0
         rows, cols = self._states(tile, found, rows=True, cols=both)
         if tile.both_sides and not both:  # rows and columns have exponentials of their own
-            _, cols = self._states(tile, tile.exponentials(self.tau, columns=True), False, True)
+            apart = tile.restricted(self.tau, self.pairs, columns=True)
+            _, cols = self._states(tile, apart, False, True)
         assert rows is not None
         return rows, cols
 
@@ -84,8 +85,6 @@ class RowLogSumExp:
     ) -> tuple[MassState | None, MassState | None]:
         """The wanted sides' states; each product of matrices is taken once for both."""
         values = found.values
-        if self.pairs != "all":
-            values = tile.product(values, tile.mask(self.pairs))
         sides = [(rows, tile.row_sums), (cols, tile.col_sums)]
         masses = [sums(values) if wanted else None for wanted, sums in sides]
         weights = self._weights(tile, values)
@@ -131,6 +130,26 @@ class RowLogSumExp:
                 state.mass > 0, np.log(state.mass) + peak / self.tau, -np.inf
             )
         return log_mass
+
+
+@dataclass(frozen=True)
+class ColumnLogSumExp(RowLogSumExp):
+    """log sum_i exp(s_ij / tau) of each column of a rectangular pass, from its rows' exponentials.
+
+    In a symmetric pass the same as `RowLogSumExp`.
+    """
+
+    side = "columns"
+
+    def reduce(self, tile: Tile) -> tuple[MassState | None, MassState]:  # type: ignore[override]
+        """Column sums and, where the tile stands for its transpose as well, row sums."""
+        found = tile.restricted(self.tau, self.pairs, columns=True)
+        _, cols = self._states(tile, found, rows=False, cols=True)
+        rows = None
+        if tile.both_sides:
+            rows, _ = self._states(tile, tile.restricted(self.tau, self.pairs), True, False)
+        assert cols is not None
+        return rows, cols
 
 
 @dataclass(frozen=True)
@@ -182,10 +201,8 @@ class LogSumOfSquares:
 
     def reduce(self, tile: Tile) -> tuple[NDArray[np.float64], None]:
         """The tile's sum, twice where it stands for its transpose as well."""
-        found = tile.exponentials(self.tau)
+        found = tile.restricted(self.tau, self.pairs)
         values = found.values
-        if self.pairs != "all":
-            values = tile.product(values, tile.mask(self.pairs))
         level = np.zeros(tile.shape[0])
         if 2.0 / self.tau > tile.exponent_range:  # their squares would leave the dtype's range
             peaks = tile.backend.to_host(tile.backend.row_max(values))

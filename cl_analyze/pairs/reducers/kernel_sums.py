@@ -1,0 +1,118 @@
+"""Row sums of a kernel of the distance, and the pairs too near for a cosine to tell it.
+
+d2 = 2 - 2s loses all digits where rows nearly coincide.  Kernels that are bounded there do not
+mind; the Riesz kernel is decided by such pairs, so it leaves out those under a floor, and
+`NearPairs` lists them, to be computed from the explicit difference of their rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_analyze.pairs.backend import Index
+from cl_analyze.pairs.kernels import Kernel, kernel_values
+from cl_analyze.pairs.reducers.moments import RowSums, both_sides, stacked
+from cl_analyze.pairs.tile import PairSet, Tile
+
+
+@dataclass(frozen=True)
+class KernelSums(RowSums):
+    """Per row: sum of k(d2_ij) and of its square over a set of pairs; finalizes to (N, 2).
+
+    Attributes:
+        kernel: which.
+        t: its parameter.
+        floor: pairs with 2 - 2s under it are left out.
+        pairs: which pairs count.
+    """
+
+    kernel: Kernel
+    t: float
+    floor: float = 0.0
+    pairs: PairSet = "all"
+
+    def identity(self, n_rows: int) -> NDArray[np.float64]:
+        """Zero sums."""
+        return np.zeros((n_rows, 2))
+
+    def reduce(self, tile: Tile) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """Row sums and column sums of the kernel and its square."""
+        xp = tile.backend.xp
+        d2 = tile.product(tile.gaps(), 2.0)
+        lowest = self.floor if self.floor > 0 else 0.0
+        counted = d2 >= lowest if self.floor > 0 else None
+        d2 = xp.clip(d2, max(lowest, 1e-30), None)
+        values = kernel_values(self.kernel, d2, self.t, xp)
+        if counted is not None:
+            values = values * counted
+        if self.pairs == "all":
+            tile.backend.set_at(values, *tile.left_out, 0.0)
+        else:
+            values = values * tile.mask(self.pairs)
+        return stacked([both_sides(tile, values), both_sides(tile, values * values)])
+
+
+@dataclass(frozen=True)
+class NearPairsFound:
+    """Unordered pairs (first, second) of near rows, first < second; `n` counts all there are."""
+
+    first: Index
+    second: Index
+    n: int
+
+
+@dataclass(frozen=True)
+class NearPairs:
+    """Pairs with 2 - 2s under a floor, up to `most` of them; finalizes to `NearPairsFound`.
+
+    Of symmetric passes, or rectangular ones whose rows are among the columns.
+
+    Attributes:
+        floor: of 2 - 2s.
+        most: how many are kept.
+    """
+
+    floor: float
+    most: int = 1 << 20
+    pairs: PairSet = "all"
+    side = "all"
+    sort_key = (np.inf,)
+
+    def bound(self, state: NearPairsFound) -> None:
+        """Every pair matters."""
+        return
+
+    def identity(self, n_rows: int) -> NearPairsFound:
+        """None."""
+        return NearPairsFound(np.zeros(0, np.int64), np.zeros(0, np.int64), 0)
+
+    def reduce(self, tile: Tile) -> tuple[NearPairsFound, None]:
+        """The tile's near pairs; those of a diagonal tile once."""
+        limits = np.full(tile.shape[0], 1.0 - 0.5 * self.floor, dtype=tile.backend.dtype)
+        (rows, cols, _), _ = tile.backend.entries_at_least(tile.selected("all"), limits, None)
+        first, second = tile.rows[rows], tile.cols[cols]
+        return self._kept(np.minimum(first, second), np.maximum(first, second), 0), None
+
+    def _kept(self, first: Index, second: Index, hidden: int) -> NearPairsFound:
+        both = np.unique(np.stack([first, second], axis=1), axis=0)
+        n = len(both) + hidden
+        return NearPairsFound(both[: self.most, 0], both[: self.most, 1], n)
+
+    def merge(self, a: NearPairsFound, b: NearPairsFound) -> NearPairsFound:
+        """Both lists, each pair once."""
+        if not b.n or not a.n:
+            return a if a.n else b
+        hidden = a.n - len(a.first) + b.n - len(b.first)
+        first = np.concatenate([a.first, b.first])
+        return self._kept(first, np.concatenate([a.second, b.second]), hidden)
+
+    def finalize(self, states: Sequence[NearPairsFound]) -> NearPairsFound:
+        """The list of all rows together."""
+        total = states[0]
+        for state in states[1:]:
+            total = self.merge(total, state)
+        return total

@@ -1,0 +1,209 @@
+"""The hardest negatives of each anchor where their number grows with N: whole rows at a time.
+
+A share alpha of the negatives is too many to carry along from tile to tile, so an anchor's whole
+row of similarities is computed at once, for a few anchors: a strip.  With q the k-th largest
+similarity of a row, exp(max(s, q)) - exp(q) is what a negative adds beyond the threshold and zero
+under it, so that one elementwise maximum serves the sum over the kept negatives,
+
+    sum_kept f(s) = sum_j (f(max(s_j, q)) - f(q)) + k f(q),
+
+which counts ties at the threshold right whichever of them are kept, and what each row does to it:
+being there adds f(max(s_j, q)) - f(q) + alpha f(q), for k grows with the number of negatives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_analyze.data.unit import UnitRows
+from cl_analyze.pairs.backend import Array, Backend, Index
+from cl_analyze.pairs.executors import Executor
+from cl_analyze.pairs.plan import spans
+
+Vector = NDArray[np.float64]
+
+_VALUES_OF_A_STRIP = 1 << 22
+_MOST_ROWS = 512
+
+
+@dataclass(frozen=True)
+class HardNegatives:
+    """The k nearest negatives of each anchor, summed up.
+
+    Attributes:
+        threshold: (m,) the k-th largest similarity.
+        similarity: (m,) sum of the kept similarities.
+        log_mass: (taus, m) log of the kept sum of exp(s / tau).
+        received: (taus, n_cols) sum over anchors of exp((max(s_ij, q_i)) / tau) - exp(q_i / tau),
+            each over its anchor's total.
+        excess: (n_cols,) sum over anchors of max(s_ij - q_i, 0).
+        histogram: (taus, bins) mean over anchors of the share of the kept mass in each bin of
+            similarity on [-1, 1]; empty where no bins are asked for.
+    """
+
+    threshold: Vector
+    similarity: Vector
+    log_mass: NDArray[np.float64]
+    received: NDArray[np.float64]
+    excess: Vector
+    histogram: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Strips:
+    """Job: `HardNegatives` of a span of anchors.
+
+    Attributes:
+        rows, cols: unit rows of anchors and candidates.
+        own: (m,) the column that is no negative of each anchor, -1 none.
+        positives: (m,) similarity of each anchor's positive, in the total that weights refer to;
+            minus infinity where the total is that of the negatives alone.
+        k: negatives kept.
+        taus: temperatures.
+        n_bins: of the histogram, 0 for none.
+    """
+
+    rows: UnitRows
+    cols: UnitRows
+    own: Index
+    positives: Vector
+    k: int
+    taus: tuple[float, ...]
+    backend: Backend
+    block: int
+    n_bins: int
+
+    def run(self, span: tuple[int, int]) -> HardNegatives:
+        """Sums of the anchors from start to stop - 1."""
+        start, stop = span
+        backend, xp = self.backend, self.backend.xp
+        n, m = self.cols.n_rows, stop - start
+        strip = backend.scratch("strip", (m, n))
+        anchors = backend.to_device(self.rows.block(start, stop))
+        for first, last in spans(n, self.block):
+            part = backend.scratch("similarity", (m, last - first))
+            others = backend.to_device(self.cols.block(first, last))
+            strip[:, first:last] = backend.matmul(anchors, others, out=part)
+        own = self.own[start:stop]
+        there = np.flatnonzero(own >= 0)
+        backend.set_at(strip, there, own[there], -2.0)
+        threshold = backend.kth_largest(strip, self.k)
+        peak = backend.to_host(backend.row_max(strip))
+        limit = backend.vector(threshold)[:, None]
+        ones = backend.vector(np.ones(n))
+        raised = xp.maximum(strip, limit)
+        excess = raised - limit
+        similarity = backend.to_host(backend.row_dot(excess, ones)) + self.k * threshold
+        # columns: sums of the excess over anchors
+        over = backend.to_host(backend.col_dot(excess, backend.vector(np.ones(m))))
+        log_mass = np.empty((len(self.taus), m))
+        received = np.empty((len(self.taus), n))
+        histogram = np.zeros((len(self.taus), self.n_bins))
+        top = backend.vector(peak)[:, None]
+        values = excess
+        bins = backend.bins(strip, self.n_bins) if self.n_bins else None
+        for at, tau in enumerate(self.taus):
+            at_threshold = np.exp((threshold - peak) / tau)
+            backend.exp_scaled(raised, 1.0 / tau, top, out=values)
+            xp.subtract(values, backend.vector(at_threshold)[:, None], out=values)
+            beyond = backend.to_host(backend.row_dot(values, ones))
+            mass = np.maximum(beyond, 0.0) + self.k * at_threshold
+            log_mass[at] = np.log(mass) + peak / tau
+            total = np.logaddexp(log_mass[at], self.positives[start:stop] / tau)
+            weights = np.exp(peak / tau - total)
+            received[at] = backend.to_host(backend.col_dot(values, backend.vector(weights)))
+            if bins is not None:
+                histogram[at] = self._binned(strip, limit, values, at_threshold, mass, bins)
+        return HardNegatives(threshold, similarity, log_mass, received, over, histogram)
+
+    def _binned(
+        self,
+        strip: Array,
+        limit: Array,
+        beyond: Array,
+        at_threshold: Vector,
+        mass: Vector,
+        bins: Array,
+    ) -> Vector:
+        """Sum over the anchors of shares of the kept mass, in bins of similarity.
+
+        Of negatives tied at the threshold each has the same part of what is kept of them.
+        """
+        backend = self.backend
+        ones = backend.vector(np.ones(strip.shape[1]))
+        above = strip > limit
+        n_above = backend.to_host(backend.row_dot(above * ones, ones))
+        tied = strip == limit
+        n_tied = backend.to_host(backend.row_dot(tied * ones, ones))
+        part = at_threshold * (self.k - n_above) / np.maximum(n_tied, 1.0)
+        kept = beyond + above * backend.vector(at_threshold)[:, None]
+        kept = kept + tied * backend.vector(part)[:, None]
+        shares = kept * backend.vector(1.0 / mass)[:, None]
+        return backend.bin_sums(bins, shares, self.n_bins)
+
+
+def hard_negatives(
+    rows: UnitRows,
+    cols: UnitRows,
+    own: Index,
+    positives: Vector,
+    k: int,
+    taus: tuple[float, ...],
+    backend: Backend,
+    executor: Executor,
+    block: int,
+    n_bins: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> HardNegatives:
+    """Take the k nearest negatives of every anchor, among all columns but its own.
+
+    Args:
+        rows, cols: unit rows of anchors and candidates, of one precision.
+        own: (m,) the column that is no negative of each anchor, -1 none.
+        positives: (m,) similarity of each anchor's positive; minus infinity where totals are
+            those of the negatives alone.
+        k: negatives kept, 1 <= k < number of columns.
+        taus: temperatures.
+        backend, executor, block: where, on how many threads, and columns at a time.
+        n_bins: of the histogram of kept mass; 0 for none.
+        progress: called with pairs done, and pairs in all.
+
+    Cost: m * N similarities and one exponential each per temperature; memory a strip of 4 million
+    values, three times, a thread.
+    """
+    n, m = cols.n_rows, rows.n_rows
+    height = int(np.clip(_VALUES_OF_A_STRIP // n, 1, _MOST_ROWS))
+    job = _Strips(rows, cols, own, positives, k, taus, backend, block, n_bins)
+    parts: list[HardNegatives] = []
+    received = np.zeros((len(taus), n))
+    excess = np.zeros(n)
+    histogram = np.zeros((len(taus), n_bins))
+    units = spans(m, height)
+    for (_, stop), part in zip(units, executor.run(job, units), strict=True):
+        received += part.received
+        excess += part.excess
+        histogram += part.histogram
+        parts.append(
+            HardNegatives(
+                part.threshold,
+                part.similarity,
+                part.log_mass,
+                received[:, :0],
+                excess[:0],
+                histogram[:, :0],
+            )
+        )
+        if progress is not None:
+            progress(stop * n, m * n)
+    return HardNegatives(
+        np.concatenate([part.threshold for part in parts]),
+        np.concatenate([part.similarity for part in parts]),
+        np.concatenate([part.log_mass for part in parts], axis=1),
+        received,
+        excess,
+        histogram / m,
+    )
