@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from cl_analyze._version import __version__
 
 if TYPE_CHECKING:
+    from cl_analyze import losses
     from cl_analyze.analysis import Report, analyze
     from cl_analyze.errors import (
         AnalysisError,
@@ -57,6 +58,7 @@ __all__ = [
     "Table",
     "__version__",
     "analyze",
+    "losses",
     "penalty",
     "similarity",
     "tolerance",
@@ -65,10 +67,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    if name == "losses":  # a package that can be called
+        return import_module(f"{__name__}.losses")
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
 
 

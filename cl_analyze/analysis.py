@@ -199,6 +199,14 @@ def analyze(
     negatives: Literal["instance", "class"] = "instance",
     curve_anchors: int | None = 2_048,
     anchors: int | None = None,
+    penalty_alpha: float | None = None,
+    hard_alpha: float = 0.1,
+    simple_lambda: float | None = None,
+    kcl_t: float = 2.0,
+    kcl_gamma: float = 16.0,
+    batch_sizes: Sequence[int] = (),
+    queue: Any = None,
+    clop_anchors: Any = None,
     seed: int = 0,
     source: str | None = None,
     run: RunOptions | None = None,
@@ -220,6 +228,14 @@ def analyze(
         curve_anchors: rows behind penalty mass and similarity histograms; None: all.
         anchors: estimate every mean over rows from this many rows against all (>= 10), where all
             pairs would take too long; None: exact.
+        penalty_alpha: share of the negatives that truncated penalty curves keep; None: no curves.
+        hard_alpha: share of the negatives that the hard losses keep, in (0, 1].
+        simple_lambda: weight of the simple losses' negatives; None: 1 / (number of negatives).
+        kcl_t, kcl_gamma: parameter of the losses' kernels, and weight of their energies.
+        batch_sizes: sizes for which the losses' expectations over batches are estimated.
+        queue: (K, D) further negatives of the contrastive loss, as an array or a path.
+        clop_anchors: (C, D) anchors of the classes in their sorted order; None: the orthonormal
+            frame that fits best.
         seed: of everything drawn at random.
         source: name in the output.
         run: device, precision, threads, memory, where to keep what a run could resume from.
@@ -248,6 +264,12 @@ def analyze(
         curve_anchors=curve_anchors,
         seed=seed,
         anchors=anchors,
+        hard_alpha=hard_alpha,
+        simple_lambda=simple_lambda,
+        kcl_t=kcl_t,
+        kcl_gamma=kcl_gamma,
+        batch_sizes=batch_sizes,
+        penalty_alpha=penalty_alpha,
     )
     several = isinstance(embeddings, list | tuple) and all(
         isinstance(item, str | Path) for item in embeddings
@@ -258,10 +280,11 @@ def analyze(
             for values, name in ((labels, "labels"), (pairs, "pairs"), (groups, "groups"))
         ]
         requests = [
-            Request(item, *companions) for item, *companions in zip(embeddings, *each, strict=True)
+            Request(item, its_labels, its_pairs, its_groups, None, queue, clop_anchors)
+            for item, its_labels, its_pairs, its_groups in zip(embeddings, *each, strict=True)
         ]
     else:
-        requests = [Request(embeddings, labels, pairs, groups, source)]
+        requests = [Request(embeddings, labels, pairs, groups, source, queue, clop_anchors)]
     return run_analysis(
         requests, families(metrics), options, run or RunOptions(), "report", executor
     )
@@ -284,11 +307,18 @@ def metric_options(
     curve_anchors: int | None = 2_048,
     seed: int = 0,
     anchors: int | None = None,
+    hard_alpha: float = 0.1,
+    simple_lambda: float | None = None,
+    kcl_t: float = 2.0,
+    kcl_gamma: float = 16.0,
+    batch_sizes: Sequence[int] = (),
+    penalty_alpha: float | None = None,
 ) -> MetricOptions:
     """The options of metrics, checked; None takes the default.
 
     Raises:
-        ConfigError: a temperature or t that is not finite and > 0, or a count under 1.
+        ConfigError: a temperature or t that is not finite and > 0, a count under 1, a share
+            outside (0, 1].
     """
     if negatives not in ("instance", "class"):
         raise ConfigError(f"negatives must be instance or class, found {negatives!r}")
@@ -302,6 +332,12 @@ def metric_options(
         curve_anchors=None if curve_anchors is None else _count("curve-anchors", curve_anchors),
         seed=seed,
         anchors=None if anchors is None else _count("anchors", anchors, least=10),
+        penalty_alpha=None if penalty_alpha is None else _share(penalty_alpha),
+        hard_alpha=_share(hard_alpha),
+        simple_lambda=None if simple_lambda is None else _one("simple-lambda", simple_lambda),
+        kcl_t=_one("kcl-t", kcl_t),
+        kcl_gamma=_one("kcl-gamma", kcl_gamma),
+        batch_sizes=tuple(sorted({_count("batch-size", size, least=2) for size in batch_sizes})),
     )
 
 
@@ -342,6 +378,18 @@ def _positive(name: str, values: Any, default: tuple[float, ...]) -> tuple[float
         if not SMALLEST <= value <= LARGEST:
             raise ConfigError(f"{name} must lie in {SMALLEST:g} .. {LARGEST:g}, found {value:g}")
     return tuple(dict.fromkeys(numbers))
+
+
+def _share(value: Any) -> float:
+    alpha = _one("hard-alpha", value)
+    if alpha > 1:
+        raise ConfigError(f"hard-alpha must lie in (0, 1], found {alpha:g}")
+    return alpha
+
+
+def _one(name: str, value: Any) -> float:
+    (number,) = _positive(name, value, ())
+    return number
 
 
 def _count(name: str, value: int, least: int = 1) -> int:
@@ -407,9 +455,10 @@ def _measured(
             None if run.resume is None else Path(run.resume),
             prepared.fingerprint if run.resume is not None else "",
             run.save_every,
+            _announcer(told, subject.source),
         )
         _tell_cost(chosen, prepared, options, runner, told)
-        results = measure(chosen, subject, options, runner, _announcer(told, subject.source))
+        results = measure(chosen, subject, options, runner)
         collected.add(dict(zip(names, results, strict=True)), told)
         collected.positives[subject.source] = positives_in_words(subject)
         collected.n_rows[subject.source] = subject.n
@@ -569,7 +618,7 @@ class _Collected:
                 for record in self.records.get(name, [])
                 if run.definition is None
                 or record.definition in (None, run.definition)
-                or run.definition not in METRICS[name].definitions[record.metric]
+                or run.definition not in METRICS[name].definitions_of(record)
             ]
             if kept:
                 by_family[name] = tuple(range(len(records), len(records) + len(kept)))

@@ -124,6 +124,75 @@ def similarity(
     ).records
 
 
+def losses(
+    embeddings: Any,
+    pairs: Any = None,
+    labels: Any = None,
+    *,
+    taus: Sequence[float] | None = None,
+    hard_alpha: float = 0.1,
+    simple_lambda: float | None = None,
+    kcl_t: float = 2.0,
+    kcl_gamma: float = 16.0,
+    batch_sizes: Sequence[int] = (),
+    queue: Any = None,
+    clop_anchors: Any = None,
+    groups: Any = None,
+    run: RunOptions | None = None,
+) -> Results:
+    """Every loss on two saved views: value, error, alignment and uniformity part.
+
+    Args:
+        embeddings: (N, D) array, (N, 2, D) views, torch tensor, or path.
+        pairs: (N, D) partners of the rows; None takes views in the embeddings' file.
+        labels: (N,) classes or a path, for the supervised losses.
+        taus: temperatures, each > 0.
+        hard_alpha: share of the negatives that the hard losses keep, in (0, 1].
+        simple_lambda: weight of the simple losses' negatives; None: 1 / (number of negatives).
+        kcl_t, kcl_gamma: parameter of the kernels, and weight of their energies.
+        batch_sizes: sizes for which expectations over batches are estimated.
+        queue: (K, D) further negatives of the contrastive loss.
+        clop_anchors: (C, D) anchors of the classes; None: the orthonormal frame that fits best.
+        groups: (N,) codes of rows that belong together, for clustered error bars.
+        run: device, precision, threads, memory.
+
+    Returns:
+        Records `loss`, `loss_alignment`, `loss_uniformity` with the loss's `name` among their
+        params; hyperspherical energies with their references, the gap of DCL to NSCL, A-InfoNCE's
+        weights.
+
+    Raises:
+        DataError: no second view, or inputs that cannot be used.
+        ConfigError: options that make no sense.
+
+    Cost: 2 N^2 D multiplications and one exponential per pair, temperature and set of pairs; a
+    second pass for the error bars.
+
+    Reference: Wang & Liu, CVPR 2021; Koromilas et al., ICML 2024.
+
+    >>> import numpy as np
+    >>> found = losses(np.eye(3), np.eye(3), taus=[0.5])
+    >>> round(found.find("loss", "one_way", name="contrastive").value, 6)   # log(1 + 2 exp(-2))
+    0.239545
+    """
+    return analyze(
+        embeddings,
+        labels=labels,
+        pairs=pairs,
+        groups=groups,
+        taus=taus,
+        metrics="losses",
+        hard_alpha=hard_alpha,
+        simple_lambda=simple_lambda,
+        kcl_t=kcl_t,
+        kcl_gamma=kcl_gamma,
+        batch_sizes=batch_sizes,
+        queue=queue,
+        clop_anchors=clop_anchors,
+        run=run,
+    ).records
+
+
 def penalty(
     embeddings: Any = None,
     labels: Any = None,
@@ -131,6 +200,7 @@ def penalty(
     taus: Sequence[float] | None = None,
     negatives: Literal["instance", "class"] = "instance",
     n_negatives: int = 4095,
+    hard_alpha: float | None = None,
     groups: Any = None,
     run: RunOptions | None = None,
 ) -> Results:
@@ -143,6 +213,7 @@ def penalty(
         taus: temperatures, each > 0.
         negatives: instance (every other row) or class (rows of other classes).
         n_negatives: how many similarities are drawn where there are no embeddings.
+        hard_alpha: share of the negatives that truncated curves keep; None: no such curves.
         groups: (N,) codes of rows that belong together, for clustered error bars.
         run: device, precision, threads, memory.
 
@@ -167,13 +238,15 @@ def penalty(
     if embeddings is None:
         if labels is not None or groups is not None:
             raise ConfigError("labels and groups need embeddings")
-        return uniform_penalty(metric_options(taus=taus), n_negatives).records
+        options = metric_options(taus=taus, penalty_alpha=hard_alpha)
+        return uniform_penalty(options, n_negatives).records
     return analyze(
         embeddings,
         labels=labels,
         groups=groups,
         taus=taus,
         negatives=negatives,
+        penalty_alpha=hard_alpha,
         metrics="penalty",
         run=run,
     ).records

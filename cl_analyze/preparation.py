@@ -27,7 +27,7 @@ from cl_analyze.data.opening import (
 )
 from cl_analyze.data.remote import is_url, url_bytes
 from cl_analyze.data.rows import Rows, SelectedRows, is_real
-from cl_analyze.data.unit import UnitRows
+from cl_analyze.data.unit import UnitRows, normalise
 from cl_analyze.data.validation import RowCheck, check_rows, listed, require_valid
 from cl_analyze.errors import ConfigError, DataError
 from cl_analyze.metrics import METRICS
@@ -124,6 +124,8 @@ class Request:
         embeddings: (N, D), or (N, V, D) views.
         labels, pairs, groups: one value, or one partner, a row; None where there are none.
         source: its name in the output; None: from the path.
+        queue: (K, D) further negatives of the losses, or None.
+        frame: (C, D) anchors of the classes for CLOP's term, in the classes' order, or None.
     """
 
     embeddings: Any
@@ -131,6 +133,8 @@ class Request:
     pairs: Any = None
     groups: Any = None
     source: str | None = None
+    queue: Any = None
+    frame: Any = None
 
 
 class Recorder:
@@ -353,6 +357,13 @@ def prepare(
     if request.labels is not None and opened.labels is not None:
         told.note(f"{title}: --labels stands in for the labels in the file")
     labels = None if labels_from is None else encode(labels_from, run.unlabelled)
+    queue = _beside(request.queue, "queue", main)
+    frame = _beside(request.frame, "class anchors", main)
+    if names == ("losses",) and views is None and partners is None:
+        raise DataError(
+            f"{title}: losses need two views of the same rows: pass --pairs FILE with the partners "
+            "(or a file that holds view1 and view2)"
+        )
     if "tolerance" in names and len(names) == 1 and labels is None:
         raise DataError(f"{title}: tolerance needs labels: pass --labels FILE")
     groups = None if groups_from is None else encode(groups_from, what="groups").codes
@@ -378,6 +389,7 @@ def prepare(
         inputs.append(_input_entry(labels_from, dropped, unlabelled=labels.n_unlabelled))
     if groups_from is not None:
         inputs.append(_input_entry(groups_from, dropped))
+    inputs += [_input_entry(other, 0) for other in (queue, frame) if other is not None]
     _warn_about(title, checks[0][1], labels, run, told)
     if dropped:
         labels = None if labels is None else labels.take(kept)
@@ -400,11 +412,12 @@ def prepare(
     subject = Subject(
         source=title,
         rows=rows,
-        raw=SelectedRows(main.array, kept) if dropped else main.array,
         labels=labels,
         views=pair if second is None else (rows, second),
         partners=second,
         groups=groups,
+        queue=None if queue is None else UnitRows(queue.array, dtype, KEPT_ROWS // 4),
+        frame=None if frame is None else normalise(frame.array.read(0, frame.array.n_rows)),
     )
     return Prepared(subject, tuple(inputs), fits)
 
@@ -417,6 +430,22 @@ def _open(request: Request, title: str, names: Sequence[str]) -> OpenedEmbedding
         return open_embeddings(Spec.parse(str(request.embeddings)), wants_labels, wants_views)
     opened = embeddings_from_memory(request.embeddings, title)
     return opened if wants_views else replace(opened, views=None)
+
+
+def _beside(given: Any, what: str, main: Opened) -> Opened | None:
+    """Further rows in the space of the embeddings, checked; None where none are given."""
+    if given is None:
+        return None
+    opened = open_any(given, what, PARTNER_KEYS)
+    shape = opened.array.shape
+    if len(shape) != 2 or not is_real(opened.array.dtype) or shape[1] != main.array.shape[1]:
+        raise DataError(
+            f"{opened.name}: {what} must be a 2-D array of real numbers with the "
+            f"{main.array.shape[1]} dimensions of {main.name}, found shape {shape}, "
+            f"{opened.array.dtype_name}"
+        )
+    require_valid(check_rows(opened.array), opened.name)
+    return opened
 
 
 def _check_partners(main: Opened, partners: Opened) -> None:
@@ -549,6 +578,8 @@ def _bytes_per_row(names: Sequence[str], options: MetricOptions) -> int:
         total += 16 * (options.top_k + 2)
     if "penalty" in names:
         total += 200 * len(options.taus)
+    if "losses" in names:  # masses of four matrices and three sets of pairs, weights received
+        total += 600 + (96 + 40 * 16) * len(options.taus)
     return total
 
 

@@ -25,6 +25,13 @@ def test_python_blocks_of_the_readme_run(tmp_path):
     assert (tmp_path / "cl-analyze-out" / "report.html").is_file()
 
 
+def test_python_blocks_of_the_losses_page_run(tmp_path):
+    found = blocks(ROOT / "docs" / "losses.md", "python")
+    assert len(found) == 2
+    for block in found:
+        subprocess.run([sys.executable, "-c", block], check=True, cwd=tmp_path, capture_output=True)
+
+
 def test_console_blocks_of_the_readme_print_what_they_show(tmp_path):
     shown = blocks(ROOT / "README.md", "console")
     assert shown
@@ -67,6 +74,10 @@ def test_the_metric_reference_names_every_metric_and_definition():
         for metric, definitions in family.definitions.items():
             for name in (metric, *definitions):
                 assert f"`{name}`" in text, name
+    from cl_analyze.metrics.losses.catalogue import LOSSES
+
+    for loss in LOSSES:
+        assert f"`{loss.name}`" in text, loss.name
 
 
 def test_the_changelog_names_the_version():

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cl_analyze._version import __version__
-from cl_analyze.cli import inspect, penalty, report, similarity, tolerance, uniformity
+from cl_analyze.cli import inspect, losses, penalty, report, similarity, tolerance, uniformity
 from cl_analyze.cli.lists import ListCommand
 
 app = typer.Typer(
@@ -48,5 +48,6 @@ app.command(cls=ListCommand)(uniformity.uniformity)
 app.command(cls=ListCommand)(tolerance.tolerance)
 app.command(cls=ListCommand)(similarity.similarity)
 app.command(cls=ListCommand)(penalty.penalty)
+app.command(cls=ListCommand)(losses.losses)
 app.command(cls=ListCommand)(report.report)
 app.command(cls=ListCommand)(inspect.inspect)

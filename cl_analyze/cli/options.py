@@ -111,6 +111,59 @@ CurveAnchors = Annotated[
         help="Rows behind the penalty mass and the all-pairs histogram.",
     ),
 ]
+HardAlpha = Annotated[
+    float,
+    typer.Option(
+        "--hard-alpha", metavar="A", help="Share of the negatives that the hard losses keep."
+    ),
+]
+CurveAlpha = Annotated[
+    float | None,
+    typer.Option(
+        "--hard-alpha",
+        metavar="A",
+        help="Curves over the hardest share A of each anchor's negatives too  [default: off]",
+    ),
+]
+SimpleLambda = Annotated[
+    float | None,
+    typer.Option(
+        "--simple-lambda",
+        metavar="L",
+        help="Weight of the simple losses' negatives  [default: 1 / (number of negatives)]",
+    ),
+]
+KclT = Annotated[
+    float, typer.Option("--kcl-t", metavar="T", help="Parameter of the kernel losses.")
+]
+KclGamma = Annotated[
+    float,
+    typer.Option("--kcl-gamma", metavar="G", help="Weight of the kernel losses' energies."),
+]
+BatchSizes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--batch-size",
+        metavar="M...",
+        help="Estimate each loss's expectation over batches of M pairs  [default: off]",
+    ),
+]
+QueueFile = Annotated[
+    str | None,
+    typer.Option(
+        "--queue",
+        metavar="PATH",
+        help="Further negatives of the contrastive loss (MoCo).",
+    ),
+]
+ClopAnchors = Annotated[
+    str | None,
+    typer.Option(
+        "--clop-anchors",
+        metavar="PATH",
+        help="CLOP's anchors, one row for each class in sorted order  [default: the best fit]",
+    ),
+]
 AnchorsOption = Annotated[
     int | None,
     typer.Option(

@@ -12,6 +12,7 @@ def penalty(
     tau: options.Taus = None,
     negatives: options.NegativesOption = NegativesChoice.instance,
     n_negatives: options.NNegatives = 4095,
+    hard_alpha: options.CurveAlpha = None,
     curve_anchors: options.CurveAnchors = "2048",
     definition: options.Definition = None,
     groups: options.GroupFile = None,

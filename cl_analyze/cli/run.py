@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cl_analyze.cli.lists import FORMATS, parse_numbers
 from cl_analyze.cli.options import parse_curve_anchors, parse_size
-from cl_analyze.cli.terminal import Talk, record_lines, write_text
+from cl_analyze.cli.terminal import Talk, loss_lines, record_lines, write_text
 from cl_analyze.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -57,19 +57,18 @@ class OutputOptions:
         return Talk(self.quiet, self.verbose)
 
 
-def requests(
-    embeddings: Sequence[str],
-    labels: Sequence[str] | None,
-    pairs: Sequence[str] | None,
-    groups: str | None,
-) -> list[Request]:
+def requests(given: Mapping[str, Any]) -> list[Request]:
     """One request for each EMB, with its labels and partners.
+
+    Args:
+        given: the command's parameters by name.
 
     Raises:
         ConfigError: labels are neither one for all nor one each, or partners not one each.
     """
     from cl_analyze.preparation import Request
 
+    embeddings, labels, pairs = given["embeddings"], given.get("labels"), given.get("pairs")
     n = len(embeddings)
     if labels and len(labels) not in (1, n):
         raise ConfigError(
@@ -86,7 +85,9 @@ def requests(
             embedding,
             labels=None if not labels else labels[0] if len(labels) == 1 else labels[i],
             pairs=pairs[i] if pairs else None,
-            groups=groups,
+            groups=given["groups"],
+            queue=given.get("queue"),
+            frame=given.get("clop_anchors"),
         )
         for i, embedding in enumerate(embeddings)
     ]
@@ -111,7 +112,7 @@ def _run_options(given: Mapping[str, Any]) -> RunOptions:
     )
 
 
-def _metric_options(given: Mapping[str, Any]) -> MetricOptions:
+def _metric_options(command: str, given: Mapping[str, Any]) -> MetricOptions:
     from cl_analyze.analysis import metric_options
 
     curve_anchors = given.get("curve_anchors")
@@ -123,7 +124,21 @@ def _metric_options(given: Mapping[str, Any]) -> MetricOptions:
         curve_anchors=2_048 if curve_anchors is None else parse_curve_anchors(curve_anchors),
         seed=given["seed"],
         anchors=given["anchors"],
+        penalty_alpha=given.get("hard_alpha") if command == "penalty" else None,
+        hard_alpha=given["hard_alpha"] if command == "losses" else 0.1,
+        simple_lambda=given.get("simple_lambda"),
+        kcl_t=given.get("kcl_t", 2.0),
+        kcl_gamma=given.get("kcl_gamma", 16.0),
+        batch_sizes=_whole_numbers("--batch-size", given.get("batch_size")),
     )
+
+
+def _whole_numbers(option: str, tokens: Sequence[str] | None) -> tuple[int, ...]:
+    numbers = parse_numbers(option, tokens) or ()
+    for number in numbers:
+        if number != int(number):
+            raise ConfigError(f"{option} takes whole numbers, found {number:g}")
+    return tuple(int(number) for number in numbers)
 
 
 def _refuse_without_embeddings(given: Mapping[str, Any]) -> None:
@@ -172,7 +187,7 @@ def run_command(command: str, families: Sequence[str] | str, given: Mapping[str,
         raise ConfigError("--out is empty; is a variable unset?")
     if given["resume"] == "":
         raise ConfigError("--resume is empty; is a variable unset?")
-    asked, computing = _metric_options(given), _run_options(given)
+    asked, computing = _metric_options(command, given), _run_options(given)
     talk = output.talk()
     arguments = [printable(argument) for argument in sys.argv[1:]]
     if not given["embeddings"]:
@@ -182,7 +197,7 @@ def run_command(command: str, families: Sequence[str] | str, given: Mapping[str,
         )
     else:
         found = analysis.run_analysis(
-            requests(given["embeddings"], given.get("labels"), given.get("pairs"), given["groups"]),
+            requests(given),
             analysis.families(families),
             asked,
             computing,
@@ -221,8 +236,10 @@ def finish(report: Report, output: OutputOptions, talk: Talk) -> None:
 def _blocks(document: Document) -> Iterator[str]:
     """The table of each family; of a report, the numbers that sum each checkpoint up."""
     if document.command != "report":
-        for indices in document.families.values():
-            yield "\n".join(record_lines([document.results[i] for i in indices], document))
+        for family, indices in document.families.items():
+            records = [document.results[i] for i in indices]
+            lines = loss_lines if family == "losses" else record_lines
+            yield "\n".join(lines(records, document))
         return
     from cl_analyze.report.headlines import headlines
 

@@ -6,12 +6,13 @@ import contextlib
 import math
 import os
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from cl_analyze.errors import ConfigError
-from cl_analyze.tables import Record, number_text
+from cl_analyze.tables import Param, Record, number_text
 
 if TYPE_CHECKING:
     from cl_analyze.document import Document
@@ -48,6 +49,115 @@ def record_lines(records: Sequence[Record], document: Document) -> list[str]:
         parts += [row[2].rjust(widths[2]), row[3].ljust(widths[3]), row[4]]
         lines.append(("  " + "  ".join(parts)).rstrip())
     return lines
+
+
+def loss_lines(records: Sequence[Record], document: Document) -> list[str]:
+    """The losses: a line for each loss and temperature with its parts, and how to read it."""
+    lines: list[str] = []
+    for source in dict.fromkeys(record.source for record in records):
+        own = [record for record in records if record.source == source]
+        others = [record for record in own if record.metric not in (*_PARTS, "loss")]
+        heading, *rest = record_lines(others, document)
+        lines += [*[""] * bool(lines), heading, *_loss_table(own), *_batch_table(own), *rest]
+    return lines
+
+
+def _loss_table(records: Sequence[Record]) -> list[str]:
+    """Value, error and parts of each loss under its name and how to read it."""
+    from cl_analyze.report.meaning import reading
+
+    parts = {_loss_key(record): record for record in records if record.metric in _PARTS}
+    rows: list[tuple[str, ...]] = [("", "loss", "", "alignment", "uniformity")]
+    titles = [""]
+    for record in records:
+        if record.metric != "loss" or "batch_size" in record.params:
+            continue
+        params = " ".join(_param(k, v) for k, v in record.params.items() if k != "name")
+        _, definition, key = _loss_key(record)
+        cells = [_part_text(parts.get((metric, definition, key))) for metric in _PARTS]
+        value, error = "undefined", f"({record.reason})"
+        if record.value is not None:
+            digits = [e for e in (record.std_error, record.sampling_error) if e]
+            value = number_text(record.value, min(digits) if digits else None)
+            error = record.error_text
+        rows.append((params, value, error, *cells))
+        text = reading(str(record.params["name"]), record.definition)
+        titles.append(f"  {_loss_name(record)}: {text}")
+    shown = [row for row in rows if not row[2].startswith("(")]
+    widths = [max(len(row[c]) for row in shown) for c in range(5)]
+    block: list[str] = []
+    before = ""
+    for title, row in zip(titles, rows, strict=True):
+        if title != before:
+            block.append(title)
+        before = title
+        if row[2].startswith("("):  # a reason is longer than a column
+            block += textwrap.wrap(
+                f"{row[0]}  {row[1]} {row[2]}".strip(),
+                78,
+                initial_indent="    ",
+                subsequent_indent="      ",
+            )
+            continue
+        sides = (str.ljust, str.rjust, str.ljust, str.rjust, str.rjust)
+        line = "  ".join(side(row[c], widths[c]) for c, side in enumerate(sides))
+        block.append(f"    {line}".rstrip())
+    return block
+
+
+def _batch_table(records: Sequence[Record]) -> list[str]:
+    """Means over batches, a column for each size; the last is the value of all rows."""
+    listed = [record for record in records if record.metric == "loss"]
+    sizes = sorted({int(r.params["batch_size"]) for r in listed if "batch_size" in r.params})
+    if not sizes:
+        return []
+    cells: dict[tuple[str, str], dict[int, str]] = {}
+    whole: dict[tuple[str, str], str] = {}
+    for record in listed:
+        shown = {
+            key: value
+            for key, value in record.params.items()
+            if key in ("tau", "t", "gamma", "sigma")
+        }
+        row = _loss_name(record), " ".join(_param(k, v) for k, v in shown.items())
+        text = "" if record.value is None else f"{record.value:.4g}"
+        if "batch_size" in record.params:
+            cells.setdefault(row, {})[int(record.params["batch_size"])] = text
+        else:
+            whole[row] = text
+    rows = [("batch size", "", *map(str, sizes), "all rows")]
+    rows += [
+        (*row, *(by_size.get(size, "") for size in sizes), whole[row])
+        for row, by_size in cells.items()
+    ]
+    widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
+    return [
+        "  mean over batches (errors are in the tables)",
+        *(
+            "    "
+            + "  ".join(
+                text.ljust(width) if c < 2 else text.rjust(width)
+                for c, (text, width) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in rows
+        ),
+    ]
+
+
+def _loss_name(record: Record) -> str:
+    name = str(record.params["name"])
+    return name if record.definition is None else f"{name}[{record.definition}]"
+
+
+def _loss_key(record: Record) -> tuple[str, str | None, tuple[tuple[str, Param], ...]]:
+    return record.metric, record.definition, tuple(record.params.items())
+
+
+_PARTS = ("loss_alignment", "loss_uniformity")
+
+
+def _part_text(record: Record | None) -> str:
+    return "" if record is None or record.value is None else f"{record.value:.5g}"
 
 
 def _param(key: str, value: float | int | str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.data.rows import Rows
+from cl_analyze.data.rows import RowArray, Rows, SelectedRows
 
 _ROWS_AT_ONCE = 1024
 
@@ -142,8 +142,36 @@ class UnitRows:
         self._rows.give_back()
         return unit
 
+    def select(self, chosen: NDArray[np.int64], budget_bytes: int, dtype: Any = None) -> UnitRows:
+        """Some of the rows, in the given order."""
+        rows = self._rows
+        some = (
+            SelectedRows(rows, chosen)
+            if isinstance(rows, RowArray)
+            else SelectedRows(rows.source, rows.kept[chosen])
+        )
+        return UnitRows(some, dtype or self._dtype.type, budget_bytes)
+
+    def in_precision(self, dtype: type[np.floating[Any]]) -> UnitRows:
+        """The same rows in another precision, within the same budget."""
+        return UnitRows(self._rows, dtype, self._budget)
+
     def exact_block(self, start: int, stop: int) -> NDArray[np.float64]:
         """Unit rows start..stop-1 in float64, not kept."""
         unit = normalise(self._rows.read(start, stop))
         self._rows.give_back()
         return unit
+
+
+def paired(first: UnitRows, second: UnitRows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(N,) cosines and (N,) squared distances of rows that pair up, in float64.
+
+    Distances are those of the explicit differences: 2 - 2s has no digits left near 0.
+    """
+    cosines, distances = np.empty(first.n_rows), np.empty(first.n_rows)
+    for start in range(0, first.n_rows, _ROWS_AT_ONCE):
+        stop = min(start + _ROWS_AT_ONCE, first.n_rows)
+        u, v = first.exact_block(start, stop), second.exact_block(start, stop)
+        cosines[start:stop] = np.clip(np.einsum("ij,ij->i", u, v), -1.0, 1.0)
+        distances[start:stop] = np.square(u - v).sum(axis=1)
+    return cosines, distances

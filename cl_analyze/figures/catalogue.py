@@ -445,10 +445,37 @@ def penalty_mass_figure(document: Document) -> Figure | None:
     )
 
 
+def penalty_curve_hard_figure(document: Document) -> Figure | None:
+    """The same where each anchor keeps its hardest negatives alone."""
+    table = document.rows("penalty_curve_hard")
+    if not table:
+        return None
+    alpha = float(table[0]["hard_alpha"] or 0.0)
+    return _curve_figure(
+        document,
+        "penalty_curve_hard",
+        "relative_penalty",
+        f"Relative penalty over the hardest {100 * alpha:g}% of the negatives",
+        "relative penalty r(s)",
+        "After Wang & Liu (CVPR 2021), eq. 9: the penalty is shared among each anchor's hardest "
+        "negatives and is zero below its threshold, so that large temperatures no longer spend it "
+        "on far ones. The dashed line is an even share of all negatives.",
+        "log",
+        "penalty_curve_hard",
+    )
+
+
 def _curve_figure(
-    document: Document, name: str, column: str, title: str, y_label: str, caption: str, scale: str
+    document: Document,
+    name: str,
+    column: str,
+    title: str,
+    y_label: str,
+    caption: str,
+    scale: str,
+    table_name: str = "penalty_curve",
 ) -> Figure | None:
-    table = document.rows("penalty_curve")
+    table = document.rows(table_name)
     if not table:
         return None
     sources = list(dict.fromkeys(str(row["source"]) for row in table))
@@ -752,6 +779,270 @@ def against_temperature_figure(document: Document) -> Figure | None:
     )
 
 
+_TAU_LOSSES = (
+    ("contrastive", "one_way"),
+    ("hard_contrastive", None),
+    ("nt_xent", None),
+    ("dcl", "symmetric"),
+    ("dhel", "symmetric"),
+    ("supcon", "out"),
+    ("nscl", "decoupled"),
+)
+
+
+def loss_by_temperature_figure(document: Document) -> Figure | None:
+    """Every loss with a temperature against it, and the limits of the contrastive loss."""
+    records = [
+        r for r in document.records("loss") if "tau" in r.params and "batch_size" not in r.params
+    ]
+    taus = sorted({float(r.params["tau"]) for r in records})
+    if len(taus) < 2:
+        return None
+    names = short_names(document)
+    panels = []
+    for source in _panel_sources(document):
+        marks: list[Mark] = []
+        for (name, definition), colour in zip(_TAU_LOSSES, HUES, strict=True):
+            own = [
+                r
+                for tau in taus
+                if (r := _one(_defined(records, definition), source, name=name, tau=tau))
+            ]
+            if not own:
+                continue
+            ys, errors = [_value(r) for r in own], [_error(r) for r in own]
+            marks.append(
+                Line(
+                    [float(r.params["tau"]) for r in own],
+                    ys,
+                    name.replace("_", " "),
+                    colour,
+                    marker=True,
+                    low=[y - e for y, e in zip(ys, errors, strict=True)],
+                    high=[y + e for y, e in zip(ys, errors, strict=True)],
+                )
+            )
+        spread = [y for mark in marks if isinstance(mark, Line) for y in mark.y]
+        if not spread:
+            continue
+        margin = 0.06 * (max(spread) - min(spread)) or 1.0
+        limits = document.rows("loss_limits", source=source)
+        for column, label, style in (
+            ("small_tau", "contrastive, limit τ → 0", "dotted"),
+            ("large_tau", "contrastive, limit τ → ∞", "dashed"),
+        ):
+            line_style: Style = "dotted" if style == "dotted" else "dashed"
+            marks.append(
+                Line(
+                    _column(limits, "tau"),
+                    _column(limits, column),
+                    label,
+                    GREY,
+                    line_style,
+                    width=1.2,
+                )
+            )
+        panels.append(
+            Panel(
+                marks,
+                "temperature τ of the loss",
+                "loss  [nats]",
+                title=names[source] if len(document.sources) > 1 else "",
+                x_scale="log",
+                x_ticks=[(tau, f"{tau:g}") for tau in _spread_out(taus)],
+                y_limits=(min(spread) - margin, max(spread) + margin),
+            )
+        )
+    return Figure(
+        "loss_by_temperature",
+        _title(document, "Losses against their temperature"),
+        "Values of different losses have different zeros: compare shapes, and checkpoints at one "
+        "temperature. Grey: what the contrastive loss tends to, max(0, hardest negative − "
+        "positive) / τ for small and log N + mean difference / τ for large temperatures."
+        + _panel_note(document),
+        panels,
+        columns=_columns(len(panels)),
+        panel_size=(5.6, 3.6) if len(panels) == 1 else (3.3, 2.5),
+    )
+
+
+def _defined(records: Sequence[Record], definition: str | None) -> list[Record]:
+    return [record for record in records if record.definition == definition]
+
+
+def loss_by_batch_figure(document: Document) -> Figure | None:
+    """InfoNCE minus log K moves with the batch, kernel losses do not."""
+    table = document.rows("loss_batch")
+    if not table:
+        return None
+    names = short_names(document)
+    panels = []
+    sizes = sorted({int(str(row["batch_size"])) for row in table})
+    ticks = [(float(size), str(size)) for size in sizes]
+    for source in _panel_sources(document)[:4]:
+        rows = [row for row in table if row["source"] == source]
+        of_infonce = [
+            row for row in rows if (row["name"], row["definition"]) == ("contrastive", "one_way")
+        ]
+        taus = sorted({float(str(row["tau"])) for row in of_infonce})
+        marks: list[Mark] = []
+        for tau, colour in zip(taus, ordered(len(taus)), strict=True):
+            own = [row for row in of_infonce if row["tau"] == tau]
+            marks.append(_batch_line(own, "normalised", f"τ = {tau:g}", colour))
+            limit = own[0]["limit"]
+            if isinstance(limit, float):
+                xs = [float(sizes[0]), float(sizes[-1])]
+                marks.append(Line(xs, [limit, limit], "", colour, "dotted", width=1.1))
+        where = f"{names[source]}: " if len(document.sources) > 1 else ""
+        heights = _column(of_infonce, "normalised") + _column(of_infonce, "limit")
+        reach = 0.55 * (max(heights) - min(heights)) if heights else 1.0
+        x_limits = (0.9 * sizes[0], 1.1 * sizes[-1]) if len(sizes) > 1 else None
+        panels.append(
+            Panel(
+                marks,
+                "pairs in a batch",
+                "L − log K  [nats]",
+                title=f"{where}InfoNCE (dotted: limit)",
+                x_scale="log",
+                x_ticks=ticks,
+                x_limits=x_limits,
+            )
+        )
+        marks = []
+        for kernel, colour in zip(("gaussian", "log", "imq"), HUES, strict=False):
+            own = [
+                row
+                for row in rows
+                if row["name"] == f"kcl_{kernel}" and row["definition"] in (None, "consistent")
+            ]
+            whole = own[0]["limit"] if own else None
+            if isinstance(whole, float):
+                marks.append(_batch_line(own, "loss", kernel, colour, whole))
+        marks.append(Rule("all rows", y=0.0, style="dotted"))
+        panels.append(
+            Panel(
+                marks,
+                "pairs in a batch",
+                "L − L of all rows",
+                title=f"{where}kernel losses",
+                x_scale="log",
+                x_ticks=ticks,
+                x_limits=x_limits,
+                y_limits=(-reach, reach),
+            )
+        )
+    return Figure(
+        "loss_by_batch",
+        "Losses against the size of the batch",
+        "Means over drawn batches with 95% intervals of the drawing. InfoNCE less the log of its "
+        "number of negatives falls with the batch towards its limit (dotted, from all rows); "
+        "kernel losses (on the same scale) are U-statistics, whose mean is that of all rows at "
+        "every size.",
+        panels,
+        columns=2,
+        panel_size=(4.0, 2.9),
+    )
+
+
+def _batch_line(
+    rows: Sequence[dict[str, Cell]], column: str, label: str, colour: str, origin: float = 0.0
+) -> Line:
+    ys = [y - origin for y in _column(rows, column)]
+    errors = [Z95 * error for error in _column(rows, "sampling_error")]
+    return Line(
+        _column(rows, "batch_size"),
+        ys,
+        label,
+        colour,
+        marker=True,
+        low=[y - e for y, e in zip(ys, errors, strict=True)],
+        high=[y + e for y, e in zip(ys, errors, strict=True)],
+    )
+
+
+def loss_gradient_figure(document: Document) -> Figure | None:
+    """Which similarities each loss pushes apart."""
+    table = document.rows("loss_gradient")
+    if not table:
+        return None
+    names = short_names(document)
+    several = len(document.sources) > 1
+    panels = []
+    chosen: tuple[tuple[str, str], ...] = (("contrastive", "contrastive"),)
+    if not several:
+        chosen = (
+            ("contrastive", "contrastive"),
+            ("hard_contrastive", "hard contrastive"),
+            ("nt_xent", "NT-Xent and DCL"),
+            ("dhel", "DHEL"),
+            ("nscl", "NSCL (other classes)"),
+        )
+    for source in _panel_sources(document):
+        rows = [row for row in table if row["source"] == source]
+        for name, title in chosen:
+            own = [row for row in rows if row["name"] == name]
+            if own:
+                panels.append(_gradient_panel(own, names[source] if several else title))
+        if not several:
+            panels.append(_kernel_gradient_panel(rows))
+    return Figure(
+        "loss_gradient",
+        _title(document, "Where losses push: share of the repulsion by similarity"),
+        "Each line sums to 1 over an anchor's negatives, in bins of 0.04. Grey: the negatives "
+        "themselves, which is where the simple loss pushes."
+        + (" The contrastive loss of each checkpoint." if several else "")
+        + _panel_note(document),
+        panels,
+        columns=_columns(len(panels)),
+        panel_size=_panel_size(len(panels)),
+    )
+
+
+def _gradient_panel(rows: Sequence[dict[str, Cell]], title: str) -> Panel:
+    taus = sorted({float(str(row["tau"])) for row in rows})
+    first = [row for row in rows if row["tau"] == taus[0]]
+    marks: list[Mark] = [_negatives_line(first)]
+    for tau, colour in zip(taus, ordered(len(taus)), strict=True):
+        own = [row for row in rows if row["tau"] == tau]
+        marks.append(
+            Line(_column(own, "similarity"), _column(own, "gradient_share"), f"τ = {tau:g}", colour)
+        )
+    return _share_panel(marks, title)
+
+
+def _kernel_gradient_panel(rows: Sequence[dict[str, Cell]]) -> Panel:
+    marks: list[Mark] = []
+    for kernel, colour in zip(("gaussian", "log", "imq", "riesz"), HUES, strict=False):
+        own = [row for row in rows if row["name"] == f"kcl_{kernel}"]
+        if own and not marks:
+            marks.append(_negatives_line(own))
+        marks.append(
+            Line(_column(own, "similarity"), _column(own, "gradient_share"), kernel, colour)
+        )
+    return _share_panel(marks, "kernel losses")
+
+
+def _negatives_line(rows: Sequence[dict[str, Cell]]) -> Line:
+    return Line(
+        _column(rows, "similarity"),
+        _column(rows, "negative_fraction"),
+        "negatives",
+        GREY,
+        width=3.0,
+    )
+
+
+def _share_panel(marks: Sequence[Mark], title: str) -> Panel:
+    return Panel(
+        marks,
+        "cosine similarity s",
+        "share per 0.04",
+        title=title,
+        x_ticks=_COSINE_TICKS,
+        x_limits=(-1.0, 1.0),
+    )
+
+
 FIGURES: dict[str, Callable[[Document], Figure | None]] = {
     "trade_off": trade_off_figure,
     "against_temperature": against_temperature_figure,
@@ -760,8 +1051,12 @@ FIGURES: dict[str, Callable[[Document], Figure | None]] = {
     "nearest_negatives": nearest_negatives_figure,
     "similarity_histogram": similarity_histogram_figure,
     "penalty_curve": penalty_curve_figure,
+    "penalty_curve_hard": penalty_curve_hard_figure,
     "penalty_mass": penalty_mass_figure,
     "penalty_summary": penalty_summary_figure,
+    "loss_by_temperature": loss_by_temperature_figure,
+    "loss_by_batch": loss_by_batch_figure,
+    "loss_gradient": loss_gradient_figure,
 }
 
 

@@ -6,13 +6,14 @@ uniform_law.py        closed forms of the uniform sphere, the reference beside e
 """
 
 from cl_analyze.metrics.family import Family
+from cl_analyze.metrics.losses import Losses
 from cl_analyze.metrics.penalty import Penalty
 from cl_analyze.metrics.similarity import Similarity
 from cl_analyze.metrics.tolerance import Tolerance
 from cl_analyze.metrics.uniformity import Uniformity
 
 METRICS: dict[str, Family] = {
-    family.name: family for family in (Uniformity(), Tolerance(), Similarity(), Penalty())
+    family.name: family for family in (Uniformity(), Tolerance(), Similarity(), Penalty(), Losses())
 }
 
 __all__ = ["METRICS"]

@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 from cl_analyze.metrics.family import FamilyResult, MetricOptions
-from cl_analyze.metrics.penalty import CURVE_COLUMNS, UNITS, bin_centres, curve_rows
-from cl_analyze.metrics.similarity import TABLE_BINS
+from cl_analyze.metrics.hard_curve import hard_curve_of_even_similarities
+from cl_analyze.metrics.penalty import CURVE_COLUMNS, UNITS, curve_rows
+from cl_analyze.metrics.similarity import TABLE_BINS, bin_centres
 from cl_analyze.stats import pseudo_values, standard_error
 from cl_analyze.tables import Cell, Record, Table
 
@@ -75,4 +76,11 @@ def penalty_of_uniform_similarities(options: MetricOptions, n_negatives: int) ->
         curve += curve_rows(
             UNIFORM_SOURCE, tau, penalty, mass, np.full(TABLE_BINS, 1.0 / TABLE_BINS), True
         )
-    return FamilyResult(tuple(records), (Table("penalty_curve", CURVE_COLUMNS, tuple(curve)),))
+    tables = [Table("penalty_curve", CURVE_COLUMNS, tuple(curve))]
+    if options.penalty_alpha is not None:
+        tables.append(
+            hard_curve_of_even_similarities(
+                UNIFORM_SOURCE, options.taus, options.penalty_alpha, n_negatives
+            )
+        )
+    return FamilyResult(tuple(records), tuple(tables))

@@ -21,10 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.data.labels import Labels
-from cl_analyze.data.rows import RowArray, Rows, SelectedRows
 from cl_analyze.data.unit import UnitRows
 from cl_analyze.metrics.anchors import Anchors, draw_anchors, with_moments
-from cl_analyze.pairs.backend import Backend
+from cl_analyze.pairs.backend import Backend, make_backend
 from cl_analyze.pairs.engine import PairSource, Progress, Reducer, reduce_pairs
 from cl_analyze.pairs.executors import Executor
 from cl_analyze.pairs.plan import (
@@ -48,6 +47,8 @@ DEFAULT_TAUS = (0.07, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 EXACT_DELETIONS = 10_000
 SAMPLED_ANCHORS = 2_048
 NEAR_DUPLICATE = 1.0 - 1e-6
+ANCHOR_BYTES = 1 << 26
+"""Memory for unit rows of anchors."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,11 @@ class MetricOptions:
             `sampled_anchors` of them.
         sampled_anchors: see above.
         anchors: rows from which every mean over rows is estimated; None: all, the exact value.
+        penalty_alpha: share of the negatives that truncated penalty curves keep; None: no curves.
+        hard_alpha: share of the negatives that the hard losses keep, in (0, 1].
+        simple_lambda: weight of the simple losses; None: 1 / (number of negatives).
+        kcl_t, kcl_gamma: of the kernel losses.
+        batch_sizes: of the losses' expectations over batches.
     """
 
     ts: tuple[float, ...] = (2.0,)
@@ -76,6 +82,12 @@ class MetricOptions:
     exact_deletions: int = EXACT_DELETIONS
     sampled_anchors: int = SAMPLED_ANCHORS
     anchors: int | None = None
+    penalty_alpha: float | None = None
+    hard_alpha: float = 0.1
+    simple_lambda: float | None = None
+    kcl_t: float = 2.0
+    kcl_gamma: float = 16.0
+    batch_sizes: tuple[int, ...] = ()
 
     @property
     def pairs(self) -> PairSet:
@@ -104,20 +116,22 @@ class Subject:
     Attributes:
         source: its name in the output.
         rows: unit rows of the embeddings.
-        raw: the embeddings as they are stored.
         labels: classes, or None.
         views: unit rows of two views whose rows pair up, or None.
         partners: with an explicit second file of partners: its unit rows; negatives come from it.
         groups: (N,) codes of rows that belong together, or None.
+        queue: unit rows that are further negatives of the losses, or None.
+        frame: (C, D) unit anchors of the classes, in the order of their names, or None.
     """
 
     source: str
     rows: UnitRows
-    raw: Rows
     labels: Labels | None = None
     views: tuple[UnitRows, UnitRows] | None = None
     partners: UnitRows | None = None
     groups: NDArray[np.int64] | None = None
+    queue: UnitRows | None = None
+    frame: NDArray[np.float64] | None = None
 
     def release(self) -> None:
         """Let go of the rows kept in memory; they are read again when asked for."""
@@ -171,6 +185,7 @@ class PairRunner:
         resume: folder for states of passes; None: they are not kept.
         inputs: fingerprint of the inputs, for those states.
         save_every: seconds between two saves.
+        announce: called with a few words before each pass.
     """
 
     subject: Subject
@@ -181,6 +196,7 @@ class PairRunner:
     resume: Path | None = None
     inputs: str = ""
     save_every: float = SAVE_EVERY
+    announce: Callable[[str], None] = lambda text: None
     _nearest: dict[tuple[Negatives, int, bool], Neighbours] = field(default_factory=dict)
 
     def nearest_negatives(
@@ -217,10 +233,16 @@ class PairRunner:
         return self._nearest[key]
 
     def _run(
-        self, reducers: Iterable[Reducer], source: PairSource, plan: Plan, visits: str
+        self,
+        reducers: Iterable[Reducer],
+        source: PairSource,
+        plan: Plan,
+        visits: str,
+        backend: Backend | None = None,
     ) -> Found:
         """One pass; `visits` says which rows and columns, where their indices do not."""
         wanted = tuple(dict.fromkeys(reducers))
+        backend = backend or self.backend
         saved = None
         if self.resume is not None and wanted:
             key = pass_key(
@@ -228,14 +250,14 @@ class PairRunner:
                 visits,
                 wanted,
                 plan,
-                repr(self.backend.__reduce__()),
+                repr(backend.__reduce__()),
                 source.row_index,
                 source.left_out,
                 source.row_labels,
                 source.col_labels,
             )
             saved = SavedPass(self.resume, key, self.save_every)
-        return reduce_pairs(wanted, source, plan, self.backend, self.executor, self.progress, saved)
+        return reduce_pairs(wanted, source, plan, backend, self.executor, self.progress, saved)
 
     def all_pairs(self, reducers: Iterable[Reducer]) -> Found:
         """Every pair of the embeddings.
@@ -261,7 +283,7 @@ class PairRunner:
         if not reducers or codes is None:
             return {}
         order = np.argsort(codes, kind="stable")
-        rows = UnitRows(select_rows(self.subject.raw, order), self.subject.rows.dtype.type, 0)
+        rows = self.subject.rows.select(order, 0)
         source = PairSource(rows, rows, row_labels=codes[order], col_labels=codes[order])
         found = self._run(reducers, source, class_plan(codes[order], self.block), "within")
         back = np.argsort(order)
@@ -278,7 +300,7 @@ class PairRunner:
     ) -> Found:
         """Some rows against all: results of `side = rows` reducers are in the anchors' order."""
         rows, codes = self.subject.rows, self.subject.codes
-        chosen = UnitRows(select_rows(self.subject.raw, anchors), rows.dtype.type, 1 << 26)
+        chosen = rows.select(anchors, ANCHOR_BYTES)
         source = PairSource(
             chosen,
             rows,
@@ -300,19 +322,54 @@ class PairRunner:
             rows = anchors.rows
             source = replace(
                 source,
-                rows=UnitRows(select_rows(subject.raw, rows), subject.rows.dtype.type, 1 << 26),
+                rows=subject.rows.select(rows, ANCHOR_BYTES),
                 row_index=rows,
                 row_labels=None if codes is None else codes[rows],
             )
         plan = rectangular_plan(source.rows.n_rows, subject.n, self.block)
         return self._run(reducers, source, plan, "cross")
 
+    def between(
+        self,
+        reducers: Iterable[Reducer],
+        rows: UnitRows,
+        cols: UnitRows,
+        visits: str,
+        chosen: NDArray[np.int64] | None = None,
+        paired: bool = True,
+        dtype: type[np.floating[Any]] | None = None,
+    ) -> Found:
+        """Rows of one matrix against rows of another, or every pair of one.
 
-def select_rows(rows: Rows, chosen: NDArray[np.int64]) -> SelectedRows:
-    """Some rows of a source, in the given order."""
-    if isinstance(rows, RowArray):
-        return SelectedRows(rows, chosen)
-    return SelectedRows(rows.source, rows.kept[chosen])
+        Args:
+            reducers: what to compute.
+            rows, cols: of both; the same object for the pairs of one matrix.
+            visits: says which these are, for states of passes that are kept.
+            chosen: rows that are anchors; None: all.
+            paired: whether row i of one and row i of the other are one item, which does not count.
+            dtype: precision of the products; None: that of the rows.
+        """
+        codes = self.subject.codes if paired else None
+        backend = self.backend
+        if dtype is not None and np.dtype(dtype) != backend.dtype:
+            backend = make_backend("cpu", dtype)
+            first = rows
+            rows = rows.in_precision(dtype)
+            cols = rows if cols is first else cols.in_precision(dtype)
+        index = None if paired else np.full(rows.n_rows, -1)
+        source = PairSource(rows, cols, index, codes, codes if paired else None)
+        if chosen is None and rows is cols:
+            plan = symmetric_plan(rows.n_rows, self.block)
+        else:
+            if chosen is not None:
+                source = replace(
+                    source,
+                    rows=rows.select(chosen, ANCHOR_BYTES),
+                    row_index=chosen if paired else np.full(len(chosen), -1),
+                    row_labels=None if codes is None else codes[chosen],
+                )
+            plan = rectangular_plan(source.rows.n_rows, cols.n_rows, self.block)
+        return self._run(reducers, source, plan, visits, backend)
 
 
 @dataclass(frozen=True)
@@ -368,6 +425,10 @@ class Family(Protocol):
     uses_labels: bool
     uses_views: bool
 
+    def definitions_of(self, record: Record) -> tuple[str, ...]:
+        """Definitions of what the record is a value of, default first."""
+        ...
+
     def first_pass(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
         """Reducers over every pair."""
         ...
@@ -400,12 +461,33 @@ class Family(Protocol):
         """Records and tables."""
         ...
 
+    def own_reducers(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
+        """What passes of its own are like, to foretell their time; empty where it has none."""
+        ...
+
+    def own_pairs(self, n_rows: int, options: MetricOptions) -> float:
+        """How many pairs with these reducers its own passes cost as much as."""
+        ...
+
 
 class PairFreeFamily:
     """Base of families that need no pass, or only some: the others are empty."""
 
     uses_labels = True
     uses_views = False
+    definitions: dict[str, tuple[str, ...]] = {}  # noqa: RUF012
+
+    def definitions_of(self, record: Record) -> tuple[str, ...]:
+        """Definitions of the record's metric, default first."""
+        return self.definitions[record.metric]
+
+    def own_reducers(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
+        """No passes of its own."""
+        return ()
+
+    def own_pairs(self, n_rows: int, options: MetricOptions) -> float:
+        """No passes of its own."""
+        return 0.0
 
     def first_pass(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
         """No reducers."""
@@ -439,7 +521,6 @@ def measure(
     subject: Subject,
     options: MetricOptions,
     runner: PairRunner,
-    announce: Callable[[str], None] | None = None,
 ) -> list[FamilyResult]:
     """Run the passes that the families need, together, and let each family read them.
 
@@ -448,10 +529,9 @@ def measure(
         subject: the checkpoint.
         options: what is asked.
         runner: where passes run.
-        announce: called with a few words before each pass.
     """
     listed = list(families)
-    say = announce or (lambda _: None)
+    say = runner.announce
     say("pairs")
     n = subject.n
     wanted = [r for family in listed for r in family.first_pass(subject, options)]

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cl_analyze.data.unit import UnitRows
 from cl_analyze.metrics.family import (
     Family,
     MetricOptions,
     PairRunner,
     Subject,
-    select_rows,
 )
-from cl_analyze.pairs.engine import PairSource, reduce_pairs
+from cl_analyze.pairs.engine import PairSource, Reducer, reduce_pairs
 from cl_analyze.pairs.executors import SerialExecutor
 from cl_analyze.pairs.plan import symmetric_plan
 
@@ -35,11 +33,13 @@ class Forecast:
         families: what is computed.
         n_rows: N.
         seconds_a_pair: of the first pass, all threads or workers together.
+        own: families with passes of their own, and seconds a pair of those.
     """
 
     families: tuple[str, ...]
     n_rows: int
     seconds_a_pair: float
+    own: tuple[tuple[Family, float], ...] = ()
 
     def n_pairs(self, options: MetricOptions) -> int:
         """Pairs of rows of the first pass."""
@@ -54,7 +54,9 @@ class Forecast:
         if "penalty" in self.families:
             sampled = options.sampled_anchors if n > options.exact_deletions else None
             pairs += DELETION_COST * self._pairs(anchors or sampled)
-        return self.seconds_a_pair * pairs
+        return self.seconds_a_pair * pairs + sum(
+            each * family.own_pairs(n, options) for family, each in self.own
+        )
 
     def _pairs(self, anchors: int | None) -> int:
         """Pairs of rows, or of some anchors with all rows."""
@@ -69,20 +71,29 @@ def forecast(
     Returns:
         None where the run is short, or no family visits pairs.
 
-    Cost: three tiles.
+    Cost: three tiles, and three for each family with passes of its own.
     """
     n, block = subject.n, runner.block
     if n <= SMALL * block:
         return None
     wanted = [r for family in families for r in family.first_pass(subject, options)]
-    if not wanted:
+    own = [(family, family.own_reducers(subject, options)) for family in families]
+    if not wanted and not any(reducers for _, reducers in own):
         return None
     some = np.arange(2 * block)
-    rows = UnitRows(select_rows(subject.raw, some), subject.rows.dtype.type, 1 << 28)
+    rows = subject.rows.select(some, 1 << 28)
     codes = None if subject.codes is None else subject.codes[some]
     source = PairSource(rows, rows, row_labels=codes, col_labels=codes)
     plan = symmetric_plan(len(some), block)
-    started = time.perf_counter()
-    reduce_pairs(wanted, source, plan, runner.backend, SerialExecutor())
-    each = (time.perf_counter() - started) / plan.n_pairs / runner.executor.n_at_once
-    return Forecast(tuple(family.name for family in families), n, each)
+
+    def seconds_a_pair(reducers: Sequence[Reducer]) -> float:
+        started = time.perf_counter()
+        reduce_pairs(reducers, source, plan, runner.backend, SerialExecutor())
+        return (time.perf_counter() - started) / plan.n_pairs / runner.executor.n_at_once
+
+    return Forecast(
+        tuple(family.name for family in families),
+        n,
+        seconds_a_pair(wanted),
+        tuple((family, seconds_a_pair(reducers)) for family, reducers in own if reducers),
+    )

@@ -27,7 +27,8 @@ from cl_analyze.metrics.family import (
     near_duplicate_notes,
     nearest_negatives_reducer,
 )
-from cl_analyze.metrics.similarity import TABLE_BINS
+from cl_analyze.metrics.hard_curve import hard_curve
+from cl_analyze.metrics.similarity import TABLE_BINS, bin_centres
 from cl_analyze.metrics.uniform_law import REFERENCE_COLUMNS, penalty_of_uniform_law
 from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.reducers import (
@@ -338,8 +339,10 @@ class Penalty(PairFreeFamily):
                 f"{subject.source}: penalty error bars come from {sum(map(len, seen))} seeded "
                 f"anchors (above {options.exact_deletions} rows)",
             )
-        tables = (self._curve(subject, options, measured, by_tau), _reference(subject, options))
-        return FamilyResult(tuple(records), tables, notes)
+        tables = [self._curve(subject, options, measured, by_tau), _reference(subject, options)]
+        if options.penalty_alpha is not None:
+            tables.append(hard_curve(subject, options, runner, measured.curve_anchors))
+        return FamilyResult(tuple(records), tuple(tables), notes)
 
     def _records(
         self, subject: Subject, options: MetricOptions, tau: float, means: _Means
@@ -452,11 +455,6 @@ def _reference(subject: Subject, options: MetricOptions) -> Table:
         for quantity, value in found.values.items()
     ]
     return Table("penalty_reference", REFERENCE_COLUMNS, tuple(rows))
-
-
-def bin_centres() -> Vector:
-    """Centres of the table's bins on [-1, 1]."""
-    return (np.arange(TABLE_BINS) + 0.5).astype(np.float64) * (2.0 / TABLE_BINS) - 1.0
 
 
 def curve_rows(

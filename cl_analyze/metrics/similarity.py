@@ -14,8 +14,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.data.unit import UnitRows
-from cl_analyze.data.validation import block_rows
+from cl_analyze.data.unit import paired
 from cl_analyze.metrics.anchors import FEWEST, Anchors, Estimate
 from cl_analyze.metrics.family import (
     FamilyResult,
@@ -180,7 +179,7 @@ class Similarity(PairFreeFamily):
         records: list[Record] = []
         histograms: list[dict[str, Cell]] = []
         if subject.views is not None:
-            values = _paired_similarities(*subject.views)
+            values, _ = paired(*subject.views)
             records += self._records(
                 subject, {"group": "positive"}, "view_pairs", values, self._part(values)
             )
@@ -619,15 +618,9 @@ def _woodruff(
     return float((quantile(high) - quantile(low)) * share_error / (high - low))
 
 
-def _paired_similarities(first: UnitRows, second: UnitRows) -> Vector:
-    """(N,) cosines of rows that pair up, in float64."""
-    out = np.empty(first.n_rows)
-    step = block_rows(first.dim)
-    for start in range(0, first.n_rows, step):
-        stop = min(start + step, first.n_rows)
-        u, v = first.exact_block(start, stop), second.exact_block(start, stop)
-        out[start:stop] = np.clip(np.einsum("ij,ij->i", u, v), -1.0, 1.0)
-    return out
+def bin_centres() -> Vector:
+    """Centres of the tables' bins on [-1, 1]."""
+    return (np.arange(TABLE_BINS) + 0.5).astype(np.float64) * (2.0 / TABLE_BINS) - 1.0
 
 
 def _histogram(values: Vector) -> Vector:

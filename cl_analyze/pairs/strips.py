@@ -13,6 +13,7 @@ being there adds f(max(s_j, q)) - f(q) + alpha f(q), for k grows with the number
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -26,8 +27,19 @@ from cl_analyze.pairs.plan import spans
 
 Vector = NDArray[np.float64]
 
-_VALUES_OF_A_STRIP = 1 << 22
+_VALUES_OF_A_STRIP = 1 << 20
 _MOST_ROWS = 512
+
+
+def n_kept(alpha: float, n_negatives: int) -> int:
+    """How many negatives a share alpha keeps: k = max(1, ceil(alpha K - 1e-9)).
+
+    The small number keeps products such as 0.07 * 100, which floats put above 7, at 7.
+
+    >>> n_kept(0.07, 100), n_kept(0.071, 100), n_kept(1e-6, 100), n_kept(1.0, 100)
+    (7, 8, 1, 100)
+    """
+    return max(1, math.ceil(alpha * n_negatives - 1e-9))
 
 
 @dataclass(frozen=True)
@@ -107,9 +119,11 @@ class _Strips:
         values = excess
         bins = backend.bins(strip, self.n_bins) if self.n_bins else None
         for at, tau in enumerate(self.taus):
-            at_threshold = np.exp((threshold - peak) / tau)
+            # by the same operations as the row's, so that what is not kept comes out as zero
+            lowest = backend.exp_scaled(limit, 1.0 / tau, top, out=limit * 0.0)
+            at_threshold = backend.to_host(lowest[:, 0])
             backend.exp_scaled(raised, 1.0 / tau, top, out=values)
-            xp.subtract(values, backend.vector(at_threshold)[:, None], out=values)
+            xp.subtract(values, lowest, out=values)
             beyond = backend.to_host(backend.row_dot(values, ones))
             mass = np.maximum(beyond, 0.0) + self.k * at_threshold
             log_mass[at] = np.log(mass) + peak / tau
@@ -172,8 +186,8 @@ def hard_negatives(
         n_bins: of the histogram of kept mass; 0 for none.
         progress: called with pairs done, and pairs in all.
 
-    Cost: m * N similarities and one exponential each per temperature; memory a strip of 4 million
-    values, three times, a thread.
+    Cost: m * N similarities and one exponential each per temperature; memory a strip of a million
+    values, six times, a thread.
     """
     n, m = cols.n_rows, rows.n_rows
     height = int(np.clip(_VALUES_OF_A_STRIP // n, 1, _MOST_ROWS))

@@ -14,6 +14,8 @@ from cl_analyze.report.headlines import headlines
 from cl_analyze.report.meaning import meaning
 from cl_analyze.tables import Record, number_text
 
+# the sentence of a loss has its parts
+_PARTS = ("loss_alignment", "loss_uniformity")
 # the sentences of uniformity and tolerance speak of these as well
 _SAID_BY_OTHERS = ("uniformity_gap", "between_class_similarity")
 _TITLES = {
@@ -21,6 +23,7 @@ _TITLES = {
     "tolerance": "Tolerance",
     "similarity": "Positives and nearest negatives",
     "penalty": "Relative penalty",
+    "losses": "Losses",
 }
 
 
@@ -94,6 +97,8 @@ def _families(document: Document) -> list[dict[str, Any]]:
         sources: dict[str, list[dict[str, Any]]] = {}
         for index in indices:
             record = document.results[index]
+            if record.metric in _PARTS:
+                continue
             sources.setdefault(record.source, []).append(
                 {
                     "metric": record.metric,

@@ -5,7 +5,25 @@ from __future__ import annotations
 import math
 
 from cl_analyze.document import Document
+from cl_analyze.metrics.losses.catalogue import LOSSES
 from cl_analyze.tables import Param, Record
+
+
+def reading(name: str, definition: str | None) -> str:
+    """How to read a loss; empty for a name that has none."""
+    if name in _OTHER_LOSSES:
+        return _OTHER_LOSSES[name]
+    for loss in LOSSES:
+        if (loss.name, loss.definition) == (name, definition):
+            return loss.reading
+    return ""
+
+
+_OTHER_LOSSES = {
+    "icl_mmd": "How far apart the classes' mean rows are; 0 where they cannot be told apart.",
+    "clop": "How far rows are from their class's anchor: 0 on it, 1 at right angles.",
+    "a_infonce": "Same value as symmetric InfoNCE; its weights are what differs.",
+}
 
 
 def meaning(record: Record, document: Document) -> str:
@@ -179,7 +197,84 @@ def _false_negative_ratio(record: Record, value: float, document: Document) -> s
     )
 
 
+def _loss(record: Record, value: float, document: Document) -> str:
+    text = reading(str(record.params["name"]), record.definition)
+    if "batch_size" in record.params:
+        return f"The mean over batches of {record.params['batch_size']} pairs. {text}"
+    parts = [
+        _companion(record, document, metric, record.definition, **record.params)
+        for metric in ("loss_alignment", "loss_uniformity")
+    ]
+    if parts[0] is None or parts[1] is None:
+        return text
+    return f"{text} Alignment part {parts[0]:.4g}, uniformity part {parts[1]:.4g}."
+
+
+def _loss_alignment(record: Record, value: float, document: Document) -> str:
+    return "The part of the loss that pulls positives together."
+
+
+def _loss_uniformity(record: Record, value: float, document: Document) -> str:
+    return "The part of the loss that pushes rows apart."
+
+
+def _energy(record: Record, value: float, document: Document) -> str:
+    kernel, t = record.params["kernel"], record.params["t"]
+    for other in document.records("hyperspherical_energy_reference"):
+        if (other.source, other.params["kernel"], other.params["t"]) == (record.source, kernel, t):
+            if other.value is None:
+                return "The lower, the more evenly the view's rows are spread."
+            what = {
+                "simplex": "the least possible, that of a simplex",
+                "cross_polytope": "the least possible, that of a cross-polytope",
+                "uniform_law": "that of independent uniform points",
+            }[other.definition or "uniform_law"]
+            return f"View {record.params['view']}: {value - other.value:.3g} above {what}."
+    return "The lower, the more evenly the view's rows are spread."
+
+
+def _energy_reference(record: Record, value: float, document: Document) -> str:
+    return {
+        "simplex": "The least energy of so few points: a regular simplex.",
+        "cross_polytope": "The least energy of 2D points: a cross-polytope.",
+        "uniform_law": "What independent uniform points give; the least energy is not known.",
+    }[record.definition or "uniform_law"]
+
+
+def _wasserstein(record: Record, value: float, document: Document) -> str:
+    return "Mean distance of the cosines of all pairs from those of uniform points; 0 is uniform."
+
+
+def _gap_of_classes(record: Record, value: float, document: Document) -> str:
+    return f"What false negatives add to DCL at τ = {record.params['tau']:g}."
+
+
+def _gap_bound(record: Record, value: float, document: Document) -> str:
+    return "The most that the gap of DCL to NSCL can be with these class sizes."
+
+
+def _weights(record: Record, value: float, document: Document) -> str:
+    return (
+        f"With hard-negative weights at τ = {record.params['tau']:g}, the push acts on about "
+        f"{_number(value)} negatives."
+    )
+
+
+def _weights_on_class(record: Record, value: float, document: Document) -> str:
+    return f"{_percent(value)} of that push falls on rows of the anchor's own class."
+
+
 _SENTENCES = {
+    "loss": _loss,
+    "loss_alignment": _loss_alignment,
+    "loss_uniformity": _loss_uniformity,
+    "hyperspherical_energy": _energy,
+    "hyperspherical_energy_reference": _energy_reference,
+    "uniformity_wasserstein": _wasserstein,
+    "dcl_nscl_gap": _gap_of_classes,
+    "dcl_nscl_gap_bound": _gap_bound,
+    "a_infonce_effective_negatives": _weights,
+    "a_infonce_false_negative_share": _weights_on_class,
     "uniformity": _uniformity,
     "uniformity_of_uniform_law": _law,
     "uniformity_gap": _gap,

@@ -75,6 +75,8 @@ def test_report_writes_everything(cli, sample):
         assert (out / name).stat().st_size > 100
     names = {path.stem for path in (out / "figures").iterdir()}
     assert names == {
+        "loss_by_temperature",
+        "loss_gradient",
         "uniformity",
         "tolerance",
         "similarity_histogram",
@@ -90,7 +92,7 @@ def test_report_writes_everything(cli, sample):
 
 def test_the_same_value_from_cli_json_csv_and_python(cli, sample):
     found = document(cli("report", sample, "--json"))
-    report = cla.analyze(str(sample))
+    report = cla.analyze(str(sample), metrics="all")
     assert [record.to_dict() for record in report.records] == found["results"]
     for name, table in found["tables"].items():
         text = (cli.folder / "cl-analyze-out" / "tables" / f"{name}.csv").read_text()

@@ -30,6 +30,7 @@ HAS_EDGES = (
     | reducers.LeaveOneOut
     | reducers.KernelSums
     | reducers.NearPairs
+    | reducers.BinSums
 )
 DEPENDS_ON_ORDER = (
     reducers.LeaveOneOut | reducers.PenaltyHistogram | reducers.SoftmaxReceived | reducers.NearPairs
@@ -107,6 +108,8 @@ def configurations(rows, labels):
         made += [reducers.KernelSums(kernel, 2.0, 1e-8), reducers.KernelSums(kernel, 1.0, 0.1)]
     made.append(reducers.KernelSums("imq", 2.0, 0.0, "same_class"))
     made.append(reducers.NearPairs(0.5))
+    for pairs in ("all", "same_class"):
+        made.append(reducers.BinSums(16, np.linspace(-1, 2, 16) ** 3, pairs))
     log_masses = np.stack([given_statistics(rows, tau, "all", labels).log_mass for tau in TAUS])
     made.append(
         reducers.PenaltyHistogram(

@@ -28,7 +28,15 @@ def report():
     random = np.random.default_rng(4)
     rows = random.standard_normal((60, 2, 6))
     names = np.array(["=cmd()", NASTY, "plain"])[np.arange(60) % 3]
-    return cla.analyze(rows, labels=names, taus=[0.1, 0.5], source=f"{NASTY}.npz")
+    return cla.analyze(
+        rows,
+        labels=names,
+        taus=[0.1, 0.5],
+        source=f"{NASTY}.npz",
+        metrics="all",
+        penalty_alpha=0.2,
+        batch_sizes=[4, 16],
+    )
 
 
 # ---- files

@@ -13,7 +13,7 @@ ALL is what the property tests run over: a new reducer gets its identity, associ
 thread and permutation tests by being listed.
 """
 
-from cl_analyze.pairs.reducers.histogram import PairHistogram, PenaltyHistogram
+from cl_analyze.pairs.reducers.histogram import BinSums, PairHistogram, PenaltyHistogram
 from cl_analyze.pairs.reducers.kernel_sums import KernelSums, NearPairs
 from cl_analyze.pairs.reducers.leave_one_out import LeaveOneOut, PenaltyGiven
 from cl_analyze.pairs.reducers.moments import PairMoments, RowCountsBelow
@@ -40,10 +40,12 @@ ALL = (
     SoftmaxReceived,
     KernelSums,
     NearPairs,
+    BinSums,
 )
 
 __all__ = [
     "ALL",
+    "BinSums",
     "ColumnLogSumExp",
     "KernelSums",
     "LeaveOneOut",

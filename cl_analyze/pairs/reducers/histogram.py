@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.pairs.backend import Index
+from cl_analyze.pairs.reducers.moments import RowSums, both_sides
 from cl_analyze.pairs.tile import PairSet, Tile
 
 
@@ -121,3 +122,29 @@ class PenaltyHistogram(_Bins):
                 scaled = tile.product(scaled, tile.mask(self.pairs))
             out.append(backend.bin_sums(bins, scaled, self.n_bins))
         return np.stack(out), None
+
+
+@dataclass(frozen=True)
+class BinSums(RowSums):
+    """Per row: sum over its pairs of a value that each bin of similarity has; finalizes to (N,).
+
+    Attributes:
+        n_bins: equal bins on [-1, 1].
+        values: (n_bins,) of each.
+        pairs: which pairs count.
+    """
+
+    n_bins: int
+    values: NDArray[np.float64] = field(
+        default_factory=lambda: np.zeros(0), compare=False, repr=False
+    )
+    pairs: PairSet = "all"
+
+    def identity(self, n_rows: int) -> NDArray[np.float64]:
+        """Zero sums."""
+        return np.zeros(n_rows)
+
+    def reduce(self, tile: Tile) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """Row sums and column sums of the bins' values."""
+        chosen = tile.backend.vector(self.values)[tile.bins(self.n_bins)]
+        return both_sides(tile, tile.product(chosen, tile.mask(self.pairs)))

@@ -1,0 +1,146 @@
+"""What all losses share: two views in, one value for each pair, reduction, and ranks."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from cl_analyze.errors import ConfigError
+
+Reduction = Literal["none", "mean", "sum"]
+
+
+class PairLoss(nn.Module):
+    """Base of the losses: (M, D) and (M, D) in, row i of one a positive of row i of the other.
+
+    Rows are put on the unit sphere, in float32 at least and outside autocast: exp(s / tau) does not
+    fit into half precision.  Where torch.distributed is up, the batches of all ranks are joined
+    first: every rank then computes the loss of the joined batch, so that averaging gradients over
+    ranks (DistributedDataParallel) gives the gradient of that loss.
+
+    Subclasses define `values`.
+
+    Args:
+        reduction: mean over the pairs that have a value, their sum, or none: (M,) values of this
+            rank's pairs, zero for those without one.
+        gather: whether to join the batches of all ranks.
+    """
+
+    def __init__(self, reduction: Reduction = "mean", gather: bool = True) -> None:
+        super().__init__()
+        if reduction not in ("none", "mean", "sum"):
+            raise ConfigError(f"reduction must be none, mean or sum, found {reduction!r}")
+        self.reduction = reduction
+        self.gather = gather
+
+    def values(self, u: Tensor, v: Tensor, labels: Tensor | None, **extra: Any) -> Tensor:
+        """(M,) values of the pairs, infinite or NaN for pairs that have none.
+
+        Args:
+            u, v: (M, D) unit rows.
+            labels: (M,) classes, negative for unlabelled rows; None where they are not needed.
+            extra: what else the loss takes.
+        """
+        raise NotImplementedError
+
+    def forward(self, u: Tensor, v: Tensor, labels: Tensor | None = None, **extra: Any) -> Tensor:
+        """The loss of a batch.
+
+        Args:
+            u, v: (M, D) embeddings of two views; they need not be normalised.
+            labels: (M,) integers, where the loss needs classes.
+            extra: what else the loss takes, as keywords.
+
+        Raises:
+            ConfigError: shapes that do not fit, or labels that are missing.
+        """
+        if u.ndim != 2 or u.shape != v.shape:
+            raise ConfigError(
+                f"u and v must be (M, D) of one shape, found {tuple(u.shape)} and {tuple(v.shape)}"
+            )
+        if labels is not None and labels.shape != u.shape[:1]:
+            raise ConfigError(
+                f"labels must be ({len(u)},), one for each pair, found {tuple(labels.shape)}"
+            )
+        with torch.autocast(device_type=u.device.type, enabled=False):
+            u, v = unit(u), unit(v)
+            first, n_own = 0, len(u)
+            if self.gather and _is_distributed():
+                first, (u, v, labels) = _joined(u, v, labels)
+            values = self.values(u, v, labels, **extra)
+        there = torch.isfinite(values)
+        values = torch.where(there, values, 0.0)
+        if self.reduction == "none":
+            return values[first : first + n_own]
+        total = values.sum()
+        return total if self.reduction == "sum" else total / there.sum().clamp(min=1)
+
+
+def unit(rows: Tensor) -> Tensor:
+    """Rows on the unit sphere, in float32 or float64."""
+    wide = rows if rows.dtype == torch.float64 else rows.float()
+    return functional.normalize(wide, dim=1, eps=1e-30)
+
+
+def labelled(labels: Tensor | None, name: str) -> Tensor:
+    """The labels.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    if labels is None:
+        raise ConfigError(f"{name} needs labels: pass labels=(M,) integers")
+    return labels
+
+
+def _is_distributed() -> bool:
+    distributed = torch.distributed
+    return (
+        distributed.is_available()
+        and distributed.is_initialized()
+        and distributed.get_world_size() > 1
+    )
+
+
+def _joined(
+    u: Tensor, v: Tensor, labels: Tensor | None
+) -> tuple[int, tuple[Tensor, Tensor, Tensor | None]]:
+    """Where this rank's pairs start, and the batches of all ranks, through which gradients flow."""
+    distributed = torch.distributed
+    world, rank = distributed.get_world_size(), distributed.get_rank()
+    sizes = [torch.zeros(1, dtype=torch.int64, device=u.device) for _ in range(world)]
+    distributed.all_gather(sizes, torch.tensor([len(u)], device=u.device))
+    counts = [int(size) for size in sizes]
+
+    def all_of(rows: Tensor) -> Tensor:
+        shape = (max(counts) - len(rows), *rows.shape[1:])
+        padded = torch.cat([rows, rows.new_zeros(shape)])
+        if padded.is_floating_point():
+            gathered = _GatherAll.apply(padded)  # type: ignore[no-untyped-call]
+        else:
+            gathered = [torch.zeros_like(padded) for _ in range(world)]
+            distributed.all_gather(gathered, padded)
+        return torch.cat([part[:n] for part, n in zip(gathered, counts, strict=True)])
+
+    both = all_of(torch.cat([u, v], dim=1))
+    joined = both[:, : u.shape[1]], both[:, u.shape[1] :]
+    return sum(counts[:rank]), (*joined, None if labels is None else all_of(labels))
+
+
+class _GatherAll(torch.autograd.Function):
+    """all_gather whose backward adds up the gradients that all ranks have for a rank's rows."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> tuple[Tensor, ...]:
+        parts = [torch.zeros_like(rows) for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather(parts, rows.contiguous())
+        return tuple(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = torch.stack(gradients)
+        torch.distributed.all_reduce(total)
+        return total[torch.distributed.get_rank()]

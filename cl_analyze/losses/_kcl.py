@@ -1,0 +1,79 @@
+"""Kernel contrastive losses."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from cl_analyze.losses._batch import PairLoss, Reduction
+from cl_analyze.losses._masked import others
+from cl_analyze.pairs.kernels import Kernel, kernel_values
+
+Definition = Literal["consistent", "official", "gaussian_riesz"]
+
+
+class KCL(PairLoss):
+    """-2 mean_i k(u_i, v_i) + gamma (mean_{i<j} k(u_i, u_j) + mean_{i<j} k(v_i, v_j)).
+
+    A U-statistic: its expectation over batches does not depend on their size.
+
+    Args:
+        kernel: gaussian, log, imq or riesz, see `cl_analyze.pairs.kernels`.
+        t: the kernel's parameter, > 0.
+        gamma: weight of the energies.
+        definition: consistent: one kernel throughout; official: with the log kernel, the authors'
+            code aligns without its factor 1/2; gaussian_riesz: with the Riesz kernel, alignment by
+            the Gaussian kernel at t = 2, which is finite where views coincide.
+        reduction, gather: see `PairLoss`.
+
+    Reference: Koromilas et al., ICML 2024.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel = "gaussian",
+        t: float = 2.0,
+        gamma: float = 16.0,
+        definition: Definition = "consistent",
+        reduction: Reduction = "mean",
+        gather: bool = True,
+    ) -> None:
+        super().__init__(reduction, gather)
+        self.kernel: Kernel = kernel
+        self.t = t
+        self.gamma = gamma
+        self.definition = definition
+
+    def values(self, u: Tensor, v: Tensor, labels: Tensor | None, **extra: Any) -> Tensor:
+        """(M,) values of the pairs: an energy's share of each row is the mean over its partners."""
+        d2 = (u - v).square().sum(dim=1)
+        if self.definition == "gaussian_riesz":
+            aligned: Tensor = 2.0 * kernel_values("gaussian", d2, 2.0, torch)
+        else:
+            factor = 4.0 if (self.definition, self.kernel) == ("official", "log") else 2.0
+            aligned = factor * kernel_values(self.kernel, d2, self.t, torch)
+        mask = others(len(u), u.device)
+        energy = torch.zeros_like(aligned)
+        for rows in (u, v):
+            # 2 is a harmless distance for the diagonal, which does not count
+            distances = (2.0 - 2.0 * rows @ rows.T).clamp(min=0).masked_fill(~mask, 2.0)
+            kept = kernel_values(self.kernel, distances, self.t, torch).masked_fill(~mask, 0.0)
+            energy = energy + kept.sum(dim=1) / max(len(u) - 1, 1)
+        values: Tensor = self.gamma * energy - aligned
+        return values
+
+
+def kcl(
+    u: Tensor,
+    v: Tensor,
+    kernel: Kernel = "gaussian",
+    t: float = 2.0,
+    gamma: float = 16.0,
+    definition: Definition = "consistent",
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """The kernel contrastive loss of two views; see `KCL`."""
+    loss = KCL(kernel, t, gamma, definition, reduction, gather=False)
+    return loss(u, v)  # type: ignore[no-any-return]

@@ -1,0 +1,72 @@
+"""Means over anchors that share their negatives, with the error of rows that act in both roles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_analyze.metrics.anchors import FEWEST, Anchors
+from cl_analyze.stats import cross_standard_error
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Number:
+    """A value with its errors, the rows it was averaged over, and pseudo-values where exact."""
+
+    value: float
+    std_error: float | None
+    n: int
+    pseudo_values: Vector | None = None
+    sampling_error: float | None = None
+
+
+def mean_with_effects(
+    values: Vector,
+    own: Vector,
+    effects: Sequence[Vector],
+    share: float,
+    groups: NDArray[np.int64] | None,
+    anchors: Anchors | None,
+    population: int | None = None,
+) -> Number | None:
+    """The mean of the anchors' values, and its error by the infinitesimal jackknife.
+
+    Row j enters the mean as an anchor, through its own value, and as a negative, through what its
+    presence adds to the values of the others.
+
+    Args:
+        values: (m,) the anchors' values, NaN where one has none; infinite ones have no mean.
+        own: (m,) what each contributes as an anchor; `values` for a plain mean.
+        effects: one or two (N,) vectors, what each row's presence adds to the sum of all others'
+            values, from all anchors or from two halves of some.
+        share: part of the rows behind each of the effects.
+        groups: (N,) codes of rows that belong together.
+        anchors: where the means are estimated; None: values are those of all rows.
+        population: with anchors, how many rows have a value.
+
+    Returns:
+        The number; None where too few rows have a value, or one is infinite.
+    """
+    if np.isinf(values).any():
+        return None
+    there = np.isfinite(values)
+    if anchors is not None:
+        if there.sum() < FEWEST:
+            return None
+        found = anchors.mean(values, population)
+        parts = list(effects) if len(effects) == 2 else [*effects, *effects]
+        error = anchors.std_error(own, parts, population, groups)
+        return Number(found.value, error, found.n, None, found.sampling_error)
+    if not there.any():
+        return None
+    value = float(values[there].mean())
+    centred = np.where(there, own, np.nan)
+    pseudos = [value + centred - float(own[there].mean()) + effect for effect in effects]
+    error = cross_standard_error(pseudos[0], pseudos[-1], groups, share)
+    pseudo = np.mean(pseudos, axis=0) if error is not None else None
+    return Number(value, error, int(there.sum()), pseudo)

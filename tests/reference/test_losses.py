@@ -1,0 +1,555 @@
+"""Every loss against loops, published fixtures, closed forms and limits: both faces of each."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+import cl_analyze as cla
+from cl_analyze import RunOptions, losses
+from cl_analyze.metrics.losses.catalogue import LOSSES
+from tests.reference import naive_losses as naive
+from tests.reference.cases import as_array, cases
+
+ALPHA, T, GAMMA = 0.3, 1.5, 5.0
+
+
+def views(name):
+    """Two views and labels of one of the cases."""
+    rows, labels = cases()[name]
+    random = np.random.default_rng(3)
+    scale = np.linalg.norm(rows, axis=1, keepdims=True) / math.sqrt(rows.shape[1])
+    return rows, rows + 0.4 * scale * random.standard_normal(rows.shape), labels
+
+
+NAMES = (
+    "plain",
+    "clustered",
+    "duplicates",
+    "norms from 1e-30 to 1e30",
+    "some unlabelled",
+    "singletons",
+    "antipodal",
+    "three rows",
+)
+
+
+def by_loops(w, tau):
+    """name, definition -> value, for every loss of the catalogue."""
+    found = {
+        ("contrastive", "one_way"): naive.contrastive(w, tau),
+        ("contrastive", "symmetric"): naive.symmetric(w, tau),
+        ("hard_contrastive", None): naive.hard_contrastive(w, tau, ALPHA),
+        ("nt_xent", None): naive.nt_xent(w, tau),
+        ("dcl", "symmetric"): naive.dcl(w, tau),
+        ("dcl", "one_way"): naive.dcl(w, tau, ("u",)),
+        ("dclw", None): naive.dclw(w, tau),
+        **{
+            ("dhel", definition): naive.dhel(w, tau, definition)
+            for definition in ("symmetric", "one_sided", "official")
+        },
+        ("simple", None): naive.simple(w),
+        ("hard_simple", None): naive.hard_simple(w, ALPHA),
+        ("triplet_limit", None): naive.triplet_limit(w),
+        ("kcl_gaussian", None): naive.kcl(w, "gaussian", T, GAMMA),
+        ("kcl_log", "consistent"): naive.kcl(w, "log", T, GAMMA),
+        ("kcl_log", "official"): naive.kcl(w, "log", T, GAMMA, factor=4.0),
+        ("kcl_imq", None): naive.kcl(w, "imq", T, GAMMA),
+        ("kcl_riesz", "consistent"): naive.kcl(w, "riesz", T, GAMMA),
+        ("kcl_riesz", "gaussian_riesz"): naive.kcl(
+            w, "riesz", T, GAMMA, aligned_by=("gaussian", 2.0)
+        ),
+        ("cacr", None): naive.cacr(w),
+        ("supcon", "out"): naive.supcon(w, tau, "out"),
+        ("supcon", "in"): naive.supcon(w, tau, "in"),
+        ("nscl", "decoupled"): naive.nscl(w, tau, "decoupled"),
+        ("nscl", "official"): naive.nscl(w, tau, "official"),
+    }
+    if w.queue is not None:
+        found["contrastive", "moco"] = naive.with_queue(w, tau, batch=False)
+        found["contrastive", "one_way_queue"] = naive.with_queue(w, tau, batch=True)
+    return found
+
+
+def by_module(name, definition, u, v, labels, tau, queue=None):
+    """The same from the torch face."""
+    if definition in ("moco", "one_way_queue"):
+        return losses.contrastive(u, v, tau, definition, queue=queue)
+    if name in ("contrastive", "dcl", "dhel"):
+        return getattr(losses, name)(u, v, tau, definition)
+    if name in ("nt_xent", "dclw"):
+        return getattr(losses, name)(u, v, tau)
+    if name == "hard_contrastive":
+        return losses.hard_contrastive(u, v, tau, ALPHA)
+    if name == "hard_simple":
+        return losses.hard_simple(u, v, ALPHA)
+    if name in ("simple", "triplet_limit", "cacr"):
+        return getattr(losses, name)(u, v)
+    if name in ("supcon", "nscl"):
+        return getattr(losses, name)(u, v, labels, tau, definition)
+    return losses.kcl(u, v, name.removeprefix("kcl_"), T, GAMMA, definition or "consistent")
+
+
+def codes_of(labels):
+    names = sorted({label for label in labels if label is not None}, key=str)
+    return torch.tensor([-1 if label is None else names.index(label) for label in labels])
+
+
+@pytest.mark.parametrize("tau", [0.05, 0.3, 2.0])
+@pytest.mark.parametrize("name", NAMES)
+def test_both_faces_against_loops(name, tau):
+    u, v, labels = views(name)
+    queue = np.random.default_rng(8).standard_normal((9, u.shape[1]))
+    expected = by_loops(naive.Views(u, v, labels, queue), tau)
+    assert set(expected) == {(loss.name, loss.definition) for loss in LOSSES}
+    for block in (7, 64):
+        found = cla.losses(
+            u,
+            v,
+            as_array(labels),
+            taus=[tau],
+            hard_alpha=ALPHA,
+            kcl_t=T,
+            kcl_gamma=GAMMA,
+            queue=queue,
+            run=RunOptions(precision="float64", block=block, unlabelled=""),
+        )
+        single = cla.losses(
+            u,
+            v,
+            as_array(labels),
+            taus=[tau],
+            hard_alpha=ALPHA,
+            kcl_t=T,
+            kcl_gamma=GAMMA,
+            queue=queue,
+            run=RunOptions(precision="float32", block=block, unlabelled=""),
+        )
+        for (loss, definition), value in expected.items():
+            record = found.find("loss", definition, name=loss)
+            narrow = single.find("loss", definition, name=loss)
+            if value is None or not math.isfinite(value):
+                assert record.value is None, (loss, definition)
+                assert record.reason
+                continue
+            assert record.value == pytest.approx(value, rel=1e-9, abs=1e-9), (loss, definition)
+            tolerance = 1e-6 * max(1.0, 0.07 / tau)
+            assert narrow.value == pytest.approx(value, rel=tolerance, abs=tolerance), loss
+            parts = [
+                found.find(metric, definition, name=loss).value
+                for metric in ("loss_alignment", "loss_uniformity")
+            ]
+            if loss == "triplet_limit":
+                assert parts == [None, None]
+            else:
+                assert sum(parts) == pytest.approx(value, rel=1e-9, abs=1e-9), loss
+    ut, vt, qt = (torch.tensor(x, dtype=torch.float64) for x in (u, v, queue))
+    for (loss, definition), value in expected.items():
+        if value is None or not math.isfinite(value):
+            continue
+        got = float(by_module(loss, definition, ut, vt, codes_of(labels), tau, qt))
+        # the module's distances come from cosines: near pairs lose digits under the Riesz kernel
+        tolerance = 1e-9 if loss != "kcl_riesz" else 1e-6
+        assert got == pytest.approx(value, rel=tolerance, abs=tolerance), (loss, definition)
+        if name != "norms from 1e-30 to 1e30" and loss != "kcl_riesz":
+            single_face = by_module(
+                loss, definition, ut.float(), vt.float(), codes_of(labels), tau, qt.float()
+            )
+            assert float(single_face) == pytest.approx(value, rel=2e-6, abs=4e-7 / tau), loss
+
+
+@pytest.mark.parametrize("name", ["clustered", "some unlabelled", "singletons"])
+def test_what_stands_beside_the_losses(name):
+    u, v, labels = views(name)
+    w = naive.Views(u, v, labels)
+    names = sorted({str(label) for label in labels if label is not None})
+    texts = [None if label is None else str(label) for label in labels]
+    frame = np.linalg.qr(np.random.default_rng(1).standard_normal((u.shape[1], u.shape[1])))[0]
+    found = cla.losses(
+        u,
+        v,
+        as_array(labels),
+        taus=[0.3],
+        clop_anchors=5.0 * frame[: len(names)] if len(names) <= len(frame) else None,
+        run=RunOptions(unlabelled=""),
+    )
+    discrepancy = found.find("loss", name="icl_mmd").value
+    assert discrepancy == pytest.approx(naive.icl(w), rel=1e-9)
+    module = losses.icl(*(torch.tensor(x) for x in (u, v)), codes_of(labels))
+    assert float(module) == pytest.approx(naive.icl(w), rel=1e-9)
+    module = losses.icl(
+        *(torch.tensor(x) for x in (u, v)), codes_of(labels), "exponential", a=0.5, b=2.0
+    )
+    loops = naive.icl(w, lambda distance: math.exp(0.5 - 2.0 * distance))
+    assert float(module) == pytest.approx(loops, rel=1e-7)
+    w.labels = texts
+    if len(names) <= len(frame):
+        value = naive.clop(w, frame, names)
+        assert found.find("loss", name="clop").value == pytest.approx(value, rel=1e-9)
+        codes = torch.tensor([-1 if text is None else names.index(text) for text in texts])
+        module = losses.clop(torch.tensor(u), torch.tensor(v), codes, torch.tensor(frame))
+        assert float(module) == pytest.approx(value, rel=1e-9)
+    else:
+        assert "do not fit" in found.find("loss", name="clop").reason
+    gap = found.find("dcl_nscl_gap", tau=0.3).value
+    known = naive.Views(u, v, labels)
+    dcl = naive.mean(
+        0.5
+        * sum(
+            naive.lse([*known.within(view, i), *known.across(view, i)], 0.3) for view in ("u", "v")
+        )
+        - known.positive[i] / 0.3
+        for i in known.known()
+    )
+    assert gap == pytest.approx(dcl - naive.nscl(known, 0.3, "decoupled"), rel=1e-9)
+    count = found.find("a_infonce_effective_negatives", tau=0.3)
+    assert count.value == pytest.approx(naive.effective_negatives(w, 0.15), rel=1e-9)
+    share = found.find("a_infonce_false_negative_share", tau=0.3)
+    assert share.value == pytest.approx(naive.false_negative_share(w, 0.15), rel=1e-9)
+    for kernel in ("gaussian", "log", "imq", "riesz"):
+        for view in (1, 2):
+            record = found.find("hyperspherical_energy", kernel=kernel, view=view)
+            value = naive.energy(w, "uv"[view - 1], kernel, 2.0)
+            assert record.value == pytest.approx(value, rel=1e-9)
+    law = stats.beta((u.shape[1] - 1) / 2, (u.shape[1] - 1) / 2, loc=-1, scale=2)
+    distance = found.find("uniformity_wasserstein")
+    assert distance.value == pytest.approx(naive.wasserstein(u, law.ppf), abs=2 / 2**14)
+    assert not distance.exact
+    assert distance.sampling_error == 2 / 2**14
+
+
+# ---- the fixture and closed forms
+
+
+def fixture():
+    def unit(x):
+        return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+    i = np.arange(6.0)
+    u = unit(np.c_[np.cos(i), np.sin(2 * i), np.cos(3 * i + 1), 0.5 + 0 * i])
+    v = unit(u + 0.3 * np.c_[np.sin(i), np.cos(i), np.sin(2 * i), np.cos(2 * i)])
+    return u, v, np.array([0, 0, 0, 1, 1, 2])
+
+
+PUBLISHED = {
+    ("contrastive", "one_way"): 0.182601637695,
+    ("hard_contrastive", None): 0.171428545791,
+    ("simple", None): -1.127643872823,
+    ("hard_simple", None): -0.222918751716,
+    ("nt_xent", None): 0.315175203574,
+    ("dcl", "one_way"): -1.253532870197,
+    ("dcl", "symmetric"): -1.121234025984,
+    ("dclw", None): -1.250957360358,
+    ("dhel", "one_sided"): -2.244874811702,
+    ("dhel", "symmetric"): -1.961369492909,
+    ("dhel", "official"): 0.724034777777,
+    ("kcl_gaussian", None): -0.122336998723,
+    ("kcl_log", "consistent"): -25.346563681818,
+    ("kcl_log", "official"): -25.098941158078,
+    ("kcl_imq", None): 24.104784777429,
+    ("kcl_riesz", "consistent"): 3.645126686441,
+    ("supcon", "out"): 3.409394448106,
+    ("supcon", "in"): 1.398968388367,
+    ("nscl", "decoupled"): -1.736460004016,
+    ("nscl", "official"): 0.233835729551,
+}
+"""Of the fixture at tau 0.2, alpha 0.4, lambda 1; where official code exists, its own output."""
+
+
+@pytest.mark.parametrize(("loss", "definition"), PUBLISHED)
+def test_published_values(loss, definition):
+    u, v, labels = fixture()
+    found = cla.losses(u, v, labels, taus=[0.2], hard_alpha=0.4, simple_lambda=1.0)
+    value = found.find("loss", definition, name=loss).value
+    assert value == pytest.approx(PUBLISHED[loss, definition], abs=2e-12)
+
+
+def test_the_other_direction_is_in_the_symmetric_value():
+    u, v, _ = fixture()
+    found = cla.losses(u, v, taus=[0.2])
+    both = found.find("loss", "symmetric", name="contrastive").value
+    assert both == pytest.approx((0.182601637695 + 0.179963219468) / 2, abs=1e-12)
+    assert cla.losses(u, v).find("loss", name="simple").value == pytest.approx(
+        -0.969012576740, abs=1e-12
+    )
+
+
+def simplex(n):
+    rows = np.eye(n) - 1.0 / n
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def test_minimisers_on_the_simplex():
+    x = simplex(16)[:, :]
+    tau, n = 0.3, 16
+    found = cla.losses(x, x, taus=[tau])
+    m = n / ((n - 1) * tau)
+    for loss, definition, value in (
+        ("contrastive", "one_way", math.log(1 + (n - 1) * math.exp(-m))),
+        ("nt_xent", None, math.log(1 + 2 * (n - 1) * math.exp(-m))),
+        ("dcl", "symmetric", math.log(2 * (n - 1)) - m),
+        ("dhel", "symmetric", math.log(n - 1) - m),
+        ("dhel", "official", 2 * math.log(n - 1) - 1 / tau - 2 / ((n - 1) * tau)),
+        ("kcl_gaussian", None, -2 + 32 * math.exp(-4 * n / (n - 1))),
+    ):
+        assert found.find("loss", definition, name=loss).value == pytest.approx(value, abs=1e-9)
+    assert found.find("loss", name="kcl_gaussian").value == pytest.approx(-1.5510890605, abs=1e-9)
+    for kernel in ("gaussian", "log", "imq", "riesz"):
+        energy = found.find("hyperspherical_energy", kernel=kernel, view=1).value
+        least = found.find("hyperspherical_energy_reference", kernel=kernel)
+        assert least.definition == "simplex"
+        assert energy == pytest.approx(least.value, rel=1e-9)
+
+
+def test_minimisers_on_the_cross_polytope():
+    x = np.vstack([np.eye(3), -np.eye(3)])
+    found = cla.losses(x, x, taus=[1.0], kcl_gamma=1.0)
+    assert found.find("loss", name="kcl_gaussian").value == pytest.approx(-1.9705607927, abs=1e-9)
+    least = found.find("hyperspherical_energy_reference", kernel="gaussian")
+    assert least.definition == "cross_polytope"
+    assert least.value == pytest.approx(0.0147196036, abs=1e-10)
+    for kernel in ("gaussian", "log", "imq", "riesz"):
+        energy = found.find("hyperspherical_energy", kernel=kernel, view=2).value
+        least = found.find("hyperspherical_energy_reference", kernel=kernel).value
+        assert energy == pytest.approx(least, rel=1e-9)
+
+
+@pytest.mark.parametrize("kernel", ["gaussian", "log", "imq", "riesz"])
+@pytest.mark.parametrize("d", [4, 24])
+def test_energies_of_the_uniform_law(kernel, d):
+    from cl_analyze.metrics.losses.energy import energy_reference
+
+    name, value = energy_reference(kernel, 1.3, 1000, d)
+    law = stats.beta((d - 1) / 2, (d - 1) / 2, loc=-1, scale=2)
+    grid = law.ppf((np.arange(2_000_000) + 0.5) / 2_000_000)
+    expected = np.mean([naive.kernel(kernel, 2 - 2 * s, 1.3) for s in grid[::40]])
+    assert name == "uniform_law"
+    assert value == pytest.approx(expected, rel=2e-3)
+
+
+def test_riesz_energy_of_the_uniform_law_can_be_infinite():
+    random = np.random.default_rng(0)
+    u = random.standard_normal((30, 2))
+    found = cla.losses(u, u + 0.1 * random.standard_normal((30, 2)), taus=[0.5])
+    record = found.find("hyperspherical_energy_reference", kernel="riesz")
+    assert record.value is None
+    assert "D - 1 = 1" in record.reason
+
+
+def test_supcon_at_collapsed_classes_on_a_simplex():
+    classes, members, tau = 4, 3, 0.1  # six copies of each with both views
+    x = np.repeat(simplex(classes), members, axis=0)
+    labels = np.repeat(np.arange(classes), members)
+    value = cla.losses(x, x, labels, taus=[tau]).find("loss", "out", name="supcon").value
+    n, m = classes * 2 * members, 2 * members
+    expected = math.log((m - 1) + (n - m) * math.exp(-classes / ((classes - 1) * tau)))
+    assert value == pytest.approx(expected, abs=1e-9)
+    assert expected == pytest.approx(1.6094437430, abs=1e-9)
+
+
+def test_limits_of_small_and_large_temperatures():
+    u, v, _ = views("plain")
+    n = len(u)
+    small, large = 1e-4, 1e4
+    found = cla.analyze(u, pairs=v, taus=[small, 0.3, large], metrics="losses")
+    triplet = found.records.find("loss", name="triplet_limit").value
+    simple = found.records.find("loss", name="simple").value
+    at_small = found.records.find("loss", "one_way", name="contrastive", tau=small).value
+    assert triplet <= small * at_small <= triplet + small * math.log(n)
+    at_large = found.records.find("loss", "one_way", name="contrastive", tau=large).value
+    assert large * (at_large - math.log(n)) == pytest.approx((n - 1) / n * simple, abs=1e-4)
+    rows = {row["tau"]: row for row in found.tables["loss_limits"].rows}
+    assert rows[small]["small_tau"] == pytest.approx(triplet / small)
+    assert rows[large]["large_tau"] == pytest.approx(at_large, abs=1e-8)
+    hard = found.records.find("loss", name="hard_contrastive", tau=large).value
+    hard_simple = found.records.find("loss", name="hard_simple").value
+    k = math.ceil(0.1 * (n - 1) - 1e-9)
+    assert large * (hard - math.log(1 + k)) == pytest.approx(k / (1 + k) * hard_simple, abs=1e-4)
+
+
+def test_order_of_related_losses():
+    u, v, labels = views("clustered")
+    found = cla.losses(u, v, as_array(labels), taus=[0.2])
+
+    def value(name, definition=None):
+        return found.find("loss", definition, name=name).value
+
+    assert value("hard_contrastive") <= value("contrastive", "one_way")
+    assert value("contrastive", "one_way") <= value("nt_xent")
+    assert value("supcon", "in") <= value("supcon", "out")
+    pull = found.find("loss_alignment", "symmetric", name="dhel").value
+    assert value("dhel", "official") == pytest.approx(
+        2 * value("dhel", "symmetric") - pull, abs=1e-9
+    )
+    all_kept = cla.losses(u, v, taus=[0.2], hard_alpha=1.0)
+    assert all_kept.find("loss", name="hard_contrastive").value == pytest.approx(
+        value("contrastive", "one_way"), abs=1e-12
+    )
+    gap = found.find("dcl_nscl_gap", tau=0.2)
+    bound = found.find("dcl_nscl_gap_bound", tau=0.2)
+    assert 0 <= gap.value <= bound.value
+    assert bound.value == pytest.approx(math.log1p(10 * math.exp(2 / 0.2) / 30))
+
+
+def test_gaussian_kernel_loss_is_made_of_uniformities():
+    u, v, _ = views("plain")
+    found = cla.losses(u, v, kcl_t=2.0, kcl_gamma=16.0)
+    parts = [math.exp(cla.uniformity(x, t=2.0).value) for x in (u, v)]
+    spread = found.find("loss_uniformity", name="kcl_gaussian").value
+    assert spread == pytest.approx(16 * sum(parts), rel=1e-9)
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 5])
+def test_kernel_losses_do_not_depend_on_the_batch_and_infonce_does(size):
+    u, v, _ = fixture()
+    x, y = torch.tensor(u), torch.tensor(v)
+    batches = [list(rows) for rows in itertools.combinations(range(6), size)]
+    for kernel in ("gaussian", "log", "imq", "riesz"):
+        whole = float(losses.kcl(x, y, kernel))
+        mean = np.mean([float(losses.kcl(x[b], y[b], kernel)) for b in batches])
+        assert mean == pytest.approx(whole, rel=1e-9)
+    expected = {2: 0.0376, 3: 0.0746, 4: 0.1112, 5: 0.1471}
+    mean = np.mean([float(losses.contrastive(x[b], y[b], 0.2)) for b in batches])
+    assert mean == pytest.approx(expected[size], abs=5e-5)
+
+
+def test_expectations_over_batches():
+    random = np.random.default_rng(5)
+    u = random.standard_normal((400, 8))
+    v = u + 0.5 * random.standard_normal(u.shape)
+    labels = np.arange(400) % 4
+    report = cla.analyze(
+        u, labels, v, taus=[0.2, 0.5], metrics="losses", batch_sizes=[16, 100], kcl_gamma=1.0
+    )
+    rng = np.random.default_rng(6)
+    drawn = [rng.choice(400, 16, replace=False) for _ in range(3000)]
+    x, y, c = torch.tensor(u), torch.tensor(v), torch.tensor(labels)
+    for name, definition, function in (
+        ("contrastive", "one_way", lambda b: losses.contrastive(x[b], y[b], 0.2)),
+        ("dcl", "symmetric", lambda b: losses.dcl(x[b], y[b], 0.2)),
+        ("nscl", "decoupled", lambda b: losses.nscl(x[b], y[b], c[b], 0.2)),
+        ("supcon", "out", lambda b: losses.supcon(x[b], y[b], c[b], 0.2)),
+        ("hard_contrastive", None, lambda b: losses.hard_contrastive(x[b], y[b], 0.2, 0.1)),
+        ("kcl_gaussian", None, lambda b: losses.kcl(x[b], y[b], gamma=1.0)),
+    ):
+        params = {"tau": 0.2} if "kcl" not in name else {}
+        record = report.records.find("loss", definition, name=name, batch_size=16, **params)
+        values = np.array([float(function(b)) for b in drawn])
+        error = math.hypot(record.sampling_error, values.std() / math.sqrt(len(drawn)))
+        assert abs(record.value - values.mean()) < 4 * error, name
+        assert record.sampling_error == pytest.approx(values.std() / math.sqrt(400), rel=0.25)
+        assert not record.exact
+    rows = report.document.rows("loss_batch", name="kcl_gaussian", batch_size=16)
+    whole = report.records.find("loss", name="kcl_gaussian").value
+    assert rows[0]["limit"] == pytest.approx(whole)
+    assert rows[0]["converged"] is True
+    near = report.document.rows("loss_batch", name="contrastive", definition="one_way", tau=0.2)
+    assert [row["converged"] for row in near] == [False, False]
+    assert near[0]["normalised"] == pytest.approx(near[0]["loss"] - math.log(15))
+    with pytest.raises(cla.ConfigError, match=r"--batch-size 201: .* at most 200"):
+        cla.losses(u, v, batch_sizes=[201])
+
+
+def test_infonce_of_uniform_points_and_its_limit():
+    # E log(e^(1/tau) + sum of K) - log K: the limit of large K is far from practical K
+    from cl_analyze.metrics.uniform_law import log_0f1
+
+    d, tau, n = 8, 0.5, 3000
+    random = np.random.default_rng(11)
+    x = random.standard_normal((n, d))
+    record = cla.losses(x, x, taus=[tau]).find("loss", "one_way", name="contrastive")
+    limit = -1 / tau + log_0f1(d / 2, 1 / (4 * tau * tau))
+    assert limit == pytest.approx(-1.75592524, abs=1e-8)
+    expected = -1 / tau + np.logaddexp(1 / tau - math.log(n - 1), log_0f1(d / 2, 1.0))
+    assert record.value - math.log(n - 1) == pytest.approx(expected, abs=0.01)
+
+
+# ---- gradients
+
+
+@pytest.mark.parametrize("tau", [0.01, 0.07, 0.3, 1.0, 10.0])
+def test_gradients_with_respect_to_similarities(tau):
+    generator = torch.Generator().manual_seed(1)
+    s = torch.rand(5, 257, generator=generator, dtype=torch.float64) * 2 - 1
+    s.requires_grad_(True)
+    for loss, alpha in (("contrastive", 1.0), ("hard_contrastive", 0.1)):
+        k = max(1, math.ceil(alpha * 256 - 1e-9))
+        kept = s[:, 1:].topk(k, dim=1).values
+        value = torch.logsumexp(torch.cat([s[:, :1], kept], 1) / tau, 1) - s[:, 0] / tau
+        (gradient,) = torch.autograd.grad(value.sum(), s)
+        found = losses.similarity_gradients(
+            s[:, 0].detach(), s[:, 1:].detach(), tau, loss, alpha=alpha
+        )
+        torch.testing.assert_close(found.positive, gradient[:, 0], rtol=1e-12, atol=1e-13)
+        torch.testing.assert_close(found.negatives, gradient[:, 1:], rtol=1e-11, atol=1e-11)
+        pushes = found.negatives.sum(1)
+        torch.testing.assert_close(pushes, -found.positive, rtol=4e-12, atol=1e-300)
+        torch.testing.assert_close(
+            found.relative_penalty * pushes[:, None], found.negatives, rtol=1e-9, atol=1e-300
+        )
+        torch.testing.assert_close(
+            found.relative_penalty.sum(1), torch.ones(5, dtype=torch.float64)
+        )
+    for loss, alpha in (("simple", 1.0), ("hard_simple", 0.1)):
+        found = losses.similarity_gradients(
+            s[:, 0].detach(), s[:, 1:].detach(), tau, loss, alpha=alpha
+        )
+        assert (found.positive == -1).all()
+        torch.testing.assert_close(found.negatives.sum(1), torch.ones(5, dtype=torch.float64))
+
+
+def test_ties_at_the_threshold_of_hard_negatives():
+    negatives = torch.tensor([[0.9, 0.5, 0.5, 0.5, 0.1]])
+    found = losses.similarity_gradients(
+        torch.tensor([0.0]), negatives, 1.0, "hard_contrastive", alpha=0.4
+    )
+    assert (found.relative_penalty > 0).tolist() == [[True, True, False, False, False]]
+
+
+def test_pulls_equal_pushes_in_the_table_and_shares_sum_to_one():
+    u, v, labels = views("clustered")
+    report = cla.analyze(u, as_array(labels), v, taus=[0.1, 0.5], metrics="losses")
+    s = naive.Views(u, v, labels)
+    for row in report.tables["loss_gradient_totals"].rows:
+        # the official DHEL adds the logarithms of both views
+        factor = 2.0 if (row["name"], row["definition"]) == ("dhel", "official") else 1.0
+        assert factor * row["positive"] == pytest.approx(row["negatives"], rel=1e-9), row
+        if (row["name"], row["definition"]) == ("contrastive", "one_way"):
+            tau = row["tau"]
+            pull = naive.mean(
+                (
+                    1
+                    - math.exp(
+                        s.positive[i] / tau - naive.lse([s.positive[i], *s.across("u", i)], tau)
+                    )
+                )
+                / tau
+                for i in range(s.n)
+            )
+            assert row["positive"] == pytest.approx(pull, rel=1e-9)
+    table = report.tables["loss_gradient"].rows
+    kinds = {(row["name"], row["definition"], row["tau"]) for row in table}
+    assert len(kinds) == 5 * 2 + 5
+    for name, definition, tau in kinds:
+        rows = [
+            r for r in table if (r["name"], r["definition"], r["tau"]) == (name, definition, tau)
+        ]
+        assert sum(row["gradient_share"] for row in rows) == pytest.approx(1.0, abs=1e-9)
+        assert sum(row["negative_fraction"] for row in rows) == pytest.approx(1.0, abs=1e-9)
+    # one bin of one loss, by loops
+    tau = 0.1
+    weights = np.zeros(50)
+    for i in range(s.n):
+        near = sorted(s.across("u", i), reverse=True)[: math.ceil(0.1 * (s.n - 1) - 1e-9)]
+        norm = naive.lse(near, tau)
+        for value in near:
+            weights[min(int((value + 1) * 25), 49)] += math.exp(value / tau - norm) / s.n
+    for row in table:
+        if (row["name"], row["tau"]) == ("hard_contrastive", tau):
+            at = round((row["similarity"] + 1) * 25 - 0.5)
+            assert row["gradient_share"] == pytest.approx(weights[at], abs=1e-9)
