@@ -359,7 +359,9 @@ def prepare(
     labels = None if labels_from is None else encode(labels_from, run.unlabelled)
     queue = _beside(request.queue, "queue", main)
     frame = _beside(request.frame, "class anchors", main)
-    if names == ("losses",) and views is None and partners is None:
+    if frame is not None and labels is None:
+        raise ConfigError(f"{title}: --clop-anchors needs labels: pass --labels FILE")
+    if tuple(names) == ("losses",) and views is None and partners is None:
         raise DataError(
             f"{title}: losses need two views of the same rows: pass --pairs FILE with the partners "
             "(or a file that holds view1 and view2)"

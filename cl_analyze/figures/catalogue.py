@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from cl_analyze.document import Document
 from cl_analyze.figures.colours import (
@@ -780,13 +781,13 @@ def against_temperature_figure(document: Document) -> Figure | None:
 
 
 _TAU_LOSSES = (
-    ("contrastive", "one_way"),
-    ("hard_contrastive", None),
-    ("nt_xent", None),
-    ("dcl", "symmetric"),
-    ("dhel", "symmetric"),
-    ("supcon", "out"),
-    ("nscl", "decoupled"),
+    ("contrastive", "one_way", "contrastive (InfoNCE)"),
+    ("hard_contrastive", None, "hard contrastive"),
+    ("nt_xent", None, "NT-Xent"),
+    ("dcl", "symmetric", "DCL"),
+    ("dhel", "symmetric", "DHEL"),
+    ("supcon", "out", "SupCon"),
+    ("nscl", "decoupled", "NSCL"),
 )
 
 
@@ -799,10 +800,11 @@ def loss_by_temperature_figure(document: Document) -> Figure | None:
     if len(taus) < 2:
         return None
     names = short_names(document)
-    panels = []
+    panels: list[Panel] = []
+    spread: list[float] = []
     for source in _panel_sources(document):
         marks: list[Mark] = []
-        for (name, definition), colour in zip(_TAU_LOSSES, HUES, strict=True):
+        for (name, definition, label), colour in zip(_TAU_LOSSES, HUES, strict=True):
             own = [
                 r
                 for tau in taus
@@ -815,17 +817,16 @@ def loss_by_temperature_figure(document: Document) -> Figure | None:
                 Line(
                     [float(r.params["tau"]) for r in own],
                     ys,
-                    name.replace("_", " "),
+                    label,
                     colour,
                     marker=True,
                     low=[y - e for y, e in zip(ys, errors, strict=True)],
                     high=[y + e for y, e in zip(ys, errors, strict=True)],
                 )
             )
-        spread = [y for mark in marks if isinstance(mark, Line) for y in mark.y]
-        if not spread:
+        if not marks:
             continue
-        margin = 0.06 * (max(spread) - min(spread)) or 1.0
+        spread += [y for mark in marks if isinstance(mark, Line) for y in mark.y]
         limits = document.rows("loss_limits", source=source)
         for column, label, style in (
             ("small_tau", "contrastive, limit τ → 0", "dotted"),
@@ -850,9 +851,12 @@ def loss_by_temperature_figure(document: Document) -> Figure | None:
                 title=names[source] if len(document.sources) > 1 else "",
                 x_scale="log",
                 x_ticks=[(tau, f"{tau:g}") for tau in _spread_out(taus)],
-                y_limits=(min(spread) - margin, max(spread) + margin),
             )
         )
+    if spread:  # the limits reach far beyond
+        margin = 0.06 * (max(spread) - min(spread)) or 1.0
+        reach = (min(spread) - margin, max(spread) + margin)
+        panels = [replace(panel, y_limits=reach) for panel in panels]
     return Figure(
         "loss_by_temperature",
         _title(document, "Losses against their temperature"),
@@ -862,6 +866,7 @@ def loss_by_temperature_figure(document: Document) -> Figure | None:
         + _panel_note(document),
         panels,
         columns=_columns(len(panels)),
+        share_y=True,
         panel_size=(5.6, 3.6) if len(panels) == 1 else (3.3, 2.5),
     )
 

@@ -553,3 +553,46 @@ def test_pulls_equal_pushes_in_the_table_and_shares_sum_to_one():
         if (row["name"], row["tau"]) == ("hard_contrastive", tau):
             at = round((row["similarity"] + 1) * 25 - 0.5)
             assert row["gradient_share"] == pytest.approx(weights[at], abs=1e-9)
+
+
+# ---- truncated penalty curves
+
+
+@pytest.mark.parametrize("tau", [0.05, 0.5])
+def test_truncated_penalty_curves_by_loops(tau):
+    rows, _ = cases()["clustered"]
+    report = cla.analyze(
+        rows, taus=[0.2, tau], metrics="penalty", penalty_alpha=0.2, run=RunOptions(block=16)
+    )
+    table = [row for row in report.tables["penalty_curve_hard"].rows if row["tau"] == tau]
+    w = naive.Views(rows, rows)
+    n = len(rows)
+    k = math.ceil(0.2 * (n - 1) - 1e-9)
+    kept = [sorted(w.within("u", i), reverse=True)[:k] for i in range(n)]
+    for row in table[::9]:
+        s = row["similarity"]
+        expected = naive.mean(
+            math.exp(s / tau - naive.lse(near, tau)) if s >= near[-1] else 0.0 for near in kept
+        )
+        assert row["relative_penalty"] == pytest.approx(expected, rel=1e-9, abs=1e-300)
+        assert row["hard_alpha"] == 0.2
+        assert row["exact"]
+    mass = math.fsum(row["penalty_mass"] for row in table if row["similarity"] > 0.5)
+    expected = naive.mean(
+        math.fsum(math.exp(s / tau - naive.lse(near, tau)) for s in near if s >= 0.5)
+        for near in kept
+    )
+    assert mass == pytest.approx(expected, abs=1e-9)
+    assert math.fsum(row["penalty_mass"] for row in table) == pytest.approx(1.0, abs=1e-9)
+
+
+def test_ties_at_the_threshold_share_what_is_kept():
+    # every negative ties: each has an equal part of the kept mass
+    report = cla.analyze(np.eye(11), taus=[0.1], metrics="penalty", penalty_alpha=0.3)
+    table = report.tables["penalty_curve_hard"].rows
+    assert sum(row["penalty_mass"] for row in table) == pytest.approx(1.0)
+    at_zero = [row for row in table if abs(row["similarity"]) < 0.006]
+    assert sum(row["penalty_mass"] for row in at_zero) == pytest.approx(1.0)
+    record = cla.losses(np.eye(11), np.eye(11), taus=[0.1], hard_alpha=0.3)
+    expected = math.log1p(3 * math.exp(-1 / 0.1))
+    assert record.find("loss", name="hard_contrastive").value == pytest.approx(expected, rel=1e-9)
