@@ -320,6 +320,7 @@ def metric_options(
         ConfigError: a temperature or t that is not finite and > 0, a count under 1, a share
             outside (0, 1].
     """
+    sizes = batch_sizes if isinstance(batch_sizes, Iterable) else (batch_sizes,)
     if negatives not in ("instance", "class"):
         raise ConfigError(f"negatives must be instance or class, found {negatives!r}")
     if seed < 0:
@@ -334,10 +335,12 @@ def metric_options(
         anchors=None if anchors is None else _count("anchors", anchors, least=10),
         penalty_alpha=None if penalty_alpha is None else _share(penalty_alpha),
         hard_alpha=_share(hard_alpha),
-        simple_lambda=None if simple_lambda is None else _one("simple-lambda", simple_lambda),
+        simple_lambda=simple_lambda
+        if simple_lambda is None or simple_lambda == 0
+        else _one("simple-lambda", simple_lambda),
         kcl_t=_one("kcl-t", kcl_t),
         kcl_gamma=_one("kcl-gamma", kcl_gamma),
-        batch_sizes=tuple(sorted({_count("batch-size", size, least=2) for size in batch_sizes})),
+        batch_sizes=tuple(sorted({_count("batch-size", size, least=2) for size in sizes})),
     )
 
 
@@ -381,10 +384,10 @@ def _positive(name: str, values: Any, default: tuple[float, ...]) -> tuple[float
 
 
 def _share(value: Any) -> float:
-    alpha = _one("hard-alpha", value)
-    if alpha > 1:
-        raise ConfigError(f"hard-alpha must lie in (0, 1], found {alpha:g}")
-    return alpha
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not 0 < value <= 1:
+        raise ConfigError(f"hard-alpha must lie in (0, 1], found {value}")
+    return float(value)
 
 
 def _one(name: str, value: Any) -> float:

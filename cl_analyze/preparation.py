@@ -359,6 +359,12 @@ def prepare(
     labels = None if labels_from is None else encode(labels_from, run.unlabelled)
     queue = _beside(request.queue, "queue", main)
     frame = _beside(request.frame, "class anchors", main)
+    if options.batch_sizes and 2 * options.batch_sizes[-1] > main.array.n_rows:
+        raise ConfigError(
+            f"--batch-size {options.batch_sizes[-1]}: {title} has {main.array.n_rows} pairs; "
+            "batches of more than half of them are all alike: give at most "
+            f"{main.array.n_rows // 2}"
+        )
     if frame is not None and labels is None:
         raise ConfigError(f"{title}: --clop-anchors needs labels: pass --labels FILE")
     if tuple(names) == ("losses",) and views is None and partners is None:

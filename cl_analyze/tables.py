@@ -163,7 +163,14 @@ class Results(Sequence[Record]):
                 and all(record.params.get(key) == value for key, value in params.items())
             ):
                 return record
-        there = sorted({record.name for record in self._records})
+        there = sorted(
+            {
+                f"{record.name} name={record.params['name']}"
+                if "name" in record.params
+                else record.name
+                for record in self._records
+            }
+        )
         raise KeyError(f"no record {metric} {definition or ''} {params}; there are {there}")
 
     def to_frame(self) -> pd.DataFrame:

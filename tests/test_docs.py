@@ -27,7 +27,7 @@ def test_python_blocks_of_the_readme_run(tmp_path):
 
 def test_python_blocks_of_the_losses_page_run(tmp_path):
     found = blocks(ROOT / "docs" / "losses.md", "python")
-    assert len(found) == 2
+    assert len(found) == 3
     for block in found:
         subprocess.run([sys.executable, "-c", block], check=True, cwd=tmp_path, capture_output=True)
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from cl_analyze.errors import ConfigError
-from cl_analyze.tables import Param, Record, number_text
+from cl_analyze.tables import Cell, Param, Record, number_text
 
 if TYPE_CHECKING:
     from cl_analyze.document import Document
@@ -56,10 +56,37 @@ def loss_lines(records: Sequence[Record], document: Document) -> list[str]:
     lines: list[str] = []
     for source in dict.fromkeys(record.source for record in records):
         own = [record for record in records if record.source == source]
-        others = [record for record in own if record.metric not in (*_PARTS, "loss")]
-        heading, *rest = record_lines(others, document)
-        lines += [*[""] * bool(lines), heading, *_loss_table(own), *_batch_table(own), *rest]
+        others = [r for r in own if r.metric not in (*_PARTS, *_ENERGIES, "loss")]
+        heading = record_lines(others[:1], document)[0]
+        lines += [*[""] * bool(lines), heading, *_loss_table(own), *_batch_table(document, source)]
+        for metric in dict.fromkeys(record.metric for record in others):
+            lines += record_lines([r for r in others if r.metric == metric], document)[1:]
+        lines += _energy_table(own)
     return lines
+
+
+def _energy_table(records: Sequence[Record]) -> list[str]:
+    """Energies of both views beside their reference, a line for each kernel."""
+    rows = [("hyperspherical energy", "view 1", "", "view 2", "", "reference", "")]
+    for reference in records:
+        if reference.metric != _ENERGIES[1]:
+            continue
+        row = [f"  {_param('t', reference.params['t'])} {reference.params['kernel']}"]
+        for record in records:
+            same = record.params.get("kernel") == reference.params["kernel"]
+            if record.metric == _ENERGIES[0] and same:
+                value = "undefined"
+                if record.value is not None:
+                    value = number_text(record.value, record.std_error or None)
+                row += [value, f"± {record.std_error:.1g}" if record.std_error else ""]
+        least = "infinite" if reference.value is None else f"{reference.value:.6g}"
+        rows.append((*row, least, str(reference.definition).replace("_", " ")))  # type: ignore[arg-type]
+    widths = [max(len(row[c]) for row in rows) for c in range(7)]
+    sides = (str.ljust, str.rjust, str.ljust, str.rjust, str.ljust, str.rjust, str.ljust)
+    return [
+        "  " + "  ".join(side(row[c], widths[c]) for c, side in enumerate(sides)).rstrip()
+        for row in rows
+    ]
 
 
 def _loss_table(records: Sequence[Record]) -> list[str]:
@@ -82,14 +109,14 @@ def _loss_table(records: Sequence[Record]) -> list[str]:
             error = record.error_text
         rows.append((params, value, error, *cells))
         text = reading(str(record.params["name"]), record.definition)
-        titles.append(f"  {_loss_name(record)}: {text}")
+        titles.append(f"{_loss_name(record)}: {text}")
     shown = [row for row in rows if not row[2].startswith("(")]
     widths = [max(len(row[c]) for row in shown) for c in range(5)]
     block: list[str] = []
     before = ""
     for title, row in zip(titles, rows, strict=True):
         if title != before:
-            block.append(title)
+            block += textwrap.wrap(title, 80, initial_indent="  ", subsequent_indent="      ")
         before = title
         if row[2].startswith("("):  # a reason is longer than a column
             block += textwrap.wrap(
@@ -105,34 +132,26 @@ def _loss_table(records: Sequence[Record]) -> list[str]:
     return block
 
 
-def _batch_table(records: Sequence[Record]) -> list[str]:
-    """Means over batches, a column for each size; the last is the value of all rows."""
-    listed = [record for record in records if record.metric == "loss"]
-    sizes = sorted({int(r.params["batch_size"]) for r in listed if "batch_size" in r.params})
-    if not sizes:
+def _batch_table(document: Document, source: str) -> list[str]:
+    """L - log K over batches, a column for each size, and the limit that all rows give."""
+    table = document.rows("loss_batch", source=source)
+    if not table:
         return []
-    cells: dict[tuple[str, str], dict[int, str]] = {}
-    whole: dict[tuple[str, str], str] = {}
-    for record in listed:
-        shown = {
-            key: value
-            for key, value in record.params.items()
-            if key in ("tau", "t", "gamma", "sigma")
-        }
-        row = _loss_name(record), " ".join(_param(k, v) for k, v in shown.items())
-        text = "" if record.value is None else f"{record.value:.4g}"
-        if "batch_size" in record.params:
-            cells.setdefault(row, {})[int(record.params["batch_size"])] = text
-        else:
-            whole[row] = text
-    rows = [("batch size", "", *map(str, sizes), "all rows")]
-    rows += [
-        (*row, *(by_size.get(size, "") for size in sizes), whole[row])
-        for row, by_size in cells.items()
-    ]
+    sizes = sorted({int(str(row["batch_size"])) for row in table})
+    default: dict[Cell, Cell] = {}
+    cells: dict[tuple[str, str], list[str]] = {}
+    for row in table:
+        if default.setdefault(row["name"], row["definition"]) != row["definition"]:
+            continue
+        tau = "" if row["tau"] is None else _param("tau", float(str(row["tau"])))
+        line = cells.setdefault((str(row["name"]), tau), [""] * (len(sizes) + 1))
+        line[sizes.index(int(str(row["batch_size"])))] = f"{row['normalised']:.4g}"
+        line[-1] = "" if row["limit"] is None else f"{row['limit']:.4g}"
+    rows = [("batch size", "", *map(str, sizes), "limit")]
+    rows += [(*key, *line) for key, line in cells.items()]
     widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
     return [
-        "  mean over batches (errors are in the tables)",
+        "  mean over batches less log K (errors, other definitions: loss_batch.csv)",
         *(
             "    "
             + "  ".join(
@@ -154,6 +173,7 @@ def _loss_key(record: Record) -> tuple[str, str | None, tuple[tuple[str, Param],
 
 
 _PARTS = ("loss_alignment", "loss_uniformity")
+_ENERGIES = ("hyperspherical_energy", "hyperspherical_energy_reference")
 
 
 def _part_text(record: Record | None) -> str:

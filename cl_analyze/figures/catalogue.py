@@ -460,7 +460,7 @@ def penalty_curve_hard_figure(document: Document) -> Figure | None:
         "relative penalty r(s)",
         "After Wang & Liu (CVPR 2021), eq. 9: the penalty is shared among each anchor's hardest "
         "negatives and is zero below its threshold, so that large temperatures no longer spend it "
-        "on far ones. The dashed line is an even share of all negatives.",
+        "on far ones. The dashed line is an even share of the kept negatives.",
         "log",
         "penalty_curve_hard",
     )
@@ -507,10 +507,20 @@ def _curve_figure(
             ]
             marks.append(Line([xs[i] for i in keep], [ys[i] for i in keep], f"τ = {tau:g}", colour))
         y_limits = None
+        x_limits: tuple[float, float] = (-1.0, 1.0)
+        x_ticks: Sequence[tuple[float, str]] = _COSINE_TICKS
         if scale == "log":
             record = next(r for r in document.results if r.source == source)
-            marks.append(Rule("even share", y=1.0 / max(_n_negatives(document, source, record), 1)))
+            n_kept = max(_n_negatives(document, source, record), 1)
             y_limits = (1e-9, 1.0)
+            if table_name == "penalty_curve_hard":
+                n_kept = max(1, math.ceil(float(rows[0]["hard_alpha"] or 1.0) * n_kept - 1e-9))
+                kept = [float(row["similarity"] or 0.0) for row in rows if row["relative_penalty"]]
+                x_limits = (max(min(kept) - 0.05, -1.0), 1.0)
+                x_ticks = ()
+                positive = [y for mark in marks if isinstance(mark, Line) for y in mark.y]
+                y_limits = (max(min(positive) / 2.0, 1e-9), min(3.0 * max(positive), 1.0))
+            marks.append(Rule("even share", y=1.0 / n_kept))
         panels.append(
             Panel(
                 marks,
@@ -520,8 +530,8 @@ def _curve_figure(
                 if len(order) > 1 or source != "uniform[-1,1]"
                 else "similarities spread evenly over [−1, 1]",
                 y_scale="log" if scale == "log" else "linear",
-                x_ticks=_COSINE_TICKS,
-                x_limits=(-1.0, 1.0),
+                x_ticks=x_ticks,
+                x_limits=x_limits,
                 y_limits=y_limits,
             )
         )
@@ -781,14 +791,15 @@ def against_temperature_figure(document: Document) -> Figure | None:
 
 
 _TAU_LOSSES = (
-    ("contrastive", "one_way", "contrastive (InfoNCE)"),
-    ("hard_contrastive", None, "hard contrastive"),
-    ("nt_xent", None, "NT-Xent"),
-    ("dcl", "symmetric", "DCL"),
-    ("dhel", "symmetric", "DHEL"),
-    ("supcon", "out", "SupCon"),
-    ("nscl", "decoupled", "NSCL"),
+    ("contrastive", "one_way", "contrastive (InfoNCE)", "solid"),
+    ("hard_contrastive", None, "hard contrastive", "solid"),
+    ("nt_xent", None, "NT-Xent", "solid"),
+    ("dcl", "symmetric", "DCL", "dashed"),
+    ("dhel", "symmetric", "DHEL", "dashed"),
+    ("supcon", "out", "SupCon", "solid"),
+    ("nscl", "decoupled", "NSCL", "solid"),
 )
+"""Name, definition, label, and dashes for what often lies on another line."""
 
 
 def loss_by_temperature_figure(document: Document) -> Figure | None:
@@ -804,7 +815,7 @@ def loss_by_temperature_figure(document: Document) -> Figure | None:
     spread: list[float] = []
     for source in _panel_sources(document):
         marks: list[Mark] = []
-        for (name, definition, label), colour in zip(_TAU_LOSSES, HUES, strict=True):
+        for (name, definition, label, style), colour in zip(_TAU_LOSSES, HUES, strict=True):
             own = [
                 r
                 for tau in taus
@@ -819,6 +830,7 @@ def loss_by_temperature_figure(document: Document) -> Figure | None:
                     ys,
                     label,
                     colour,
+                    "dashed" if style == "dashed" else "solid",
                     marker=True,
                     low=[y - e for y, e in zip(ys, errors, strict=True)],
                     high=[y + e for y, e in zip(ys, errors, strict=True)],
@@ -828,11 +840,11 @@ def loss_by_temperature_figure(document: Document) -> Figure | None:
             continue
         spread += [y for mark in marks if isinstance(mark, Line) for y in mark.y]
         limits = document.rows("loss_limits", source=source)
-        for column, label, style in (
+        limit_lines: tuple[tuple[str, str, Style], ...] = (
             ("small_tau", "contrastive, limit τ → 0", "dotted"),
-            ("large_tau", "contrastive, limit τ → ∞", "dashed"),
-        ):
-            line_style: Style = "dotted" if style == "dotted" else "dashed"
+            ("large_tau", "contrastive, limit τ → ∞", "dashdot"),
+        )
+        for column, label, line_style in limit_lines:
             marks.append(
                 Line(
                     _column(limits, "tau"),
@@ -884,6 +896,8 @@ def loss_by_batch_figure(document: Document) -> Figure | None:
     panels = []
     sizes = sorted({int(str(row["batch_size"])) for row in table})
     ticks = [(float(size), str(size)) for size in sizes]
+    around = 1.1 if len(sizes) > 1 else 2.0
+    x_limits = (sizes[0] / around, around * sizes[-1])
     for source in _panel_sources(document)[:4]:
         rows = [row for row in table if row["source"] == source]
         of_infonce = [
@@ -896,12 +910,10 @@ def loss_by_batch_figure(document: Document) -> Figure | None:
             marks.append(_batch_line(own, "normalised", f"τ = {tau:g}", colour))
             limit = own[0]["limit"]
             if isinstance(limit, float):
-                xs = [float(sizes[0]), float(sizes[-1])]
-                marks.append(Line(xs, [limit, limit], "", colour, "dotted", width=1.1))
+                marks.append(Line(x_limits, [limit, limit], "", colour, "dotted", width=1.1))
         where = f"{names[source]}: " if len(document.sources) > 1 else ""
         heights = _column(of_infonce, "normalised") + _column(of_infonce, "limit")
         reach = 0.55 * (max(heights) - min(heights)) if heights else 1.0
-        x_limits = (0.9 * sizes[0], 1.1 * sizes[-1]) if len(sizes) > 1 else None
         panels.append(
             Panel(
                 marks,

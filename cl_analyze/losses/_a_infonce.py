@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from cl_analyze.errors import ConfigError
 from cl_analyze.losses._batch import PairLoss, Reduction
+from cl_analyze.losses._checks import positive
+from cl_analyze.losses._checks import share as checked_share
 from cl_analyze.losses._masked import masked_log_sum_exp, others
 
 
@@ -43,11 +46,13 @@ class AInfoNCE(PairLoss):
         gather: bool = True,
     ) -> None:
         super().__init__(reduction, gather)
-        self.tau = tau
-        self.share = share
-        self.positive_weight = positive_weight
-        self.tau_plus = tau_plus
-        self.beta = beta
+        self.tau = positive("tau", tau)
+        self.share = checked_share("share", share, including=True)
+        self.positive_weight = positive("positive_weight", positive_weight)
+        self.tau_plus = checked_share("tau_plus", tau_plus, including=True)
+        if self.tau_plus == 1:
+            raise ConfigError("tau_plus must lie in [0, 1), found 1")
+        self.beta = 0.0 if beta == 0 else positive("beta", beta)
 
     def values(self, u: Tensor, v: Tensor, labels: Tensor | None, **extra: Any) -> Tensor:
         """(M,) values of the pairs."""
@@ -60,7 +65,7 @@ class AInfoNCE(PairLoss):
         positive = logits.diagonal()
         n = len(logits) - 1
         if n == 0:
-            return torch.zeros_like(positive)
+            return 0.0 * positive
         mask = others(len(logits), logits.device)
         weighing = masked_log_sum_exp(self.beta * logits, mask) - math.log(n)
         log_negatives = masked_log_sum_exp((1.0 + self.beta) * logits, mask) - weighing

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cl_analyze.errors import ConfigError
+from cl_analyze.losses._checks import check_views, one_of
 
 Reduction = Literal["none", "mean", "sum"]
 
@@ -23,21 +24,24 @@ class PairLoss(nn.Module):
 
     Subclasses define `values`.
 
+    NaN in the input is NaN in the loss.
+
     Args:
         reduction: mean over the pairs that have a value, their sum, or none: (M,) values of this
             rank's pairs, zero for those without one.
         gather: whether to join the batches of all ranks.
     """
 
+    extras: tuple[str, ...] = ()
+    """Names of what `values` takes beside views and labels."""
+
     def __init__(self, reduction: Reduction = "mean", gather: bool = True) -> None:
         super().__init__()
-        if reduction not in ("none", "mean", "sum"):
-            raise ConfigError(f"reduction must be none, mean or sum, found {reduction!r}")
-        self.reduction = reduction
+        self.reduction = one_of("reduction", reduction, ("none", "mean", "sum"))
         self.gather = gather
 
     def values(self, u: Tensor, v: Tensor, labels: Tensor | None, **extra: Any) -> Tensor:
-        """(M,) values of the pairs, infinite or NaN for pairs that have none.
+        """(M,) values of the pairs; what stands at pairs that `taking_part` leaves out is dropped.
 
         Args:
             u, v: (M, D) unit rows.
@@ -45,6 +49,10 @@ class PairLoss(nn.Module):
             extra: what else the loss takes.
         """
         raise NotImplementedError
+
+    def taking_part(self, u: Tensor, labels: Tensor | None) -> Tensor | None:
+        """(M,) booleans: which pairs have a value; None: all."""
+        return None
 
     def forward(self, u: Tensor, v: Tensor, labels: Tensor | None = None, **extra: Any) -> Tensor:
         """The loss of a batch.
@@ -57,32 +65,36 @@ class PairLoss(nn.Module):
         Raises:
             ConfigError: shapes that do not fit, or labels that are missing.
         """
-        if u.ndim != 2 or u.shape != v.shape:
-            raise ConfigError(
-                f"u and v must be (M, D) of one shape, found {tuple(u.shape)} and {tuple(v.shape)}"
-            )
-        if labels is not None and labels.shape != u.shape[:1]:
-            raise ConfigError(
-                f"labels must be ({len(u)},), one for each pair, found {tuple(labels.shape)}"
-            )
+        check_views(u, v, labels)
+        for name in extra:
+            if name not in self.extras:
+                raise ConfigError(f"{type(self).__name__} takes no {name}=")
         with torch.autocast(device_type=u.device.type, enabled=False):
             u, v = unit(u), unit(v)
             first, n_own = 0, len(u)
             if self.gather and _is_distributed():
                 first, (u, v, labels) = _joined(u, v, labels)
             values = self.values(u, v, labels, **extra)
-        there = torch.isfinite(values)
-        values = torch.where(there, values, 0.0)
+            there = self.taking_part(u, labels)
+        n = len(values)
+        if there is not None:
+            values = torch.where(there, values, 0.0)
+            n = max(int(there.sum()), 1)
         if self.reduction == "none":
             return values[first : first + n_own]
         total = values.sum()
-        return total if self.reduction == "sum" else total / there.sum().clamp(min=1)
+        return total if self.reduction == "sum" else total / n
 
 
 def unit(rows: Tensor) -> Tensor:
     """Rows on the unit sphere, in float32 or float64."""
     wide = rows if rows.dtype == torch.float64 else rows.float()
     return functional.normalize(wide, dim=1, eps=1e-30)
+
+
+def some_other_pair(u: Tensor) -> Tensor | None:
+    """No pair takes part in a batch of one: it has no negative."""
+    return None if len(u) > 1 else torch.zeros(1, dtype=torch.bool, device=u.device)
 
 
 def labelled(labels: Tensor | None, name: str) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cl_analyze.losses._batch import PairLoss, Reduction
+from cl_analyze.losses._checks import positive
 from cl_analyze.losses._masked import others
 
 
@@ -36,9 +37,9 @@ class CACR(PairLoss):
         gather: bool = True,
     ) -> None:
         super().__init__(reduction, gather)
-        self.t = t
-        self.alpha = alpha
-        self.beta = beta
+        self.t = positive("t", t)
+        self.alpha = positive("alpha", alpha)
+        self.beta = positive("beta", beta)
 
     def values(self, u: Tensor, v: Tensor, labels: Tensor | None, **extra: Any) -> Tensor:
         """(M,) values of the pairs."""

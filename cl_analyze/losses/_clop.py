@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from cl_analyze.errors import ConfigError
 from cl_analyze.losses._batch import PairLoss, Reduction, labelled
+from cl_analyze.losses._checks import check_rows
 
 
 def orthonormal_frame(n_classes: int, dim: int, seed: int = 0) -> Tensor:
@@ -48,15 +48,19 @@ class CLOP(PairLoss):
         self.register_buffer("anchors", anchors)
 
     def values(self, u: Tensor, v: Tensor, labels: Tensor | None, **extra: Any) -> Tensor:
-        """(M,) values of the pairs; infinite where a row is unlabelled."""
+        """(M,) values of the pairs."""
         labels = labelled(labels, "CLOP")
+        check_rows("anchors", self.anchors, u.shape[1])
         if len(labels) and int(labels.max()) >= len(self.anchors):
             raise ConfigError(
                 f"label {int(labels.max())} has no anchor: there are {len(self.anchors)}"
             )
         targets = self.anchors.to(u.dtype)[labels.clamp(min=0)]
-        values = 1.0 - 0.5 * ((u + v) * targets).sum(dim=1)
-        return torch.where(labels >= 0, values, math.inf)
+        return 1.0 - 0.5 * ((u + v) * targets).sum(dim=1)
+
+    def taking_part(self, u: Tensor, labels: Tensor | None) -> Tensor | None:
+        """Labelled rows."""
+        return None if labels is None else labels >= 0
 
 
 def clop(

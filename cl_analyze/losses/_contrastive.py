@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from cl_analyze.errors import ConfigError
 from cl_analyze.losses._batch import PairLoss, Reduction, unit
+from cl_analyze.losses._checks import check_rows, one_of, positive
 from cl_analyze.losses._masked import masked_log_sum_exp, others
 
 Definition = Literal["one_way", "symmetric", "moco", "one_way_queue"]
@@ -37,6 +38,8 @@ class Contrastive(PairLoss):
     0.239545
     """
 
+    extras = ("queue",)
+
     def __init__(
         self,
         tau: float = 0.2,
@@ -45,8 +48,9 @@ class Contrastive(PairLoss):
         gather: bool = True,
     ) -> None:
         super().__init__(reduction, gather)
-        self.tau = tau
-        self.definition = definition
+        self.tau = positive("tau", tau)
+        allowed = ("one_way", "symmetric", "moco", "one_way_queue")
+        self.definition = one_of("definition", definition, allowed)
 
     def values(
         self,
@@ -67,6 +71,7 @@ class Contrastive(PairLoss):
         logits = u @ v.T / self.tau
         mask = others(len(u), u.device)
         if queue is not None:
+            check_rows("queue", queue, u.shape[1])
             extra_logits = u @ unit(queue).T / self.tau
             if self.definition == "moco":
                 return functional.softplus(torch.logsumexp(extra_logits, dim=1) - positive)

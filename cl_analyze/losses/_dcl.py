@@ -7,7 +7,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from cl_analyze.losses._batch import PairLoss, Reduction
+from cl_analyze.losses._batch import PairLoss, Reduction, some_other_pair
+from cl_analyze.losses._checks import one_of, positive
 from cl_analyze.losses._nt_xent import both_views_negatives
 
 Definition = Literal["symmetric", "one_way"]
@@ -32,14 +33,18 @@ class DCL(PairLoss):
         gather: bool = True,
     ) -> None:
         super().__init__(reduction, gather)
-        self.tau = tau
-        self.definition = definition
+        self.tau = positive("tau", tau)
+        self.definition = one_of("definition", definition, ("symmetric", "one_way"))
 
     def values(self, u: Tensor, v: Tensor, labels: Tensor | None, **extra: Any) -> Tensor:
-        """(M,) values of the pairs; infinite where there is no other pair."""
+        """(M,) values of the pairs."""
         positive = (u * v).sum(dim=1) / self.tau
         of_u, of_v = both_views_negatives(u, v, self.tau)
         return (of_u if self.definition == "one_way" else 0.5 * (of_u + of_v)) - positive
+
+    def taking_part(self, u: Tensor, labels: Tensor | None) -> Tensor | None:
+        """No pair where there is no other."""
+        return some_other_pair(u)
 
 
 class DCLW(PairLoss):
@@ -61,15 +66,19 @@ class DCLW(PairLoss):
         gather: bool = True,
     ) -> None:
         super().__init__(reduction, gather)
-        self.tau = tau
-        self.sigma = sigma
+        self.tau = positive("tau", tau)
+        self.sigma = positive("sigma", sigma)
 
     def values(self, u: Tensor, v: Tensor, labels: Tensor | None, **extra: Any) -> Tensor:
-        """(M,) values of the pairs; infinite where there is no other pair."""
+        """(M,) values of the pairs."""
         positive = (u * v).sum(dim=1)
         weight = 2.0 - len(u) * torch.softmax(positive / self.sigma, dim=0)
         of_u, _ = both_views_negatives(u, v, self.tau)
         return of_u - weight * positive / self.tau
+
+    def taking_part(self, u: Tensor, labels: Tensor | None) -> Tensor | None:
+        """No pair where there is no other."""
+        return some_other_pair(u)
 
 
 def dcl(

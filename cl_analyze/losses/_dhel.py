@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from cl_analyze.losses._batch import PairLoss, Reduction
+from cl_analyze.losses._batch import PairLoss, Reduction, some_other_pair
+from cl_analyze.losses._checks import one_of, positive
 from cl_analyze.losses._masked import masked_log_sum_exp, others
 
 Definition = Literal["symmetric", "one_sided", "official"]
@@ -33,11 +34,12 @@ class DHEL(PairLoss):
         gather: bool = True,
     ) -> None:
         super().__init__(reduction, gather)
-        self.tau = tau
-        self.definition = definition
+        self.tau = positive("tau", tau)
+        allowed = ("symmetric", "one_sided", "official")
+        self.definition = one_of("definition", definition, allowed)
 
     def values(self, u: Tensor, v: Tensor, labels: Tensor | None, **extra: Any) -> Tensor:
-        """(M,) values of the pairs; infinite where there is no other pair."""
+        """(M,) values of the pairs."""
         positive = (u * v).sum(dim=1) / self.tau
         mask = others(len(u), u.device)
         of_u = masked_log_sum_exp(u @ u.T / self.tau, mask)
@@ -47,6 +49,10 @@ class DHEL(PairLoss):
         if self.definition == "official":
             return of_u + of_v - positive
         return 0.5 * (of_u + of_v) - positive
+
+    def taking_part(self, u: Tensor, labels: Tensor | None) -> Tensor | None:
+        """No pair where there is no other."""
+        return some_other_pair(u)
 
 
 def dhel(

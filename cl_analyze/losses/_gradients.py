@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 
 from cl_analyze.errors import ConfigError
+from cl_analyze.losses._checks import one_of
+from cl_analyze.losses._checks import positive as positive_number
+from cl_analyze.losses._checks import share as checked_share
 from cl_analyze.pairs.strips import n_kept
 
 
@@ -62,6 +65,10 @@ def similarity_gradients(
             "positive must be (M,) and negatives (M, K), found "
             f"{tuple(positive.shape)} and {tuple(negatives.shape)}"
         )
+    allowed = ("contrastive", "hard_contrastive", "simple", "hard_simple")
+    one_of("loss", loss, allowed)
+    positive_number("tau", tau)
+    checked_share("alpha", alpha)
     kept = torch.ones_like(negatives, dtype=torch.bool)
     if loss in ("hard_contrastive", "hard_simple"):
         # a stable sort: of tied negatives the first are kept

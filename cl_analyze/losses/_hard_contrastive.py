@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cl_analyze.losses._batch import PairLoss, Reduction
+from cl_analyze.losses._checks import positive, share
 from cl_analyze.losses._masked import others
 from cl_analyze.pairs.strips import n_kept
 
@@ -36,15 +37,15 @@ class HardContrastive(PairLoss):
         gather: bool = True,
     ) -> None:
         super().__init__(reduction, gather)
-        self.tau = tau
-        self.alpha = alpha
+        self.tau = positive("tau", tau)
+        self.alpha = share("alpha", alpha)
 
     def values(self, u: Tensor, v: Tensor, labels: Tensor | None, **extra: Any) -> Tensor:
         """(M,) values of the pairs."""
         hardest = hardest_negatives(u, v, self.alpha)
-        if hardest.shape[1] == 0:
-            return hardest.new_zeros(len(u))
         positive = (u * v).sum(dim=1) / self.tau
+        if hardest.shape[1] == 0:
+            return 0.0 * positive
         return functional.softplus(torch.logsumexp(hardest / self.tau, dim=1) - positive)
 
 

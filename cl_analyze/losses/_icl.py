@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cl_analyze.losses._batch import PairLoss, Reduction, labelled
+from cl_analyze.losses._checks import one_of, positive
 from cl_analyze.losses._masked import others
 
 
@@ -39,12 +40,12 @@ class ICL(PairLoss):
         gather: bool = True,
     ) -> None:
         super().__init__(reduction, gather)
-        self.definition = definition
+        self.definition = one_of("definition", definition, ("mmd", "exponential"))
         self.a = a
-        self.b = b
+        self.b = positive("b", b)
 
     def values(self, u: Tensor, v: Tensor, labels: Tensor | None, **extra: Any) -> Tensor:
-        """(M,) values of the pairs; infinite where a row is unlabelled."""
+        """(M,) values of the pairs."""
         labels = labelled(labels, "ICL")
         rows, classes = torch.cat([u, v]), torch.cat([labels, labels])
         known = classes >= 0
@@ -65,7 +66,11 @@ class ICL(PairLoss):
             push = (torch.exp(self.a - self.b * distance) * same) @ weight
         n = known.sum() / 2
         each = weight * (pull + (len(names) - 1) * push) * n
-        return torch.where(known[: len(u)], each[: len(u)] + each[len(u) :], torch.inf)
+        return each[: len(u)] + each[len(u) :]
+
+    def taking_part(self, u: Tensor, labels: Tensor | None) -> Tensor | None:
+        """Labelled rows."""
+        return None if labels is None else labels >= 0
 
 
 def icl(

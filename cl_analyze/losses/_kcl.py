@@ -8,14 +8,17 @@ import torch
 from torch import Tensor
 
 from cl_analyze.losses._batch import PairLoss, Reduction
+from cl_analyze.losses._checks import one_of, positive
 from cl_analyze.losses._masked import others
-from cl_analyze.pairs.kernels import Kernel, kernel_values
+from cl_analyze.pairs.kernels import KERNELS, Kernel, kernel_values
 
 Definition = Literal["consistent", "official", "gaussian_riesz"]
 
 
 class KCL(PairLoss):
     """-2 mean_i k(u_i, v_i) + gamma (mean_{i<j} k(u_i, u_j) + mean_{i<j} k(v_i, v_j)).
+
+    Infinite where rows coincide under the Riesz kernel.
 
     A U-statistic: its expectation over batches does not depend on their size.
 
@@ -41,10 +44,13 @@ class KCL(PairLoss):
         gather: bool = True,
     ) -> None:
         super().__init__(reduction, gather)
+        one_of("kernel", kernel, KERNELS)
         self.kernel: Kernel = kernel
-        self.t = t
-        self.gamma = gamma
-        self.definition = definition
+        self.t = positive("t", t)
+        self.gamma = positive("gamma", gamma)
+        allowed = {"log": ("consistent", "official"), "riesz": ("consistent", "gaussian_riesz")}
+        of_kernel = allowed.get(kernel, ("consistent",))
+        self.definition = one_of(f"definition of the {kernel} kernel", definition, of_kernel)
 
     def values(self, u: Tensor, v: Tensor, labels: Tensor | None, **extra: Any) -> Tensor:
         """(M,) values of the pairs: an energy's share of each row is the mean over its partners."""
@@ -58,11 +64,18 @@ class KCL(PairLoss):
         energy = torch.zeros_like(aligned)
         for rows in (u, v):
             # 2 is a harmless distance for the diagonal, which does not count
-            distances = (2.0 - 2.0 * rows @ rows.T).clamp(min=0).masked_fill(~mask, 2.0)
+            distances = self._distances(rows).masked_fill(~mask, 2.0)
             kept = kernel_values(self.kernel, distances, self.t, torch).masked_fill(~mask, 0.0)
             energy = energy + kept.sum(dim=1) / max(len(u) - 1, 1)
         values: Tensor = self.gamma * energy - aligned
         return values
+
+    def _distances(self, rows: Tensor) -> Tensor:
+        """(M, M) squared distances; explicit differences where near pairs decide."""
+        if self.kernel != "riesz":
+            return (2.0 - 2.0 * rows @ rows.T).clamp(min=0)
+        exact = "donot_use_mm_for_euclid_dist"
+        return torch.cdist(rows, rows, compute_mode=exact).square()
 
 
 def kcl(

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cl_analyze.losses._batch import PairLoss, Reduction, labelled
+from cl_analyze.losses._checks import one_of, positive
 from cl_analyze.losses._masked import masked_log_sum_exp
 
 Definition = Literal["decoupled", "official"]
@@ -38,11 +39,11 @@ class NSCL(PairLoss):
         gather: bool = True,
     ) -> None:
         super().__init__(reduction, gather)
-        self.tau = tau
-        self.definition = definition
+        self.tau = positive("tau", tau)
+        self.definition = one_of("definition", definition, ("decoupled", "official"))
 
     def values(self, u: Tensor, v: Tensor, labels: Tensor | None, **extra: Any) -> Tensor:
-        """(M,) values of the pairs; infinite where there is no row of another class."""
+        """(M,) values of the pairs."""
         labels = labelled(labels, "NSCL")
         known = labels >= 0
         mask = (labels[:, None] != labels[None, :]) & known[:, None] & known[None, :]
@@ -54,11 +55,17 @@ class NSCL(PairLoss):
             both = torch.cat([own @ own.T, logits], dim=1) / self.tau
             decoupled = masked_log_sum_exp(both, mask) - positive
             if self.definition == "official":
-                there = torch.isfinite(decoupled)
-                plus = functional.softplus(torch.where(there, decoupled, 0.0))
-                decoupled = torch.where(there, plus, decoupled)
+                decoupled = functional.softplus(decoupled)
             values = values + 0.5 * decoupled
         return values
+
+    def taking_part(self, u: Tensor, labels: Tensor | None) -> Tensor | None:
+        """Labelled rows for which there is a row of another class."""
+        if labels is None:
+            return None
+        known = labels[labels >= 0]
+        several = len(known) > 0 and bool((known != known[0]).any())
+        return (labels >= 0) & several
 
 
 def nscl(

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from cl_analyze.losses._batch import PairLoss, Reduction
+from cl_analyze.losses._checks import positive
 from cl_analyze.losses._masked import masked_log_sum_exp, others
 
 
@@ -29,7 +30,7 @@ class NTXent(PairLoss):
         self, tau: float = 0.2, reduction: Reduction = "mean", gather: bool = True
     ) -> None:
         super().__init__(reduction, gather)
-        self.tau = tau
+        self.tau = positive("tau", tau)
 
     def values(self, u: Tensor, v: Tensor, labels: Tensor | None, **extra: Any) -> Tensor:
         """(M,) values of the pairs."""

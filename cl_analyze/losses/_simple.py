@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from cl_analyze.losses._batch import PairLoss, Reduction
+from cl_analyze.losses._checks import not_negative, share
 from cl_analyze.losses._hard_contrastive import hardest_negatives
 from cl_analyze.losses._masked import others
 
@@ -26,7 +27,7 @@ class Simple(PairLoss):
         self, weight: float | None = None, reduction: Reduction = "mean", gather: bool = True
     ) -> None:
         super().__init__(reduction, gather)
-        self.weight = weight
+        self.weight = None if weight is None else not_negative("weight", weight)
 
     def values(self, u: Tensor, v: Tensor, labels: Tensor | None, **extra: Any) -> Tensor:
         """(M,) values of the pairs."""
@@ -54,8 +55,8 @@ class HardSimple(PairLoss):
         gather: bool = True,
     ) -> None:
         super().__init__(reduction, gather)
-        self.alpha = alpha
-        self.weight = weight
+        self.alpha = share("alpha", alpha)
+        self.weight = None if weight is None else not_negative("weight", weight)
 
     def values(self, u: Tensor, v: Tensor, labels: Tensor | None, **extra: Any) -> Tensor:
         """(M,) values of the pairs."""

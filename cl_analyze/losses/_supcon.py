@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from cl_analyze.losses._batch import PairLoss, Reduction, labelled
+from cl_analyze.losses._checks import one_of, positive
 from cl_analyze.losses._masked import masked_log_sum_exp, others
 
 Definition = Literal["out", "in"]
@@ -36,11 +36,11 @@ class SupCon(PairLoss):
         gather: bool = True,
     ) -> None:
         super().__init__(reduction, gather)
-        self.tau = tau
-        self.definition = definition
+        self.tau = positive("tau", tau)
+        self.definition = one_of("definition", definition, ("out", "in"))
 
     def values(self, u: Tensor, v: Tensor, labels: Tensor | None, **extra: Any) -> Tensor:
-        """(M,) values of the pairs; infinite where a row is unlabelled."""
+        """(M,) values of the pairs."""
         labels = labelled(labels, "SupCon")
         rows, classes = torch.cat([u, v]), torch.cat([labels, labels])
         logits = rows @ rows.T / self.tau
@@ -53,8 +53,12 @@ class SupCon(PairLoss):
             aligned = logits.masked_fill(~positives, 0.0).sum(dim=1) / n_positives
         else:
             aligned = masked_log_sum_exp(logits, positives) - n_positives.log()
-        values = torch.where(known, log_total - torch.where(known, aligned, 0.0), math.inf)
+        values = torch.where(known, log_total - torch.where(known, aligned, 0.0), 0.0)
         return 0.5 * (values[: len(u)] + values[len(u) :])
+
+    def taking_part(self, u: Tensor, labels: Tensor | None) -> Tensor | None:
+        """Labelled rows."""
+        return None if labels is None else labels >= 0
 
 
 def supcon(

@@ -37,7 +37,9 @@ def kernel_values(kernel: Kernel, squared_distances: Any, t: float, xp: Any) -> 
         return -0.5 * xp.log1p(t * d2)
     if kernel == "imq":
         return t / xp.sqrt(t * t + d2)
-    return d2 ** (-0.5 * t)
+    if kernel == "riesz":
+        return d2 ** (-0.5 * t)
+    raise ValueError(f"no kernel {kernel!r}")
 
 
 def kernel_slopes(kernel: Kernel, squared_distances: Any, t: float, xp: Any) -> Any:
@@ -57,4 +59,6 @@ def kernel_slopes(kernel: Kernel, squared_distances: Any, t: float, xp: Any) -> 
         return t / (1.0 + t * d2)
     if kernel == "imq":
         return t * (t * t + d2) ** -1.5
-    return t * d2 ** (-0.5 * t - 1.0)
+    if kernel == "riesz":
+        return t * d2 ** (-0.5 * t - 1.0)
+    raise ValueError(f"no kernel {kernel!r}")

@@ -31,7 +31,8 @@ def test_a_row_for_each_loss_and_temperature(cli, two_views):
     assert lines[0] == "u.npy  n=60  d=8"
     assert lines[1].split() == ["loss", "alignment", "uniformity"]
     at = next(i for i, line in enumerate(lines) if line.startswith("  contrastive[one_way]: Info"))
-    for offset, tau in ((1, "tau=0.1"), (2, "tau=0.5")):
+    assert lines[at + 1].strip() == "perfect, log N chance."
+    for offset, tau in ((2, "tau=0.1"), (3, "tau=0.5")):
         name, value, sign, error, alignment, uniformity = lines[at + offset].split()
         assert (name, sign) == (tau, "±")
         assert float(value) == pytest.approx(float(alignment) + float(uniformity), abs=1e-3)
@@ -48,32 +49,20 @@ def test_a_row_for_each_loss_and_temperature(cli, two_views):
 
 
 def test_every_option_reaches_the_numbers(cli, two_views):
+    options = ["--hard-alpha", "0.25", "--simple-lambda", "2", "--kcl-t", "1.5", "--kcl-gamma", "3"]
+    more = [
+        "--queue",
+        "queue.npy",
+        "--clop-anchors",
+        "frame.npy",
+        "--batch-size",
+        "8",
+        "16",
+        "--tau",
+        "0.5",
+    ]
     found = document(
-        cli(
-            "losses",
-            *two_views,
-            "-l",
-            "y.npy",
-            "--tau",
-            0.5,
-            "--hard-alpha",
-            0.25,
-            "--simple-lambda",
-            2,
-            "--kcl-t",
-            1.5,
-            "--kcl-gamma",
-            3,
-            "--queue",
-            "queue.npy",
-            "--clop-anchors",
-            "frame.npy",
-            "--batch-size",
-            8,
-            "16",
-            "--json",
-            "--no-files",
-        )  # fmt: skip
+        cli("losses", *two_views, *options, *more, "-l", "y.npy", "--json", "--no-files")
     )
     records = {
         (r["metric"], r["definition"], r["params"].get("name"), r["params"].get("batch_size")): r
@@ -105,11 +94,11 @@ def test_batches_in_the_terminal(cli, two_views):
     result = cli("losses", *two_views, "--tau", 0.5, "--batch-size", "8,16", "--no-files")
     lines = result.stdout.splitlines()
     at = next(i for i, line in enumerate(lines) if "mean over batches" in line)
-    assert lines[at + 1].split() == ["batch", "size", "8", "16", "all", "rows"]
+    assert lines[at + 1].split() == ["batch", "size", "8", "16", "limit"]
     first = lines[at + 2].split()
-    assert first[:2] == ["contrastive[one_way]", "tau=0.5"]
-    small, large, whole = map(float, first[2:])
-    assert small < large < whole
+    assert first[:2] == ["contrastive", "tau=0.5"]
+    small, large, limit = map(float, first[2:])
+    assert small > large > limit
     assert "L - log K of the contrastive loss is more than 0.05 nats" in result.stderr
 
 
@@ -140,7 +129,7 @@ def test_views_in_the_file_need_no_option(cli, sample):
         (("u.npy", "-p", "v.npy", "--batch-size", 2.5), "takes whole numbers, found 2.5"),
         (("u.npy", "-p", "v.npy", "--batch-size", 1), "batch-size must be a whole number of at"),
         (("u.npy", "-p", "v.npy", "--hard-alpha", 2), "hard-alpha must lie in (0, 1], found 2"),
-        (("u.npy", "-p", "v.npy", "--hard-alpha", 0), "hard-alpha must be finite and > 0"),
+        (("u.npy", "-p", "v.npy", "--hard-alpha", 0), "hard-alpha must lie in (0, 1], found 0.0"),
         (("u.npy", "-p", "v.npy", "--kcl-t", -1), "kcl-t must be finite and > 0, found -1"),
         (("u.npy", "-p", "v.npy", "--queue", "frame2.npy"), "with the 8 dimensions of u.npy"),
         (("u.npy", "-p", "v.npy", "--queue", "none.npy"), "none.npy"),

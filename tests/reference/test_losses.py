@@ -198,13 +198,12 @@ def test_what_stands_beside_the_losses(name):
         assert "do not fit" in found.find("loss", name="clop").reason
     gap = found.find("dcl_nscl_gap", tau=0.3).value
     known = naive.Views(u, v, labels)
+    keep = [i for i in known.known() if len(names) > 1]
+    only = naive.Views(u[keep], v[keep], [labels[i] for i in keep])  # labelled rows alone
     dcl = naive.mean(
-        0.5
-        * sum(
-            naive.lse([*known.within(view, i), *known.across(view, i)], 0.3) for view in ("u", "v")
-        )
-        - known.positive[i] / 0.3
-        for i in known.known()
+        0.5 * sum(naive.lse([*only.within(s, i), *only.across(s, i)], 0.3) for s in ("u", "v"))
+        - only.positive[i] / 0.3
+        for i in range(only.n)
     )
     assert gap == pytest.approx(dcl - naive.nscl(known, 0.3, "decoupled"), rel=1e-9)
     count = found.find("a_infonce_effective_negatives", tau=0.3)
@@ -596,3 +595,87 @@ def test_ties_at_the_threshold_share_what_is_kept():
     record = cla.losses(np.eye(11), np.eye(11), taus=[0.1], hard_alpha=0.3)
     expected = math.log1p(3 * math.exp(-1 / 0.1))
     assert record.find("loss", name="hard_contrastive").value == pytest.approx(expected, rel=1e-9)
+
+
+# ---- faults that a review found
+
+
+def two_views_of_classes(n=90, d=6, seed=4):
+    random = np.random.default_rng(seed)
+    labels = np.arange(n) % 3
+    u = 0.05 * random.standard_normal((n, d)) + np.eye(3, d)[labels]
+    return u, u + 0.01 * random.standard_normal((n, d)), labels
+
+
+@pytest.mark.parametrize("tau", [0.001, 0.01])
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_small_temperatures_with_far_other_classes(tau, precision):
+    # other classes lie so far under a row's own that a shared shift loses them
+    u, v, labels = two_views_of_classes()
+    report = cla.analyze(
+        u, labels, v, taus=[tau], metrics="losses", run=RunOptions(precision=precision, block=40)
+    )
+    w = naive.Views(u, v, list(labels))
+    for definition in ("decoupled", "official"):
+        value = report.records.find("loss", definition, name="nscl").value
+        expected = naive.nscl(w, tau, definition)
+        assert value == pytest.approx(expected, rel=1e-9 if precision == "float64" else 2e-5)
+    rows = report.document.rows("loss_gradient", name="nscl")
+    assert math.fsum(row["gradient_share"] for row in rows) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_no_row_is_labelled():
+    u, v, _ = two_views_of_classes()
+    report = cla.analyze(u, np.array([""] * len(u)), v, taus=[0.5], metrics="losses")
+    assert "losses that need classes are left out" in " ".join(report.warnings)
+    assert report.records.find("loss", "one_way", name="contrastive").value > 0
+    assert not [r for r in report.records if r.params.get("name") in ("supcon", "nscl", "clop")]
+
+
+@pytest.mark.parametrize("t", [1e-3, 78.0, 1000.0])
+def test_extreme_kernel_parameters(t):
+    u, v, _ = views("plain")
+    found = cla.losses(u, v, taus=[0.5], kcl_t=t)
+    w = naive.Views(u, v)
+    for kernel in ("gaussian", "log", "imq"):
+        record = found.find("hyperspherical_energy", kernel=kernel, view=1)
+        assert record.value == pytest.approx(naive.energy(w, "u", kernel, t), rel=1e-9, abs=1e-300)
+    for record in found:
+        assert (record.value is None) == (record.reason is not None)
+        assert record.std_error is None or math.isfinite(record.std_error)
+
+
+def test_riesz_losses_where_rows_nearly_and_wholly_coincide():
+    u, v, _ = views("plain")
+    near = u.copy()
+    near[1] = near[0] * (1 + 1e-12) + 1e-5 * np.eye(len(u), u.shape[1])[0]
+    w = naive.Views(near, v)
+    expected = naive.kcl(w, "riesz", 2.0, 16.0, aligned_by=("gaussian", 2.0))
+    found = cla.losses(near, v, taus=[0.5]).find("loss", "gaussian_riesz", name="kcl_riesz")
+    assert found.value == pytest.approx(expected, rel=1e-7)
+    module = losses.kcl(torch.tensor(near), torch.tensor(v), "riesz", definition="gaussian_riesz")
+    assert float(module) == pytest.approx(expected, rel=1e-7)
+    equal = u.copy()
+    equal[1] = equal[0]
+    assert math.isinf(losses.kcl(torch.tensor(equal), torch.tensor(v), "riesz").item())
+    report = cla.analyze(equal, pairs=v, taus=[0.5], metrics="losses", batch_sizes=[15])
+    for size in ({}, {"batch_size": 15}):
+        record = report.records.find("loss", "gaussian_riesz", name="kcl_riesz", **size)
+        assert record.value is None
+        assert "infinite" in record.reason
+
+
+def test_unlabelled_rows_are_no_false_negatives():
+    u, v, _ = views("plain")
+    labels = np.array([str(i) if i < 20 else "" for i in range(len(u))])
+    found = cla.losses(u, v, labels, taus=[0.2])
+    assert found.find("dcl_nscl_gap").value == pytest.approx(0.0, abs=1e-12)
+
+
+def test_groups_reach_every_error():
+    u, v, labels = two_views_of_classes()
+    one_group = np.zeros(len(u), dtype=int)
+    found = cla.losses(u, v, labels, taus=[0.3], groups=one_group)
+    for record in found:
+        fixed = record.metric in ("hyperspherical_energy_reference", "dcl_nscl_gap_bound")
+        assert record.std_error in (None, 0.0) if fixed else record.std_error is None, record

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.errors import ConfigError
 from cl_analyze.metrics.family import MetricOptions, Subject
 from cl_analyze.metrics.losses.catalogue import SavedLoss
 from cl_analyze.metrics.losses.pieces import Constants, dense_pieces
@@ -61,7 +60,7 @@ class _Batches:
         for at, loss in enumerate(self.losses):
             for column, tau in enumerate(self.taus if "tau" in loss.params else self.taus[:1]):
                 terms = loss.terms(pieces, self.constants, tau)
-                there = np.isfinite(terms.value)
+                there = ~np.isnan(terms.value)
                 if there.any():
                     values[at, column] = terms.value[there].mean()
                     counts[at, column] = terms.log_count
@@ -106,22 +105,14 @@ def batch_estimates(
         executor: where batches are computed.
 
     Returns:
-        (position in losses, tau) -> estimate.
+        (position in losses, tau) -> estimate; none for a loss that is infinite in some batch.
 
     The mean over all batches is a U-statistic: its variance is at most size / N of that of
     independent batches (Hoeffding, 1948), whose variance is N / (N - size) times that of batches
     drawn from the same N rows.
 
     Cost: at most 400 batches, about 3e7 pairs or one pass over the rows.
-
-    Raises:
-        ConfigError: size > N / 2: such batches are all alike, and tell nothing of their spread.
     """
-    if 2 * size > subject.n:
-        raise ConfigError(
-            f"--batch-size {size}: {subject.source} has {subject.n} pairs; batches of more than "
-            f"half of them are all alike: give at most {subject.n // 2}"
-        )
     job = _Batches(subject, options.taus, constants, losses)
     parts = list(executor.run(job, _draws(subject.n, size, options.seed)))
     values = np.stack([part for part, _ in parts])
@@ -130,9 +121,9 @@ def batch_estimates(
     for at in range(len(losses)):
         for column, tau in enumerate(options.taus):
             column_values = values[:, at, column]
-            there = np.isfinite(column_values)
+            there = ~np.isnan(column_values)
             n = int(there.sum())
-            if n < 2:
+            if n < 2 or np.isinf(column_values[there]).any():
                 continue
             spread = float(column_values[there].std(ddof=1))
             found[at, tau] = BatchEstimate(

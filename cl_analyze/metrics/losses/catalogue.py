@@ -346,7 +346,7 @@ def _kernel_loss(
     def terms(p: Pieces, c: Constants, tau: float) -> Terms:
         by, t = aligned_by or (kernel, c.t)
         spread = c.gamma * (p.kernel["u", kernel] + p.kernel["v", kernel])
-        with np.errstate(divide="ignore", invalid="ignore"):  # infinite where rows coincide
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # where rows coincide
             alignment: Vector = -factor * kernel_values(by, p.distance, t, np)
             value, own = alignment + spread, alignment + 2.0 * spread
         return Terms(value, alignment, spread, effect="kernel", own=own, limit=value)
@@ -455,6 +455,25 @@ def nscl_official(p: Pieces, c: Constants, tau: float) -> Terms:
         value=there,
         alignment=found.alignment + 0.0 * there,
         uniformity=found.uniformity + 0.0 * there,
+    )
+
+
+def dcl_nscl_gap(p: Pieces, tau: float) -> Terms:
+    """DCL less NSCL among the labelled rows: the positives cancel."""
+    same, other = _both_views(p, tau, "same_class"), _both_views(p, tau, "other_class")
+    everyone = {view: np.logaddexp(same[at], other[at]) for at, view in enumerate(VIEWS)}
+    others = dict(zip(VIEWS, other, strict=True))
+    with np.errstate(invalid="ignore"):
+        value = 0.5 * sum(everyone[view] - others[view] for view in VIEWS)
+    return Terms(
+        _of_labelled(p, _finite(np.asarray(value))),
+        None,
+        None,
+        softmaxes=(
+            *_class_softmaxes(0.5, tau, everyone, ("same_class", "other_class")),
+            *_class_softmaxes(-0.5, tau, others, ("other_class",)),
+        ),
+        tau=tau,
     )
 
 

@@ -19,7 +19,13 @@ from cl_analyze.metrics.family import (
     Subject,
 )
 from cl_analyze.metrics.losses.batches import BatchEstimate, batch_estimates
-from cl_analyze.metrics.losses.catalogue import LOSSES, SavedLoss, Terms, params_of
+from cl_analyze.metrics.losses.catalogue import (
+    LOSSES,
+    SavedLoss,
+    Terms,
+    dcl_nscl_gap,
+    params_of,
+)
 from cl_analyze.metrics.losses.energy import energy_reference
 from cl_analyze.metrics.losses.gradients import gradient_table
 from cl_analyze.metrics.losses.passes import Moment, Passes, pair_sets, wanted_losses
@@ -137,9 +143,16 @@ class Losses(PairFreeFamily):
         """Records and tables; nothing without a second view."""
         if subject.views is None:
             return FamilyResult(())
+        notes: tuple[str, ...] = ()
+        if subject.labels is not None and not subject.labels.counts.any():
+            subject = replace(subject, labels=None)
+            notes = (
+                f"{subject.source}: no row is labelled: losses that need classes are left out",
+            )
         constants = constants_of(options)
         passes = Passes(subject, options, runner, constants, measured.anchors)
-        return _Computation(passes, measured).result()
+        found = _Computation(passes, measured).result()
+        return replace(found, notes=(*notes, *found.notes))
 
 
 class _Computation:
@@ -151,6 +164,10 @@ class _Computation:
         self.anchors: Anchors | None = measured.anchors
         self.losses = [LOSSES[at] for at in wanted_losses(self.subject)]
         self.entries = [self._entry(loss, tau) for loss in self.losses for tau in self._taus(loss)]
+        self.gaps: dict[float, Terms] = {}
+        if self.subject.labels is not None:
+            p = passes.pieces
+            self.gaps = {tau: dcl_nscl_gap(p, tau) for tau in self.options.taus}
 
     def _taus(self, loss: SavedLoss) -> Sequence[float]:
         return self.options.taus if "tau" in loss.params else (math.nan,)
@@ -167,6 +184,8 @@ class _Computation:
         """Everything: errors need one more pass, for which all askers come first."""
         for entry in self.entries:
             self.passes.expect(entry.terms)
+        for terms in self.gaps.values():
+            self.passes.expect(terms)
         cacr = self.passes.cacr_moment()
         weights = self._weights()
         self.passes.receive()
@@ -271,14 +290,17 @@ class _Computation:
         return records
 
     def _reason(self, loss: SavedLoss, terms: Terms) -> str:
-        if loss.kernel == "riesz":
+        if loss.kernel is not None:
             for view in VIEWS:
-                if self.passes.kernels[view, "riesz"].reason:
-                    return self.passes.kernels[view, "riesz"].reason
-            return "some rows coincide with their positives, whose kernel is infinite"
+                if self.passes.kernels[view, loss.kernel].reason:
+                    return self.passes.kernels[view, loss.kernel].reason
+            if np.isinf(terms.value).any():
+                return "some rows coincide with their positives, or t is too large"
         if loss.needs == "labels":
             return "hardly any labelled row has a negative" if self.anchors else _NO_NEGATIVE
-        return "no row has a negative"
+        return (
+            "hardly any of the anchors has a negative" if self.anchors else "no row has a negative"
+        )
 
     def _class_losses(self) -> list[Record]:
         """ICL's discrepancy and CLOP's term, from class sums; A-InfoNCE, which has no value."""
@@ -334,30 +356,19 @@ class _Computation:
         return Number(value, standard_error(pseudo, self.subject.groups), n, pseudo)
 
     def _gap_records(self) -> list[Record]:
-        """DCL - NSCL: what false negatives cost, beside its bound."""
+        """DCL - NSCL among labelled rows: what false negatives cost, beside its bound."""
         if self.subject.labels is None:
             return []
         records = []
         counts = self.subject.labels.counts
         n, largest = int(counts.sum()), int(counts.max(initial=0))
-        everyone = n == self.subject.n
         for tau in self.options.taus:
-            by_name = {
-                (e.loss.name, e.loss.definition): e.terms for e in self.entries if e.tau == tau
-            }
-            dcl, nscl = by_name["dcl", "symmetric"], by_name["nscl", "decoupled"]
-            effects = [
-                a - b
-                for a, b in zip(self.passes.effects(dcl), self.passes.effects(nscl), strict=True)
-            ]
-            values = dcl.value - nscl.value
-            found = self._number(values, values, effects, True)
+            terms = self.gaps[tau]
+            found = self._number(terms.value, terms.value, self.passes.effects(terms), True)
             params: dict[str, Param] = {"tau": tau}
             records.append(self._record("dcl_nscl_gap", None, params, found, "nats", _NO_NEGATIVE))
             bound, reason = None, "there is only one class"
-            if not everyone:
-                reason = "it holds where every row is labelled"
-            elif n > largest:
+            if n > largest:
                 ratio = math.log(largest / (n - largest)) + 2.0 / tau
                 bound = Number(float(np.logaddexp(0.0, ratio)), 0.0, n)
             records.append(self._record("dcl_nscl_gap_bound", None, params, bound, "nats", reason))
@@ -439,11 +450,12 @@ class _Computation:
                 params: dict[str, Param] = {"kernel": kernel, "t": t, "view": 1 + VIEWS.index(view)}
                 found = None
                 if not part.reason:
-                    sums = part.means * (n - 1)
-                    squares = part.squares * n / len(sums)
-                    relative = kernel_mean_standard_error(
-                        sums, squares, n if self.anchors is not None else None
-                    )
+                    sums, squares = part.sums, part.squares * n / len(part.sums)
+                    relative = None
+                    if math.isfinite(squares) and sums.any():
+                        relative = kernel_mean_standard_error(
+                            sums, squares, n if self.anchors is not None else None
+                        )
                     error = None if relative is None else abs(float(part.means.mean()) * relative)
                     if self.subject.groups is not None and self.anchors is None:
                         error = standard_error(2.0 * part.means, self.subject.groups)
@@ -482,9 +494,10 @@ class _Computation:
         slope = BinSums(BINS, wasserstein_slope(counts, subject.d))
         chosen = self.measured.curve_anchors
         found = self.passes.runner.anchored([slope], chosen)[slope] / (subject.n - 1)
-        error = standard_error(2.0 * found)
-        if error is not None:
-            error *= math.sqrt(len(chosen) / subject.n)
+        if len(chosen) == subject.n:
+            error = standard_error(2.0 * found, subject.groups)
+        else:
+            error = Anchors(chosen, subject.n).std_error(2.0 * found, groups=subject.groups)
         width = 2.0 / BINS
         remaining = 1.0 - len(self.passes.rows) / subject.n
         sampling = width
@@ -561,10 +574,13 @@ class _Computation:
         far: dict[float, list[int]] = {}
         executor = self.passes.runner.executor
         for size in self.options.batch_sizes:
-            self.passes.runner.announce(f"losses, batches of {size}")
+            self.passes.runner.announce(f"losses: batches of {size}")
             found = batch_estimates(
                 self.subject, self.options, self.passes.constants, losses, size, executor
             )
+            for at, loss in enumerate(losses):
+                if (at, self.options.taus[0]) not in found:
+                    records.append(self._no_batches(loss, size))
             for (at, tau), estimate in found.items():
                 loss = losses[at]
                 own_tau = tau if "tau" in loss.params else math.nan
@@ -588,6 +604,11 @@ class _Computation:
             )
         return records, Table("loss_batch", BATCH_COLUMNS, tuple(rows)), notes
 
+    def _no_batches(self, loss: SavedLoss, size: int) -> Record:
+        params: dict[str, Param] = {"name": loss.name, "batch_size": size}
+        reason = "it is infinite, or has no value, in some batch of this size"
+        return self._record("loss", loss.definition, params, None, _unit(loss), reason)
+
     def _batch_record(
         self, loss: SavedLoss, tau: float, size: int, estimate: BatchEstimate
     ) -> Record:
@@ -605,7 +626,7 @@ class _Computation:
             value=estimate.value,
             std_error=estimate.std_error,
             unit=_unit(loss),
-            n=estimate.n * size,
+            n=self.subject.n,
             d=self.subject.d,
             sampling_error=estimate.sampling_error,
             exact=False,

@@ -129,7 +129,7 @@ class _Drawn:
                 fine = PairHistogram(FINE_BINS)
                 more: list[Reducer] = [fine] if name == "uu" and not both else []
                 found = self.passes.between(
-                    [*chosen.values(), *more], name, self.anchors, f"gradient {both}"
+                    [*chosen.values(), *more], name, self.anchors, f"gradients {1 + both} of 2"
                 )
                 self._found.update({key: found[r] for key, r in chosen.items()})
                 if more:
@@ -173,12 +173,17 @@ class _Drawn:
         """(bins,) shares of a kernel's slope, from fine bins of similarity."""
         width = 2.0 / FINE_BINS
         centres = (np.arange(FINE_BINS) + 0.5) * width - 1.0
-        slopes = kernel_slopes(
-            kernel,  # type: ignore[arg-type]
-            2.0 - 2.0 * centres,
-            self.passes.constants.t,
-            np,
-        )
-        weights = np.where(self.fine > 0, self.fine * slopes, 0.0)
-        shares: Vector = weights.reshape(BINS, -1).sum(axis=1) / weights.sum()
+        with np.errstate(over="ignore", invalid="ignore"):
+            slopes = kernel_slopes(
+                kernel,  # type: ignore[arg-type]
+                2.0 - 2.0 * centres,
+                self.passes.constants.t,
+                np,
+            )
+            weights = np.where(self.fine > 0, self.fine * slopes, 0.0)
+        total = weights.sum()
+        if not np.isfinite(total) or total == 0:  # all of it on the nearest pairs
+            weights = (np.arange(FINE_BINS) == np.flatnonzero(self.fine)[-1]).astype(np.float64)
+            total = 1.0
+        shares: Vector = weights.reshape(BINS, -1).sum(axis=1) / total
         return shares

@@ -12,7 +12,7 @@ from cl_analyze.data.unit import UnitRows, paired
 from cl_analyze.metrics.anchors import Anchors, draw_anchors
 from cl_analyze.metrics.family import Found, MetricOptions, PairRunner, Subject
 from cl_analyze.metrics.losses.catalogue import LOSSES, Terms
-from cl_analyze.metrics.losses.pieces import MATRICES, VIEWS, Constants, Matrix, Pieces, View
+from cl_analyze.metrics.losses.pieces import MATRICES, NEAR, VIEWS, Constants, Matrix, Pieces, View
 from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.kernels import KERNELS, Kernel, kernel_values
 from cl_analyze.pairs.reducers import (
@@ -33,9 +33,6 @@ from cl_analyze.pairs.tile import PairSet
 
 Vector = NDArray[np.float64]
 Index = NDArray[np.int64]
-
-NEAR = 1e-8
-"""2 - 2s under which a Riesz kernel is computed from the difference of the rows."""
 
 Key = tuple[Matrix, float, PairSet]
 
@@ -85,12 +82,13 @@ class KernelPieces:
 
     Attributes:
         means: (m,).
-        log_scale: means and squares are relative to exp of it.
-        squares: sum over the rows' pairs of the squared kernel.
+        sums: (m,) of each row, in any common scale.
+        squares: sum over the rows' pairs of the squared kernel, in that scale squared.
         reason: why there is none.
     """
 
     means: Vector
+    sums: Vector
     squares: float
     reason: str = ""
 
@@ -144,7 +142,8 @@ class Passes:
     ) -> Found:
         """A pass over one of the four matrices."""
         rows, cols = self.view_pair(matrix)
-        self.runner.announce(f"losses, {matrix} {note}".strip())
+        name = " with ".join(f"view {1 + VIEWS.index(view)}" for view in _views_of(matrix))
+        self.runner.announce(f"losses: {note or 'pairs'}, {name}")
         return self.runner.between(reducers, rows, cols, f"losses {matrix} {note}", chosen)
 
     def _sums(self) -> None:
@@ -245,11 +244,18 @@ class Passes:
         pairs = self.n - 1
         log_rows = found[RowLogSumExp(gaussian)] - 2.0 * t
         squares = float(found[LogSumOfSquares(gaussian)]) - 4.0 * t
-        self.kernels[view, "gaussian"] = KernelPieces(np.exp(log_rows) / pairs, np.exp(squares))
+        top = float(log_rows.max())  # errors are relative: far pairs' energy may underflow
+        self.kernels[view, "gaussian"] = KernelPieces(
+            np.minimum(np.exp(log_rows) / pairs, 1.0),
+            np.exp(log_rows - top),
+            float(np.exp(squares - 2.0 * top)),
+        )
         bounded: tuple[Kernel, ...] = ("log", "imq")
         for kernel in bounded:
             sums = found[KernelSums(kernel, t)]
-            self.kernels[view, kernel] = KernelPieces(sums[:, 0] / pairs, float(sums[:, 1].sum()))
+            self.kernels[view, kernel] = KernelPieces(
+                sums[:, 0] / pairs, sums[:, 0], float(sums[:, 1].sum())
+            )
         self.kernels[view, "riesz"] = self._riesz(view)
         for kernel in KERNELS:
             p.kernel[view, kernel] = self.kernels[view, kernel].means
@@ -257,7 +263,7 @@ class Passes:
     def _riesz(self, view: View) -> KernelPieces:
         """In float64, with near pairs from the explicit differences of their rows."""
         rows, t = self._of[view], self.constants.t
-        self.runner.announce(f"losses, Riesz energy of {view}")
+        self.runner.announce(f"losses: Riesz energy, view {1 + VIEWS.index(view)}")
         reducer, near = KernelSums("riesz", t, NEAR), NearPairs(NEAR)
         found = self.runner.between(
             [reducer, near], rows, rows, f"losses riesz {view}", self.chosen, dtype=np.float64
@@ -266,20 +272,27 @@ class Passes:
         pairs = found[near]
         if pairs.n > len(pairs.first):
             reason = f"more than {len(pairs.first)} pairs of rows nearly coincide"
-            return KernelPieces(np.full(len(self.rows), np.nan), np.nan, reason)
+            nothing = np.full(len(self.rows), np.inf)
+            return KernelPieces(nothing, nothing, np.inf, reason)
         at = np.full(self.n, -1)
         at[self.rows] = np.arange(len(self.rows))
         for start in range(0, pairs.n, 1 << 14):
             first, second = (x[start : start + (1 << 14)] for x in (pairs.first, pairs.second))
             d2 = np.square(rows.take(first) - rows.take(second)).sum(axis=1)
-            with np.errstate(divide="ignore"):
+            with np.errstate(divide="ignore", over="ignore"):
                 values = kernel_values("riesz", d2, t, np)
             for ends in (first, second):
                 there = at[ends] >= 0
                 np.add.at(sums, at[ends[there]], values[there])
                 squares += float(np.square(values[there]).sum())
-        reason = "" if np.isfinite(sums).all() else "some rows coincide, their energy is infinite"
-        return KernelPieces(sums / (self.n - 1), squares, reason)
+        reason = ""
+        if not np.isfinite(sums).all():
+            reason = (
+                "some rows coincide, their energy is infinite"
+                if pairs.n
+                else f"the energy leaves the range of numbers at t = {t:g}"
+            )
+        return KernelPieces(sums / (self.n - 1), sums, squares, reason)
 
     def _n_nearest(self) -> int:
         return min(2 + MARGIN, self.n - 1)
@@ -315,7 +328,7 @@ class Passes:
     def strips(self, rows: UnitRows, cols: UnitRows, at: Index, n_bins: int = 0) -> HardNegatives:
         """The hardest negatives of some anchors (positions among `rows`)."""
         own = self.rows[at]
-        self.runner.announce("losses, hardest negatives")
+        self.runner.announce("losses: hardest negatives")
         return hard_negatives(
             rows,
             cols,
@@ -392,7 +405,7 @@ class Passes:
             reducers[key] = SoftmaxReceived(key[1], key[2], key in self._wanted.gaps, given)
         if not reducers:
             return {}
-        found = self.between(reducers.values(), matrix, half, "received")
+        found = self.between(reducers.values(), matrix, half, "error bars")
         return {key: found[reducer] for key, reducer in reducers.items()}
 
     @property
@@ -504,6 +517,10 @@ class Passes:
         own = 2.0 + 2.0 * self.positive  # |u + v|^2
         shift = (with_class - own - 2.0 * (of_class - both)) / n_positives
         return np.where(self.labelled, -0.5 / tau * shift, 0.0)
+
+
+def _views_of(matrix: Matrix) -> tuple[View, View]:
+    return ("u" if matrix[0] == "u" else "v", "u" if matrix[1] == "u" else "v")
 
 
 def pair_sets(subject: Subject) -> tuple[PairSet, ...]:

@@ -24,6 +24,10 @@ MATRICES: tuple[Matrix, ...] = ("uu", "vv", "uv", "vu")
 View = Literal["u", "v"]
 VIEWS: tuple[View, ...] = ("u", "v")
 
+_SAFE_TAU = 0.01
+NEAR = 1e-8
+"""2 - 2s under which a distance is taken from the difference of the rows."""
+
 
 @dataclass(frozen=True)
 class Constants:
@@ -153,17 +157,16 @@ def dense_pieces(
         total = np.exp((hardest - top) / tau).sum(axis=1)
         pieces.hard_mass[tau] = np.log(total) + top[:, 0] / tau
     weights = np.where(off, np.exp((uv - 1.0) / constants.cacr_tau), 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         pieces.mean_gap = (weights * (1.0 - uv)).sum(axis=1) / weights.sum(axis=1)
-        for view, rows in (("u", matrices["uu"]), ("v", matrices["vv"])):
+        for view, own_rows, rows in (("u", u, matrices["uu"]), ("v", v, matrices["vv"])):
             d2 = np.where(off, np.maximum(2.0 - 2.0 * rows, 0.0), 1.0)
+            near = np.nonzero(d2 < NEAR)  # where a cosine has too few digits
+            d2[near] = np.square(own_rows[near[0]] - own_rows[near[1]]).sum(axis=1)
             for kernel in kernels:
                 values = np.where(off, kernel_values(kernel, d2, constants.t, np), 0.0)
                 pieces.kernel[view, kernel] = values.sum(axis=1) / (m - 1)  # type: ignore[index]
     return pieces
-
-
-_SAFE_TAU = 0.01
 
 
 def _log_sum(matrix: Vector, mask: NDArray[np.bool_], tau: float, scaled: Vector | None) -> Vector:

@@ -112,14 +112,13 @@ class PenaltyHistogram(_Bins):
             spread = tile.product(tile.mask(self.pairs), backend.vector(share)[:, None])
             out = [backend.bin_sums(bins, spread, self.n_bins)]
         for tau, log_mass in zip(self.taus, self.log_masses[:, rows], strict=True):
-            found = tile.exponentials(tau)
+            found = tile.restricted(tau, self.pairs)
             valid = (weights > 0) & np.isfinite(log_mass)
-            scale = np.where(valid, weights, 0.0) * np.exp(
-                np.where(valid, found.shift / tau - log_mass, 0.0)
-            )
+            level = np.where(valid, found.shift / tau - log_mass, 0.0)
+            # more than this only where the tile holds no pair of the anchor
+            scale = np.exp(np.minimum(level, tile.exponent_range + 25))
+            scale = np.where(valid, weights, 0.0) * scale
             scaled = tile.product(found.values, backend.vector(scale)[:, None])
-            if self.pairs != "all":  # exponentials are zero where no pair counts
-                scaled = tile.product(scaled, tile.mask(self.pairs))
             out.append(backend.bin_sums(bins, scaled, self.n_bins))
         return np.stack(out), None
 

@@ -42,18 +42,19 @@ class KernelSums(RowSums):
     def reduce(self, tile: Tile) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
         """Row sums and column sums of the kernel and its square."""
         xp = tile.backend.xp
-        d2 = tile.product(tile.gaps(), 2.0)
-        lowest = self.floor if self.floor > 0 else 0.0
-        counted = d2 >= lowest if self.floor > 0 else None
-        d2 = xp.clip(d2, max(lowest, 1e-30), None)
-        values = kernel_values(self.kernel, d2, self.t, xp)
-        if counted is not None:
-            values = values * counted
+        d2 = xp.clip(tile.product(tile.gaps(), 2.0), 0.0, None)
         if self.pairs == "all":
-            tile.backend.set_at(values, *tile.left_out, 0.0)
+            counted = xp.ones_like(d2)
+            tile.backend.set_at(counted, *tile.left_out, 0.0)
         else:
-            values = values * tile.mask(self.pairs)
-        return stacked([both_sides(tile, values), both_sides(tile, values * values)])
+            counted = tile.mask(self.pairs)
+        counted = counted * (d2 >= self.floor)
+        # at 2 the kernels are harmless; what does not count is set there before the power
+        d2 = xp.where(counted > 0, d2, xp.full_like(d2, 2.0))
+        with np.errstate(over="ignore", divide="ignore"):
+            values = kernel_values(self.kernel, d2, self.t, xp)
+            values = xp.where(counted > 0, values, xp.zeros_like(values))
+            return stacked([both_sides(tile, values), both_sides(tile, values * values)])
 
 
 @dataclass(frozen=True)
