@@ -6,6 +6,7 @@ this number of rows (the mean over all repeats).
 
     python bench/coverage.py                      # 1,000 repeats, about ten minutes on two cores
     python bench/coverage.py --repeats 50 --rows 100
+    python bench/coverage.py --losses --repeats 300    # two views of each row: the losses
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import cl_analyze as cla
 
 Z95 = 1.959964
 TAUS = (0.1, 0.5)
+PARTS = ("loss_alignment", "loss_uniformity", "uniformity_of_uniform_law")
 
 Law = Callable[[np.random.Generator, int], tuple[NDArray[np.float64], NDArray[np.int64]]]
 
@@ -47,15 +49,23 @@ def cone(random: np.random.Generator, n: int):  # noqa: ANN201
 LAWS: dict[str, Law] = {"uniform sphere": uniform_sphere, "clusters": clusters, "cone": cone}
 
 
-def one_draw(law: str, n: int, seed: int) -> dict[str, tuple[float, float]]:
+def one_draw(law: str, n: int, losses: bool, seed: int) -> dict[str, tuple[float, float]]:
     """Value and standard error of every metric on one draw."""
-    rows, labels = LAWS[law](np.random.default_rng([seed, n]), n)
-    report = cla.analyze(rows, labels=labels, taus=TAUS, run=cla.RunOptions(threads=1))
+    random = np.random.default_rng([seed, n])
+    rows, labels = LAWS[law](random, n)
+    run = cla.RunOptions(threads=1)
+    if losses:
+        noisy = rows + 0.7 * random.standard_normal(rows.shape)
+        report = cla.analyze(rows, labels, noisy, taus=TAUS, metrics="losses", run=run)
+    else:
+        report = cla.analyze(rows, labels=labels, taus=TAUS, run=run)
     found = {}
     for record in report.records:
+        if record.metric in PARTS or not record.std_error:
+            continue
         quantile = record.params.get("q", 0.5)
         group = record.params.get("group", "positive")
-        if record.metric == "uniformity_of_uniform_law" or quantile != 0.5:
+        if quantile != 0.5:
             continue
         if group not in ("positive", "negative_1", "negative_10"):
             continue
@@ -64,16 +74,18 @@ def one_draw(law: str, n: int, seed: int) -> dict[str, tuple[float, float]]:
     return found
 
 
-def coverage(law: str, n: int, repeats: int, jobs: int) -> dict[str, tuple[float, float]]:
+def coverage(
+    law: str, n: int, repeats: int, jobs: int, losses: bool = False
+) -> dict[str, tuple[float, float]]:
     """For each metric: mean s.e. over standard deviation, and the share of covering intervals."""
-    draw = partial(one_draw, law, n)
+    draw = partial(one_draw, law, n, losses)
     if jobs == 1:
         draws = [draw(seed) for seed in range(repeats)]
     else:
         with ProcessPoolExecutor(jobs) as pool:
             draws = list(pool.map(draw, range(repeats), chunksize=10))
     out = {}
-    for name in draws[0]:
+    for name in (name for name in draws[0] if all(name in one for one in draws)):
         values, errors = np.array([one[name] for one in draws]).T
         covers = np.abs(values - values.mean()) <= Z95 * errors
         out[name] = (float(errors.mean() / values.std(ddof=1)), float(covers.mean()))
@@ -85,12 +97,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=1000)
+    parser.add_argument("--losses", action="store_true")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     for law in LAWS:
         print(f"\n{law}, N = {options.rows}, {options.repeats} repeats")
         print(f"{'metric':52} {'s.e./sd':>8} {'coverage':>9}")
-        found = coverage(law, options.rows, options.repeats, options.jobs)
+        found = coverage(law, options.rows, options.repeats, options.jobs, options.losses)
         for name, (ratio, share) in found.items():
             print(f"{name:52} {ratio:8.3f} {share:9.3f}")
 
