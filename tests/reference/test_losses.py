@@ -679,3 +679,44 @@ def test_groups_reach_every_error():
     for record in found:
         fixed = record.metric in ("hyperspherical_energy_reference", "dcl_nscl_gap_bound")
         assert record.std_error in (None, 0.0) if fixed else record.std_error is None, record
+
+
+ODD = {
+    "two pairs": lambda u, v, y: {"embeddings": u[:2], "pairs": v[:2], "labels": y[:2]},
+    "three pairs": lambda u, v, y: {"embeddings": u[:3], "pairs": v[:3], "labels": y[:3]},
+    "one dimension": lambda u, v, y: {"embeddings": u[:, :1], "pairs": v[:, :1], "labels": y},
+    "all rows equal": lambda u, v, y: {"embeddings": u * 0 + 1, "pairs": v * 0 + 1, "labels": y},
+    "equal views": lambda u, v, y: {"embeddings": u, "pairs": u, "labels": y},
+    "collapsed": lambda u, v, y: {"embeddings": 1 + 1e-7 * u, "pairs": 1 + 1e-7 * v, "labels": y},
+    "one class": lambda u, v, y: {"embeddings": u, "pairs": v, "labels": y * 0},
+    "singletons": lambda u, v, y: {"embeddings": u, "pairs": v, "labels": np.arange(len(u))},
+    "few anchors": lambda u, v, y: {"embeddings": u, "pairs": v, "labels": y, "anchors": 10},
+    "steep kernels": lambda u, v, y: {"embeddings": u, "pairs": v, "labels": y, "kcl_t": 1e5},
+    "flat kernels": lambda u, v, y: {"embeddings": u, "pairs": v, "labels": y, "kcl_t": 1e-5},
+    "no weight": lambda u, v, y: {"embeddings": u, "pairs": v, "labels": y, "simple_lambda": 0},
+    "all kept": lambda u, v, y: {
+        "embeddings": u,
+        "pairs": v,
+        "hard_alpha": 1.0,
+        "curve_anchors": 1,
+    },
+}
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("name", ODD)
+def test_odd_inputs_give_numbers_or_reasons(name, precision):
+    from cl_analyze.figures import catalogue
+    from cl_analyze.tables import to_json
+
+    random = np.random.default_rng(0)
+    u = random.standard_normal((30, 5))
+    v = u + 0.2 * random.standard_normal(u.shape)
+    given = ODD[name](u, v, np.arange(30) % 3)
+    report = cla.analyze(
+        metrics="losses", taus=[0.001, 0.07, 1e4], run=RunOptions(precision=precision), **given
+    )
+    for record in report.records:
+        assert (record.value is None) == (record.reason is not None)
+    to_json(report.document.to_dict())  # refuses NaN and infinity
+    catalogue.draw(report.document)

@@ -205,14 +205,14 @@ class Passes:
                 p.log_mass["uv", r.tau, r.pairs] = found[r]
                 p.log_mass["vu", r.tau, r.pairs] = back[r]
         moments = found[SoftmaxMoments(c.cacr_tau)]
-        p.mean_gap, self._cacr_mass = 1.0 - moments.mean, moments.log_mass
+        p.mean_gap, self._cacr_mass = _gaps(moments.mean), moments.log_mass
         for tau in options.taus:
             steep = tau / (1.0 + c.beta)
             moments = found[SoftmaxMoments(steep)]
             same = None
             if self.subject.labels is not None:
                 same = found[RowLogSumExp(steep, "same_class")]
-            self.steeper[tau] = (moments.log_mass, 1.0 - moments.mean, same)
+            self.steeper[tau] = (moments.log_mass, _gaps(moments.mean), same)
         self._nearest = self._two_nearest(found)
         p.hardest = self._nearest.values[:, 0]
         self._hard(p)
@@ -517,6 +517,12 @@ class Passes:
         own = 2.0 + 2.0 * self.positive  # |u + v|^2
         shift = (with_class - own - 2.0 * (of_class - both)) / n_positives
         return np.where(self.labelled, -0.5 / tau * shift, 0.0)
+
+
+def _gaps(means: Vector) -> Vector:
+    """1 - s, not below 0 by rounding."""
+    gaps: Vector = np.maximum(1.0 - means, 0.0)
+    return gaps
 
 
 def _views_of(matrix: Matrix) -> tuple[View, View]:
