@@ -78,6 +78,32 @@ def test_processes_change_no_byte(files, anchors):
     assert content(found) == content(report(files, anchors=anchors))
 
 
+def losses(files, executor=None, **run):
+    random = np.random.default_rng(5)
+    rows = np.load(files / "emb.npy")
+    if not (files / "other.npy").exists():
+        np.save(files / "other.npy", rows + 0.3 * random.standard_normal(rows.shape))
+    found = cla.analyze(
+        str(files / "emb.npy"),
+        str(files / "labels.npy"),
+        str(files / "other.npy"),
+        metrics="losses",
+        taus=[0.1, 0.5],
+        batch_sizes=[32],
+        run=RunOptions(**{**RUN, **run}),
+        executor=executor,
+    )
+    return [record.to_dict() for record in found.records], found.tables["loss_gradient"].rows
+
+
+def test_losses_are_the_same_bytes_in_processes_and_from_saved_passes(files, tmp_path):
+    serial = losses(files)
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        assert losses(files, pool) == serial
+    assert losses(files, resume=tmp_path / "states", save_every=0.0) == serial
+    assert losses(files, resume=tmp_path / "states") == serial
+
+
 def test_a_thread_pool_of_the_caller_changes_no_byte(files):
     with ThreadPoolExecutor(3) as pool:
         assert content(report(files, pool)) == content(report(files))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.metrics.family import MetricOptions, Subject
-from cl_analyze.metrics.losses.catalogue import SavedLoss
+from cl_analyze.metrics.losses.catalogue import LOSSES, SavedLoss
 from cl_analyze.metrics.losses.pieces import Constants, dense_pieces
 from cl_analyze.pairs.executors import Executor
 from cl_analyze.pairs.kernels import KERNELS
@@ -42,12 +42,16 @@ class BatchEstimate:
 
 @dataclass(frozen=True)
 class _Batches:
-    """Job: every loss of one batch of pairs (indices), for every temperature."""
+    """Job: every loss of one batch of pairs (indices), for every temperature.
+
+    Attributes:
+        losses: positions in LOSSES, whose functions need not travel.
+    """
 
     subject: Subject
     taus: tuple[float, ...]
     constants: Constants
-    losses: tuple[SavedLoss, ...]
+    losses: tuple[int, ...]
 
     def run(self, rows: NDArray[np.int64]) -> tuple[Vector, Vector]:
         """(losses, taus) means over the batch's pairs and log counts; NaN where there is none."""
@@ -57,7 +61,8 @@ class _Batches:
         pieces = dense_pieces(u, v, codes, self.taus, self.constants, KERNELS)
         values = np.full((len(self.losses), len(self.taus)), np.nan)
         counts = np.zeros_like(values)
-        for at, loss in enumerate(self.losses):
+        for at, position in enumerate(self.losses):
+            loss = LOSSES[position]
             for column, tau in enumerate(self.taus if "tau" in loss.params else self.taus[:1]):
                 terms = loss.terms(pieces, self.constants, tau)
                 there = ~np.isnan(terms.value)
@@ -113,7 +118,8 @@ def batch_estimates(
 
     Cost: at most 400 batches, about 3e7 pairs or one pass over the rows.
     """
-    job = _Batches(subject, options.taus, constants, losses)
+    positions = tuple(LOSSES.index(loss) for loss in losses)
+    job = _Batches(subject, options.taus, constants, positions)
     parts = list(executor.run(job, _draws(subject.n, size, options.seed)))
     values = np.stack([part for part, _ in parts])
     counts = np.stack([part for _, part in parts])
