@@ -85,8 +85,8 @@ def test_every_loss_has_an_error():
 
 
 def test_errors_cover_the_spread_of_repeated_draws():
-    """120 draws of one law: the mean error against the spread of the values."""
-    draws, n = 120, 50
+    """80 draws of one law: the mean error against the spread of the values."""
+    draws, n = 80, 50
     values, errors = {}, {}
     for seed in range(draws):
         u, v, labels = shape(n, seed=1000 + seed)
@@ -102,9 +102,9 @@ def test_errors_cover_the_spread_of_repeated_draws():
     for key, ratio in ratios.items():
         params = dict(key[2])
         name = params.get("name")
-        # the spread of 120 draws is known to 7%; heavy tails and class means are less regular
-        high = 1.6 if name in ("kcl_riesz", "triplet_limit", "icl_mmd") else 1.3
-        low = 0.6 if name == "kcl_riesz" else 0.78  # the nearest pair of a draw decides its value
+        # the spread of 80 draws is known to 8%; heavy tails and class means are less regular
+        high = 1.6 if name in ("kcl_riesz", "triplet_limit", "icl_mmd") else 1.35
+        low = 0.6 if name == "kcl_riesz" else 0.76  # the nearest pair of a draw decides its value
         assert low < ratio < high, (key, ratio)
 
 
