@@ -359,12 +359,6 @@ def prepare(
     labels = None if labels_from is None else encode(labels_from, run.unlabelled)
     queue = _beside(request.queue, "queue", main)
     frame = _beside(request.frame, "class anchors", main)
-    if options.batch_sizes and 2 * options.batch_sizes[-1] > main.array.n_rows:
-        raise ConfigError(
-            f"--batch-size {options.batch_sizes[-1]}: {title} has {main.array.n_rows} pairs; "
-            "batches of more than half of them are all alike: give at most "
-            f"{main.array.n_rows // 2}"
-        )
     if frame is not None and labels is None:
         raise ConfigError(f"{title}: --clop-anchors needs labels: pass --labels FILE")
     if tuple(names) == ("losses",) and views is None and partners is None:
@@ -383,6 +377,11 @@ def prepare(
         (other, check_rows(other.array)) for other in beside if other.array is not main.array
     ]
     kept = _kept_rows(checks, main.array.n_rows, run, told)
+    if options.batch_sizes and 2 * options.batch_sizes[-1] > len(kept):
+        raise ConfigError(
+            f"--batch-size {options.batch_sizes[-1]}: {title} has {len(kept)} pairs; batches of "
+            f"more than half of them are all alike: give at most {len(kept) // 2}"
+        )
     dropped = main.array.n_rows - len(kept)
     inputs = [
         _input_entry(

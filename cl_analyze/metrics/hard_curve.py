@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from cl_analyze.errors import ConfigError
 from cl_analyze.metrics.family import ANCHOR_BYTES, MetricOptions, PairRunner, Subject
 from cl_analyze.metrics.similarity import TABLE_BINS, bin_centres
-from cl_analyze.pairs.reducers import PairHistogram
 from cl_analyze.pairs.strips import hard_negatives, n_kept
 from cl_analyze.tables import Cell, Table
 
@@ -29,7 +28,11 @@ Vector = NDArray[np.float64]
 
 
 def hard_curve(
-    subject: Subject, options: MetricOptions, runner: PairRunner, anchors: NDArray[np.int64]
+    subject: Subject,
+    options: MetricOptions,
+    runner: PairRunner,
+    anchors: NDArray[np.int64],
+    fraction: Vector,
 ) -> Table:
     """Relative penalty where only a share alpha of each anchor's negatives is kept.
 
@@ -39,6 +42,7 @@ def hard_curve(
     Args:
         subject, options, runner: as for a family; options.penalty_alpha is not None.
         anchors: (m,) which rows, ascending.
+        fraction: (bins,) share of their negatives in each bin.
 
     Raises:
         ConfigError: negatives are not all other rows.
@@ -61,7 +65,6 @@ def hard_curve(
         TABLE_BINS,
         runner.progress,
     )
-    counts = _negatives(subject, runner, anchors)
     out: list[dict[str, Cell]] = []
     exact = len(anchors) == subject.n
     for at, tau in enumerate(options.taus):
@@ -74,17 +77,8 @@ def hard_curve(
         with np.errstate(over="ignore"):
             penalty = np.exp(bin_centres() / tau + top) * kept[n_keeping]
         penalty = np.where(kept[n_keeping] > 0, np.minimum(penalty, np.finfo(float).max), 0.0)
-        out += _rows(subject.source, tau, alpha, penalty, found.histogram[at], counts, exact)
+        out += _rows(subject.source, tau, alpha, penalty, found.histogram[at], fraction, exact)
     return Table("penalty_curve_hard", COLUMNS, tuple(out))
-
-
-def _negatives(subject: Subject, runner: PairRunner, anchors: NDArray[np.int64]) -> Vector:
-    """(bins,) shares of the anchors' negatives."""
-    reducer = PairHistogram(TABLE_BINS)
-    counts: Vector = runner.anchored([reducer], anchors)[reducer]
-    total: float = counts.sum()
-    share: Vector = counts / total
-    return share
 
 
 def hard_curve_of_even_similarities(

@@ -28,6 +28,7 @@ from cl_analyze.metrics.family import (
     nearest_negatives_reducer,
 )
 from cl_analyze.metrics.hard_curve import hard_curve
+from cl_analyze.metrics.means import Number
 from cl_analyze.metrics.similarity import TABLE_BINS, bin_centres
 from cl_analyze.metrics.uniform_law import REFERENCE_COLUMNS, penalty_of_uniform_law
 from cl_analyze.pairs.engine import Reducer
@@ -341,7 +342,9 @@ class Penalty(PairFreeFamily):
             )
         tables = [self._curve(subject, options, measured, by_tau), _reference(subject, options)]
         if options.penalty_alpha is not None:
-            tables.append(hard_curve(subject, options, runner, measured.curve_anchors))
+            at = measured.curve_anchors
+            binned = self._histogram(subject, options, measured.first, at, anchors)
+            tables.append(hard_curve(subject, options, runner, at, measured.curve[binned][0]))
         return FamilyResult(tuple(records), tuple(tables), notes)
 
     def _records(
@@ -350,7 +353,7 @@ class Penalty(PairFreeFamily):
         params: dict[str, Param] = {"tau": tau, **options.negative_params}
         records = []
 
-        def add(metric: str, definition: str | None, found: _Number) -> None:
+        def add(metric: str, definition: str | None, found: Number) -> None:
             records.append(
                 Record(
                     source=subject.source,
@@ -507,17 +510,6 @@ def _uniform_share(subject: Subject) -> tuple[float, Vector]:
     return pairs / (n_labelled * (n - 1.0)), without
 
 
-@dataclass(frozen=True)
-class _Number:
-    """A value with its errors, the rows it was averaged over, and pseudo-values where exact."""
-
-    value: float
-    std_error: float | None
-    n: int
-    pseudo_values: Vector | None = None
-    sampling_error: float | None = None
-
-
 class _Means(Protocol):
     """Means over anchors of the columns of `AnchorStatistics`, with their errors.
 
@@ -531,15 +523,15 @@ class _Means(Protocol):
         """Anchors that have a value."""
         ...
 
-    def mean(self, name: str) -> _Number:
+    def mean(self, name: str) -> Number:
         """The mean."""
         ...
 
-    def exp_of_mean(self, name: str) -> _Number:
+    def exp_of_mean(self, name: str) -> Number:
         """The exponential of the mean."""
         ...
 
-    def ratio(self, name: str, uniform: float, uniform_without: Vector) -> _Number:
+    def ratio(self, name: str, uniform: float, uniform_without: Vector) -> Number:
         """The mean over its value under even weights, which is given with and without each row."""
         ...
 
@@ -555,20 +547,20 @@ class _ExactMeans:
     def count(self, name: str) -> int:
         return int(np.isfinite(self._stats.column(name)).sum())
 
-    def mean(self, name: str) -> _Number:
+    def mean(self, name: str) -> Number:
         withouts = [copy.mean_without(name) for copy in self._copies]
         return self._number(name, _mean(self._stats.column(name)), withouts)
 
-    def exp_of_mean(self, name: str) -> _Number:
+    def exp_of_mean(self, name: str) -> Number:
         withouts = [np.exp(copy.mean_without(name)) for copy in self._copies]
         return self._number(name, math.exp(_mean(self._stats.column(name))), withouts)
 
-    def ratio(self, name: str, uniform: float, uniform_without: Vector) -> _Number:
+    def ratio(self, name: str, uniform: float, uniform_without: Vector) -> Number:
         with np.errstate(divide="ignore", invalid="ignore"):
             withouts = [copy.mean_without(name) / uniform_without for copy in self._copies]
         return self._number(name, _mean(self._stats.column(name)) / uniform, withouts)
 
-    def _number(self, name: str, value: float, withouts: list[Vector]) -> _Number:
+    def _number(self, name: str, value: float, withouts: list[Vector]) -> Number:
         pseudos = [pseudo_values(value, without) for without in withouts]
         usable = all(np.isfinite(p).sum() == np.isfinite(withouts[0]).sum() for p in pseudos)
         error = None
@@ -576,7 +568,7 @@ class _ExactMeans:
             share = self._copies[0].share
             error = cross_standard_error(pseudos[0], pseudos[-1], self._subject.groups, share)
         pseudo = np.mean(pseudos, axis=0) if error is not None else None
-        return _Number(value, error, self.count(name), pseudo)
+        return Number(value, error, self.count(name), pseudo)
 
 
 class _EstimatedMeans:
@@ -598,20 +590,20 @@ class _EstimatedMeans:
         there = int(np.isfinite(self._stats.column(name)).sum())
         return there if there >= FEWEST else 0
 
-    def mean(self, name: str) -> _Number:
+    def mean(self, name: str) -> Number:
         return self._number(name, 1.0, None)
 
-    def exp_of_mean(self, name: str) -> _Number:
+    def exp_of_mean(self, name: str) -> Number:
         found = self._number(name, 1.0, None)
         value = math.exp(found.value)
         error = None if found.std_error is None else value * found.std_error
         assert found.sampling_error is not None
-        return _Number(value, error, found.n, None, value * found.sampling_error)
+        return Number(value, error, found.n, None, value * found.sampling_error)
 
-    def ratio(self, name: str, uniform: float, uniform_without: Vector) -> _Number:
+    def ratio(self, name: str, uniform: float, uniform_without: Vector) -> Number:
         return self._number(name, uniform, pseudo_values(uniform, uniform_without))
 
-    def _number(self, name: str, divisor: float, of_divisor: Vector | None) -> _Number:
+    def _number(self, name: str, divisor: float, of_divisor: Vector | None) -> Number:
         """The mean over a divisor that has pseudo-values of its own."""
         values = self._stats.column(name)
         population = self._anchors.population(values)
@@ -623,7 +615,7 @@ class _EstimatedMeans:
             shift = found.value / divisor**2 * (of_divisor - divisor)
             scale = population / self._subject.n
             effects = [effect - scale * shift for effect in effects]
-        return _Number(
+        return Number(
             found.value / divisor,
             self._anchors.std_error(values / divisor, effects, population, self._subject.groups),
             found.n,

@@ -162,3 +162,12 @@ def test_truncated_penalty_curves(cli, two_views):
         "penalty", "u.npy", "-l", "y.npy", "--negatives", "class", "--hard-alpha", 1
     )
     assert "not --negatives class" in message
+
+
+def test_batches_are_drawn_from_the_rows_that_are_left(cli, two_views):
+    rows = np.load(cli.folder / "v.npy")
+    rows[:40] = np.nan
+    np.save(cli.folder / "v.npy", rows)
+    dropping = ("--on-invalid", "drop", "--tau", 0.5, "--batch-size")
+    assert "u.npy has 20 pairs" in cli.fails("losses", *two_views, *dropping, 25)
+    assert cli("losses", *two_views, *dropping, 10, "--no-files").returncode == 0

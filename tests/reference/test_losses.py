@@ -723,3 +723,14 @@ def test_odd_inputs_give_numbers_or_reasons(name, precision):
         assert (record.value is None) == (record.reason is not None)
     to_json(report.document.to_dict())  # refuses NaN and infinity
     catalogue.draw(report.document)
+
+
+def test_gradient_totals_are_those_of_the_rows_that_take_part():
+    u, v, labels = two_views_of_classes(30)
+    some = np.where(np.arange(30) < 18, labels.astype(str), "")
+    report = cla.analyze(u, some, v, taus=[0.5], metrics="losses")
+    (row,) = report.document.rows("loss_gradient_totals", name="nscl", definition="official")
+    alone = cla.analyze(u[:18], some[:18], v[:18], taus=[0.5], metrics="losses")
+    (expected,) = alone.document.rows("loss_gradient_totals", name="nscl", definition="official")
+    assert row["positive"] == pytest.approx(expected["positive"], rel=1e-9)
+    assert row["negatives"] == pytest.approx(expected["negatives"], rel=1e-9)

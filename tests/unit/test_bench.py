@@ -38,3 +38,10 @@ def test_faiss_finds_the_same_rows():
     _, theirs = speed.faiss_top11(rows)
     ours = speed.top10_of_every_row(rows).indices
     np.testing.assert_array_equal(np.sort(theirs[:, 1:], axis=1), np.sort(ours, axis=1))
+
+
+def test_the_losses_benchmark_runs(capsys):
+    from bench import losses
+
+    assert losses.ours(60) > 0
+    assert losses.dense(60) > 0

@@ -30,14 +30,12 @@ class BatchEstimate:
         std_error: of the population.
         sampling_error: from the mean over all batches of that size of this file.
         log_count: log of the number of negatives as it enters the loss.
-        n: batches drawn.
     """
 
     value: float
     std_error: float | None
     sampling_error: float
     log_count: float
-    n: int
 
 
 @dataclass(frozen=True)
@@ -137,6 +135,5 @@ def batch_estimates(
                 spread * math.sqrt(size / (subject.n - size)),
                 spread / math.sqrt(n),
                 float(counts[there, at, column].mean()),
-                n,
             )
     return found

@@ -90,7 +90,6 @@ class SavedLoss:
         terms: its values, from pieces, constants and a temperature (NaN where it has none).
         needs: `labels`, `queue`, or nothing.
         params: names of its parameters: tau, alpha, lambda, t, gamma, sigma, beta.
-        batched: whether its expectation over batches is defined.
         kernel: of kernel losses.
         reading: one sentence on how to read it.
     """
@@ -100,16 +99,8 @@ class SavedLoss:
     terms: Callable[[Pieces, Constants, float], Terms]
     params: tuple[str, ...] = ("tau",)
     needs: str = ""
-    batched: bool = True
     kernel: Kernel | None = None
     reading: str = ""
-
-
-def _sum_of(*logs: Vector) -> Vector:
-    total = logs[0]
-    for log in logs[1:]:
-        total = np.logaddexp(total, log)
-    return total
 
 
 def _finite(values: Vector) -> Vector:
@@ -185,7 +176,7 @@ def moco(p: Pieces, c: Constants, tau: float) -> Terms:
 
 def one_way_queue(p: Pieces, c: Constants, tau: float) -> Terms:
     """Eq. 1 with the queue's rows as further negatives."""
-    negatives = _sum_of(p.log_mass["uv", tau, "all"], p.queue_mass[tau])
+    negatives = np.logaddexp(p.log_mass["uv", tau, "all"], p.queue_mass[tau])
     return _coupled(p, tau, negatives, (("uv", "all"),), p.n_negatives + p.n_queue)
 
 
@@ -237,8 +228,8 @@ def triplet_limit(p: Pieces, c: Constants, tau: float) -> Terms:
 
 def _both_views(p: Pieces, tau: float, pairs: PairSet = "all") -> tuple[Vector, Vector]:
     return (
-        _sum_of(p.log_mass["uu", tau, pairs], p.log_mass["uv", tau, pairs]),
-        _sum_of(p.log_mass["vv", tau, pairs], p.log_mass["vu", tau, pairs]),
+        np.logaddexp(p.log_mass["uu", tau, pairs], p.log_mass["uv", tau, pairs]),
+        np.logaddexp(p.log_mass["vv", tau, pairs], p.log_mass["vu", tau, pairs]),
     )
 
 
@@ -441,20 +432,25 @@ def _other_count(p: Pieces) -> float:
 def nscl_official(p: Pieces, c: Constants, tau: float) -> Terms:
     """The authors' code, with the positive under the logarithm."""
     count = max(_other_count(p), 1.0)
-    both = [
+    others = _both_views(p, tau, "other_class")
+    of_u, of_v = (
         _coupled(p, tau, negatives, _over(view, "other_class"), count)
-        for view, negatives in zip(VIEWS, _both_views(p, tau, "other_class"), strict=True)
-    ]
-    found = _mean(*both)
-    alone = np.isneginf(_both_views(p, tau, "other_class")[0])
-    there = _of_labelled(p, np.where(alone, np.nan, found.value))
-    assert found.alignment is not None
-    assert found.uniformity is not None
+        for view, negatives in zip(VIEWS, others, strict=True)
+    )
+    found = _mean(of_u, of_v)
+    there = _of_labelled(p, np.isfinite(others[0]))
+
+    def kept(values: Vector | None) -> Vector | None:
+        return None if values is None else np.where(there == 1.0, values, np.nan)
+
     return replace(
         found,
-        value=there,
-        alignment=found.alignment + 0.0 * there,
-        uniformity=found.uniformity + 0.0 * there,
+        value=np.where(there == 1.0, found.value, np.nan),
+        alignment=kept(found.alignment),
+        uniformity=kept(found.uniformity),
+        limit=kept(found.limit),
+        push=kept(found.push),
+        pull=kept(found.pull),
     )
 
 

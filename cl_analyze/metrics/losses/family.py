@@ -379,9 +379,8 @@ class _Computation:
     def _weights(self) -> list[tuple[float, Moment, Moment | None]]:
         """Statistics of the relative weights exp((1 + beta) s / tau) that A-InfoNCE's push has."""
         found = []
-        beta = self.passes.constants.beta
         for tau in self.options.taus:
-            steep = tau / (1.0 + beta)
+            steep = self.passes.constants.steeper(tau)
             log_mass, gap, same = self.passes.steeper[tau]
             with np.errstate(invalid="ignore"):
                 entropy = np.clip(log_mass - (1.0 - gap) / steep, 0.0, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from cl_analyze.metrics.family import ANCHOR_BYTES
 from cl_analyze.metrics.losses.passes import Passes, pair_sets
 from cl_analyze.metrics.losses.pieces import Matrix, Vector
 from cl_analyze.pairs.engine import Reducer
@@ -167,7 +168,7 @@ class _Drawn:
     def hard(self) -> Vector:
         """(taus, bins) shares of the hardest negatives."""
         u, v = self.passes.view_pair("uv")
-        return self.passes.strips(u.select(self.anchors, 1 << 26), v, self.at, BINS).histogram
+        return self.passes.strips(u.select(self.anchors, ANCHOR_BYTES), v, self.at, BINS).histogram
 
     def kernel(self, kernel: str) -> Vector:
         """(bins,) shares of a kernel's slope, from fine bins of similarity."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from cl_analyze.data.unit import UnitRows, paired
 from cl_analyze.metrics.anchors import Anchors, draw_anchors
-from cl_analyze.metrics.family import Found, MetricOptions, PairRunner, Subject
+from cl_analyze.metrics.family import ANCHOR_BYTES, Found, MetricOptions, PairRunner, Subject
 from cl_analyze.metrics.losses.catalogue import LOSSES, Terms
 from cl_analyze.metrics.losses.pieces import MATRICES, NEAR, VIEWS, Constants, Matrix, Pieces, View
 from cl_analyze.pairs.engine import Reducer
@@ -207,7 +207,7 @@ class Passes:
         moments = found[SoftmaxMoments(c.cacr_tau)]
         p.mean_gap, self._cacr_mass = _gaps(moments.mean), moments.log_mass
         for tau in options.taus:
-            steep = tau / (1.0 + c.beta)
+            steep = c.steeper(tau)
             moments = found[SoftmaxMoments(steep)]
             same = None
             if self.subject.labels is not None:
@@ -226,7 +226,7 @@ class Passes:
         return p
 
     def _steeper_reducers(self, tau: float) -> list[Reducer]:
-        steep = tau / (1.0 + self.constants.beta)
+        steep = self.constants.steeper(tau)
         found: list[Reducer] = [SoftmaxMoments(steep)]
         if self.subject.labels is not None:
             found.append(RowLogSumExp(steep, "same_class"))
@@ -313,7 +313,9 @@ class Passes:
         u, v = self.view_pair("uv")
         k = p.n_hard = n_kept(self.constants.alpha, self.n - 1)
         self._strips: list[HardNegatives] = [
-            self.strips(u if self.anchors is None else u.select(self.rows[half], 1 << 26), v, half)
+            self.strips(
+                u if self.anchors is None else u.select(self.rows[half], ANCHOR_BYTES), v, half
+            )
             for half in self.halves
         ]
         m = len(self.rows)

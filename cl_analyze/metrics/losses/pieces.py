@@ -55,6 +55,10 @@ class Constants:
         """The temperature with softmax(-t d2) = softmax(s / tau)."""
         return 1.0 / (2.0 * self.cacr_t)
 
+    def steeper(self, tau: float) -> float:
+        """The temperature of A-InfoNCE's push, whose weights are exp((1 + beta) s / tau)."""
+        return tau / (1.0 + self.beta)
+
 
 @dataclass
 class Pieces:
