@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         DataError,
         DependencyError,
     )
-    from cl_analyze.functions import penalty, similarity, tolerance, uniformity
+    from cl_analyze.functions import penalty, quality, similarity, tolerance, uniformity
     from cl_analyze.preparation import Request, RunOptions
     from cl_analyze.tables import Record, Results, Table
 
@@ -40,6 +40,7 @@ _WHERE = {
     "Table": "tables",
     "analyze": "analysis",
     "penalty": "functions",
+    "quality": "functions",
     "similarity": "functions",
     "tolerance": "functions",
     "uniformity": "functions",
@@ -60,6 +61,7 @@ __all__ = [
     "analyze",
     "losses",
     "penalty",
+    "quality",
     "similarity",
     "tolerance",
     "uniformity",

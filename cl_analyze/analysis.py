@@ -29,6 +29,7 @@ from cl_analyze.metrics.family import (
     measure,
 )
 from cl_analyze.metrics.forecast import forecast
+from cl_analyze.metrics.quality.projection import METHODS, require
 from cl_analyze.pairs.backend import make_backend
 from cl_analyze.pairs.cluster import dask_client
 from cl_analyze.pairs.executors import Executor, SerialExecutor, ThreadExecutor, as_executor
@@ -207,6 +208,11 @@ def analyze(
     batch_sizes: Sequence[int] = (),
     queue: Any = None,
     clop_anchors: Any = None,
+    ks: Sequence[int] | None = None,
+    alignment_power: float = 2.0,
+    train: Any = None,
+    train_labels: Any = None,
+    projection: Literal["pca", "tsne", "umap"] = "pca",
     seed: int = 0,
     source: str | None = None,
     run: RunOptions | None = None,
@@ -236,6 +242,13 @@ def analyze(
         queue: (K, D) further negatives of the contrastive loss, as an array or a path.
         clop_anchors: (C, D) anchors of the classes in their sorted order; None: the orthonormal
             frame that fits best.
+        ks: neighbours that vote, and that recall looks at; default 1 10 20 200.
+        alignment_power: exponent of the distances in alignment, > 0.
+        train: (M, D) rows that the kNN vote and the linear probe learn from, as an array or a path;
+            None: leave-one-out, and a part of the rows.
+        train_labels: (M,) their classes; None takes those in their file.
+        projection: how rows are laid out in the plane: pca, tsne or umap (their libraries must be
+            installed).
         seed: of everything drawn at random.
         source: name in the output.
         run: device, precision, threads, memory, where to keep what a run could resume from.
@@ -270,6 +283,9 @@ def analyze(
         kcl_gamma=kcl_gamma,
         batch_sizes=batch_sizes,
         penalty_alpha=penalty_alpha,
+        ks=ks,
+        alignment_power=alignment_power,
+        projection=projection,
     )
     several = isinstance(embeddings, list | tuple) and all(
         isinstance(item, str | Path) for item in embeddings
@@ -280,11 +296,33 @@ def analyze(
             for values, name in ((labels, "labels"), (pairs, "pairs"), (groups, "groups"))
         ]
         requests = [
-            Request(item, its_labels, its_pairs, its_groups, None, queue, clop_anchors)
+            Request(
+                item,
+                its_labels,
+                its_pairs,
+                its_groups,
+                None,
+                queue,
+                clop_anchors,
+                train,
+                train_labels,
+            )
             for item, its_labels, its_pairs, its_groups in zip(embeddings, *each, strict=True)
         ]
     else:
-        requests = [Request(embeddings, labels, pairs, groups, source, queue, clop_anchors)]
+        requests = [
+            Request(
+                embeddings,
+                labels,
+                pairs,
+                groups,
+                source,
+                queue,
+                clop_anchors,
+                train,
+                train_labels,
+            )
+        ]
     return run_analysis(
         requests, families(metrics), options, run or RunOptions(), "report", executor
     )
@@ -313,6 +351,9 @@ def metric_options(
     kcl_gamma: float = 16.0,
     batch_sizes: Sequence[int] = (),
     penalty_alpha: float | None = None,
+    ks: Sequence[int] | None = None,
+    alignment_power: float = 2.0,
+    projection: str = "pca",
 ) -> MetricOptions:
     """The options of metrics, checked; None takes the default.
 
@@ -321,6 +362,10 @@ def metric_options(
             outside (0, 1].
     """
     sizes = batch_sizes if isinstance(batch_sizes, Iterable) else (batch_sizes,)
+    neighbours = MetricOptions().ks if ks is None else ks if isinstance(ks, Iterable) else (ks,)
+    if projection not in METHODS:
+        raise ConfigError(f"projection must be pca, tsne or umap, found {projection!r}")
+    require(projection)
     if negatives not in ("instance", "class"):
         raise ConfigError(f"negatives must be instance or class, found {negatives!r}")
     if seed < 0:
@@ -341,6 +386,9 @@ def metric_options(
         kcl_t=_one("kcl-t", kcl_t),
         kcl_gamma=_one("kcl-gamma", kcl_gamma),
         batch_sizes=tuple(sorted({_count("batch-size", size, least=2) for size in sizes})),
+        ks=tuple(sorted({_count("k", k) for k in neighbours})) or MetricOptions().ks,
+        alignment_power=_one("alignment-power", alignment_power),
+        projection=projection,
     )
 
 
@@ -429,6 +477,8 @@ def _measured(
 ) -> Report:
     chosen = [METRICS[name] for name in names]
     _check_definition(run.definition, names)
+    if "quality" in names:
+        options = replace(options, n_voters=options.ks[-1])
     collected = _Collected()
     ready = []
     for request, title in zip(requests, source_names(requests), strict=True):

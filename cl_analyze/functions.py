@@ -193,6 +193,71 @@ def losses(
     ).records
 
 
+def quality(
+    embeddings: Any,
+    labels: Any = None,
+    pairs: Any = None,
+    *,
+    ks: Sequence[int] | None = None,
+    train: Any = None,
+    train_labels: Any = None,
+    alignment_power: float = 2.0,
+    groups: Any = None,
+    seed: int = 0,
+    run: RunOptions | None = None,
+) -> Results:
+    """Is a representation collapsed, is it useful, and where does it fail.
+
+    Args:
+        embeddings: (N, D) array, (N, 2, D) views, torch tensor, or path.
+        labels: (N,) classes or a path, for accuracies and class structure.
+        pairs: (N, D) partners of the rows, for alignment, recall and the modality gap.
+        ks: neighbours that vote, and that recall looks at; default 1 10 20 200.
+        train: (M, D) rows that kNN and probe learn from; None: leave-one-out, and a part of the
+            rows.
+        train_labels: (M,) their classes; None takes those in their file.
+        alignment_power: exponent of the distances in alignment, > 0.
+        groups: (N,) codes of rows that belong together: they share a side of every split.
+        seed: of splits and draws.
+        run: device, precision, threads, memory.
+
+    Returns:
+        Spectrum: `effective_rank`, `rankme`, `participation_ratio`, `nesum`, `stable_rank`,
+        `alpha_req`, `isoscore`, `condition_number`, `numerical_rank`, each raw and normalised,
+        centred and not.  Geometry: norms, `mean_cosine`, hubness, `uniformity_wasserstein`.  With
+        labels: `knn_accuracy`, `probe_accuracy`, neural collapse, `cdnv`, `ncc_accuracy`,
+        `silhouette`.  With views: `alignment`, `recall_at_k`, `median_rank`, `modality_gap`.
+
+    Raises:
+        DataError, ConfigError: inputs or options that cannot be used.
+
+    Cost: N^2 D / 2 multiplications (N M D with a training set, 2 N^2 D more with views); about
+    6 N D min(N, D) for the spectra; some hundred products of up to 50,000 rows with D x C numbers
+    for the probes.
+
+    Reference: Garrido et al., ICML 2023; Agrawal et al., NeurIPS 2022; Papyan et al., PNAS 2020;
+    see docs/quality.md for each.
+
+    >>> import numpy as np
+    >>> found = quality(np.eye(6)[[0, 0, 1, 1, 2, 2]], labels=[0, 0, 1, 1, 2, 2], ks=[1])
+    >>> round(found.find("effective_rank").value, 6), found.find("knn_accuracy", k=1).value
+    (3.0, 1.0)
+    """
+    return analyze(
+        embeddings,
+        labels=labels,
+        pairs=pairs,
+        groups=groups,
+        metrics="quality",
+        ks=ks,
+        train=train,
+        train_labels=train_labels,
+        alignment_power=alignment_power,
+        seed=seed,
+        run=run,
+    ).records
+
+
 def penalty(
     embeddings: Any = None,
     labels: Any = None,

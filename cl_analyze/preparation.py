@@ -32,7 +32,10 @@ from cl_analyze.data.validation import RowCheck, check_rows, listed, require_val
 from cl_analyze.errors import ConfigError, DataError
 from cl_analyze.metrics import METRICS
 from cl_analyze.metrics.anchors import WIDEST
-from cl_analyze.metrics.family import MetricOptions, Subject
+from cl_analyze.metrics.family import MetricOptions, Subject, TrainSet
+from cl_analyze.metrics.quality.probe import KEPT_BYTES as PROBE_BYTES
+from cl_analyze.metrics.quality.probe import MOST_ROWS as MOST_PROBE_ROWS
+from cl_analyze.metrics.quality.spectrum import memory_needed as spectrum_memory
 from cl_analyze.pairs.plan import DEFAULT_BLOCK, MOST_BLOCKS, SMALLEST_BLOCK, spans
 from cl_analyze.pairs.rescoring import MARGIN
 from cl_analyze.pairs.saved import SAVE_EVERY, fingerprint
@@ -126,6 +129,8 @@ class Request:
         source: its name in the output; None: from the path.
         queue: (K, D) further negatives of the losses, or None.
         frame: (C, D) anchors of the classes for CLOP's term, in the classes' order, or None.
+        train: (M, D) rows that classifiers learn from, or None.
+        train_labels: their classes; None takes those in their file.
     """
 
     embeddings: Any
@@ -135,6 +140,8 @@ class Request:
     source: str | None = None
     queue: Any = None
     frame: Any = None
+    train: Any = None
+    train_labels: Any = None
 
 
 class Recorder:
@@ -361,6 +368,7 @@ def prepare(
     frame = _beside(request.frame, "class anchors", main)
     if frame is not None and labels is None:
         raise ConfigError(f"{title}: --clop-anchors needs labels: pass --labels FILE")
+    train, train_labels = _training_set(request, main, labels, run)
     if tuple(names) == ("losses",) and views is None and partners is None:
         raise DataError(
             f"{title}: losses need two views of the same rows: pass --pairs FILE with the partners "
@@ -397,6 +405,8 @@ def prepare(
     if groups_from is not None:
         inputs.append(_input_entry(groups_from, dropped))
     inputs += [_input_entry(other, 0) for other in (queue, frame) if other is not None]
+    if train is not None and train_labels is not None:
+        inputs.append(_input_entry(train, 0, unlabelled=train_labels.n_unlabelled))
     _warn_about(title, checks[0][1], labels, run, told)
     if dropped:
         labels = None if labels is None else labels.take(kept)
@@ -425,6 +435,9 @@ def prepare(
         groups=groups,
         queue=None if queue is None else UnitRows(queue.array, dtype, KEPT_ROWS // 4),
         frame=None if frame is None else normalise(frame.array.read(0, frame.array.n_rows)),
+        train=None
+        if train is None or train_labels is None or labels is None
+        else _train_set(UnitRows(train.array, dtype, KEPT_ROWS // 4), train_labels, labels),
     )
     return Prepared(subject, tuple(inputs), fits)
 
@@ -453,6 +466,43 @@ def _beside(given: Any, what: str, main: Opened) -> Opened | None:
         )
     require_valid(check_rows(opened.array), opened.name)
     return opened
+
+
+def _training_set(
+    request: Request, main: Opened, labels: Labels | None, run: RunOptions
+) -> tuple[Opened | None, Labels | None]:
+    """The rows that classifiers learn from and their classes, checked; None where none are given.
+
+    Raises:
+        ConfigError: one of the two options without the other, or without labels of the tested rows.
+        DataError: not the embeddings' dimensions, or not a label for each row.
+    """
+    if request.train is None:
+        if request.train_labels is not None:
+            raise ConfigError("--train-labels needs --train FILE, the rows that they belong to")
+        return None, None
+    if labels is None:
+        raise ConfigError(f"{main.name}: --train needs labels of the tested rows: pass --labels")
+    train = _beside(request.train, "training rows", main)
+    assert train is not None
+    given = None
+    if request.train_labels is not None:
+        given = open_any(request.train_labels, "training labels", LABEL_KEYS)
+    elif isinstance(request.train, str | Path):
+        given = open_embeddings(Spec.parse(str(request.train)), True, False).labels
+    if given is None:
+        raise ConfigError(f"{train.name}: no labels are with it: pass --train-labels FILE")
+    _check_length(train, given, "training labels")
+    return train, encode(given, run.unlabelled, "training labels")
+
+
+def _train_set(rows: UnitRows, own: Labels, tested: Labels) -> TrainSet:
+    """Training rows with their classes counted as the tested rows' are."""
+    known = {name: code for code, name in enumerate(tested.names)}
+    further = [name for name in own.names if name not in known]
+    known.update({name: len(tested.names) + i for i, name in enumerate(further)})
+    recoded = np.array([known[name] for name in own.names] + [-1], dtype=np.int64)
+    return TrainSet(rows, recoded[own.codes], (*tested.names, *further))
 
 
 def _check_partners(main: Opened, partners: Opened) -> None:
@@ -579,12 +629,14 @@ class Room:
 def _bytes_per_row(names: Sequence[str], options: MetricOptions) -> int:
     """What is kept for each row until the end: states, statistics and pseudo-values."""
     total = 64 + 96 * len(options.ts) * ("uniformity" in names) + 96 * ("tolerance" in names)
-    if {"similarity", "penalty"} & set(names):
+    if {"similarity", "penalty", "quality"} & set(names):
         total += 40 * (options.n_neighbours + MARGIN)
     if "similarity" in names:
         total += 16 * (options.top_k + 2)
     if "penalty" in names:
         total += 200 * len(options.taus)
+    if "quality" in names:  # values of rows, and pseudo-values of means over them
+        total += 600
     if "losses" in names:  # masses of four matrices and three sets of pairs, weights received
         total += 600 + (96 + 40 * 16) * len(options.taus)
     return total
@@ -615,6 +667,9 @@ def room(
     looked_at = options.anchors_of(n_rows) or n_rows
     kept = looked_at * _bytes_per_row(names, options) + 64 * n_rows
     kept += _bytes_of_deletions(n_rows, names, options)
+    if "quality" in names:
+        kept += spectrum_memory(n_rows, dim, n_threads(run))
+        kept += min(4 * dim * min(n_rows, MOST_PROBE_ROWS), PROBE_BYTES)
     if options.anchors_of(n_rows) is not None:  # second moments of the rows, a few at a time
         kept += 48 * min(dim, WIDEST) ** 2
     block = run.block or _usual_block(run.device, dim)

@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from cl_analyze._version import __version__
-from cl_analyze.cli import inspect, losses, penalty, report, similarity, tolerance, uniformity
+from cl_analyze.cli import (
+    inspect,
+    losses,
+    penalty,
+    quality,
+    report,
+    similarity,
+    tolerance,
+    uniformity,
+)
 from cl_analyze.cli.lists import ListCommand
 
 app = typer.Typer(
@@ -49,5 +58,6 @@ app.command(cls=ListCommand)(tolerance.tolerance)
 app.command(cls=ListCommand)(similarity.similarity)
 app.command(cls=ListCommand)(penalty.penalty)
 app.command(cls=ListCommand)(losses.losses)
+app.command(cls=ListCommand)(quality.quality)
 app.command(cls=ListCommand)(report.report)
 app.command(cls=ListCommand)(inspect.inspect)

@@ -18,7 +18,7 @@ FORMATS = ("png", "svg", "pdf")
 _NUMBER = re.compile(
     r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|nan|inf|infinity)\Z", re.IGNORECASE
 )
-_NUMBER_LISTS = frozenset({"--tau", "--t", "--batch-size"})
+_NUMBER_LISTS = frozenset({"--tau", "--t", "--batch-size", "--k"})
 _WORD_LISTS = {"--format": frozenset(FORMATS)}
 
 

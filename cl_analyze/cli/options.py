@@ -30,6 +30,14 @@ class PrecisionChoice(StrEnum):
     float64 = "float64"
 
 
+class ProjectionChoice(StrEnum):
+    """How rows are laid out in the plane."""
+
+    pca = "pca"
+    tsne = "tsne"
+    umap = "umap"
+
+
 class InvalidChoice(StrEnum):
     """What to do with rows that no metric can use."""
 
@@ -146,6 +154,40 @@ BatchSizes = Annotated[
         "--batch-size",
         metavar="M...",
         help="Estimate each loss's expectation over batches of M pairs  [default: off]",
+    ),
+]
+Ks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--k",
+        metavar="K...",
+        help="Neighbours that vote, and that recall looks at  [default: 1 10 20 200]",
+    ),
+]
+AlignmentPower = Annotated[
+    float,
+    typer.Option("--alignment-power", metavar="P", help="Exponent of the distances in alignment."),
+]
+TrainFile = Annotated[
+    str | None,
+    typer.Option(
+        "--train",
+        metavar="PATH",
+        help="Rows that kNN and probe learn from  [default: leave-one-out, a part of EMB]",
+    ),
+]
+TrainLabels = Annotated[
+    str | None,
+    typer.Option(
+        "--train-labels",
+        metavar="PATH",
+        help="Their classes  [default: those in the same file]",
+    ),
+]
+ProjectionOption = Annotated[
+    ProjectionChoice,
+    typer.Option(
+        "--projection", help="How rows are laid out in the plane (tsne, umap: extra projection)."
     ),
 ]
 QueueFile = Annotated[

@@ -88,6 +88,8 @@ def requests(given: Mapping[str, Any]) -> list[Request]:
             groups=given["groups"],
             queue=given.get("queue"),
             frame=given.get("clop_anchors"),
+            train=given.get("train"),
+            train_labels=given.get("train_labels"),
         )
         for i, embedding in enumerate(embeddings)
     ]
@@ -130,6 +132,9 @@ def _metric_options(command: str, given: Mapping[str, Any]) -> MetricOptions:
         kcl_t=given.get("kcl_t", 2.0),
         kcl_gamma=given.get("kcl_gamma", 16.0),
         batch_sizes=_whole_numbers("--batch-size", given.get("batch_size")),
+        ks=_whole_numbers("--k", given.get("k")) or None,
+        alignment_power=given.get("alignment_power", 2.0),
+        projection=given["projection"].value if "projection" in given else "pca",
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.data.rows import RowArray, Rows, SelectedRows
+from cl_analyze.data.rows import BFLOAT16, RowArray, Rows, SelectedRows
 
 _ROWS_AT_ONCE = 1024
 
@@ -102,8 +102,8 @@ class UnitRows:
             self._blocks.clear()
             self._held = 0
 
-    def norms(self) -> NDArray[np.float64] | None:
-        """(n_rows,) norms of the stored rows; None where their squares would leave float64."""
+    def stored_norms(self) -> NDArray[np.float64]:
+        """(n_rows,) norms of the rows as they are saved, each read once."""
         with self._lock:
             if self._norms is None:
                 norms = np.empty(self.n_rows)
@@ -112,8 +112,12 @@ class UnitRows:
                     norms[start:stop] = row_norms(self._rows.read(start, stop))
                     self._rows.give_back()
                 self._norms = norms
-        safe = self._norms.min() > 1e-140 and self._norms.max() < 1e140
-        return self._norms if safe else None
+            return self._norms
+
+    def norms(self) -> NDArray[np.float64] | None:
+        """(n_rows,) norms of the stored rows; None where their squares would leave float64."""
+        norms = self.stored_norms()
+        return norms if norms.min() > 1e-140 and norms.max() < 1e140 else None
 
     def products(
         self, own: NDArray[np.int64], others: NDArray[np.int64], cols: UnitRows
@@ -155,6 +159,27 @@ class UnitRows:
     def in_precision(self, dtype: type[np.floating[Any]]) -> UnitRows:
         """The same rows in another precision, within the same budget."""
         return UnitRows(self._rows, dtype, self._budget)
+
+    @property
+    def stored_eps(self) -> float:
+        """Spacing at 1 of the precision that the rows are saved in; float64's for integers."""
+        dtype = self._rows.dtype
+        if dtype == BFLOAT16:
+            return 2.0**-7
+        kind = np.dtype(dtype)
+        return float(np.finfo(kind if kind.kind == "f" else np.float64).eps)
+
+    def stored_block(self, start: int, stop: int) -> NDArray[np.float64]:
+        """Rows start..stop-1 as they are saved, in float64, not kept."""
+        block = self._rows.read(start, stop).astype(np.float64)
+        self._rows.give_back()
+        return block
+
+    def stored_take(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The given rows as they are saved, in float64."""
+        block = self._rows.take(rows).astype(np.float64)
+        self._rows.give_back()
+        return block
 
     def exact_block(self, start: int, stop: int) -> NDArray[np.float64]:
         """Unit rows start..stop-1 in float64, not kept."""

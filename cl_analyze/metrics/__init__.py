@@ -8,12 +8,14 @@ uniform_law.py        closed forms of the uniform sphere, the reference beside e
 from cl_analyze.metrics.family import Family
 from cl_analyze.metrics.losses import Losses
 from cl_analyze.metrics.penalty import Penalty
+from cl_analyze.metrics.quality import Quality
 from cl_analyze.metrics.similarity import Similarity
 from cl_analyze.metrics.tolerance import Tolerance
 from cl_analyze.metrics.uniformity import Uniformity
 
 METRICS: dict[str, Family] = {
-    family.name: family for family in (Uniformity(), Tolerance(), Similarity(), Penalty(), Losses())
+    family.name: family
+    for family in (Uniformity(), Tolerance(), Similarity(), Penalty(), Losses(), Quality())
 }
 
 __all__ = ["METRICS"]

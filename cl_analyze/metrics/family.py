@@ -71,6 +71,11 @@ class MetricOptions:
         simple_lambda: weight of the simple losses; None: 1 / (number of negatives).
         kcl_t, kcl_gamma: of the kernel losses.
         batch_sizes: of the losses' expectations over batches.
+        ks: neighbours that vote and that recall looks at, ascending.
+        n_voters: the most neighbours that a family of this run reads beside those of the options
+            above; 0: no more.
+        alignment_power: exponent of the distances in alignment.
+        projection: how rows are laid out in the plane: pca, tsne or umap.
     """
 
     ts: tuple[float, ...] = (2.0,)
@@ -88,6 +93,10 @@ class MetricOptions:
     kcl_t: float = 2.0
     kcl_gamma: float = 16.0
     batch_sizes: tuple[int, ...] = ()
+    ks: tuple[int, ...] = (1, 10, 20, 200)
+    n_voters: int = 0
+    alignment_power: float = 2.0
+    projection: Literal["pca", "tsne", "umap"] = "pca"
 
     @property
     def pairs(self) -> PairSet:
@@ -97,7 +106,7 @@ class MetricOptions:
     @property
     def n_neighbours(self) -> int:
         """Neighbours that families read: what is shown, the penalty's ten, one for deletions."""
-        return max(self.top_k, 10) + 1
+        return max(self.top_k, 10, self.n_voters) + 1
 
     def anchors_of(self, n_rows: int) -> int | None:
         """Anchors from which means over that many rows are estimated; None: they are exact."""
@@ -107,6 +116,21 @@ class MetricOptions:
     def negative_params(self) -> dict[str, Param]:
         """The parameter that says which negatives, where they are not the default ones."""
         return {} if self.negatives == "instance" else {"negatives": self.negatives}
+
+
+@dataclass(frozen=True)
+class TrainSet:
+    """Rows that classifiers learn from, where they are not the rows that are tested.
+
+    Attributes:
+        rows: unit rows.
+        codes: (M,) classes, an index into `names`, -1 unlabelled.
+        names: the classes of the tested rows in their order, then those found here alone.
+    """
+
+    rows: UnitRows
+    codes: NDArray[np.int64]
+    names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -122,6 +146,7 @@ class Subject:
         groups: (N,) codes of rows that belong together, or None.
         queue: unit rows that are further negatives of the losses, or None.
         frame: (C, D) unit anchors of the classes, in the order of their names, or None.
+        train: rows that classifiers learn from; None: leave-one-out, or a part of these rows.
     """
 
     source: str
@@ -132,6 +157,7 @@ class Subject:
     groups: NDArray[np.int64] | None = None
     queue: UnitRows | None = None
     frame: NDArray[np.float64] | None = None
+    train: TrainSet | None = None
 
     def release(self) -> None:
         """Let go of the rows kept in memory; they are read again when asked for."""
@@ -231,6 +257,38 @@ class PairRunner:
                 self.executor,
             )
         return self._nearest[key]
+
+    def neighbours_between(
+        self,
+        rows: UnitRows,
+        cols: UnitRows,
+        k: int,
+        visits: str,
+        chosen: NDArray[np.int64] | None = None,
+    ) -> Neighbours:
+        """The k nearest columns of some rows of another matrix, or of the same.
+
+        Args:
+            rows, cols: of both; the same object where a row is no neighbour of itself.
+            k: how many, at most the columns that there are.
+            visits: says which these are, for states of passes that are kept.
+            chosen: which rows; None: all.
+        """
+        same = rows is cols
+        every = chosen is None or len(chosen) == rows.n_rows
+        index = np.arange(rows.n_rows) if chosen is None else chosen
+        looked_at = rows if every else rows.select(index, ANCHOR_BYTES)
+        plan = (
+            symmetric_plan(cols.n_rows, self.block)
+            if same and every
+            else rectangular_plan(len(index), cols.n_rows, self.block)
+        )
+        reducer = NearestNeighbours(min(k + MARGIN, cols.n_rows - same))
+        source = PairSource(looked_at, cols, index if same else np.full(len(index), -1))
+        found = self._run([reducer], source, plan, visits)[reducer]
+        return rescore(
+            found, k, rows, cols, row_index=index, executor=self.executor, apart=not same
+        )
 
     def _run(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,3 +70,24 @@ def mean_with_effects(
     error = cross_standard_error(pseudos[0], pseudos[-1], groups, share)
     pseudo = np.mean(pseudos, axis=0) if error is not None else None
     return Number(value, error, int(there.sum()), pseudo)
+
+
+def woodruff(
+    quantile: Callable[[float], NDArray[np.float64] | float], q: float, share_error: float | None
+) -> float | None:
+    """Standard error of a quantile (Woodruff, JASA 1952).
+
+    A quarter of the distance between the quantiles at q +- two errors of the share below it.
+
+    Args:
+        quantile: the quantile at a share.
+        q: which.
+        share_error: standard error of the share of values at or below it; None: unknown.
+    """
+    if share_error is None:
+        return None
+    low, high = max(q - 2.0 * share_error, 0.0), min(q + 2.0 * share_error, 1.0)
+    if high == low:
+        return 0.0
+    # where an end is cut off at 0 or 1 the other side alone tells the slope
+    return float((quantile(high) - quantile(low)) * share_error / (high - low))

@@ -27,6 +27,7 @@ from cl_analyze.metrics.family import (
     near_duplicate_notes,
     nearest_negatives_reducer,
 )
+from cl_analyze.metrics.means import woodruff
 from cl_analyze.metrics.uniform_law import (
     REFERENCE_COLUMNS,
     cosine_share_below,
@@ -267,7 +268,7 @@ class Similarity(PairFreeFamily):
             at = float(np.quantile(present, q))
             below = part(lambda v, at=at: _share(v <= at, v))  # type: ignore[misc]
             share = float((present <= at).mean())
-            error = _woodruff(
+            error = woodruff(
                 lambda p: np.quantile(present, p),
                 q,
                 self._error(subject, share, below.mean_without()),
@@ -339,7 +340,7 @@ class Similarity(PairFreeFamily):
                 plain,
             )
             errors = [
-                _woodruff(lambda p: np.quantile(present, p), q, of_share)
+                woodruff(lambda p: np.quantile(present, p), q, of_share)
                 for of_share in (error, share.sampling_error)
             ]
             assert errors[1] is not None
@@ -438,7 +439,7 @@ class Similarity(PairFreeFamily):
         for c, (q, at) in enumerate(zip(QUANTILES, quantiles, strict=True)):
             share, error = ratio_of(below[:, c])
             errors = [
-                _woodruff(lambda p: _histogram_quantiles(fine, np.asarray(p)), q, of_share)
+                woodruff(lambda p: _histogram_quantiles(fine, np.asarray(p)), q, of_share)
                 for of_share in (error, share.sampling_error)
             ]
             sampling = (errors[1] or 0.0) + 2.0 / FINE_BINS
@@ -556,7 +557,7 @@ class Similarity(PairFreeFamily):
                     definition="same_class",
                     params={**params, "q": q},
                     value=at,
-                    std_error=_woodruff(
+                    std_error=woodruff(
                         lambda p: _histogram_quantiles(fine, np.asarray(p)), q, error
                     ),
                     unit=_UNIT,
@@ -603,19 +604,6 @@ def _metric_params() -> list[tuple[str, dict[str, Param]]]:
 
 def _share(flags: NDArray[np.bool_], values: Vector) -> Vector:
     return np.where(np.isnan(values), np.nan, flags.astype(np.float64))
-
-
-def _woodruff(
-    quantile: Callable[[float], NDArray[np.float64] | float], q: float, share_error: float | None
-) -> float | None:
-    """A quarter of the distance between the quantiles at q +- two errors of the share below."""
-    if share_error is None:
-        return None
-    low, high = max(q - 2.0 * share_error, 0.0), min(q + 2.0 * share_error, 1.0)
-    if high == low:
-        return 0.0
-    # where an end is cut off at 0 or 1 the other side alone tells the slope
-    return float((quantile(high) - quantile(low)) * share_error / (high - low))
 
 
 def bin_centres() -> Vector:

@@ -81,6 +81,7 @@ class _AllColumns:
     k: int
     row_labels: Index | None
     col_labels: Index | None
+    apart: bool
 
     def run(self, chosen: Index) -> Neighbours:
         """Values and columns of these rows."""
@@ -91,8 +92,9 @@ class _AllColumns:
             stop = min(start + _COLUMNS_AT_ONCE, self.cols.n_rows)
             scores = own @ self.cols.exact_block(start, stop).T
             np.clip(scores, -1.0, 1.0, out=scores)
-            inside = np.flatnonzero((chosen >= start) & (chosen < stop))
-            scores[inside, chosen[inside] - start] = -np.inf
+            if not self.apart:
+                inside = np.flatnonzero((chosen >= start) & (chosen < stop))
+                scores[inside, chosen[inside] - start] = -np.inf
             if self.row_labels is not None and self.col_labels is not None:
                 mine, theirs = self.row_labels[chosen][:, None], self.col_labels[start:stop]
                 scores[(mine == theirs) | (mine < 0) | (theirs < 0)] = -np.inf
@@ -119,6 +121,7 @@ def rescore(
     col_labels: Index | None = None,
     row_index: Index | None = None,
     executor: Executor | None = None,
+    apart: bool = False,
 ) -> Neighbours:
     """Exact order of the k nearest among candidates, and all columns where those do not suffice.
 
@@ -127,8 +130,9 @@ def rescore(
         k: neighbours wanted.
         rows, cols: unit rows of both sides.
         row_labels, col_labels: given where only columns of another class count.
-        row_index: (n,) which rows were looked at; None: all.  Column i is no neighbour of row i.
+        row_index: (n,) which rows were looked at; None: all.
         executor: where the work runs; default serial.
+        apart: whether column i may be a neighbour of row i, as where they are different things.
 
     Returns:
         (n, k) similarities in float64 and their columns.
@@ -148,10 +152,10 @@ def rescore(
     for part, (best, flags) in zip(parts, where.run(job, units), strict=True):
         values[part], indices[part] = best.values, best.indices
         unsure[part] = flags
-    if n_candidates < cols.n_rows - 1 and unsure.any():
+    if n_candidates < cols.n_rows - (not apart) and unsure.any():
         ambiguous = np.flatnonzero(unsure)
         pieces = [ambiguous[a:b] for a, b in spans(len(ambiguous), _ROWS_AT_ONCE)]
-        every = _AllColumns(rows, cols, k, row_labels, col_labels)
+        every = _AllColumns(rows, cols, k, row_labels, col_labels, apart)
         results = where.run(every, (own[piece] for piece in pieces))
         for piece, best in zip(pieces, results, strict=True):
             values[piece], indices[piece] = best.values, best.indices

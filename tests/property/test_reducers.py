@@ -31,9 +31,14 @@ HAS_EDGES = (
     | reducers.KernelSums
     | reducers.NearPairs
     | reducers.BinSums
+    | reducers.PartnerRanks
 )
 DEPENDS_ON_ORDER = (
-    reducers.LeaveOneOut | reducers.PenaltyHistogram | reducers.SoftmaxReceived | reducers.NearPairs
+    reducers.LeaveOneOut
+    | reducers.PenaltyHistogram
+    | reducers.SoftmaxReceived
+    | reducers.NearPairs
+    | reducers.PartnerRanks
 )
 
 
@@ -110,6 +115,10 @@ def configurations(rows, labels):
     made.append(reducers.NearPairs(0.5))
     for pairs in ("all", "same_class"):
         made.append(reducers.BinSums(16, np.linspace(-1, 2, 16) ** 3, pairs))
+    partners = np.random.default_rng(len(rows)).uniform(-0.5, 1.0, n)
+    for pairs in ("all", "other_class"):
+        made.append(reducers.PartnerRanks(1e-3, pairs, partners))
+        made.append(reducers.ColumnPartnerRanks(1e-3, pairs, partners))
     log_masses = np.stack([given_statistics(rows, tau, "all", labels).log_mass for tau in TAUS])
     made.append(
         reducers.PenaltyHistogram(

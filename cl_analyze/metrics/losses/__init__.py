@@ -6,7 +6,6 @@ passes.py       the pieces of saved views, and how rows act on each other's loss
 batches.py      expectations over batches
 energy.py       least energies that theory knows, and those of the uniform law
 prototypes.py   losses about class means
-wasserstein.py  distance of the cosines from the uniform law
 gradients.py    where on the scale of similarities a loss pushes
 family.py       records and tables
 """

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cl_analyze.metrics.anchors import Anchors
 from cl_analyze.metrics.family import (
@@ -31,15 +30,10 @@ from cl_analyze.metrics.losses.gradients import gradient_table
 from cl_analyze.metrics.losses.passes import Moment, Passes, pair_sets, wanted_losses
 from cl_analyze.metrics.losses.pieces import VIEWS, Constants, Vector
 from cl_analyze.metrics.losses.prototypes import clop_values, mean_discrepancy
-from cl_analyze.metrics.losses.wasserstein import (
-    BINS,
-    wasserstein_from_histogram,
-    wasserstein_slope,
-)
 from cl_analyze.metrics.means import Number, mean_with_effects
 from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.kernels import KERNELS
-from cl_analyze.pairs.reducers import BinSums, PairHistogram, RowLogSumExp
+from cl_analyze.pairs.reducers import RowLogSumExp
 from cl_analyze.pairs.strips import n_kept
 from cl_analyze.stats import kernel_mean_standard_error, standard_error
 from cl_analyze.tables import Cell, Param, Record, Table, Unit, undefined
@@ -101,7 +95,6 @@ class Losses(PairFreeFamily):
         "loss_uniformity": DEFINITIONS,
         "hyperspherical_energy": (),
         "hyperspherical_energy_reference": ("simplex", "cross_polytope", "uniform_law"),
-        "uniformity_wasserstein": (),
         "dcl_nscl_gap": (),
         "dcl_nscl_gap_bound": (),
         "a_infonce_effective_negatives": (),
@@ -114,10 +107,6 @@ class Losses(PairFreeFamily):
             return self.definitions[record.metric]
         name = record.params["name"]
         return tuple(x.definition for x in LOSSES if x.name == name and x.definition is not None)
-
-    def first_pass(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
-        """The cosines of all pairs of embeddings."""
-        return () if subject.views is None else (PairHistogram(BINS),)
 
     def own_reducers(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
         """Masses of the sets of pairs, as every matrix of similarities is asked for."""
@@ -196,7 +185,6 @@ class _Computation:
         records += self._gap_records()
         records += self._weight_records(weights)
         records += self._energy_records()
-        records.append(self._wasserstein())
         anchors = self.measured.curve_anchors
         tables = [self._limits(), self._totals(), gradient_table(self.passes, anchors)]
         notes: tuple[str, ...] = ()
@@ -484,38 +472,6 @@ class _Computation:
                 )
             )
         return records
-
-    def _wasserstein(self) -> Record:
-        """W1 from bins; its error from some anchors' rows."""
-        subject = self.subject
-        counts: NDArray[np.float64] = self.measured.first[PairHistogram(BINS)]
-        value = wasserstein_from_histogram(counts, subject.d)
-        slope = BinSums(BINS, wasserstein_slope(counts, subject.d))
-        chosen = self.measured.curve_anchors
-        found = self.passes.runner.anchored([slope], chosen)[slope] / (subject.n - 1)
-        if len(chosen) == subject.n:
-            error = standard_error(2.0 * found, subject.groups)
-        else:
-            error = Anchors(chosen, subject.n).std_error(2.0 * found, groups=subject.groups)
-        width = 2.0 / BINS
-        remaining = 1.0 - len(self.passes.rows) / subject.n
-        sampling = width
-        if self.anchors is not None and error is not None:
-            of_anchors = 0.5 * error * math.sqrt(subject.n / len(self.passes.rows) * remaining)
-            sampling = math.hypot(width, of_anchors)
-        return Record(
-            source=subject.source,
-            metric="uniformity_wasserstein",
-            definition=None,
-            params={},
-            value=value,
-            std_error=error,
-            unit="cosine",
-            n=subject.n,
-            d=subject.d,
-            sampling_error=sampling,
-            exact=False,
-        )
 
     # ---- tables
 

@@ -8,6 +8,7 @@
     leave_one_out.py per row: what every other row's penalty statistics gain when it is deleted
     received.py      per row: the weight it has in the softmaxes of the others
     kernel_sums.py   per row: sums of a kernel of the distance; pairs too near for a cosine
+    ranks.py         per row: how many others are nearer than its partner
 
 ALL is what the property tests run over: a new reducer gets its identity, associativity, block,
 thread and permutation tests by being listed.
@@ -18,6 +19,7 @@ from cl_analyze.pairs.reducers.kernel_sums import KernelSums, NearPairs
 from cl_analyze.pairs.reducers.leave_one_out import LeaveOneOut, PenaltyGiven
 from cl_analyze.pairs.reducers.moments import PairMoments, RowCountsBelow
 from cl_analyze.pairs.reducers.neighbours import NearestNeighbours
+from cl_analyze.pairs.reducers.ranks import ColumnPartnerRanks, PartnerRanks
 from cl_analyze.pairs.reducers.received import SoftmaxReceived, SoftmaxTotals
 from cl_analyze.pairs.reducers.softmax import (
     ColumnLogSumExp,
@@ -41,12 +43,15 @@ ALL = (
     KernelSums,
     NearPairs,
     BinSums,
+    PartnerRanks,
+    ColumnPartnerRanks,
 )
 
 __all__ = [
     "ALL",
     "BinSums",
     "ColumnLogSumExp",
+    "ColumnPartnerRanks",
     "KernelSums",
     "LeaveOneOut",
     "LogSumOfSquares",
@@ -54,6 +59,7 @@ __all__ = [
     "NearestNeighbours",
     "PairHistogram",
     "PairMoments",
+    "PartnerRanks",
     "PenaltyGiven",
     "PenaltyHistogram",
     "RowCountsBelow",

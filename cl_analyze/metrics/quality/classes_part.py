@@ -1,0 +1,379 @@
+"""Records and tables of the class structure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_analyze.metrics.quality.classes import (
+    MOST_CLASSES,
+    ClassGeometry,
+    Structure,
+    cdnv,
+    class_geometry,
+    class_structure,
+    directional_cdnv,
+    equiangular,
+    equinorm,
+    maximal_angle,
+    orthogonal_frame,
+    pair_cdnv,
+    similarity_order,
+    simplex_frame,
+)
+from cl_analyze.metrics.quality.context import Context
+from cl_analyze.metrics.quality.neighbours import class_mixing
+from cl_analyze.metrics.quality.neighbours_part import Classified
+from cl_analyze.metrics.quality.probe_part import Probed
+from cl_analyze.metrics.quality.rows import FORMS
+from cl_analyze.pairs.reducers import RowLogSumExp
+from cl_analyze.pairs.reducers.neighbours import Neighbours
+from cl_analyze.tables import Cell, Record, Table, Unit
+
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
+
+UNIFORMITY_T = 2.0
+MIXING_K = 10
+"""Neighbours behind the shares of other classes."""
+MOST_IN_TABLES = 100
+"""Classes up to which every pair is listed; of more, the pairs that overlap most."""
+MOST_PAIRS = 1_000
+
+CLASS_COLUMNS = (
+    "source",
+    "class",
+    "n",
+    "order",
+    "tolerance",
+    "uniformity",
+    "variance",
+    "silhouette",
+    "ncc_accuracy",
+    "knn_accuracy",
+    "probe_accuracy",
+    "probe_rows",
+    "alignment",
+    "closest_class",
+    "closest_cdnv",
+)
+PAIR_COLUMNS = (
+    "source",
+    "class_a",
+    "class_b",
+    "similarity",
+    "cdnv",
+    "neighbours_a_in_b",
+    "neighbours_b_in_a",
+)
+_COMMON = ("raw", "raw_balanced", "normalised", "normalised_balanced")
+DEFINITIONS: dict[str, tuple[str, ...]] = {
+    "nc1": _COMMON,
+    "nc1_trace_ratio": _COMMON,
+    "nc2_equinorm": _COMMON,
+    "nc2_equiangular": _COMMON,
+    "nc2_maximal_angle": _COMMON,
+    "nc2_etf": _COMMON,
+    "nc2_orthogonal_frame": FORMS,
+    "cdnv": ("standard", "directional", "standard_normalised", "directional_normalised"),
+    "ncc_accuracy": FORMS,
+    "silhouette": ("class_sum", "class_sum_raw"),
+}
+
+
+def same_class_potential() -> RowLogSumExp:
+    """The reducer behind each class's own uniformity: exp(-t d2) = exp(-2t) exp(2t s)."""
+    return RowLogSumExp(1.0 / (2.0 * UNIFORMITY_T), "same_class")
+
+
+@dataclass(frozen=True)
+class Structures:
+    """Class structure of the rows as saved and on the sphere."""
+
+    raw: Structure
+    normalised: Structure
+
+    def of(self, form: str) -> Structure:
+        """That of one form."""
+        return self.raw if form == "raw" else self.normalised
+
+
+def structures(context: Context) -> Structures:
+    """Five passes over the rows of each form."""
+    labels = context.subject.labels
+    assert labels is not None
+    found = []
+    for form in context.forms:
+        context.runner.announce(f"class structure, {form.form} rows")
+        found.append(class_structure(class_geometry(form, labels.codes, len(labels.names))))
+    return Structures(*found)
+
+
+def class_records(context: Context, found: Structures) -> list[Record]:
+    """Neural collapse, CDNV, nearest class centre, silhouette."""
+    codes = context.subject.codes
+    assert codes is not None
+    n_labelled = int((codes >= 0).sum())
+    records: list[Record] = []
+
+    def add(
+        metric: str, definition: str, value: float | None, unit: Unit, reason: str, n: int
+    ) -> None:
+        records.append(
+            context.record(metric, value, unit, definition=definition, reason=reason, n=n)
+        )
+
+    for metric, definitions in DEFINITIONS.items():
+        for definition in definitions:
+            form = (
+                "normalised"
+                if definition.endswith(("normalised", "normalised_balanced"))
+                else ("raw")
+            )
+            if metric == "silhouette":
+                form = "raw" if definition == "class_sum_raw" else "normalised"
+            structure = found.of(form)
+            n_classes = structure.geometry.n_classes
+            reason = ""
+            if n_classes < 2:
+                reason = "needs two classes"
+            elif n_classes > MOST_CLASSES and metric not in ("nc1", "nc1_trace_ratio", *_BY_ROW):
+                reason = f"needs every pair of classes: {n_classes}, at most {MOST_CLASSES}"
+            if metric == "ncc_accuracy":
+                right = np.where(codes >= 0, structure.nearest == codes, np.nan)
+                values = np.full(len(codes), np.nan) if reason else right
+                records.append(
+                    context.mean(metric, values, "accuracy", definition=definition, reason=reason)
+                )
+            elif metric == "silhouette":
+                values = np.full(len(codes), np.nan) if reason else structure.silhouettes
+                records.append(
+                    context.mean(
+                        metric,
+                        values,
+                        "none",
+                        definition=definition,
+                        effects=structure.silhouette_effects,
+                        reason=reason,
+                    )
+                )
+            else:
+                value = None
+                if not reason:
+                    value = _VALUES[metric](structure, definition)
+                    reason = "the class means do not differ by more than rounding"
+                add(metric, definition, value, _UNITS.get(metric, "none"), reason, n_labelled)
+    return records
+
+
+_BY_ROW = ("ncc_accuracy", "silhouette")
+_UNITS: dict[str, Unit] = {
+    "nc1": "ratio",
+    "nc1_trace_ratio": "ratio",
+    "nc2_equinorm": "ratio",
+    "cdnv": "ratio",
+}
+
+
+def _centre(geometry: ClassGeometry, definition: str) -> Vector:
+    """The mean row (0, as means are taken less it), or the mean of the class means."""
+    if definition.endswith("balanced"):
+        return np.asarray(geometry.means.mean(axis=0))
+    return np.zeros(geometry.means.shape[1])
+
+
+def _about(
+    function: Callable[[ClassGeometry, Vector], float | None],
+) -> Callable[[Structure, str], float | None]:
+    def value(structure: Structure, definition: str) -> float | None:
+        geometry = structure.geometry
+        if _no_spread(structure):
+            return None
+        return function(geometry, _centre(geometry, definition))
+
+    return value
+
+
+def _no_spread(structure: Structure) -> bool:
+    """Whether class means agree to rounding."""
+    geometry = structure.geometry
+    size = float(geometry.centre @ geometry.centre) + float(structure.variances.max(initial=0.0))
+    return bool(geometry.mean_norms.max() <= 1e-24 * size)
+
+
+def _nc1(structure: Structure, definition: str) -> float | None:
+    if structure.within_over_between is None or _no_spread(structure):
+        return None
+    return structure.within_over_between[definition.endswith("balanced")]
+
+
+def _trace_ratio(structure: Structure, definition: str) -> float | None:
+    geometry = structure.geometry
+    if _no_spread(structure):
+        return None
+    within = float((structure.variances * geometry.counts).sum() / geometry.counts.sum())
+    vectors = geometry.means - _centre(geometry, definition)
+    return within / float(np.square(vectors).sum(axis=1).mean())
+
+
+def _cdnv(structure: Structure, definition: str) -> float | None:
+    if _no_spread(structure):
+        return None
+    return (directional_cdnv if definition.startswith("directional") else cdnv)(structure)
+
+
+_VALUES: dict[str, Callable[[Structure, str], float | None]] = {
+    "nc1": _nc1,
+    "nc1_trace_ratio": _trace_ratio,
+    "nc2_equinorm": _about(equinorm),
+    "nc2_equiangular": _about(equiangular),
+    "nc2_maximal_angle": _about(maximal_angle),
+    "nc2_etf": _about(simplex_frame),
+    "nc2_orthogonal_frame": lambda structure, _: orthogonal_frame(structure.geometry),
+    "cdnv": _cdnv,
+}
+
+
+# ---- tables
+
+
+def class_tables(
+    context: Context,
+    found: Structures,
+    near: Neighbours,
+    classified: Classified,
+    probed: Probed | None,
+    distances: Vector | None,
+) -> tuple[Table, ...]:
+    """One row for each class, and one for each pair of classes."""
+    labels = context.subject.labels
+    assert labels is not None
+    geometry = found.normalised.geometry
+    n_classes, counts = geometry.n_classes, geometry.counts
+    similarity = overlap = None
+    order = np.arange(n_classes)
+    if 2 <= n_classes <= MOST_CLASSES:
+        similarity = _class_similarity(geometry)
+        overlap = pair_cdnv(found.normalised)
+        order = similarity_order(similarity)
+    place = np.argsort(order)
+    codes = labels.codes
+    columns = {
+        "tolerance": _tolerance(found.normalised),
+        "uniformity": _uniformity(context, counts),
+        "variance": found.normalised.variances,
+        "silhouette": _class_means(found.normalised.silhouettes, codes, n_classes),
+        "ncc_accuracy": _shares(found.normalised.nearest, codes, n_classes),
+        "knn_accuracy": _knn_shares(context, classified, n_classes),
+        "alignment": None if distances is None else _class_means(distances, codes, n_classes),
+    }
+    probe_accuracy, probe_rows = (None, None) if probed is None else probed.by_class(n_classes)
+    rows: list[dict[str, Cell]] = []
+    for c, name in enumerate(labels.names):
+        row: dict[str, Cell] = {
+            "source": context.subject.source,
+            "class": name,
+            "n": int(counts[c]),
+            "order": int(place[c]) + 1,
+        }
+        for column, values in columns.items():
+            row[column] = None if values is None else _cell(values[c])
+        row["probe_accuracy"] = None if probe_accuracy is None else _cell(probe_accuracy[c])
+        row["probe_rows"] = None if probe_rows is None else int(probe_rows[c])
+        row["closest_class"] = row["closest_cdnv"] = None
+        if overlap is not None:
+            closest = int(np.argmax(np.where(np.arange(n_classes) == c, -1.0, overlap[c])))
+            row["closest_class"] = labels.names[closest]
+            row["closest_cdnv"] = _cell(overlap[c, closest])
+        rows.append(row)
+    tables = [Table("quality_by_class", CLASS_COLUMNS, tuple(rows))]
+    if similarity is not None and overlap is not None:
+        tables.append(_pairs(context, similarity, overlap, near))
+    return tuple(tables)
+
+
+def _cell(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _class_similarity(geometry: ClassGeometry) -> Matrix:
+    """(C, C) mean cosine of a row of one class with a row of the other, self pairs counted."""
+    means = geometry.means + geometry.centre
+    return np.asarray(means @ means.T)
+
+
+def _tolerance(structure: Structure) -> Vector:
+    """(C,) mean cosine of a class's pairs: 1 less its unbiased variance, for unit rows."""
+    counts = structure.geometry.counts.astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(counts > 1, 1.0 - structure.variances * counts / (counts - 1), np.nan)
+
+
+def _uniformity(context: Context, counts: NDArray[np.int64]) -> Vector | None:
+    """(C,) log mean Gaussian potential of each class's pairs at t = 2; None where estimated."""
+    if context.anchors is not None:
+        return None
+    codes = context.subject.codes
+    assert codes is not None
+    logs = context.measured.first[same_class_potential()]
+    peaks = np.full(len(counts), -np.inf)
+    known = codes >= 0
+    np.maximum.at(peaks, codes[known], logs[known])
+    masses = np.zeros(len(counts))
+    finite = known & np.isfinite(logs)
+    np.add.at(masses, codes[finite], np.exp(logs[finite] - peaks[codes[finite]]))
+    size = counts.astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found = np.log(masses) + peaks - np.log(size * (size - 1)) - 2.0 * UNIFORMITY_T
+    return np.where(counts > 1, found, np.nan)
+
+
+def _class_means(values: Vector, codes: NDArray[np.int64], n_classes: int) -> Vector:
+    there = (codes >= 0) & np.isfinite(values)
+    sums = np.bincount(codes[there], values[there], n_classes)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(sums / np.bincount(codes[there], minlength=n_classes))
+
+
+def _shares(predicted: NDArray[np.int64], codes: NDArray[np.int64], n_classes: int) -> Vector:
+    """(C,) share of a class's rows that were classified right, of those that were at all."""
+    right = np.where(predicted >= 0, (predicted == codes).astype(np.float64), np.nan)
+    return _class_means(right, codes, n_classes)
+
+
+def _knn_shares(context: Context, classified: Classified, n_classes: int) -> Vector | None:
+    k, codes = classified.shown_k, context.subject.codes
+    assert codes is not None
+    return None if k is None else _shares(classified.predicted(len(codes), k), codes, n_classes)
+
+
+def _pairs(context: Context, similarity: Matrix, overlap: Matrix, near: Neighbours) -> Table:
+    """Pairs of classes, those that overlap most first; self pairs hold the class's own cosine."""
+    subject = context.subject
+    labels = subject.labels
+    assert labels is not None
+    n_classes = len(labels.names)
+    k = min(MIXING_K, subject.n - 1)
+    mixing = class_mixing(near, labels.codes, labels.codes[context.looked_at], n_classes, k)
+    first, second = np.triu_indices(n_classes)
+    order = np.lexsort((second, first, -overlap[first, second]))
+    if n_classes > MOST_IN_TABLES:
+        order = order[:MOST_PAIRS]
+    rows: list[dict[str, Cell]] = []
+    for a, b in zip(first[order], second[order], strict=True):
+        rows.append(
+            {
+                "source": subject.source,
+                "class_a": labels.names[a],
+                "class_b": labels.names[b],
+                "similarity": float(similarity[a, b]),
+                "cdnv": None if a == b else _cell(overlap[a, b]),
+                "neighbours_a_in_b": float(mixing[a, b]),
+                "neighbours_b_in_a": float(mixing[b, a]),
+            }
+        )
+    return Table("class_pairs", PAIR_COLUMNS, tuple(rows))

@@ -1,0 +1,90 @@
+"""A plain verdict on collapse, with the evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_analyze.metrics.quality.spectrum import dimensions_for, effective_rank
+
+Vector = NDArray[np.float64]
+Level = Literal["none", "partial", "dimensional", "complete"]
+
+COMPLETE = 0.99
+"""Mean cosine above which rows point one way."""
+VARIANCE = 0.99
+PARTIAL, DIMENSIONAL = 0.5, 0.1
+"""Shares of the possible directions: with 99% of the variance in fewer, rows are collapsed."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether rows on the sphere fill the directions they could.
+
+    Attributes:
+        level: none; partial or dimensional, where 99% of the variance lies in fewer than half or a
+            tenth of the possible directions; complete, where rows point one way.
+        possible: min(D, N - 1).
+        rank: directions above rounding.
+        needed: directions that hold 99% of the variance about the mean row.
+        effective_rank: of the centred rows; None where they do not differ.
+        mean_cosine: of all pairs.
+        text: the verdict in a sentence.
+    """
+
+    level: Level
+    possible: int
+    rank: int
+    needed: int
+    effective_rank: float | None
+    mean_cosine: float
+    text: str
+
+
+def verdict(
+    values: Vector, floor: float, n_rows: int, dim: int, mean_cosine: float, n_classes: int | None
+) -> Verdict:
+    """Judge the spectrum of the normalised, centred rows.
+
+    Args:
+        values: singular values, descending.
+        floor: those at or under it are rounding.
+        n_rows, dim: N and D.
+        mean_cosine: of all pairs.
+        n_classes: C, where labels are known.
+    """
+    possible = min(dim, n_rows - 1)
+    rank = int((values > floor).sum())
+    if rank == 0:
+        text = "Complete collapse: all rows point the same way."
+        return Verdict("complete", possible, 0, 0, None, mean_cosine, text)
+    needed = dimensions_for(values, VARIANCE)
+    effective = effective_rank(values)
+    share = needed / possible
+    level: Level = "none"
+    if mean_cosine > COMPLETE:
+        level = "complete"
+    elif share < DIMENSIONAL or (rank == 1 and possible > 1):
+        level = "dimensional"
+    elif share < PARTIAL:
+        level = "partial"
+    words = {
+        "none": "No dimensional collapse",
+        "partial": "Partly collapsed",
+        "dimensional": "Dimensional collapse",
+        "complete": "Complete collapse",
+    }[level]
+    directions = "directions" if possible > 1 else "direction"
+    text = f"{words}: 99% of the variance lies in {needed} of {possible} {directions}"
+    if level == "complete":
+        text = f"{words}: rows have a mean cosine of {mean_cosine:.4f}, and 99% of what is left"
+        text += f" lies in {needed} of {possible} {directions}"
+    if rank < possible:
+        text += f"; {possible - rank} hold nothing but rounding"
+    text += f"; effective rank {effective:.3g}"
+    if n_classes is not None and level != "none" and needed == n_classes - 1:
+        text += " (as many directions as classes less one: the class means)"
+    return Verdict(level, possible, rank, needed, effective, mean_cosine, text + ".")

@@ -1,0 +1,183 @@
+"""What every part of `quality` works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_analyze.metrics.anchors import Anchors
+from cl_analyze.metrics.family import Measured, MetricOptions, PairRunner, Subject
+from cl_analyze.metrics.means import mean_with_effects
+from cl_analyze.metrics.quality.rows import FormRows, forms
+from cl_analyze.pairs.executors import Executor, SerialExecutor, ThreadExecutor
+from cl_analyze.stats import pseudo_values, standard_error
+from cl_analyze.tables import Param, Record, Unit, undefined
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Context:
+    """One checkpoint, what was asked, and what the passes gave.
+
+    Attributes:
+        subject, options, measured, runner: as `Family.compute` gets them.
+    """
+
+    subject: Subject
+    options: MetricOptions
+    measured: Measured
+    runner: PairRunner
+
+    @property
+    def anchors(self) -> Anchors | None:
+        """Rows from which means over rows are estimated; None: all rows."""
+        return self.measured.anchors
+
+    @property
+    def looked_at(self) -> NDArray[np.int64]:
+        """Rows of the first pass."""
+        return np.arange(self.subject.n) if self.anchors is None else self.anchors.rows
+
+    @cached_property
+    def norms(self) -> Vector:
+        """(N,) norms of the saved rows."""
+        return self.subject.rows.stored_norms()
+
+    @cached_property
+    def forms(self) -> tuple[FormRows, FormRows]:
+        """The rows as saved and on the sphere."""
+        return forms(self.subject.rows, float(self.norms.max()))
+
+    @property
+    def local(self) -> Executor:
+        """Where work on rows runs: threads of this process, which share them."""
+        executor = self.runner.executor
+        return executor if isinstance(executor, ThreadExecutor) else SerialExecutor()
+
+    @property
+    def n_threads(self) -> int:
+        """Threads of this process."""
+        return self.local.n_at_once
+
+    # ---- records
+
+    def record(
+        self,
+        metric: str,
+        value: float | None,
+        unit: Unit,
+        *,
+        definition: str | None = None,
+        params: dict[str, Param] | None = None,
+        std_error: float | None = None,
+        pseudo: Vector | None = None,
+        n: int | None = None,
+        reason: str = "",
+    ) -> Record:
+        """A record that is exact on this file; without a value, `reason` says why."""
+        subject = self.subject
+        if value is None or not np.isfinite(value):
+            return undefined(
+                subject.source, metric, definition, params or {}, unit, subject.d, reason
+            )
+        return Record(
+            source=subject.source,
+            metric=metric,
+            definition=definition,
+            params=params or {},
+            value=float(value),
+            std_error=std_error,
+            unit=unit,
+            n=subject.n if n is None else n,
+            d=subject.d,
+            pseudo_values=pseudo,
+        )
+
+    def with_deletions(
+        self,
+        metric: str,
+        value: float,
+        without: Vector,
+        unit: Unit,
+        definition: str | None = None,
+        reason: str = "",
+    ) -> Record:
+        """A record with the jackknife's error, from the values without each row."""
+        there = without[~np.isnan(without)]
+        usable = len(there) > 2 and bool(np.isfinite(there).all())
+        pseudo = pseudo_values(value, without) if usable else None
+        error = standard_error(pseudo, self.subject.groups)
+        return self.record(
+            metric,
+            value,
+            unit,
+            definition=definition,
+            std_error=error,
+            pseudo=pseudo,
+            n=len(there),
+            reason=reason,
+        )
+
+    def mean(
+        self,
+        metric: str,
+        values: Vector,
+        unit: Unit,
+        *,
+        definition: str | None = None,
+        params: dict[str, Param] | None = None,
+        effects: Vector | None = None,
+        anchors: Anchors | None = None,
+        reason: str = "",
+    ) -> Record:
+        """A mean over rows: of all, or of anchors; NaN where a row takes no part.
+
+        Args:
+            metric, unit, definition, params: what it is.
+            values: (N,) or (anchors,) the rows' values.
+            effects: (N,) what each row's presence adds to the sum of the others'; None: nothing.
+            anchors: whose values these are; None: those of all rows.
+            reason: what to say where no row has a value.
+        """
+        n = self.subject.n
+        found = mean_with_effects(
+            values,
+            values,
+            [np.zeros(n) if effects is None else effects],
+            0.0,
+            self.subject.groups,
+            anchors,
+        )
+        if found is None:
+            return self.record(
+                metric, None, unit, definition=definition, params=params, reason=reason
+            )
+        record = self.record(
+            metric,
+            found.value,
+            unit,
+            definition=definition,
+            params=params,
+            std_error=found.std_error,
+            pseudo=found.pseudo_values,
+            n=found.n,
+        )
+        if anchors is None:
+            return record
+        return Record(
+            source=record.source,
+            metric=metric,
+            definition=definition,
+            params=record.params,
+            value=found.value,
+            std_error=found.std_error,
+            unit=unit,
+            n=found.n,
+            d=self.subject.d,
+            sampling_error=found.sampling_error,
+            exact=False,
+        )

@@ -1,0 +1,158 @@
+"""Representation quality: is it collapsed, is it useful, where does it fail."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cl_analyze.metrics.family import (
+    FamilyResult,
+    Measured,
+    MetricOptions,
+    PairFreeFamily,
+    PairRunner,
+    Subject,
+    near_duplicate_notes,
+    nearest_negatives_reducer,
+)
+from cl_analyze.metrics.quality.classes_part import (
+    DEFINITIONS as CLASS_DEFINITIONS,
+)
+from cl_analyze.metrics.quality.classes_part import (
+    class_records,
+    class_tables,
+    same_class_potential,
+    structures,
+)
+from cl_analyze.metrics.quality.context import Context
+from cl_analyze.metrics.quality.geometry import BINS, mean_cosine
+from cl_analyze.metrics.quality.geometry_part import (
+    geometry_records,
+    hub_parts,
+    near_duplicate_table,
+)
+from cl_analyze.metrics.quality.neighbours_part import classify, knn_records
+from cl_analyze.metrics.quality.probe import MOST_ITERATIONS
+from cl_analyze.metrics.quality.probe_part import Probed, probe_records, probe_tables, probes
+from cl_analyze.metrics.quality.rows import FORMS
+from cl_analyze.metrics.quality.spectrum_part import (
+    DEFINITIONS as SPECTRUM_DEFINITIONS,
+)
+from cl_analyze.metrics.quality.spectrum_part import (
+    spectra,
+    spectrum_records,
+    spectrum_tables,
+)
+from cl_analyze.metrics.quality.views_part import view_parts
+from cl_analyze.pairs.engine import Reducer
+from cl_analyze.pairs.reducers import PairHistogram
+from cl_analyze.tables import Record, Table
+
+
+class Quality(PairFreeFamily):
+    """Spectrum and collapse, geometry, use (kNN, probe), views, class structure.
+
+    All of it looks at the embeddings alone, but alignment, recall and the modality gap, which need
+    views.  Class metrics leave unlabelled rows out.  Errors are those of SPEC 6 where there is one:
+    own values for means over rows, deletions for the mean cosine and the modality gap, deleted
+    groups for spectra.
+    """
+
+    name = "quality"
+    uses_views = True
+    definitions: dict[str, tuple[str, ...]] = {  # noqa: RUF012
+        **SPECTRUM_DEFINITIONS,
+        "norm_mean": (),
+        "norm_std": (),
+        "mean_cosine": (),
+        "near_duplicate_share": (),
+        "uniformity_wasserstein": (),
+        "hubness_skewness": (),
+        "hubness_robin_hood": (),
+        "antihub_share": (),
+        "alignment": (),
+        "recall_at_k": (),
+        "median_rank": (),
+        "modality_gap": (),
+        "modality_gap_residual": (),
+        "knn_accuracy": ("leave_one_out", "train_set"),
+        "knn_top5_accuracy": ("leave_one_out", "train_set"),
+        "probe_accuracy": FORMS,
+        "probe_calibration_error": FORMS,
+        "nc3": FORMS,
+        "nc4_disagreement": FORMS,
+        **CLASS_DEFINITIONS,
+    }
+
+    def first_pass(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
+        """Neighbours of every row, the histogram of cosines, potentials within classes."""
+        wanted: list[Reducer] = [
+            nearest_negatives_reducer(subject, _instance(options)),
+            PairHistogram(BINS),
+        ]
+        if subject.labels is not None and options.anchors_of(subject.n) is None:
+            wanted.append(same_class_potential())
+        return tuple(wanted)
+
+    def own_reducers(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
+        """As the pass against a training set; retrieval costs about as much a pair."""
+        if subject.views is None and subject.train is None:
+            return ()
+        return (nearest_negatives_reducer(subject, _instance(options)),)
+
+    def own_pairs(self, n_rows: int, options: MetricOptions) -> float:
+        """One rectangular pass."""
+        return float((options.anchors_of(n_rows) or n_rows) * n_rows)
+
+    def compute(
+        self, subject: Subject, options: MetricOptions, measured: Measured, runner: PairRunner
+    ) -> FamilyResult:
+        """Records by part, and tables."""
+        notes: list[str] = []
+        if subject.labels is not None and not subject.labels.counts.any():
+            subject = replace(subject, labels=None)
+            notes.append(f"{subject.source}: no row is labelled: class metrics are left out")
+        context = Context(subject, options, measured, runner)
+        near = runner.nearest_negatives(_instance(options), measured.first, measured.anchors)
+        notes += near_duplicate_notes(subject, _instance(options), near)
+        found = spectra(context)
+        cosine = mean_cosine(subject.rows)
+        records: list[Record] = spectrum_records(context, found)
+        tables: list[Table] = list(spectrum_tables(context, found, cosine))
+        records += geometry_records(context, cosine, near)
+        hubs, hub_tables = hub_parts(context, near)
+        records += hubs
+        tables += [near_duplicate_table(context, near), *hub_tables]
+        distances = None
+        if subject.views is not None:
+            of_views, distances = view_parts(context)
+            records += of_views
+        if subject.labels is not None:
+            classified = classify(context, near)
+            records += knn_records(context, classified)
+            probed = probes(context)
+            records += probe_records(context, probed)
+            if probed is not None:
+                tables += probe_tables(context, probed, classified)
+                notes += _probe_notes(subject.source, probed)
+            structure = structures(context)
+            records += class_records(context, structure)
+            tables += class_tables(context, structure, near, classified, probed, distances)
+        return FamilyResult(
+            tuple(records), tuple(table for table in tables if table.rows), tuple(notes)
+        )
+
+
+def _probe_notes(source: str, found: Probed) -> list[str]:
+    """What about the probes the user should know."""
+    slow = [form for form, probe in found.fitted.items() if not probe.converged]
+    if not slow:
+        return []
+    return [
+        f"{source}: the linear probe of {' and '.join(slow)} rows stopped after "
+        f"{MOST_ITERATIONS} steps, before its loss stopped falling"
+    ]
+
+
+def _instance(options: MetricOptions) -> MetricOptions:
+    """Neighbours are among all rows, whatever counts as a negative elsewhere."""
+    return replace(options, negatives="instance")

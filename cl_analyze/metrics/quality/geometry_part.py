@@ -1,0 +1,181 @@
+"""Records of norms, the mean cosine, near-duplicates, hubs, and the distance from uniformity."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_analyze.metrics.anchors import Anchors
+from cl_analyze.metrics.family import NEAR_DUPLICATE
+from cl_analyze.metrics.quality.context import Context
+from cl_analyze.metrics.quality.geometry import (
+    BINS,
+    MeanCosine,
+    deviation_without,
+    wasserstein_from_histogram,
+    wasserstein_slope,
+)
+from cl_analyze.metrics.quality.neighbours import hubness
+from cl_analyze.pairs.reducers import BinSums, PairHistogram
+from cl_analyze.pairs.reducers.neighbours import Neighbours
+from cl_analyze.stats import standard_error
+from cl_analyze.tables import Cell, Record, Table
+
+HUB_K = 10
+"""The k that hubness is usually given for."""
+LISTED = 50
+"""Hubs, and pairs of near-duplicates, that are listed."""
+
+HUB_COLUMNS = ("source", "k", "row", "class", "in_degree")
+DEGREE_COLUMNS = ("source", "k", "in_degree_from", "in_degree_to", "rows")
+NEAR_COLUMNS = ("source", "row", "other_row", "class", "other_class", "cosine")
+
+
+def geometry_records(context: Context, cosine: MeanCosine, near: Neighbours) -> list[Record]:
+    """Norms, mean cosine, near-duplicates, Wasserstein uniformity."""
+    norms = context.norms
+    n = len(norms)
+    mean, spread = float(norms.mean()), float(norms.std())
+    with np.errstate(over="ignore", invalid="ignore"):
+        without = (norms.sum() - norms) / (n - 1)
+        deviations = deviation_without(norms / norms.max()) * norms.max()
+    is_near = np.where(near.values[:, 0] > NEAR_DUPLICATE, 1.0, 0.0)
+    return [
+        context.with_deletions("norm_mean", mean, without, "none"),
+        context.with_deletions("norm_std", spread, deviations, "none"),
+        context.with_deletions("mean_cosine", cosine.value, cosine.without, "cosine"),
+        context.mean("near_duplicate_share", is_near, "share", anchors=context.anchors),
+        _wasserstein(context),
+    ]
+
+
+def _wasserstein(context: Context) -> Record:
+    """W1 from bins; its error from some anchors' rows."""
+    subject, measured = context.subject, context.measured
+    counts: NDArray[np.float64] = measured.first[PairHistogram(BINS)]
+    value = wasserstein_from_histogram(counts, subject.d)
+    slope = BinSums(BINS, wasserstein_slope(counts, subject.d))
+    chosen = measured.curve_anchors
+    found = context.runner.anchored([slope], chosen)[slope] / (subject.n - 1)
+    if len(chosen) == subject.n:
+        error = standard_error(2.0 * found, subject.groups)
+    else:
+        error = Anchors(chosen, subject.n).std_error(2.0 * found, groups=subject.groups)
+    width = 2.0 / BINS
+    n_looked_at = len(context.looked_at)
+    sampling = width
+    if context.anchors is not None and error is not None:
+        remaining = 1.0 - n_looked_at / subject.n
+        of_anchors = 0.5 * error * math.sqrt(subject.n / n_looked_at * remaining)
+        sampling = math.hypot(width, of_anchors)
+    record = context.record("uniformity_wasserstein", value, "cosine", std_error=error)
+    return replace(record, sampling_error=sampling, exact=False)
+
+
+def near_duplicate_table(context: Context, near: Neighbours) -> Table:
+    """The nearest pairs of rows above a cosine of 1 - 1e-6, each pair once."""
+    own = context.looked_at
+    at = np.flatnonzero(near.values[:, 0] > NEAR_DUPLICATE)
+    at = at[np.lexsort((own[at], -near.values[at, 0]))]
+    rows: list[dict[str, Cell]] = []
+    seen: set[tuple[int, int]] = set()
+    for position in at:
+        row, other = int(own[position]), int(near.indices[position, 0])
+        pair = (min(row, other), max(row, other))
+        if pair in seen:
+            continue
+        seen.add(pair)
+        rows.append(
+            {
+                "source": context.subject.source,
+                "row": pair[0],
+                "other_row": pair[1],
+                "class": class_of(context, pair[0]),
+                "other_class": class_of(context, pair[1]),
+                "cosine": float(near.values[position, 0]),
+            }
+        )
+        if len(rows) == LISTED:
+            break
+    return Table("near_duplicates", NEAR_COLUMNS, tuple(rows))
+
+
+def class_of(context: Context, row: int) -> str | None:
+    """The name of a row's class; None where it has none."""
+    labels = context.subject.labels
+    if labels is None or labels.codes[row] < 0:
+        return None
+    return labels.names[int(labels.codes[row])]
+
+
+def hub_parts(context: Context, near: Neighbours) -> tuple[list[Record], tuple[Table, ...]]:
+    """Hubness at 10 neighbours and at every k asked for; hubs; the histogram of in-degrees."""
+    subject = context.subject
+    records: list[Record] = []
+    hubs: list[dict[str, Cell]] = []
+    degrees: list[dict[str, Cell]] = []
+    for k in dict.fromkeys((HUB_K, *context.options.ks)):
+        reason = ""
+        if context.anchors is not None:
+            reason = "needs the neighbours of every row: run without --anchors"
+        elif k > subject.n - 1:
+            reason = f"needs more than {k} rows"
+        found = None if reason else hubness(near, k)
+        values = (
+            ("hubness_skewness", None if found is None else found.skewness, "none"),
+            ("hubness_robin_hood", None if found is None else found.robin_hood, "share"),
+            ("antihub_share", None if found is None else found.antihub_share, "share"),
+        )
+        for metric, value, unit in values:
+            records.append(
+                context.record(
+                    metric,
+                    value,
+                    unit,  # type: ignore[arg-type]
+                    params={"k": k},
+                    reason=reason or "every row is a neighbour equally often",
+                )
+            )
+        if found is None:
+            continue
+        degree = found.in_degree
+        order = np.lexsort((np.arange(len(degree)), -degree))[:LISTED]
+        for row in order[degree[order] > 2 * k]:
+            hubs.append(
+                {
+                    "source": subject.source,
+                    "k": k,
+                    "row": int(row),
+                    "class": class_of(context, int(row)),
+                    "in_degree": int(degree[row]),
+                }
+            )
+        edges = _degree_edges(int(degree.max()))
+        counts = np.histogram(degree, edges)[0]
+        for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True):
+            degrees.append(
+                {
+                    "source": subject.source,
+                    "k": k,
+                    "in_degree_from": int(low),
+                    "in_degree_to": int(high) - 1,
+                    "rows": int(count),
+                }
+            )
+    return records, (
+        Table("hubs", HUB_COLUMNS, tuple(hubs)),
+        Table("hubness_histogram", DEGREE_COLUMNS, tuple(degrees)),
+    )
+
+
+def _degree_edges(largest: int) -> NDArray[np.int64]:
+    """Left edges of about fifty bins of whole numbers, 0 in a bin of its own.
+
+    >>> _degree_edges(3).tolist()
+    [0, 1, 2, 3, 4]
+    """
+    step = max(1, math.ceil(largest / 50))
+    return np.concatenate([[0], np.arange(1, largest + step + 1, step)]).astype(np.int64)

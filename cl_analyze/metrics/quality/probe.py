@@ -1,0 +1,399 @@
+"""A linear probe: multinomial logistic regression on frozen rows, by L-BFGS.
+
+Rows are standardised with the mean and spread of the training rows; the weight of the L2 penalty is
+the one of `PENALTIES` with the best accuracy on a fifth of the training rows; the probe is then
+fitted to all training rows.  The objective is scikit-learn's (C = 1 / (penalty x rows)), minimised
+by the same L-BFGS-B of SciPy, from rows that are read block by block, so that memory does not grow
+with them; tests hold it to scikit-learn's coefficients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_analyze.data.validation import block_rows
+from cl_analyze.metrics.quality.rows import FormRows
+from cl_analyze.pairs.executors import single_threaded_blas
+from cl_analyze.pairs.plan import spans
+
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
+Index = NDArray[np.int64]
+Block = NDArray[np.float32]
+
+PENALTIES = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
+"""Weights of half the squared norm of W, beside the mean log loss of a row; strongest first."""
+PATIENCE = 2
+"""Weaker penalties that are tried without a better validation accuracy."""
+MOST_ROWS = 50_000
+"""Rows that a probe is trained on; of more, so many are drawn."""
+MOST_ITERATIONS = 300
+GRADIENT_TOLERANCE = 1e-4
+CALIBRATION_BINS = 15
+KEPT_BYTES = 1 << 29
+"""Standardised training rows that are kept; others are read again at each step."""
+_VALUES_AT_ONCE = 1 << 21
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which rows train, validate and test a probe.
+
+    Attributes:
+        train: rows of the training side, validation rows among them.
+        validation: those of them that choose the penalty.
+        test: rows of the tested side.
+        how: in words.
+    """
+
+    train: Index
+    validation: Index
+    test: Index
+    how: str
+
+
+def held_out(
+    codes: Index, groups: Index | None, share: float, random: np.random.Generator
+) -> tuple[Index, Index]:
+    """Two disjoint sets of labelled rows: the larger one, and about that share of them.
+
+    Of each class, at least one row stays in the larger set; rows that belong together stay
+    together (then classes are as they fall).
+    """
+    labelled = np.flatnonzero(codes >= 0)
+    if groups is None:
+        shuffled = labelled[random.permutation(len(labelled))]
+        shuffled = shuffled[np.argsort(codes[shuffled], kind="stable")]
+        starts = np.flatnonzero(np.diff(codes[shuffled], prepend=-2))
+        sizes = np.diff(starts, append=len(shuffled))
+        # a fraction of a row is carried over to the next class, so that shares come out right
+        upto = np.floor(np.cumsum(sizes) * share + 0.5).astype(np.int64)
+        wanted = np.minimum(np.diff(upto, prepend=0), sizes - 1)
+        rank = np.arange(len(shuffled)) - np.repeat(starts, sizes)
+        out = rank < np.repeat(wanted, sizes)
+        return np.sort(shuffled[~out]), np.sort(shuffled[out])
+    units, of_row = np.unique(groups[labelled], return_inverse=True)
+    order = random.permutation(len(units))
+    sizes = np.bincount(of_row)[order]
+    chosen = np.cumsum(sizes) <= share * len(labelled)
+    is_out = np.isin(of_row, order[chosen])
+    return labelled[~is_out], labelled[is_out]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted probe, in the coordinates of the rows (standardisation undone).
+
+    Attributes:
+        weights: (D, C) columns belong to `classes`.
+        bias: (C,).
+        classes: (C,) class codes of the training rows, ascending.
+        means: (C, D) class means of the training rows.
+        centre, spread: (D,) what rows are standardised with.
+        penalty: chosen weight of the L2 penalty.
+        iterations: of the last fit.
+        converged: whether it ended by its tolerance.
+        validation_accuracy: at the chosen penalty.
+    """
+
+    weights: Matrix
+    bias: Vector
+    classes: Index
+    means: Matrix
+    centre: Vector
+    spread: Vector
+    penalty: float
+    iterations: int
+    converged: bool
+    validation_accuracy: float
+
+    def log_probabilities(self, block: Matrix) -> Matrix:
+        """(rows, C) log probabilities of rows."""
+        scores = ((block - self.centre) / self.spread) @ (
+            self.weights * self.spread[:, None]
+        ) + self._standard_bias()
+        scores -= scores.max(axis=1, keepdims=True)
+        log_sums = np.log(np.exp(scores).sum(axis=1, keepdims=True))
+        return np.asarray(scores - log_sums)
+
+    def _standard_bias(self) -> Vector:
+        return self.bias + self.centre @ self.weights
+
+
+class _Rows:
+    """Standardised rows of a side, in blocks; the first of them are kept."""
+
+    def __init__(
+        self,
+        form: FormRows,
+        rows: Index,
+        targets: Index,
+        centre: Vector,
+        spread: Vector,
+    ) -> None:
+        self._form, self._rows, self.targets = form, rows, targets
+        self._centre, self._spread = centre, spread
+        self._step = max(64, _VALUES_AT_ONCE // len(centre))
+        self.spans = spans(len(rows), self._step)
+        self._kept: dict[int, Block] = {}
+        self._room = KEPT_BYTES
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def block(self, index: int) -> tuple[Block, Index]:
+        """Rows and targets of a block."""
+        start, stop = self.spans[index]
+        found = self._kept.get(index)
+        if found is None:
+            wide = (self._form.take(self._rows[start:stop]) - self._centre) / self._spread
+            found = wide.astype(np.float32)
+            if found.nbytes <= self._room:
+                self._room -= found.nbytes
+                self._kept[index] = found
+        return found, self.targets[start:stop]
+
+
+@dataclass(frozen=True)
+class _Step:
+    """Log loss, hits and gradient of a block at given parameters."""
+
+    rows: _Rows
+    parameters: NDArray[np.float32]
+    gradient: bool = True
+
+    def __call__(self, index: int) -> tuple[float, int, Matrix | None]:
+        block, targets = self.rows.block(index)
+        scores = block @ self.parameters[:-1]
+        scores += self.parameters[-1]
+        peaks = scores.max(axis=1, keepdims=True)
+        at = np.arange(len(block)), targets
+        hits = int((scores.argmax(axis=1) == targets).sum())
+        scores -= peaks
+        own = scores[at].astype(np.float64)
+        np.exp(scores, out=scores)
+        sums = scores.sum(axis=1, dtype=np.float64)
+        loss = float((np.log(sums) - own).sum())
+        if not self.gradient:
+            return loss, hits, None
+        scores /= sums.astype(np.float32)[:, None]
+        scores[at] -= 1.0
+        found = np.empty(self.parameters.shape)
+        found[:-1] = block.T @ scores
+        found[-1] = scores.sum(axis=0, dtype=np.float64)
+        return loss, hits, found
+
+
+_Sums = tuple[float, int, Matrix | None]
+
+
+class _Objective:
+    """Mean log loss plus penalty / 2 |W|^2, from blocks on several threads, summed in order."""
+
+    def __init__(self, rows: _Rows, n_classes: int, pool: ThreadPoolExecutor) -> None:
+        self.rows, self._n_classes, self._pool = rows, n_classes, pool
+
+    def sums(
+        self, parameters: Vector, gradient: bool
+    ) -> Iterator[tuple[float, int, Matrix | None]]:
+        step = _Step(
+            self.rows, parameters.reshape(-1, self._n_classes).astype(np.float32), gradient
+        )
+        n_blocks = len(self.rows.spans)
+        if n_blocks == 1:
+            return iter([step(0)])
+        return self._pool.map(step, range(n_blocks))
+
+    def accuracy(self, parameters: Vector) -> float:
+        """Share of the rows whose class has the highest score."""
+        return sum(hits for _, hits, _ in self.sums(parameters, False)) / len(self.rows)
+
+    def __call__(self, parameters: Vector, penalty: float) -> tuple[float, Vector]:
+        loss, total = 0.0, np.zeros((len(parameters) // self._n_classes, self._n_classes))
+        for part, _, gradient in self.sums(parameters, True):
+            loss += part
+            assert gradient is not None
+            total += gradient
+        n = len(self.rows)
+        weights = parameters.reshape(-1, self._n_classes)[:-1]
+        total /= n
+        total[:-1] += penalty * weights
+        value = loss / n + 0.5 * penalty * float(np.square(weights).sum())
+        return value, total.ravel()
+
+    def minimum(self, start: Vector, penalty: float) -> tuple[Vector, int, bool]:
+        """Parameters, iterations, and whether the gradient vanished."""
+        from scipy.optimize import minimize
+
+        found = minimize(
+            self,
+            start,
+            args=(penalty,),
+            jac=True,
+            method="L-BFGS-B",
+            options={
+                "maxiter": MOST_ITERATIONS,
+                "gtol": GRADIENT_TOLERANCE,
+                "ftol": 1e-9,
+                "maxcor": 10,
+            },
+        )
+        return found.x, int(found.nit), bool(found.nit < MOST_ITERATIONS)
+
+
+def fit(rows: FormRows, codes: Index, split: Split, n_threads: int) -> Fitted | None:
+    """Fit a probe to the training rows.
+
+    Args:
+        rows: of the training side.
+        codes: (N,) classes of these rows.
+        split: which of them train and validate.
+        n_threads: blocks at a time.
+
+    Returns:
+        The probe; None where the training rows have fewer than two classes.
+
+    Cost: two products of the training rows with D x C numbers for each step of L-BFGS, some dozens
+    for each penalty.
+    """
+    classes, targets = np.unique(codes[split.train], return_inverse=True)
+    n_classes = len(classes)
+    if n_classes < 2:
+        return None
+    dim = rows.shape[1]
+    centre, spread, means = _moments(rows, split.train, targets, n_classes)
+    is_validation = np.isin(split.train, split.validation)
+    with single_threaded_blas(), ThreadPoolExecutor(n_threads) as pool:
+
+        def objective(chosen: NDArray[np.bool_]) -> _Objective:
+            part = _Rows(rows, split.train[chosen], targets[chosen], centre, spread)
+            return _Objective(part, n_classes, pool)
+
+        parameters = np.zeros((dim + 1) * n_classes)
+        best, best_accuracy, penalty, waited = parameters, -1.0, PENALTIES[0], 0
+        if is_validation.any() and not is_validation.all():
+            training, validation = objective(~is_validation), objective(is_validation)
+            for weight in PENALTIES:
+                parameters, _, _ = training.minimum(parameters, weight)
+                accuracy = validation.accuracy(parameters)
+                waited = 0 if accuracy > best_accuracy else waited + 1
+                if waited == 0:
+                    best, best_accuracy, penalty = parameters, accuracy, weight
+                elif waited == PATIENCE:
+                    break
+            del training, validation
+        everything = objective(np.ones(len(split.train), dtype=bool))
+        parameters, iterations, converged = everything.minimum(best, penalty)
+    table = parameters.reshape(-1, n_classes)
+    weights = table[:-1] / spread[:, None]
+    return Fitted(
+        weights,
+        table[-1] - centre @ weights,
+        classes,
+        means,
+        centre,
+        spread,
+        penalty,
+        iterations,
+        converged,
+        best_accuracy,
+    )
+
+
+def _moments(
+    rows: FormRows, chosen: Index, targets: Index, n_classes: int
+) -> tuple[Vector, Vector, Matrix]:
+    """Mean, standard deviation (1 where there is none) and class means of the chosen rows."""
+    dim = rows.shape[1]
+    sums, step = np.zeros((n_classes, dim)), block_rows(dim)
+    for start in range(0, len(chosen), step):
+        np.add.at(sums, targets[start : start + step], rows.take(chosen[start : start + step]))
+    centre = sums.sum(axis=0) / len(chosen)
+    squares, largest = np.zeros(dim), np.zeros(dim)
+    for start in range(0, len(chosen), step):
+        block = rows.take(chosen[start : start + step])
+        squares += np.square(block - centre).sum(axis=0)
+        largest = np.maximum(largest, np.abs(block).max(axis=0))
+    spread = np.sqrt(squares / len(chosen))
+    counts = np.bincount(targets, minlength=n_classes)
+    constant = spread <= 1e-12 * largest  # what varies by rounding alone says nothing
+    return centre, np.where(constant, 1.0, spread), sums / counts[:, None]
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What a probe says of the tested rows.
+
+    Attributes:
+        predicted: (n,) class codes.
+        correct: (n,) whether they are right.
+        confidence: (n,) probability of the predicted class.
+        log_loss: (n,) -log of the true class's probability; infinite for unseen classes.
+        nearest_mean: (n,) class whose training mean is nearest.
+    """
+
+    predicted: Index
+    correct: NDArray[np.bool_]
+    confidence: Vector
+    log_loss: Vector
+    nearest_mean: Index
+
+
+def test(probe: Fitted, rows: FormRows, codes: Index, chosen: Index) -> Tested:
+    """Apply a probe to the chosen rows; ties go to the first class."""
+    n = len(chosen)
+    predicted, nearest = np.empty(n, np.int64), np.empty(n, np.int64)
+    confidence, log_loss = np.empty(n), np.empty(n)
+    squares = np.square(probe.means).sum(axis=1)
+    step = max(16, _VALUES_AT_ONCE // max(rows.shape[1], len(probe.classes)))
+    with single_threaded_blas():
+        for start in range(0, n, step):
+            part = chosen[start : start + step]
+            block = rows.take(part)
+            logs = probe.log_probabilities(block)
+            best = logs.argmax(axis=1)
+            at = slice(start, start + len(part))
+            predicted[at] = probe.classes[best]
+            confidence[at] = np.exp(logs[np.arange(len(part)), best])
+            column = np.minimum(np.searchsorted(probe.classes, codes[part]), len(logs[0]) - 1)
+            known = probe.classes[column] == codes[part]
+            own = logs[np.arange(len(part)), column]
+            log_loss[at] = np.where(known, -own, np.inf)
+            nearest[at] = probe.classes[(squares - 2.0 * block @ probe.means.T).argmin(axis=1)]
+    return Tested(predicted, predicted == codes[chosen], confidence, log_loss, nearest)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Reliability of a probe's confidence in equal bins (Guo et al., ICML 2017).
+
+    Attributes:
+        counts, confidence, accuracy: (bins,) rows, and their means; NaN in empty bins.
+        error: expected calibration error, the mean over rows of |accuracy - confidence| of bins.
+    """
+
+    counts: Index
+    confidence: Vector
+    accuracy: Vector
+    error: float
+
+
+def calibration(confidence: Vector, correct: NDArray[np.bool_]) -> Calibration:
+    """Bin rows by the confidence of their prediction; a bin holds its right edge.
+
+    >>> round(calibration(np.array([0.9, 0.9]), np.array([True, False])).error, 9)
+    0.4
+    """
+    bins = np.ceil(confidence * CALIBRATION_BINS).astype(np.int64) - 1
+    bins = np.clip(bins, 0, CALIBRATION_BINS - 1)
+    counts = np.bincount(bins, minlength=CALIBRATION_BINS).astype(np.int64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.bincount(bins, confidence, CALIBRATION_BINS) / counts
+        right = np.bincount(bins, correct.astype(np.float64), CALIBRATION_BINS) / counts
+    gaps = np.abs(np.nan_to_num(right - mean))
+    return Calibration(counts, mean, right, float((counts * gaps).sum() / counts.sum()))
