@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cl_analyze.cli.lists import FORMATS, parse_numbers
 from cl_analyze.cli.options import parse_curve_anchors, parse_size
-from cl_analyze.cli.terminal import Talk, loss_lines, record_lines, write_text
+from cl_analyze.cli.terminal import Talk, loss_lines, quality_lines, record_lines, write_text
 from cl_analyze.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ def _blocks(document: Document) -> Iterator[str]:
     if document.command != "report":
         for family, indices in document.families.items():
             records = [document.results[i] for i in indices]
-            lines = loss_lines if family == "losses" else record_lines
+            lines = {"losses": loss_lines, "quality": quality_lines}.get(family, record_lines)
             yield "\n".join(lines(records, document))
         return
     from cl_analyze.report.headlines import headlines

@@ -8,7 +8,7 @@ import os
 import sys
 import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from cl_analyze.errors import ConfigError
@@ -63,6 +63,139 @@ def loss_lines(records: Sequence[Record], document: Document) -> list[str]:
             lines += record_lines([r for r in others if r.metric == metric], document)[1:]
         lines += _energy_table(own)
     return lines
+
+
+def quality_lines(records: Sequence[Record], document: Document) -> list[str]:
+    """Quality: the verdict, then what has one value for each spectrum, k or form side by side."""
+    lines: list[str] = []
+    for source in dict.fromkeys(record.source for record in records):
+        own = [record for record in records if record.source == source]
+        lines += [*[""] * bool(lines), _heading(source, own[0].d, document)]
+        for row in document.rows("collapse", source=source):
+            lines += textwrap.wrap(
+                str(row["text"]), 80, initial_indent="  ", subsequent_indent="    "
+            )
+        by_k = [record for record in own if "k" in record.params]
+        placed = {id(record) for record in by_k}
+        for columns in (_SPECTRA, _CENTRES, _FORMS):
+            chosen = {}
+            for record in own:
+                at = _place(record, columns)
+                if at is not None and id(record) not in placed:
+                    chosen[at] = record
+            placed |= {id(record) for record in chosen.values()}
+            lines += _matrix(chosen, columns)
+            if columns is _SPECTRA:
+                ks = sorted({int(record.params["k"]) for record in by_k})
+                for start in range(0, len(ks), _COLUMNS):
+                    part = [str(k) for k in ks[start : start + _COLUMNS]]
+                    at_k = {(_name_with_k(r), str(r.params["k"])): r for r in by_k}
+                    lines += _matrix(
+                        {at: r for at, r in at_k.items() if at[1] in part}, part, "k ="
+                    )
+        rest = [record for record in own if id(record) not in placed]
+        lines += [""] * bool(rest)
+        names = [f"{r.name} {_param_text(r)}".rstrip() for r in rest]
+        width = max(map(len, names), default=0)
+        for record, name in zip(rest, names, strict=True):
+            unit = record.unit.replace("none", "") if record.value is not None else ""
+            text = f"  {name.ljust(width)}  {_short_cell(record):>15}  {unit}".rstrip()
+            lines.append(text)
+            lines += _reasons([record])
+    return lines
+
+
+_SPECTRA = ("raw", "raw_centred", "normalised", "normalised_centred")
+_CENTRES = ("raw", "raw_balanced", "normalised", "normalised_balanced")
+_FORMS = ("raw", "normalised")
+_COLUMNS = 4
+_FORM_OF = {
+    "raw": ("", "raw"),
+    "normalised": ("", "normalised"),
+    "standard": (" standard", "raw"),
+    "directional": (" directional", "raw"),
+    "standard_normalised": (" standard", "normalised"),
+    "directional_normalised": (" directional", "normalised"),
+    "class_sum": (" class_sum", "normalised"),
+    "class_sum_raw": (" class_sum", "raw"),
+}
+
+
+def _place(record: Record, columns: Sequence[str]) -> tuple[str, str] | None:
+    """Line and column of a record among such columns; None where it has no place there."""
+    if columns is _FORMS:
+        if record.definition not in _FORM_OF:
+            return None
+        suffix, column = _FORM_OF[record.definition]
+        return record.metric + suffix, column
+    from cl_analyze.metrics import METRICS
+
+    if set(METRICS["quality"].definitions[record.metric]) != set(columns):
+        return None
+    return record.metric, str(record.definition)
+
+
+def _name_with_k(record: Record) -> str:
+    direction = record.params.get("direction")
+    return record.metric if direction is None else f"{record.metric} {direction}"
+
+
+def _param_text(record: Record) -> str:
+    return " ".join(_param(key, value) for key, value in record.params.items())
+
+
+def _heading(source: str, d: int | None, document: Document) -> str:
+    n = f"n={document.n_rows.get(source, 0)}"
+    if source in document.n_anchors:
+        n += f" (estimated from {document.n_anchors[source]} anchors)"
+    return f"{source}  {n}  d={d}"
+
+
+def _matrix(
+    records: Mapping[tuple[str, str], Record], columns: Sequence[str], corner: str = ""
+) -> list[str]:
+    """Values with their errors, one line for each name, one column for each of a few versions."""
+    names = list(dict.fromkeys(name for name, _ in records))
+    if not names:
+        return []
+    rows = [[corner, *(_HEADS.get(head, head) for head in columns)]]
+    for name in names:
+        found = [records.get((name, head)) for head in columns]
+        rows.append([name, *("" if r is None else _short_cell(r) for r in found)])
+    widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
+    lines = [""]
+    for row in rows:
+        cells = (f" {text:>{width}}" for text, width in zip(row[1:], widths[1:], strict=True))
+        lines.append(f"  {row[0].ljust(widths[0])}{''.join(cells)}".rstrip())
+    return lines + _reasons(list(records.values()))
+
+
+_HEADS = {"normalised_centred": "norm_centred", "normalised_balanced": "norm_balanced"}
+
+
+def _reasons(records: Sequence[Record]) -> list[str]:
+    """Why there is no value, each reason once."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for record in records:
+        if record.reason is not None:
+            version = record.definition or _param_text(record)
+            found.setdefault((record.metric, record.reason), []).append(version)
+    lines = []
+    for (metric, reason), versions in found.items():
+        which = f" [{', '.join(versions)}]" if any(versions) else ""
+        lines += textwrap.wrap(
+            f"{metric}{which}: {reason}", 80, initial_indent="    ", subsequent_indent="      "
+        )
+    return lines
+
+
+def _short_cell(record: Record) -> str:
+    if record.value is None:
+        return "undefined"
+    error = record.total_error
+    if not error:
+        return f"{record.value:.4g}"
+    return f"{number_text(record.value, error)}±{error:.1g}"
 
 
 def _energy_table(records: Sequence[Record]) -> list[str]:

@@ -40,6 +40,7 @@ class Points:
     Attributes:
         x, y: coordinates.
         x_error, y_error: half lengths of the bars; empty: none.
+        opacity: 1 hides what is below.
     """
 
     x: Numbers
@@ -50,6 +51,7 @@ class Points:
     y_error: Numbers = ()
     size: float = 6.0
     hollow: bool = False
+    opacity: float = 1.0
     symbol: Literal["o", "s", "D", "^", "|"] = "o"
 
 
@@ -80,7 +82,23 @@ class Rule:
     style: Style = "dashed"
 
 
-Mark = Line | Points | Steps | Rule
+@dataclass(frozen=True)
+class Cells:
+    """A matrix of values as coloured squares, row 0 on top, with a colour bar.
+
+    Attributes:
+        values: rows of the matrix; NaN cells stay empty.
+        label: of the colour bar.
+        low, high: values at the ends of the colours.
+    """
+
+    values: Sequence[Numbers]
+    low: float
+    high: float
+    label: str = ""
+
+
+Mark = Line | Points | Steps | Rule | Cells
 
 
 @dataclass(frozen=True)
@@ -92,6 +110,7 @@ class Panel:
         x_label, y_label: with units.
         x_ticks, y_ticks: (position, text); empty: automatic.
         x_limits, y_limits: None: automatic.
+        upright: whether texts of the x axis stand upright, for long ones side by side.
     """
 
     marks: Sequence[Mark]
@@ -104,6 +123,7 @@ class Panel:
     y_ticks: Sequence[tuple[float, str]] = ()
     x_limits: tuple[float, float] | None = None
     y_limits: tuple[float, float] | None = None
+    upright: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from cl_analyze.figures.description import Figure, Line, Mark, Panel, Points, Rule, Steps
+from cl_analyze.figures.description import Cells, Figure, Line, Mark, Panel, Points, Rule, Steps
 
 _STYLES = {"solid": "-", "dashed": "--", "dotted": ":", "dashdot": "-."}
 _SETTINGS: dict[str, Any] = {
@@ -60,6 +60,9 @@ def _canvas(figure: Figure) -> Iterator[Any]:
         engine.set(w_pad=0.06, h_pad=0.06, wspace=0.03, hspace=0.05)
         yield canvas
 
+
+_MANY = 50
+"""Points of a cloud above which svg and pdf hold it as an image, a tenth of the size."""
 
 FIXED_SVG = "svg-outlines"
 """An svg whose text is drawn as outlines, so that it looks the same where fonts differ."""
@@ -130,7 +133,14 @@ def _draw(canvas: Any, figure: Figure) -> None:
             frameon=False,
             columnspacing=1.4,
             handlelength=1.8,
+            markerscale=2.0 if _all_small(figure) else 1.0,
         )
+
+
+def _all_small(figure: Figure) -> bool:
+    """Whether the legend has dots alone, too small to see their colour."""
+    marks = [mark for panel in figure.panels for mark in panel.marks if mark.label]
+    return all(isinstance(mark, Points) and mark.size < 3.0 for mark in marks)
 
 
 def _across(labels: list[str], columns: int) -> list[str]:
@@ -174,7 +184,7 @@ def _panel(axis: Any, panel: Panel) -> Iterator[tuple[str, Any]]:
     _scale(axis, "y", panel.y_scale)
     for mark in panel.marks:
         handle = _mark(axis, mark)
-        if mark.label:
+        if mark.label and not isinstance(mark, Cells):
             yield mark.label, handle
     axis.set_xlabel(panel.x_label)
     axis.set_ylabel(panel.y_label)
@@ -189,6 +199,8 @@ def _panel(axis: Any, panel: Panel) -> Iterator[tuple[str, Any]]:
 
                 getattr(axis, f"{which}axis").set_minor_locator(NullLocator())
                 getattr(axis, f"{which}axis").set_minor_formatter(NullFormatter())
+    if panel.upright:
+        axis.tick_params(axis="x", labelrotation=90)
     if panel.x_limits:
         axis.set_xlim(*panel.x_limits)
     if panel.y_limits:
@@ -224,12 +236,37 @@ def _mark(axis: Any, mark: Mark) -> Any:
             capsize=0,
             ls="none",
             zorder=3,
+            rasterized=len(mark.x) > _MANY,
+            alpha=None if mark.opacity == 1.0 else mark.opacity,
+            mew=0 if mark.opacity < 1.0 and not mark.hollow else None,
         )
+    if isinstance(mark, Cells):
+        return _cells(axis, mark)
     if isinstance(mark, Steps):
         if mark.filled:
             return axis.stairs(mark.heights, mark.edges, fill=True, color=mark.colour)
         return axis.stairs(mark.heights, mark.edges, color=mark.colour, lw=mark.width)
     return _rule(axis, mark)
+
+
+def _cells(axis: Any, mark: Cells) -> Any:
+    import numpy as np
+
+    axis.grid(visible=False)
+    for side in ("left", "bottom"):
+        axis.spines[side].set_visible(False)
+    shown = axis.imshow(
+        np.asarray(mark.values, dtype=np.float64),
+        cmap="cividis",
+        vmin=mark.low,
+        vmax=mark.high,
+        interpolation="nearest",
+    )
+    bar = axis.figure.colorbar(shown, ax=axis, shrink=0.85, pad=0.02)
+    bar.outline.set_visible(False)
+    if mark.label:
+        bar.set_label(mark.label)
+    return shown
 
 
 def _rule(axis: Any, mark: Rule) -> Any:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from cl_analyze.document import Document
-from cl_analyze.figures.catalogue import by_temperature
 from cl_analyze.figures.description import Figure
+from cl_analyze.figures.sources import by_temperature
 from cl_analyze.report.headlines import headlines
 from cl_analyze.report.meaning import meaning
 from cl_analyze.tables import Record, number_text

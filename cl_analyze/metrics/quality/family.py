@@ -144,7 +144,9 @@ class Quality(PairFreeFamily):
 
 def _probe_notes(source: str, found: Probed) -> list[str]:
     """What about the probes the user should know."""
-    slow = [form for form, probe in found.fitted.items() if not probe.converged]
+    slow = [
+        form for form, of in found.forms.items() if not all(probe.converged for probe in of.fitted)
+    ]
     if not slow:
         return []
     return [

@@ -24,13 +24,15 @@ from cl_analyze.pairs.reducers.neighbours import Neighbours
 from cl_analyze.stats import standard_error
 from cl_analyze.tables import Cell, Record, Table
 
+Vector = NDArray[np.float64]
+
 HUB_K = 10
 """The k that hubness is usually given for."""
 LISTED = 50
 """Hubs, and pairs of near-duplicates, that are listed."""
 
 HUB_COLUMNS = ("source", "k", "row", "class", "in_degree")
-DEGREE_COLUMNS = ("source", "k", "in_degree_from", "in_degree_to", "rows")
+DEGREE_COLUMNS = ("source", "k", "in_degree_from", "in_degree_to", "rows", "rows_if_random")
 NEAR_COLUMNS = ("source", "row", "other_row", "class", "other_class", "cosine")
 
 
@@ -155,7 +157,8 @@ def hub_parts(context: Context, near: Neighbours) -> tuple[list[Record], tuple[T
             )
         edges = _degree_edges(int(degree.max()))
         counts = np.histogram(degree, edges)[0]
-        for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True):
+        random = len(degree) * np.diff(_degrees_below(edges, k, len(degree)))
+        for low, high, count, law in zip(edges[:-1], edges[1:], counts, random, strict=True):
             degrees.append(
                 {
                     "source": subject.source,
@@ -163,12 +166,22 @@ def hub_parts(context: Context, near: Neighbours) -> tuple[list[Record], tuple[T
                     "in_degree_from": int(low),
                     "in_degree_to": int(high) - 1,
                     "rows": int(count),
+                    "rows_if_random": float(law),
                 }
             )
     return records, (
         Table("hubs", HUB_COLUMNS, tuple(hubs)),
         Table("hubness_histogram", DEGREE_COLUMNS, tuple(degrees)),
     )
+
+
+def _degrees_below(edges: NDArray[np.int64], k: int, n_rows: int) -> Vector:
+    """Chance of an in-degree under each edge, were every row's k neighbours drawn at random."""
+    from scipy.special import bdtr
+
+    n = n_rows - 1
+    below = [0.0 if edge == 0 else bdtr(min(edge - 1, n), n, k / n) for edge in edges]
+    return np.array(below, dtype=np.float64)
 
 
 def _degree_edges(largest: int) -> NDArray[np.int64]:

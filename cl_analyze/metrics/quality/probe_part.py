@@ -12,14 +12,17 @@ from cl_analyze.metrics.quality.classes import self_duality
 from cl_analyze.metrics.quality.context import Context
 from cl_analyze.metrics.quality.neighbours_part import Classified
 from cl_analyze.metrics.quality.probe import (
+    FOLDED_ROWS,
     MOST_ROWS,
+    N_FOLDS,
     Calibration,
     Fitted,
     Split,
     Tested,
     calibration,
     fit,
-    held_out,
+    folds,
+    joined,
     test,
 )
 from cl_analyze.metrics.quality.rows import FORMS, FormRows, forms
@@ -28,12 +31,12 @@ from cl_analyze.tables import Cell, Record, Table
 Vector = NDArray[np.float64]
 Index = NDArray[np.int64]
 
-TEST_SHARE = VALIDATION_SHARE = 0.2
 Z95 = 1.959963984540054
 
 PROBE_COLUMNS = (
     "source",
     "definition",
+    "fold",
     "accuracy",
     "low",
     "high",
@@ -47,6 +50,7 @@ PROBE_COLUMNS = (
     "seed",
     "penalty",
     "c",
+    "validation_log_loss",
     "validation_accuracy",
     "iterations",
     "converged",
@@ -54,7 +58,8 @@ PROBE_COLUMNS = (
 CALIBRATION_COLUMNS = (
     "source",
     "definition",
-    "bin",
+    "bin_left",
+    "bin_right",
     "rows",
     "mean_confidence",
     "accuracy",
@@ -63,57 +68,94 @@ CONFUSION_COLUMNS = ("source", "classifier", "class", "predicted", "rows", "shar
 
 
 @dataclass(frozen=True)
+class OfForm:
+    """The probes of one form of the rows.
+
+    Attributes:
+        fitted: of each fold.
+        tested: of each fold.
+        everything: of all folds together.
+        calibrated: their reliability.
+    """
+
+    fitted: tuple[Fitted, ...]
+    tested: tuple[Tested, ...]
+    everything: Tested
+    calibrated: Calibration
+
+
+@dataclass(frozen=True)
 class Probed:
     """The probes of one checkpoint.
 
     Attributes:
-        split: which rows were for what.
-        fitted, tested, calibrated: form -> what was found.
+        splits: which rows were for what, fold by fold.
+        how: in words.
+        forms: form -> what was found.
         codes: (N,) classes of the tested side.
         names: of all classes, those of a training set among them.
     """
 
-    split: Split
-    fitted: dict[str, Fitted]
-    tested: dict[str, Tested]
-    calibrated: dict[str, Calibration]
+    splits: tuple[Split, ...]
+    how: str
+    forms: dict[str, OfForm]
     codes: Index
     names: tuple[str, ...]
 
+    @property
+    def test_rows(self) -> Index:
+        """Tested rows of all folds, in the order of `OfForm.everything`."""
+        return np.concatenate([split.test for split in self.splits])
+
     def by_class(self, n_classes: int) -> tuple[Vector, Index]:
         """(C,) accuracies of the probe on normalised rows, and how many rows they are of."""
-        own = self.codes[self.split.test]
+        own = self.codes[self.test_rows]
         rows = np.bincount(own, minlength=n_classes)
-        right = np.bincount(own, self.tested["normalised"].correct, n_classes)
+        right = np.bincount(own, self.forms["normalised"].everything.correct, n_classes)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(right / rows), rows.astype(np.int64)
 
 
-def _split(context: Context) -> tuple[Split, Index] | None:
-    """Rows of the training side and of the tested side, and the training side's classes."""
+def _splits(context: Context) -> tuple[tuple[Split, ...], Index, str]:
+    """The folds, the training side's classes, and how it was done in words."""
     subject = context.subject
     codes = subject.codes
     assert codes is not None
     random = np.random.default_rng(context.options.seed)
     train = subject.train
     if train is not None:
-        of = train.codes
-        side, test_rows = np.flatnonzero(of >= 0), np.flatnonzero(codes >= 0)
-        how, groups = "training set given", None
-    else:
-        of = codes
-        side, test_rows = held_out(codes, subject.groups, TEST_SHARE, random)
-        groups = subject.groups
-        how = "a fifth held out, " + ("by class" if groups is None else "whole groups")
-    if not len(test_rows) or not len(side):
-        return None
+        test_rows = np.flatnonzero(codes >= 0)
+        split, capped = _split(train.codes, train.codes >= 0, None, test_rows, random)
+        return (split,), train.codes, f"training set given{capped}"
+    part = folds(codes, subject.groups, random)
+    tested = range(N_FOLDS) if (codes >= 0).sum() <= FOLDED_ROWS else range(1)
+    found, capped = [], ""
+    for fold in tested:
+        others = (part >= 0) & (part != fold)
+        split, capped = _split(codes, others, subject.groups, np.flatnonzero(part == fold), random)
+        if len(split.test) and len(split.train):
+            found.append(split)
+    how = "five folds" if len(tested) > 1 else "a fifth held out"
+    how += ", balanced by class" if subject.groups is None else ", whole groups"
+    return tuple(found), codes, how + capped
+
+
+def _split(
+    codes: Index,
+    usable: NDArray[np.bool_],
+    groups: Index | None,
+    test_rows: Index,
+    random: np.random.Generator,
+) -> tuple[Split, str]:
+    """A fifth of the usable rows validates; of too many, some are drawn."""
+    side, capped = np.flatnonzero(usable), ""
     if len(side) > MOST_ROWS:
         side = np.sort(random.choice(side, MOST_ROWS, replace=False))
-        how += f"; {MOST_ROWS} of the training rows drawn"
-    inside = np.full(len(of), -1, np.int64)
-    inside[side] = of[side]
-    _, validation = held_out(inside, groups, VALIDATION_SHARE, random)
-    return Split(side, validation, test_rows, how), of
+        capped = f"; {MOST_ROWS} of the training rows drawn"
+    inside = np.full(len(codes), -1, np.int64)
+    inside[side] = codes[side]
+    validation = np.flatnonzero(folds(inside, groups, random) == 0)
+    return Split(side, validation, test_rows), capped
 
 
 def probes(context: Context) -> Probed | None:
@@ -121,28 +163,36 @@ def probes(context: Context) -> Probed | None:
     subject = context.subject
     assert subject.labels is not None
     assert subject.codes is not None
-    planned = _split(context)
-    if planned is None:
-        return None
-    split, train_codes = planned
+    splits, train_codes, how = _splits(context)
     train = subject.train
     sides: tuple[FormRows, ...] = context.forms
     if train is not None:  # both sides on one scale
-        scale = context.forms[0].scale
-        sides = forms(train.rows, scale)
-    fitted: dict[str, Fitted] = {}
-    tested: dict[str, Tested] = {}
-    calibrated: dict[str, Calibration] = {}
+        sides = forms(train.rows, context.forms[0].scale)
+    found: dict[str, OfForm] = {}
     for form, side in zip(context.forms, sides, strict=True):
         context.runner.announce(f"linear probe, {form.form} rows")
-        found = fit(side, train_codes, split, context.n_threads)
-        if found is None:
+        fitted: list[Fitted] = []
+        for split in splits:
+            similar = fitted[-1] if fitted else None
+            probe = fit(side, train_codes, split, context.n_threads, similar)
+            if probe is None:
+                return None
+            fitted.append(probe)
+        tested = [
+            test(probe, form, subject.codes, split.test)
+            for probe, split in zip(fitted, splits, strict=True)
+        ]
+        if not tested:
             return None
-        fitted[form.form] = found
-        tested[form.form] = test(found, form, subject.codes, split.test)
-        calibrated[form.form] = calibration(tested[form.form].confidence, tested[form.form].correct)
+        everything = joined(tested)
+        found[form.form] = OfForm(
+            tuple(fitted),
+            tuple(tested),
+            everything,
+            calibration(everything.confidence, everything.correct),
+        )
     names = subject.labels.names if train is None else train.names
-    return Probed(split, fitted, tested, calibrated, subject.codes, names)
+    return Probed(splits, how, found, subject.codes, names)
 
 
 def probe_records(context: Context, found: Probed | None) -> list[Record]:
@@ -153,12 +203,12 @@ def probe_records(context: Context, found: Probed | None) -> list[Record]:
     for form in FORMS:
         right = np.full(n, np.nan)
         if found is not None:
-            right[found.split.test] = found.tested[form].correct
+            right[found.test_rows] = found.forms[form].everything.correct
         records.append(
             context.mean("probe_accuracy", right, "accuracy", definition=form, reason=reason)
         )
     for form in FORMS:
-        error = None if found is None else found.calibrated[form].error
+        error = None if found is None else found.forms[form].calibrated.error
         records.append(
             context.record(
                 "probe_calibration_error",
@@ -166,14 +216,16 @@ def probe_records(context: Context, found: Probed | None) -> list[Record]:
                 "share",
                 definition=form,
                 reason=reason,
-                n=0 if found is None else len(found.split.test),
+                n=0 if found is None else len(found.test_rows),
             )
         )
     for form in FORMS:
         duality = None
-        if found is not None and not _flat(found.fitted[form]):
-            probe = found.fitted[form]
-            duality = self_duality(probe.weights.T, probe.means)
+        if found is not None and not any(_flat(probe) for probe in found.forms[form].fitted):
+            distances = [
+                self_duality(probe.weights.T, probe.means) for probe in found.forms[form].fitted
+            ]
+            duality = float(np.mean(distances))
         records.append(
             context.record(
                 "nc3",
@@ -181,14 +233,14 @@ def probe_records(context: Context, found: Probed | None) -> list[Record]:
                 "none",
                 definition=form,
                 reason=reason if found is None else "the probe or the class means are constant",
-                n=0 if found is None else len(found.split.train),
+                n=0 if found is None else len(found.splits[0].train),
             )
         )
     for form in FORMS:
         apart = np.full(n, np.nan)
         if found is not None:
-            tested = found.tested[form]
-            apart[found.split.test] = tested.predicted != tested.nearest_mean
+            tested = found.forms[form].everything
+            apart[found.test_rows] = tested.predicted != tested.nearest_mean
         records.append(
             context.mean("nc4_disagreement", apart, "share", definition=form, reason=reason)
         )
@@ -219,51 +271,58 @@ def probe_tables(context: Context, found: Probed, classified: Classified) -> tup
     rows: list[dict[str, Cell]] = []
     reliability: list[dict[str, Cell]] = []
     confusion: list[dict[str, Cell]] = []
-    split = found.split
-    own = found.codes[split.test]
+    own = found.codes[found.test_rows]
     for form in FORMS:
-        probe, tested, bins = found.fitted[form], found.tested[form], found.calibrated[form]
-        n = len(split.test)
-        right = int(tested.correct.sum())
-        low, high = wilson(right, n)
-        seen = np.isfinite(tested.log_loss)
-        rows.append(
-            {
-                "source": source,
-                "definition": form,
-                "accuracy": right / n,
-                "low": low,
-                "high": high,
-                "log_loss": float(tested.log_loss[seen].mean()) if seen.any() else None,
-                "calibration_error": bins.error,
-                "n_train": len(split.train),
-                "n_validation": len(split.validation),
-                "n_test": n,
-                "n_classes": len(probe.classes),
-                "split": split.how,
-                "seed": context.options.seed,
-                "penalty": probe.penalty,
-                "c": 1.0 / (probe.penalty * len(split.train)),
-                "validation_accuracy": None
-                if probe.validation_accuracy < 0
-                else probe.validation_accuracy,
-                "iterations": probe.iterations,
-                "converged": probe.converged,
-            }
-        )
-        n_bins = len(bins.counts)
+        of = found.forms[form]
+        for fold, (probe, tested, split) in enumerate(
+            zip(of.fitted, of.tested, found.splits, strict=True), 1
+        ):
+            bins = calibration(tested.confidence, tested.correct)
+            rows.append(
+                {
+                    "source": source,
+                    "definition": form,
+                    "fold": fold,
+                    **_scores(tested, bins),
+                    "n_train": len(split.train),
+                    "n_validation": len(split.validation),
+                    "n_classes": len(probe.classes),
+                    "split": found.how,
+                    "seed": context.options.seed,
+                    "penalty": probe.penalty,
+                    "c": 1.0 / (probe.penalty * len(split.train)),
+                    "validation_log_loss": probe.validation_log_loss,
+                    "validation_accuracy": probe.validation_accuracy,
+                    "iterations": probe.iterations,
+                    "converged": probe.converged,
+                }
+            )
+        if len(of.fitted) > 1:
+            rows.append(
+                {
+                    "source": source,
+                    "definition": form,
+                    "fold": "all",
+                    **_scores(of.everything, of.calibrated),
+                    "split": found.how,
+                    "seed": context.options.seed,
+                    "converged": all(probe.converged for probe in of.fitted),
+                }
+            )
+        bins, n_bins = of.calibrated, len(of.calibrated.counts)
         for b in np.flatnonzero(bins.counts):
             reliability.append(
                 {
                     "source": source,
                     "definition": form,
-                    "bin": f"{b / n_bins:.3f}-{(b + 1) / n_bins:.3f}",
+                    "bin_left": b / n_bins,
+                    "bin_right": (b + 1) / n_bins,
                     "rows": int(bins.counts[b]),
                     "mean_confidence": float(bins.confidence[b]),
                     "accuracy": float(bins.accuracy[b]),
                 }
             )
-        confusion += _confusion(source, f"probe_{form}", own, tested.predicted, found.names)
+        confusion += _confusion(source, f"probe_{form}", own, of.everything.predicted, found.names)
     k = classified.shown_k
     if k is not None:
         mine = found.codes[classified.rows]
@@ -274,6 +333,21 @@ def probe_tables(context: Context, found: Probed, classified: Classified) -> tup
         Table("probe_calibration", CALIBRATION_COLUMNS, tuple(reliability)),
         Table("confusion", CONFUSION_COLUMNS, tuple(confusion)),
     )
+
+
+def _scores(tested: Tested, bins: Calibration) -> dict[str, Cell]:
+    """Accuracy with its interval, log loss (of classes that were trained on), calibration."""
+    n, right = len(tested.correct), int(tested.correct.sum())
+    low, high = wilson(right, n)
+    seen = np.isfinite(tested.log_loss)
+    return {
+        "accuracy": right / n,
+        "low": low,
+        "high": high,
+        "log_loss": float(tested.log_loss[seen].mean()) if seen.any() else None,
+        "calibration_error": bins.error,
+        "n_test": n,
+    }
 
 
 def _confusion(
