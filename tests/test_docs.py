@@ -32,6 +32,13 @@ def test_python_blocks_of_the_losses_page_run(tmp_path):
         subprocess.run([sys.executable, "-c", block], check=True, cwd=tmp_path, capture_output=True)
 
 
+def test_python_blocks_of_the_quality_page_run(tmp_path):
+    found = blocks(ROOT / "docs" / "quality.md", "python")
+    assert len(found) == 1
+    for block in found:
+        subprocess.run([sys.executable, "-c", block], check=True, cwd=tmp_path, capture_output=True)
+
+
 def test_console_blocks_of_the_readme_print_what_they_show(tmp_path):
     shown = blocks(ROOT / "README.md", "console")
     assert shown

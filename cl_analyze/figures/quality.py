@@ -159,11 +159,11 @@ def knn_figure(document: Document) -> Figure | None:
     ks = sorted({int(r.params["k"]) for r in records})
     marks: list[Mark] = []
     probes = document.records("probe_accuracy", "normalised")
-    beyond = 1.8 * ks[-1]
+    beyond = 2.2 * ks[-1]
     order = [s for s in by_temperature(document) if one_record(records, s) is not None]
     diamonds: list[Mark] = []
     for i, source in enumerate(order):
-        aside = 1.0 + 0.02 * (i - 0.5 * (len(order) - 1))  # intervals side by side
+        aside = 1.0 + 0.03 * (i - 0.5 * (len(order) - 1))  # intervals side by side
         own = [r for k in ks if (r := one_record(records, source, k=k)) is not None]
         xs = [aside * float(r.params["k"]) for r in own]
         ys, errors = [value_of(r) for r in own], [half_width(r) for r in own]

@@ -4,6 +4,8 @@ files.py      which files a command writes
 headlines.py  the few numbers that sum a checkpoint up
 html.py       the self-contained HTML report
 meaning.py    one plain sentence on what a number means for this file
+quality_meaning.py  the same for `quality`
+words.py      numbers as words
 """
 
 from cl_analyze.report.files import write_report, write_tables_and_figures

@@ -57,5 +57,11 @@ def headlines(document: Document) -> list[Headline]:
                 {"tau": tau},
             ),
         ]
+    ks = [int(record.params["k"]) for record in document.records("knn_accuracy")]
+    if ks:
+        k = min(ks, key=lambda each: (abs(each - 20), each))
+        listed.append(Headline(f"kNN accuracy, k {k}", "knn_accuracy", None, {"k": k}))
+    listed.append(Headline("linear probe", "probe_accuracy", "normalised", {}))
+    listed.append(Headline("effective rank", "effective_rank", "normalised_centred", {}))
     sources = document.sources
     return [h for h in listed if any(h.find(document, source) for source in sources)]

@@ -16,14 +16,15 @@ from cl_analyze.tables import Record, number_text
 
 # the sentence of a loss has its parts
 _PARTS = ("loss_alignment", "loss_uniformity")
-# the sentences of uniformity and tolerance speak of these as well
-_SAID_BY_OTHERS = ("uniformity_gap", "between_class_similarity")
+# the sentences of uniformity and tolerance, and the verdict on collapse, speak of these as well
+_SAID_BY_OTHERS = ("uniformity_gap", "between_class_similarity", "effective_rank")
 _TITLES = {
     "uniformity": "Uniformity",
     "tolerance": "Tolerance",
     "similarity": "Positives and nearest negatives",
     "penalty": "Relative penalty",
     "losses": "Losses",
+    "quality": "Representation quality",
 }
 
 
@@ -78,6 +79,10 @@ def _findings(document: Document) -> list[dict[str, Any]]:
             record = headline.find(document, source)
             if record is not None and headline.metric not in _SAID_BY_OTHERS:
                 sentences.append({"title": headline.title, "text": meaning(record, document)})
+        sentences += [
+            {"title": "collapse", "text": str(row["text"])}
+            for row in document.rows("collapse", source=source)
+        ]
         found.append({"source": source, "sentences": sentences})
     return found
 

@@ -6,7 +6,9 @@ import math
 
 from cl_analyze.document import Document
 from cl_analyze.metrics.losses.catalogue import LOSSES
-from cl_analyze.tables import Param, Record
+from cl_analyze.report.quality_meaning import QUALITY_SENTENCES
+from cl_analyze.report.words import companion, cosine_in_words, count_in_words, percent
+from cl_analyze.tables import Record
 
 
 def reading(name: str, definition: str | None) -> str:
@@ -39,38 +41,9 @@ def meaning(record: Record, document: Document) -> str:
     return sentence(record, record.value, document) if sentence is not None else ""
 
 
-def _companion(
-    record: Record, document: Document, metric: str, definition: str | None = None, **params: Param
-) -> float | None:
-    for other in document.records(metric, definition):
-        if other.source == record.source and all(
-            other.params.get(key) == value for key, value in params.items()
-        ):
-            return other.value
-    return None
-
-
-def _cosine(cosine: float) -> str:
-    """A mean cosine with its angle (which is not the mean angle)."""
-    angle = math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
-    return f"{cosine:.2f} (that of {angle:.0f}°)"
-
-
-def _percent(share: float) -> str:
-    if share == 0:
-        return "0%"
-    if share < 0.0001:
-        return f"{100 * share:.1g}%"
-    return f"{100 * share:.2g}%" if share < 0.1 else f"{100 * share:.0f}%"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
 def _uniformity(record: Record, value: float, document: Document) -> str:
     t = record.params["t"]
-    law = _companion(record, document, "uniformity_of_uniform_law", t=t)
+    law = companion(record, document, "uniformity_of_uniform_law", t=t)
     if record.definition == "v_stat":
         return "The same with every row also paired with itself, as some codes do."
     if law is None:
@@ -104,19 +77,21 @@ def _gap(record: Record, value: float, document: Document) -> str:
 
 def _tolerance(record: Record, value: float, document: Document) -> str:
     about = {
-        "micro_excl": f"Rows of one class have a mean cosine of {_cosine(value)}",
+        "micro_excl": f"Rows of one class have a mean cosine of {cosine_in_words(value)}",
         "macro_excl": "The same as a mean over classes, each counting once",
         "micro_incl": "The same with every row also paired with itself",
         "indicator": "Eq. 11 as printed: same-class similarities averaged over all pairs",
     }.get(record.definition or "", "Mean same-class cosine")
-    between = _companion(record, document, "between_class_similarity")
+    between = companion(record, document, "between_class_similarity")
     if record.definition == "micro_excl" and between is not None:
-        return f"{about}, rows of different classes one of {_cosine(between)}."
+        return f"{about}, rows of different classes one of {cosine_in_words(between)}."
     return about + "."
 
 
 def _between(record: Record, value: float, document: Document) -> str:
-    return f"Rows of different classes have a mean cosine of {_cosine(value)}; 0 is unrelated."
+    return (
+        f"Rows of different classes have a mean cosine of {cosine_in_words(value)}; 0 is unrelated."
+    )
 
 
 def _tolerance_gap(record: Record, value: float, document: Document) -> str:
@@ -126,16 +101,16 @@ def _tolerance_gap(record: Record, value: float, document: Document) -> str:
 def _similarity_mean(record: Record, value: float, document: Document) -> str:
     group = str(record.params["group"])
     if group == "positive":
-        return f"A row and its positive have a mean cosine of {_cosine(value)}."
+        return f"A row and its positive have a mean cosine of {cosine_in_words(value)}."
     rank = group.rsplit("_", 1)[1]
-    positive = _companion(record, document, "similarity_mean", group="positive")
+    positive = companion(record, document, "similarity_mean", group="positive")
     rows = document.rows("similarity_reference", source=record.source, group=group)
     name = "The nearest negative" if rank == "1" else f"Negative number {rank}"
-    text = f"{name} has a mean cosine of {_cosine(value)}"
+    text = f"{name} has a mean cosine of {cosine_in_words(value)}"
     if positive is not None:
         text += f", {'nearer' if value > positive else 'farther'} than the positive's"
     if rows and isinstance(rows[0]["value"], float):
-        text += f"; on the uniform sphere {_cosine(rows[0]['value'])}"
+        text += f"; on the uniform sphere {cosine_in_words(rows[0]['value'])}"
     return text + "."
 
 
@@ -144,7 +119,7 @@ def _similarity_std(record: Record, value: float, document: Document) -> str:
 
 
 def _similarity_quantile(record: Record, value: float, document: Document) -> str:
-    return f"{_percent(float(record.params['q']))} of these similarities lie below it."
+    return f"{percent(float(record.params['q']))} of these similarities lie below it."
 
 
 def _negatives_of(record: Record, document: Document) -> int | None:
@@ -155,22 +130,22 @@ def _negatives_of(record: Record, document: Document) -> int | None:
 
 
 def _entropy(record: Record, value: float, document: Document) -> str:
-    text = f"Spread as over {_number(math.exp(value))} equal negatives"
+    text = f"Spread as over {count_in_words(math.exp(value))} equal negatives"
     n = _negatives_of(record, document)
     return f"{text}; even weights would have {math.log(n):.2f} nats." if n else f"{text}."
 
 
 def _effective(record: Record, value: float, document: Document) -> str:
-    text = f"At τ = {record.params['tau']:g} the repulsion acts on about {_number(value)}"
+    text = f"At τ = {record.params['tau']:g} the repulsion acts on about {count_in_words(value)}"
     n = _negatives_of(record, document)
-    return f"{text} of {n:,} negatives ({_percent(value / n)})." if n else f"{text} negatives."
+    return f"{text} of {n:,} negatives ({percent(value / n)})." if n else f"{text} negatives."
 
 
 def _top(count: int, record: Record, value: float, document: Document) -> str:
     who = "The nearest negative takes" if count == 1 else "The ten nearest negatives take"
-    text = f"{who} {_percent(value)} of the penalty"
+    text = f"{who} {percent(value)} of the penalty"
     n = _negatives_of(record, document)
-    return f"{text}; an even share is {_percent(min(count / n, 1.0))}." if n else f"{text}."
+    return f"{text}; an even share is {percent(min(count / n, 1.0))}." if n else f"{text}."
 
 
 def _top1(record: Record, value: float, document: Document) -> str:
@@ -182,11 +157,11 @@ def _top10(record: Record, value: float, document: Document) -> str:
 
 
 def _false_negatives(record: Record, value: float, document: Document) -> str:
-    ratio = _companion(record, document, "penalty_false_negative_ratio", tau=record.params["tau"])
+    ratio = companion(record, document, "penalty_false_negative_ratio", tau=record.params["tau"])
     tau = record.params["tau"]
-    text = f"{_percent(value)} of the repulsion at τ = {tau:g} pushes rows of one class apart"
+    text = f"{percent(value)} of the repulsion at τ = {tau:g} pushes rows of one class apart"
     if ratio:
-        text += f"; even weights would give {_percent(value / ratio)}"
+        text += f"; even weights would give {percent(value / ratio)}"
     return text + "."
 
 
@@ -202,7 +177,7 @@ def _loss(record: Record, value: float, document: Document) -> str:
     if "batch_size" in record.params:
         return f"The mean over batches of {record.params['batch_size']} pairs. {text}"
     parts = [
-        _companion(record, document, metric, record.definition, **record.params)
+        companion(record, document, metric, record.definition, **record.params)
         for metric in ("loss_alignment", "loss_uniformity")
     ]
     if parts[0] is None or parts[1] is None:
@@ -241,10 +216,6 @@ def _energy_reference(record: Record, value: float, document: Document) -> str:
     }[record.definition or "uniform_law"]
 
 
-def _wasserstein(record: Record, value: float, document: Document) -> str:
-    return "Mean distance of the cosines of all pairs from those of uniform points; 0 is uniform."
-
-
 def _gap_of_classes(record: Record, value: float, document: Document) -> str:
     return f"What false negatives add to DCL at τ = {record.params['tau']:g}."
 
@@ -256,21 +227,21 @@ def _gap_bound(record: Record, value: float, document: Document) -> str:
 def _weights(record: Record, value: float, document: Document) -> str:
     return (
         f"With hard-negative weights at τ = {record.params['tau']:g}, the push acts on about "
-        f"{_number(value)} negatives."
+        f"{count_in_words(value)} negatives."
     )
 
 
 def _weights_on_class(record: Record, value: float, document: Document) -> str:
-    return f"{_percent(value)} of that push falls on rows of the anchor's own class."
+    return f"{percent(value)} of that push falls on rows of the anchor's own class."
 
 
 _SENTENCES = {
+    **QUALITY_SENTENCES,
     "loss": _loss,
     "loss_alignment": _loss_alignment,
     "loss_uniformity": _loss_uniformity,
     "hyperspherical_energy": _energy,
     "hyperspherical_energy_reference": _energy_reference,
-    "uniformity_wasserstein": _wasserstein,
     "dcl_nscl_gap": _gap_of_classes,
     "dcl_nscl_gap_bound": _gap_bound,
     "a_infonce_effective_negatives": _weights,

@@ -350,6 +350,6 @@ def similarity_order(similarity: Matrix) -> Index:
     n = len(similarity)
     if n < 3:
         return np.arange(n)
-    apart = 1.0 - similarity[np.triu_indices(n, 1)]
+    apart = np.maximum(1.0 - similarity[np.triu_indices(n, 1)], 0.0)
     tree = linkage(apart, "average")
     return np.asarray(leaves_list(optimal_leaf_ordering(tree, apart)), dtype=np.int64)

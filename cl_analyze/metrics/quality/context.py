@@ -53,6 +53,12 @@ class Context:
         return forms(self.subject.rows, float(self.norms.max()))
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes by code, those that a training set alone has at the end."""
+        labels, train = self.subject.labels, self.subject.train
+        return train.names if train is not None else () if labels is None else labels.names
+
+    @property
     def local(self) -> Executor:
         """Where work on rows runs: threads of this process, which share them."""
         executor = self.runner.executor

@@ -32,7 +32,13 @@ from cl_analyze.metrics.quality.geometry_part import (
 )
 from cl_analyze.metrics.quality.neighbours_part import classify, knn_records
 from cl_analyze.metrics.quality.probe import MOST_ITERATIONS
-from cl_analyze.metrics.quality.probe_part import Probed, probe_records, probe_tables, probes
+from cl_analyze.metrics.quality.probe_part import (
+    Probed,
+    confusion_table,
+    probe_records,
+    probe_tables,
+    probes,
+)
 from cl_analyze.metrics.quality.rows import FORMS
 from cl_analyze.metrics.quality.spectrum_part import (
     DEFINITIONS as SPECTRUM_DEFINITIONS,
@@ -132,8 +138,9 @@ class Quality(PairFreeFamily):
             probed = probes(context)
             records += probe_records(context, probed)
             if probed is not None:
-                tables += probe_tables(context, probed, classified)
+                tables += probe_tables(context, probed)
                 notes += _probe_notes(subject.source, probed)
+            tables.append(confusion_table(context, probed, classified))
             structure = structures(context)
             records += class_records(context, structure)
             tables += class_tables(context, structure, near, classified, probed, distances)

@@ -93,14 +93,12 @@ class Probed:
         how: in words.
         forms: form -> what was found.
         codes: (N,) classes of the tested side.
-        names: of all classes, those of a training set among them.
     """
 
     splits: tuple[Split, ...]
     how: str
     forms: dict[str, OfForm]
     codes: Index
-    names: tuple[str, ...]
 
     @property
     def test_rows(self) -> Index:
@@ -191,8 +189,7 @@ def probes(context: Context) -> Probed | None:
             everything,
             calibration(everything.confidence, everything.correct),
         )
-    names = subject.labels.names if train is None else train.names
-    return Probed(splits, how, found, subject.codes, names)
+    return Probed(splits, how, found, subject.codes)
 
 
 def probe_records(context: Context, found: Probed | None) -> list[Record]:
@@ -265,13 +262,11 @@ def wilson(right: int, n: int) -> tuple[float, float]:
     return max(middle - half, 0.0), min(middle + half, 1.0)
 
 
-def probe_tables(context: Context, found: Probed, classified: Classified) -> tuple[Table, ...]:
-    """How each probe was made and what it scored; its reliability; who is taken for whom."""
+def probe_tables(context: Context, found: Probed) -> tuple[Table, ...]:
+    """How each probe was made and what it scored; its reliability."""
     source = context.subject.source
     rows: list[dict[str, Cell]] = []
     reliability: list[dict[str, Cell]] = []
-    confusion: list[dict[str, Cell]] = []
-    own = found.codes[found.test_rows]
     for form in FORMS:
         of = found.forms[form]
         for fold, (probe, tested, split) in enumerate(
@@ -322,17 +317,26 @@ def probe_tables(context: Context, found: Probed, classified: Classified) -> tup
                     "accuracy": float(bins.accuracy[b]),
                 }
             )
-        confusion += _confusion(source, f"probe_{form}", own, of.everything.predicted, found.names)
-    k = classified.shown_k
-    if k is not None:
-        mine = found.codes[classified.rows]
-        predicted = classified.votes[k].predicted
-        confusion += _confusion(source, f"knn_{k}", mine, predicted, found.names)
     return (
         Table("probe", PROBE_COLUMNS, tuple(rows)),
         Table("probe_calibration", CALIBRATION_COLUMNS, tuple(reliability)),
-        Table("confusion", CONFUSION_COLUMNS, tuple(confusion)),
     )
+
+
+def confusion_table(context: Context, found: Probed | None, classified: Classified) -> Table:
+    """Who is taken for whom, by the probes and by the kNN vote."""
+    source, codes = context.subject.source, context.subject.codes
+    assert codes is not None
+    rows: list[dict[str, Cell]] = []
+    for form in () if found is None else FORMS:
+        assert found is not None
+        own, predicted = codes[found.test_rows], found.forms[form].everything.predicted
+        rows += _confusion(source, f"probe_{form}", own, predicted, context.class_names)
+    k = classified.shown_k
+    if k is not None:
+        own, predicted = codes[classified.rows], classified.votes[k].predicted
+        rows += _confusion(source, f"knn_{k}", own, predicted, context.class_names)
+    return Table("confusion", CONFUSION_COLUMNS, tuple(rows))
 
 
 def _scores(tested: Tested, bins: Calibration) -> dict[str, Cell]:

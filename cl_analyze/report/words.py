@@ -1,0 +1,40 @@
+"""Numbers as words, for the sentences beside them."""
+
+from __future__ import annotations
+
+import math
+
+from cl_analyze.document import Document
+from cl_analyze.tables import Param, Record
+
+
+def companion(
+    record: Record, document: Document, metric: str, definition: str | None = None, **params: Param
+) -> float | None:
+    """The value of another metric of the same source; None where there is none."""
+    for other in document.records(metric, definition):
+        if other.source == record.source and all(
+            other.params.get(key) == value for key, value in params.items()
+        ):
+            return other.value
+    return None
+
+
+def cosine_in_words(cosine: float) -> str:
+    """A mean cosine with its angle (which is not the mean angle)."""
+    angle = math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
+    return f"{cosine:.2f} (that of {angle:.0f}°)"
+
+
+def percent(share: float) -> str:
+    """A share with two digits."""
+    if share == 0:
+        return "0%"
+    if share < 0.0001:
+        return f"{100 * share:.1g}%"
+    return f"{100 * share:.2g}%" if share < 0.1 else f"{100 * share:.0f}%"
+
+
+def count_in_words(value: float) -> str:
+    """A number of rows, three digits."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
