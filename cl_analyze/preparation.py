@@ -368,7 +368,7 @@ def prepare(
     frame = _beside(request.frame, "class anchors", main)
     if frame is not None and labels is None:
         raise ConfigError(f"{title}: --clop-anchors needs labels: pass --labels FILE")
-    train, train_labels = _training_set(request, main, labels, run)
+    train = _training_set(request, title, main, labels, run, told)
     if tuple(names) == ("losses",) and views is None and partners is None:
         raise DataError(
             f"{title}: losses need two views of the same rows: pass --pairs FILE with the partners "
@@ -405,8 +405,8 @@ def prepare(
     if groups_from is not None:
         inputs.append(_input_entry(groups_from, dropped))
     inputs += [_input_entry(other, 0) for other in (queue, frame) if other is not None]
-    if train is not None and train_labels is not None:
-        inputs.append(_input_entry(train, 0, unlabelled=train_labels.n_unlabelled))
+    if train is not None:
+        inputs += train.inputs
     _warn_about(title, checks[0][1], labels, run, told)
     if dropped:
         labels = None if labels is None else labels.take(kept)
@@ -436,8 +436,8 @@ def prepare(
         queue=None if queue is None else UnitRows(queue.array, dtype, KEPT_ROWS // 4),
         frame=None if frame is None else normalise(frame.array.read(0, frame.array.n_rows)),
         train=None
-        if train is None or train_labels is None or labels is None
-        else _train_set(UnitRows(train.array, dtype, KEPT_ROWS // 4), train_labels, labels),
+        if train is None or labels is None
+        else _train_set(UnitRows(train.rows, dtype, KEPT_ROWS // 4), train.labels, labels),
     )
     return Prepared(subject, tuple(inputs), fits)
 
@@ -456,6 +456,13 @@ def _beside(given: Any, what: str, main: Opened) -> Opened | None:
     """Further rows in the space of the embeddings, checked; None where none are given."""
     if given is None:
         return None
+    opened = _opened_beside(given, what, main)
+    require_valid(check_rows(opened.array), opened.name)
+    return opened
+
+
+def _opened_beside(given: Any, what: str, main: Opened) -> Opened:
+    """Further rows in the space of the embeddings, their values not looked at."""
     opened = open_any(given, what, PARTNER_KEYS)
     shape = opened.array.shape
     if len(shape) != 2 or not is_real(opened.array.dtype) or shape[1] != main.array.shape[1]:
@@ -464,27 +471,40 @@ def _beside(given: Any, what: str, main: Opened) -> Opened | None:
             f"{main.array.shape[1]} dimensions of {main.name}, found shape {shape}, "
             f"{opened.array.dtype_name}"
         )
-    require_valid(check_rows(opened.array), opened.name)
     return opened
 
 
+@dataclass(frozen=True)
+class _Training:
+    """Rows that classifiers learn from, their classes, and their entries of `inputs`."""
+
+    rows: Rows
+    labels: Labels
+    inputs: tuple[dict[str, Any], ...]
+
+
 def _training_set(
-    request: Request, main: Opened, labels: Labels | None, run: RunOptions
-) -> tuple[Opened | None, Labels | None]:
-    """The rows that classifiers learn from and their classes, checked; None where none are given.
+    request: Request,
+    title: str,
+    main: Opened,
+    labels: Labels | None,
+    run: RunOptions,
+    told: Recorder,
+) -> _Training | None:
+    """What classifiers learn from, checked; None where nothing is given.
 
     Raises:
         ConfigError: one of the two options without the other, or without labels of the tested rows.
-        DataError: not the embeddings' dimensions, or not a label for each row.
+        DataError: not the embeddings' dimensions, not a label for each row, invalid rows, or no
+            class in common.
     """
     if request.train is None:
         if request.train_labels is not None:
             raise ConfigError("--train-labels needs --train FILE, the rows that they belong to")
-        return None, None
+        return None
     if labels is None:
-        raise ConfigError(f"{main.name}: --train needs labels of the tested rows: pass --labels")
-    train = _beside(request.train, "training rows", main)
-    assert train is not None
+        raise ConfigError(f"{title}: --train needs labels of the tested rows: pass --labels")
+    train = _opened_beside(request.train, "training rows", main)
     given = None
     if request.train_labels is not None:
         given = open_any(request.train_labels, "training labels", LABEL_KEYS)
@@ -493,7 +513,32 @@ def _training_set(
     if given is None:
         raise ConfigError(f"{train.name}: no labels are with it: pass --train-labels FILE")
     _check_length(train, given, "training labels")
-    return train, encode(given, run.unlabelled, "training labels")
+    classes = encode(given, run.unlabelled, "training labels")
+    check = check_rows(train.array)
+    kept = _kept_rows([(train, check)], train.array.n_rows, run, told)
+    dropped = train.array.n_rows - len(kept)
+    inputs = (
+        _input_entry(train, dropped, len(np.intersect1d(check.duplicates, kept))),
+        _input_entry(given, dropped, unlabelled=classes.n_unlabelled),
+    )
+    rows: Rows = train.array
+    if dropped:
+        rows, classes = SelectedRows(train.array, kept), classes.take(kept)
+    missing = [name for name in labels.names if name not in set(classes.names)]
+    if labels.names and len(missing) == len(labels.names):
+        raise DataError(
+            f"{train.name} has none of the classes of {title}: classes {_some(classes.names)} "
+            f"there, {_some(labels.names)} here; are the labels of one kind?"
+        )
+    if missing:
+        told.warn(f"{title}: the training set has no row of the classes {_some(missing)}")
+    return _Training(rows, classes, inputs)
+
+
+def _some(names: Sequence[str], most: int = 5) -> str:
+    """Some names in words."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def _train_set(rows: UnitRows, own: Labels, tested: Labels) -> TrainSet:
@@ -626,11 +671,11 @@ class Room:
     needed: int
 
 
-def _bytes_per_row(names: Sequence[str], options: MetricOptions) -> int:
+def _bytes_per_row(names: Sequence[str], options: MetricOptions, n_rows: int) -> int:
     """What is kept for each row until the end: states, statistics and pseudo-values."""
     total = 64 + 96 * len(options.ts) * ("uniformity" in names) + 96 * ("tolerance" in names)
     if {"similarity", "penalty", "quality"} & set(names):
-        total += 40 * (options.n_neighbours + MARGIN)
+        total += 40 * (options.n_neighbours_of(n_rows) + MARGIN)
     if "similarity" in names:
         total += 16 * (options.top_k + 2)
     if "penalty" in names:
@@ -665,7 +710,7 @@ def room(
     budget = run.memory if run.memory is not None else free_memory() // 4
     size = np.dtype(dtype).itemsize
     looked_at = options.anchors_of(n_rows) or n_rows
-    kept = looked_at * _bytes_per_row(names, options) + 64 * n_rows
+    kept = looked_at * _bytes_per_row(names, options, n_rows) + 64 * n_rows
     kept += _bytes_of_deletions(n_rows, names, options)
     if "quality" in names:
         kept += spectrum_memory(n_rows, dim, n_threads(run))

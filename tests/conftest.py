@@ -34,6 +34,15 @@ def sample() -> Path:
     return SAMPLES / "fashion-mnist-tau-0.2.npz"
 
 
+@pytest.fixture(scope="session")
+def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every sixth row of a sample file: labels, views, and what a report takes little time for."""
+    path = tmp_path_factory.mktemp("few") / "few.npz"
+    with np.load(SAMPLES / "fashion-mnist-tau-0.2.npz") as arrays:
+        np.savez(path, **{name: arrays[name][::6] for name in arrays.files})
+    return path
+
+
 class CommandLine:
     """Runs `python -m cl_analyze` in a folder."""
 

@@ -22,7 +22,7 @@ def record_lines(records: Sequence[Record], document: Document) -> list[str]:
     """Some of a document's records, aligned, grouped by source under a heading line."""
     rows: list[tuple[str, str, str, str, str]] = []
     for record in records:
-        params = " ".join(_param(key, value) for key, value in record.params.items())
+        params = _param_text(record)
         if record.value is None:
             rows.append((record.name, params, "undefined", "", f"({record.reason})"))
             continue
@@ -141,7 +141,8 @@ def _name_with_k(record: Record) -> str:
 
 
 def _param_text(record: Record) -> str:
-    return " ".join(_param(key, value) for key, value in record.params.items())
+    """A record's parameters; the vote's temperature is the same for all."""
+    return " ".join(_param(key, v) for key, v in record.params.items() if key != "temperature")
 
 
 def _heading(source: str, d: int | None, document: Document) -> str:

@@ -36,7 +36,7 @@ from cl_analyze.pairs.plan import (
 from cl_analyze.pairs.reducers import NearestNeighbours
 from cl_analyze.pairs.reducers.neighbours import Neighbours
 from cl_analyze.pairs.rescoring import MARGIN, rescore
-from cl_analyze.pairs.saved import SAVE_EVERY, SavedPass, pass_key
+from cl_analyze.pairs.saved import SAVE_EVERY, SavedPass, fingerprint, pass_key
 from cl_analyze.pairs.tile import PairSet
 from cl_analyze.tables import Param, Record, Table
 
@@ -103,10 +103,9 @@ class MetricOptions:
         """The set of pairs that are negatives."""
         return "all" if self.negatives == "instance" else "other_class"
 
-    @property
-    def n_neighbours(self) -> int:
-        """Neighbours that families read: what is shown, the penalty's ten, one for deletions."""
-        return max(self.top_k, 10, self.n_voters) + 1
+    def n_neighbours_of(self, n_rows: int) -> int:
+        """Neighbours that families read: what is shown, the penalty's ten, voters, one more."""
+        return max(self.top_k, 10, min(self.n_voters, n_rows)) + 1
 
     def anchors_of(self, n_rows: int) -> int | None:
         """Anchors from which means over that many rows are estimated; None: they are exact."""
@@ -183,7 +182,7 @@ class Subject:
 
 def nearest_negatives_reducer(subject: Subject, options: MetricOptions) -> NearestNeighbours:
     """The reducer that all families take their nearest negatives from."""
-    k = min(options.n_neighbours + MARGIN, subject.n - 1)
+    k = min(options.n_neighbours_of(subject.n) + MARGIN, subject.n - 1)
     return NearestNeighbours(k, options.pairs)
 
 
@@ -232,7 +231,7 @@ class PairRunner:
         anchors: Anchors | None = None,
         cross: bool = False,
     ) -> Neighbours:
-        """The rows' nearest negatives, (rows, options.n_neighbours), re-scored in float64, once.
+        """The rows' nearest negatives, (rows, n_neighbours_of), re-scored in float64, once.
 
         Args:
             options: which negatives, and how many.
@@ -240,15 +239,16 @@ class PairRunner:
             anchors: the rows of that pass; None: all.
             cross: whether that pass was against the partners' file.
         """
-        key = (options.negatives, options.n_neighbours, cross)
+        subject = self.subject
+        n_neighbours = options.n_neighbours_of(subject.n)
+        key = (options.negatives, n_neighbours, cross)
         if key not in self._nearest:
-            subject = self.subject
             codes = subject.codes if options.negatives == "class" else None
             cols = subject.partners if cross and subject.partners is not None else subject.rows
             candidates = found[nearest_negatives_reducer(subject, options)]
             self._nearest[key] = rescore(
                 candidates,
-                options.n_neighbours,
+                n_neighbours,
                 subject.rows,
                 cols,
                 codes,
@@ -265,6 +265,7 @@ class PairRunner:
         k: int,
         visits: str,
         chosen: NDArray[np.int64] | None = None,
+        cols_of: NDArray[np.int64] | None = None,
     ) -> Neighbours:
         """The k nearest columns of some rows of another matrix, or of the same.
 
@@ -273,6 +274,7 @@ class PairRunner:
             k: how many, at most the columns that there are.
             visits: says which these are, for states of passes that are kept.
             chosen: which rows; None: all.
+            cols_of: which rows of their file the columns are; None: all.
         """
         same = rows is cols
         every = chosen is None or len(chosen) == rows.n_rows
@@ -285,6 +287,7 @@ class PairRunner:
         )
         reducer = NearestNeighbours(min(k + MARGIN, cols.n_rows - same))
         source = PairSource(looked_at, cols, index if same else np.full(len(index), -1))
+        visits = fingerprint(visits, cols_of)
         found = self._run([reducer], source, plan, visits)[reducer]
         return rescore(
             found, k, rows, cols, row_index=index, executor=self.executor, apart=not same

@@ -62,6 +62,6 @@ def headlines(document: Document) -> list[Headline]:
         k = min(ks, key=lambda each: (abs(each - 20), each))
         listed.append(Headline(f"kNN accuracy, k {k}", "knn_accuracy", None, {"k": k}))
     listed.append(Headline("linear probe", "probe_accuracy", "normalised", {}))
-    listed.append(Headline("effective rank", "effective_rank", "normalised_centred", {}))
+    listed.append(Headline("effective rank", "effective_rank", None, {}))
     sources = document.sources
     return [h for h in listed if any(h.find(document, source) for source in sources)]

@@ -64,8 +64,8 @@ def test_penalty_without_a_file(cli):
     assert any(path.endswith("penalty_curve.png") for path in found["files"])
 
 
-def test_report_writes_everything(cli, sample):
-    result = cli("report", sample, "--out", "out", "--format", "png", "svg", "pdf")
+def test_report_writes_everything(cli, few):
+    result = cli("report", few, "--out", "out", "--format", "png", "svg", "pdf")
     assert result.returncode == 0, result.stderr
     out = cli.folder / "out"
     found = json.loads((out / "results.json").read_text())
@@ -84,15 +84,20 @@ def test_report_writes_everything(cli, sample):
         "penalty_curve",
         "penalty_mass",
         "penalty_summary",
+        "spectrum",
+        "projection",
+        "knn_accuracy",
+        "class_similarity",
+        "hubness",
     }
     assert len(list((out / "figures").iterdir())) == 3 * len(names)
     for key in ("path", "key", "sha256", "n", "d", "dtype"):
         assert key in found["inputs"][0]
 
 
-def test_the_same_value_from_cli_json_csv_and_python(cli, sample):
-    found = document(cli("report", sample, "--json"))
-    report = cla.analyze(str(sample), metrics="all")
+def test_the_same_value_from_cli_json_csv_and_python(cli, few):
+    found = document(cli("report", few, "--json"))
+    report = cla.analyze(str(few), metrics="all")
     assert [record.to_dict() for record in report.records] == found["results"]
     for name, table in found["tables"].items():
         text = (cli.folder / "cl-analyze-out" / "tables" / f"{name}.csv").read_text()
@@ -110,8 +115,8 @@ def test_the_same_value_from_cli_json_csv_and_python(cli, sample):
                     assert row[key] == str(value)
 
 
-def test_records_have_every_key_and_params_are_never_null(cli, sample):
-    found = document(cli("report", sample, "--json", "--no-files"))
+def test_records_have_every_key_and_params_are_never_null(cli, few):
+    found = document(cli("report", few, "--json", "--no-files"))
     for record in found["results"]:
         assert list(record) == [
             "source", "metric", "definition", "params", "value", "std_error", "sampling_error",
@@ -119,13 +124,13 @@ def test_records_have_every_key_and_params_are_never_null(cli, sample):
         ]  # fmt: skip
         assert (record["value"] is None) == (record["reason"] is not None)
         assert None not in record["params"].values()
-        if record["value"] is not None:
-            assert record["std_error"] is not None, record
+        if record["value"] is not None and record["params"].get("k") != 200:
+            assert record["std_error"] is not None, record  # hubs of 200 have no spare neighbours
         assert record["exact"] or record["sampling_error"] is not None
 
 
-def test_results_and_tables_are_the_same_bytes_twice(cli, sample):
-    one, other = (document(cli("report", sample, "--json", "--no-files")) for _ in range(2))
+def test_results_and_tables_are_the_same_bytes_twice(cli, few):
+    one, other = (document(cli("report", few, "--json", "--no-files")) for _ in range(2))
     for key in ("results", "tables", "inputs", "warnings"):
         assert json.dumps(one[key]) == json.dumps(other[key])
 
@@ -447,8 +452,8 @@ def test_quiet_says_nothing_but_errors(cli, sample):
     assert "note:" in cli("tolerance", sample, "--no-files").stderr
 
 
-def test_a_closed_pipe_is_no_failure(cli, sample):
-    command = f"{sys.executable} -m cl_analyze report {sample} --json --no-files -q"
+def test_a_closed_pipe_is_no_failure(cli, few):
+    command = f"{sys.executable} -m cl_analyze report {few} --json --no-files -q"
     result = subprocess.run(
         ["bash", "-c", f"{command} | head -c 10; echo ${{PIPESTATUS[0]}}"],
         capture_output=True,
@@ -581,16 +586,16 @@ def test_minus_one_is_the_same_label_in_csv_and_json(cli, emb):
     assert names == ["-1", "0", "1"]
 
 
-def test_the_report_prints_a_summary(cli, sample):
-    result = cli("report", sample, "--no-files")
+def test_the_report_prints_a_summary(cli, few):
+    result = cli("report", few, "--no-files")
     lines = result.stdout.splitlines()
-    assert 8 <= len(lines) <= 12
+    assert 8 <= len(lines) <= 13
     assert max(map(len, lines)) <= 80
 
 
 def test_the_sample_report_shows_the_dilemma(cli):
     files = sorted(SAMPLES.glob("fashion-mnist-tau-*.npz"))
-    found = document(cli("report", *files, "--json", "--no-files", "-q"))
+    found = document(cli("report", *files, "--tau", 0.07, 1, "--json", "--no-files", "-q"))
     assert len(files) == 7
 
     def by_tau(metric, definition=None, **params):

@@ -15,8 +15,10 @@ import cl_analyze as cla
 from cl_analyze.data.rows import RowArray
 from cl_analyze.data.unit import UnitRows
 from cl_analyze.metrics.quality import classes, collapse, probe, spectrum
+from cl_analyze.metrics.quality.jackknife import jackknife_groups
 from cl_analyze.metrics.quality.rows import FormRows
 from cl_analyze.pairs.executors import SerialExecutor, ThreadExecutor
+from cl_analyze.tables import to_json
 from tests.reference import naive_losses
 from tests.reference import naive_quality as naive
 from tests.reference.cases import as_array, cases
@@ -81,7 +83,7 @@ def test_singular_values_keep_their_digits_in_tall_and_wide_matrices(random, n, 
     rows = random.standard_normal((n, d)) * np.logspace(0, -9, d)  # squares would lose half
     unit = UnitRows(RowArray.of(rows * scale), np.float64, 1 << 20)
     form = FormRows("raw", unit, float(unit.stored_norms().max()))
-    groups, errors = spectrum.row_groups(n, d, None, 0)
+    groups, errors = spectrum.parts_of(n, d, jackknife_groups(n, None, 0))
     assert errors
     for executor in (SerialExecutor(), ThreadExecutor(3)):
         found = spectrum.factors(form, groups, executor)
@@ -115,7 +117,7 @@ def test_spectra_of_many_rows_in_blocks(random, monkeypatch):
 def test_errors_of_spectra_are_the_delete_a_group_jackknife(random):
     rows = random.standard_normal((200, 6)) * np.arange(1, 7)
     report = cla.analyze(rows, metrics="quality", ks=[1], seed=3)
-    groups, _ = spectrum.row_groups(200, 6, None, 3)
+    groups = jackknife_groups(200, None, 3)
     assert np.bincount(groups).tolist() == [10] * 20
     less = [
         naive.participation_ratio(naive.spectrum(rows[groups != g], "raw_centred"))
@@ -124,7 +126,7 @@ def test_errors_of_spectra_are_the_delete_a_group_jackknife(random):
     expected = math.sqrt(19 / 20 * sum((v - np.mean(less)) ** 2 for v in less))
     record = report.records.find("participation_ratio")
     assert record.std_error == pytest.approx(expected, rel=1e-9)
-    together = spectrum.row_groups(200, 6, np.arange(200) // 8, 3)[0]
+    together = jackknife_groups(200, np.arange(200) // 8, 3)
     for group in range(25):  # rows that belong together are deleted together
         assert len(set(together[8 * group : 8 * group + 8])) == 1
 
@@ -379,7 +381,8 @@ def test_recall_and_ranks_against_loops(case):
     found = cla.quality(rows, pairs=other, ks=[1, 3, 10], run=FLOAT64)
     for direction, u, v in (("forward", rows, other), ("backward", other, rows)):
         for k in (1, 3, 10):
-            close(found.find("recall_at_k", k=k, direction=direction), naive.recall(u, v, k))
+            expected = naive.recall(u, v, k) if k < len(rows) else None
+            close(found.find("recall_at_k", k=k, direction=direction), expected)
         ranks = [1 + a + b / 2 for a, b in naive.partner_ranks(u, v)]
         close(found.find("median_rank", direction=direction), float(np.median(ranks)))
     u, v = naive.unit(rows), naive.unit(other)
@@ -483,7 +486,9 @@ def test_isotropic_noise_about_a_simplex_has_the_expected_nc1(random):
     values = []
     for _ in range(20):
         rows, labels = frames(c, n, sigma, random)
-        values.append(cla.quality(rows, labels, ks=[1]).find("nc1").value)
+        form = FormRows("raw", UnitRows(RowArray.of(rows), np.float64, 1 << 20))
+        found = classes.class_structure(classes.class_geometry(form, labels, c), by_row=False)
+        values.append(found.within_over_between[0])
     assert np.mean(values) == pytest.approx(expected, rel=0.05)
 
 
@@ -503,7 +508,8 @@ def test_errors_of_the_silhouette_are_those_of_deletions(random):
     less = []
     for i in range(n):
         kept = np.arange(n) != i
-        less.append(cla.quality(rows[kept], labels[kept], ks=[1]).find("silhouette").value)
+        scores = silhouette_samples(naive.unit(rows[kept]), labels[kept], metric="sqeuclidean")
+        less.append(scores.mean())
     jackknife = np.std(n * record.value - (n - 1) * np.array(less), ddof=1) / math.sqrt(n)
     assert record.std_error == pytest.approx(jackknife, rel=0.12)
     alone = np.std(silhouette_samples(naive.unit(rows), labels, metric="sqeuclidean"), ddof=1)
@@ -702,3 +708,173 @@ def test_probes_of_what_cannot_be_probed(random):
     constant = np.c_[np.ones(40), random.standard_normal(40)]  # a feature that never varies
     found = cla.quality(constant, np.arange(40) % 2, ks=[1])
     assert 0 <= found.find("probe_accuracy").value <= 1
+
+
+def test_errors_of_class_structure_and_hubness_are_those_of_deleted_groups(random):
+    rows, labels = frames(3, 40, 0.6, random)
+    whole = cla.quality(rows, labels, ks=[10], seed=5)
+    groups = jackknife_groups(len(rows), None, 5)
+    less = []
+    for group in range(20):
+        kept = groups != group
+        less.append(cla.quality(rows[kept], labels[kept], ks=[10]))
+    for metric in ("nc1", "cdnv", "nc2_etf", "nc2_equinorm", "hubness_skewness", "antihub_share"):
+        values = [found.find(metric).value for found in less]
+        expected = math.sqrt(19 / 20 * sum((v - np.mean(values)) ** 2 for v in values))
+        assert whole.find(metric).std_error == pytest.approx(expected, rel=1e-6), metric
+
+
+def test_errors_of_calibration_are_those_of_deletions(random):
+    confidence = random.uniform(0.3, 1.0, 50)
+    correct = random.uniform(size=50) < confidence
+    found = probe.calibration(confidence, correct)
+    for i in range(50):
+        kept = np.arange(50) != i
+        less = probe.calibration(confidence[kept], correct[kept]).error
+        assert found.without[i] == pytest.approx(less, abs=1e-12)
+
+
+# ---- odd inputs
+
+
+def test_two_classes_with_one_mean_have_no_cdnv(random):
+    """Means of the same rows in another order differ by rounding, which must not be a distance."""
+    rows = random.standard_normal((20, 5))
+    far = random.standard_normal((20, 5)) + 10
+    x = np.vstack([rows, rows[random.permutation(20)], far])
+    report = cla.analyze(x, np.repeat(["a", "b", "c"], 20), metrics="quality", ks=[1])
+    for definition in ("standard", "directional", "standard_normalised"):
+        record = report.records.find("cdnv", definition)
+        assert record.reason == "the means of two classes do not differ by more than rounding"
+    pairs = {(r["class_a"], r["class_b"]): r["cdnv"] for r in report.tables["class_pairs"].rows}
+    assert pairs["a", "b"] is None
+    assert pairs["a", "c"] < 1
+
+
+def test_a_class_mean_on_the_centre_has_no_direction(random):
+    s, m = random.standard_normal((10, 4)), np.r_[1.0, 0, 0, 0]
+    x = np.vstack([s + m, s, s - m]) + 0.1
+    found = cla.quality(x, np.repeat([0, 1, 2], 10), ks=[1])
+    for definition in ("raw", "raw_balanced"):
+        for metric in ("nc2_equiangular", "nc2_maximal_angle"):
+            assert "lies on the centre" in found.find(metric, definition).reason
+        assert found.find("nc2_equinorm", definition).value is not None
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-200, 1e153, 1e200, 1e300])
+def test_norms_at_the_ends_of_float64(random, scale):
+    flat = random.standard_normal((60, 3)) @ random.standard_normal((3, 8))
+    labels = np.arange(60) % 3
+    one = cla.analyze(flat, labels, metrics="quality", ks=[1]).records
+    report = cla.analyze(flat * scale, labels, metrics="quality", ks=[1])
+    for a, b in zip(one, report.records, strict=True):
+        if a.metric in ("norm_mean", "norm_std") or a.metric.startswith(("probe", "nc")):
+            continue
+        assert (a.value is None) == (b.value is None), a.name
+        if a.value is not None:
+            assert b.value == pytest.approx(a.value, rel=1e-6, abs=1e-9), a.name
+    assert report.records.find("numerical_rank").value == 3
+    assert report.records.find("nc1").value == pytest.approx(one.find("nc1").value, rel=1e-6)
+
+
+def test_recall_over_more_rows_than_there_are(random):
+    rows = random.standard_normal((6, 3))
+    found = cla.quality(rows, pairs=rows + 0.1, ks=[5, 6])
+    assert found.find("recall_at_k", k=5).value is not None
+    assert found.find("recall_at_k", k=6).reason == "needs more than 6 rows"
+
+
+def test_hardly_any_anchor_is_labelled(random):
+    rows = random.standard_normal((60, 4))
+    labels = np.array(["a", "b", "a", *[""] * 57])
+    for options in ({}, {"train": rows, "train_labels": labels}):
+        found = cla.analyze(rows, labels, metrics="quality", ks=[1], anchors=10, **options)
+        assert "too few of the anchors" in found.records.find("knn_accuracy").reason
+
+
+def test_two_rows_count_as_two(random):
+    found = cla.quality(random.standard_normal((2, 8)), [0, 1], ks=[1])
+    assert found.find("mean_cosine").n == 2
+    assert found.find("mean_cosine").std_error is None
+
+
+def test_more_neighbours_than_rows_cost_no_memory(random):
+    rows = random.standard_normal((50, 4))
+    found = cla.quality(rows, np.arange(50) % 2, ks=[1, 10**7])
+    assert found.find("knn_accuracy", k=10**7).reason == (
+        "needs 10000000 labelled neighbours, there are 49"
+    )
+    assert found.find("knn_accuracy", k=1).value is not None
+
+
+def test_training_sets_are_checked_like_the_rows(random):
+    rows, labels = problem(random, n=60)
+    train, train_labels = problem(random, n=80)
+    train[3] = np.nan
+    with pytest.raises(cla.DataError, match="1 row has NaN or infinite values"):
+        cla.quality(rows, labels, train=train, train_labels=train_labels)
+    report = cla.analyze(
+        rows, labels, metrics="quality", train=train, train_labels=train_labels, ks=[1],
+        run=cla.RunOptions(on_invalid="drop"),
+    )  # fmt: skip
+    kept = np.arange(80) != 3
+    same = cla.quality(rows, labels, train=train[kept], train_labels=train_labels[kept], ks=[1])
+    for metric in ("knn_accuracy", "probe_accuracy"):
+        assert report.records.find(metric).value == same.find(metric).value
+    assert [entry["dropped_rows"] for entry in report.document.inputs] == [0, 0, 1, 1]
+    names = np.array(["cat", "dog", "emu", "fox"])[train_labels]
+    with pytest.raises(cla.DataError, match="has none of the classes of embeddings: classes cat"):
+        cla.quality(rows, labels, train=train[kept], train_labels=names[kept])
+    some = np.where(train_labels == 2, 1, train_labels)
+    report = cla.analyze(rows, labels, metrics="quality", train=train[kept],
+                         train_labels=some[kept], ks=[1])  # fmt: skip
+    assert any("no row of the classes 2" in text for text in report.warnings)
+
+
+def test_what_is_resumed_belongs_to_the_same_rows(tmp_path, random):
+    """Passes over labelled rows alone, or over part of a training set, are kept apart."""
+    labels = np.arange(120) % 3
+    rows = random.standard_normal((120, 5)) + np.eye(3, 5)[labels]
+
+    def accuracies(unlabelled, resume, train_labels=None):
+        run = cla.RunOptions(unlabelled=unlabelled, resume=resume)
+        train = None if train_labels is None else rows[::-1]
+        found = cla.analyze(
+            rows, labels, metrics="quality", ks=[1, 5], train=train, train_labels=train_labels,
+            run=run,
+        )  # fmt: skip
+        return [r.value for r in found.records if r.metric == "knn_accuracy"]
+
+    for first, second in (("1", "0"), ("0", "2")):
+        fresh = accuracies(second, None)
+        folder = tmp_path / first
+        accuracies(first, folder)
+        assert accuracies(second, folder) == fresh
+        assert accuracies(second, folder) == fresh
+    texts = np.array([str(label) for label in labels[::-1]], dtype="<U2")
+    for at in (slice(0, 30), slice(90, 120)):
+        some = texts.copy()
+        some[at] = ""
+        fresh = accuracies(None, None, some)
+        assert accuracies(None, tmp_path / "train", some) == fresh
+
+
+def test_other_processes_and_blas_threads_change_nothing(tmp_path, random):
+    from concurrent.futures import ProcessPoolExecutor
+
+    from threadpoolctl import threadpool_limits
+
+    labels = np.arange(300) % 5
+    rows = random.standard_normal((300, 40)) + np.eye(5, 40)[labels]
+    np.savez(tmp_path / "z.npz", embeddings=rows, labels=labels, view1=rows, view2=rows + 0.1)
+    path = str(tmp_path / "z.npz")
+
+    def text(**options):
+        document = cla.analyze(path, metrics="quality", **options).document.to_dict()
+        return to_json({"results": document["results"], "tables": document["tables"]})
+
+    whole = text()
+    with threadpool_limits(limits=1):
+        assert text() == whole
+    with ProcessPoolExecutor(2) as pool:
+        assert text(executor=pool) == whole

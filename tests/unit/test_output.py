@@ -15,7 +15,7 @@ import pytest
 import cl_analyze as cla
 from cl_analyze import output, tables
 from cl_analyze.errors import ConfigError
-from cl_analyze.figures import catalogue
+from cl_analyze.figures import basics, catalogue, sources
 from cl_analyze.figures.matplotlib_renderer import FIXED_SVG, render
 from cl_analyze.report.html import render_html
 from cl_analyze.report.meaning import meaning
@@ -190,15 +190,15 @@ def test_temperatures_order_the_figures():
     report = run_analysis(
         requests, ("uniformity", "tolerance"), metric_options(), RunOptions(), "report"
     )
-    assert catalogue.by_temperature(report.document) == [
+    assert sources.by_temperature(report.document) == [
         "run-tau-0.07.npy",
         "run-tau-0.5.npy",
         "run-tau-1.0.npy",
     ]
-    figure = catalogue.against_temperature_figure(report.document)
+    figure = basics.against_temperature_figure(report.document)
     assert figure is not None
     assert list(figure.panels[0].marks[0].x) == [0.07, 0.5, 1.0]
-    names = catalogue.short_names(report.document)
+    names = sources.short_names(report.document)
     assert (
         set(names.values()) == {"tau-0.07", "tau-0.5", "tau-1.0"} or len(set(names.values())) == 3
     )
@@ -216,7 +216,7 @@ def test_temperatures_order_the_figures():
     ],
 )
 def test_temperatures_in_names(name, tau):
-    assert catalogue.training_temperature(name) == tau
+    assert sources.training_temperature(name) == tau
 
 
 class Collector(html.parser.HTMLParser):

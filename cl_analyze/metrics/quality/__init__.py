@@ -3,6 +3,7 @@
 family.py      what `quality` computes, in which order
 context.py     what every part works with
 rows.py        rows as saved and on the sphere
+jackknife.py   errors from deleted groups of rows
 spectrum.py    singular values from triangular factors; what they tell
 collapse.py    the verdict
 geometry.py    norms, mean cosine, distance of the cosines from the uniform law

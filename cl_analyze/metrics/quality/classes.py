@@ -26,6 +26,8 @@ Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 Index = NDArray[np.int64]
 
+ROUNDING = 1e-26
+"""Squared distances of class means under this share of the rows' squares are rounding."""
 MOST_CLASSES = 4_096
 """Classes up to which every pair of them is looked at."""
 
@@ -40,6 +42,7 @@ class ClassGeometry:
         counts: (C,) rows of each.
         centre: (D,) mean of the labelled rows.
         means: (C, D) class means less the centre.
+        largest: largest squared norm of a row less the centre.
     """
 
     rows: FormRows
@@ -47,6 +50,7 @@ class ClassGeometry:
     counts: Index
     centre: Vector
     means: Matrix
+    largest: float = 0.0
 
     @property
     def n_classes(self) -> int:
@@ -71,14 +75,20 @@ class ClassGeometry:
         return np.asarray(np.square(self.means).sum(axis=1))
 
     @cached_property
+    def floor(self) -> float:
+        """Squared distances of class means at or under this are rounding."""
+        size = float(self.centre @ self.centre) + float(self.mean_norms.max(initial=0.0))
+        return ROUNDING * (size + self.largest)
+
+    @cached_property
     def distances(self) -> Matrix:
-        """(C, C) squared distances of class means."""
+        """(C, C) squared distances of class means; 0 where they agree to rounding."""
         if self.n_classes > MOST_CLASSES:
             raise ValueError("too many classes")
         out = np.empty((self.n_classes, self.n_classes))
         for c, mean in enumerate(self.means):
             out[c] = np.square(self.means - mean).sum(axis=1)
-        return out
+        return np.where(out > self.floor, out, 0.0)
 
 
 def class_geometry(rows: FormRows, codes: Index, n_classes: int) -> ClassGeometry:
@@ -88,13 +98,14 @@ def class_geometry(rows: FormRows, codes: Index, n_classes: int) -> ClassGeometr
     centre, means = np.zeros(dim), np.zeros((n_classes, dim))
     for _ in range(2):  # the second round adds the mean of what is left, which is rounding
         found = ClassGeometry(rows, codes, counts, centre, means)
-        sums = np.zeros((n_classes, dim))
+        sums, largest = np.zeros((n_classes, dim)), 0.0
         for _, own, block in found.blocks():
+            largest = max(largest, float(np.square(block).sum(axis=1).max()))
             _add_by_class(sums, own, block - means[own])
         means = means + sums / counts[:, None]
         shift = counts @ means / counts.sum()
         centre, means = centre + shift, means - shift
-    return ClassGeometry(rows, codes, counts, centre, means)
+    return ClassGeometry(rows, codes, counts, centre, means, largest)
 
 
 def _add_by_class(sums: Matrix, codes: Index, values: Matrix) -> None:
@@ -129,8 +140,13 @@ class Structure:
     silhouette_effects: Vector
 
 
-def class_structure(geometry: ClassGeometry) -> Structure:
-    """Two more passes over the rows: one for everything, one for the silhouette's errors."""
+def class_structure(geometry: ClassGeometry, by_row: bool = True) -> Structure:
+    """Two more passes over the rows, and two for the silhouette's errors.
+
+    Args:
+        geometry: rows, classes and class means.
+        by_row: whether nearest means and silhouettes are wanted too.
+    """
     n_rows = geometry.rows.shape[0]
     n_classes, counts, means = geometry.n_classes, geometry.counts, geometry.means
     few = n_classes <= MOST_CLASSES
@@ -152,6 +168,8 @@ def class_structure(geometry: ClassGeometry) -> Structure:
             toward = left @ means.T
             toward -= np.einsum("ij,ij->i", left, means[own])[:, None]
             _add_by_class(along, own, np.square(toward))
+        if not by_row:
+            continue
         squares = np.square(block).sum(axis=1)
         from_means = np.maximum(squares[:, None] - 2.0 * block @ means.T + geometry.mean_norms, 0.0)
         mine = np.arange(len(own)), own
@@ -168,7 +186,9 @@ def class_structure(geometry: ClassGeometry) -> Structure:
         if n_classes > 1:
             other_class[at] = _first_least(to_classes)
             other_mean[at] = to_classes.min(axis=1)
-    silhouettes, effects = _silhouettes(geometry, own_mean, other_mean, other_class)
+    silhouettes, effects = np.full(n_rows, np.nan), np.zeros(n_rows)
+    if by_row:
+        silhouettes, effects = _silhouettes(geometry, own_mean, other_mean, other_class)
     ratios = None
     if all(len(values) for _, values in frames):
         n = int(counts.sum())
@@ -267,7 +287,7 @@ def _cosines(geometry: ClassGeometry, centre: Vector) -> Vector | None:
     """Cosines of all pairs of centred class means; None where one lies on the centre."""
     vectors = geometry.means - centre
     norms = np.sqrt(np.square(vectors).sum(axis=1))
-    if not norms.min() > 1e-150:
+    if not norms.min() > math.sqrt(geometry.floor):
         return None
     gram = (vectors / norms[:, None]) @ (vectors / norms[:, None]).T
     return np.asarray(gram[~np.eye(len(gram), dtype=bool)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,7 @@ from cl_analyze.metrics.quality.classes import (
     simplex_frame,
 )
 from cl_analyze.metrics.quality.context import Context
+from cl_analyze.metrics.quality.jackknife import jackknife_error
 from cl_analyze.metrics.quality.neighbours import class_mixing
 from cl_analyze.metrics.quality.neighbours_part import Classified
 from cl_analyze.metrics.quality.probe_part import Probed
@@ -38,6 +40,8 @@ Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
 UNIFORMITY_T = 2.0
+MOST_FOR_ERRORS = 20_000_000
+"""Rows x dimensions x classes up to which neural collapse and CDNV have error bars."""
 MIXING_K = 10
 """Neighbours behind the shares of other classes."""
 MOST_IN_TABLES = 100
@@ -92,25 +96,53 @@ def same_class_potential() -> RowLogSumExp:
 
 @dataclass(frozen=True)
 class Structures:
-    """Class structure of the rows as saved and on the sphere."""
+    """Class structure of the rows as saved and on the sphere.
+
+    Attributes:
+        raw, normalised: of all labelled rows.
+        without: form -> of the rows without each group of the jackknife; empty where that costs
+            too much.
+    """
 
     raw: Structure
     normalised: Structure
+    without: dict[str, tuple[Structure, ...]]
 
     def of(self, form: str) -> Structure:
         """That of one form."""
         return self.raw if form == "raw" else self.normalised
 
+    def error(self, form: str, read: Callable[[Structure], float | None]) -> float | None:
+        """Jackknife error of a number that is read off a structure."""
+        return jackknife_error([read(structure) for structure in self.without[form]])
+
 
 def structures(context: Context) -> Structures:
-    """Five passes over the rows of each form."""
+    """Six passes over the rows of each form, and 4 for each group of the jackknife."""
     labels = context.subject.labels
     assert labels is not None
+    codes, n_classes = labels.codes, len(labels.names)
     found = []
+    without: dict[str, tuple[Structure, ...]] = {}
+    cheap = context.subject.n * context.subject.d * n_classes <= MOST_FOR_ERRORS
+    groups = context.deletion_groups
     for form in context.forms:
         context.runner.announce(f"class structure, {form.form} rows")
-        found.append(class_structure(class_geometry(form, labels.codes, len(labels.names))))
-    return Structures(*found)
+        found.append(class_structure(class_geometry(form, codes, n_classes)))
+        less = []
+        for group in np.unique(groups) if cheap else ():
+            present, recoded = _present(np.where(groups == group, -1, codes))
+            if present:
+                less.append(class_structure(class_geometry(form, recoded, present), False))
+        without[form.form] = tuple(less)
+    return Structures(found[0], found[1], without)
+
+
+def _present(codes: NDArray[np.int64]) -> tuple[int, NDArray[np.int64]]:
+    """How many classes have rows, and codes of these alone."""
+    there, recoded = np.unique(codes, return_inverse=True)
+    n_unlabelled = int((there < 0).sum())
+    return len(there) - n_unlabelled, (recoded - n_unlabelled).astype(np.int64)
 
 
 def class_records(context: Context, found: Structures) -> list[Record]:
@@ -119,13 +151,6 @@ def class_records(context: Context, found: Structures) -> list[Record]:
     assert codes is not None
     n_labelled = int((codes >= 0).sum())
     records: list[Record] = []
-
-    def add(
-        metric: str, definition: str, value: float | None, unit: Unit, reason: str, n: int
-    ) -> None:
-        records.append(
-            context.record(metric, value, unit, definition=definition, reason=reason, n=n)
-        )
 
     for metric, definitions in DEFINITIONS.items():
         for definition in definitions:
@@ -162,14 +187,31 @@ def class_records(context: Context, found: Structures) -> list[Record]:
                     )
                 )
             else:
-                value = None
+                value = error = None
                 if not reason:
-                    value = _VALUES[metric](structure, definition)
-                    reason = "the class means do not differ by more than rounding"
-                add(metric, definition, value, _UNITS.get(metric, "none"), reason, n_labelled)
+                    read = partial(_VALUES[metric], definition=definition)
+                    value, reason = read(structure), _DEGENERATE.get(metric, _NO_SPREAD)
+                    error = found.error(form, read)
+                records.append(
+                    context.record(
+                        metric,
+                        value,
+                        _UNITS.get(metric, "none"),
+                        definition=definition,
+                        std_error=error,
+                        reason=reason,
+                        n=n_labelled,
+                    )
+                )
     return records
 
 
+_NO_SPREAD = "class means do not differ by more than rounding"
+_DEGENERATE = {
+    "cdnv": "the means of two classes do not differ by more than rounding",
+    "nc2_equiangular": "a class mean lies on the centre, so it has no direction",
+    "nc2_maximal_angle": "a class mean lies on the centre, so it has no direction",
+}
 _BY_ROW = ("ncc_accuracy", "silhouette")
 _UNITS: dict[str, Unit] = {
     "nc1": "ratio",
@@ -200,9 +242,7 @@ def _about(
 
 def _no_spread(structure: Structure) -> bool:
     """Whether class means agree to rounding."""
-    geometry = structure.geometry
-    size = float(geometry.centre @ geometry.centre) + float(structure.variances.max(initial=0.0))
-    return bool(geometry.mean_norms.max() <= 1e-24 * size)
+    return bool(structure.geometry.mean_norms.max() <= structure.geometry.floor)
 
 
 def _nc1(structure: Structure, definition: str) -> float | None:
@@ -226,14 +266,18 @@ def _cdnv(structure: Structure, definition: str) -> float | None:
     return (directional_cdnv if definition.startswith("directional") else cdnv)(structure)
 
 
-_VALUES: dict[str, Callable[[Structure, str], float | None]] = {
+def _orthogonal(structure: Structure, definition: str) -> float | None:
+    return orthogonal_frame(structure.geometry)
+
+
+_VALUES: dict[str, Callable[..., float | None]] = {
     "nc1": _nc1,
     "nc1_trace_ratio": _trace_ratio,
     "nc2_equinorm": _about(equinorm),
     "nc2_equiangular": _about(equiangular),
     "nc2_maximal_angle": _about(maximal_angle),
     "nc2_etf": _about(simplex_frame),
-    "nc2_orthogonal_frame": lambda structure, _: orthogonal_frame(structure.geometry),
+    "nc2_orthogonal_frame": _orthogonal,
     "cdnv": _cdnv,
 }
 

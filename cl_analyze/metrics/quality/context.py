@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from cl_analyze.metrics.anchors import Anchors
 from cl_analyze.metrics.family import Measured, MetricOptions, PairRunner, Subject
 from cl_analyze.metrics.means import mean_with_effects
+from cl_analyze.metrics.quality.jackknife import jackknife_groups
 from cl_analyze.metrics.quality.rows import FormRows, forms
 from cl_analyze.pairs.executors import Executor, SerialExecutor, ThreadExecutor
 from cl_analyze.stats import pseudo_values, standard_error
 from cl_analyze.tables import Param, Record, Unit, undefined
 
 Vector = NDArray[np.float64]
+
+FEW_ANCHORS = "too few of the anchors take part: run with more --anchors"
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,11 @@ class Context:
     def forms(self) -> tuple[FormRows, FormRows]:
         """The rows as saved and on the sphere."""
         return forms(self.subject.rows, float(self.norms.max()))
+
+    @cached_property
+    def deletion_groups(self) -> NDArray[np.int64]:
+        """(N,) groups of the delete-a-group jackknife."""
+        return jackknife_groups(self.subject.n, self.subject.groups, self.options.seed)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -124,7 +132,7 @@ class Context:
             definition=definition,
             std_error=error,
             pseudo=pseudo,
-            n=len(there),
+            n=len(there) if len(there) else None,
             reason=reason,
         )
 
@@ -138,7 +146,7 @@ class Context:
         params: dict[str, Param] | None = None,
         effects: Vector | None = None,
         anchors: Anchors | None = None,
-        reason: str = "",
+        reason: str = FEW_ANCHORS,
     ) -> Record:
         """A mean over rows: of all, or of anchors; NaN where a row takes no part.
 

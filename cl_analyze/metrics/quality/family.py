@@ -50,6 +50,7 @@ from cl_analyze.metrics.quality.spectrum_part import (
 )
 from cl_analyze.metrics.quality.views_part import view_parts
 from cl_analyze.pairs.engine import Reducer
+from cl_analyze.pairs.executors import single_threaded_blas
 from cl_analyze.pairs.reducers import PairHistogram
 from cl_analyze.tables import Record, Table
 
@@ -112,7 +113,13 @@ class Quality(PairFreeFamily):
     def compute(
         self, subject: Subject, options: MetricOptions, measured: Measured, runner: PairRunner
     ) -> FamilyResult:
-        """Records by part, and tables."""
+        """Records by part, and tables; BLAS on one thread, so that its number changes no byte."""
+        with single_threaded_blas():
+            return self._compute(subject, options, measured, runner)
+
+    def _compute(
+        self, subject: Subject, options: MetricOptions, measured: Measured, runner: PairRunner
+    ) -> FamilyResult:
         notes: list[str] = []
         if subject.labels is not None and not subject.labels.counts.any():
             subject = replace(subject, labels=None)

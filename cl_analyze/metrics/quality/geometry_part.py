@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +19,8 @@ from cl_analyze.metrics.quality.geometry import (
     wasserstein_from_histogram,
     wasserstein_slope,
 )
-from cl_analyze.metrics.quality.neighbours import hubness
+from cl_analyze.metrics.quality.jackknife import jackknife_error
+from cl_analyze.metrics.quality.neighbours import Hubness, hubness, hubness_without
 from cl_analyze.pairs.reducers import BinSums, PairHistogram
 from cl_analyze.pairs.reducers.neighbours import Neighbours
 from cl_analyze.stats import standard_error
@@ -28,6 +30,8 @@ Vector = NDArray[np.float64]
 
 HUB_K = 10
 """The k that hubness is usually given for."""
+HUB_NEIGHBOURS = 30
+"""Neighbours that are kept, so that some are left when a group of rows is deleted."""
 LISTED = 50
 """Hubs, and pairs of near-duplicates, that are listed."""
 
@@ -38,20 +42,33 @@ NEAR_COLUMNS = ("source", "row", "other_row", "class", "other_class", "cosine")
 
 def geometry_records(context: Context, cosine: MeanCosine, near: Neighbours) -> list[Record]:
     """Norms, mean cosine, near-duplicates, Wasserstein uniformity."""
-    norms = context.norms
+    largest = float(context.norms.max())
+    norms = context.norms / largest  # squares stay in range
     n = len(norms)
-    mean, spread = float(norms.mean()), float(norms.std())
-    with np.errstate(over="ignore", invalid="ignore"):
-        without = (norms.sum() - norms) / (n - 1)
-        deviations = deviation_without(norms / norms.max()) * norms.max()
+    without = (norms.sum() - norms) / (n - 1)
+    of_norms = [
+        context.with_deletions("norm_mean", float(norms.mean()), without, "none"),
+        context.with_deletions("norm_std", float(norms.std()), deviation_without(norms), "none"),
+    ]
     is_near = np.where(near.values[:, 0] > NEAR_DUPLICATE, 1.0, 0.0)
     return [
-        context.with_deletions("norm_mean", mean, without, "none"),
-        context.with_deletions("norm_std", spread, deviations, "none"),
+        *(_times(largest, record) for record in of_norms),
         context.with_deletions("mean_cosine", cosine.value, cosine.without, "cosine"),
         context.mean("near_duplicate_share", is_near, "share", anchors=context.anchors),
         _wasserstein(context),
     ]
+
+
+def _times(scale: float, record: Record) -> Record:
+    """A record in another unit of length."""
+    assert record.value is not None
+    pseudo = record.pseudo_values
+    return replace(
+        record,
+        value=scale * record.value,
+        std_error=None if record.std_error is None else scale * record.std_error,
+        pseudo_values=None if pseudo is None else scale * pseudo,
+    )
 
 
 def _wasserstein(context: Context) -> Record:
@@ -73,7 +90,9 @@ def _wasserstein(context: Context) -> Record:
         remaining = 1.0 - n_looked_at / subject.n
         of_anchors = 0.5 * error * math.sqrt(subject.n / n_looked_at * remaining)
         sampling = math.hypot(width, of_anchors)
-    record = context.record("uniformity_wasserstein", value, "cosine", std_error=error)
+    record = context.record(
+        "uniformity_wasserstein", value, "cosine", std_error=error, n=n_looked_at
+    )
     return replace(record, sampling_error=sampling, exact=False)
 
 
@@ -113,6 +132,13 @@ def class_of(context: Context, row: int) -> str | None:
     return labels.names[int(labels.codes[row])]
 
 
+_HUBNESS: dict[str, Callable[[Hubness], float | None]] = {
+    "hubness_skewness": lambda found: found.skewness,
+    "hubness_robin_hood": lambda found: found.robin_hood,
+    "antihub_share": lambda found: found.antihub_share,
+}
+
+
 def hub_parts(context: Context, near: Neighbours) -> tuple[list[Record], tuple[Table, ...]]:
     """Hubness at 10 neighbours and at every k asked for; hubs; the histogram of in-degrees."""
     subject = context.subject
@@ -126,18 +152,16 @@ def hub_parts(context: Context, near: Neighbours) -> tuple[list[Record], tuple[T
         elif k > subject.n - 1:
             reason = f"needs more than {k} rows"
         found = None if reason else hubness(near, k)
-        values = (
-            ("hubness_skewness", None if found is None else found.skewness, "none"),
-            ("hubness_robin_hood", None if found is None else found.robin_hood, "share"),
-            ("antihub_share", None if found is None else found.antihub_share, "share"),
-        )
-        for metric, value, unit in values:
+        less = [] if found is None else hubness_without(near, k, context.deletion_groups)
+        for metric, read in _HUBNESS.items():
+            value = None if found is None else read(found)
             records.append(
                 context.record(
                     metric,
                     value,
-                    unit,  # type: ignore[arg-type]
+                    "none" if metric == "hubness_skewness" else "share",
                     params={"k": k},
+                    std_error=jackknife_error([read(each) for each in less]),
                     reason=reason or "every row is a neighbour equally often",
                 )
             )

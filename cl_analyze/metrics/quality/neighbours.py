@@ -102,7 +102,34 @@ class Hubness:
 def hubness(neighbours: Neighbours, k: int) -> Hubness:
     """Hubness of the k-nearest-neighbour graph of all rows (self left out)."""
     n = len(neighbours.indices)
-    degree = np.bincount(neighbours.indices[:, :k].ravel(), minlength=n)
+    return _hubness(np.bincount(neighbours.indices[:, :k].ravel(), minlength=n), k)
+
+
+def hubness_without(neighbours: Neighbours, k: int, groups: Index) -> list[Hubness]:
+    """Hubness without each group of rows: neighbours that are left move up.
+
+    Args:
+        neighbours: (N, more than k).
+        k: of the graph.
+        groups: (N,) codes.
+
+    Returns:
+        One for each group; none where a row has too few neighbours left.
+    """
+    spare = neighbours.indices[:, : 2 * k + 20]
+    found = []
+    for group in np.unique(groups):
+        left = groups != group
+        kept = left[spare] & (spare >= 0)
+        rank = np.cumsum(kept, axis=1)
+        if rank[left, -1].min(initial=k) < k:
+            return []
+        chosen = spare[left][(kept & (rank <= k))[left]]
+        found.append(_hubness(np.bincount(chosen, minlength=len(groups))[left], k))
+    return found
+
+
+def _hubness(degree: Index, k: int) -> Hubness:
     left = degree - float(k)
     variance = float((left**2).mean())
     skewness = float((left**3).mean()) / variance**1.5 if variance > 0 else None

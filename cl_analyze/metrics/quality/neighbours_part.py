@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cl_analyze.metrics.anchors import Anchors
 from cl_analyze.metrics.family import ANCHOR_BYTES
-from cl_analyze.metrics.quality.context import Context
+from cl_analyze.metrics.quality.context import FEW_ANCHORS, Context
 from cl_analyze.metrics.quality.neighbours import VOTE_TEMPERATURE, Votes, weighted_votes
 from cl_analyze.pairs.reducers.neighbours import Neighbours
 from cl_analyze.tables import Param, Record
@@ -61,7 +61,7 @@ def classify(context: Context, near: Neighbours) -> Classified:
     if train is not None:
         reference = np.flatnonzero(train.codes >= 0)
         possible = [k for k in ks if k <= len(reference)]
-        if not possible:
+        if not possible or not len(rows):
             return Classified(rows, {}, len(reference), "train_set", anchors)
         runner.announce("neighbours in the training set")
         cols = (
@@ -69,12 +69,14 @@ def classify(context: Context, near: Neighbours) -> Classified:
             if len(reference) == train.rows.n_rows
             else train.rows.select(reference, ANCHOR_BYTES)
         )
-        found = runner.neighbours_between(subject.rows, cols, max(possible), "train", rows)
+        found = runner.neighbours_between(
+            subject.rows, cols, max(possible), "train", rows, reference
+        )
         votes = weighted_votes(found, train.codes[reference], codes[rows], possible)
         return Classified(rows, votes, len(reference), "train_set", anchors)
     possible = [k for k in ks if k < len(labelled)]
     n_reference = max(len(labelled) - 1, 0)
-    if not possible:
+    if not possible or not len(rows):
         return Classified(rows, {}, n_reference, "leave_one_out", anchors)
     if len(labelled) == subject.n:
         found, of = near, codes
@@ -82,7 +84,7 @@ def classify(context: Context, near: Neighbours) -> Classified:
         runner.announce("neighbours among labelled rows")
         some = subject.rows.select(labelled, ANCHOR_BYTES)
         found = runner.neighbours_between(
-            some, some, max(possible), "labelled", np.searchsorted(labelled, rows)
+            some, some, max(possible), "labelled", np.searchsorted(labelled, rows), labelled
         )
         of = codes[labelled]
     votes = weighted_votes(found, of, codes[rows], possible)
@@ -100,6 +102,9 @@ def knn_records(context: Context, found: Classified) -> list[Record]:
         for k in context.options.ks:
             params: dict[str, Param] = {"k": k, "temperature": VOTE_TEMPERATURE}
             values = np.full(len(looked_at), np.nan)
+            reason = f"needs {k} labelled neighbours, there are {found.n_reference}"
+            if k in found.votes or (k <= found.n_reference and not len(found.rows)):
+                reason = FEW_ANCHORS
             if k in found.votes:
                 votes = found.votes[k]
                 right = votes.predicted == codes[found.rows]
@@ -112,7 +117,7 @@ def knn_records(context: Context, found: Classified) -> list[Record]:
                     definition=found.definition,
                     params=params,
                     anchors=found.of_anchors,
-                    reason=f"needs {k} labelled neighbours, there are {found.n_reference}",
+                    reason=reason,
                 )
             )
     return records

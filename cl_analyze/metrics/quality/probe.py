@@ -30,14 +30,17 @@ Index = NDArray[np.int64]
 Block = NDArray[np.float32]
 
 PENALTIES = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
-"""Weights of half the squared norm of W, beside the mean log loss of a row; strongest first."""
-PATIENCE = 2
-"""Weaker penalties that are tried without a lower log loss of the validation rows."""
+"""Weights of half the squared norm of W, beside the mean log loss of a row; strongest first.
+
+Weaker ones are tried for as long as the log loss of the validation rows falls.
+"""
 MOST_ROWS = 50_000
 """Rows that a probe is trained on; of more, so many are drawn."""
 MOST_ITERATIONS = 1_000
 GRADIENT_TOLERANCE, LOSS_TOLERANCE = 1e-4, 1e-7
 """A fit ends where no component of the gradient is larger, or a step gains less of the loss."""
+SWEEP_TOLERANCE = 1e-5
+"""The same for the fits that choose the penalty."""
 CALIBRATION_BINS = 15
 KEPT_BYTES = 1 << 29
 """Standardised training rows that are kept; others are read again at each step."""
@@ -169,7 +172,7 @@ class _Rows:
 
 @dataclass(frozen=True)
 class _Step:
-    """Log loss, hits and gradient of a block at given parameters."""
+    """Log loss of a block at given parameters, and its gradient or how many rows are right."""
 
     rows: _Rows
     parameters: NDArray[np.float32]
@@ -181,7 +184,7 @@ class _Step:
         scores += self.parameters[-1]
         peaks = scores.max(axis=1, keepdims=True)
         at = np.arange(len(block)), targets
-        hits = int((scores.argmax(axis=1) == targets).sum())
+        hits = 0 if self.gradient else int((scores.argmax(axis=1) == targets).sum())
         scores -= peaks
         own = scores[at].astype(np.float64)
         np.exp(scores, out=scores)
@@ -236,20 +239,22 @@ class _Objective:
         value = loss / n + 0.5 * penalty * float(np.square(weights).sum())
         return value, total.ravel()
 
-    def minimum(self, start: Vector, penalty: float) -> tuple[Vector, int, bool]:
-        """Parameters, iterations, and whether the gradient vanished."""
+    def minimum(
+        self, starts: Sequence[Vector], penalty: float, tolerance: float
+    ) -> tuple[Vector, int, bool]:
+        """Parameters, iterations, and whether it ended by its tolerance; from the best start."""
         from scipy.optimize import minimize
 
         found = minimize(
             self,
-            start,
+            starts[0] if len(starts) == 1 else min(starts, key=lambda p: self(p, penalty)[0]),
             args=(penalty,),
             jac=True,
             method="L-BFGS-B",
             options={
                 "maxiter": MOST_ITERATIONS,
                 "gtol": GRADIENT_TOLERANCE,
-                "ftol": LOSS_TOLERANCE,
+                "ftol": tolerance,
                 "maxcor": 10,
             },
         )
@@ -292,26 +297,25 @@ def fit(
             return _Objective(part, n_classes, pool)
 
         parameters = np.zeros((dim + 1) * n_classes)
-        starts: dict[float, Vector] = {}
+        known: dict[float, Vector] = {}
         if similar is not None and np.array_equal(similar.classes, classes):
-            starts = similar.starts
+            known = similar.starts
         ends: dict[float, Vector] = {}
-        best, penalty, waited = parameters, PENALTIES[0], 0
+        best, penalty = parameters, PENALTIES[0]
         best_loss, its_accuracy = None, None
         if is_validation.any() and not is_validation.all():
             training, validation = objective(~is_validation), objective(is_validation)
             for weight in PENALTIES:
-                parameters, _, _ = training.minimum(starts.get(weight, parameters), weight)
+                starts = [parameters, *([known[weight]] if weight in known else [])]
+                parameters, _, _ = training.minimum(starts, weight, SWEEP_TOLERANCE)
                 ends[weight] = parameters
                 loss, accuracy = validation.scores(parameters)
-                waited = 0 if best_loss is None or loss < best_loss else waited + 1
-                if waited == 0:
-                    best, best_loss, its_accuracy, penalty = parameters, loss, accuracy, weight
-                elif waited == PATIENCE:
+                if best_loss is not None and loss >= best_loss:
                     break
+                best, best_loss, its_accuracy, penalty = parameters, loss, accuracy, weight
             del training, validation
         everything = objective(np.ones(len(split.train), dtype=bool))
-        parameters, iterations, converged = everything.minimum(best, penalty)
+        parameters, iterations, converged = everything.minimum([best], penalty, LOSS_TOLERANCE)
     table = parameters.reshape(-1, n_classes)
     weights = table[:-1] / spread[:, None]
     return Fitted(
@@ -411,12 +415,14 @@ class Calibration:
     Attributes:
         counts, confidence, accuracy: (bins,) rows, and their means; NaN in empty bins.
         error: expected calibration error, the mean over rows of |accuracy - confidence| of bins.
+        without: (n,) the same without each row.
     """
 
     counts: Index
     confidence: Vector
     accuracy: Vector
     error: float
+    without: Vector
 
 
 def calibration(confidence: Vector, correct: NDArray[np.bool_]) -> Calibration:
@@ -428,8 +434,11 @@ def calibration(confidence: Vector, correct: NDArray[np.bool_]) -> Calibration:
     bins = np.ceil(confidence * CALIBRATION_BINS).astype(np.int64) - 1
     bins = np.clip(bins, 0, CALIBRATION_BINS - 1)
     counts = np.bincount(bins, minlength=CALIBRATION_BINS).astype(np.int64)
+    gaps = correct.astype(np.float64) - confidence
+    sums = np.bincount(bins, gaps, CALIBRATION_BINS)
+    total, n = float(np.abs(sums).sum()), len(bins)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.bincount(bins, confidence, CALIBRATION_BINS) / counts
         right = np.bincount(bins, correct.astype(np.float64), CALIBRATION_BINS) / counts
-    gaps = np.abs(np.nan_to_num(right - mean))
-    return Calibration(counts, mean, right, float((counts * gaps).sum() / counts.sum()))
+        without = (total - np.abs(sums[bins]) + np.abs(sums[bins] - gaps)) / (n - 1)
+    return Calibration(counts, mean, right, total / n, without)

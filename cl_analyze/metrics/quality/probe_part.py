@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cl_analyze.metrics.quality.classes import self_duality
 from cl_analyze.metrics.quality.context import Context
+from cl_analyze.metrics.quality.jackknife import jackknife_error
 from cl_analyze.metrics.quality.neighbours_part import Classified
 from cl_analyze.metrics.quality.probe import (
     FOLDED_ROWS,
@@ -171,7 +172,7 @@ def probes(context: Context) -> Probed | None:
         context.runner.announce(f"linear probe, {form.form} rows")
         fitted: list[Fitted] = []
         for split in splits:
-            similar = fitted[-1] if fitted else None
+            similar = fitted[-1] if fitted else found["raw"].fitted[0] if found else None
             probe = fit(side, train_codes, split, context.n_threads, similar)
             if probe is None:
                 return None
@@ -205,19 +206,22 @@ def probe_records(context: Context, found: Probed | None) -> list[Record]:
             context.mean("probe_accuracy", right, "accuracy", definition=form, reason=reason)
         )
     for form in FORMS:
-        error = None if found is None else found.forms[form].calibrated.error
+        if found is None:
+            records.append(
+                context.record(
+                    "probe_calibration_error", None, "share", definition=form, reason=reason
+                )
+            )
+            continue
+        calibrated, without = found.forms[form].calibrated, np.full(n, np.nan)
+        without[found.test_rows] = calibrated.without
         records.append(
-            context.record(
-                "probe_calibration_error",
-                error,
-                "share",
-                definition=form,
-                reason=reason,
-                n=0 if found is None else len(found.test_rows),
+            context.with_deletions(
+                "probe_calibration_error", calibrated.error, without, "share", form
             )
         )
     for form in FORMS:
-        duality = None
+        duality, distances = None, []
         if found is not None and not any(_flat(probe) for probe in found.forms[form].fitted):
             distances = [
                 self_duality(probe.weights.T, probe.means) for probe in found.forms[form].fitted
@@ -229,6 +233,8 @@ def probe_records(context: Context, found: Probed | None) -> list[Record]:
                 duality,
                 "none",
                 definition=form,
+                # probes of four fifths each: the jackknife of five groups
+                std_error=jackknife_error(distances),
                 reason=reason if found is None else "the probe or the class means are constant",
                 n=0 if found is None else len(found.splits[0].train),
             )
@@ -253,7 +259,7 @@ def wilson(right: int, n: int) -> tuple[float, float]:
     """95% interval of a share (Wilson, JASA 1927), which no share leaves [0, 1] by.
 
     >>> low, high = wilson(10, 10)
-    >>> round(low, 4), high
+    >>> round(low, 4), round(high, 9)
     (0.7225, 1.0)
     """
     share, z2 = right / n, Z95**2

@@ -44,7 +44,8 @@ def require(method: Method) -> None:
     module, package = _LIBRARIES.get(method, ("", ""))
     if module and importlib.util.find_spec(module) is None:
         raise DependencyError(
-            f"--projection {method} needs {package}, which is not installed: pip install {package}"
+            f"--projection {method} needs {package}, which is not installed: pip install {package} "
+            "(or 'cl-analyze[projection]')"
         )
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cl_analyze.metrics.quality.jackknife import N_GROUPS
 from cl_analyze.metrics.quality.rows import FormRows
 from cl_analyze.pairs.executors import Executor
 from cl_analyze.pairs.plan import spans
@@ -30,8 +31,6 @@ WIDEST = 8_192
 """Singular values are those of at most so many dimensions or rows, whichever are fewer."""
 WIDEST_WITH_ERRORS = 512
 """Dimensions (or rows, where these are fewer) up to which spectra have error bars."""
-N_GROUPS = 20
-"""Groups of the delete-a-group jackknife."""
 RANKME_EPS = 1e-7
 POWER_LAW_RANKS = (4, 100)
 """Ranks, first and last, that the power law is fitted to (Agrawal et al.'s code)."""
@@ -188,19 +187,15 @@ def _wide_factor(rows: FormRows, executor: Executor) -> Matrix:
     return factor
 
 
-def row_groups(
-    n_rows: int, dim: int, groups: NDArray[np.int64] | None, seed: int
-) -> tuple[NDArray[np.int64], bool]:
-    """(N,) part of each row, and whether parts are the random groups of a jackknife.
+def parts_of(n_rows: int, dim: int, groups: NDArray[np.int64]) -> tuple[NDArray[np.int64], bool]:
+    """(N,) part of each row, and whether parts are the groups of the jackknife.
 
-    Rows that belong together stay together.
+    Args:
+        n_rows, dim: N and D.
+        groups: (N,) the jackknife's groups.
     """
-    units = np.arange(n_rows) if groups is None else np.unique(groups, return_inverse=True)[1]
-    n_units = int(units.max()) + 1
-    few = min(n_rows, dim) <= WIDEST_WITH_ERRORS
-    if few and n_units >= 2:
-        order = np.random.default_rng(seed).permutation(n_units)
-        return (order % min(N_GROUPS, n_units))[units], True
+    if min(n_rows, dim) <= WIDEST_WITH_ERRORS and groups.max() > 0:
+        return groups, True
     return np.arange(n_rows) % min(_PARTS_OF_WIDE_ROWS, n_rows), False
 
 
@@ -308,7 +303,10 @@ def rounding_floor(values: Vector, n_rows: int, dim: int, eps: float) -> float:
         n_rows, dim: N and D.
         eps: spacing of the stored precision at 1.
     """
-    frobenius = math.sqrt(float((values**2).sum()))
+    largest = float(values[0])
+    if largest == 0:
+        return 0.0
+    frobenius = largest * math.sqrt(float(((values / largest) ** 2).sum()))
     relative = eps * (n_rows**-0.5 + dim**-0.5)
     least = 8.0 * float(np.finfo(np.float64).eps)
     return frobenius * (relative if relative > least else least)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cl_analyze.metrics.quality.collapse import verdict
 from cl_analyze.metrics.quality.context import Context
 from cl_analyze.metrics.quality.geometry import MeanCosine
+from cl_analyze.metrics.quality.jackknife import jackknife_error
 from cl_analyze.metrics.quality.projection import project
 from cl_analyze.metrics.quality.spectrum import (
     FEWEST_RANKS,
@@ -24,10 +25,10 @@ from cl_analyze.metrics.quality.spectrum import (
     isoscore,
     nesum,
     participation_ratio,
+    parts_of,
     power_law,
     rankme,
     rounding_floor,
-    row_groups,
 )
 from cl_analyze.tables import Cell, Param, Record, Table, Unit
 
@@ -107,8 +108,7 @@ def spectra(context: Context) -> Spectra | None:
     n_rows, dim = context.subject.n, context.subject.d
     if min(n_rows, dim) > WIDEST:
         return None
-    seed = context.options.seed
-    groups, errors = row_groups(n_rows, dim, context.subject.groups, seed)
+    groups, errors = parts_of(n_rows, dim, context.deletion_groups)
     values, floors, without = {}, {}, {}
     for form in context.forms:
         context.runner.announce(f"spectrum, {form.form} rows")
@@ -135,7 +135,7 @@ def spectrum_records(context: Context, found: Spectra | None) -> list[Record]:
                 read = _reader(metric, found, version, context)
                 value, reason = read(found.values[version])
                 if value is not None:
-                    error = _jackknife([read(v)[0] for v in found.without[version]])
+                    error = jackknife_error([read(v)[0] for v in found.without[version]])
                 if metric.startswith("alpha_req") and value is not None:
                     law = power_law(found.values[version], found.floors[version])
                     assert law is not None
@@ -147,20 +147,11 @@ def spectrum_records(context: Context, found: Spectra | None) -> list[Record]:
                     _UNITS.get(metric, "dimensions"),
                     definition=version,
                     params=params,
-                    std_error=None if metric == "numerical_rank" else error,
+                    std_error=error,
                     reason=reason,
                 )
             )
     return records
-
-
-def _jackknife(values: list[float | None]) -> float | None:
-    """Standard error from the values without each of g groups of equal size."""
-    there = [value for value in values if value is not None]
-    if len(there) < 2 or len(there) < len(values):
-        return None
-    g = len(there)
-    return math.sqrt((g - 1) / g * sum((value - sum(there) / g) ** 2 for value in there))
 
 
 def _reader(
@@ -168,7 +159,8 @@ def _reader(
 ) -> Callable[[Vector], tuple[float | None, str]]:
     """A function from singular values to the metric's value, or None and why."""
     floor, dim = found.floors[version], context.subject.d
-    possible = min(dim, context.subject.n - (1 if version.endswith("_centred") else 0))
+    # rows about their mean span a direction less than there are rows
+    lost = 1 if version.endswith("_centred") and found.factors.wide else 0
 
     def read(values: Vector) -> tuple[float | None, str]:
         if not len(values) or values[0] <= floor:
@@ -176,7 +168,7 @@ def _reader(
         if metric == "numerical_rank":
             return float((values > floor).sum()), ""
         if metric == "condition_number":
-            rank = int((values > floor).sum())
+            rank, possible = int((values > floor).sum()), len(values) - lost
             if rank < possible:
                 return None, f"infinite: {possible - rank} of {possible} directions are empty"
             return float(values[0] / values[possible - 1]), ""
@@ -226,7 +218,7 @@ def spectrum_tables(
                         "definition": version,
                         "rank": rank,
                         "singular_value": float(value),
-                        "eigenvalue": float(value) ** 2 / freedom,
+                        "eigenvalue": _square(float(value), freedom),
                         "explained": float(share),
                         "cumulative": float(min(cumulative, 1.0)),
                     }
@@ -253,6 +245,12 @@ def spectrum_tables(
         tables.append(Table("collapse", COLLAPSE_COLUMNS, (row,)))
     tables += _map(context, found)
     return tuple(tables)
+
+
+def _square(value: float, freedom: int) -> float | None:
+    """An eigenvalue of the covariance; None where it has no place in a float."""
+    found = value * (value / freedom)
+    return found if math.isfinite(found) else None
 
 
 def _map(context: Context, found: Spectra | None) -> list[Table]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from cl_analyze.data.unit import paired
 from cl_analyze.metrics.anchors import Anchors
 from cl_analyze.metrics.means import woodruff
-from cl_analyze.metrics.quality.context import Context
+from cl_analyze.metrics.quality.context import FEW_ANCHORS, Context
 from cl_analyze.metrics.quality.views import TIE, expected_ranks, modality_gap, recall_at
 from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.reducers import ColumnPartnerRanks, PartnerRanks
@@ -72,13 +73,15 @@ def _retrieval(context: Context, cosines: Vector) -> list[Record]:
     records: list[Record] = []
     for direction, counts in ranks.items():
         for k in context.options.ks:
+            few = k >= subject.n
             records.append(
                 context.mean(
                     "recall_at_k",
-                    recall_at(counts, k),
+                    np.full(len(counts), np.nan) if few else recall_at(counts, k),
                     "share",
                     params={"k": k, "direction": direction},
                     anchors=anchors,
+                    reason=f"needs more than {k} rows" if few else FEW_ANCHORS,
                 )
             )
     for direction, counts in ranks.items():
@@ -99,13 +102,20 @@ def _median_rank(
         anchors=anchors,
     )
 
+    if record.value is None:
+        return record
+
     def at(share: float) -> float:
         return float(np.quantile(ranks, share))
+
+    # where many ranks equal the median, the share below it is not a half
+    half = 0.5 / math.sqrt(len(ranks))
+    error = None if record.std_error is None else max(record.std_error, half)
 
     return replace(
         record,
         value=middle,
-        std_error=woodruff(at, 0.5, record.std_error),
+        std_error=woodruff(at, 0.5, error),
         sampling_error=woodruff(at, 0.5, record.sampling_error),
         pseudo_values=None,
     )
