@@ -29,7 +29,13 @@ def record_lines(records: Sequence[Record], document: Document) -> list[str]:
         digits = [error for error in (record.std_error, record.sampling_error) if error]
         value = number_text(record.value, min(digits) if digits else None)
         rows.append(
-            (record.name, params, value, record.error_text, record.unit.replace("none", ""))
+            (
+                record.name,
+                params,
+                value,
+                record.error_text,
+                _UNIT_TEXT.get(record.unit, record.unit),
+            )
         )
     widths = [max((len(row[c]) for row in rows), default=0) for c in range(4)]
     lines: list[str] = []
@@ -98,13 +104,14 @@ def quality_lines(records: Sequence[Record], document: Document) -> list[str]:
         names = [f"{r.name} {_param_text(r)}".rstrip() for r in rest]
         width = max(map(len, names), default=0)
         for record, name in zip(rest, names, strict=True):
-            unit = record.unit.replace("none", "") if record.value is not None else ""
+            unit = _UNIT_TEXT.get(record.unit, record.unit) if record.value is not None else ""
             text = f"  {name.ljust(width)}  {_short_cell(record):>15}  {unit}".rstrip()
             lines.append(text)
             lines += _reasons([record])
     return lines
 
 
+_UNIT_TEXT = {"none": "", "dimensions": "dims"}
 _SPECTRA = ("raw", "raw_centred", "normalised", "normalised_centred")
 _CENTRES = ("raw", "raw_balanced", "normalised", "normalised_balanced")
 _FORMS = ("raw", "normalised")
