@@ -7,6 +7,7 @@ this number of rows (the mean over all repeats).
     python bench/coverage.py                      # 1,000 repeats, about ten minutes on two cores
     python bench/coverage.py --repeats 50 --rows 100
     python bench/coverage.py --losses --repeats 300    # two views of each row: the losses
+    python bench/coverage.py --quality --repeats 300   # the same: representation quality
 """
 
 from __future__ import annotations
@@ -49,16 +50,20 @@ def cone(random: np.random.Generator, n: int):  # noqa: ANN201
 LAWS: dict[str, Law] = {"uniform sphere": uniform_sphere, "clusters": clusters, "cone": cone}
 
 
-def one_draw(law: str, n: int, losses: bool, seed: int) -> dict[str, tuple[float, float]]:
+BASIC = ("uniformity", "tolerance", "similarity", "penalty")
+
+
+def one_draw(
+    law: str, n: int, metrics: tuple[str, ...], seed: int
+) -> dict[str, tuple[float, float]]:
     """Value and standard error of every metric on one draw."""
     random = np.random.default_rng([seed, n])
     rows, labels = LAWS[law](random, n)
     run = cla.RunOptions(threads=1)
-    if losses:
+    noisy = None
+    if metrics != BASIC:
         noisy = rows + 0.7 * random.standard_normal(rows.shape)
-        report = cla.analyze(rows, labels, noisy, taus=TAUS, metrics="losses", run=run)
-    else:
-        report = cla.analyze(rows, labels=labels, taus=TAUS, run=run)
+    report = cla.analyze(rows, labels, noisy, taus=TAUS, metrics=metrics, ks=(1, 10, 20), run=run)
     found = {}
     for record in report.records:
         if record.metric in PARTS or not record.std_error:
@@ -75,10 +80,10 @@ def one_draw(law: str, n: int, losses: bool, seed: int) -> dict[str, tuple[float
 
 
 def coverage(
-    law: str, n: int, repeats: int, jobs: int, losses: bool = False
+    law: str, n: int, repeats: int, jobs: int, metrics: tuple[str, ...] = BASIC
 ) -> dict[str, tuple[float, float]]:
     """For each metric: mean s.e. over standard deviation, and the share of covering intervals."""
-    draw = partial(one_draw, law, n, losses)
+    draw = partial(one_draw, law, n, metrics)
     if jobs == 1:
         draws = [draw(seed) for seed in range(repeats)]
     else:
@@ -97,13 +102,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=1000)
-    parser.add_argument("--losses", action="store_true")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--losses", action="store_const", const=("losses",), dest="metrics")
+    which.add_argument("--quality", action="store_const", const=("quality",), dest="metrics")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     for law in LAWS:
         print(f"\n{law}, N = {options.rows}, {options.repeats} repeats")
         print(f"{'metric':52} {'s.e./sd':>8} {'coverage':>9}")
-        found = coverage(law, options.rows, options.repeats, options.jobs, options.losses)
+        found = coverage(law, options.rows, options.repeats, options.jobs, options.metrics or BASIC)
         for name, (ratio, share) in found.items():
             print(f"{name:52} {ratio:8.3f} {share:9.3f}")
 
