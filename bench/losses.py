@@ -8,13 +8,10 @@ Each side runs in a process of its own; times leave out imports and the making o
 
 from __future__ import annotations
 
-import argparse
-import resource
-import subprocess
-import sys
 import time
 
 import numpy as np
+from sides import compare
 
 TAUS = (0.07, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 
@@ -27,23 +24,23 @@ def data(n: int):  # noqa: ANN201
     return u, (u + 0.4 * random.standard_normal(u.shape)).astype(np.float32), labels
 
 
-def ours(n: int) -> float:
+def ours(rows: int) -> float:
     """Seconds of `cl_analyze.losses`: values, both parts, error bars, gradients, energies."""
     import cl_analyze as cla
 
-    u, v, labels = data(n)
+    u, v, labels = data(rows)
     started = time.perf_counter()
     cla.losses(u, v, labels, taus=TAUS)
     return time.perf_counter() - started
 
 
-def dense(n: int) -> float:
+def dense(rows: int) -> float:
     """Seconds of the same losses' values from torch modules, one after the other."""
     import torch
 
     from cl_analyze import losses
 
-    u, v, labels = (torch.tensor(x) for x in data(n))
+    u, v, labels = (torch.tensor(x) for x in data(rows))
     started = time.perf_counter()
     with torch.no_grad():
         for tau in TAUS:
@@ -77,25 +74,5 @@ def dense(n: int) -> float:
     return time.perf_counter() - started
 
 
-def main() -> None:
-    """Print seconds and peak memory of both sides, and their ratios."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=6000)
-    parser.add_argument("--side", choices=["ours", "dense"], help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.side:
-        seconds = {"ours": ours, "dense": dense}[options.side](options.rows)
-        print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-        return
-    found = {}
-    for side in ("ours", "dense"):
-        command = [sys.executable, __file__, "--rows", str(options.rows), "--side", side]
-        out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        found[side] = [float(text) for text in out.split()]
-        print(f"{side:6} {found[side][0]:8.1f} s {found[side][1]:8.0f} MiB")
-    time_ratio, memory_ratio = (a / b for a, b in zip(found["ours"], found["dense"], strict=True))
-    print(f"ratio  {time_ratio:8.3f}   {memory_ratio:8.3f}")
-
-
 if __name__ == "__main__":
-    main()
+    compare(__file__, __doc__.splitlines()[0], {"ours": ours, "dense": dense}, rows=6000)

@@ -23,7 +23,7 @@ def companion(
 def cosine_in_words(cosine: float) -> str:
     """A mean cosine with its angle (which is not the mean angle)."""
     angle = math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
-    return f"{cosine:.2f} (that of {angle:.0f}°)"
+    return f"{round(cosine, 2) + 0.0:.2f} (that of {angle:.0f}°)"
 
 
 def percent(share: float) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from bench import speed
+from tests.conftest import ROOT
 
 
 def test_top10_is_the_exact_top10():
@@ -40,8 +44,20 @@ def test_faiss_finds_the_same_rows():
     np.testing.assert_array_equal(np.sort(theirs[:, 1:], axis=1), np.sort(ours, axis=1))
 
 
-def test_the_losses_benchmark_runs(capsys):
-    from bench import losses
-
-    assert losses.ours(60) > 0
-    assert losses.dense(60) > 0
+@pytest.mark.parametrize(
+    ("name", "options", "sides"),
+    [
+        ("losses", ["--rows", "60"], ("ours", "dense")),
+        ("quality", ["--rows", "260", "--dim", "8", "--classes", "3"], ("ours", "notebook")),
+    ],
+)
+def test_benchmarks_against_a_peer_run(name, options, sides):
+    result = subprocess.run(
+        [sys.executable, str(ROOT / "bench" / f"{name}.py"), *options],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    lines = result.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == [*sides, "ratio"]
+    assert all(float(text) > 0 for text in lines[2].split()[1:])
