@@ -79,7 +79,9 @@ def project(
     else:
         from umap import UMAP
 
-        maker = UMAP(n_neighbors=min(15, len(chosen) - 1), metric="cosine", random_state=seed)
+        maker = UMAP(
+            n_neighbors=min(15, len(chosen) - 1), metric="cosine", random_state=seed, n_jobs=1
+        )
     points = np.asarray(maker.fit_transform(rows.take(chosen)), dtype=np.float64)
     return Projection(chosen, points, None)
 
