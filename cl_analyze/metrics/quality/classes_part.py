@@ -40,7 +40,7 @@ Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
 UNIFORMITY_T = 2.0
-MOST_FOR_ERRORS = 20_000_000
+MOST_FOR_ERRORS = 100_000_000
 """Rows x dimensions x classes up to which neural collapse and CDNV have error bars."""
 MIXING_K = 10
 """Neighbours behind the shares of other classes."""
