@@ -719,6 +719,7 @@ def room(
         kept += 48 * min(dim, WIDEST) ** 2
     block = run.block or _usual_block(run.device, dim)
     smallest = min(block, SMALLEST_BLOCK)
+    remedies = "a smaller --k, fewer --tau" if "quality" in names else "fewer --tau"
     while True:
         n_blocks = len(spans(n_rows, block))
         threads = min(n_threads(run), n_blocks * (n_blocks + 1) // 2)
@@ -732,7 +733,7 @@ def room(
             raise ConfigError(
                 f"{title}: {n_rows} rows of {dim} need about {_mebibytes(needed)}, the budget is "
                 f"{_mebibytes(budget)}; pass --memory {needed // 2**20 + 1}MiB or more, "
-                "--anchors M for an estimate from M rows, fewer --tau, or fewer --threads"
+                f"--anchors M for an estimate from M rows, {remedies}, or fewer --threads"
             )
         block = max(block // 2, smallest)
 
