@@ -138,8 +138,9 @@ def test_results_and_tables_are_the_same_bytes_twice(cli, few):
 def test_figures_and_report_are_the_same_bytes_twice(cli, emb):
     for folder in ("a", "b"):
         result = cli(
-            "report", emb, "--out", "out", "--format", "png", "svg", "pdf", SOURCE_DATE_EPOCH="0"
-        )
+            "report", emb, "--tau", 0.2, "--out", "out", "--format", "png", "svg", "pdf",
+            SOURCE_DATE_EPOCH="0",
+        )  # fmt: skip
         assert result.returncode == 0, result.stderr
         (cli.folder / "out").rename(cli.folder / folder)
     for path in (cli.folder / "a").rglob("*"):
@@ -425,12 +426,12 @@ def test_shell_completion_works_on_half_a_line(cli):
 
 
 def test_stale_files_of_the_same_command_go_and_others_stay(cli, emb, labels):
-    assert cli("report", emb, "-l", labels, "--out", "out").returncode == 0
+    assert cli("report", emb, "-l", labels, "--tau", 0.2, "--out", "out").returncode == 0
     out = cli.folder / "out"
     (out / "notes.txt").write_text("mine")
     (out / "tables" / "mine.csv").write_text("mine")
     assert (out / "tables" / "tolerance.csv").exists()
-    assert cli("report", emb, "--out", "out").returncode == 0
+    assert cli("report", emb, "--tau", 0.2, "--out", "out").returncode == 0
     assert not (out / "tables" / "tolerance.csv").exists()
     assert not (out / "figures" / "tolerance.png").exists()
     assert (out / "notes.txt").read_text() == "mine"

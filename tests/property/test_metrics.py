@@ -11,7 +11,7 @@ import cl_analyze as cla
 from cl_analyze.metrics.quality import classes_part, spectrum_part
 from cl_analyze.tables import to_json
 
-FEW = settings(max_examples=10)
+FEW = settings(max_examples=6)
 """Each example is two whole analyses."""
 
 

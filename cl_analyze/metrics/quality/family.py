@@ -125,6 +125,7 @@ class Quality(PairFreeFamily):
             subject = replace(subject, labels=None)
             notes.append(f"{subject.source}: no row is labelled: class metrics are left out")
         context = Context(subject, options, measured, runner)
+        runner.announce("neighbours in their order")
         near = runner.nearest_negatives(_instance(options), measured.first, measured.anchors)
         notes += near_duplicate_notes(subject, _instance(options), near)
         found = spectra(context)
