@@ -524,6 +524,8 @@ def _training_set(
     rows: Rows = train.array
     if dropped:
         rows, classes = SelectedRows(train.array, kept), classes.take(kept)
+    if classes.n_unlabelled:
+        told.warn(f"{train.name}: {classes.n_unlabelled} training rows are unlabelled and left out")
     missing = [name for name in labels.names if name not in set(classes.names)]
     if labels.names and len(missing) == len(labels.names):
         raise DataError(

@@ -19,6 +19,7 @@ _NUMBER = re.compile(
     r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|nan|inf|infinity)\Z", re.IGNORECASE
 )
 _NUMBER_LISTS = frozenset({"--tau", "--t", "--batch-size", "--k"})
+_EXAMPLES = {"--k": "1 10 20", "--batch-size": "64 256", "--t": "1 2 3"}
 _WORD_LISTS = {"--format": frozenset(FORMATS)}
 
 
@@ -42,7 +43,8 @@ def parse_numbers(option: str, tokens: Sequence[str] | None) -> tuple[float, ...
     numbers = []
     for token in tokens:
         if not is_number(token):
-            raise ConfigError(f"{option}: {token!r} is not a number; write {option} 0.07 0.2 0.5")
+            example = _EXAMPLES.get(option, "0.07 0.2 0.5")
+            raise ConfigError(f"{option}: {token!r} is not a number; write {option} {example}")
         value = float(token)
         if not 0 < value < float("inf"):
             raise ConfigError(f"{option} must be finite and > 0, found {token}")

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from cl_analyze.cli.lists import FORMATS, parse_numbers
 from cl_analyze.cli.options import parse_curve_anchors, parse_size
-from cl_analyze.cli.terminal import Talk, loss_lines, quality_lines, record_lines, write_text
+from cl_analyze.cli.terminal import (
+    Talk,
+    loss_lines,
+    quality_lines,
+    record_lines,
+    verdict_lines,
+    write_text,
+)
 from cl_analyze.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -251,4 +258,5 @@ def _blocks(document: Document) -> Iterator[str]:
     listed = headlines(document)
     for source in document.sources:
         found = [headline.find(document, source) for headline in listed]
-        yield "\n".join(record_lines([record for record in found if record is not None], document))
+        summary = record_lines([record for record in found if record is not None], document)
+        yield "\n".join([*summary, *verdict_lines(source, document)])

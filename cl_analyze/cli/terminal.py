@@ -77,10 +77,7 @@ def quality_lines(records: Sequence[Record], document: Document) -> list[str]:
     for source in dict.fromkeys(record.source for record in records):
         own = [record for record in records if record.source == source]
         lines += [*[""] * bool(lines), _heading(source, own[0].d, document)]
-        for row in document.rows("collapse", source=source):
-            lines += textwrap.wrap(
-                str(row["text"]), 80, initial_indent="  ", subsequent_indent="    "
-            )
+        lines += verdict_lines(source, document)
         by_k = [record for record in own if "k" in record.params]
         placed = {id(record) for record in by_k}
         for columns in (_SPECTRA, _CENTRES, _FORMS):
@@ -111,7 +108,18 @@ def quality_lines(records: Sequence[Record], document: Document) -> list[str]:
     return lines
 
 
-_UNIT_TEXT = {"none": "", "dimensions": "dims"}
+def verdict_lines(source: str, document: Document) -> list[str]:
+    """The verdict on collapse, where there is one."""
+    return [
+        line
+        for row in document.rows("collapse", source=source)
+        for line in textwrap.wrap(
+            str(row["text"]), 80, initial_indent="  ", subsequent_indent="    "
+        )
+    ]
+
+
+_UNIT_TEXT = {"none": "", "dimensions": "dims", "accuracy": ""}
 _SPECTRA = ("raw", "raw_centred", "normalised", "normalised_centred")
 _CENTRES = ("raw", "raw_balanced", "normalised", "normalised_balanced")
 _FORMS = ("raw", "normalised")
@@ -166,6 +174,7 @@ def _matrix(
     names = list(dict.fromkeys(name for name, _ in records))
     if not names:
         return []
+    columns = [head for head in columns if any(column == head for _, column in records)]
     rows = [[corner, *(_HEADS.get(head, head) for head in columns)]]
     for name in names:
         found = [records.get((name, head)) for head in columns]
@@ -201,9 +210,10 @@ def _short_cell(record: Record) -> str:
     if record.value is None:
         return "undefined"
     error = record.total_error
-    if not error:
+    if not error or error < 1e-9 * abs(record.value):  # rounding is no spread
         return f"{record.value:.4g}"
-    return f"{number_text(record.value, error)}±{error:.1g}"
+    # the last digit that is shown is the error's first
+    return f"{number_text(record.value, 10 * error)}±{error:.1g}"
 
 
 def _energy_table(records: Sequence[Record]) -> list[str]:

@@ -6,6 +6,11 @@ from __future__ import annotations
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY, BLACK, GREY = "#CC79A7", "#56B4E9", "#000000", "#8C8C8C"
 HUES = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+# Tol, "Colour schemes", 2021: muted, and black
+CLASS_HUES = (
+    "#332288", "#CC6677", "#117733", "#DDCC77", "#88CCEE",
+    "#AA4499", "#999933", "#882255", "#44AA99", "#000000",
+)  # fmt: skip
 # beside the ordered scale, which is blue to green
 OTHER_HUES = (VERMILION, PURPLE, ORANGE, BLACK)
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Literal
 
 from cl_analyze.document import Document
-from cl_analyze.figures.colours import BLACK, GREY, HUES
+from cl_analyze.figures.colours import BLACK, CLASS_HUES, GREY, HUES
 from cl_analyze.figures.description import Cells, Figure, Line, Mark, Panel, Points, Rule, Steps
 from cl_analyze.figures.sources import (
     MAX_PANELS,
@@ -28,53 +28,51 @@ from cl_analyze.tables import Cell
 _MOST_CLASSES = 40
 """Classes up to which a heat map can be read."""
 _SYMBOLS: tuple[Literal["o", "s", "^"], ...] = ("o", "s", "^")
-_MOST_COLOURS = len(HUES) * len(_SYMBOLS)
+_MOST_COLOURS = len(CLASS_HUES) * len(_SYMBOLS)
 _SHOWN = "normalised_centred"
 
 
 def spectrum_figure(document: Document) -> Figure | None:
-    """Share of the variance along each principal direction, and what the first of them hold."""
+    """Variance along each principal direction, and what the first of them hold."""
     if not document.rows("spectrum"):
         return None
     names, colours = short_names(document), source_colours(document)
-    shares: list[Mark] = []
+    along: list[Mark] = []
     sums: list[Mark] = []
     dims: dict[int, None] = {}
     longest, least = 1, 1.0
     for source in by_temperature(document):
         rows = document.rows("spectrum", source=source, definition=_SHOWN)
-        values = read_column(rows, "explained")
+        values = read_column(rows, "eigenvalue")
         there = [i for i, value in enumerate(values) if value > 1e-12]
+        longest = max(longest, len(values))
+        dims[len(values)] = None
         if not there:
             continue
         ranks = [float(i + 1) for i in there]
-        longest = max(longest, len(values))
-        dims[len(values)] = None
-        least = min(least, min(values[i] for i in there))
-        shares.append(Line(ranks, [values[i] for i in there], names[source], colours[source]))
-        cumulative = read_column(rows, "cumulative")
-        sums.append(
-            Line([0.0, *ranks], [0.0, *(cumulative[i] for i in there)], "", colours[source])
-        )
-    if not shares:
+        held = [values[i] for i in there]
+        least = min(least, *held)
+        along.append(Line(ranks, held, names[source], colours[source]))
+        total = [0.0, *accumulate(held)]
+        sums.append(Line([0.0, *ranks], total, "", colours[source]))
+    if not along:
         return None
     if len(dims) == 1:
-        even = 1.0 / longest
-        shares.append(Rule("evenly spread", y=even))
+        along.append(Rule("uniform sphere", y=1.0 / longest))
         sums.append(Line([0.0, float(longest)], [0.0, 1.0], "", "#444444", "dashed", width=1.1))
-    sums.append(Rule("99% of the variance", y=0.99, colour=GREY, style="dotted"))
     reach = (0.0, longest + 0.5)
     return Figure(
         "spectrum",
         "Spectrum of the rows on the sphere, about their mean",
-        "A spectrum that falls off a cliff has collapsed onto few directions; on the left the "
-        "share of the variance along each principal direction, on the right what the first of "
-        "them hold together. Dashed: the variance spread evenly over all directions.",
+        "On the left the variance of unit rows along each principal direction, on the right what "
+        "the first of them hold together: all of it is 1 less the square of the mean row. A curve "
+        "that falls off a cliff has collapsed onto few directions, one that stays at the bottom on "
+        "the right has collapsed altogether. Dashed: the uniform sphere.",
         [
             Panel(
-                shares,
+                along,
                 "rank of the direction",
-                "share of variance",
+                "variance",
                 y_scale="log",
                 x_limits=reach,
                 y_limits=(max(least / 2.0, 1e-9), 1.0),
@@ -82,7 +80,7 @@ def spectrum_figure(document: Document) -> Figure | None:
             Panel(
                 sums,
                 "number of directions",
-                "share held together",
+                "variance held together",
                 x_limits=reach,
                 y_limits=(0.0, 1.03),
             ),
@@ -189,7 +187,7 @@ def knn_figure(document: Document) -> Figure | None:
     how = records[0].definition
     return Figure(
         "knn_accuracy",
-        "kNN accuracy against the number of neighbours",
+        "kNN accuracy against the number of neighbours, and a linear probe",
         (
             "Each row is classified by the other rows (leave-one-out)"
             if how == "leave_one_out"
@@ -201,7 +199,7 @@ def knn_figure(document: Document) -> Figure | None:
             Panel(
                 marks,
                 "neighbours k",
-                "accuracy",
+                "accuracy, 95% intervals",
                 x_scale="log",
                 x_ticks=ticks,
                 x_limits=(0.8 * ks[0], beyond * 1.3 if probes else 1.25 * ks[-1]),
@@ -219,8 +217,9 @@ def hubness_figure(document: Document) -> Figure | None:
         rows = document.rows("hubness_histogram", source=source, k=10)
         if not rows:
             continue
-        edges = [float(str(row["in_degree_from"])) for row in rows]
-        edges.append(float(str(rows[-1]["in_degree_to"])) + 1.0)
+        # bars stand on their number
+        edges = [float(str(row["in_degree_from"])) - 0.5 for row in rows]
+        edges.append(float(str(rows[-1]["in_degree_to"])) + 0.5)
         widths = [b - a for a, b in pairwise(edges)]
         counts, law = read_column(rows, "rows"), read_column(rows, "rows_if_random")
         heights = [c / w for c, w in zip(counts, widths, strict=True)]
@@ -229,7 +228,7 @@ def hubness_figure(document: Document) -> Figure | None:
             Panel(
                 [
                     Steps(edges, heights, "rows", HUES[0], filled=True),
-                    Steps(edges, expected, "were neighbours random", BLACK),
+                    Steps(edges, expected, "if neighbours were random", BLACK),
                     Rule("k = 10", x=10.0, colour=GREY, style="dotted"),
                 ],
                 "times among the 10 nearest of others",
@@ -257,7 +256,7 @@ def projection_figure(document: Document) -> Figure | None:
         return None
     names = short_names(document)
     panels = []
-    method = "pca"
+    method, reach = "pca", 1e-9
     for source in panel_sources(document):
         rows = document.rows("projection", source=source)
         if not rows:
@@ -273,8 +272,9 @@ def projection_figure(document: Document) -> Figure | None:
             marks.append(_cloud(others, label, "#b5b5b5"))
         for i, name in enumerate(shown):
             own = [row for row in rows if row["class"] == name]
-            cloud = _cloud(own, _short(str(name), 24), HUES[i % len(HUES)])
-            marks.append(replace(cloud, symbol=_SYMBOLS[i // len(HUES)]))
+            cloud = _cloud(own, _short(str(name), 24), CLASS_HUES[i % len(CLASS_HUES)])
+            marks.append(replace(cloud, symbol=_SYMBOLS[i // len(CLASS_HUES)]))
+        reach = max(reach, *(abs(float(str(row[which]))) for row in rows for which in "xy"))
         panels.append(
             Panel(
                 marks,
@@ -283,6 +283,9 @@ def projection_figure(document: Document) -> Figure | None:
                 title=names[source],
             )
         )
+    if method == "pca":  # one scale for all: a collapsed file is a dot
+        limits = (-1.05 * reach, 1.05 * reach)
+        panels = [replace(panel, x_limits=limits, y_limits=limits) for panel in panels]
     title = {"pca": "Rows on their two principal axes", "tsne": "Rows by t-SNE"}.get(
         method, "Rows by UMAP"
     )

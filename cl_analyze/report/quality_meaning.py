@@ -63,7 +63,12 @@ def _near(record: Record, value: float, document: Document) -> str:
 
 def _skewness(record: Record, value: float, document: Document) -> str:
     words = "no hubs to speak of" if value < 1 else "hubs" if value < 3 else "strong hubs"
-    return f"Skewness of how often rows are among the {record.params['k']} nearest: {words}."
+    return f"Skewness of how often rows are {_among(record)} of others: {words}."
+
+
+def _among(record: Record) -> str:
+    k = record.params["k"]
+    return "the nearest" if k == 1 else f"among the {k} nearest"
 
 
 def _robin_hood(record: Record, value: float, document: Document) -> str:
@@ -71,7 +76,7 @@ def _robin_hood(record: Record, value: float, document: Document) -> str:
 
 
 def _antihub(record: Record, value: float, document: Document) -> str:
-    return f"{percent(value)} of the rows are among the {record.params['k']} nearest of no row."
+    return f"{percent(value)} of the rows are {_among(record)} of no row."
 
 
 def _alignment(record: Record, value: float, document: Document) -> str:
@@ -85,8 +90,8 @@ def _recall(record: Record, value: float, document: Document) -> str:
     k = record.params["k"]
     chance = float(k) / max(document.n_rows.get(record.source, 1), 1)
     return (
-        f"For {percent(value)} of the rows of view {one} the partner is among the {k} nearest of "
-        f"view {other}; by chance {percent(min(chance, 1.0))}."
+        f"For {percent(value)} of the rows of view {one} the partner is {_among(record)} of view "
+        f"{other}; by chance {percent(min(chance, 1.0))}."
     )
 
 
@@ -122,10 +127,9 @@ def _knn(record: Record, value: float, document: Document) -> str:
     classes = _classes_of(record, document)
     chance = f"; {classes} classes" if classes else ""
     reference = "the other rows" if record.definition == "leave_one_out" else "the training set"
-    return (
-        f"{percent(value)} of the rows get their class from {record.params['k']} neighbours among "
-        f"{reference}{chance}."
-    )
+    k = record.params["k"]
+    voters = "the nearest" if k == 1 else f"the {k} nearest"
+    return f"{percent(value)} of the rows get their class from {voters} of {reference}{chance}."
 
 
 def _knn5(record: Record, value: float, document: Document) -> str:

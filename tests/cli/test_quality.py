@@ -74,7 +74,7 @@ def csv_records(files):
 
 def terminal(record):
     value, error = float(record["value"]), float(record["std_error"])
-    digits = 1 - int(np.floor(np.log10(error)))
+    digits = -int(np.floor(np.log10(error)))
     return f"{value:.{digits}f}±{error:.1g}"
 
 

@@ -194,8 +194,13 @@ def test_verdicts_on_collapse(random):
     assert judged(full)["text"].startswith(
         "No dimensional collapse: 99% of the variance lies in 20"
     )
-    half = full * np.r_[np.ones(8), 1e-4 * np.ones(12)]
-    assert judged(half)["verdict"] == "partial"
+    for n in (8, 10):
+        half = full * np.r_[np.ones(n), 1e-4 * np.ones(20 - n)]
+        assert judged(half)["verdict"] == "partial"
+    empty = judged(full * np.r_[np.ones(10), np.zeros(10)])
+    assert (empty["verdict"], empty["directions_above_rounding"]) == ("partial", 10)
+    cone = judged(full + 1.5)
+    assert "but rows lie in a cone, with a mean cosine of 0.6" in cone["text"]
     line = full * np.r_[1.0, 1e-4 * np.ones(19)]
     assert judged(line)["verdict"] == "dimensional"
     assert judged(line)["directions_above_rounding"] == 20
@@ -210,9 +215,12 @@ def test_verdicts_on_collapse(random):
 
 
 def test_the_verdict_counts_directions_that_rows_can_fill():
-    values = np.ones(4)
-    found = collapse.verdict(values, 1e-9, 5, 100, 0.0, None)
-    assert (found.level, found.possible, found.needed) == ("none", 4, 4)
+    found = collapse.verdict(np.ones(11), 1e-9, 12, 100, 0.0, None)
+    assert (found.level, found.possible, found.needed) == ("none", 11, 11)
+    few = collapse.verdict(np.ones(4), 1e-9, 5, 100, 0.0, None)
+    assert few.level == "unknown"
+    assert few.text.startswith("Too few rows to judge: 99% of the variance lies in 4 of 4")
+    assert collapse.verdict(np.ones(1), 1e-9, 50, 1, 0.0, None).level == "unknown"
 
 
 # ---- geometry
@@ -301,6 +309,9 @@ def test_knn_against_loops(case):
     texts = [None if label is None else str(label) for label in labels]
     for k in (1, 3, 10):
         record = found.find("knn_accuracy", "leave_one_out", k=k)
+        if len({text for text in texts if text is not None}) < 2:
+            assert record.reason == "needs two classes"  # every vote would be right
+            continue
         if k > known - 1:
             assert record.reason == f"needs {k} labelled neighbours, there are {known - 1}"
             continue
@@ -543,6 +554,27 @@ def test_tables_by_class(case):
         b = [i for i, label in enumerate(labels) if str(label) == row["class_b"]]
         expected = np.mean([float(x[i] @ x[j]) for i in a for j in b])
         assert row["similarity"] == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_classes_that_share_neighbours_come_first(random):
+    """A wide class has a large CDNV with every other, and shares neighbours with none of them."""
+    labels = np.repeat(["left", "right", "wide", "far"], 60)
+    centres = np.repeat(np.eye(4, 12)[[0, 0, 1, 2]] * 6.0, 60, axis=0)
+    spread = np.repeat([1.0, 1.0, 2.5, 1.0], 60)[:, None]
+    rows = centres + spread * random.standard_normal((240, 12))
+    report = cla.analyze(rows, labels, metrics="quality", ks=[10])
+    by_class = {row["class"]: row for row in report.tables["quality_by_class"].rows}
+    assert by_class["left"]["closest_class"] == "right"
+    assert by_class["right"]["closest_class"] == "left"
+    first = report.tables["class_pairs"].rows[0]
+    assert (first["class_a"], first["class_b"]) == ("left", "right")
+    near = naive.neighbours(rows, 10)
+    own = [labels[j] for i in range(240) if labels[i] == "left" for j, _ in near[i]]
+    share = np.mean([name == "right" for name in own])
+    assert first["neighbours_a_in_b"] == pytest.approx(share)
+    assert by_class["left"]["closest_share"] == pytest.approx(share)
+    pairs = report.tables["class_pairs"].rows
+    assert [row["class_a"] == row["class_b"] for row in pairs] == [False] * 6 + [True] * 4
 
 
 def test_more_classes_than_pairs_can_be_looked_at(random, monkeypatch):
@@ -825,6 +857,12 @@ def test_training_sets_are_checked_like_the_rows(random):
     names = np.array(["cat", "dog", "emu", "fox"])[train_labels]
     with pytest.raises(cla.DataError, match="has none of the classes of embeddings: classes cat"):
         cla.quality(rows, labels, train=train[kept], train_labels=names[kept])
+    same = cla.analyze(rows, labels, metrics="quality", train=rows, train_labels=labels, ks=[1])
+    assert any("60 rows have a near-duplicate" in text for text in same.warnings)
+    texts = np.where(np.arange(79) < 5, "", train_labels[kept].astype(str))
+    partly = cla.analyze(rows, labels, metrics="quality", train=train[kept], train_labels=texts,
+                         ks=[1])  # fmt: skip
+    assert any("5 training rows are unlabelled and left out" in text for text in partly.warnings)
     some = np.where(train_labels == 2, 1, train_labels)
     report = cla.analyze(rows, labels, metrics="quality", train=train[kept],
                          train_labels=some[kept], ks=[1])  # fmt: skip

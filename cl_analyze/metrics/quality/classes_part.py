@@ -63,7 +63,7 @@ CLASS_COLUMNS = (
     "probe_rows",
     "alignment",
     "closest_class",
-    "closest_cdnv",
+    "closest_share",
 )
 PAIR_COLUMNS = (
     "source",
@@ -166,6 +166,8 @@ def class_records(context: Context, found: Structures) -> list[Record]:
             reason = ""
             if n_classes < 2:
                 reason = "needs two classes"
+            elif metric in _OF_SPREAD and structure.geometry.counts.max() < 2:
+                reason = "no class has two members"
             elif n_classes > MOST_CLASSES and metric not in ("nc1", "nc1_trace_ratio", *_BY_ROW):
                 reason = f"needs every pair of classes: {n_classes}, at most {MOST_CLASSES}"
             if metric == "ncc_accuracy":
@@ -206,6 +208,7 @@ def class_records(context: Context, found: Structures) -> list[Record]:
     return records
 
 
+_OF_SPREAD = ("nc1", "nc1_trace_ratio", "cdnv")
 _NO_SPREAD = "class means do not differ by more than rounding"
 _DEGENERATE = {
     "cdnv": "the means of two classes do not differ by more than rounding",
@@ -298,11 +301,14 @@ def class_tables(
     assert labels is not None
     geometry = found.normalised.geometry
     n_classes, counts = geometry.n_classes, geometry.counts
-    similarity = overlap = None
+    similarity = overlap = mixing = None
     order = np.arange(n_classes)
     if 2 <= n_classes <= MOST_CLASSES:
         similarity = _class_similarity(geometry)
         overlap = pair_cdnv(found.normalised)
+        k = min(MIXING_K, context.subject.n - 1)
+        own = labels.codes[context.looked_at]
+        mixing = class_mixing(near, labels.codes, own, n_classes, k)
         order = similarity_order(similarity)
     place = np.argsort(order)
     codes = labels.codes
@@ -328,15 +334,17 @@ def class_tables(
             row[column] = None if values is None else _cell(values[c])
         row["probe_accuracy"] = None if probe_accuracy is None else _cell(probe_accuracy[c])
         row["probe_rows"] = None if probe_rows is None else int(probe_rows[c])
-        row["closest_class"] = row["closest_cdnv"] = None
-        if overlap is not None:
-            closest = int(np.argmax(np.where(np.arange(n_classes) == c, -1.0, overlap[c])))
+        row["closest_class"] = row["closest_share"] = None
+        if mixing is not None and similarity is not None:
+            others = np.arange(n_classes) != c
+            # of classes that share as many neighbours (none, as a rule) the most similar one
+            closest = int(np.lexsort((similarity[c], mixing[c], others))[-1])
             row["closest_class"] = labels.names[closest]
-            row["closest_cdnv"] = _cell(overlap[c, closest])
+            row["closest_share"] = float(mixing[c, closest])
         rows.append(row)
     tables = [Table("quality_by_class", CLASS_COLUMNS, tuple(rows))]
-    if similarity is not None and overlap is not None:
-        tables.append(_pairs(context, similarity, overlap, near))
+    if similarity is not None and overlap is not None and mixing is not None:
+        tables.append(_pairs(context, similarity, overlap, mixing))
     return tuple(tables)
 
 
@@ -395,16 +403,15 @@ def _knn_shares(context: Context, classified: Classified, n_classes: int) -> Vec
     return None if k is None else _shares(classified.predicted(len(codes), k), codes, n_classes)
 
 
-def _pairs(context: Context, similarity: Matrix, overlap: Matrix, near: Neighbours) -> Table:
-    """Pairs of classes, those that overlap most first; self pairs hold the class's own cosine."""
+def _pairs(context: Context, similarity: Matrix, overlap: Matrix, mixing: Matrix) -> Table:
+    """Pairs of classes, those that share most neighbours first; then each class with itself."""
     subject = context.subject
     labels = subject.labels
     assert labels is not None
     n_classes = len(labels.names)
-    k = min(MIXING_K, subject.n - 1)
-    mixing = class_mixing(near, labels.codes, labels.codes[context.looked_at], n_classes, k)
     first, second = np.triu_indices(n_classes)
-    order = np.lexsort((second, first, -overlap[first, second]))
+    shared = mixing[first, second] + mixing[second, first]
+    order = np.lexsort((second, first, -similarity[first, second], -shared, first == second))
     if n_classes > MOST_IN_TABLES:
         order = order[:MOST_PAIRS]
     rows: list[dict[str, Cell]] = []

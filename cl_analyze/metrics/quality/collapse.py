@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 from cl_analyze.metrics.quality.spectrum import dimensions_for, effective_rank
 
 Vector = NDArray[np.float64]
-Level = Literal["none", "partial", "dimensional", "complete"]
+Level = Literal["none", "partial", "dimensional", "complete", "unknown"]
 
 COMPLETE = 0.99
 """Mean cosine above which rows point one way."""
 VARIANCE = 0.99
 PARTIAL, DIMENSIONAL = 0.5, 0.1
-"""Shares of the possible directions: with 99% of the variance in fewer, rows are collapsed."""
+"""Shares of the possible directions: with 99% of the variance in no more, rows are collapsed."""
+CONE = 0.5
+"""Mean cosine above which the verdict says that rows lie in a cone."""
+FEWEST_ROWS = 10
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,9 @@ class Verdict:
     """Whether rows on the sphere fill the directions they could.
 
     Attributes:
-        level: none; partial or dimensional, where 99% of the variance lies in fewer than half or a
-            tenth of the possible directions; complete, where rows point one way.
+        level: none; partial or dimensional, where 99% of the variance lies in half or a tenth of
+            the possible directions at most; complete, where rows point one way; unknown for fewer
+            than ten rows or one dimension.
         possible: min(D, N - 1).
         rank: directions above rounding.
         needed: directions that hold 99% of the variance about the mean row.
@@ -67,11 +71,14 @@ def verdict(
     level: Level = "none"
     if mean_cosine > COMPLETE:
         level = "complete"
-    elif share < DIMENSIONAL or (rank == 1 and possible > 1):
+    elif n_rows < FEWEST_ROWS or dim == 1:
+        level = "unknown"
+    elif share <= DIMENSIONAL or rank == 1:
         level = "dimensional"
-    elif share < PARTIAL:
+    elif share <= PARTIAL:
         level = "partial"
     words = {
+        "unknown": "Too few rows to judge" if dim > 1 else "One dimension cannot collapse",
         "none": "No dimensional collapse",
         "partial": "Partly collapsed",
         "dimensional": "Dimensional collapse",
@@ -85,6 +92,8 @@ def verdict(
     if rank < possible:
         text += f"; {possible - rank} hold nothing but rounding"
     text += f"; effective rank {effective:.3g}"
+    if CONE < mean_cosine <= COMPLETE:
+        text += f"; but rows lie in a cone, with a mean cosine of {mean_cosine:.2f}"
     if n_classes is not None and level != "none" and needed == n_classes - 1:
         text += " (as many directions as classes less one: the class means)"
     return Verdict(level, possible, rank, needed, effective, mean_cosine, text + ".")

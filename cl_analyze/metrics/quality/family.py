@@ -137,12 +137,22 @@ class Quality(PairFreeFamily):
         records += hubs
         tables += [near_duplicate_table(context, near), *hub_tables]
         distances = None
+        if subject.partners is not None:
+            notes.append(
+                f"{subject.source}: spectrum, hubs and class structure are of this file alone; "
+                "run quality on the partners' file to see its own"
+            )
         if subject.views is not None:
             of_views, distances = view_parts(context)
             records += of_views
         if subject.labels is not None:
             classified = classify(context, near)
             records += knn_records(context, classified)
+            if classified.n_near_train:
+                notes.append(
+                    f"{subject.source}: {classified.n_near_train} rows have a near-duplicate "
+                    "(cosine above 1 - 1e-6) in the training set: accuracies are too good"
+                )
             probed = probes(context)
             records += probe_records(context, probed)
             if probed is not None:

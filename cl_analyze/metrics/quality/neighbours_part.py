@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.metrics.anchors import Anchors
-from cl_analyze.metrics.family import ANCHOR_BYTES
+from cl_analyze.metrics.family import ANCHOR_BYTES, NEAR_DUPLICATE
 from cl_analyze.metrics.quality.context import FEW_ANCHORS, Context
 from cl_analyze.metrics.quality.neighbours import VOTE_TEMPERATURE, Votes, weighted_votes
 from cl_analyze.pairs.reducers.neighbours import Neighbours
@@ -26,15 +26,19 @@ class Classified:
         rows: (m,) rows that were classified, all labelled.
         votes: k -> what the neighbours say.
         n_reference: rows that can vote for each.
+        n_classes: among the rows that can vote.
         definition: leave_one_out or train_set.
-        of_anchors: whether the rows stand for all.
+        of_anchors: the anchors, where the rows stand for all.
+        n_near_train: rows with a near-duplicate in the training set.
     """
 
     rows: NDArray[np.int64]
     votes: dict[int, Votes]
     n_reference: int
+    n_classes: int
     definition: str
     of_anchors: Anchors | None
+    n_near_train: int = 0
 
     @property
     def shown_k(self) -> int | None:
@@ -51,44 +55,39 @@ class Classified:
 def classify(context: Context, near: Neighbours) -> Classified:
     """Vote over labelled neighbours alone; ks that there are too few rows for have no votes."""
     subject, runner, ks = context.subject, context.runner, context.options.ks
-    codes = subject.codes
+    codes, train = subject.codes, subject.train
     assert codes is not None
-    labelled = np.flatnonzero(codes >= 0)
-    anchors = context.anchors
     rows = context.looked_at
     rows = rows[codes[rows] >= 0]
-    train = subject.train
+    of = codes if train is None else train.codes
+    reference = np.flatnonzero(of >= 0)
+    n_reference = max(len(reference) - (train is None), 0)
+    definition = "leave_one_out" if train is None else "train_set"
+    n_classes = len(np.unique(of[reference]))
+    possible = [k for k in ks if k <= n_reference]
+    none = Classified(rows, {}, n_reference, n_classes, definition, context.anchors)
+    if not possible or not len(rows):
+        return none
+    n_near = 0
     if train is not None:
-        reference = np.flatnonzero(train.codes >= 0)
-        possible = [k for k in ks if k <= len(reference)]
-        if not possible or not len(rows):
-            return Classified(rows, {}, len(reference), "train_set", anchors)
         runner.announce("neighbours in the training set")
-        cols = (
-            train.rows
-            if len(reference) == train.rows.n_rows
-            else train.rows.select(reference, ANCHOR_BYTES)
-        )
+        cols = train.rows
+        if len(reference) < cols.n_rows:
+            cols = cols.select(reference, ANCHOR_BYTES)
         found = runner.neighbours_between(
             subject.rows, cols, max(possible), "train", rows, reference
         )
-        votes = weighted_votes(found, train.codes[reference], codes[rows], possible)
-        return Classified(rows, votes, len(reference), "train_set", anchors)
-    possible = [k for k in ks if k < len(labelled)]
-    n_reference = max(len(labelled) - 1, 0)
-    if not possible or not len(rows):
-        return Classified(rows, {}, n_reference, "leave_one_out", anchors)
-    if len(labelled) == subject.n:
-        found, of = near, codes
+        n_near = int((found.values[:, 0] > NEAR_DUPLICATE).sum())
+    elif len(reference) == subject.n:
+        found = near
     else:  # unlabelled rows have no vote
         runner.announce("neighbours among labelled rows")
-        some = subject.rows.select(labelled, ANCHOR_BYTES)
+        some = subject.rows.select(reference, ANCHOR_BYTES)
         found = runner.neighbours_between(
-            some, some, max(possible), "labelled", np.searchsorted(labelled, rows), labelled
+            some, some, max(possible), "labelled", np.searchsorted(reference, rows), reference
         )
-        of = codes[labelled]
-    votes = weighted_votes(found, of, codes[rows], possible)
-    return Classified(rows, votes, n_reference, "leave_one_out", anchors)
+    votes = weighted_votes(found, of[reference], codes[rows], possible)
+    return replace(none, votes=votes, n_near_train=n_near)
 
 
 def knn_records(context: Context, found: Classified) -> list[Record]:
@@ -103,9 +102,11 @@ def knn_records(context: Context, found: Classified) -> list[Record]:
             params: dict[str, Param] = {"k": k, "temperature": VOTE_TEMPERATURE}
             values = np.full(len(looked_at), np.nan)
             reason = f"needs {k} labelled neighbours, there are {found.n_reference}"
-            if k in found.votes or (k <= found.n_reference and not len(found.rows)):
+            if found.n_classes < 2:
+                reason = "needs two classes"
+            elif k in found.votes or (k <= found.n_reference and not len(found.rows)):
                 reason = FEW_ANCHORS
-            if k in found.votes:
+            if k in found.votes and found.n_classes > 1:
                 votes = found.votes[k]
                 right = votes.predicted == codes[found.rows]
                 values[at] = right if metric == "knn_accuracy" else votes.among_top
