@@ -75,7 +75,7 @@ def spectrum_figure(document: Document) -> Figure | None:
                 "variance",
                 y_scale="log",
                 x_limits=reach,
-                y_limits=(max(least / 2.0, 1e-9), 1.0),
+                y_limits=(max(least / 2.0, 1e-12), 1.0),
             ),
             Panel(
                 sums,
