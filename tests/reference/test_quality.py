@@ -321,7 +321,34 @@ def test_knn_against_loops(case):
         close(record, float(np.mean(right)))
         close(found.find("knn_top5_accuracy", k=k), float(np.mean(top)))
         assert record.n == known
-        assert record.std_error == pytest.approx(np.std(right, ddof=1) / math.sqrt(known))
+
+
+@pytest.mark.parametrize("some_unlabelled", [False, True])
+def test_errors_of_knn_are_those_of_deletions(random, some_unlabelled):
+    """A row is tested and votes: deleting it changes what others get."""
+    n = 36
+    codes = random.integers(0, 3, n)
+    rows = random.standard_normal((n, 3)) + 0.8 * np.eye(3)[codes]
+    rows[5] = rows[6]
+    labels = codes.astype(str).astype("<U2")
+    if some_unlabelled:
+        labels[:6] = ""
+    known = np.flatnonzero(labels != "")
+    texts = [None if text == "" else str(text) for text in labels]
+    for k in (1, 2, 5, len(known) - 1):
+        record = cla.analyze(rows, labels, metrics="quality", ks=[k]).records.find("knn_accuracy")
+        right = [v[0] == text for v, text in zip(naive.knn(rows, texts, k), texts) if v]  # noqa: B905
+        without = []
+        for i in known:
+            kept = [j for j in range(n) if j != i]
+            votes = naive.knn(rows[kept], [texts[j] for j in kept], k)
+            hits = [v[0] == texts[j] for v, j in zip(votes, kept, strict=True) if v is not None]
+            without.append(sum(hits))
+        own = np.array(right, dtype=np.float64)
+        changes = np.array(without) - (own.sum() - own)  # what others gain by each deletion
+        pseudo = own.mean() + (own - own.mean()) - changes
+        expected = np.std(pseudo, ddof=1) / math.sqrt(len(known))
+        assert record.std_error == pytest.approx(expected, rel=1e-9), k
 
 
 def test_knn_against_scikit_learn(random):

@@ -184,7 +184,7 @@ def class_records(context: Context, found: Structures) -> list[Record]:
                         values,
                         "none",
                         definition=definition,
-                        effects=structure.silhouette_effects,
+                        effects=[structure.silhouette_effects],
                         reason=reason,
                     )
                 )

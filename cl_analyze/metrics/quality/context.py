@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -144,7 +145,7 @@ class Context:
         *,
         definition: str | None = None,
         params: dict[str, Param] | None = None,
-        effects: Vector | None = None,
+        effects: Sequence[Vector] = (),
         anchors: Anchors | None = None,
         reason: str = FEW_ANCHORS,
     ) -> Record:
@@ -153,7 +154,8 @@ class Context:
         Args:
             metric, unit, definition, params: what it is.
             values: (N,) or (anchors,) the rows' values.
-            effects: (N,) what each row's presence adds to the sum of the others'; None: nothing.
+            effects: (N,) what each row's presence adds to the sum of the others', from all rows or
+                from two halves of the anchors; empty: nothing.
             anchors: whose values these are; None: those of all rows.
             reason: what to say where no row has a value.
         """
@@ -161,7 +163,7 @@ class Context:
         found = mean_with_effects(
             values,
             values,
-            [np.zeros(n) if effects is None else effects],
+            effects or [np.zeros(n)],
             0.0,
             self.subject.groups,
             anchors,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,9 +10,16 @@ from numpy.typing import NDArray
 from cl_analyze.metrics.anchors import Anchors
 from cl_analyze.metrics.family import ANCHOR_BYTES, NEAR_DUPLICATE
 from cl_analyze.metrics.quality.context import FEW_ANCHORS, Context
-from cl_analyze.metrics.quality.neighbours import VOTE_TEMPERATURE, Votes, weighted_votes
+from cl_analyze.metrics.quality.neighbours import (
+    VOTE_TEMPERATURE,
+    Votes,
+    vote_effects,
+    weighted_votes,
+)
 from cl_analyze.pairs.reducers.neighbours import Neighbours
 from cl_analyze.tables import Param, Record
+
+Vector = NDArray[np.float64]
 
 BY_CLASS_K = 20
 """The k of accuracies by class: what DINO's evaluation found best."""
@@ -29,6 +36,9 @@ class Classified:
         n_classes: among the rows that can vote.
         definition: leave_one_out or train_set.
         of_anchors: the anchors, where the rows stand for all.
+        effects: k -> (N,) what deleting each row as a voter does to the number of rows that are
+            right, from all rows or from two halves of the anchors, scaled to all rows; empty with
+            a training set, which is taken as given.
         n_near_train: rows with a near-duplicate in the training set.
     """
 
@@ -39,6 +49,7 @@ class Classified:
     definition: str
     of_anchors: Anchors | None
     n_near_train: int = 0
+    effects: dict[int, tuple[Vector, ...]] = field(default_factory=dict)
 
     @property
     def shown_k(self) -> int | None:
@@ -83,11 +94,38 @@ def classify(context: Context, near: Neighbours) -> Classified:
     else:  # unlabelled rows have no vote
         runner.announce("neighbours among labelled rows")
         some = subject.rows.select(reference, ANCHOR_BYTES)
-        found = runner.neighbours_between(
-            some, some, max(possible), "labelled", np.searchsorted(reference, rows), reference
-        )
+        width = min(max(possible) + 1, n_reference)  # one takes the place of a voter that goes
+        at = np.searchsorted(reference, rows)
+        found = runner.neighbours_between(some, some, width, "labelled", at, reference)
     votes = weighted_votes(found, of[reference], codes[rows], possible)
-    return replace(none, votes=votes, n_near_train=n_near)
+    effects = {}
+    if train is None:
+        effects = {k: _effects(context, found, rows, reference, k) for k in possible}
+    return replace(none, votes=votes, n_near_train=n_near, effects=effects)
+
+
+def _effects(
+    context: Context,
+    found: Neighbours,
+    rows: NDArray[np.int64],
+    reference: NDArray[np.int64],
+    k: int,
+) -> tuple[Vector, ...]:
+    """What deleting each row as a voter does to the others' votes."""
+    codes = context.subject.codes
+    assert codes is not None
+    anchors = context.anchors
+    parts = [np.arange(len(rows))]
+    if anchors is not None:
+        place = np.searchsorted(anchors.rows, rows)
+        parts = [np.flatnonzero(np.isin(place, half)) for half in anchors.halves]
+    effects = []
+    for part in parts:
+        some = Neighbours(found.values[part], found.indices[part])
+        gains = np.zeros(context.subject.n)
+        gains[reference] = -vote_effects(some, codes[reference], codes[rows[part]], k)
+        effects.append(gains * len(reference) / max(len(part), 1))
+    return tuple(effects)
 
 
 def knn_records(context: Context, found: Classified) -> list[Record]:
@@ -117,6 +155,7 @@ def knn_records(context: Context, found: Classified) -> list[Record]:
                     "accuracy",
                     definition=found.definition,
                     params=params,
+                    effects=found.effects.get(k, ()) if metric == "knn_accuracy" else (),
                     anchors=found.of_anchors,
                     reason=reason,
                 )
