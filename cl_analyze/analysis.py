@@ -29,7 +29,7 @@ from cl_analyze.metrics.family import (
     measure,
 )
 from cl_analyze.metrics.forecast import forecast
-from cl_analyze.metrics.quality.geometry_part import HUB_NEIGHBOURS
+from cl_analyze.metrics.quality.family import with_voters
 from cl_analyze.metrics.quality.projection import METHODS, require
 from cl_analyze.pairs.backend import make_backend
 from cl_analyze.pairs.cluster import dask_client
@@ -479,7 +479,7 @@ def _measured(
     chosen = [METRICS[name] for name in names]
     _check_definition(run.definition, names)
     if "quality" in names:
-        options = replace(options, n_voters=max(options.ks[-1], HUB_NEIGHBOURS))
+        options = with_voters(options)
     collected = _Collected()
     ready = []
     for request, title in zip(requests, source_names(requests), strict=True):

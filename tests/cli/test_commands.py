@@ -592,7 +592,8 @@ def test_minus_one_is_the_same_label_in_csv_and_json(cli, emb):
 def test_the_report_prints_a_summary(cli, few):
     result = cli("report", few, "--no-files")
     lines = result.stdout.splitlines()
-    assert 8 <= len(lines) <= 13
+    assert 8 <= len(lines) <= 16
+    assert any("99% of the variance" in line for line in lines)
     assert max(map(len, lines)) <= 80
 
 

@@ -254,7 +254,7 @@ def test_an_exact_report_does_not_say_that_it_estimates(cli, random):
     labels = np.concatenate([random.integers(0, 3, 98), [7, 8]])  # singletons are no anchors
     np.savez(cli.folder / "emb.npz", embeddings=random.standard_normal((100, 8)), labels=labels)
     for more in ((), ("--anchors", 100)):
-        result = cli("report", "emb.npz", *more)
+        result = cli("report", "emb.npz", "--tau", 0.2, *more)
         assert result.returncode == 0, result.stderr
         assert "estimated" not in result.stdout + result.stderr
         page = (cli.folder / "cl-analyze-out" / "report.html").read_text()

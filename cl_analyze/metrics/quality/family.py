@@ -26,6 +26,7 @@ from cl_analyze.metrics.quality.classes_part import (
 from cl_analyze.metrics.quality.context import Context
 from cl_analyze.metrics.quality.geometry import BINS, mean_cosine
 from cl_analyze.metrics.quality.geometry_part import (
+    HUB_NEIGHBOURS,
     geometry_records,
     hub_parts,
     near_duplicate_table,
@@ -180,6 +181,11 @@ def _probe_notes(source: str, found: Probed) -> list[str]:
     ]
 
 
+def with_voters(options: MetricOptions) -> MetricOptions:
+    """Options with which every family keeps as many neighbours as quality needs, in one list."""
+    return replace(options, n_voters=max(options.ks[-1], HUB_NEIGHBOURS))
+
+
 def _instance(options: MetricOptions) -> MetricOptions:
     """Neighbours are among all rows, whatever counts as a negative elsewhere."""
-    return replace(options, negatives="instance")
+    return replace(with_voters(options), negatives="instance")
