@@ -34,8 +34,9 @@ GROUPED = (
     "hubness_skewness",
     "hubness_robin_hood",
     "antihub_share",
+    "knn_accuracy",
 )
-"""What has its error from random groups of rows."""
+"""What has its error from random groups, or halves, of rows."""
 
 
 def assert_same(one, other, tolerance, but=(), errors_but=()):
