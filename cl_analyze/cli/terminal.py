@@ -90,9 +90,9 @@ def quality_lines(records: Sequence[Record], document: Document) -> list[str]:
             lines += _matrix(chosen, columns)
             if columns is _SPECTRA:
                 ks = sorted({int(record.params["k"]) for record in by_k})
+                at_k = {(_name_with_k(r), str(r.params["k"])): r for r in by_k}
                 for start in range(0, len(ks), _COLUMNS):
                     part = [str(k) for k in ks[start : start + _COLUMNS]]
-                    at_k = {(_name_with_k(r), str(r.params["k"])): r for r in by_k}
                     lines += _matrix(
                         {at: r for at, r in at_k.items() if at[1] in part}, part, "k ="
                     )

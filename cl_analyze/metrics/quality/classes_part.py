@@ -151,16 +151,9 @@ def class_records(context: Context, found: Structures) -> list[Record]:
     assert codes is not None
     n_labelled = int((codes >= 0).sum())
     records: list[Record] = []
-
     for metric, definitions in DEFINITIONS.items():
         for definition in definitions:
-            form = (
-                "normalised"
-                if definition.endswith(("normalised", "normalised_balanced"))
-                else ("raw")
-            )
-            if metric == "silhouette":
-                form = "raw" if definition == "class_sum_raw" else "normalised"
+            form = _form_of(definition)
             structure = found.of(form)
             n_classes = structure.geometry.n_classes
             reason = ""
@@ -206,6 +199,12 @@ def class_records(context: Context, found: Structures) -> list[Record]:
                     )
                 )
     return records
+
+
+def _form_of(definition: str) -> str:
+    """Which rows a definition is about."""
+    on_sphere = "normalised" in definition or definition == "class_sum"
+    return "normalised" if on_sphere else "raw"
 
 
 _OF_SPREAD = ("nc1", "nc1_trace_ratio", "cdnv")

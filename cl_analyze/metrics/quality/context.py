@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -184,16 +184,4 @@ class Context:
         )
         if anchors is None:
             return record
-        return Record(
-            source=record.source,
-            metric=metric,
-            definition=definition,
-            params=record.params,
-            value=found.value,
-            std_error=found.std_error,
-            unit=unit,
-            n=found.n,
-            d=self.subject.d,
-            sampling_error=found.sampling_error,
-            exact=False,
-        )
+        return replace(record, sampling_error=found.sampling_error, exact=False)

@@ -4,10 +4,9 @@ Without a training set rows are cut into five parts, and each part is tested by 
 four (of more than 10,000 rows the first part alone).  Rows are standardised with the mean and
 spread of the training rows; the weight of the L2 penalty is the one of `PENALTIES` with the least
 log loss on a fifth of the training rows (on few rows a steadier guide than accuracy); the probe is
-then fitted to all training rows.  The
-objective is scikit-learn's (C = 1 / (penalty x rows)), minimised by the same L-BFGS-B of SciPy,
-from rows that are read block by block, so that memory does not grow with them; tests hold it to
-scikit-learn's coefficients.
+then fitted to all training rows.  The objective is scikit-learn's (C = 1 / (penalty x rows)),
+minimised by the same L-BFGS-B of SciPy, from rows that are read block by block, so that memory does
+not grow with them; tests hold it to scikit-learn's coefficients.
 """
 
 from __future__ import annotations
@@ -45,8 +44,6 @@ CALIBRATION_BINS = 15
 KEPT_BYTES = 1 << 29
 """Standardised training rows that are kept; others are read again at each step."""
 _VALUES_AT_ONCE = 1 << 21
-
-
 N_FOLDS = 5
 """Parts that rows are cut into where no training set is given."""
 FOLDED_ROWS = 10_000
@@ -170,6 +167,9 @@ class _Rows:
         return found, self.targets[start:stop]
 
 
+_Sums = tuple[float, int, Matrix | None]
+
+
 @dataclass(frozen=True)
 class _Step:
     """Log loss of a block at given parameters, and its gradient or how many rows are right."""
@@ -178,7 +178,7 @@ class _Step:
     parameters: NDArray[np.float32]
     gradient: bool = True
 
-    def __call__(self, index: int) -> tuple[float, int, Matrix | None]:
+    def __call__(self, index: int) -> _Sums:
         block, targets = self.rows.block(index)
         scores = block @ self.parameters[:-1]
         scores += self.parameters[-1]
@@ -200,18 +200,14 @@ class _Step:
         return loss, hits, found
 
 
-_Sums = tuple[float, int, Matrix | None]
-
-
 class _Objective:
     """Mean log loss plus penalty / 2 |W|^2, from blocks on several threads, summed in order."""
 
     def __init__(self, rows: _Rows, n_classes: int, pool: ThreadPoolExecutor) -> None:
         self.rows, self._n_classes, self._pool = rows, n_classes, pool
 
-    def sums(
-        self, parameters: Vector, gradient: bool
-    ) -> Iterator[tuple[float, int, Matrix | None]]:
+    def sums(self, parameters: Vector, gradient: bool) -> Iterator[_Sums]:
+        """Log loss, hits and gradient of each block, in order."""
         step = _Step(
             self.rows, parameters.reshape(-1, self._n_classes).astype(np.float32), gradient
         )

@@ -101,7 +101,6 @@ def _median_rank(
         params={"direction": direction},
         anchors=anchors,
     )
-
     if record.value is None:
         return record
 
@@ -111,7 +110,6 @@ def _median_rank(
     # where many ranks equal the median, the share below it is not a half
     half = 0.5 / math.sqrt(len(ranks))
     error = None if record.std_error is None else max(record.std_error, half)
-
     return replace(
         record,
         value=middle,
