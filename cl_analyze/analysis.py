@@ -15,10 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze._version import __version__
-from cl_analyze.data.labels import Labels
+from cl_analyze.differences import (
+    COLUMNS,
+    Match,
+    RowKeys,
+    adjusted,
+    differences,
+    match_rows,
+)
 from cl_analyze.document import Document
 from cl_analyze.errors import ConfigError
-from cl_analyze.metrics import METRICS
+from cl_analyze.metrics import BETWEEN, METRICS
 from cl_analyze.metrics.even_similarities import penalty_of_uniform_similarities
 from cl_analyze.metrics.family import (
     Family,
@@ -26,6 +33,7 @@ from cl_analyze.metrics.family import (
     MetricOptions,
     Negatives,
     PairRunner,
+    Subject,
     measure,
 )
 from cl_analyze.metrics.forecast import forecast
@@ -46,7 +54,6 @@ from cl_analyze.preparation import (
     prepare,
     source_names,
 )
-from cl_analyze.stats import difference, holm
 from cl_analyze.tables import Record, Results, Table
 
 if TYPE_CHECKING:
@@ -61,12 +68,12 @@ class Report:
         document: everything, as data.
         records: every record.
         groups: source -> codes of rows that belong together, where they were given.
-        labels: source -> classes of its rows, where there are any.
+        rows: source -> what tells whether its rows are those of another report.
     """
 
     document: Document
     groups: dict[str, NDArray[np.int64]] = field(default_factory=dict, repr=False)
-    labels: dict[str, Labels] = field(default_factory=dict, repr=False)
+    rows: dict[str, RowKeys] = field(default_factory=dict, repr=False)
     records: Results = field(init=False, repr=False)
 
     def __repr__(self) -> str:
@@ -113,13 +120,14 @@ class Report:
     def compare(self, other: Report, paired: bool = True, confidence: float = 0.95) -> pd.DataFrame:
         """Differences of every metric, this report minus the other, with Holm-adjusted p-values.
 
-        Records are matched by metric, definition and parameters.  The comparison is paired by
-        position: row i of both must be the same item, and their labels must agree; where they do
-        not, the variances add, and the column `paired` says so.
+        Records are matched by metric, definition and parameters.  Rows are matched by ids where
+        both have them, else by position where their number and labels agree; where they cannot be,
+        the variances add, and the column `paired` says so.  What depends on the dimensions, or on
+        the number of rows, is left out where these differ.
 
         Args:
             other: a report of one source, as this one.
-            paired: whether rows are the same items in the same order; False adds the variances.
+            paired: whether rows are the same items; False adds the variances.
             confidence: of the intervals.
 
         Returns:
@@ -137,55 +145,11 @@ class Report:
                     f"compare takes reports of one source, found {report.document.sources}"
                 )
 
-        paired = paired and _same_labels(self, other)
-        theirs = {_identity(record): record for record in other.records}
-        rows: list[dict[str, Any]] = []
-        p_values: list[float | None] = []
-        for record in self.records:
-            match = theirs.get(_identity(record))
-            if match is None or record.value is None or match.value is None:
-                continue
-            found = difference(
-                record.value,
-                match.value,
-                record.pseudo_values if paired else None,
-                match.pseudo_values if paired else None,
-                (record.total_error, match.total_error),
-                self.groups.get(record.source),
-                confidence,
-            )
-            p_values.append(found.p_value)
-            rows.append(
-                {
-                    "metric": record.metric,
-                    "definition": record.definition,
-                    "params": record.params,
-                    "source_a": record.source,
-                    "source_b": match.source,
-                    "difference": found.value,
-                    "std_error": found.std_error,
-                    "low": found.low,
-                    "high": found.high,
-                    "p_holm": found.p_value,
-                    "paired": found.paired,
-                }
-            )
-        adjusted = holm(p_values)
-        for row, p_value in zip(rows, adjusted, strict=True):
-            row["p_holm"] = p_value
-        return pd.DataFrame(rows)
-
-
-def _same_labels(one: Report, other: Report) -> bool:
-    """Whether two reports of one source each have the same classes in the same order, or none."""
-    mine, theirs = (next(iter(report.labels.values()), None) for report in (one, other))
-    if mine is None or theirs is None:
-        return mine is theirs
-    return mine.names == theirs.names and np.array_equal(mine.codes, theirs.codes)
-
-
-def _identity(record: Record) -> tuple[Any, ...]:
-    return record.metric, record.definition, tuple(sorted(record.params.items()))
+        (mine, theirs) = (next(iter(report.rows.values())) for report in (self, other))
+        match = match_rows(mine, theirs) if paired else Match(None, "unpaired, as asked for")
+        groups = next(iter(self.groups.values()), None)
+        found = adjusted(differences(self.records, other.records, match, groups, confidence))
+        return pd.DataFrame([each.to_dict() for each in found], columns=list(COLUMNS))
 
 
 def analyze(
@@ -194,6 +158,7 @@ def analyze(
     pairs: Any = None,
     *,
     groups: Any = None,
+    ids: Any = None,
     taus: Sequence[float] | None = None,
     ts: Sequence[float] | None = None,
     metrics: Iterable[str] | str = ("uniformity", "tolerance", "similarity", "penalty"),
@@ -227,6 +192,8 @@ def analyze(
         labels: (N,) classes as an array or a path; None takes those in the embeddings' file.
         pairs: (N, D) partners of the rows as an array or a path; None takes views in the file.
         groups: (N,) codes of rows that belong together, for clustered error bars.
+        ids: (N,) what identifies each row across checkpoints (integers or strings, as an array or a
+            path), so that `Report.compare` matches rows in any order.
         taus: temperatures of the penalty, each > 0; default 0.07 0.1 0.2 0.3 0.5 0.7 1.
         ts: exponents of uniformity, each > 0; default 2.
         metrics: families to compute, or "all".
@@ -294,36 +261,31 @@ def analyze(
     if several:
         each = [
             _one_each(values, name, len(embeddings))
-            for values, name in ((labels, "labels"), (pairs, "pairs"), (groups, "groups"))
-        ]
-        requests = [
-            Request(
-                item,
-                its_labels,
-                its_pairs,
-                its_groups,
-                None,
-                queue,
-                clop_anchors,
-                train,
-                train_labels,
+            for values, name in (
+                (labels, "labels"),
+                (pairs, "pairs"),
+                (groups, "groups"),
+                (ids, "ids"),
             )
-            for item, its_labels, its_pairs, its_groups in zip(embeddings, *each, strict=True)
         ]
+        companions = list(zip(embeddings, *each, strict=True))
     else:
-        requests = [
-            Request(
-                embeddings,
-                labels,
-                pairs,
-                groups,
-                source,
-                queue,
-                clop_anchors,
-                train,
-                train_labels,
-            )
-        ]
+        companions = [(embeddings, labels, pairs, groups, ids)]
+    requests = [
+        Request(
+            item,
+            its_labels,
+            its_pairs,
+            its_groups,
+            None if several else source,
+            queue,
+            clop_anchors,
+            train,
+            train_labels,
+            its_ids,
+        )
+        for item, its_labels, its_pairs, its_groups, its_ids in companions
+    ]
     return run_analysis(
         requests, families(metrics), options, run or RunOptions(), "report", executor
     )
@@ -462,7 +424,7 @@ def run_analysis(
 ) -> Report:
     """Measure checkpoints one after the other and put what was found into one report."""
     told = Recorder(listener or Silent())
-    with _executor(run, executor) as where:
+    with executor_of(run, executor) as where:
         return _measured(requests, names, options, run, command, where, told, arguments)
 
 
@@ -477,10 +439,10 @@ def _measured(
     arguments: Sequence[str],
 ) -> Report:
     chosen = [METRICS[name] for name in names]
-    _check_definition(run.definition, names)
+    check_definition(run.definition, names)
     if "quality" in names:
         options = with_voters(options)
-    collected = _Collected()
+    collected = Collected()
     ready = []
     for request, title in zip(requests, source_names(requests), strict=True):
         prepared = prepare(request, title, names, options, run, told)
@@ -498,33 +460,36 @@ def _measured(
             "sampling: the distance to expect from the exact value, beside ±, the error over rows"
         )
     for prepared in ready:
-        subject = prepared.subject
-        backend = make_backend(run.device, subject.rows.dtype.type)
-        runner = PairRunner(
-            subject,
-            backend,
-            where,
-            prepared.room.block,
-            told.progress,
-            None if run.resume is None else Path(run.resume),
-            prepared.fingerprint if run.resume is not None else "",
-            run.save_every,
-            _announcer(told, subject.source),
-        )
-        _tell_cost(chosen, prepared, options, runner, told)
-        results = measure(chosen, subject, options, runner)
+        results = measure_one(prepared, chosen, options, run, where, told)
         collected.add(dict(zip(names, results, strict=True)), told)
-        collected.positives[subject.source] = positives_in_words(subject)
-        collected.n_rows[subject.source] = subject.n
-        n_anchors = options.anchors_of(subject.n)
-        if n_anchors is not None:
-            collected.n_anchors[subject.source] = n_anchors
-        if subject.labels is not None:
-            collected.labels[subject.source] = subject.labels
-        if subject.groups is not None:
-            collected.groups[subject.source] = subject.groups
-        subject.release()
+        collected.add_subject(prepared.subject, options)
+        prepared.subject.release()
     return collected.report(command, arguments, names, options, run, told)
+
+
+def measure_one(
+    prepared: Prepared,
+    chosen: Sequence[Family],
+    options: MetricOptions,
+    run: RunOptions,
+    where: Executor,
+    told: Recorder,
+) -> list[FamilyResult]:
+    """What the families find in one checkpoint, its cost told before it starts."""
+    subject = prepared.subject
+    runner = PairRunner(
+        subject,
+        make_backend(run.device, subject.rows.dtype.type),
+        where,
+        prepared.room.block,
+        told.progress,
+        None if run.resume is None else Path(run.resume),
+        prepared.fingerprint if run.resume is not None else "",
+        run.save_every,
+        _announcer(told, subject.source),
+    )
+    _tell_cost(chosen, prepared, options, runner, told)
+    return measure(chosen, subject, options, runner)
 
 
 def _announcer(told: Recorder, source: str) -> Callable[[str], None]:
@@ -549,10 +514,10 @@ def uniform_penalty(
     Raises:
         ConfigError: fewer than two negatives, or no such definition.
     """
-    _check_definition(definition, ("penalty",))
+    check_definition(definition, ("penalty",))
     if n_negatives < 2:
         raise ConfigError(f"--n-negatives must be at least 2, found {n_negatives}")
-    collected = _Collected()
+    collected = Collected()
     told = Recorder(Silent())
     collected.add({"penalty": penalty_of_uniform_similarities(options, n_negatives)}, told)
     run = RunOptions(definition=definition)
@@ -560,7 +525,7 @@ def uniform_penalty(
 
 
 @contextlib.contextmanager
-def _executor(run: RunOptions, given: Any) -> Iterator[Executor]:
+def executor_of(run: RunOptions, given: Any) -> Iterator[Executor]:
     """Where the work runs: what was given, a Dask cluster, threads, or here."""
     if given is not None:
         yield as_executor(given)
@@ -620,16 +585,23 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _check_definition(definition: str | None, names: Sequence[str]) -> None:
+def check_definition(definition: str | None, names: Sequence[str]) -> None:
+    """Whether a metric of these families has the definition.
+
+    Raises:
+        ConfigError: none has.
+    """
     if definition is None:
         return
-    known = [d for name in names for ds in METRICS[name].definitions.values() for d in ds]
+    known = [
+        d for name in names for ds in {**METRICS, **BETWEEN}[name].definitions.values() for d in ds
+    ]
     if definition not in known:
         listing = ", ".join(dict.fromkeys(known)) or "none here"
         raise ConfigError(f"no metric here has a definition {definition!r}; there are: {listing}")
 
 
-class _Collected:
+class Collected:
     """Inputs, records and tables of all checkpoints, in the order of arrival."""
 
     def __init__(self) -> None:
@@ -640,12 +612,14 @@ class _Collected:
         self.n_rows: dict[str, int] = {}
         self.n_anchors: dict[str, int] = {}
         self.groups: dict[str, NDArray[np.int64]] = {}
-        self.labels: dict[str, Labels] = {}
+        self.rows: dict[str, RowKeys] = {}
 
     def add_inputs(self, entries: Iterable[dict[str, Any]]) -> None:
+        """Entries of `inputs`, each once."""
         self.inputs += [entry for entry in entries if entry not in self.inputs]
 
     def add(self, found: dict[str, FamilyResult], told: Recorder) -> None:
+        """What families found in one checkpoint."""
         for name, result in found.items():
             self.records.setdefault(name, []).extend(result.records)
             for table in result.tables:
@@ -654,6 +628,18 @@ class _Collected:
                 self.tables[table.name] = replace(table, rows=rows)
             for text in result.notes:
                 told.warn(text)
+
+    def add_subject(self, subject: Subject, options: MetricOptions) -> None:
+        """What there is to know of a checkpoint beside its numbers."""
+        source = subject.source
+        self.positives[source] = positives_in_words(subject)
+        self.n_rows[source] = subject.n
+        n_anchors = options.anchors_of(subject.n)
+        if n_anchors is not None:
+            self.n_anchors[source] = n_anchors
+        self.rows[source] = RowKeys.of(subject.n, subject.labels, subject.ids)
+        if subject.groups is not None:
+            self.groups[source] = subject.groups
 
     def report(
         self,
@@ -664,6 +650,11 @@ class _Collected:
         run: RunOptions,
         told: Recorder,
     ) -> Report:
+        """All of it, records in the order of the families.
+
+        Raises:
+            ConfigError: one definition alone is asked for, and no record has it.
+        """
         records: list[Record] = []
         by_family: dict[str, tuple[int, ...]] = {}
         for name in names:
@@ -672,7 +663,7 @@ class _Collected:
                 for record in self.records.get(name, [])
                 if run.definition is None
                 or record.definition in (None, run.definition)
-                or run.definition not in METRICS[name].definitions_of(record)
+                or run.definition not in {**METRICS, **BETWEEN}[name].definitions_of(record)
             ]
             if kept:
                 by_family[name] = tuple(range(len(records), len(records) + len(kept)))
@@ -712,7 +703,7 @@ class _Collected:
                 n_anchors=self.n_anchors,
             ),
             self.groups,
-            self.labels,
+            self.rows,
         )
 
 

@@ -14,8 +14,10 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from cl_analyze.data.identifiers import identify
 from cl_analyze.data.labels import Labels, encode, has_suspicious_minus_one
 from cl_analyze.data.opening import (
+    ID_KEYS,
     LABEL_KEYS,
     STDIN,
     Opened,
@@ -131,6 +133,9 @@ class Request:
         frame: (C, D) anchors of the classes for CLOP's term, in the classes' order, or None.
         train: (M, D) rows that classifiers learn from, or None.
         train_labels: their classes; None takes those in their file.
+        ids: what identifies each row across files; None takes those in the embeddings' file where
+            rows are to be matched.
+        match: whether rows are to be matched with those of other checkpoints.
     """
 
     embeddings: Any
@@ -142,6 +147,8 @@ class Request:
     frame: Any = None
     train: Any = None
     train_labels: Any = None
+    ids: Any = None
+    match: bool = False
 
 
 class Recorder:
@@ -358,7 +365,8 @@ def prepare(
     groups_from = (
         open_any(request.groups, "groups", GROUP_KEYS) if request.groups is not None else None
     )
-    for other, what in ((labels_from, "labels"), (groups_from, "groups")):
+    ids_from = open_any(request.ids, "ids", ID_KEYS) if request.ids is not None else opened.ids
+    for other, what in ((labels_from, "labels"), (groups_from, "groups"), (ids_from, "ids")):
         if other is not None:
             _check_length(main, other, what)
     if request.labels is not None and opened.labels is not None:
@@ -377,6 +385,7 @@ def prepare(
     if "tolerance" in names and len(names) == 1 and labels is None:
         raise DataError(f"{title}: tolerance needs labels: pass --labels FILE")
     groups = None if groups_from is None else encode(groups_from, what="groups").codes
+    ids = None if ids_from is None else identify(ids_from)
 
     told.stage(f"{title}: checking rows")
     checks = [(main, check_rows(main.array))]
@@ -404,6 +413,8 @@ def prepare(
         inputs.append(_input_entry(labels_from, dropped, unlabelled=labels.n_unlabelled))
     if groups_from is not None:
         inputs.append(_input_entry(groups_from, dropped))
+    if ids_from is not None:
+        inputs.append(_input_entry(ids_from, dropped))
     inputs += [_input_entry(other, 0) for other in (queue, frame) if other is not None]
     if train is not None:
         inputs += train.inputs
@@ -411,6 +422,7 @@ def prepare(
     if dropped:
         labels = None if labels is None else labels.take(kept)
         groups = None if groups is None else groups[kept]
+        ids = None if ids is None else ids[kept]
     if groups is not None and (groups < 0).any():
         raise DataError(f"{title}: every row needs a group; {int((groups < 0).sum())} have none")
     if options.negatives == "class" and labels is None:
@@ -438,6 +450,7 @@ def prepare(
         train=None
         if train is None or labels is None
         else _train_set(UnitRows(train.rows, dtype, KEPT_ROWS // 4), train.labels, labels),
+        ids=ids,
     )
     return Prepared(subject, tuple(inputs), fits)
 
@@ -447,7 +460,9 @@ def _open(request: Request, title: str, names: Sequence[str]) -> OpenedEmbedding
     wants_labels = any(METRICS[name].uses_labels for name in names)
     wants_views = request.pairs is None and any(METRICS[name].uses_views for name in names)
     if isinstance(request.embeddings, str | Path):
-        return open_embeddings(Spec.parse(str(request.embeddings)), wants_labels, wants_views)
+        return open_embeddings(
+            Spec.parse(str(request.embeddings)), wants_labels, wants_views, request.match
+        )
     opened = embeddings_from_memory(request.embeddings, title)
     return opened if wants_views else replace(opened, views=None)
 

@@ -11,6 +11,7 @@ Rows that take no part in a statistic have NaN pseudo-values and are left out he
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,6 +94,23 @@ def cross_standard_error(
     return math.sqrt(units / (units - 1) * covariance) / n
 
 
+def merged_copies(copies: Sequence[Vector], share: float = 0.0) -> tuple[Vector, Vector | None]:
+    """One or two noisy copies of pseudo-values as their mean, and the noise beside it.
+
+    The covariance that `cross_standard_error` takes of two copies is the sum of squares of the
+    first less that of the second.
+
+    Args:
+        copies: one or two (N,) vectors.
+        share: part of the rows behind each of two copies.
+    """
+    if len(copies) == 1 or copies[0] is copies[1]:
+        return copies[0], None
+    one, other = copies
+    noise = 0.5 * math.sqrt(max(1.0 - 2.0 * share, 0.0)) * (one - other)
+    return 0.5 * (one + other), noise
+
+
 def kernel_mean_standard_error(
     row_sums: Vector, sum_of_squares: float, n_rows: int | None = None
 ) -> float | None:
@@ -157,10 +175,23 @@ def difference(
     std_errors: tuple[float | None, float | None] = (None, None),
     groups: NDArray[np.int64] | None = None,
     confidence: float = 0.95,
+    share: float = 1.0,
+    sampling: float = 0.0,
+    noise: Vector | None = None,
 ) -> PairedDifference:
     """Compare a statistic of two checkpoints, paired where both have pseudo-values of equal rows.
 
-    Without pairs the variances add (`std_errors`).
+    Without pairs the variances add (`std_errors`, which hold what sampling adds).
+
+    Args:
+        value_a, value_b: the statistic of each.
+        pseudo_a, pseudo_b: (m,) their pseudo-values, row by row the same items; None: unpaired.
+        std_errors: of each, for the unpaired comparison.
+        groups: (m,) codes of rows that belong together.
+        confidence: of the interval.
+        share: of all rows that the m rows are.
+        sampling: what estimating both from anchors adds to a paired difference's error.
+        noise: (m,) what `merged_copies` gives beside the difference of pseudo-values.
     """
     from scipy import special
 
@@ -168,7 +199,10 @@ def difference(
     paired = pseudo_a is not None and pseudo_b is not None and len(pseudo_a) == len(pseudo_b)
     degrees: float
     if paired and pseudo_a is not None and pseudo_b is not None:
-        error = standard_error(pseudo_a - pseudo_b, groups)
+        apart = pseudo_a - pseudo_b
+        beside = np.zeros(len(apart)) if noise is None else noise
+        error = cross_standard_error(apart + beside, apart - beside, groups)
+        error = None if error is None else math.hypot(error * math.sqrt(share), sampling)
         units = len(np.unique(groups)) if groups is not None else len(pseudo_a)
         degrees = max(units - 1, 1)
     else:

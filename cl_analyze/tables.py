@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -67,6 +67,8 @@ class Record:
         exact: whether every pair the definition names was counted.
         reason: why there is no value.
         pseudo_values: (N,) jackknife pseudo-values, for comparisons; not part of the output.
+        pseudo_noise: (N,) for pseudo-values that are the mean of two noisy copies, half the copies'
+            difference: its sum of squares is what the noise adds to that of pseudo_values.
     """
 
     source: str
@@ -82,6 +84,7 @@ class Record:
     exact: bool = True
     reason: str | None = None
     pseudo_values: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
+    pseudo_noise: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if (self.value is None) == (self.reason is None):
@@ -89,6 +92,10 @@ class Record:
         for number in (self.value, self.std_error, self.sampling_error):
             if number is not None and not math.isfinite(number):
                 raise ValueError(f"{self.metric}: {number} is no number to report")
+
+    def bare(self) -> Record:
+        """The record without what serves comparisons alone."""
+        return replace(self, pseudo_values=None, pseudo_noise=None)
 
     def to_dict(self) -> dict[str, Any]:
         """The record as JSON has it, keys in the documented order."""

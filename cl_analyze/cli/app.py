@@ -9,6 +9,7 @@ import typer
 
 from cl_analyze._version import __version__
 from cl_analyze.cli import (
+    compare,
     inspect,
     losses,
     penalty,
@@ -59,5 +60,6 @@ app.command(cls=ListCommand)(similarity.similarity)
 app.command(cls=ListCommand)(penalty.penalty)
 app.command(cls=ListCommand)(losses.losses)
 app.command(cls=ListCommand)(quality.quality)
+app.command(cls=ListCommand)(compare.compare)
 app.command(cls=ListCommand)(report.report)
 app.command(cls=ListCommand)(inspect.inspect)

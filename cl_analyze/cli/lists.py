@@ -20,7 +20,8 @@ _NUMBER = re.compile(
 )
 _NUMBER_LISTS = frozenset({"--tau", "--t", "--batch-size", "--k"})
 _EXAMPLES = {"--k": "1 10 20", "--batch-size": "64 256", "--t": "1 2 3"}
-_WORD_LISTS = {"--format": frozenset(FORMATS)}
+FAMILIES = ("uniformity", "tolerance", "similarity", "penalty", "losses", "quality")
+_WORD_LISTS = {"--format": frozenset(FORMATS), "--metrics": frozenset(FAMILIES)}
 
 
 def is_number(token: str) -> bool:

@@ -231,6 +231,44 @@ SchedulerOption = Annotated[
         help="Compute on the Dask cluster at tcp://HOST:PORT (extra: dask).",
     ),
 ]
+IdFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ids",
+        metavar="PATH",
+        help="What identifies the rows: one file for all EMB, or repeat the option, one for each.",
+    ),
+]
+Against = Annotated[
+    str | None,
+    typer.Option(
+        "--against", metavar="FILE", help="The checkpoint to compare with  [default: the first]"
+    ),
+]
+Axis = Annotated[
+    str | None,
+    typer.Option(
+        "--x",
+        metavar="WORD|PATTERN",
+        help="Order by the number after WORD in the names, or by PATTERN's group: 'tau=([0-9.]+)'.",
+    ),
+]
+CacheFolder = Annotated[
+    str | None,
+    typer.Option(
+        "--cache",
+        metavar="DIR",
+        help="Keep what is measured in DIR by the hash of its content; safe to share and delete.",
+    ),
+]
+MetricNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metrics",
+        metavar="NAME...",
+        help="uniformity, tolerance, similarity, penalty, losses, quality  [default: all]",
+    ),
+]
 Out = Annotated[
     str, typer.Option("--out", "-o", metavar="DIR", help="Folder for tables and figures.")
 ]

@@ -13,6 +13,7 @@ from cl_analyze.cli.lists import FORMATS, parse_numbers
 from cl_analyze.cli.options import parse_curve_anchors, parse_size
 from cl_analyze.cli.terminal import (
     Talk,
+    comparison_lines,
     loss_lines,
     quality_lines,
     record_lines,
@@ -76,12 +77,13 @@ def requests(given: Mapping[str, Any]) -> list[Request]:
     from cl_analyze.preparation import Request
 
     embeddings, labels, pairs = given["embeddings"], given.get("labels"), given.get("pairs")
-    n = len(embeddings)
-    if labels and len(labels) not in (1, n):
-        raise ConfigError(
-            f"--labels is given {len(labels)} times for {n} EMB: give one for all, or repeat the "
-            "option, one for each"
-        )
+    n, ids = len(embeddings), given.get("ids")
+    for option, files in (("--labels", labels), ("--ids", ids)):
+        if files and len(files) not in (1, n):
+            raise ConfigError(
+                f"{option} is given {len(files)} times for {n} EMB: give one for all, or repeat "
+                "the option, one for each"
+            )
     if pairs and len(pairs) != n:
         raise ConfigError(
             f"--pairs is given {len(pairs)} times for {n} EMB: repeat the option, one for each, in "
@@ -97,6 +99,7 @@ def requests(given: Mapping[str, Any]) -> list[Request]:
             frame=given.get("clop_anchors"),
             train=given.get("train"),
             train_labels=given.get("train_labels"),
+            ids=None if not ids else ids[0] if len(ids) == 1 else ids[i],
         )
         for i, embedding in enumerate(embeddings)
     ]
@@ -202,7 +205,9 @@ def run_command(command: str, families: Sequence[str] | str, given: Mapping[str,
     asked, computing = _metric_options(command, given), _run_options(given)
     talk = output.talk()
     arguments = [printable(argument) for argument in sys.argv[1:]]
-    if not given["embeddings"]:
+    if command == "compare":
+        found = _comparison(given, asked, computing, talk, arguments)
+    elif not given["embeddings"]:
         _refuse_without_embeddings(given)
         found = analysis.uniform_penalty(
             asked, given["n_negatives"], command, arguments, computing.definition
@@ -218,6 +223,31 @@ def run_command(command: str, families: Sequence[str] | str, given: Mapping[str,
             arguments=arguments,
         )
     finish(found, output, talk)
+
+
+def _comparison(
+    given: Mapping[str, Any],
+    asked: MetricOptions,
+    computing: RunOptions,
+    talk: Talk,
+    arguments: Sequence[str],
+) -> Report:
+    from cl_analyze.analysis import families
+    from cl_analyze.comparison import CompareOptions, run_comparison
+
+    if given["cache"] == "":
+        raise ConfigError("--cache is empty; is a variable unset?")
+    return run_comparison(
+        requests(given),
+        families(given["metrics"] or "all"),
+        asked,
+        computing,
+        CompareOptions(
+            given["against"], given["x"], None if given["cache"] is None else Path(given["cache"])
+        ),
+        listener=talk,
+        arguments=arguments,
+    )
 
 
 def finish(report: Report, output: OutputOptions, talk: Talk) -> None:
@@ -247,6 +277,9 @@ def finish(report: Report, output: OutputOptions, talk: Talk) -> None:
 
 def _blocks(document: Document) -> Iterator[str]:
     """The table of each family; of a report, the numbers that sum each checkpoint up."""
+    if document.command == "compare":
+        yield "\n".join(comparison_lines(document))
+        return
     if document.command != "report":
         for family, indices in document.families.items():
             records = [document.results[i] for i in indices]

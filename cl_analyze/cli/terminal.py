@@ -108,6 +108,88 @@ def quality_lines(records: Sequence[Record], document: Document) -> list[str]:
     return lines
 
 
+def comparison_lines(document: Document) -> list[str]:
+    """Headline numbers side by side, a line for each checkpoint, then what is real in words."""
+    from cl_analyze.differences import params_text
+    from cl_analyze.report.comparison import is_real, reference_of, told_apart
+    from cl_analyze.report.headlines import headlines
+
+    reference = reference_of(document)
+    rows = {
+        (row["source_a"], row["metric"], row["definition"], row["params"]): row
+        for row in document.rows("compare")
+    }
+    axis = {row["source"]: row for row in document.rows("checkpoints")}
+    shown = _shortened(list(document.sources), 30)
+    lines: list[str] = []
+    listed = headlines(document)
+    for start in range(0, len(listed), _SIDE_BY_SIDE):
+        part = listed[start : start + _SIDE_BY_SIDE]
+        table = [["", *(headline.title for headline in part)]]
+        for source in document.sources:
+            cells = []
+            for headline in part:
+                record = headline.find(document, source)
+                if record is None:
+                    cells.append("")
+                    continue
+                row = rows.get((source, record.metric, record.definition, params_text(record)))
+                mark = " "
+                if row is not None and row["p_holm"] is not None:
+                    mark = "*" if is_real(row) else "~"
+                cells.append(_short_cell(record) + mark)
+            table.append([shown[source], *cells])
+        lines += [*[""] * bool(lines), *_wrapped_table(table)]
+    lines.append("")
+    lines += textwrap.wrap(
+        f"* differs from {reference} beyond noise (Holm-adjusted p < 0.05 over all "
+        f"{len(rows)} differences), ~ does not; ± is one standard error",
+        80,
+    )
+    others = [source for source in document.sources if source != reference]
+    for source in others[:_MOST_TOLD]:
+        told = told_apart(document, source)
+        where = axis[source]
+        at = "" if where["x"] is None else f" ({where['axis']} {where['x']:g})"
+        lines += ["", f"{source}{at} against {reference}"]
+        for sentence in told.sentences():
+            lines += textwrap.wrap(sentence, 80, initial_indent="  ", subsequent_indent="    ")
+    if len(others) > _MOST_TOLD:
+        lines += ["", f"{len(others) - _MOST_TOLD} more checkpoints: compare.csv, compare.html"]
+    front = [shown[str(r["source"])] for r in document.rows("checkpoints", pareto=True)]
+    if front:
+        text = "No checkpoint is both more uniform and more tolerant than these: " + ", ".join(
+            front
+        )
+        lines += ["", *textwrap.wrap(text, 80, subsequent_indent="  ")]
+    return lines
+
+
+_SIDE_BY_SIDE, _MOST_TOLD = 4, 8
+
+
+def _shortened(names: Sequence[str], most: int) -> dict[str, str]:
+    """Names without the start that all share, their ends kept where they are too long."""
+    short = {name: name if len(name) <= most else f"…{name[1 - most :]}" for name in names}
+    return short if len(set(short.values())) == len(names) else {name: name for name in names}
+
+
+def _wrapped_table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table whose heads are broken into words above their columns."""
+    widths = [max(len(row[c]) for row in rows[1:]) for c in range(len(rows[0]))]
+    heads = [textwrap.wrap(text, max(widths[c], 11)) or [""] for c, text in enumerate(rows[0])]
+    widths = [max(w, *(len(t) for t in head)) for w, head in zip(widths, heads, strict=True)]
+    depth = max(len(head) for head in heads)
+    heads = [[""] * (depth - len(head)) + head for head in heads]
+    table = [[head[i] for head in heads] for i in range(depth)] + [list(row) for row in rows[1:]]
+    return [
+        "  ".join(
+            text.ljust(widths[c]) if c == 0 else text.rjust(widths[c]) for c, text in enumerate(row)
+        ).rstrip()
+        for row in table
+    ]
+
+
 def verdict_lines(source: str, document: Document) -> list[str]:
     """The verdict on collapse, where there is one."""
     return [

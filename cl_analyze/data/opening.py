@@ -86,12 +86,14 @@ class OpenedEmbeddings:
         labels: (N,) labels of the same file, or None.
         views: two (N, D) views of the same rows, or None.
         notes: what was chosen without being asked for, for stderr.
+        ids: (N,) what identifies the rows, of the same file, or None.
     """
 
     main: Opened
     labels: Opened | None = None
     views: tuple[Opened, Opened] | None = None
     notes: tuple[str, ...] = field(default=())
+    ids: Opened | None = None
 
 
 def open_container(path: str) -> Container:
@@ -189,9 +191,9 @@ def _check_matrix(array: RowArray, name: str) -> None:
 
 
 def open_embeddings(
-    spec: Spec, with_labels: bool = True, with_views: bool = True
+    spec: Spec, with_labels: bool = True, with_views: bool = True, with_ids: bool = False
 ) -> OpenedEmbeddings:
-    """Open embeddings and, where wanted, the labels and views beside them.
+    """Open embeddings and, where wanted, the labels, views and ids beside them.
 
     In a container the main array is the one named by `::KEY`, else the only 2-D real array, else
     `embeddings`; an (N, V, D) array gives its first view, and its first two views as a pair.
@@ -226,6 +228,7 @@ def open_embeddings(
         )
     _check_matrix(main.array, main.name)
     labels: Opened | None = None
+    ids: Opened | None = None
     if container.has_keys:
         arrays = container.arrays
         own = {key: a for key, a in arrays.items() if key != main.key}
@@ -235,6 +238,10 @@ def open_embeddings(
         if role is not None:
             labels = _opened(container, Spec(spec.path, role), role)
             notes.append(f"{spec}: labels are its array {role!r}")
+        role = _role_key(own, ID_KEYS) if with_ids else None
+        if role is not None:
+            ids = _opened(container, Spec(spec.path, role), role)
+            notes.append(f"{spec}: rows are matched by its array {role!r}")
         for one, two in VIEW_KEYS if with_views else ():
             if views is None and one in arrays and two in arrays:
                 views = (
@@ -254,7 +261,7 @@ def open_embeddings(
             f"{views[0].name} has {views[0].array.shape[1]} dimensions, {views[1].name} has "
             f"{views[1].array.shape[1]}; two views must have the same"
         )
-    return OpenedEmbeddings(main, labels, views, tuple(notes))
+    return OpenedEmbeddings(main, labels, views, tuple(notes), ids)
 
 
 def _choose_main(container: Container, spec: Spec) -> tuple[str, bool, list[str]]:

@@ -7,6 +7,7 @@ uniform_law.py        closed forms of the uniform sphere, the reference beside e
 
 from cl_analyze.metrics.family import Family
 from cl_analyze.metrics.losses import Losses
+from cl_analyze.metrics.movement import Movements
 from cl_analyze.metrics.penalty import Penalty
 from cl_analyze.metrics.quality import Quality
 from cl_analyze.metrics.similarity import Similarity
@@ -18,4 +19,7 @@ METRICS: dict[str, Family] = {
     for family in (Uniformity(), Tolerance(), Similarity(), Penalty(), Losses(), Quality())
 }
 
-__all__ = ["METRICS"]
+BETWEEN: dict[str, Family] = {family.name: family for family in (Movements(),)}
+"""Families of two checkpoints, which only a comparison has numbers of."""
+
+__all__ = ["BETWEEN", "METRICS"]

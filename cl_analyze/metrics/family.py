@@ -146,6 +146,7 @@ class Subject:
         queue: unit rows that are further negatives of the losses, or None.
         frame: (C, D) unit anchors of the classes, in the order of their names, or None.
         train: rows that classifiers learn from; None: leave-one-out, or a part of these rows.
+        ids: (N,) what identifies each row across files, as 64-bit hashes, or None.
     """
 
     source: str
@@ -157,6 +158,7 @@ class Subject:
     queue: UnitRows | None = None
     frame: NDArray[np.float64] | None = None
     train: TrainSet | None = None
+    ids: NDArray[np.uint64] | None = None
 
     def release(self) -> None:
         """Let go of the rows kept in memory; they are read again when asked for."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.metrics.anchors import FEWEST, Anchors
-from cl_analyze.stats import cross_standard_error
+from cl_analyze.stats import cross_standard_error, merged_copies
 
 Vector = NDArray[np.float64]
 
@@ -23,6 +23,7 @@ class Number:
     n: int
     pseudo_values: Vector | None = None
     sampling_error: float | None = None
+    pseudo_noise: Vector | None = None
 
 
 def mean_with_effects(
@@ -68,8 +69,10 @@ def mean_with_effects(
     centred = np.where(there, own, np.nan)
     pseudos = [value + centred - float(own[there].mean()) + effect for effect in effects]
     error = cross_standard_error(pseudos[0], pseudos[-1], groups, share)
-    pseudo = np.mean(pseudos, axis=0) if error is not None else None
-    return Number(value, error, int(there.sum()), pseudo)
+    if error is None:
+        return Number(value, None, int(there.sum()))
+    pseudo, noise = merged_copies(pseudos, share)
+    return Number(value, error, int(there.sum()), pseudo, None, noise)
 
 
 def woodruff(

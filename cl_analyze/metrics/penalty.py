@@ -41,7 +41,7 @@ from cl_analyze.pairs.reducers import (
 )
 from cl_analyze.pairs.reducers.leave_one_out import STATISTICS
 from cl_analyze.pairs.reducers.neighbours import Neighbours
-from cl_analyze.stats import cross_standard_error, pseudo_values
+from cl_analyze.stats import cross_standard_error, merged_copies, pseudo_values
 from cl_analyze.tables import Cell, Param, Record, Table, Unit, undefined
 
 DOMINANT = 0.5
@@ -366,6 +366,7 @@ class Penalty(PairFreeFamily):
                     n=found.n,
                     d=subject.d,
                     pseudo_values=found.pseudo_values,
+                    pseudo_noise=found.pseudo_noise,
                     sampling_error=found.sampling_error,
                     exact=found.sampling_error is None,
                 )
@@ -563,12 +564,13 @@ class _ExactMeans:
     def _number(self, name: str, value: float, withouts: list[Vector]) -> Number:
         pseudos = [pseudo_values(value, without) for without in withouts]
         usable = all(np.isfinite(p).sum() == np.isfinite(withouts[0]).sum() for p in pseudos)
-        error = None
+        error, share = None, self._copies[0].share
         if usable and self._subject.n > 3:
-            share = self._copies[0].share
             error = cross_standard_error(pseudos[0], pseudos[-1], self._subject.groups, share)
-        pseudo = np.mean(pseudos, axis=0) if error is not None else None
-        return Number(value, error, self.count(name), pseudo)
+        if error is None:
+            return Number(value, None, self.count(name))
+        pseudo, noise = merged_copies(pseudos, share)
+        return Number(value, error, self.count(name), pseudo, None, noise)
 
 
 class _EstimatedMeans:

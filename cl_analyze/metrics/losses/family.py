@@ -235,6 +235,7 @@ class _Computation:
             n=found.n,
             d=s.d,
             pseudo_values=found.pseudo_values,
+            pseudo_noise=found.pseudo_noise,
             sampling_error=found.sampling_error,
             exact=found.sampling_error is None,
         )

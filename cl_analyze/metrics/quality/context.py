@@ -182,6 +182,7 @@ class Context:
             pseudo=found.pseudo_values,
             n=found.n,
         )
+        record = replace(record, pseudo_noise=found.pseudo_noise)
         if anchors is None:
             return record
         return replace(record, sampling_error=found.sampling_error, exact=False)

@@ -1,0 +1,153 @@
+"""What was measured of a checkpoint, kept in a folder by the hash of all that it depends on.
+
+An entry is one .npz: a JSON text and arrays, never pickled.  It is written whole or not at all, so
+that several runs can share a folder; an entry that cannot be read is measured again and replaced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+import zipfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_analyze._version import __version__
+from cl_analyze.errors import ConfigError
+from cl_analyze.metrics.family import FamilyResult
+from cl_analyze.pairs.saved import fingerprint
+from cl_analyze.tables import Record, Table
+
+FORMAT = 2
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One checkpoint's numbers.
+
+    Attributes:
+        families: what each metric family found.
+        neighbours: (N, k) nearest rows of each, nearest first; None where they are not known.
+    """
+
+    families: dict[str, FamilyResult]
+    neighbours: NDArray[np.int32] | None
+
+
+def entry_key(*parts: Any) -> str:
+    """The name of an entry: a hash of inputs, options and version."""
+    return fingerprint(FORMAT, __version__, *parts)
+
+
+class Cache:
+    """A folder of entries.
+
+    Args:
+        folder: made when it is missing.
+
+    Raises:
+        ConfigError: the folder cannot be made.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"--cache {folder}: the folder cannot be made: {error.strerror or error}"
+            ) from error
+
+    def _path(self, key: str) -> Path:
+        return self._folder / f"checkpoint-{key[:32]}.npz"
+
+    def load(self, key: str, source: str) -> Entry | None:
+        """The entry under a key, its records named after a source; None where there is none.
+
+        What is there and cannot be read counts as not there: it is measured again.
+        """
+        try:
+            with self._path(key).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            return _unpacked(arrays, source)
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+            return None
+
+    def save(self, key: str, source: str, entry: Entry) -> None:
+        """Keep an entry.
+
+        Raises:
+            ConfigError: the folder cannot be written.
+        """
+        target = self._path(key)
+        temporary: Path | None = None
+        try:
+            handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=self._folder)
+            temporary = Path(name)
+            with os.fdopen(handle, "wb") as file:
+                np.savez(file, allow_pickle=False, **_packed(entry, source))
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        except OSError as error:
+            raise ConfigError(f"--cache {self._folder}: {error.strerror or error}") from error
+        finally:
+            if temporary is not None:
+                with contextlib.suppress(FileNotFoundError):
+                    temporary.unlink()
+
+
+def _packed(entry: Entry, source: str) -> dict[str, NDArray[Any]]:
+    arrays: dict[str, NDArray[Any]] = {}
+    families: dict[str, Any] = {}
+    for name, result in entry.families.items():
+        for i, record in enumerate(result.records):
+            if record.pseudo_values is not None:
+                arrays[f"pseudo/{name}/{i}"] = record.pseudo_values
+            if record.pseudo_noise is not None:
+                arrays[f"noise/{name}/{i}"] = record.pseudo_noise
+        families[name] = {
+            "records": [record.to_dict() for record in result.records],
+            "tables": [[t.name, list(t.columns), list(t.rows)] for t in result.tables],
+            "notes": list(result.notes),
+        }
+    if entry.neighbours is not None:
+        arrays["neighbours"] = entry.neighbours
+    text = json.dumps({"source": source, "families": families}, allow_nan=False)
+    arrays["document"] = np.frombuffer(text.encode(), dtype=np.uint8)
+    return arrays
+
+
+def _unpacked(arrays: dict[str, NDArray[Any]], source: str) -> Entry:
+    document = json.loads(arrays["document"].tobytes())
+    before = document["source"]
+    families = {}
+    for name, found in document["families"].items():
+        records = tuple(
+            replace(
+                Record(**{**entry, "source": source}),
+                pseudo_values=arrays.get(f"pseudo/{name}/{i}"),
+                pseudo_noise=arrays.get(f"noise/{name}/{i}"),
+            )
+            for i, entry in enumerate(found["records"])
+        )
+        tables = tuple(
+            Table(
+                title,
+                tuple(columns),
+                tuple({**row, "source": source} if "source" in row else row for row in rows),
+            )
+            for title, columns, rows in found["tables"]
+        )
+        notes = tuple(
+            source + text[len(before) :] if text.startswith(f"{before}:") else text
+            for text in found["notes"]
+        )
+        families[name] = FamilyResult(records, tables, notes)
+    return Entry(families, arrays.get("neighbours"))

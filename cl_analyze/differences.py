@@ -1,0 +1,267 @@
+"""Differences between two checkpoints: which rows are the same, and what changed by how much."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_analyze.data.identifiers import Ids
+from cl_analyze.data.labels import Labels
+from cl_analyze.stats import PairedDifference, difference, holm
+from cl_analyze.tables import Record
+
+Index = NDArray[np.int64]
+
+DEPENDS_ON_DIMENSIONS = frozenset(
+    {
+        "uniformity",
+        "uniformity_of_uniform_law",
+        "uniformity_wasserstein",
+        "hyperspherical_energy",
+        "hyperspherical_energy_reference",
+    }
+)
+"""Metrics whose value on the same distribution of directions changes with the dimensions."""
+DEPENDS_ON_ROWS = frozenset(
+    {
+        "penalty_entropy",
+        "penalty_effective_negatives",
+        "penalty_top1_share",
+        "penalty_top10_share",
+        "loss",
+        "loss_uniformity",
+        "recall_at_k",
+        "median_rank",
+        "hubness_skewness",
+        "hubness_robin_hood",
+        "antihub_share",
+        "near_duplicate_share",
+        "numerical_rank",
+        "hyperspherical_energy_reference",
+        "dcl_nscl_gap_bound",
+        "a_infonce_effective_negatives",
+    }
+)
+"""Metrics whose value on the same law changes with the number of rows."""
+
+
+@dataclass(frozen=True)
+class RowKeys:
+    """What tells whether the rows of two checkpoints are the same items.
+
+    Attributes:
+        n: number of rows.
+        labels: SHA-256 of their classes in order, None where there are none.
+        ids: (n,) what identifies each row, None where nothing does.
+    """
+
+    n: int
+    labels: str | None = None
+    ids: Ids | None = None
+
+    @classmethod
+    def of(cls, n: int, labels: Labels | None, ids: Ids | None) -> RowKeys:
+        """The keys of a checkpoint's rows."""
+        if labels is None:
+            return cls(n, None, ids)
+        digest = hashlib.sha256("\x00".join(labels.names).encode("utf-8", "surrogateescape"))
+        digest.update(np.ascontiguousarray(labels.codes, dtype="<i8").tobytes())
+        return cls(n, digest.hexdigest(), ids)
+
+
+@dataclass(frozen=True)
+class Match:
+    """Which rows of two checkpoints are the same items.
+
+    Attributes:
+        order: (n,) the other's row for each of one's; None: rows cannot be matched.
+        text: how they were matched, or why not.
+    """
+
+    order: Index | None
+    text: str
+
+
+def match_rows(one: RowKeys, other: RowKeys) -> Match:
+    """By ids where both have them, in any order; else by position where n and labels agree.
+
+    >>> match_rows(RowKeys(3), RowKeys(2)).text
+    'unpaired: 3 and 2 rows, and no ids to match them by'
+    """
+    if one.ids is not None and other.ids is not None:
+        there = np.argsort(other.ids, kind="stable")
+        place = np.searchsorted(other.ids[there], one.ids).clip(max=other.n - 1)
+        order = there[place]
+        common = int((other.ids[order] == one.ids).sum())
+        if common == one.n == other.n:
+            return Match(order.astype(np.int64), f"paired: {one.n} rows matched by their ids")
+        return Match(None, f"unpaired: {common} ids in common, of {one.n} and {other.n} rows")
+    if one.n != other.n:
+        return Match(None, f"unpaired: {one.n} and {other.n} rows, and no ids to match them by")
+    if one.labels != other.labels:
+        why = "labels differ" if one.labels and other.labels else "only one has labels"
+        return Match(None, f"unpaired: {why}, so rows are not taken for the same items")
+    seen = " (n and labels agree)" if one.labels else " (n agrees; there are no labels to check)"
+    return Match(np.arange(one.n), f"paired: {one.n} rows matched by position{seen}")
+
+
+Identity = tuple[str, str | None, tuple[tuple[str, Any], ...]]
+
+
+def identity(record: Record) -> Identity:
+    """What makes records of two checkpoints the same number: metric, definition, parameters."""
+    return record.metric, record.definition, tuple(sorted(record.params.items()))
+
+
+def params_text(record: Record) -> str:
+    """Parameters as JSON, keys in order, as cells of a table have them."""
+    return json.dumps(record.params, sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One number of two checkpoints.
+
+    Attributes:
+        one, other: their records.
+        found: one minus other, with its error.
+        p_holm: adjusted over the table it stands in.
+    """
+
+    one: Record
+    other: Record
+    found: PairedDifference
+    p_holm: float | None = None
+
+    @property
+    def is_real(self) -> bool:
+        """Whether the adjusted p-value is under 0.05."""
+        return self.p_holm is not None and self.p_holm < 0.05
+
+    def to_dict(self) -> dict[str, Any]:
+        """A row of compare.csv; `params` as a dictionary."""
+        return {
+            "metric": self.one.metric,
+            "definition": self.one.definition,
+            "params": self.one.params,
+            "source_a": self.one.source,
+            "source_b": self.other.source,
+            "difference": self.found.value,
+            "std_error": self.found.std_error,
+            "low": self.found.low,
+            "high": self.found.high,
+            "p_holm": self.p_holm,
+            "paired": self.found.paired,
+        }
+
+
+COLUMNS = (
+    "metric",
+    "definition",
+    "params",
+    "source_a",
+    "source_b",
+    "difference",
+    "std_error",
+    "low",
+    "high",
+    "p_holm",
+    "paired",
+)
+
+
+def record_difference(
+    one: Record,
+    other: Record,
+    order: Index | None,
+    groups: Index | None = None,
+    confidence: float = 0.95,
+    factor: float = 1.0,
+    sample: Index | None = None,
+) -> PairedDifference:
+    """one - factor * other, paired where both have pseudo-values and the rows are matched.
+
+    Args:
+        one, other: records with a value.
+        order: the other's row for each of one's; None: unpaired, the variances add.
+        groups: of one's rows that belong together.
+        confidence: of the interval.
+        factor: what the other is multiplied with.
+        sample: the only rows of one for which pseudo-values are used (their error is scaled to
+            all rows); None: all.
+    """
+    mine, theirs = one.pseudo_values, other.pseudo_values
+    if (
+        order is None
+        or mine is None
+        or theirs is None
+        or len(order) != len(mine)
+        or len(theirs) <= order.max()
+    ):
+        mine = theirs = None
+    share, noise = 1.0, None
+    if mine is not None and theirs is not None and order is not None:
+        theirs = factor * theirs[order]
+        noise = np.zeros(len(mine)) if one.pseudo_noise is None else one.pseudo_noise
+        if other.pseudo_noise is not None:
+            noise = noise - factor * other.pseudo_noise[order]
+        if sample is not None:
+            share = len(sample) / len(mine)
+            mine, theirs, noise = mine[sample], theirs[sample], noise[sample]
+            groups = None if groups is None else groups[sample]
+    sampling = [each for each in (one.sampling_error, other.sampling_error) if each]
+    other_error = other.total_error
+    return difference(
+        float(one.value or 0.0),
+        factor * float(other.value or 0.0),
+        mine,
+        theirs,
+        (one.total_error, None if other_error is None else abs(factor) * other_error),
+        groups,
+        confidence,
+        share,
+        math.hypot(*sampling),
+        noise,
+    )
+
+
+def differences(
+    ones: Iterable[Record],
+    others: Iterable[Record],
+    match: Match,
+    groups: Index | None = None,
+    confidence: float = 0.95,
+) -> Iterator[Difference]:
+    """Every number that both have and that can be compared; p-values are not adjusted yet.
+
+    What depends on the dimensions is left out where these differ, and what depends on the number
+    of rows where that does.
+    """
+    theirs = {identity(record): record for record in others}
+    for record in ones:
+        other = theirs.get(identity(record))
+        if other is None or record.value is None or other.value is None:
+            continue
+        if record.d != other.d and record.metric in DEPENDS_ON_DIMENSIONS:
+            continue
+        if match.order is None and record.n != other.n and record.metric in DEPENDS_ON_ROWS:
+            continue
+        found = record_difference(record, other, match.order, groups, confidence)
+        yield Difference(record, other, found)
+
+
+def adjusted(found: Iterable[Difference]) -> list[Difference]:
+    """The same with p-values adjusted by Holm's method over all of them."""
+    listed = list(found)
+    p_values = holm([each.found.p_value for each in listed])
+    return [
+        Difference(each.one, each.other, each.found, p_value)
+        for each, p_value in zip(listed, p_values, strict=True)
+    ]
