@@ -14,7 +14,6 @@ from cl_analyze.figures.colours import (
     BLACK,
     BLUE,
     GREY,
-    HUES,
     ORANGE,
     VERMILION,
     ordered,
@@ -44,12 +43,10 @@ from cl_analyze.figures.sources import (
     panel_title,
     read_column,
     row_height,
-    series_name,
     short_names,
     source_axis,
     source_colours,
     spread_out,
-    training_temperature,
     value_of,
 )
 from cl_analyze.tables import Record
@@ -499,142 +496,3 @@ def _summary_reference(
         Line(list(taus), values, label, BLACK, style, width=1.1)
         for (values, label), style in zip(found.items(), styles, strict=False)
     ]
-
-
-def trade_off_figure(document: Document) -> Figure | None:
-    """The uniformity-tolerance plane: a point for each source, joined along each series."""
-    uniformity = [
-        r for r in document.records("uniformity", "u_stat") if r.params["t"] == _first_t(document)
-    ]
-    tolerance = document.records("tolerance", "micro_excl")
-    if not uniformity or not tolerance or len(document.sources) < 2:
-        return None
-    names, colours = short_names(document), source_colours(document)
-    order = by_temperature(document)
-    marks: list[Mark] = []
-    there = [
-        (s, u, t)
-        for s in order
-        if (u := one_record(uniformity, s)) is not None
-        and (t := one_record(tolerance, s)) is not None
-    ]
-    series: dict[str, list[tuple[float, float]]] = {}
-    for source, u, t in there:
-        if training_temperature(source) is not None:
-            series.setdefault(series_name(source), []).append((value_of(u), value_of(t)))
-    for points in series.values():
-        if len(points) > 1:
-            marks.append(Line([x for x, _ in points], [y for _, y in points], "", "#c0c0c0"))
-    for source, u, t in there:
-        alone = len(series.get(series_name(source), ())) == 1 < len(there)
-        marks.append(
-            Points(
-                [value_of(u)],
-                [value_of(t)],
-                names[source],
-                colours[source],
-                x_error=[half_width(u)],
-                y_error=[half_width(t)],
-                symbol="D" if alone else "o",
-                hollow=alone,
-            )
-        )
-    law = document.records("uniformity_of_uniform_law")
-    t_value = _first_t(document)
-    laws = {r.d: value_of(r) for r in law if r.params["t"] == t_value}
-    dims = ", ".join(map(str, laws)) if len(laws) <= 3 else "each checkpoint's"
-    marks.append(
-        Points(
-            list(laws.values()),
-            [0.0] * len(laws),
-            f"uniform sphere, d = {dims}",
-            BLACK,
-            hollow=True,
-            symbol="s",
-        )
-    )
-    return Figure(
-        "trade_off",
-        "The uniformity-tolerance trade-off",
-        "Left is more uniform, up is more tolerant of same-class neighbours; a checkpoint further "
-        "up and left than another is better in both. Bars are 95% intervals.",
-        [
-            Panel(
-                marks,
-                f"uniformity (t = {t_value:g})  [nats]   ← more uniform",
-                "tolerance  [cosine]",
-            )
-        ],
-        panel_size=(5.6, 3.9),
-    )
-
-
-def _first_t(document: Document) -> float:
-    records = document.records("uniformity")
-    return float(records[0].params["t"]) if records else 2.0
-
-
-def against_temperature_figure(document: Document) -> Figure | None:
-    """Uniformity and tolerance against the training temperature in the sources' names."""
-    temperatures = {s: training_temperature(s) for s in document.sources}
-    if len({value for value in temperatures.values() if value is not None}) < 2:
-        return None
-    panels = []
-    order = [s for s in by_temperature(document) if temperatures[s] is not None]
-    all_series = list(dict.fromkeys(series_name(s) for s in order))
-    t_value = _first_t(document)
-    for metric, definition, y_label in (
-        ("uniformity", "u_stat", f"uniformity (t = {t_value:g})  [nats]"),
-        ("tolerance", "micro_excl", "tolerance  [cosine]"),
-    ):
-        records = [
-            r for r in document.records(metric, definition) if r.params.get("t", t_value) == t_value
-        ]
-        if not records:
-            continue
-        marks: list[Mark] = []
-        for name, colour in zip(all_series, HUES * len(all_series), strict=False):
-            own = [
-                (temperatures[s] or 0.0, r)
-                for s in order
-                if series_name(s) == name and (r := one_record(records, s)) is not None
-            ]
-            ys = [value_of(r) for _, r in own]
-            errors = [half_width(r) for _, r in own]
-            marks.append(
-                Line(
-                    [x for x, _ in own],
-                    ys,
-                    name,
-                    colour,
-                    marker=True,
-                    low=[y - e for y, e in zip(ys, errors, strict=True)],
-                    high=[y + e for y, e in zip(ys, errors, strict=True)],
-                )
-            )
-        law = document.records("uniformity_of_uniform_law")
-        levels = {r.d: value_of(r) for r in law if r.params["t"] == t_value}
-        if metric != "uniformity":
-            levels = {None: 0.0}
-        for i, (d, level) in enumerate(list(levels.items())[:3]):
-            label = "uniform sphere" if i == 0 else f"uniform sphere, d = {d}"
-            marks.append(Rule(label, y=level, style="dotted" if i else "dashed"))
-        ticks = sorted({value for value in temperatures.values() if value is not None})
-        panels.append(
-            Panel(
-                marks,
-                "training temperature τ",
-                y_label,
-                x_scale="log",
-                x_ticks=[(tau, f"{tau:g}") for tau in spread_out(ticks)],
-            )
-        )
-    return Figure(
-        "against_temperature",
-        "Uniformity and tolerance against the training temperature",
-        "The dilemma: a larger temperature is less uniform (higher) and more tolerant (higher). "
-        "Dashed, the uniform sphere. Temperatures are read from the names of the checkpoints.",
-        panels,
-        columns=len(panels),
-        panel_size=(4.0, 3.0),
-    )

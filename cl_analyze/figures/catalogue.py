@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from cl_analyze.document import Document
 from cl_analyze.figures.basics import (
-    against_temperature_figure,
     nearest_negatives_figure,
     penalty_curve_figure,
     penalty_curve_hard_figure,
@@ -14,7 +13,6 @@ from cl_analyze.figures.basics import (
     penalty_summary_figure,
     similarity_histogram_figure,
     tolerance_figure,
-    trade_off_figure,
     uniformity_figure,
 )
 from cl_analyze.figures.description import Figure
@@ -30,10 +28,18 @@ from cl_analyze.figures.quality import (
     projection_figure,
     spectrum_figure,
 )
+from cl_analyze.figures.trade_off import (
+    difference_figure,
+    movement_figure,
+    run_figure,
+    trade_off_figure,
+)
 
 FIGURES: dict[str, Callable[[Document], Figure | None]] = {
     "trade_off": trade_off_figure,
-    "against_temperature": against_temperature_figure,
+    "along_the_run": run_figure,
+    "differences": difference_figure,
+    "movement": movement_figure,
     "uniformity": uniformity_figure,
     "tolerance": tolerance_figure,
     "nearest_negatives": nearest_negatives_figure,
@@ -52,8 +58,14 @@ FIGURES: dict[str, Callable[[Document], Figure | None]] = {
     "hubness": hubness_figure,
 }
 
+OF_SEVERAL = ("trade_off", "along_the_run", "differences", "movement")
+
 
 def draw(document: Document) -> list[Figure]:
-    """Every figure that the document has the numbers for, in the order of the report."""
-    found = [function(document) for function in FIGURES.values()]
+    """Every figure that the document has the numbers for, in the order of the report.
+
+    Of a comparison, those of several checkpoints alone: `report` has those of each.
+    """
+    names = OF_SEVERAL if document.command == "compare" else tuple(FIGURES)
+    found = [FIGURES[name](document) for name in names]
     return [figure for figure in found if figure is not None and figure.panels]

@@ -8,6 +8,9 @@ from typing import Literal
 
 Numbers = Sequence[float]
 Scale = Literal["linear", "log", "sqrt"]
+Side = Literal[
+    "right", "left", "above", "below", "upper right", "lower right", "upper left", "lower left", ""
+]
 Style = Literal["solid", "dashed", "dotted", "dashdot"]
 
 
@@ -20,6 +23,8 @@ class Line:
         label: in the legend; empty: not there.
         colour: hexadecimal.
         low, high: band around the line; empty: none.
+        arrows: whether each piece points to the next point.
+        level: what a dial chooses it by, None where it always shows.
     """
 
     x: Numbers
@@ -31,6 +36,8 @@ class Line:
     width: float = 1.6
     low: Numbers = ()
     high: Numbers = ()
+    arrows: bool = False
+    level: float | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,10 @@ class Points:
         x, y: coordinates.
         x_error, y_error: half lengths of the bars; empty: none.
         opacity: 1 hides what is below.
+        values: numbers that colour the points, beside a colour bar; empty: `colour` does.
+        value_label: of the colour bar.
+        names: what each point is, shown beside it where `sides` has a place, and when hovered.
+        sides: where each name stands; empty: nowhere.
     """
 
     x: Numbers
@@ -53,6 +64,10 @@ class Points:
     hollow: bool = False
     opacity: float = 1.0
     symbol: Literal["o", "s", "D", "^", "|"] = "o"
+    values: Numbers = ()
+    value_label: str = ""
+    names: Sequence[str] = ()
+    sides: Sequence[Side] = ()
 
 
 @dataclass(frozen=True)
@@ -137,6 +152,7 @@ class Figure:
         panels: in reading order.
         columns: panels in a row.
         share_y: whether the panels have one y axis.
+        dial: what the lines' levels are, as "τ"; empty: no dial.
         panel_size: inches.
     """
 
@@ -146,4 +162,5 @@ class Figure:
     panels: Sequence[Panel]
     columns: int = 1
     share_y: bool = False
+    dial: str = ""
     panel_size: tuple[float, float] = (4.6, 3.0)

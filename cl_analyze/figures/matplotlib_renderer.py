@@ -8,6 +8,7 @@ import textwrap
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 from cl_analyze.figures.description import Cells, Figure, Line, Mark, Panel, Points, Rule, Steps
@@ -199,6 +200,9 @@ def _panel(axis: Any, panel: Panel) -> Iterator[tuple[str, Any]]:
 
                 getattr(axis, f"{which}axis").set_minor_locator(NullLocator())
                 getattr(axis, f"{which}axis").set_minor_formatter(NullFormatter())
+    for which, ticks in (("x", panel.x_ticks), ("y", panel.y_ticks)):
+        if not ticks and getattr(panel, f"{which}_scale") == "linear":
+            axis.locator_params(axis=which, nbins=6, min_n_ticks=3)
     if panel.upright:
         axis.tick_params(axis="x", labelrotation=90)
     if panel.x_limits:
@@ -211,6 +215,8 @@ def _mark(axis: Any, mark: Mark) -> Any:
     if isinstance(mark, Line):
         if len(mark.low):
             axis.fill_between(mark.x, mark.low, mark.high, color=mark.colour, alpha=0.18, lw=0)
+        if mark.arrows:
+            _arrows(axis, mark)
         return axis.plot(
             mark.x,
             mark.y,
@@ -222,6 +228,9 @@ def _mark(axis: Any, mark: Mark) -> Any:
             solid_capstyle="butt",
         )[0]
     if isinstance(mark, Points):
+        if len(mark.values):
+            return _coloured(axis, mark)
+        _names(axis, mark)
         return axis.errorbar(
             mark.x,
             mark.y,
@@ -247,6 +256,79 @@ def _mark(axis: Any, mark: Mark) -> Any:
             return axis.stairs(mark.heights, mark.edges, fill=True, color=mark.colour)
         return axis.stairs(mark.heights, mark.edges, color=mark.colour, lw=mark.width)
     return _rule(axis, mark)
+
+
+def _arrows(axis: Any, mark: Line) -> None:
+    """An arrow's head in the middle of each piece."""
+    points = list(zip(mark.x, mark.y, strict=True))
+    for (x0, y0), (x1, y1) in pairwise(points):
+        axis.annotate(
+            "",
+            (x0 + 0.58 * (x1 - x0), y0 + 0.58 * (y1 - y0)),
+            (x0 + 0.42 * (x1 - x0), y0 + 0.42 * (y1 - y0)),
+            arrowprops={"arrowstyle": "-|>", "color": mark.colour, "lw": mark.width, "shrinkA": 0},
+        )
+
+
+def _coloured(axis: Any, mark: Points) -> Any:
+    """Points coloured by a value, with a colour bar."""
+    axis.errorbar(
+        mark.x,
+        mark.y,
+        xerr=list(mark.x_error) or None,
+        yerr=list(mark.y_error) or None,
+        fmt="none",
+        ecolor="#555555",
+        elinewidth=1.0,
+        zorder=2.5,
+    )
+    shown = axis.scatter(
+        mark.x,
+        mark.y,
+        c=list(mark.values),
+        cmap="viridis",
+        s=mark.size**2,
+        marker=mark.symbol,
+        edgecolors="black",
+        linewidths=0.6,
+        zorder=3,
+    )
+    bar = axis.figure.colorbar(shown, ax=axis, shrink=0.9, pad=0.02)
+    bar.outline.set_visible(False)
+    bar.set_label(mark.value_label)
+    _names(axis, mark)
+    return shown
+
+
+_OFFSETS: dict[str, tuple[tuple[float, float], str, str]] = {
+    "right": ((7, 0), "left", "center"),
+    "left": ((-7, 0), "right", "center"),
+    "above": ((0, 7), "center", "bottom"),
+    "below": ((0, -7), "center", "top"),
+    "upper right": ((9, 9), "left", "bottom"),
+    "lower right": ((9, -9), "left", "top"),
+    "upper left": ((-9, 9), "right", "bottom"),
+    "lower left": ((-9, -9), "right", "top"),
+}
+
+
+def _names(axis: Any, mark: Points) -> None:
+    """The points' names beside them."""
+    if not len(mark.sides):
+        return
+    for x, y, name, side in zip(mark.x, mark.y, mark.names, mark.sides, strict=True):
+        if side:
+            offset, across, along = _OFFSETS[side]
+            axis.annotate(
+                name,
+                (x, y),
+                offset,
+                textcoords="offset points",
+                ha=across,
+                va=along,
+                fontsize=7.5,
+                zorder=4,
+            )
 
 
 def _cells(axis: Any, mark: Cells) -> Any:
