@@ -329,10 +329,9 @@ def metric_options(
     if projection not in METHODS:
         raise ConfigError(f"projection must be pca, tsne or umap, found {projection!r}")
     require(projection)
+    check_counts(seed, anchors)
     if negatives not in ("instance", "class"):
         raise ConfigError(f"negatives must be instance or class, found {negatives!r}")
-    if seed < 0:
-        raise ConfigError(f"seed must be at least 0, found {seed}")
     return MetricOptions(
         ts=_positive("t", ts, MetricOptions().ts),
         taus=_positive("tau", taus, MetricOptions().taus),
@@ -340,7 +339,7 @@ def metric_options(
         negatives=cast(Negatives, negatives),
         curve_anchors=None if curve_anchors is None else _count("curve-anchors", curve_anchors),
         seed=seed,
-        anchors=None if anchors is None else _count("anchors", anchors, least=10),
+        anchors=anchors,
         penalty_alpha=None if penalty_alpha is None else _share(penalty_alpha),
         hard_alpha=_share(hard_alpha),
         simple_lambda=simple_lambda
@@ -353,6 +352,18 @@ def metric_options(
         alignment_power=_one("alignment-power", alignment_power),
         projection=projection,
     )
+
+
+def check_counts(seed: int, anchors: int | None) -> None:
+    """Whether the options that every command has make sense.
+
+    Raises:
+        ConfigError: a seed under 0, or fewer than ten anchors.
+    """
+    if seed < 0:
+        raise ConfigError(f"seed must be at least 0, found {seed}")
+    if anchors is not None:
+        _count("anchors", anchors, least=10)
 
 
 def families(names: Iterable[str] | str) -> tuple[str, ...]:

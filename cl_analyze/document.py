@@ -29,6 +29,7 @@ class Document:
         negatives: in words, what counts as a negative.
         n_rows: rows of each source.
         n_anchors: source -> anchors from which its means are estimated, where they are.
+        verdict: of checks; None where none were made.
     """
 
     command: str
@@ -45,6 +46,7 @@ class Document:
     negatives: str
     n_rows: dict[str, int] = field(default_factory=dict)
     n_anchors: dict[str, int] = field(default_factory=dict)
+    verdict: str | None = None
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -85,6 +87,7 @@ class Document:
             "version": self.version,
             "command": self.command,
             "created": self.created,
+            **({} if self.verdict is None else {"verdict": self.verdict}),
             "inputs": list(self.inputs),
             "environment": self.environment,
             "results": [record.to_dict() for record in self.results],

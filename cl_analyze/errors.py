@@ -9,6 +9,10 @@ class AnalysisError(Exception):
     """The analysis cannot be done as asked; the message says why and what would help."""
 
 
+class CheckFailedError(Exception):
+    """A check failed: the verdict of a gate, not an error of the program."""
+
+
 class DataError(AnalysisError):
     """A file or an array does not hold what an analysis needs."""
 

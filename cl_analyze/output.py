@@ -69,6 +69,22 @@ def write_files(folder: Path, command: str, files: Mapping[str, bytes]) -> list[
     return [folder / name for name in files]
 
 
+def replace_file(path: Path, data: bytes) -> Path:
+    """Write one file, whole or not at all; what was there is replaced.
+
+    Returns:
+        The path.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    try:
+        _stage(path, data).replace(path)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
+    return path
+
+
 def _stage(target: Path, data: bytes) -> Path:
     if target.is_dir():
         raise IsADirectoryError(0, f"{target} is a directory")

@@ -9,6 +9,7 @@ import typer
 
 from cl_analyze._version import __version__
 from cl_analyze.cli import (
+    check,
     compare,
     inspect,
     losses,
@@ -28,8 +29,8 @@ app = typer.Typer(
         "a temperature does to them.\n\n"
         "Every number comes with an error bar and the name of its definition. Results go to stdout "
         "(--json: one document), tables and figures to --out, everything else to stderr.\n\n"
-        "Exit codes: 0 done, 2 could not judge (usage, unreadable or invalid data, internal "
-        "error), 130/143 interrupted."
+        "Exit codes: 0 done, 1 a check failed, 2 could not judge (usage, unreadable or invalid "
+        "data, internal error), 130/143 interrupted."
     ),
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -62,4 +63,5 @@ app.command(cls=ListCommand)(losses.losses)
 app.command(cls=ListCommand)(quality.quality)
 app.command(cls=ListCommand)(compare.compare)
 app.command(cls=ListCommand)(report.report)
+app.command(cls=ListCommand)(check.check)
 app.command(cls=ListCommand)(inspect.inspect)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
-CHECK_FAILED = 1  # kept for the verdict of a gate: nothing else may end with it
+CHECK_FAILED = 1  # the verdict of a gate: nothing else may end with it
 COULD_NOT_JUDGE = 2
 INTERRUPTED = 130
 TERMINATED = 143
@@ -65,7 +65,10 @@ def _exit_code(arguments: list[str]) -> int:
         return TERMINATED
     except Exception as error:  # every crash is "could not judge", never a verdict
         from cl_analyze.cli.terminal import ReaderGoneError
-        from cl_analyze.errors import AnalysisError
+        from cl_analyze.errors import AnalysisError, CheckFailedError
+
+        if isinstance(error, CheckFailedError):
+            return CHECK_FAILED
 
         if isinstance(error, ReaderGoneError | BrokenPipeError):  # not our failure
             _silence()

@@ -269,6 +269,32 @@ MetricNames = Annotated[
         help="uniformity, tolerance, similarity, penalty, losses, quality  [default: all]",
     ),
 ]
+RulesFile = Annotated[
+    str | None,
+    typer.Option(
+        "--rules",
+        metavar="FILE",
+        help="Rules  [default: cl-analyze.toml, or \\[tool.cl-analyze] in pyproject.toml]",
+    ),
+]
+BaselineFile = Annotated[
+    str | None,
+    typer.Option("--baseline", metavar="FILE", help="What --save-baseline wrote before."),
+]
+SaveBaseline = Annotated[
+    str | None,
+    typer.Option(
+        "--save-baseline",
+        metavar="FILE",
+        help="Keep these numbers in FILE.json, and what paired tests need in FILE.npz.",
+    ),
+]
+JUnitFile = Annotated[
+    str | None, typer.Option("--junit", metavar="FILE", help="Write verdicts as JUnit XML.")
+]
+MarkdownFile = Annotated[
+    str | None, typer.Option("--markdown", metavar="FILE", help="Write verdicts as Markdown.")
+]
 Out = Annotated[
     str, typer.Option("--out", "-o", metavar="DIR", help="Folder for tables and figures.")
 ]

@@ -105,7 +105,22 @@ def requests(given: Mapping[str, Any]) -> list[Request]:
     ]
 
 
-def _run_options(given: Mapping[str, Any]) -> RunOptions:
+def refuse_empty(option: str, value: str | None) -> None:
+    """An empty value is a variable that is not set.
+
+    Raises:
+        ConfigError: it is empty.
+    """
+    if value == "":
+        raise ConfigError(f"--{option} is empty; is a variable unset?")
+
+
+def run_options(given: Mapping[str, Any]) -> RunOptions:
+    """How to compute, from a command's parameters.
+
+    Raises:
+        ConfigError: no threads, or a budget that is no size.
+    """
     from cl_analyze.preparation import RunOptions
 
     threads, memory = given["threads"], given["memory"]
@@ -118,7 +133,7 @@ def _run_options(given: Mapping[str, Any]) -> RunOptions:
         memory=None if memory is None else parse_size(memory),
         on_invalid=given["on_invalid"].value,
         unlabelled=given["unlabelled"],
-        definition=given["definition"],
+        definition=given.get("definition"),
         resume=given["resume"],
         scheduler=given["scheduler"],
     )
@@ -198,11 +213,9 @@ def run_command(command: str, families: Sequence[str] | str, given: Mapping[str,
         given["verbose"],
     )
     output.checked_formats()
-    if not output.out:
-        raise ConfigError("--out is empty; is a variable unset?")
-    if given["resume"] == "":
-        raise ConfigError("--resume is empty; is a variable unset?")
-    asked, computing = _metric_options(command, given), _run_options(given)
+    for name in ("out", "resume"):
+        refuse_empty(name, given[name])
+    asked, computing = _metric_options(command, given), run_options(given)
     talk = output.talk()
     arguments = [printable(argument) for argument in sys.argv[1:]]
     if command == "compare":
@@ -235,8 +248,7 @@ def _comparison(
     from cl_analyze.analysis import families
     from cl_analyze.comparison import CompareOptions, run_comparison
 
-    if given["cache"] == "":
-        raise ConfigError("--cache is empty; is a variable unset?")
+    refuse_empty("cache", given["cache"])
     return run_comparison(
         requests(given),
         families(given["metrics"] or "all"),

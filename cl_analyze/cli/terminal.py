@@ -15,6 +15,7 @@ from cl_analyze.errors import ConfigError
 from cl_analyze.tables import Cell, Param, Record, number_text
 
 if TYPE_CHECKING:
+    from cl_analyze.checks import Check
     from cl_analyze.document import Document
 
 
@@ -163,6 +164,29 @@ def comparison_lines(document: Document) -> list[str]:
         )
         lines += ["", *textwrap.wrap(text, 80, subsequent_indent="  ")]
     return lines
+
+
+def check_lines(checks: Sequence[Check], verdict: str) -> list[str]:
+    """A line for each check and one for why, under its checkpoint; the verdict last."""
+    lines: list[str] = []
+    source = None
+    for check in checks:
+        if check.record.source != source:
+            source = check.record.source
+            lines += [*[""] * bool(lines), source]
+        lines += textwrap.wrap(
+            f"{check.verdict:<12}  {check.name}",
+            78,
+            initial_indent="  ",
+            subsequent_indent=" " * 16,
+        )
+        lines += textwrap.wrap(check.text, 78, initial_indent=" " * 16, subsequent_indent=" " * 16)
+    counts = [(each, sum(check.verdict == each for check in checks)) for each in _VERDICT_ORDER]
+    text = ", ".join(f"{n} {each}" for each, n in counts if n)
+    return [*lines, "", f"{verdict}: {text}"]
+
+
+_VERDICT_ORDER = ("fail", "inconclusive", "warn", "skipped", "pass")
 
 
 _SIDE_BY_SIDE, _MOST_TOLD = 4, 8
@@ -480,6 +504,10 @@ class Talk:
         """One line."""
         if not self._quiet:
             self._write(f"{text}\n", clear=True)
+
+    def command(self, text: str) -> None:
+        """A line for whoever runs this, said even where talk is not wanted."""
+        self._write(f"{text}\n", clear=True)
 
     def note(self, text: str) -> None:
         """Something that was chosen."""

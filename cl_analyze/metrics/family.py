@@ -76,6 +76,7 @@ class MetricOptions:
             above; 0: no more.
         alignment_power: exponent of the distances in alignment.
         projection: how rows are laid out in the plane: pca, tsne or umap.
+        only: the metrics that are looked at, where a family can leave others out; empty: all.
     """
 
     ts: tuple[float, ...] = (2.0,)
@@ -97,6 +98,11 @@ class MetricOptions:
     n_voters: int = 0
     alignment_power: float = 2.0
     projection: Literal["pca", "tsne", "umap"] = "pca"
+    only: tuple[str, ...] = ()
+
+    def wants(self, metrics: Iterable[str]) -> bool:
+        """Whether any of these metrics is looked at."""
+        return not self.only or bool(set(self.only) & set(metrics))
 
     @property
     def pairs(self) -> PairSet:

@@ -93,6 +93,8 @@ class Quality(PairFreeFamily):
 
     def first_pass(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
         """Neighbours of every row, the histogram of cosines, potentials within classes."""
+        if options.only and set(options.only) <= _WITHOUT_PAIRS:
+            return ()
         wanted: list[Reducer] = [
             nearest_negatives_reducer(subject, _instance(options)),
             PairHistogram(BINS),
@@ -118,9 +120,40 @@ class Quality(PairFreeFamily):
         with single_threaded_blas():
             return self._compute(subject, options, measured, runner)
 
+    def _some(self, context: Context) -> FamilyResult:
+        """The parts that have the metrics asked for, without tables."""
+        options, subject = context.options, context.subject
+        has_classes = subject.labels is not None and bool(subject.labels.counts.any())
+        of_classes = _PROBED | _VOTES | set(CLASS_DEFINITIONS)
+        others = set(self.definitions) - set(SPECTRUM_DEFINITIONS) - _OF_VIEWS - _HUBS - of_classes
+        records: list[Record] = []
+        near = None
+        if options.wants(_HUBS | _VOTES | others):
+            context.runner.announce("neighbours in their order")
+            near = context.runner.nearest_negatives(
+                _instance(options), context.measured.first, context.measured.anchors
+            )
+        if options.wants(SPECTRUM_DEFINITIONS):
+            records += spectrum_records(context, spectra(context))
+        if near is not None and options.wants(others):
+            records += geometry_records(context, mean_cosine(subject.rows), near)
+        if near is not None and options.wants(_HUBS):
+            records += hub_parts(context, near)[0]
+        if subject.views is not None and options.wants(_OF_VIEWS):
+            records += view_parts(context)[0]
+        if near is not None and has_classes and options.wants(_VOTES):
+            records += knn_records(context, classify(context, near))
+        if has_classes and options.wants(_PROBED):
+            records += probe_records(context, probes(context))
+        if has_classes and options.wants(CLASS_DEFINITIONS):
+            records += class_records(context, structures(context))
+        return FamilyResult(tuple(r for r in records if r.metric in options.only))
+
     def _compute(
         self, subject: Subject, options: MetricOptions, measured: Measured, runner: PairRunner
     ) -> FamilyResult:
+        if options.only:
+            return self._some(Context(subject, options, measured, runner))
         notes: list[str] = []
         if subject.labels is not None and not subject.labels.counts.any():
             subject = replace(subject, labels=None)
@@ -166,6 +199,16 @@ class Quality(PairFreeFamily):
         return FamilyResult(
             tuple(records), tuple(table for table in tables if table.rows), tuple(notes)
         )
+
+
+_PROBED = frozenset({"probe_accuracy", "probe_calibration_error", "nc3", "nc4_disagreement"})
+_OF_VIEWS = frozenset(
+    {"alignment", "recall_at_k", "median_rank", "modality_gap", "modality_gap_residual"}
+)
+_HUBS = frozenset({"hubness_skewness", "hubness_robin_hood", "antihub_share"})
+_VOTES = frozenset({"knn_accuracy", "knn_top5_accuracy"})
+_WITHOUT_PAIRS = frozenset(SPECTRUM_DEFINITIONS) | _PROBED | _OF_VIEWS
+"""Metrics that need no pass over the pairs of the embeddings."""
 
 
 def _probe_notes(source: str, found: Probed) -> list[str]:

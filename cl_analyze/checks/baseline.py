@@ -1,0 +1,217 @@
+"""Baselines: the numbers of a checkpoint, kept with what paired tests against it need.
+
+`base.json` holds the numbers and says of which rows they are; `base.npz` beside it holds
+pseudo-values (float32), of a seeded subset of the rows where there are very many, and ids of rows.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_analyze._version import __version__
+from cl_analyze.analysis import Report
+from cl_analyze.differences import Match, RowKeys
+from cl_analyze.errors import ConfigError
+from cl_analyze.output import replace_file
+from cl_analyze.tables import Record, to_json
+
+SCHEMA = "cl-analyze-baseline/1"
+MOST_ROWS = 100_000
+"""Rows whose pseudo-values are kept."""
+Index = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class BaselineSource:
+    """One checkpoint of a baseline.
+
+    Attributes:
+        source: its name when it was saved.
+        keys: what identifies its rows.
+        records: its numbers, with pseudo-values; NaN for rows outside the sample.
+        sample: rows that have pseudo-values; None: all.
+    """
+
+    source: str
+    keys: RowKeys
+    records: tuple[Record, ...]
+    sample: Index | None
+
+    def sample_of(self, match: Match) -> Index | None:
+        """The sample's rows in the other checkpoint's numbering; None: all."""
+        if self.sample is None or match.order is None:
+            return None
+        return np.flatnonzero(np.isin(match.order, self.sample))
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A baseline's checkpoints.
+
+    Attributes:
+        path: where it was read from.
+        version: of the program that wrote it.
+        sources: its checkpoints.
+    """
+
+    path: Path
+    version: str
+    sources: tuple[BaselineSource, ...]
+
+    def of(self, source: str) -> BaselineSource:
+        """The checkpoint that a source is compared with: the only one, or the one so named.
+
+        Raises:
+            ConfigError: several, and none has the name.
+        """
+        if len(self.sources) == 1:
+            return self.sources[0]
+        for each in self.sources:
+            if each.source == source:
+                return each
+        names = ", ".join(each.source for each in self.sources)
+        raise ConfigError(
+            f"{self.path} has several checkpoints ({names}) and none named {source}: save a "
+            "baseline of one"
+        )
+
+
+def save_baseline(path: Path, report: Report, chosen: Sequence[Record], seed: int) -> list[Path]:
+    """Write a baseline and its arrays, each whole or not at all, the arrays first.
+
+    Args:
+        path: of the JSON; the arrays get the suffix .npz.
+        report: what was measured.
+        chosen: its records that rules name.
+        seed: of the sample of rows.
+
+    Returns:
+        The written paths.
+
+    Raises:
+        ConfigError: the name would be that of the arrays, or a file cannot be written.
+    """
+    data_path = path.with_suffix(".npz")
+    if data_path == path:
+        raise ConfigError(f"--save-baseline {path}: the JSON cannot end in .npz; name it .json")
+    arrays: dict[str, NDArray[Any]] = {}
+    sources = []
+    for s, source in enumerate(report.document.sources):
+        keys = report.rows[source]
+        own = [record for record in chosen if record.source == source]
+        sample = None
+        if keys.n > MOST_ROWS:
+            drawn = np.random.default_rng(seed).choice(keys.n, MOST_ROWS, replace=False)
+            sample = np.sort(drawn)
+            arrays[f"rows/{s}"] = sample
+        if keys.ids is not None:
+            arrays[f"ids/{s}"] = keys.ids
+        for i, record in enumerate(own):
+            for kind, values in (("pseudo", record.pseudo_values), ("noise", record.pseudo_noise)):
+                if values is not None:
+                    kept = values if sample is None else values[sample]
+                    arrays[f"{kind}/{s}/{i}"] = kept.astype(np.float32)
+        sources.append(
+            {
+                "source": source,
+                "n": keys.n,
+                "labels_sha256": keys.labels,
+                "ids": keys.ids is not None,
+                "rows_with_pseudo_values": keys.n if sample is None else len(sample),
+                "results": [record.to_dict() for record in own],
+            }
+        )
+    stream = io.BytesIO()
+    np.savez(stream, allow_pickle=False, **arrays)
+    data = stream.getvalue()
+    document = {
+        "schema": SCHEMA,
+        "version": __version__,
+        "created": report.document.created,
+        "data": {"file": data_path.name, "sha256": hashlib.sha256(data).hexdigest()},
+        "inputs": list(report.document.inputs),
+        "sources": sources,
+    }
+    replace_file(data_path, data)
+    replace_file(path, to_json(document).encode())
+    return [path, data_path]
+
+
+def load_baseline(path: Path) -> Baseline:
+    """Read a baseline.
+
+    Raises:
+        ConfigError: a file is missing or unreadable, another schema, or arrays that are not those
+            that were saved with it.
+    """
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"--baseline {path}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"--baseline {path}: not JSON: {error}") from error
+    schema = document.get("schema") if isinstance(document, dict) else None
+    if schema != SCHEMA:
+        raise ConfigError(
+            f"--baseline {path}: its schema is {schema!r}, this version reads {SCHEMA!r}; save it "
+            "again with --save-baseline"
+        )
+    try:
+        data_path = path.parent / Path(document["data"]["file"]).name
+        data = data_path.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"--baseline {path}: its arrays {data_path}: {error.strerror or error}; keep the two "
+            "files together"
+        ) from error
+    except (KeyError, TypeError) as error:
+        raise ConfigError(f"--baseline {path}: it names no arrays; save it again") from error
+    if hashlib.sha256(data).hexdigest() != document["data"].get("sha256"):
+        raise ConfigError(
+            f"--baseline {path}: {data_path.name} is not the file that was saved with it; save "
+            "both again with --save-baseline"
+        )
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        sources = tuple(_source(entry, s, arrays) for s, entry in enumerate(document["sources"]))
+        if not sources:
+            raise ValueError("it has no checkpoint")
+        return Baseline(path, str(document.get("version")), sources)
+    except (KeyError, TypeError, ValueError, IndexError, EOFError, zipfile.BadZipFile) as error:
+        raise ConfigError(
+            f"--baseline {path}: it does not hold what a baseline holds ({error}); save it again"
+        ) from error
+
+
+def _source(entry: dict[str, Any], s: int, arrays: dict[str, NDArray[Any]]) -> BaselineSource:
+    n, sample = int(entry["n"]), arrays.get(f"rows/{s}")
+
+    def full(name: str) -> NDArray[np.float64] | None:
+        values = arrays.get(name)
+        if values is None or sample is None:
+            return None if values is None else values.astype(np.float64)
+        out = np.full(n, np.nan)
+        out[sample] = values
+        return out
+
+    records = tuple(
+        replace(
+            Record(**fields),
+            pseudo_values=full(f"pseudo/{s}/{i}"),
+            pseudo_noise=full(f"noise/{s}/{i}"),
+        )
+        for i, fields in enumerate(entry["results"])
+    )
+    keys = RowKeys(n, entry["labels_sha256"], arrays.get(f"ids/{s}"))
+    return BaselineSource(str(entry["source"]), keys, records, sample)

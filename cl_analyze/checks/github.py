@@ -1,0 +1,62 @@
+"""What GitHub Actions shows of a step: annotations and a summary."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cl_analyze.checks.judge import VERDICTS, Check
+from cl_analyze.checks.markdown import markdown
+
+MOST_ANNOTATIONS = 10
+"""GitHub shows ten of each kind for a step."""
+SUMMARY_BYTES = 1 << 20
+"""GitHub drops the summary of a step that is larger."""
+_LEVELS = {"fail": "error", "warn": "warning", "inconclusive": "warning"}
+
+
+def on_github(environment: Mapping[str, str]) -> bool:
+    """Whether this runs as a step of GitHub Actions."""
+    return environment.get("GITHUB_ACTIONS") == "true"
+
+
+def workflow_commands(checks: Sequence[Check]) -> list[str]:
+    """Workflow commands for what needs attention, failures first, ten at most."""
+    ranked = sorted(checks, key=lambda check: VERDICTS.index(check.verdict))
+    return [
+        f"::{_LEVELS[check.verdict]} title={_property(f'cl-analyze: {check.name}')}::"
+        f"{_data(f'{check.record.source}: {check.text}')}"
+        for check in ranked
+        if check.verdict in _LEVELS
+    ][:MOST_ANNOTATIONS]
+
+
+def write_summary(checks: Sequence[Check], path: Path) -> None:
+    """Append the table to the step's summary, within what GitHub takes.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    before = path.stat().st_size if path.exists() else 0
+    room = SUMMARY_BYTES - before - 1
+    text = markdown(checks, room)
+    if len(text.encode()) <= room:
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(text)
+
+
+def summary_path(environment: Mapping[str, str] = os.environ) -> Path | None:
+    """The file of the step's summary; None outside GitHub Actions."""
+    name = environment.get("GITHUB_STEP_SUMMARY")
+    return Path(name) if name and on_github(environment) else None
+
+
+def _data(text: str) -> str:
+    """A message of a workflow command."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    """A property of a workflow command."""
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

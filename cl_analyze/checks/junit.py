@@ -1,0 +1,72 @@
+"""Verdicts as a JUnit file, which GitLab, Jenkins and others show."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from xml.etree import ElementTree
+
+from cl_analyze.checks.judge import Check
+
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def junit(checks: Sequence[Check], created: str) -> bytes:
+    """One test suite for each checkpoint, one test case for each check.
+
+    A failed check is a failure, a skipped one is skipped; what is inconclusive or only warned of
+    passes, with its text as output.
+
+    Args:
+        checks: the checks.
+        created: UTC time, ISO 8601.
+    """
+    root = ElementTree.Element("testsuites", {"name": "cl-analyze", **_counts(checks)})
+    for number, source in enumerate(dict.fromkeys(check.record.source for check in checks)):
+        own = [check for check in checks if check.record.source == source]
+        suite = ElementTree.SubElement(
+            root,
+            "testsuite",
+            {
+                "name": _text(source),
+                "id": str(number),
+                "package": "cl-analyze",
+                "hostname": "localhost",
+                "timestamp": created.partition("+")[0],
+                **_counts(own),
+            },
+        )
+        ElementTree.SubElement(suite, "properties")
+        for check in own:
+            case = ElementTree.SubElement(
+                suite, "testcase", name=_text(check.name), classname=_text(source), time="0"
+            )
+            text = _text(check.text)
+            if check.verdict == "fail":
+                failure = ElementTree.SubElement(case, "failure", type="bound", message=text)
+                failure.text = text
+            elif check.verdict == "skipped":
+                ElementTree.SubElement(case, "skipped", message=text)
+            elif check.verdict != "pass":
+                ElementTree.SubElement(case, "system-out").text = f"{check.verdict}: {text}"
+        ElementTree.SubElement(suite, "system-out")
+        ElementTree.SubElement(suite, "system-err")
+    ElementTree.indent(root)
+    found: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return found + b"\n"
+
+
+def _counts(checks: Sequence[Check]) -> dict[str, str]:
+    verdicts = [check.verdict for check in checks]
+    return {
+        "tests": str(len(verdicts)),
+        "failures": str(verdicts.count("fail")),
+        "errors": "0",
+        "skipped": str(verdicts.count("skipped")),
+        "time": "0",
+    }
+
+
+def _text(text: str) -> str:
+    """Text that XML can hold."""
+    return _NOT_XML.sub("\ufffd", text)

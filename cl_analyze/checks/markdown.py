@@ -1,0 +1,72 @@
+"""Verdicts as Markdown, for a merge request or a step's summary."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from cl_analyze.checks.judge import VERDICTS, Check, overall
+from cl_analyze.tables import number_text
+
+_MARKS = {"pass": "✅", "fail": "❌", "warn": "⚠️", "inconclusive": "❔", "skipped": "⏭️"}
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|~$&#])")
+
+
+def markdown(checks: Sequence[Check], limit: int | None = None) -> str:
+    """The overall verdict, then a table of the checks, what needs attention first.
+
+    Args:
+        checks: the checks.
+        limit: bytes that the text may have; rows that do not fit are counted in a last line.
+    """
+    verdict = overall(checks)
+    counts = ", ".join(
+        f"{n} {each}" for each in VERDICTS if (n := sum(check.verdict == each for check in checks))
+    )
+    head = [
+        f"## {_MARKS[verdict]} cl-analyze check: {verdict}",
+        "",
+        f"{counts}.",
+        "",
+        "| verdict | checkpoint | number | value | rule | why |",
+        "|---|---|---|---:|---|---|",
+    ]
+    ranked = sorted(checks, key=lambda check: VERDICTS.index(check.verdict))
+    lines = [_row(check) for check in ranked]
+    text = "\n".join([*head, *lines]) + "\n"
+    if limit is None or len(text.encode()) <= limit:
+        return text
+    used = len("\n".join(head).encode()) + 100
+    kept: list[str] = []
+    for line in lines:
+        used += len(line.encode()) + 1
+        if used > limit:
+            break
+        kept.append(line)
+    left = len(lines) - len(kept)
+    return "\n".join([*head, *kept, "", f"{left} more checks do not fit here."]) + "\n"
+
+
+def _row(check: Check) -> str:
+    record = check.record
+    value = number_text(float(record.value or 0.0), record.total_error)
+    error = f" {record.error_text}" if record.error_text else ""
+    params = " ".join(f"{key}={value}" for key, value in record.params.items())
+    cells = (
+        f"{_MARKS[check.verdict]} {check.verdict}",
+        escaped(record.source),
+        escaped(f"{record.name} {params}".rstrip()),
+        escaped(value + error),
+        escaped(check.rule_text),
+        escaped(check.text),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def escaped(text: str) -> str:
+    r"""Text that Markdown shows as it is, in one cell of a table.
+
+    >>> escaped("a|b*c")
+    'a\\|b\\*c'
+    """
+    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
