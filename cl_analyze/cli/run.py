@@ -267,10 +267,10 @@ def finish(report: Report, output: OutputOptions, talk: Talk) -> None:
     document = report.document
     files: tuple[str, ...] = ()
     if not output.no_files:
-        from cl_analyze.report import write_report, write_tables_and_figures
+        from cl_analyze.report import PAGES, write_report, write_tables_and_figures
 
         talk.stage("writing files")
-        writer = write_report if document.command == "report" else write_tables_and_figures
+        writer = write_report if document.command in PAGES else write_tables_and_figures
         files = tuple(
             str(path) for path in writer(document, Path(output.out), output.checked_formats())
         )

@@ -361,7 +361,8 @@ def _curve_figure(
             keep = [
                 i for i in range(min(there), max(there) + 1) if scale != "log" or 0 < ys[i] <= 1
             ]
-            marks.append(Line([xs[i] for i in keep], [ys[i] for i in keep], f"τ = {tau:g}", colour))
+            kept_xs, kept_ys = [xs[i] for i in keep], [ys[i] for i in keep]
+            marks.append(Line(kept_xs, kept_ys, f"τ = {tau:g}", colour, level=tau))
         y_limits = None
         x_limits: tuple[float, float] = (-1.0, 1.0)
         x_ticks: Sequence[tuple[float, str]] = COSINE_TICKS
@@ -398,6 +399,7 @@ def _curve_figure(
         panels,
         columns=panel_columns(len(panels)),
         share_y=scale == "log",
+        dial="τ",
         panel_size=panel_size_of(len(panels)),
     )
 

@@ -65,6 +65,9 @@ def _canvas(figure: Figure) -> Iterator[Any]:
 _MANY = 50
 """Points of a cloud above which svg and pdf hold it as an image, a tenth of the size."""
 
+_PAGE_DPI = 100
+"""Dots an inch of clouds of points in a page, which has each figure twice."""
+
 FIXED_SVG = "svg-outlines"
 """An svg whose text is drawn as outlines, so that it looks the same where fonts differ."""
 
@@ -93,7 +96,8 @@ def render(figure: Figure, formats: Sequence[str], dpi: int = 160) -> dict[str, 
             stream = io.BytesIO()
             mpl.rcParams["svg.fonttype"] = "path" if kind == FIXED_SVG else "none"
             suffix = "svg" if kind == FIXED_SVG else kind
-            canvas.savefig(stream, format=suffix, dpi=dpi, metadata=_METADATA[suffix])
+            dots = min(dpi, _PAGE_DPI) if kind == FIXED_SVG else dpi
+            canvas.savefig(stream, format=suffix, dpi=dots, metadata=_METADATA[suffix])
             out[kind] = stream.getvalue()
     return out
 

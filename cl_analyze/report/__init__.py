@@ -3,11 +3,14 @@
 files.py      which files a command writes
 headlines.py  the few numbers that sum a checkpoint up
 html.py       the self-contained HTML report
+comparison.py  a comparison in words
+definitions.py  what each metric is
 meaning.py    one plain sentence on what a number means for this file
 quality_meaning.py  the same for `quality`
 words.py      numbers as words
+static/, templates/  the page
 """
 
-from cl_analyze.report.files import write_report, write_tables_and_figures
+from cl_analyze.report.files import PAGES, write_report, write_tables_and_figures
 
-__all__ = ["write_report", "write_tables_and_figures"]
+__all__ = ["PAGES", "write_report", "write_tables_and_figures"]

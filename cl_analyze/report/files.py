@@ -12,6 +12,11 @@ from cl_analyze.figures.matplotlib_renderer import FIXED_SVG, render
 from cl_analyze.output import write_files
 from cl_analyze.tables import to_json
 
+PAGES = {
+    "report": ("report.html", "results.json"),
+    "compare": ("compare.html", "compare.json"),
+}
+"""Commands that write a page: its name and that of the JSON document."""
 Drawn = list[tuple[Figure, dict[str, bytes]]]
 
 
@@ -44,7 +49,7 @@ def write_tables_and_figures(
 
 
 def write_report(document: Document, folder: Path, formats: tuple[str, ...]) -> list[Path]:
-    """Write report.html, results.json, tables/*.csv and figures/*.
+    """Write a page, the JSON document, tables/*.csv and figures/*.
 
     Returns:
         The written paths.
@@ -56,8 +61,9 @@ def write_report(document: Document, folder: Path, formats: tuple[str, ...]) -> 
 
     drawn = [(figure, render(figure, (*formats, FIXED_SVG))) for figure in draw(document)]
     page = render_html(document, [(figure, files[FIXED_SVG]) for figure, files in drawn])
-    files = {"report.html": page.encode(), "results.json": b""}
+    html, data = PAGES.get(document.command, PAGES["report"])
+    files = {html: page.encode(), data: b""}
     files.update({**_tables(document), **_figures(drawn, formats)})
     names = tuple(str(folder / name) for name in files)
-    files["results.json"] = to_json(document.to_dict(names)).encode()
+    files[data] = to_json(document.to_dict(names)).encode()
     return write_files(folder, document.command, files)

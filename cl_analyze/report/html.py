@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import base64
+import gzip
+import json
+import re
 import shlex
 from collections.abc import Sequence
+from importlib import resources
 from typing import Any
+from urllib.parse import quote
+
+from markupsafe import Markup
 
 from cl_analyze.document import Document
 from cl_analyze.figures.description import Figure
-from cl_analyze.figures.sources import by_temperature
+from cl_analyze.figures.interactive_renderer import interactive
+from cl_analyze.figures.sources import by_temperature, short_names
+from cl_analyze.report.comparison import reference_of, told_apart
+from cl_analyze.report.definitions import DEFINITIONS
 from cl_analyze.report.headlines import headlines
 from cl_analyze.report.meaning import meaning
 from cl_analyze.tables import Record, number_text
@@ -25,15 +35,16 @@ _TITLES = {
     "penalty": "Relative penalty",
     "losses": "Losses",
     "quality": "Representation quality",
+    "movement": "How the space moved",
 }
 
 
 def render_html(document: Document, figures: Sequence[tuple[Figure, bytes]]) -> str:
-    """The report as one HTML document.
+    """The report, or the comparison, as one HTML document that needs no network.
 
     Args:
         document: what was found.
-        figures: the figures with their svg files.
+        figures: the figures with their svg files, which show where there is no JavaScript.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -44,22 +55,70 @@ def render_html(document: Document, figures: Sequence[tuple[Figure, bytes]]) -> 
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    names = short_names(document)
+    reference = reference_of(document)
+    plots = {figure.name: interactive(figure) for figure, _ in figures}
+    shown = [_figure(figure, svg, plots[figure.name]) for figure, svg in figures]
+    families = _families(document) if len(document.sources) <= _MOST_IN_FULL else []
+    used = {row["metric"] for family in families for of in family["sources"].values() for row in of}
+    used |= {headline.metric for headline in headlines(document)}
     return environment.get_template("report.html.j2").render(
         document=document,
-        columns=[headline.title for headline in headlines(document)],
+        title="Comparison of checkpoints" if reference else "Embedding report",
+        names=names,
+        order=by_temperature(document),
+        columns=[
+            {"title": headline.title, "metric": headline.metric} for headline in headlines(document)
+        ],
         summary=_summary(document),
-        findings=_findings(document),
-        figures=[_figure(figure, svg) for figure, svg in figures],
-        families=_families(document),
+        verdicts=_verdicts(document),
+        findings=[] if reference else _findings(document),
+        reference=reference,
+        told=[
+            told_apart(document, source)
+            for source in document.sources
+            if reference is not None and source != reference
+        ],
+        moved_rows=document.rows("moved_rows"),
+        moved_classes=document.rows("moved_classes"),
+        figures=shown,
+        families=families,
+        definitions={name: DEFINITIONS[name] for name in sorted(used)},
         command=shlex.join(["cl-analyze", *document.arguments]) if document.arguments else "",
+        plotly=_packed(_static("plotly-cartesian.min.js")),
+        plots=_packed(json.dumps(plots, ensure_ascii=False, separators=(",", ":"))),
+        script=_static("report.js"),
+        style=_static("report.css"),
     )
+
+
+_MOST_IN_FULL = 12
+"""Checkpoints up to which every number is on the page; of more they are in the tables."""
+
+
+def _static(name: str) -> Markup:
+    """A file of this package that becomes part of the page."""
+    return Markup((resources.files("cl_analyze.report") / "static" / name).read_text("utf-8"))
+
+
+def _verdicts(document: Document) -> list[dict[str, str]]:
+    """The verdicts on collapse, worst first."""
+    rows = [row for s in by_temperature(document) for row in document.rows("collapse", source=s)]
+    order = ("complete", "dimensional", "partial", "unknown", "none")
+    rows.sort(key=lambda row: order.index(str(row["verdict"])))
+    return [{key: str(row[key]) for key in ("source", "verdict", "text")} for row in rows]
 
 
 def _summary(document: Document) -> list[dict[str, Any]]:
     rows = []
     for source in by_temperature(document):
         found = [headline.find(document, source) for headline in headlines(document)]
-        cells = [_cell(r) if r is not None else {"value": "", "error": ""} for r in found]
+        cells = [
+            {**_cell(r), "sort": r.value}
+            if r is not None
+            else {"value": "", "error": "", "sort": ""}
+            for r in found
+        ]
         rows.append({"source": source, "cells": cells})
     return rows
 
@@ -87,12 +146,32 @@ def _findings(document: Document) -> list[dict[str, Any]]:
     return found
 
 
-def _figure(figure: Figure, svg: bytes) -> dict[str, str]:
+_LONG_DECIMALS = re.compile(rb"(-?[0-9]*\.[0-9]{2})[0-9]+")
+_NOT_SEEN = re.compile(
+    rb"<\?xml[^>]*>|<!DOCTYPE[^>]*>|<metadata>.*?</metadata>|<!--.*?-->", re.DOTALL
+)
+_PATHS = re.compile(rb' (?:d|x|y|points)="[^"]*"')
+
+
+def _packed(text: str) -> str:
+    """Text as gzip in base64, a third of the size, which the page unpacks; always the same bytes."""
+    return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
+
+
+def _figure(figure: Figure, svg: bytes, plot: dict[str, Any] | None) -> dict[str, Any]:
+    """A figure's static image, and what the page says about the interactive one."""
+    # a hundredth of a point is more than a screen shows
+    lean = _PATHS.sub(lambda found: _LONG_DECIMALS.sub(rb"\1", found[0]), svg)
+    lean = _NOT_SEEN.sub(b"", lean)
+    lean = re.sub(rb">\s+<", b"><", lean).replace(b"\n", b" ")
     return {
         "name": figure.name,
         "title": figure.title,
         "caption": figure.caption,
-        "data": "data:image/svg+xml;base64," + base64.b64encode(svg).decode(),
+        # neither a quotation mark nor an ampersand is left that could end the attribute
+        "data": Markup("data:image/svg+xml," + quote(lean, safe=" =:/,;()!*'@?+$[]^|{}<>")),
+        "is_interactive": plot is not None,
+        "dial": figure.dial if plot is not None and len(plot["meta"]["levels"]) > 1 else "",
     }
 
 
@@ -113,6 +192,7 @@ def _families(document: Document) -> list[dict[str, Any]]:
                         for key, value in record.params.items()
                     ),
                     **_cell(record),
+                    "raw": "" if record.value is None else record.value,
                     "unit": record.unit if record.value is not None else "",
                     "exact": record.exact,
                     "meaning": meaning(record, document),
