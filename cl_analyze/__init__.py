@@ -23,7 +23,14 @@ if TYPE_CHECKING:
         DataError,
         DependencyError,
     )
-    from cl_analyze.functions import penalty, quality, similarity, tolerance, uniformity
+    from cl_analyze.functions import (
+        compare,
+        penalty,
+        quality,
+        similarity,
+        tolerance,
+        uniformity,
+    )
     from cl_analyze.preparation import Request, RunOptions
     from cl_analyze.tables import Record, Results, Table
 
@@ -39,6 +46,7 @@ _WHERE = {
     "RunOptions": "preparation",
     "Table": "tables",
     "analyze": "analysis",
+    "compare": "functions",
     "penalty": "functions",
     "quality": "functions",
     "similarity": "functions",
@@ -59,6 +67,7 @@ __all__ = [
     "Table",
     "__version__",
     "analyze",
+    "compare",
     "losses",
     "penalty",
     "quality",

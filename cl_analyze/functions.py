@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
-from cl_analyze.analysis import analyze, metric_options, uniform_penalty
+from cl_analyze.analysis import Report, analyze, families, metric_options, uniform_penalty
+from cl_analyze.comparison import CompareOptions, run_comparison
 from cl_analyze.errors import ConfigError
-from cl_analyze.preparation import RunOptions
+from cl_analyze.preparation import Request, RunOptions
 from cl_analyze.tables import Record, Results
 
 
@@ -315,3 +317,67 @@ def penalty(
         metrics="penalty",
         run=run,
     ).records
+
+
+def compare(
+    checkpoints: Sequence[str | Path] | Mapping[str, Any],
+    labels: Any = None,
+    *,
+    ids: Any = None,
+    groups: Any = None,
+    against: str | None = None,
+    x: str | None = None,
+    metrics: Iterable[str] | str = "all",
+    taus: Sequence[float] | None = None,
+    ks: Sequence[int] | None = None,
+    cache: str | Path | None = None,
+    run: RunOptions | None = None,
+) -> Report:
+    """Several checkpoints on the same rows: every metric, paired differences, how the space moved.
+
+    Args:
+        checkpoints: paths, or arrays (N, D) by name; they may differ in D.
+        labels: (N,) classes of all of them, or a path; None takes those in each file.
+        ids: (N,) what identifies the rows of all of them; None takes those in each file, else rows
+            are matched by position where their number and labels agree.
+        groups: (N,) codes of rows that belong together, for clustered error bars.
+        against: the one to compare with, by name; None: the first.
+        x: a word or pattern that finds a number in the names, to order them by.
+        metrics: families to compute, or "all".
+        taus: temperatures of the penalty, each > 0.
+        ks: neighbours that vote, and whose overlap is taken.
+        cache: folder that keeps what is measured by the hash of its content; None: nothing is kept.
+        run: device, precision, threads, memory.
+
+    Returns:
+        A Report: records of every checkpoint, among them `cka`, `neighbour_overlap` and
+        `procrustes_residual` beside the reference; tables `compare` (differences, intervals,
+        Holm-adjusted p-values), `checkpoints`, `moved_rows`, `moved_classes`.
+
+    Raises:
+        DataError: a checkpoint cannot be used.
+        ConfigError: fewer than two, or options that make no sense.
+
+    Cost: one analysis a checkpoint; O(N D_1 D_2 + D^3) for how the space moved.
+
+    Reference: Kornblith et al., ICML 2019 (CKA); Holm, Scand. J. Statist. 1979.
+
+    >>> import numpy as np
+    >>> z = np.random.default_rng(0).standard_normal((64, 8))
+    >>> turn = np.linalg.qr(np.random.default_rng(1).standard_normal((8, 8)))[0]
+    >>> found = compare({"before": z, "after": z @ turn}, metrics="uniformity")
+    >>> round(found.records.find("cka").value, 9)          # a rotation changes nothing
+    1.0
+    """
+    if isinstance(checkpoints, Mapping):
+        named = [(value, str(name)) for name, value in checkpoints.items()]
+    else:
+        named = [(path, None) for path in checkpoints]
+    requests = [Request(value, labels, None, groups, source, ids=ids) for value, source in named]
+    return run_comparison(
+        requests,
+        families(metrics),
+        metric_options(taus=taus, ks=ks),
+        run or RunOptions(),
+        CompareOptions(against, x, None if cache is None else Path(cache)),
+    )

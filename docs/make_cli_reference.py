@@ -12,7 +12,19 @@ import sys
 from pathlib import Path
 
 TARGET = Path(__file__).with_name("cli.md")
-COMMANDS = ("", "uniformity", "tolerance", "similarity", "penalty", "report", "inspect")
+COMMANDS = (
+    "",
+    "uniformity",
+    "tolerance",
+    "similarity",
+    "penalty",
+    "losses",
+    "quality",
+    "compare",
+    "report",
+    "check",
+    "inspect",
+)
 HEAD = """# Command-line reference
 
 Generated from the help by `python docs/make_cli_reference.py`; do not edit.

@@ -58,7 +58,7 @@ def positions(paths: Sequence[str], x: str) -> list[float]:
         else:
             found.append(number)
     if missing:
-        what = f"{x} followed by a number" if is_word else f"a number where {x!r} looks for it"
+        what = f"{x} followed by a number" if is_word else f"number where {x!r} looks for it"
         raise ConfigError(f"--x: no {what} in {', '.join(missing[:5])}")
     return found
 

@@ -167,7 +167,12 @@ def run_comparison(
         raise ConfigError("compare needs at least two checkpoints: name two files EMB or more")
     options = with_voters(options)
     check_definition(run.definition, [*names, *BETWEEN])
-    named = [str(request.embeddings) for request in requests]
+    named = [
+        str(request.embeddings)
+        if request.source is None and isinstance(request.embeddings, str | Path)
+        else str(request.source)
+        for request in requests
+    ]
     if "-" in named:
         raise ConfigError("compare reads its files twice: - (standard input) cannot be compared")
     cache = None if asked.cache is None else Cache(asked.cache)

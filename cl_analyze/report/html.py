@@ -154,7 +154,7 @@ _PATHS = re.compile(rb' (?:d|x|y|points)="[^"]*"')
 
 
 def _packed(text: str) -> str:
-    """Text as gzip in base64, a third of the size, which the page unpacks; always the same bytes."""
+    """Text as gzip in base64, which the page unpacks; always the same bytes."""
     return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
 
 

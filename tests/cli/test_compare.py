@@ -1,0 +1,225 @@
+"""`cl-analyze compare` as its users start it."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from cl_analyze.comparison.order import axis_label, positions
+from cl_analyze.errors import ConfigError
+from tests.conftest import SAMPLES
+
+FEW = ("--metrics", "uniformity", "tolerance", "--no-files")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Three checkpoints of one run: every tenth row of sample files, under names with a step."""
+    folder = tmp_path_factory.mktemp("run")
+    for step, tau in ((1000, "0.07"), (200, "0.2"), (30, "0.7")):
+        with np.load(SAMPLES / f"fashion-mnist-tau-{tau}.npz") as arrays:
+            some = {name: arrays[name][::10] for name in arrays.files}
+        np.savez(folder / f"step={step}.npz", **some)
+    return folder
+
+
+@pytest.fixture
+def files(run):
+    return sorted(run.glob("*.npz"))
+
+
+def read(path):
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_everything_of_three_checkpoints(cli, files):
+    result = cli("compare", *files, "--x", "step", "--out", "out")
+    assert result.returncode == 0, result.stderr
+    out = cli.folder / "out"
+    assert "differs from step=30.npz beyond noise" in result.stdout
+    assert "step=200.npz (step 200) against step=30.npz" in result.stdout
+    assert "matched by their ids" in result.stdout
+    assert "How the space moved: CKA" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    for name in ("trade_off", "along_the_run", "differences", "movement"):
+        assert (out / "figures" / f"{name}.png").stat().st_size > 5_000, name
+    rows = read(out / "tables" / "compare.csv")
+    assert list(rows[0]) == [
+        "metric", "definition", "params", "source_a", "source_b", "difference", "std_error",
+        "low", "high", "p_holm", "paired",
+    ]  # fmt: skip
+    assert {row["source_b"] for row in rows} == {"step=30.npz"}
+    assert [row["source"] for row in read(out / "tables" / "checkpoints.csv")] == [
+        "step=30.npz", "step=200.npz", "step=1000.npz",
+    ]  # fmt: skip
+    assert "Which differences are real" in (out / "compare.html").read_text()
+    document = json.loads((out / "compare.json").read_text())
+    assert document["command"] == "compare"
+    assert {"cka", "neighbour_overlap", "procrustes_residual", "knn_accuracy", "loss"} <= {
+        record["metric"] for record in document["results"]
+    }
+
+
+def test_differences_are_those_of_the_records_and_holm_is_over_the_table(cli, files):
+    document = json.loads(cli("compare", *files, *FEW, "--json").stdout)
+    values = {}
+    for r in document["results"]:
+        params = json.dumps(r["params"], sort_keys=True)
+        values[r["source"], r["metric"], r["definition"], params] = r["value"]
+    rows = document["tables"]["compare"]
+    assert len(rows) == 2 * 9
+    for row in rows:
+        one, other = (
+            values[row[side], row["metric"], row["definition"], row["params"]]
+            for side in ("source_a", "source_b")
+        )
+        assert row["difference"] == pytest.approx(one - other, abs=1e-12)
+        if row["std_error"]:
+            assert row["low"] < row["difference"] < row["high"]
+    tested = [row for row in rows if row["p_holm"] is not None]
+    assert any(row["p_holm"] < 1e-9 for row in tested)
+    # what is no estimate is not compared
+    assert "uniformity_of_uniform_law" not in {row["metric"] for row in rows}
+
+
+def test_against_names_the_reference(cli, files):
+    result = cli("compare", *files, *FEW, "--against", files[1])
+    assert f"differs from {files[1].name}" in result.stdout
+    result = cli("compare", *files, *FEW, "--against", "elsewhere.npz")
+    assert result.returncode == 2
+    assert "--against elsewhere.npz: none of the checkpoints" in result.stderr
+
+
+def test_the_cache_changes_nothing_and_is_safe_to_lose(cli, files):
+    first = cli("compare", *files, *FEW, "--json", "--cache", "kept")
+    assert "0 of 3 checkpoints came from the cache" in first.stderr
+    again = cli("compare", *files, *FEW, "--json", "--cache", "kept")
+    assert "3 of 3 checkpoints came from the cache" in again.stderr
+    kept = sorted((cli.folder / "kept").iterdir())
+    assert len(kept) == 3
+
+    def numbers(result):
+        document = json.loads(result.stdout)
+        return document["results"], document["tables"]
+
+    assert numbers(first) == numbers(again) == numbers(cli("compare", *files, *FEW, "--json"))
+    kept[0].unlink()
+    kept[1].write_bytes(kept[1].read_bytes()[:1000])
+    third = cli("compare", *files, *FEW, "--json", "--cache", "kept")
+    assert "1 of 3 checkpoints came from the cache" in third.stderr
+    assert numbers(third) == numbers(first)
+    other = cli("compare", *files, *FEW, "--t", 3, "--cache", "kept")
+    assert "0 of 3 checkpoints came from the cache" in other.stderr
+
+
+def test_a_moved_file_is_found_in_the_cache_under_its_new_name(cli, files, tmp_path):
+    cli("compare", *files, *FEW, "--cache", "kept")
+    copies = []
+    for path in files:
+        copies.append(tmp_path / f"moved-{path.name}")
+        copies[-1].write_bytes(path.read_bytes())
+    result = cli("compare", *copies, *FEW, "--cache", "kept", "--json")
+    assert "3 of 3 checkpoints came from the cache" in result.stderr
+    document = json.loads(result.stdout)
+    assert {r["source"] for r in document["results"]} == {path.name for path in copies}
+
+
+def test_a_permuted_checkpoint_is_matched_by_ids(cli, files, random):
+    with np.load(files[0]) as arrays:
+        order = random.permutation(len(arrays["labels"]))
+        np.savez(cli.folder / "turned.npz", **{name: arrays[name][order] for name in arrays.files})
+    result = cli("compare", files[0], "turned.npz", "--metrics", "quality", "--no-files", "--json")
+    document = json.loads(result.stdout)
+    overlap = [r for r in document["results"] if r["metric"] == "neighbour_overlap"]
+    assert [r["value"] for r in overlap] == [1.0, 1.0, 1.0, None], "200 of 200 rows cannot differ"
+    for row in document["tables"]["compare"]:
+        if row["metric"] in ("knn_accuracy", "mean_cosine", "alignment"):
+            assert row["paired"]
+            assert abs(row["difference"]) < 1e-9
+
+
+def test_other_rows_and_dimensions_are_compared_as_far_as_they_can_be(cli, files, random):
+    with np.load(files[0]) as arrays:
+        z, labels = arrays["embeddings"], arrays["labels"]
+    np.savez(cli.folder / "wide.npz", embeddings=np.hstack([z, z]), labels=labels)
+    np.savez(cli.folder / "some.npz", embeddings=z[:90], labels=labels[:90])
+    np.savez(cli.folder / "all.npz", embeddings=z, labels=labels)
+    result = cli(
+        "compare", "all.npz", "wide.npz", "some.npz", "--metrics", "uniformity", "penalty",
+        "--tau", 0.2, "--no-files", "--json",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "dimensions differ from the 64 of all.npz in wide.npz" in result.stderr
+    assert "some.npz against all.npz: unpaired: 90 and 200 rows" in result.stderr
+    rows = json.loads(result.stdout)["tables"]["compare"]
+
+    def compared(source):
+        return {row["metric"] for row in rows if row["source_a"] == source}
+
+    assert "uniformity" not in compared("wide.npz")
+    assert {"uniformity_gap", "penalty_entropy"} <= compared("wide.npz")
+    assert {"uniformity", "penalty_false_negative_share"} <= compared("some.npz")
+    assert "penalty_entropy" not in compared("some.npz")
+    assert not any(row["paired"] for row in rows if row["source_a"] == "some.npz")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{a}"], "compare needs at least two checkpoints"),
+        (["{a}", "{b}", "--x", "epoch"], "no epoch followed by a number in"),
+        (["{a}", "{b}", "--x", "step=[0-9]+"], "needs one group around the number"),
+        (["{a}", "{b}", "--x", "step=([0-9]+"], "is no regular expression"),
+        (["{a}", "{b}", "--x", "(s)tep"], "--x: no number where"),
+        (["{a}", "{b}", "--x", ""], "--x is empty"),
+        (["{a}", "-"], "standard input"),
+        (["{a}", "{b}", "--metrics", "uniformty"], "uniformty"),
+        (["{a}", "{b}", "--ids", "{a}", "--ids", "{b}", "--ids", "{b}"], "--ids is given 3 times"),
+        (["{a}", "{b}", "--cache", "{a}"], "the folder cannot be made"),
+        (["{a}", "{b}", "--definition", "nothing"], "no metric here has a definition 'nothing'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(cli, files, arguments, message):
+    given = [a.format(a=files[0], b=files[1]) for a in arguments]
+    result = cli("compare", *given)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert not result.stdout
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (["a", "b", "c", "b"], "rows 1 and 3 have the same id 'b'"),
+        (["a", "", "c", "d"], "the id of row 1 is empty"),
+        ([0.5, 1.5, 2.5, 3.5], "ids must be integers or strings"),
+    ],
+)
+def test_ids_that_identify_nothing_are_refused(cli, random, ids, message):
+    for name in ("one", "two"):
+        np.savez(
+            cli.folder / f"{name}.npz", embeddings=random.normal(size=(4, 3)), ids=np.array(ids)
+        )
+    result = cli("compare", "one.npz", "two.npz", *FEW)
+    assert result.returncode == 2
+    assert message in result.stderr
+
+
+def test_words_and_patterns_find_numbers():
+    assert positions(["a/step-10.npy", "b/step2.npy", "step_1e3.npy"], "step") == [10, 2, 1000]
+    assert positions(["x/tau=0.07.npz", "x/tau=1..npz"], "tau=([0-9.]+)") == [0.07, 1.0]
+    with pytest.raises(ConfigError, match="no step followed by a number in misstep3"):
+        positions(["misstep3"], "step")
+    assert axis_label(r"epoch-(\d+)") == "epoch"
+
+
+def test_numbers_of_a_comparison_are_those_of_each_file(cli, files):
+    compared = json.loads(cli("compare", *files, *FEW, "--json").stdout)["results"]
+    alone = json.loads(cli("uniformity", files[1], "--no-files", "--json").stdout)["results"]
+    assert [
+        r for r in compared if r["source"] == files[1].name and "uniformity" in r["metric"]
+    ] == alone
