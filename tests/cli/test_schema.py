@@ -1,0 +1,68 @@
+"""Every command's JSON document is what the published schema says."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import jsonschema
+import numpy as np
+import pytest
+
+from tests.conftest import ROOT
+
+SCHEMA = json.loads((ROOT / "docs" / "schema" / "cl-analyze-1.schema.json").read_text())
+VALIDATOR = jsonschema.Draft202012Validator(
+    SCHEMA, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
+)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("uniformity", "{few}", "--t", 1, 2),
+        ("uniformity", "{few}", "--anchors", 100),
+        ("tolerance", "{few}"),
+        ("similarity", "{few}", "--negatives", "class"),
+        ("penalty", "{few}", "--hard-alpha", 0.1),
+        ("penalty", "--n-negatives", 100),
+        ("losses", "{few}", "--batch-size", 16),
+        ("quality", "{few}"),
+        ("quality", "tiny.npy"),
+        ("compare", "{few}", "other.npz", "--metrics", "uniformity", "quality"),
+        ("compare", "{few}", "tiny.npy", "--metrics", "uniformity"),
+        ("report", "{few}"),
+        ("check", "{few}"),
+    ],
+)
+def test_documents_are_what_the_schema_says(cli, few, random, arguments):
+    np.save(cli.folder / "tiny.npy", random.normal(size=(5, 3)))
+    with np.load(few) as arrays:
+        np.savez(cli.folder / "other.npz", **{name: a[:150] for name, a in arrays.items()})
+    (cli.folder / "cl-analyze.toml").write_text(
+        "[[rule]]\nmetric='uniformity'\nmax=0\nmax_rise=1\n[[rule]]\nmetric='nesum'\nmin=1"
+    )
+    given = [str(a).format(few=few) for a in arguments]
+    files = () if arguments[0] == "check" else ("--no-files",)
+    result = cli(*given, *files, "--json")
+    assert result.returncode == 0, result.stderr
+    VALIDATOR.validate(json.loads(result.stdout))
+
+
+def test_written_documents_are_too(cli, few):
+    result = cli("report", few, "--out", "out", "--k", 1, "--tau", 0.2)
+    assert result.returncode == 0, result.stderr
+    document = json.loads((cli.folder / "out" / "results.json").read_text())
+    VALIDATOR.validate(document)
+    record = next(r for r in document["results"] if r["value"] is not None)
+    for change in (
+        {"value": None},
+        {"unit": "nat"},
+        {"reason": "why not"},
+        {"n": -1},
+        {"params": {"tau": None}},
+        {"extra": 1},
+    ):
+        broken = copy.deepcopy(document)
+        broken["results"][document["results"].index(record)].update(change)
+        assert not VALIDATOR.is_valid(broken), change
