@@ -370,7 +370,7 @@ def compare(
     1.0
     """
     if isinstance(checkpoints, Mapping):
-        named = [(value, str(name)) for name, value in checkpoints.items()]
+        named: list[tuple[Any, str | None]] = [(z, str(name)) for name, z in checkpoints.items()]
     else:
         named = [(path, None) for path in checkpoints]
     requests = [Request(value, labels, None, groups, source, ids=ids) for value, source in named]

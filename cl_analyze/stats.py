@@ -203,8 +203,7 @@ def difference(
         beside = np.zeros(len(apart)) if noise is None else noise
         error = cross_standard_error(apart + beside, apart - beside, groups)
         error = None if error is None else math.hypot(error * math.sqrt(share), sampling)
-        units = len(np.unique(groups)) if groups is not None else len(pseudo_a)
-        degrees = max(units - 1, 1)
+        degrees = _degrees_of_freedom(apart, noise, groups)
     else:
         one, two = std_errors
         error = math.hypot(one, two) if one is not None and two is not None else None
@@ -221,6 +220,35 @@ def difference(
         z = -abs(value) / error
         p_value = 2.0 * float(special.ndtr(z) if math.isinf(degrees) else special.stdtr(degrees, z))
     return PairedDifference(value, error, value - width, value + width, p_value, paired)
+
+
+def _degrees_of_freedom(
+    pseudo: Vector, noise: Vector | None, groups: NDArray[np.int64] | None
+) -> float:
+    """Degrees of freedom of the variance that pseudo-values give.
+
+    One less than the rows or groups; with noise taken off, Satterthwaite's 2 V^2 / Var(V), for a
+    variance that is a difference of two can be small by chance.
+
+    Reference:
+        Satterthwaite, Biometrics Bulletin 1946.
+    """
+    taking_part = np.isfinite(pseudo)
+    units = len(np.unique(groups[taking_part])) if groups is not None else int(taking_part.sum())
+    if noise is None or not np.any(noise):
+        return max(units - 1, 1)
+    parts = []
+    for values in (pseudo[taking_part], noise[taking_part]):
+        centred = values - values.mean()
+        if groups is not None:
+            _, codes = np.unique(groups[taking_part], return_inverse=True)
+            centred = np.bincount(codes, weights=centred)
+        parts.append(np.square(centred))
+    terms = parts[0] - parts[1]
+    spread = units * float(terms.var(ddof=1))
+    if terms.sum() <= 0 or spread == 0:  # then the error is that of the noisy mean
+        return max(units - 1, 1)
+    return min(max(2.0 * float(terms.sum()) ** 2 / spread, 1.0), units - 1)
 
 
 def holm(p_values: list[float | None]) -> list[float | None]:

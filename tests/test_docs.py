@@ -32,8 +32,9 @@ def test_python_blocks_of_the_losses_page_run(tmp_path):
         subprocess.run([sys.executable, "-c", block], check=True, cwd=tmp_path, capture_output=True)
 
 
-def test_python_blocks_of_the_quality_page_run(tmp_path):
-    found = blocks(ROOT / "docs" / "quality.md", "python")
+@pytest.mark.parametrize("page", ["quality.md", "compare.md"])
+def test_python_blocks_of_the_page_run(tmp_path, page):
+    found = blocks(ROOT / "docs" / page, "python")
     assert len(found) == 1
     for block in found:
         subprocess.run([sys.executable, "-c", block], check=True, cwd=tmp_path, capture_output=True)
@@ -74,11 +75,14 @@ def test_links_lead_somewhere(page):
 
 
 def test_the_metric_reference_names_every_metric_and_definition():
-    from cl_analyze.metrics import METRICS
+    from cl_analyze.metrics import BETWEEN, METRICS
+    from cl_analyze.report.definitions import DEFINITIONS
 
-    pages = ("metrics.md", "quality.md")
+    pages = ("metrics.md", "quality.md", "compare.md")
     text = "".join((ROOT / "docs" / page).read_text() for page in pages)
-    for family in METRICS.values():
+    families = [*METRICS.values(), *BETWEEN.values()]
+    assert set(DEFINITIONS) == {metric for family in families for metric in family.definitions}
+    for family in families:
         for metric, definitions in family.definitions.items():
             for name in (metric, *definitions):
                 assert f"`{name}`" in text, name

@@ -54,7 +54,7 @@ def spectrum_figure(document: Document) -> Figure | None:
         least = min(least, *held)
         along.append(Line(ranks, held, names[source], colours[source]))
         total = [0.0, *accumulate(held)]
-        sums.append(Line([0.0, *ranks], total, "", colours[source]))
+        sums.append(Line([0.0, *ranks], total, names[source], colours[source]))
     if not along:
         return None
     if len(dims) == 1:
@@ -166,7 +166,7 @@ def knn_figure(document: Document) -> Figure | None:
         xs = [aside * float(r.params["k"]) for r in own]
         ys, errors = [value_of(r) for r in own], [half_width(r) for r in own]
         marks.append(Line(xs, ys, names[source], colours[source], marker=True))
-        marks.append(Points(xs, ys, "", colours[source], y_error=errors, size=3.5))
+        marks.append(Points(xs, ys, names[source], colours[source], y_error=errors, size=3.5))
         probe = one_record(probes, source)
         if probe is not None:
             diamonds.append(
