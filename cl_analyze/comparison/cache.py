@@ -6,10 +6,8 @@ that several runs can share a folder; an entry that cannot be read is measured a
 
 from __future__ import annotations
 
-import contextlib
+import io
 import json
-import os
-import tempfile
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 from cl_analyze._version import __version__
 from cl_analyze.errors import ConfigError
 from cl_analyze.metrics.family import FamilyResult
+from cl_analyze.output import replace_file
 from cl_analyze.pairs.saved import fingerprint
 from cl_analyze.tables import Record, Table
 
@@ -85,22 +84,9 @@ class Cache:
         Raises:
             ConfigError: the folder cannot be written.
         """
-        target = self._path(key)
-        temporary: Path | None = None
-        try:
-            handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=self._folder)
-            temporary = Path(name)
-            with os.fdopen(handle, "wb") as file:
-                np.savez(file, allow_pickle=False, **_packed(entry, source))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
-        except OSError as error:
-            raise ConfigError(f"--cache {self._folder}: {error.strerror or error}") from error
-        finally:
-            if temporary is not None:
-                with contextlib.suppress(FileNotFoundError):
-                    temporary.unlink()
+        stream = io.BytesIO()
+        np.savez(stream, allow_pickle=False, **_packed(entry, source))
+        replace_file(self._path(key), stream.getvalue())
 
 
 def _packed(entry: Entry, source: str) -> dict[str, NDArray[Any]]:

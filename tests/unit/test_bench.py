@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from bench import speed
+from bench import gates, speed
 from tests.conftest import ROOT
 
 
@@ -34,6 +34,16 @@ def test_contenders_and_ratios(monkeypatch, tmp_path):
     assert {name: len(taken) for name, taken in seconds.items()} == {"floor": 2, "everything": 2}
     assert all(one > 0 for taken in seconds.values() for one in taken)
     assert len(speed.cases(tmp_path)) == 4
+
+
+def test_gates_raise_few_false_alarms_and_see_real_drops():
+    """The documented simulation, small: at 5%, ten of 60 have a chance of one in a thousand."""
+    alone = gates.rates(gates.RULES[:2], 100, 60, False, 3)
+    paired = gates.rates(gates.RULES[:2], 100, 60, True, 3)
+    assert max(*alone, *paired) <= 9 / 60
+    rule = gates.Rule("tolerance", max_drop=0.05)
+    (seen,) = gates.rates([rule], 100, 10, True, 3, worse=1.5)
+    assert seen == 1.0
 
 
 def test_faiss_finds_the_same_rows():
