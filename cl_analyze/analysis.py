@@ -612,6 +612,18 @@ def check_definition(definition: str | None, names: Sequence[str]) -> None:
         raise ConfigError(f"no metric here has a definition {definition!r}; there are: {listing}")
 
 
+def of_definition(records: Iterable[Record], family: str, definition: str | None) -> list[Record]:
+    """A family's records of one definition, where their metric has it; None: all."""
+    definitions_of = {**METRICS, **BETWEEN}[family].definitions_of
+    return [
+        record
+        for record in records
+        if definition is None
+        or record.definition in (None, definition)
+        or definition not in definitions_of(record)
+    ]
+
+
 class Collected:
     """Inputs, records and tables of all checkpoints, in the order of arrival."""
 
@@ -648,7 +660,7 @@ class Collected:
         n_anchors = options.anchors_of(subject.n)
         if n_anchors is not None:
             self.n_anchors[source] = n_anchors
-        self.rows[source] = RowKeys.of(subject.n, subject.labels, subject.ids)
+        self.rows[source] = RowKeys.of(subject.n, subject.labels, subject.ids, subject.kept)
         if subject.groups is not None:
             self.groups[source] = subject.groups
 
@@ -669,13 +681,7 @@ class Collected:
         records: list[Record] = []
         by_family: dict[str, tuple[int, ...]] = {}
         for name in names:
-            kept = [
-                record
-                for record in self.records.get(name, [])
-                if run.definition is None
-                or record.definition in (None, run.definition)
-                or run.definition not in {**METRICS, **BETWEEN}[name].definitions_of(record)
-            ]
+            kept = of_definition(self.records.get(name, []), name, run.definition)
             if kept:
                 by_family[name] = tuple(range(len(records), len(records) + len(kept)))
                 records += kept

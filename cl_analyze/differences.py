@@ -23,9 +23,7 @@ NOT_MEASURED = frozenset(
     {"uniformity_of_uniform_law", "hyperspherical_energy_reference", "dcl_nscl_gap_bound"}
 )
 """References in closed form, which no two checkpoints differ in by chance."""
-DEPENDS_ON_DIMENSIONS = frozenset({"uniformity", "uniformity_wasserstein", "hyperspherical_energy"})
-"""Metrics whose value on the same distribution of directions changes with the dimensions."""
-DEPENDS_ON_ROWS = frozenset(
+_OF_NEGATIVES = frozenset(
     {
         "penalty_entropy",
         "penalty_effective_negatives",
@@ -33,17 +31,30 @@ DEPENDS_ON_ROWS = frozenset(
         "penalty_top10_share",
         "loss",
         "loss_uniformity",
-        "recall_at_k",
-        "median_rank",
-        "hubness_skewness",
-        "hubness_robin_hood",
-        "antihub_share",
-        "near_duplicate_share",
-        "numerical_rank",
         "a_infonce_effective_negatives",
     }
 )
-"""Metrics whose value on the same law changes with the number of rows."""
+DEPENDS_ON_DIMENSIONS = _OF_NEGATIVES | {
+    "uniformity",
+    "uniformity_wasserstein",
+    "hyperspherical_energy",
+    "mean_cosine",
+    "near_duplicate_share",
+}
+"""Metrics whose value on evenly spread rows changes with the dimensions."""
+DEPENDS_ON_ROWS = _OF_NEGATIVES | {
+    "recall_at_k",
+    "median_rank",
+    "hubness_skewness",
+    "hubness_robin_hood",
+    "antihub_share",
+    "near_duplicate_share",
+    "numerical_rank",
+}
+"""Metrics whose value on one law changes with the number of rows."""
+_COUNTS_ITSELF = frozenset({"v_stat", "micro_incl", "indicator"})
+"""Definitions that pair a row with itself, which weighs more among few rows."""
+_NEAREST = "negative_"
 
 
 @dataclass(frozen=True)
@@ -54,20 +65,30 @@ class RowKeys:
         n: number of rows.
         labels: SHA-256 of their classes in order, None where there are none.
         ids: (n,) what identifies each row, None where nothing does.
+        kept: SHA-256 of which rows of the file they are; None: all.
     """
 
     n: int
     labels: str | None = None
     ids: Ids | None = None
+    kept: str | None = None
 
     @classmethod
-    def of(cls, n: int, labels: Labels | None, ids: Ids | None) -> RowKeys:
+    def of(
+        cls, n: int, labels: Labels | None, ids: Ids | None, kept: Index | None = None
+    ) -> RowKeys:
         """The keys of a checkpoint's rows."""
-        if labels is None:
-            return cls(n, None, ids)
-        digest = hashlib.sha256("\x00".join(labels.names).encode("utf-8", "surrogateescape"))
-        digest.update(np.ascontiguousarray(labels.codes, dtype="<i8").tobytes())
-        return cls(n, digest.hexdigest(), ids)
+        classes = None
+        if labels is not None:
+            names = "\x00".join(labels.names).encode("utf-8", "surrogateescape")
+            classes = _digest(names, labels.codes)
+        return cls(n, classes, ids, None if kept is None else _digest(b"", kept))
+
+
+def _digest(start: bytes, numbers: Index) -> str:
+    digest = hashlib.sha256(start)
+    digest.update(np.ascontiguousarray(numbers, dtype="<i8").tobytes())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -77,10 +98,17 @@ class Match:
     Attributes:
         order: (n,) the other's row for each of one's; None: rows cannot be matched.
         text: how they were matched, or why not.
+        same_n: whether both have as many rows.
     """
 
     order: Index | None
     text: str
+    same_n: bool = True
+
+    @property
+    def moves_rows(self) -> bool:
+        """Whether rows are matched in another order."""
+        return self.order is not None and not np.array_equal(self.order, np.arange(len(self.order)))
 
 
 def match_rows(one: RowKeys, other: RowKeys) -> Match:
@@ -89,6 +117,7 @@ def match_rows(one: RowKeys, other: RowKeys) -> Match:
     >>> match_rows(RowKeys(3), RowKeys(2)).text
     'unpaired: 3 and 2 rows, and no ids to match them by'
     """
+    same_n = one.n == other.n
     if one.ids is not None and other.ids is not None:
         there = np.argsort(other.ids, kind="stable")
         place = np.searchsorted(other.ids[there], one.ids).clip(max=other.n - 1)
@@ -96,14 +125,36 @@ def match_rows(one: RowKeys, other: RowKeys) -> Match:
         common = int((other.ids[order] == one.ids).sum())
         if common == one.n == other.n:
             return Match(order.astype(np.int64), f"paired: {one.n} rows matched by their ids")
-        return Match(None, f"unpaired: {common} ids in common, of {one.n} and {other.n} rows")
-    if one.n != other.n:
-        return Match(None, f"unpaired: {one.n} and {other.n} rows, and no ids to match them by")
+        why = f"unpaired: {common} ids in common, of {one.n} and {other.n} rows"
+        return Match(None, f"{why}; give both the same items to pair them", same_n)
+    if not same_n:
+        why = f"unpaired: {one.n} and {other.n} rows, and no ids to match them by"
+        return Match(None, why, False)
+    if one.kept != other.kept:
+        return Match(None, "unpaired: other rows were dropped, and there are no ids to match by")
     if one.labels != other.labels:
         why = "labels differ" if one.labels and other.labels else "only one has labels"
         return Match(None, f"unpaired: {why}, so rows are not taken for the same items")
     seen = " (n and labels agree)" if one.labels else " (n agrees; there are no labels to check)"
     return Match(np.arange(one.n), f"paired: {one.n} rows matched by position{seen}")
+
+
+def not_comparable(one: Record, other: Record, same_n: bool) -> str | None:
+    """Why a number of two checkpoints cannot be compared; None where it can.
+
+    Args:
+        one, other: the number of each.
+        same_n: whether both have as many rows.
+    """
+    nearest = str(one.params.get("group", "")).startswith(_NEAREST)
+    if one.d != other.d and (nearest or one.metric in DEPENDS_ON_DIMENSIONS):
+        instead = ": uniformity_gap does not" if one.metric == "uniformity" else ""
+        return f"it depends on the dimensions, {one.d} and {other.d} here{instead}"
+    if same_n:
+        return None
+    if nearest or one.metric in DEPENDS_ON_ROWS or one.definition in _COUNTS_ITSELF:
+        return "it depends on the number of rows, which differs"
+    return None
 
 
 Identity = tuple[str, str | None, tuple[tuple[str, Any], ...]]
@@ -133,11 +184,6 @@ class Difference:
     other: Record
     found: PairedDifference
     p_holm: float | None = None
-
-    @property
-    def is_real(self) -> bool:
-        """Whether the adjusted p-value is under 0.05."""
-        return self.p_holm is not None and self.p_holm < 0.05
 
     def to_dict(self) -> dict[str, Any]:
         """A row of compare.csv; `params` as a dictionary."""
@@ -223,7 +269,13 @@ def record_difference(
         share,
         math.hypot(*sampling),
         noise,
+        (_units(one, groups), other.n),
     )
+
+
+def _units(record: Record, groups: Index | None) -> int:
+    """Rows, or groups of them, that a number's error comes from."""
+    return record.n if groups is None else min(len(np.unique(groups)), record.n)
 
 
 def differences(
@@ -246,12 +298,18 @@ def differences(
             continue
         if record.metric in NOT_MEASURED:
             continue
-        if record.d != other.d and record.metric in DEPENDS_ON_DIMENSIONS:
-            continue
-        if match.order is None and record.n != other.n and record.metric in DEPENDS_ON_ROWS:
+        if not_comparable(record, other, match.same_n) is not None:
             continue
         found = record_difference(record, other, match.order, groups, confidence)
         yield Difference(record, other, found)
+
+
+SIGNIFICANT = 0.05
+
+
+def is_real(p_holm: object) -> bool:
+    """Whether an adjusted p-value is of a difference beyond noise."""
+    return isinstance(p_holm, float) and p_holm < SIGNIFICANT
 
 
 def adjusted(found: Iterable[Difference]) -> list[Difference]:

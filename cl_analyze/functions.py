@@ -328,6 +328,7 @@ def compare(
     against: str | None = None,
     x: str | None = None,
     metrics: Iterable[str] | str = "all",
+    ts: Sequence[float] | None = None,
     taus: Sequence[float] | None = None,
     ks: Sequence[int] | None = None,
     cache: str | Path | None = None,
@@ -337,13 +338,15 @@ def compare(
 
     Args:
         checkpoints: paths, or arrays (N, D) by name; they may differ in D.
-        labels: (N,) classes of all of them, or a path; None takes those in each file.
-        ids: (N,) what identifies the rows of all of them; None takes those in each file, else rows
-            are matched by position where their number and labels agree.
-        groups: (N,) codes of rows that belong together, for clustered error bars.
+        labels: (N,) classes of all of them, or a path, or one of these by name; None takes those in
+            each file.
+        ids: (N,) what identifies the rows of all of them, or by name; None takes those in each
+            file, else rows are matched by position where their number and labels agree.
+        groups: (N,) codes of rows that belong together, or by name, for clustered error bars.
         against: the one to compare with, by name; None: the first.
         x: a word or pattern that finds a number in the names, to order them by.
         metrics: families to compute, or "all".
+        ts: exponents of uniformity, each > 0.
         taus: temperatures of the penalty, each > 0.
         ks: neighbours that vote, and whose overlap is taken.
         cache: folder that keeps what is measured by the hash of its content; None: nothing is kept.
@@ -370,14 +373,40 @@ def compare(
     1.0
     """
     if isinstance(checkpoints, Mapping):
-        named: list[tuple[Any, str | None]] = [(z, str(name)) for name, z in checkpoints.items()]
+        named: list[tuple[str, Any, str | None]] = [
+            (str(name), z, str(name)) for name, z in checkpoints.items()
+        ]
     else:
-        named = [(path, None) for path in checkpoints]
-    requests = [Request(value, labels, None, groups, source, ids=ids) for value, source in named]
+        for item in checkpoints:
+            if not isinstance(item, str | Path):
+                raise ConfigError(
+                    f"compare takes paths, or arrays by name as a dictionary, found {type(item)}"
+                )
+        named = [(str(path), path, None) for path in checkpoints]
+
+    def of(companions: Any, name: str, what: str) -> Any:
+        """One for all, or one by name."""
+        if not isinstance(companions, Mapping):
+            return companions
+        if name not in companions:
+            raise ConfigError(f"{what}: there are none for {name}, only for {list(companions)}")
+        return companions[name]
+
+    requests = [
+        Request(
+            value,
+            of(labels, name, "labels"),
+            None,
+            of(groups, name, "groups"),
+            source,
+            ids=of(ids, name, "ids"),
+        )
+        for name, value, source in named
+    ]
     return run_comparison(
         requests,
         families(metrics),
-        metric_options(taus=taus, ks=ks),
+        metric_options(ts=ts, taus=taus, ks=ks),
         run or RunOptions(),
         CompareOptions(against, x, None if cache is None else Path(cache)),
     )

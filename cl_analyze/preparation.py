@@ -451,13 +451,14 @@ def prepare(
         if train is None or labels is None
         else _train_set(UnitRows(train.rows, dtype, KEPT_ROWS // 4), train.labels, labels),
         ids=ids,
+        kept=kept if dropped else None,
     )
     return Prepared(subject, tuple(inputs), fits)
 
 
 def _open(request: Request, title: str, names: Sequence[str]) -> OpenedEmbeddings:
     """The embeddings, with only those companions of their file that the metrics look at."""
-    wants_labels = any(METRICS[name].uses_labels for name in names)
+    wants_labels = request.match or any(METRICS[name].uses_labels for name in names)
     wants_views = request.pairs is None and any(METRICS[name].uses_views for name in names)
     if isinstance(request.embeddings, str | Path):
         return open_embeddings(

@@ -178,6 +178,7 @@ def difference(
     share: float = 1.0,
     sampling: float = 0.0,
     noise: Vector | None = None,
+    units: tuple[float, float] = (math.inf, math.inf),
 ) -> PairedDifference:
     """Compare a statistic of two checkpoints, paired where both have pseudo-values of equal rows.
 
@@ -192,6 +193,8 @@ def difference(
         share: of all rows that the m rows are.
         sampling: what estimating both from anchors adds to a paired difference's error.
         noise: (m,) what `merged_copies` gives beside the difference of pseudo-values.
+        units: rows or groups behind each error, for an unpaired comparison's degrees of freedom
+            (Welch, Biometrika 1947).
     """
     from scipy import special
 
@@ -207,19 +210,41 @@ def difference(
     else:
         one, two = std_errors
         error = math.hypot(one, two) if one is not None and two is not None else None
-        degrees = math.inf
+        degrees = math.inf if error is None else _welch((one or 0.0, two or 0.0), units)
     if error is None:
         return PairedDifference(value, None, None, None, None, paired)
     tail = 0.5 + confidence / 2
     width = error * float(
         special.ndtri(tail) if math.isinf(degrees) else special.stdtrit(degrees, tail)
     )
-    if error == 0.0:
-        p_value = 1.0 if value == 0 else 0.0
+    if abs(value) <= rounding(value_a, value_b):
+        p_value = 1.0
+    elif error == 0.0:
+        p_value = 0.0
     else:
         z = -abs(value) / error
         p_value = 2.0 * float(special.ndtr(z) if math.isinf(degrees) else special.stdtr(degrees, z))
     return PairedDifference(value, error, value - width, value + width, p_value, paired)
+
+
+ROUNDING = 1e-6
+"""Relative difference that block sizes and precision alone can make."""
+
+
+def rounding(value_a: float, value_b: float) -> float:
+    """The difference of two values that says nothing: what rounding could make of equal ones."""
+    return ROUNDING * max(abs(value_a), abs(value_b), 1e-3)
+
+
+def _welch(errors: tuple[float, float], units: tuple[float, float]) -> float:
+    """Degrees of freedom of the sum of two independent variances."""
+    squares = [error**2 for error in errors]
+    share = sum(
+        square**2 / max(n - 1, 1)
+        for square, n in zip(squares, units, strict=True)
+        if math.isfinite(n)
+    )
+    return math.inf if share == 0 else sum(squares) ** 2 / share
 
 
 def _degrees_of_freedom(

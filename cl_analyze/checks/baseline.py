@@ -126,6 +126,7 @@ def save_baseline(path: Path, report: Report, chosen: Sequence[Record], seed: in
                 "source": source,
                 "n": keys.n,
                 "labels_sha256": keys.labels,
+                "kept_sha256": keys.kept,
                 "ids": keys.ids is not None,
                 "rows_with_pseudo_values": keys.n if sample is None else len(sample),
                 "results": [record.to_dict() for record in own],
@@ -134,6 +135,7 @@ def save_baseline(path: Path, report: Report, chosen: Sequence[Record], seed: in
     stream = io.BytesIO()
     np.savez(stream, allow_pickle=False, **arrays)
     data = stream.getvalue()
+    _check_replaced(data_path)
     document = {
         "schema": SCHEMA,
         "version": __version__,
@@ -145,6 +147,29 @@ def save_baseline(path: Path, report: Report, chosen: Sequence[Record], seed: in
     replace_file(data_path, data)
     replace_file(path, to_json(document).encode())
     return [path, data_path]
+
+
+_KINDS = ("pseudo", "noise", "ids", "rows")
+
+
+def _check_replaced(path: Path) -> None:
+    """Whether what a baseline's arrays would replace is a baseline's.
+
+    Raises:
+        ConfigError: it holds something else.
+    """
+    if not path.exists():
+        return
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            ours = all(name.partition("/")[0] in _KINDS for name in file.files)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        ours = False
+    if not ours:
+        raise ConfigError(
+            f"--save-baseline: {path} is there and is no baseline's; its arrays would replace it: "
+            "give another name"
+        )
 
 
 def load_baseline(path: Path) -> Baseline:
@@ -201,7 +226,7 @@ def _source(entry: dict[str, Any], s: int, arrays: dict[str, NDArray[Any]]) -> B
         values = arrays.get(name)
         if values is None or sample is None:
             return None if values is None else values.astype(np.float64)
-        out = np.full(n, np.nan)
+        out = np.full(max(n, 0), np.nan)
         out[sample] = values
         return out
 
@@ -213,5 +238,9 @@ def _source(entry: dict[str, Any], s: int, arrays: dict[str, NDArray[Any]]) -> B
         )
         for i, fields in enumerate(entry["results"])
     )
-    keys = RowKeys(n, entry["labels_sha256"], arrays.get(f"ids/{s}"))
+    ids = arrays.get(f"ids/{s}")
+    sizes = {len(r.pseudo_values) for r in records if r.pseudo_values is not None}
+    if n < 2 or not sizes <= {n} or (ids is not None and len(ids) != n):
+        raise ValueError(f"arrays of {sorted(sizes)} rows, where {n} are said")
+    keys = RowKeys(n, entry["labels_sha256"], ids, entry["kept_sha256"])
     return BaselineSource(str(entry["source"]), keys, records, sample)

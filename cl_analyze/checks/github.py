@@ -32,6 +32,11 @@ def workflow_commands(checks: Sequence[Check]) -> list[str]:
     ][:MOST_ANNOTATIONS]
 
 
+def error_command(message: str) -> str:
+    """The workflow command for what could not be judged."""
+    return f"::error title=cl-analyze could not judge::{_data(message)}"
+
+
 def write_summary(checks: Sequence[Check], path: Path) -> None:
     """Append the table to the step's summary, within what GitHub takes.
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from cl_analyze.checks.baseline import BaselineSource
 from cl_analyze.checks.rules import Rule
-from cl_analyze.differences import Match, params_text, record_difference
+from cl_analyze.differences import Match, not_comparable, params_text, record_difference
 from cl_analyze.errors import ConfigError
-from cl_analyze.stats import difference
+from cl_analyze.stats import difference, rounding
 from cl_analyze.tables import Record, number_text
 
 Verdict = Literal["pass", "warn", "fail", "inconclusive", "skipped"]
@@ -148,7 +148,8 @@ def judge(
     found = []
     for kind, size in rule.bounds:
         if kind in ("min", "max"):
-            found.append(_of_value(rule, kind, size, record))
+            units = record.n if groups is None else min(len(np.unique(groups)), record.n)
+            found.append(_of_value(rule, kind, size, record, units))
         elif base is None or earlier is None or match is None:
             text = "skipped: no baseline is given (--baseline)"
             found.append(Check(rule, kind, size, record, "skipped", text))
@@ -157,10 +158,19 @@ def judge(
     return found
 
 
-def _of_value(rule: Rule, kind: str, bound: float, record: Record) -> Check:
+def _of_value(rule: Rule, kind: str, bound: float, record: Record, units: int) -> Check:
     """A bound of the value itself."""
     value = float(record.value or 0.0)
-    interval = difference(value, 0.0, None, None, (record.total_error, 0.0), None, rule.confidence)
+    interval = difference(
+        value,
+        0.0,
+        None,
+        None,
+        (record.total_error, 0.0),
+        None,
+        rule.confidence,
+        units=(units, math.inf),
+    )
     low, high = interval.low, interval.high
     side = _side(kind, value, bound, low, high)
     shown = f"{number_text(value, record.total_error)} {_interval(low, high, rule)}".rstrip()
@@ -182,6 +192,11 @@ def _of_change(
     """A bound of what the value falls or rises."""
     if rule.require_paired and match.order is None:
         raise ConfigError(f"{record.source}: {rule.name} requires paired rows; {match.text}")
+    why = not_comparable(record, earlier, match.same_n)
+    if why is not None:
+        raise ConfigError(
+            f"{record.source}: {rule.name} cannot be held against the baseline: {why}"
+        )
     before, value = float(earlier.value or 0.0), float(record.value or 0.0)
     step = -1.0 if kind == "max_drop" else 1.0
     bound, factor = step * size, 1.0
@@ -200,7 +215,8 @@ def _of_change(
     low = None if found.low is None else found.low + shift
     high = None if found.high is None else found.high + shift
     change = value - before
-    side = _side("min" if step < 0 else "max", change, bound, low, high)
+    slack = rounding(value, before)
+    side = _side("min" if step < 0 else "max", change, bound, low, high, slack)
     pairs = "paired" if found.paired else "unpaired"
     shown = f"{change:+.4g} from {before:.4g} {_interval(low, high, rule)}, {pairs}"
     of = f" ({size:g} of the baseline)" if rule.relative else ""
@@ -214,13 +230,20 @@ def _of_change(
 Side = Literal["inside", "beyond", "across"]
 
 
-def _side(kind: str, point: float, bound: float, low: float | None, high: float | None) -> Side:
-    """Where an interval lies; without one, the point."""
+def _side(
+    kind: str,
+    point: float,
+    bound: float,
+    low: float | None,
+    high: float | None,
+    slack: float = 0.0,
+) -> Side:
+    """Where an interval lies, but for the slack of rounding; without one, the point."""
     if low is None or high is None:
         low = high = point
     if kind == "min":
         low, high, bound = -high, -low, -bound
-    return "inside" if high <= bound else "beyond" if low > bound else "across"
+    return "inside" if high <= bound + slack else "beyond" if low > bound + slack else "across"
 
 
 def _verdict(rule: Rule, side: Side, shown: str, beyond: str, bound: str) -> tuple[Verdict, str]:

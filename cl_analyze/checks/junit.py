@@ -53,6 +53,24 @@ def junit(checks: Sequence[Check], created: str) -> bytes:
                 ElementTree.SubElement(case, "system-out").text = f"{check.verdict}: {text}"
         ElementTree.SubElement(suite, "system-out")
         ElementTree.SubElement(suite, "system-err")
+    return _bytes(root)
+
+
+def junit_error(message: str) -> bytes:
+    """A suite of one case that could not be judged, and why."""
+    counts = {"tests": "1", "failures": "0", "errors": "1", "time": "0"}
+    root = ElementTree.Element("testsuites", {"name": "cl-analyze", **counts})
+    suite = ElementTree.SubElement(root, "testsuite", {"name": "cl-analyze check", **counts})
+    case = ElementTree.SubElement(
+        suite, "testcase", name="could not judge", classname="cl-analyze", time="0"
+    )
+    ElementTree.SubElement(case, "error", message=_text(message), type="input").text = _text(
+        message
+    )
+    return _bytes(root)
+
+
+def _bytes(root: ElementTree.Element) -> bytes:
     ElementTree.indent(root)
     found: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
     return found + b"\n"

@@ -47,6 +47,11 @@ def markdown(checks: Sequence[Check], limit: int | None = None) -> str:
     return "\n".join([*head, *kept, "", f"{left} more checks do not fit here."]) + "\n"
 
 
+def markdown_error(message: str) -> str:
+    """Why nothing could be judged."""
+    return f"## 🚫 cl-analyze check: could not judge\n\n{escaped(message)}\n"
+
+
 def _row(check: Check) -> str:
     record = check.record
     value = number_text(float(record.value or 0.0), record.total_error)

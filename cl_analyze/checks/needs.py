@@ -58,9 +58,13 @@ def needs(rules: Sequence[Rule], seed: int = 0, anchors: int | None = None) -> l
     for scalars, indices in by_scalars.items():
         own = [rules[i] for i in indices]
         names = {family_of(rule.metric) for rule in own}
-        options = metric_options(
-            **dict(scalars), **_lists(own), top_k=_top_k(own), seed=seed, anchors=anchors
-        )
+        try:
+            options = metric_options(
+                **dict(scalars), **_lists(own), top_k=_top_k(own), seed=seed, anchors=anchors
+            )
+        except (ConfigError, TypeError, ValueError) as error:
+            names_of = ", ".join(rule.name for rule in own)
+            raise ConfigError(f"the rules on {names_of}: {error}") from error
         options = replace(options, only=tuple(sorted({rule.metric for rule in own})))
         found.append(
             Need(tuple(name for name in METRICS if name in names), options, tuple(indices))
@@ -143,7 +147,7 @@ def select(rule: Rule, records: Sequence[Record], where: str) -> Record:
         and all(same_param(value, record.params.get(key)) for key, value in rule.params.items())
     ]
     if not fitting:
-        there = _listing(of_metric) or "none: do labels or views lack?"
+        there = _listing(of_metric) or "none (does it need --labels or --pairs?)"
         raise ConfigError(f"{where}: no record for the rule {rule.name}; there are {there}")
     first = fitting[0]
     others = [record for record in fitting if record.params != first.params]

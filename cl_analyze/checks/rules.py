@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -11,10 +10,11 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from cl_analyze.errors import ConfigError
-from cl_analyze.metrics import METRICS
+from cl_analyze.metrics import BETWEEN, METRICS
 from cl_analyze.tables import Param, Unit
 
 Severity = Literal["fail", "warn"]
+LARGEST = 1e300
 BOUNDS = ("min", "max", "max_drop", "max_rise")
 OWN_FILE, PROJECT_FILE = "cl-analyze.toml", "pyproject.toml"
 PARAMETERS = (
@@ -163,7 +163,7 @@ def parse_rule(given: Mapping[str, Any], where: str) -> Rule:
     for key in given:
         if key not in known:
             raise ConfigError(
-                f"{where}: unknown key {key!r}{nearest(key, known)}; keys are {', '.join(known)}"
+                f"{where}: unknown key {key!r}{nearest(key, known)} Keys are {', '.join(known)}"
             )
     definitions = {
         metric: of for family in METRICS.values() for metric, of in family.definitions.items()
@@ -172,14 +172,17 @@ def parse_rule(given: Mapping[str, Any], where: str) -> Rule:
     if not isinstance(metric, str):
         raise ConfigError(f'{where}: metric = "NAME" is needed, found {metric!r}')
     where = f"{where} ({metric})"
+    if any(metric in family.definitions for family in BETWEEN.values()):
+        raise ConfigError(f"{where}: it is one of two checkpoints, which compare has, not check")
     if metric not in definitions:
         raise ConfigError(f"{where}: there is no such metric{nearest(metric, definitions)}")
     definition = given.get("definition")
     every = {d for of in definitions.values() for d in of}
     if definition is not None and (not isinstance(definition, str) or definition not in every):
+        listed = ", ".join(definitions[metric])
         raise ConfigError(
             f"{where}: no metric has a definition {definition!r}"
-            f"{nearest(str(definition), definitions[metric] or every)}"
+            + (f"; it has {listed}" if listed else nearest(str(definition), every))
         )
     if definition is not None and definitions[metric] and definition not in definitions[metric]:
         own = definitions[metric]
@@ -238,22 +241,31 @@ def _params(given: Any, where: str) -> dict[str, Param]:
             )
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise ConfigError(f"{where}: {key} must be a number or a text, found {value!r}")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(f"{where}: {key} must be finite, found {value!r}")
-    return dict(given)
+        if not isinstance(value, str) and not abs(value) < LARGEST:
+            raise ConfigError(f"{where}: {key} must be finite, found {str(value)[:40]}")
+    return {
+        key: int(value)
+        if isinstance(value, float) and value == int(value) and key in _WHOLE
+        else value
+        for key, value in given.items()
+    }
+
+
+_WHOLE = frozenset({"k", "batch_size", "view", "first_rank", "last_rank"})
 
 
 def _number(value: Any, name: str, where: str) -> float | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise ConfigError(f"{where}: {name} must be a finite number, found {value!r}")
+    usable = isinstance(value, int | float) and not isinstance(value, bool)
+    if not usable or not abs(value) < LARGEST:
+        raise ConfigError(f"{where}: {name} must be a finite number, found {repr(value)[:40]}")
     return float(value)
 
 
 def _confidence(value: Any, where: str) -> float:
     number = _number(value, "confidence", where)
-    if number is None or not 0 < number < 1:
+    if number is None or not 0 < number <= 1 - 1e-9:
         raise ConfigError(f"{where}: confidence must lie between 0 and 1, found {value!r}")
     return number
 

@@ -6,44 +6,68 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cl_analyze.cli.run import refuse_empty, requests, run_options
 from cl_analyze.cli.terminal import ReaderGoneError, Talk, check_lines, write_text
-from cl_analyze.errors import CheckFailedError, ConfigError
+from cl_analyze.errors import AnalysisError, CheckFailedError, ConfigError
 
+if TYPE_CHECKING:
+    from cl_analyze.checks import Checked
+
+_INPUTS = ("embeddings", "labels", "pairs", "ids", "groups", "train", "train_labels", "queue")
 _FILES = ("rules", "baseline", "save_baseline", "junit", "markdown")
 
 
-def run_gate(given: Mapping[str, Any]) -> None:
-    """Run the checks; what is asked for is written before anything is printed.
-
-    Args:
-        given: the command function's parameters by name.
+def _check_outputs(given: Mapping[str, Any], paths: Mapping[str, Path | None]) -> None:
+    """Whether what is to be written has a place of its own.
 
     Raises:
-        AnalysisError: what cannot be judged.
-        CheckFailedError: a check failed.
+        ConfigError: it would replace an input or another output, or its folder is missing.
     """
-    from cl_analyze.analysis import check_counts
+    from cl_analyze.data.opening import Spec
+
+    read: dict[Path, str] = {}
+    for name in (
+        "embeddings",
+        "labels",
+        "pairs",
+        "ids",
+        "groups",
+        "train",
+        "train_labels",
+        "queue",
+    ):
+        values = given[name]
+        for value in [values] if isinstance(values, str) else values or ():
+            read[Path(Spec.parse(value).path).resolve()] = value
+    if paths["rules"] is not None:
+        read[paths["rules"].resolve()] = str(paths["rules"])
+    written = {name: paths[name] for name in ("junit", "markdown", "save_baseline")}
+    saved = written["save_baseline"]
+    written["save_baseline's arrays"] = None if saved is None else saved.with_suffix(".npz")
+    for name, path in written.items():
+        if path is None:
+            continue
+        place, option = path.resolve(), "--" + name.replace("_", "-")
+        if place in read:
+            raise ConfigError(f"{option} would replace {path}, which is read or written as well")
+        if not place.parent.is_dir():
+            raise ConfigError(f"{option}: there is no folder {path.parent}: make it first")
+        if saved is None or path != saved or path.suffix != ".npz":
+            read[place] = str(path)
+
+
+def _checked(given: Mapping[str, Any], paths: Mapping[str, Path | None], talk: Talk) -> Checked:
+    """Read rules and baseline, measure, judge."""
     from cl_analyze.checks import load_rules, run_checks
     from cl_analyze.checks.baseline import load_baseline
-    from cl_analyze.checks.github import on_github, summary_path, workflow_commands, write_summary
-    from cl_analyze.checks.junit import junit
-    from cl_analyze.checks.markdown import markdown
     from cl_analyze.checks.rules import find_rules
-    from cl_analyze.output import replace_file
     from cl_analyze.preparation import printable
-    from cl_analyze.tables import to_json
 
-    for name in (*_FILES, "resume"):
-        refuse_empty(name.replace("_", "-"), given[name])
-    check_counts(given["seed"], given["anchors"])
-    paths = {name: None if given[name] is None else Path(given[name]) for name in _FILES}
     rules = load_rules(find_rules(paths["rules"], Path()))
     baseline = None if paths["baseline"] is None else load_baseline(paths["baseline"])
-    talk = Talk(given["quiet"], given["verbose"])
-    found = run_checks(
+    return run_checks(
         requests(given),
         rules,
         run_options(given),
@@ -54,6 +78,50 @@ def run_gate(given: Mapping[str, Any]) -> None:
         listener=talk,
         arguments=[printable(argument) for argument in sys.argv[1:]],
     )
+
+
+def run_gate(given: Mapping[str, Any]) -> None:
+    """Run the checks; what is asked for is written before anything is printed.
+
+    Where they cannot be judged, the files for other programs say so, and the error is raised.
+
+    Args:
+        given: the command function's parameters by name.
+
+    Raises:
+        AnalysisError: what cannot be judged.
+        CheckFailedError: a check failed.
+    """
+    from cl_analyze.analysis import check_counts
+    from cl_analyze.checks.github import (
+        error_command,
+        on_github,
+        summary_path,
+        workflow_commands,
+        write_summary,
+    )
+    from cl_analyze.checks.junit import junit, junit_error
+    from cl_analyze.checks.markdown import markdown, markdown_error
+    from cl_analyze.output import replace_file
+    from cl_analyze.tables import to_json
+
+    for name in (*_FILES, "resume"):
+        refuse_empty(name.replace("_", "-"), given[name])
+    check_counts(given["seed"], given["anchors"])
+    paths = {name: None if given[name] is None else Path(given[name]) for name in _FILES}
+    _check_outputs(given, paths)
+    talk = Talk(given["quiet"], given["verbose"])
+    try:
+        found = _checked(given, paths, talk)
+    except AnalysisError as error:
+        # a file that an earlier run left must not pass for this one's
+        if paths["junit"] is not None:
+            replace_file(paths["junit"], junit_error(str(error)))
+        if paths["markdown"] is not None:
+            replace_file(paths["markdown"], markdown_error(str(error)).encode())
+        if on_github(os.environ):
+            talk.command(error_command(str(error)))
+        raise
     talk.close()
     document = found.report.document
     files = []

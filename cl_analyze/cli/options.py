@@ -242,7 +242,9 @@ IdFiles = Annotated[
 Against = Annotated[
     str | None,
     typer.Option(
-        "--against", metavar="FILE", help="The checkpoint to compare with  [default: the first]"
+        "--against",
+        metavar="FILE",
+        help="The checkpoint to compare with  [default: the first, along --x]",
     ),
 ]
 Axis = Annotated[
@@ -274,7 +276,7 @@ RulesFile = Annotated[
     typer.Option(
         "--rules",
         metavar="FILE",
-        help="Rules  [default: cl-analyze.toml, or \\[tool.cl-analyze] in pyproject.toml]",
+        help="Rules  [default: cl-analyze.toml, or [tool.cl-analyze] in pyproject.toml]",
     ),
 ]
 BaselineFile = Annotated[

@@ -111,8 +111,8 @@ def quality_lines(records: Sequence[Record], document: Document) -> list[str]:
 
 def comparison_lines(document: Document) -> list[str]:
     """Headline numbers side by side, a line for each checkpoint, then what is real in words."""
-    from cl_analyze.differences import params_text
-    from cl_analyze.report.comparison import is_real, reference_of, told_apart
+    from cl_analyze.differences import is_real, params_text
+    from cl_analyze.report.comparison import pareto_sentence, reference_of, told_apart
     from cl_analyze.report.headlines import headlines
 
     reference = reference_of(document)
@@ -137,31 +137,33 @@ def comparison_lines(document: Document) -> list[str]:
                 row = rows.get((source, record.metric, record.definition, params_text(record)))
                 mark = " "
                 if row is not None and row["p_holm"] is not None:
-                    mark = "*" if is_real(row) else "~"
+                    mark = "*" if is_real(row["p_holm"]) else "~"
                 cells.append(_short_cell(record) + mark)
             table.append([shown[source], *cells])
         lines += [*[""] * bool(lines), *_wrapped_table(table)]
     lines.append("")
+    n_tested = sum(row["p_holm"] is not None for row in rows.values())
     lines += textwrap.wrap(
-        f"* differs from {reference} beyond noise (Holm-adjusted p < 0.05 over all "
-        f"{len(rows)} differences), ~ does not; ± is one standard error",
+        f"* differs from {reference} beyond noise (Holm-adjusted p < 0.05 over {n_tested} "
+        "differences), ~ does not; ± is one standard error. More negative uniformity is more "
+        "uniform.",
         80,
     )
     others = [source for source in document.sources if source != reference]
-    for source in others[:_MOST_TOLD]:
+    told_of = others
+    if len(others) > _MOST_TOLD:  # of a run the end
+        told_of = others[-_MOST_TOLD:] if axis[others[0]]["x"] is not None else others[:_MOST_TOLD]
+    for source in told_of:
         told = told_apart(document, source)
         where = axis[source]
         at = "" if where["x"] is None else f" ({where['axis']} {where['x']:g})"
         lines += ["", f"{source}{at} against {reference}"]
         for sentence in told.sentences():
             lines += textwrap.wrap(sentence, 80, initial_indent="  ", subsequent_indent="    ")
-    if len(others) > _MOST_TOLD:
-        lines += ["", f"{len(others) - _MOST_TOLD} more checkpoints: compare.csv, compare.html"]
-    front = [shown[str(r["source"])] for r in document.rows("checkpoints", pareto=True)]
-    if front:
-        text = "No checkpoint is both more uniform and more tolerant than these: " + ", ".join(
-            front
-        )
+    if len(others) > len(told_of):
+        lines += ["", f"{len(others) - len(told_of)} more checkpoints: compare.csv, compare.html"]
+    text = pareto_sentence(document, shown)
+    if text:
         lines += ["", *textwrap.wrap(text, 80, subsequent_indent="  ")]
     return lines
 
@@ -319,7 +321,11 @@ def _short_cell(record: Record) -> str:
     if not error or error < 1e-9 * abs(record.value):  # rounding is no spread
         return f"{record.value:.4g}"
     # the last digit that is shown is the error's first
-    return f"{number_text(record.value, 10 * error)}±{error:.1g}"
+    value = number_text(record.value, 10 * error)
+    _, point, decimals = value.partition(".")
+    if "e" in value or not point:
+        return f"{value}±{error:.1g}"
+    return f"{value}±{error:.{len(decimals)}f}"
 
 
 def _energy_table(records: Sequence[Record]) -> list[str]:

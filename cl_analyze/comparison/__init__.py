@@ -3,7 +3,6 @@
 order.py    --x: what places a checkpoint along a run
 cache.py    what was measured of a checkpoint, kept by the hash of its content
 run.py      measure each, compare it with the reference, see how its space moved
-words.py    which differences are real and which are noise
 """
 
 from cl_analyze.comparison.run import CompareOptions, run_comparison

@@ -1,14 +1,15 @@
 """What was measured of a checkpoint, kept in a folder by the hash of all that it depends on.
 
-An entry is one .npz: a JSON text and arrays, never pickled.  It is written whole or not at all, so
-that several runs can share a folder; an entry that cannot be read is measured again and replaced.
+An entry is one file: a SHA-256, then an .npz of a JSON text and arrays, never pickled.  It is
+written whole or not at all, so that several runs can share a folder; an entry that is not what was
+written is measured again and replaced.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
-import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from cl_analyze.output import replace_file
 from cl_analyze.pairs.saved import fingerprint
 from cl_analyze.tables import Record, Table
 
-FORMAT = 2
+FORMAT = 3
+_DIGEST = 32
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class Cache:
             ) from error
 
     def _path(self, key: str) -> Path:
-        return self._folder / f"checkpoint-{key[:32]}.npz"
+        return self._folder / f"checkpoint-{key[:32]}"
 
     def load(self, key: str, source: str) -> Entry | None:
         """The entry under a key, its records named after a source; None where there is none.
@@ -72,11 +74,15 @@ class Cache:
         What is there and cannot be read counts as not there: it is measured again.
         """
         try:
-            with self._path(key).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            return _unpacked(arrays, source)
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+            stored = self._path(key).read_bytes()
+        except OSError:
             return None
+        digest, data = stored[:_DIGEST], stored[_DIGEST:]
+        if hashlib.sha256(data).digest() != digest:
+            return None
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        return _unpacked(arrays, source)
 
     def save(self, key: str, source: str, entry: Entry) -> None:
         """Keep an entry.
@@ -86,7 +92,8 @@ class Cache:
         """
         stream = io.BytesIO()
         np.savez(stream, allow_pickle=False, **_packed(entry, source))
-        replace_file(self._path(key), stream.getvalue())
+        data = stream.getvalue()
+        replace_file(self._path(key), hashlib.sha256(data).digest() + data)
 
 
 def _packed(entry: Entry, source: str) -> dict[str, NDArray[Any]]:

@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.analysis import Collected, Report, check_definition, executor_of, measure_one
+from cl_analyze.analysis import (
+    Collected,
+    Report,
+    check_definition,
+    executor_of,
+    measure_one,
+    of_definition,
+)
 from cl_analyze.comparison.cache import Cache, Entry, entry_key
 from cl_analyze.comparison.order import axis_label, positions
 from cl_analyze.differences import (
@@ -50,6 +57,7 @@ from cl_analyze.preparation import (
     prepare,
     source_names,
 )
+from cl_analyze.stats import rounding
 from cl_analyze.tables import Cell, Record, Table
 
 KEPT_TABLES = ("collapse",)
@@ -107,6 +115,7 @@ class _Counted:
         self._started = time.monotonic()
         self._measured = 0
         self._noted = True
+        self.n_left_out = 0
 
     def turn_to(self, index: int, measured: int, noted: bool) -> None:
         """The index-th of them (from 1), after so many measured; whether its notes are told."""
@@ -116,6 +125,8 @@ class _Counted:
         """Pass on what the first few say."""
         if self._noted:
             self._listener.note(text)
+        else:
+            self.n_left_out += 1
 
     def warn(self, text: str) -> None:
         """Pass on."""
@@ -208,7 +219,8 @@ def run_comparison(
 
 def _reference(against: str, named: Sequence[str], titles: Sequence[str]) -> int:
     """Which checkpoint is meant."""
-    for listed in (named, titles, [str(Path(name).resolve()) for name in named]):
+    stems = [Path(title).stem for title in titles]
+    for listed in (named, titles, [str(Path(name).resolve()) for name in named], stems):
         for wanted in (against, str(Path(against).resolve())):
             if wanted in listed:
                 return listed.index(wanted)
@@ -238,10 +250,36 @@ class _Job:
             self.counted.turn_to(i + 1, 0, i < NOTED)
             prepared = self.prepare(i, self.told)
             inputs += [entry for entry in prepared.inputs if entry not in inputs]
-        if len(self.requests) > NOTED:
-            self.counted.turn_to(1, 0, True)
-            self.told.note(f"notes on {len(self.requests) - NOTED} further checkpoints: left out")
+        self.counted.turn_to(1, 0, True)
+        if self.counted.n_left_out:
+            self.told.note(f"{self.counted.n_left_out} notes on further checkpoints are left out")
         return inputs
+
+    def check_companions(
+        self, i: int, reference: int, subject: Subject, base: Subject, match: Match
+    ) -> None:
+        """Whether what goes by position still belongs to rows that are matched in another order.
+
+        Raises:
+            ConfigError: one file of groups for both.
+        """
+        one, other = self.requests[i], self.requests[reference]
+        if one.groups is not None and _is_same(one.groups, other.groups):
+            raise ConfigError(
+                f"{self.titles[i]} has the rows of {self.titles[reference]} in another order: one "
+                "--groups for both would go by position; leave it out, or put rows in one order"
+            )
+        if subject.labels is None or base.labels is None or match.order is None:
+            return
+        mine, theirs = (
+            np.array([*labels.names, ""])[labels.codes] for labels in (subject.labels, base.labels)
+        )
+        differing = int((mine != theirs[match.order]).sum())
+        if differing:
+            self.told.warn(
+                f"{self.titles[i]}: {differing} of {subject.n} rows have another label than the "
+                f"row of {self.titles[reference]} with their id; are ids and labels in its order?"
+            )
 
     def prepare(self, i: int, told: Recorder) -> Prepared:
         """One checkpoint, opened."""
@@ -281,8 +319,19 @@ class _Job:
         return prepared, entry, False
 
 
-def _records(entry: Entry) -> list[Record]:
-    return [record for result in entry.families.values() for record in result.records]
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether two companions were given as one."""
+    if isinstance(one, str | Path) and isinstance(other, str | Path):
+        return str(one) == str(other)
+    return one is other
+
+
+def _records(entry: Entry, definition: str | None) -> list[Record]:
+    return [
+        record
+        for name, result in entry.families.items()
+        for record in of_definition(result.records, name, definition)
+    ]
 
 
 def _stripped(result: FamilyResult) -> FamilyResult:
@@ -298,7 +347,7 @@ def _compared(
     x: str | None,
     arguments: Sequence[str],
 ) -> Report:
-    count, told = len(job.requests), job.told
+    count, told, definition = len(job.requests), job.told, job.run.definition
     n_measured = n_kept = 0
     found: dict[int, tuple[dict[str, FamilyResult], FamilyResult | None]] = {}
     shapes: dict[int, tuple[int, int]] = {}
@@ -322,8 +371,12 @@ def _compared(
         else:
             match = match_rows(_keys(subject), _keys(base_subject))
             matches[i] = match
+            if match.moves_rows:
+                job.check_companions(i, reference, subject, base_subject, match)
             changed += _without_pseudo_values(
-                differences(_records(entry), _records(base), match, subject.groups)
+                differences(
+                    _records(entry, definition), _records(base, definition), match, subject.groups
+                )
             )
             if match.order is not None:
                 told.stage(f"{job.titles[i]}: how the space moved")
@@ -365,7 +418,7 @@ def _compared(
 
 
 def _keys(subject: Subject) -> RowKeys:
-    return RowKeys.of(subject.n, subject.labels, subject.ids)
+    return RowKeys.of(subject.n, subject.labels, subject.ids, subject.kept)
 
 
 def _without_pseudo_values(found: Iterable[Difference]) -> list[Difference]:
@@ -511,8 +564,16 @@ def pareto_front(
             places[title] = (uniform[0], -tolerant[0])
     if len(places) < 2:
         return None
+
+    def beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
+        """Whether one is better in a number, beyond rounding, and no worse in the other."""
+        steps = [rounding(a, b) for a, b in zip(one, other, strict=True)]
+        less = [a < b - step for a, b, step in zip(one, other, steps, strict=True)]
+        more = [a > b + step for a, b, step in zip(one, other, steps, strict=True)]
+        return any(less) and not any(more)
+
     return {
         title
-        for title, (u, t) in places.items()
-        if not any(a <= u and b <= t and (a, b) != (u, t) for a, b in places.values())
+        for title, place in places.items()
+        if not any(beats(each, place) for each in places.values())
     }

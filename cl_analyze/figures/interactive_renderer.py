@@ -286,8 +286,8 @@ def _axis(panel: Panel, which: str) -> dict[str, Any]:
     elif scale == "log":
         axis["dtick"] = 1
         axis["exponentformat"] = "power"
-    if is_matrix and which == "y":
-        axis["scaleanchor"] = "x"
+    if is_matrix:
+        axis["constrain"] = "domain"
     return axis
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from cl_analyze.differences import is_real
 from cl_analyze.document import Document
 from cl_analyze.figures.colours import BLACK, BLUE, GREY, HUES, VERMILION, ordered
 from cl_analyze.figures.description import (
@@ -117,7 +118,7 @@ def trade_off_figure(document: Document) -> Figure | None:
             marks.append(Line(us, ts, "", "#b0b0b0", arrows=len(run) <= _MOST_NAMES))
     front = [str(row["source"]) for row in document.rows("checkpoints", pareto=True)]
     front = sorted((s for s in front if s in there), key=lambda s: value_of(there[s][0]))
-    if len(front) > 1:
+    if 1 < len(front) < len(there) and len(there) <= 2 * _MOST_NAMES:
         us, ts = ([value_of(there[s][i]) for s in front] for i in (0, 1))
         marks.append(Points(us, ts, "Pareto front", VERMILION, size=11.0, hollow=True))
     marks += _points(document, there, names, colours, runs)
@@ -176,13 +177,28 @@ def _points(
                 sides=_sides(us, ts, texts) if len(there) <= _MOST_NAMES else (),
             )
         ]
+    if len(there) > _MOST_NAMES:
+        label, places = _places(document)
+        order = {source: float(i) for i, source in enumerate(document.sources)}
+        return [
+            Points(
+                us,
+                ts,
+                "",
+                x_error=u_errors,
+                y_error=t_errors,
+                values=[(places or order)[source] for source in there],
+                value_label=label if places else "order of the checkpoints",
+                names=[names[source] for source in there],
+            )
+        ]
     largest = max((len(run) for run in runs.values()), default=0)
     beside = {run[0] for run in runs.values() if len(run) == 1 < largest}
     return [
         Points(
             [us[i]],
             [ts[i]],
-            names[source] if len(there) <= 2 * _MOST_NAMES else "",
+            names[source],
             colours[source],
             x_error=[u_errors[i]],
             y_error=[t_errors[i]],
@@ -211,14 +227,14 @@ def _sides(xs: Numbers, ys: Numbers, texts: Sequence[str]) -> list[Side]:
     for (x, y), text in zip(at, texts, strict=True):
         w, h = 0.062 * len(text), 0.13
         boxes: dict[Side, tuple[float, float, float, float]] = {
+            "upper right": (x + 0.12, y + 0.12, x + 0.12 + w, y + 0.12 + h),
+            "upper left": (x - 0.12 - w, y + 0.12, x - 0.12, y + 0.12 + h),
+            "lower right": (x + 0.12, y - 0.12 - h, x + 0.12 + w, y - 0.12),
+            "lower left": (x - 0.12 - w, y - 0.12 - h, x - 0.12, y - 0.12),
             "right": (x + 0.08, y - h / 2, x + 0.08 + w, y + h / 2),
             "left": (x - 0.08 - w, y - h / 2, x - 0.08, y + h / 2),
             "above": (x - w / 2, y + 0.08, x + w / 2, y + 0.08 + h),
             "below": (x - w / 2, y - 0.08 - h, x + w / 2, y - 0.08),
-            "upper right": (x + 0.12, y + 0.12, x + 0.12 + w, y + 0.12 + h),
-            "lower right": (x + 0.12, y - 0.12 - h, x + 0.12 + w, y - 0.12),
-            "upper left": (x - 0.12 - w, y + 0.12, x - 0.12, y + 0.12 + h),
-            "lower left": (x - 0.12 - w, y - 0.12 - h, x - 0.12, y - 0.12),
         }
         side: Side = ""
         for each, box in boxes.items():
@@ -357,12 +373,12 @@ def difference_figure(document: Document) -> Figure | None:
         at = [(float(i), found[s]) for i, s in enumerate(order) if s in found]
         marks: list[Mark] = [Rule("no difference", x=0.0, colour=GREY)]
         for real in (True, False):
-            own = [(i, row) for i, row in at if _is_real(row) == real]
+            own = [(i, row) for i, row in at if is_real(row["p_holm"]) == real]
             marks.append(
                 Points(
                     [float(row["difference"] or 0.0) for _, row in own],
                     [i for i, _ in own],
-                    "real (Holm p < 0.05)" if real else "within noise, or without an error bar",
+                    "real (Holm p < 0.05)" if real else "not beyond noise, or without an error bar",
                     BLUE if real else GREY,
                     x_error=[
                         0.5 * (float(row["high"] or 0.0) - float(row["low"] or 0.0))
@@ -393,10 +409,6 @@ def difference_figure(document: Document) -> Figure | None:
         share_y=True,
         panel_size=(3.0, max(1.6, 0.9 + 0.2 * len(order))),
     )
-
-
-def _is_real(row: dict[str, Cell]) -> bool:
-    return isinstance(row["p_holm"], float) and row["p_holm"] < 0.05
 
 
 _HEADLINES = (
@@ -434,6 +446,11 @@ def _k_of(row: dict[str, Cell]) -> int:
     return int(match[1]) if match else 0
 
 
+def _least(records: Sequence[Record]) -> float:
+    """The lowest end of the records' intervals."""
+    return min((value_of(r) - half_width(r) for r in records), default=0.0)
+
+
 def movement_figure(document: Document) -> Figure | None:
     """CKA, shared neighbours and the rotation's residual of each checkpoint and the reference."""
     cka = [r for r in document.records("cka", "linear_debiased") if r.value is not None]
@@ -459,24 +476,40 @@ def movement_figure(document: Document) -> Figure | None:
         own = sorted(there, key=lambda item: item[0])
         at, ys = [x for x, _ in own], [value_of(r) for _, r in own]
         errors = [half_width(r) for _, r in own]
-        marks: list[Mark] = [Points(at, ys, "" if along else text, colour, y_error=errors, size=4)]
         if not along:
-            return marks
+            return [Points(at, ys, text, colour, y_error=errors, size=4)]
+        marks: list[Mark] = []
         for i, run in enumerate(runs.values()):
-            joined = [(x, value_of(r)) for x, r in own if r.source in run]
-            if joined and (i == 0 or len(joined) > 1):
+            at_run = [j for j, (_, r) in enumerate(own) if r.source in run]
+            if at_run:
                 marks.append(
-                    Line([x for x, _ in joined], [y for _, y in joined], text * (i == 0), colour)
+                    Line(
+                        [at[j] for j in at_run],
+                        [ys[j] for j in at_run],
+                        text if i == 0 else "",
+                        colour,
+                        marker=len(at_run) <= _MOST_ROWS,
+                        low=[ys[j] - errors[j] for j in at_run],
+                        high=[ys[j] + errors[j] for j in at_run],
+                    )
                 )
         return marks
 
     shared: list[Mark] = []
     for k in ks:
-        shared += drawn([r for r in overlap if r.params["k"] == k], f"k = {k}", colours[k])
+        of_k = [r for r in overlap if r.params["k"] == k]
+        shared += drawn(of_k, f"k = {k}", colours[k])
+        chance = k / max(of_k[0].n - 1, 1)
+        shared.append(Rule("by chance", y=chance, colour=colours[k], style="dotted"))
+    farthest = max((value_of(r) + half_width(r) for r in residual), default=0.0)
     panels = [
-        (drawn(cka, "", BLUE), "linear CKA, debiased", (0.0, 1.05)),
+        (drawn(cka, "", BLUE), "linear CKA, debiased", (min(0.0, _least(cka)), 1.05)),
         (shared, "neighbours shared  [share]", (0.0, 1.05)),
-        (drawn(residual, "", BLUE), "squared distance after rotation", None),
+        (
+            drawn(residual, "", BLUE),
+            "squared distance after rotation",
+            (0.0, 1.08 * max(farthest, 1e-6)),
+        ),
     ]
     ticks = [] if along else [(xs[s], names[s]) for s in sources]
     scale: Scale = "log" if along and "temperature" in label and min(xs.values()) > 0 else "linear"
@@ -485,8 +518,9 @@ def movement_figure(document: Document) -> Figure | None:
     return Figure(
         "movement",
         f"How the space moved from {names[reference]}",
-        "1 and 1 and 0: the same space up to a rotation. CKA compares all similarities, shared "
-        "neighbours the local order, the residual what is left after the best rotation.",
+        "A rotation of the reference has CKA 1, shares every neighbour, and leaves no distance. "
+        "CKA compares all similarities, shared neighbours the local order; dotted, what chance "
+        "shares. Only checkpoints whose rows are matched with the reference's are shown.",
         [
             Panel(
                 marks,

@@ -153,6 +153,7 @@ class Subject:
         frame: (C, D) unit anchors of the classes, in the order of their names, or None.
         train: rows that classifiers learn from; None: leave-one-out, or a part of these rows.
         ids: (N,) what identifies each row across files, as 64-bit hashes, or None.
+        kept: (N,) which rows of the file these are; None: all.
     """
 
     source: str
@@ -165,6 +166,7 @@ class Subject:
     frame: NDArray[np.float64] | None = None
     train: TrainSet | None = None
     ids: NDArray[np.uint64] | None = None
+    kept: NDArray[np.int64] | None = None
 
     def release(self) -> None:
         """Let go of the rows kept in memory; they are read again when asked for."""

@@ -159,7 +159,7 @@ class _Found:
     """A statistic with its pseudo-values, and its error where that is not theirs."""
 
     value: float
-    pseudo: Vector
+    pseudo: Vector | None
     std_error: float | None = None
     noise: Vector | None = None
 
@@ -174,9 +174,11 @@ def _cka(cross: Dependence, one: Dependence, other: Dependence, debiased: bool) 
 
     (xy, xy_out), (xx, xx_out), (yy, yy_out) = parts(cross), parts(one), parts(other)
     tiny = 1e-12 * len(xy_out)
-    if min(xx, yy) <= tiny or min(xx_out.min(), yy_out.min()) <= 0:
+    if min(xx, yy) <= tiny:
         return None
     value = xy / math.sqrt(xx * yy)
+    if min(xx_out.min(), yy_out.min()) <= 0:  # one row is all the spread that there is
+        return _Found(value, None)
     return _Found(value, pseudo_values(value, xy_out / np.sqrt(xx_out * yy_out)))
 
 
@@ -323,7 +325,9 @@ def movement(
         if found is None:
             records.append(undefined(source, metric, definition, stated, unit, None, reason))
             return
-        error = found.std_error or standard_error(found.pseudo, groups)
+        error = found.std_error
+        if error is None:
+            error = standard_error(found.pseudo, groups)
         records.append(
             Record(
                 source,

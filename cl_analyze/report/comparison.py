@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cl_analyze.differences import params_text
+from cl_analyze.differences import SIGNIFICANT, is_real, params_text
 from cl_analyze.document import Document
 from cl_analyze.report.headlines import headlines
 from cl_analyze.report.words import percent
 from cl_analyze.tables import Cell, Record, number_text
 
-SIGNIFICANT = 0.05
 _ALL_DIGITS = 1e-12
+_NO_DISTANCE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Told:
         matched: how rows were matched.
         real, noise: differences of the headline numbers in words, by what they are.
         unknown: headline numbers without an error bar.
+        headlines: title, difference, and whether it is real (None: no error bar) of each of these.
         n_real, n_tested: of all numbers with an error bar.
         movement: how the space moved; empty where rows are not matched.
     """
@@ -33,19 +35,26 @@ class Told:
     real: tuple[str, ...]
     noise: tuple[str, ...]
     unknown: tuple[str, ...]
+    headlines: tuple[tuple[str, str, bool | None], ...]
     n_real: int
     n_tested: int
     movement: str
 
-    def sentences(self) -> list[str]:
-        """The same as sentences."""
+    def sentences(self, with_headlines: bool = True) -> list[str]:
+        """The same as sentences; without the headlines, what a table of these leaves to say."""
         lines = [f"{self.matched[:1].upper()}{self.matched[1:]}."]
+        if not with_headlines:
+            return lines + self._rest()
         if self.real:
             lines.append(f"Real: {'; '.join(self.real)}.")
         if self.noise:
-            lines.append(f"Within noise: {'; '.join(self.noise)}.")
+            lines.append(f"Not beyond noise: {'; '.join(self.noise)}.")
         if self.unknown:
             lines.append(f"Without an error bar: {'; '.join(self.unknown)}.")
+        return lines + self._rest()
+
+    def _rest(self) -> list[str]:
+        lines = []
         if self.n_tested:
             lines.append(
                 f"{self.n_real} of {self.n_tested} numbers differ beyond noise (Holm p < "
@@ -70,6 +79,7 @@ def told_apart(document: Document, source: str) -> Told:
     real: list[str] = []
     noise: list[str] = []
     unknown: list[str] = []
+    listed: list[tuple[str, str, bool | None]] = []
     for headline in headlines(document):
         record = headline.find(document, source)
         row = None
@@ -78,10 +88,12 @@ def told_apart(document: Document, source: str) -> Told:
         if record is None or row is None:
             continue
         text = f"{headline.title} {difference_text(row)}"
+        verdict = None if row["p_holm"] is None else is_real(row["p_holm"])
+        listed.append((headline.title, difference_text(row), verdict))
         if row["p_holm"] is None:
             unknown.append(text)
         else:
-            (real if is_real(row) else noise).append(text)
+            (real if is_real(row["p_holm"]) else noise).append(text)
     (place,) = document.rows("checkpoints", source=source)
     tested = [row for row in rows if row["p_holm"] is not None]
     return Told(
@@ -91,15 +103,28 @@ def told_apart(document: Document, source: str) -> Told:
         tuple(real),
         tuple(noise),
         tuple(unknown),
-        sum(is_real(row) for row in tested),
+        tuple(listed),
+        sum(is_real(row["p_holm"]) for row in tested),
         len(tested),
         _moved(document, source),
     )
 
 
-def is_real(row: dict[str, Cell]) -> bool:
-    """Whether a row of compare.csv differs beyond noise."""
-    return isinstance(row["p_holm"], float) and row["p_holm"] < SIGNIFICANT
+_MOST_NAMED = 8
+
+
+def pareto_sentence(document: Document, names: Mapping[str, str]) -> str:
+    """Which checkpoints no other beats in uniformity and tolerance at once; empty where unknown."""
+    rows = document.rows("checkpoints")
+    front = [names[str(row["source"])] for row in rows if row["pareto"]]
+    start = "Pareto front of uniformity and tolerance (no other checkpoint is better in both):"
+    if not front:
+        return ""
+    if len(front) == len(rows):
+        return f"{start} all {len(rows)} checkpoints."
+    if len(front) > _MOST_NAMED:
+        return f"{start} {len(front)} of {len(rows)} checkpoints, in checkpoints.csv."
+    return f"{start} {', '.join(front)}."
 
 
 def difference_text(row: dict[str, Cell]) -> str:
@@ -126,26 +151,29 @@ def _moved(document: Document, source: str) -> str:
         return None
 
     cka, residual = one("cka"), one("procrustes_residual")
-    ks = [int(r.params["k"]) for r in document.records("neighbour_overlap") if r.source == source]
+    ks = [
+        int(r.params["k"])
+        for r in document.records("neighbour_overlap")
+        if r.source == source and r.value is not None
+    ]
     k = min(ks, key=lambda each: (abs(each - 10), each), default=0)
     overlap = one("neighbour_overlap", k=k)
     parts = []
     if cka is not None and cka.value is not None:
         parts.append(f"CKA {number_text(cka.value, cka.std_error)}")
     if overlap is not None and overlap.value is not None:
-        near = "the nearest neighbour is" if k == 1 else f"of the {k} nearest neighbours"
-        parts.append(
-            f"{near} the same for {percent(overlap.value)} of the rows"
-            if k == 1
-            else f"{percent(overlap.value)} {near} are the same"
-        )
+        of = "the nearest neighbour" if k == 1 else f"the {k} nearest neighbours"
+        chance = percent(k / max(overlap.n - 1, 1))
+        parts.append(f"{percent(overlap.value)} of {of} are the same ({chance} by chance)")
     if residual is not None and residual.value is not None:
+        apart = number_text(residual.value, residual.std_error)
         parts.append(
-            "after the best rotation rows are "
-            f"{max(residual.value, 0.0) ** 0.5:.3g} apart (root mean square)"
+            "no distance is left after the best rotation"
+            if residual.value < _NO_DISTANCE
+            else f"the mean squared distance after the best rotation is {apart}"
         )
     moved = document.rows("moved_classes", source=source)
     text = f"How the space moved: {', '.join(parts)}" if parts else ""
-    if parts and len(moved) > 1:
+    if len(moved) > 1 and residual is not None and (residual.value or 0.0) > _NO_DISTANCE:
         text += f"; the class that moved most: {moved[0]['label']}"
     return f"{text}." if text else ""

@@ -18,7 +18,7 @@ from cl_analyze.document import Document
 from cl_analyze.figures.description import Figure
 from cl_analyze.figures.interactive_renderer import interactive
 from cl_analyze.figures.sources import by_temperature, short_names
-from cl_analyze.report.comparison import reference_of, told_apart
+from cl_analyze.report.comparison import pareto_sentence, reference_of, told_apart
 from cl_analyze.report.definitions import DEFINITIONS
 from cl_analyze.report.headlines import headlines
 from cl_analyze.report.meaning import meaning
@@ -74,6 +74,7 @@ def render_html(document: Document, figures: Sequence[tuple[Figure, bytes]]) -> 
         verdicts=_verdicts(document),
         findings=[] if reference else _findings(document),
         reference=reference,
+        front=pareto_sentence(document, names),
         told=[
             told_apart(document, source)
             for source in document.sources

@@ -202,19 +202,51 @@ def test_another_version_is_only_noted(gate):
         (["--baseline", "cl-analyze.toml"], "not JSON"),
         (["--rules", "no.toml"], "no.toml: cannot be read"),
         (["--save-baseline", "b.npz"], "name it .json"),
-        (["--save-baseline", "no/b.json"], "cannot write no/b.npz: No such file"),
-        (["--junit", "no/j.xml"], "cannot write no/j.xml: No such file"),
+        (["--save-baseline", "emb.json"], "--save-baseline's arrays would replace emb.npz"),
+        (["--junit", "emb.npz"], "--junit would replace emb.npz"),
+        (
+            ["--rules", "cl-analyze.toml", "--markdown", "cl-analyze.toml"],
+            "would replace cl-analyze.toml",
+        ),
+        (["--junit", "x.out", "--markdown", "x.out"], "--markdown would replace x.out"),
+        (["--save-baseline", "other.json"], "other.npz is there and is no baseline's"),
+        (["--save-baseline", "no/b.json"], "--save-baseline: there is no folder no: make it first"),
+        (["--junit", "no/j.xml"], "--junit: there is no folder no: make it first"),
         (["--markdown", ""], "--markdown is empty; is a variable unset?"),
         (["--seed", "-1"], "seed must be at least 0"),
         (["--labels", "no.txt"], "no.txt"),
     ],
 )
 def test_what_cannot_be_judged_exits_2(gate, arguments, message):
-    before = set(gate.folder.iterdir())
+    np.savez(gate.folder / "other.npz", mine=np.arange(3))
+    before = {path: path.read_bytes() for path in gate.folder.iterdir()}
     result = gate("check", "emb.npz", *arguments)
     assert result.returncode == 2
     assert message in result.stderr
-    assert set(gate.folder.iterdir()) == before
+    assert {path: path.read_bytes() for path in gate.folder.iterdir()} == before
+
+
+def test_what_cannot_be_judged_is_told_to_other_programs(gate):
+    """A report that an earlier run left must not pass for this one's."""
+    gate("check", "emb.npz", "--junit", "j.xml", "--markdown", "m.md")
+    assert "<error" not in (gate.folder / "j.xml").read_text()
+    result = gate(
+        "check", "gone.npz", "--junit", "j.xml", "--markdown", "m.md", GITHUB_ACTIONS="true"
+    )
+    assert result.returncode == 2
+    assert "gone.npz" in (gate.folder / "j.xml").read_text().partition("<error")[2]
+    assert "could not judge" in (gate.folder / "m.md").read_text()
+    assert "::error title=cl-analyze could not judge::" in result.stderr
+
+
+def test_another_width_is_not_judged_by_uniformity(gate, rows):
+    wide = np.hstack([rows["embeddings"], rows["embeddings"]])
+    np.savez(gate.folder / "wide.npz", **{**rows, "embeddings": wide})
+    (gate.folder / "r.toml").write_text("[[rule]]\nmetric='uniformity'\nmax_rise=0.1")
+    gate("check", "emb.npz", "--rules", "r.toml", "--save-baseline", "u.json")
+    result = gate("check", "wide.npz", "--rules", "r.toml", "--baseline", "u.json")
+    assert result.returncode == 2
+    assert "depends on the dimensions, 24 and 12 here: uniformity_gap does not" in result.stderr
 
 
 def test_metrics_that_need_labels_say_so(gate, rows):

@@ -14,7 +14,7 @@ from cl_analyze.checks import Rule, load_rules, overall, run_checks
 from cl_analyze.checks.baseline import load_baseline
 from cl_analyze.checks.github import MOST_ANNOTATIONS, workflow_commands, write_summary
 from cl_analyze.checks.judge import _side, judge
-from cl_analyze.checks.junit import junit
+from cl_analyze.checks.junit import junit, junit_error
 from cl_analyze.checks.markdown import markdown
 from cl_analyze.checks.needs import needs, select
 from cl_analyze.checks.rules import find_rules, parse_rule
@@ -43,11 +43,11 @@ def record(value, error=None, pseudo=None, metric="tolerance", **more):
         ("rules = []", "unknown key 'rules' in the file; did you mean 'rule'?"),
         ("[[rule]]\nmin = 1", 'rule 1: metric = "NAME" is needed, found None'),
         ("[[rule]]\nmetric='uniformty'\nmax=1", "no such metric; did you mean 'uniformity'?"),
-        ("[[rule]]\nmetric='cka'\nmax=1", "there is no such metric"),
+        ("[[rule]]\nmetric='cka'\nmax=1", "(cka): it is one of two checkpoints, which compare has"),
         ("[[rule]]\nmetric='tolerance'\nmx=1", "unknown key 'mx'; did you mean 'max'?"),
         ("[[rule]]\nmetric='tolerance'\nmaxdrop=1", "did you mean 'max_drop'?"),
         ("[[rule]]\nmetric='tolerance'\nmin=0\nunit='cosin'", "no unit 'cosin'; did you mean 'cosine'?"),
-        ("[[rule]]\nmetric='tolerance'\nmin=0\ndefinition='micro'", "no metric has a definition 'micro'; did you mean 'micro_"),
+        ("[[rule]]\nmetric='tolerance'\nmin=0\ndefinition='micro'", "no metric has a definition 'micro'; it has micro_excl, macro_excl"),
         ("[[rule]]\nmetric='tolerance'\nmin=0\ndefinition='u_stat'", "it has no definition 'u_stat'; it has micro_excl"),
         ("[[rule]]\nmetric='tolerance'\nmin=0\nparams={tua=1}", "no metric has a parameter 'tua'; did you mean 'tau'?"),
         ("[[rule]]\nmetric='tolerance'\nmin=0\nparams=1", "params is a table"),
@@ -57,6 +57,8 @@ def record(value, error=None, pseudo=None, metric="tolerance", **more):
         ("[[rule]]\nmetric='tolerance'\nmin=inf", "min must be a finite number"),
         ("[[rule]]\nmetric='tolerance'\nmin='0'", "min must be a finite number, found '0'"),
         ("[[rule]]\nmetric='tolerance'\nmin=true", "min must be a finite number, found True"),
+        ("[[rule]]\nmetric='tolerance'\nmin=1" + 400 * "0", "min must be a finite number, found 1000"),
+        ("[[rule]]\nmetric='tolerance'\nmin=0\nconfidence=0.9999999999999999", "confidence must lie between"),
         ("[[rule]]\nmetric='tolerance'\nmin=2\nmax=1", "min 2 is above max 1"),
         ("[[rule]]\nmetric='tolerance'\nmax_drop=-1", "max_drop must be at least 0, found -1"),
         ("[[rule]]\nmetric='tolerance'\nmin=0\nrelative=true", "relative goes with max_drop or max_rise"),
@@ -110,6 +112,16 @@ def test_what_rules_name_is_what_is_computed():
     assert len(one.options.taus) == 8
 
 
+def test_counts_may_have_a_decimal_point_and_errors_name_their_rule():
+    rule = parse_rule({"metric": "knn_accuracy", "params": {"k": 10.0}, "min": 0}, "1")
+    assert needs([rule])[0].options.ks == (10,)
+    rule = parse_rule({"metric": "penalty_entropy", "params": {"tau": -1}, "min": 0}, "1")
+    with pytest.raises(
+        ConfigError, match=r"the rules on penalty_entropy tau=-1: tau must be finite"
+    ):
+        needs([rule])
+
+
 def test_a_rule_means_one_record():
     rule = Rule("penalty_entropy", params={"tau": 0.2}, min=1.0)
     found = [
@@ -123,7 +135,7 @@ def test_a_rule_means_one_record():
         select(dataclasses.replace(rule, params={}), found, "emb")
     with pytest.raises(ConfigError, match=r"emb: no record for the rule .*tau=0\.3; there are"):
         select(dataclasses.replace(rule, params={"tau": 0.3}), found, "emb")
-    with pytest.raises(ConfigError, match="none: do labels or views lack"):
+    with pytest.raises(ConfigError, match=r"none \(does it need --labels or --pairs\?\)"):
         select(Rule("tolerance", min=0), [], "emb")
     with pytest.raises(ConfigError, match="is in cosine, the rule says nats"):
         select(dataclasses.replace(rule, unit="nats"), found, "emb")
@@ -231,6 +243,48 @@ def test_relative_bounds_are_shares_of_the_baseline(random):
         judge(Rule("tolerance", max_drop=0.1, relative=True), record(1.0), Base(), record(0.0), Match(None, ""), None)  # fmt: skip
 
 
+def test_the_same_numbers_pass_whatever_rounding_says(random):
+    values = random.normal(0.5, 0.2, 100)
+    rounded = values.astype(np.float32).astype(np.float64)
+    for name in ("max_drop", "max_rise"):
+        assert changed(Rule("tolerance", **{name: 0.0}), values, rounded).verdict == "pass"
+
+
+def test_few_rows_have_wide_intervals():
+    """Student's t: the normal quantile fails one gate in eight at three rows."""
+    widths = []
+    for n in (3, 100_000):
+        one = dataclasses.replace(record(0.5, 0.01), n=n)
+        (check,) = judge(Rule("tolerance", min=0.0), one, None, None, None, None)
+        widths.append((check.high - check.low) / 0.02)
+    assert widths == pytest.approx([4.303, 1.960], abs=1e-3)
+    one = dataclasses.replace(record(0.5, 0.01), n=1000)
+    (check,) = judge(Rule("tolerance", min=0.0), one, None, None, None, np.arange(1000) % 3)
+    assert (check.high - check.low) / 0.02 == pytest.approx(4.303, abs=1e-3), "groups count"
+
+
+@pytest.mark.parametrize(
+    ("metric", "params", "change", "reason"),
+    [
+        (
+            "uniformity",
+            {"t": 2.0},
+            {"d": 64},
+            "depends on the dimensions, 64 and 8 here: uniformity_gap does not",
+        ),
+        ("similarity_mean", {"group": "negative_3"}, {"d": 64}, "depends on the dimensions"),
+        ("penalty_entropy", {"tau": 0.1}, {"n": 50}, "depends on the number of rows"),
+        ("similarity_mean", {"group": "negative_1"}, {"n": 50}, "depends on the number of rows"),
+    ],
+)
+def test_what_cannot_be_compared_is_not_judged(metric, params, change, reason):
+    one = dataclasses.replace(record(0.5, 0.01, metric=metric, params=params), definition=None)
+    rule = Rule(metric, params=params, max_rise=0.1)
+    match = Match(None, "unpaired", same_n="n" not in change)
+    with pytest.raises(ConfigError, match=f"cannot be held against the baseline: it {reason}"):
+        judge(rule, dataclasses.replace(one, **change), Base(), one, match, None)
+
+
 HOSTILE = "a|b`<script>\x00\x1b[31m %0A::error::x,y\n# head"
 
 
@@ -283,6 +337,13 @@ def test_junit_is_what_ci_servers_read(checks, tmp_path):
     assert not schema.is_valid(broken), "the schema would see what is wrong"
 
 
+def test_junit_of_what_could_not_be_judged_is_an_error(tmp_path):
+    path = tmp_path / "j.xml"
+    path.write_bytes(junit_error("no \x00 labels <in> 'file'"))
+    xmlschema.XMLSchema(SCHEMA).validate(path)
+    assert 'errors="1"' in path.read_text()
+
+
 def test_markdown_shows_names_as_they_are(checks):
     text = markdown(checks)
     assert text.startswith("## ❌ cl-analyze check: fail\n")
@@ -312,6 +373,40 @@ def test_annotations_are_escaped_and_ten_at_most(checks):
         assert re.fullmatch(r"::(error|warning) title=[^:,]*::.*", line)
     levels = [line[2 : line.index(" ")] for line in workflow_commands(checks)]
     assert levels == ["error"] * 2 + ["warning"] * 4
+
+
+def test_rows_are_told_apart_by_labels_whatever_the_rules_need(random, tmp_path):
+    """Rules without labels, and rules for several runs, match rows as all others do."""
+    z = random.normal(size=(60, 6)) + 0.5
+    labels = np.arange(60) % 3
+    path, turned = tmp_path / "z.npz", tmp_path / "turned.npz"
+    order = random.permutation(60)
+    np.savez(path, embeddings=z, labels=labels)
+    np.savez(turned, embeddings=z[order], labels=labels[order])
+    everything = [
+        Rule("uniformity", max_rise=0.1),
+        Rule("tolerance", max_drop=0.1),
+        Rule("alignment", params={"power": 1}, max_rise=9),
+    ]
+    run_checks([Request(path)], everything[:2], RunOptions(), save_to=tmp_path / "b.json")
+    base = load_baseline(tmp_path / "b.json")
+    (check,) = run_checks([Request(path)], everything[:1], RunOptions(), base).checks
+    assert check.paired, "labels are known though no rule needs them"
+    (check,) = run_checks([Request(turned)], everything[:1], RunOptions(), base).checks
+    assert not check.paired
+
+
+def test_rows_that_were_dropped_are_not_the_same(random, tmp_path):
+    rows = random.normal(size=(50, 6))
+    one, other = rows.copy(), rows.copy()
+    one[3], other[40] = np.nan, np.nan
+    rule, run = Rule("uniformity", max_rise=0.1), RunOptions(on_invalid="drop")
+    run_checks([Request(one, source="z")], [rule], run, save_to=tmp_path / "b.json")
+    base = load_baseline(tmp_path / "b.json")
+    (check,) = run_checks([Request(one, source="z")], [rule], run, base).checks
+    assert check.paired
+    (check,) = run_checks([Request(other, source="z")], [rule], run, base).checks
+    assert not check.paired
 
 
 def test_large_baselines_keep_a_sample_of_rows(random, tmp_path, monkeypatch):

@@ -49,7 +49,7 @@
     if (!isDark() || typeof colour !== "string" || !/^#[0-9a-f]{6}$/i.test(colour)) return colour;
     const rgb = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
     const light = (0.2126 * rgb[0] + 0.7152 * rgb[1] + 0.0722 * rgb[2]) / 255;
-    if (light > 0.35) return colour;
+    if (light > 0.45) return colour;
     const most = Math.max(...rgb), least = Math.min(...rgb), spread = most - least;
     if (spread < 24) {
       return "#" + rgb.map((c) => Math.round(c + (0.8 - light) * (255 - c)).toString(16)
@@ -87,7 +87,8 @@
     const inner = height - top - bottom;
     const layout = recoloured(figure.layout);
     const gapX = columns > 1 ? Math.min(0.1, 74 / width) : 0;
-    const gapY = rows > 1 ? Math.min(0.3 / rows, 74 / inner) : 0;
+    const upright = Object.values(figure.layout).some((axis) => axis && axis.tickangle === -90);
+    const gapY = rows > 1 ? Math.min(0.45 / rows, (upright ? 130 : 74) / inner) : 0;
     const w = (1 - gapX * (columns - 1)) / columns;
     const h = (1 - gapY * (rows - 1)) / rows;
     layout.annotations = layout.annotations.slice();
