@@ -65,7 +65,7 @@ def test_penalty_without_a_file(cli):
 
 
 def test_report_writes_everything(cli, few):
-    result = cli("report", few, "--out", "out", "--format", "png", "svg", "pdf")
+    result = cli("report", few, "--tau", 0.1, 0.5, "--out", "out", "--format", "png", "svg", "pdf")
     assert result.returncode == 0, result.stderr
     out = cli.folder / "out"
     found = json.loads((out / "results.json").read_text())

@@ -89,7 +89,7 @@ def losses(files, executor=None, **run):
         str(files / "labels.npy"),
         str(files / "other.npy"),
         metrics="losses",
-        taus=[0.1, 0.5],
+        taus=[0.1],
         batch_sizes=[32],
         run=RunOptions(**{**RUN, **run}),
         executor=executor,
