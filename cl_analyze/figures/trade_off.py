@@ -227,9 +227,9 @@ def _sides(xs: Numbers, ys: Numbers, texts: Sequence[str]) -> list[Side]:
     for (x, y), text in zip(at, texts, strict=True):
         w, h = 0.062 * len(text), 0.13
         boxes: dict[Side, tuple[float, float, float, float]] = {
-            "upper right": (x + 0.12, y + 0.12, x + 0.12 + w, y + 0.12 + h),
-            "upper left": (x - 0.12 - w, y + 0.12, x - 0.12, y + 0.12 + h),
             "lower right": (x + 0.12, y - 0.12 - h, x + 0.12 + w, y - 0.12),
+            "upper left": (x - 0.12 - w, y + 0.12, x - 0.12, y + 0.12 + h),
+            "upper right": (x + 0.12, y + 0.12, x + 0.12 + w, y + 0.12 + h),
             "lower left": (x - 0.12 - w, y - 0.12 - h, x - 0.12, y - 0.12),
             "right": (x + 0.08, y - h / 2, x + 0.08 + w, y + h / 2),
             "left": (x - 0.08 - w, y - h / 2, x - 0.08, y + h / 2),
