@@ -24,7 +24,7 @@ class Told:
         matched: how rows were matched.
         real, noise: differences of the headline numbers in words, by what they are.
         unknown: headline numbers without an error bar.
-        headlines: title, difference, and whether it is real (None: no error bar) of each of these.
+        headlines: title, metric, difference, and whether it is real (None: no error bar) of each.
         n_real, n_tested: of all numbers with an error bar.
         movement: how the space moved; empty where rows are not matched.
     """
@@ -35,7 +35,7 @@ class Told:
     real: tuple[str, ...]
     noise: tuple[str, ...]
     unknown: tuple[str, ...]
-    headlines: tuple[tuple[str, str, bool | None], ...]
+    headlines: tuple[tuple[str, str, str, bool | None], ...]
     n_real: int
     n_tested: int
     movement: str
@@ -79,7 +79,7 @@ def told_apart(document: Document, source: str) -> Told:
     real: list[str] = []
     noise: list[str] = []
     unknown: list[str] = []
-    listed: list[tuple[str, str, bool | None]] = []
+    listed: list[tuple[str, str, str, bool | None]] = []
     for headline in headlines(document):
         record = headline.find(document, source)
         row = None
@@ -89,7 +89,7 @@ def told_apart(document: Document, source: str) -> Told:
             continue
         text = f"{headline.title} {difference_text(row)}"
         verdict = None if row["p_holm"] is None else is_real(row["p_holm"])
-        listed.append((headline.title, difference_text(row), verdict))
+        listed.append((headline.title, headline.metric, difference_text(row), verdict))
         if row["p_holm"] is None:
             unknown.append(text)
         else:

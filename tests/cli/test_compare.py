@@ -250,6 +250,12 @@ def test_other_rows_and_dimensions_are_compared_as_far_as_they_can_be(cli, files
         return {row["metric"] for row in rows if row["source_a"] == source}
 
     assert "uniformity" not in compared("wide.npz")
+    results = json.loads(result.stdout)["results"]
+    (cka,) = (r for r in results if r["metric"] == "cka" and r["definition"] == "linear")
+    assert cka["source"] == "wide.npz", (
+        "spaces of other dimensions are compared, other rows are not"
+    )
+    assert cka["value"] == pytest.approx(1.0)
     assert "penalty_entropy" not in compared("wide.npz")
     assert {"uniformity_gap", "penalty_false_negative_share"} <= compared("wide.npz")
     assert {"uniformity", "penalty_false_negative_share"} <= compared("some.npz")
