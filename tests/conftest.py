@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.forks import SECONDS, Forks, can_fork
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = ROOT / "sample_data"
@@ -44,22 +47,27 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class CommandLine:
-    """Runs `python -m cl_analyze` in a folder."""
+    """Runs `python -m cl_analyze` in a folder, or a fork that does the same."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, forks: Forks) -> None:
+        self.folder, self.forks = folder, forks
 
     def __call__(
         self, *arguments: object, stdin: bytes | None = None, **environment: str
     ) -> subprocess.CompletedProcess[str]:
-        result = subprocess.run(
-            [sys.executable, "-m", "cl_analyze", *map(str, arguments)],
-            capture_output=True,
-            cwd=self.folder,
-            input=stdin,
-            timeout=120,
-            env={**os.environ, "COLUMNS": "80", **environment},
-        )
+        texts = list(map(str, arguments))
+        variables = {**os.environ, "COLUMNS": "80", **environment}
+        if can_fork(environment):
+            result = self.forks.run(texts, self.folder, stdin, variables)
+        else:
+            result = subprocess.run(
+                [sys.executable, "-m", "cl_analyze", *texts],
+                capture_output=True,
+                cwd=self.folder,
+                input=stdin,
+                timeout=SECONDS,
+                env=variables,
+            )
         return subprocess.CompletedProcess(
             result.args, result.returncode, result.stdout.decode(), result.stderr.decode()
         )
@@ -76,6 +84,13 @@ class CommandLine:
         return result.stderr
 
 
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    started = Forks()
+    yield started
+    started.stop()
+
+
 @pytest.fixture
-def cli(tmp_path: Path) -> CommandLine:
-    return CommandLine(tmp_path)
+def cli(tmp_path: Path, forks: Forks) -> CommandLine:
+    return CommandLine(tmp_path, forks)

@@ -246,6 +246,9 @@
     });
   });
 
-  window.clAnalyze = { drawAll: () => Promise.all(figures.map(start)) };
+  window.clAnalyze = {
+    drawAll: () => Promise.all(figures.map(start)),
+    draw: (name) => start(document.getElementById("figure-" + name)),
+  };
   applyTheme();
 })();

@@ -1,0 +1,131 @@
+"""Runs the command line in forks of a process that has imported it, a second less a call.
+
+Tests that ask how the program starts, or that change what the interpreter reads as it starts, run
+`python -m cl_analyze` itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+ROOT = Path(__file__).resolve().parents[1]
+SECONDS = 120
+AT_START = ("PYTHON", "LANG", "LC_", "OMP_", "OPENBLAS_", "MPL")
+"""What the interpreter or libraries read as they start."""
+
+
+def can_fork(environment: Mapping[str, str]) -> bool:
+    """Whether a fork sees these variables as a new process would."""
+    return hasattr(os, "fork") and not any(name.startswith(AT_START) for name in environment)
+
+
+class Forks:
+    """A process that waits for command lines and runs each in a fork."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def run(
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        stdin: bytes | None,
+        environment: Mapping[str, str],
+    ) -> subprocess.CompletedProcess[bytes]:
+        """As subprocess.run of `python -m cl_analyze` would."""
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.forks"],
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with tempfile.TemporaryDirectory() as name:
+            files = {stream: str(Path(name) / stream) for stream in ("stdin", "stdout", "stderr")}
+            Path(files["stdin"]).write_bytes(stdin or b"")
+            request = {
+                "arguments": list(arguments),
+                "folder": str(folder),
+                "environment": dict(environment),
+                "files": files,
+            }
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+            self._process.stdin.flush()
+            ready, _, _ = select.select([self._process.stdout], [], [], SECONDS)
+            if not ready:
+                self.stop()
+                raise subprocess.TimeoutExpired(list(arguments), SECONDS)
+            code = int(self._process.stdout.readline())
+            out, err = (Path(files[stream]).read_bytes() for stream in ("stdout", "stderr"))
+        return subprocess.CompletedProcess(list(arguments), code, out, err)
+
+    def stop(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
+
+
+def _child(request: dict[str, object]) -> NoReturn:
+    """Become the program: its folder, variables, streams and arguments."""
+    code = 1
+    try:
+        os.chdir(str(request["folder"]))
+        os.environ.clear()
+        os.environ.update(request["environment"])
+        files = request["files"]
+        modes = {"stdin": os.O_RDONLY, "stdout": os.O_WRONLY, "stderr": os.O_WRONLY}
+        for number, (stream, mode) in enumerate(modes.items()):
+            opened = os.open(files[stream], mode | (os.O_CREAT if number else 0), 0o600)
+            os.dup2(opened, number)
+        sys.argv = ["cl-analyze", *request["arguments"]]
+        from cl_analyze.cli.entry import main
+
+        main()
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 1
+    except BaseException:  # noqa: BLE001 - a crash is what a test may look for
+        traceback.print_exc()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (OSError, ValueError):
+                code = code or 1
+        os._exit(code)
+
+
+def serve() -> None:
+    """Import what the commands import, then run a command line a line of standard input."""
+    import importlib
+
+    for name in (
+        "cli.app", "cli.gate", "cli.terminal", "analysis", "comparison", "checks", "checks.junit",
+        "functions", "report.html", "figures.matplotlib_renderer", "figures.catalogue",
+    ):  # fmt: skip
+        importlib.import_module(f"cl_analyze.{name}")
+    for name in ("scipy.special", "scipy.optimize", "matplotlib.figure", "jinja2", "rich.console"):
+        importlib.import_module(name)
+    for line in sys.stdin.buffer:
+        pid = os.fork()
+        if pid == 0:
+            _child(json.loads(line))
+        _, status = os.waitpid(pid, 0)
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    serve()
