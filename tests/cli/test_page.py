@@ -73,6 +73,7 @@ class Page:
             color_scheme=theme,
             java_script_enabled=scripts,
         )
+        self.context.set_default_timeout(100_000)  # milliseconds: machines can be busy
         self.page = self.context.new_page()
         self.troubles = []
         self.page.on("console", lambda m: self.troubles.append(f"{m.type}: {m.text}"))
