@@ -269,11 +269,11 @@ def record_difference(
         share,
         math.hypot(*sampling),
         noise,
-        (_units(one, groups), other.n),
+        (error_units(one, groups), other.n),
     )
 
 
-def _units(record: Record, groups: Index | None) -> int:
+def error_units(record: Record, groups: Index | None) -> int:
     """Rows, or groups of them, that a number's error comes from."""
     return record.n if groups is None else min(len(np.unique(groups)), record.n)
 

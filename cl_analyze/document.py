@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from cl_analyze.tables import Cell, Record, Results, Table, record_table
@@ -76,9 +77,17 @@ class Document:
         """Records of a metric (of one definition where given), in order."""
         return [
             record
-            for record in self.results
-            if record.metric == metric and (definition is None or record.definition == definition)
+            for record in self._by_metric.get(metric, ())
+            if definition is None or record.definition == definition
         ]
+
+    @cached_property
+    def _by_metric(self) -> dict[str, list[Record]]:
+        """Records of each metric: those of hundreds of checkpoints are too many to search."""
+        found: dict[str, list[Record]] = {}
+        for record in self.results:
+            found.setdefault(record.metric, []).append(record)
+        return found
 
     def to_dict(self, files: tuple[str, ...] = ()) -> dict[str, Any]:
         """The JSON document."""

@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 
 from cl_analyze.checks.baseline import BaselineSource
 from cl_analyze.checks.rules import Rule
-from cl_analyze.differences import Match, not_comparable, params_text, record_difference
+from cl_analyze.differences import (
+    Match,
+    error_units,
+    not_comparable,
+    params_text,
+    record_difference,
+)
 from cl_analyze.errors import ConfigError
 from cl_analyze.stats import difference, rounding
 from cl_analyze.tables import Record, number_text
@@ -124,6 +130,12 @@ def overall(checks: Sequence[Check]) -> Verdict:
     return "skipped"
 
 
+def counts_text(checks: Sequence[Check]) -> str:
+    """How many checks have each verdict, what needs attention first."""
+    counts = ((sum(check.verdict == each for check in checks), each) for each in VERDICTS)
+    return ", ".join(f"{n} {each}" for n, each in counts if n)
+
+
 def judge(
     rule: Rule,
     record: Record,
@@ -148,8 +160,7 @@ def judge(
     found = []
     for kind, size in rule.bounds:
         if kind in ("min", "max"):
-            units = record.n if groups is None else min(len(np.unique(groups)), record.n)
-            found.append(_of_value(rule, kind, size, record, units))
+            found.append(_of_value(rule, kind, size, record, error_units(record, groups)))
         elif base is None or earlier is None or match is None:
             text = "skipped: no baseline is given (--baseline)"
             found.append(Check(rule, kind, size, record, "skipped", text))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from cl_analyze.checks.judge import VERDICTS, Check, overall
+from cl_analyze.checks.judge import VERDICTS, Check, counts_text, overall
 from cl_analyze.tables import number_text
 
 _MARKS = {"pass": "✅", "fail": "❌", "warn": "⚠️", "inconclusive": "❔", "skipped": "⏭️"}
@@ -20,13 +20,10 @@ def markdown(checks: Sequence[Check], limit: int | None = None) -> str:
         limit: bytes that the text may have; rows that do not fit are counted in a last line.
     """
     verdict = overall(checks)
-    counts = ", ".join(
-        f"{n} {each}" for each in VERDICTS if (n := sum(check.verdict == each for check in checks))
-    )
     head = [
         f"## {_MARKS[verdict]} cl-analyze check: {verdict}",
         "",
-        f"{counts}.",
+        f"{counts_text(checks)}.",
         "",
         "| verdict | checkpoint | number | value | rule | why |",
         "|---|---|---|---:|---|---|",

@@ -25,24 +25,17 @@ def _check_outputs(given: Mapping[str, Any], paths: Mapping[str, Path | None]) -
     Raises:
         ConfigError: it would replace an input or another output, or its folder is missing.
     """
+    from cl_analyze.checks.rules import OWN_FILE, PROJECT_FILE
     from cl_analyze.data.opening import Spec
 
     read: dict[Path, str] = {}
-    for name in (
-        "embeddings",
-        "labels",
-        "pairs",
-        "ids",
-        "groups",
-        "train",
-        "train_labels",
-        "queue",
-    ):
+    for name in _INPUTS:
         values = given[name]
         for value in [values] if isinstance(values, str) else values or ():
             read[Path(Spec.parse(value).path).resolve()] = value
-    if paths["rules"] is not None:
-        read[paths["rules"].resolve()] = str(paths["rules"])
+    for rules in (paths["rules"], Path(OWN_FILE), Path(PROJECT_FILE)):
+        if rules is not None:
+            read[rules.resolve()] = str(rules)
     written = {name: paths[name] for name in ("junit", "markdown", "save_baseline")}
     saved = written["save_baseline"]
     written["save_baseline's arrays"] = None if saved is None else saved.with_suffix(".npz")

@@ -170,6 +170,8 @@ def comparison_lines(document: Document) -> list[str]:
 
 def check_lines(checks: Sequence[Check], verdict: str) -> list[str]:
     """A line for each check and one for why, under its checkpoint; the verdict last."""
+    from cl_analyze.checks.judge import counts_text
+
     lines: list[str] = []
     source = None
     for check in checks:
@@ -183,19 +185,14 @@ def check_lines(checks: Sequence[Check], verdict: str) -> list[str]:
             subsequent_indent=" " * 16,
         )
         lines += textwrap.wrap(check.text, 78, initial_indent=" " * 16, subsequent_indent=" " * 16)
-    counts = [(each, sum(check.verdict == each for check in checks)) for each in _VERDICT_ORDER]
-    text = ", ".join(f"{n} {each}" for each, n in counts if n)
-    return [*lines, "", f"{verdict}: {text}"]
-
-
-_VERDICT_ORDER = ("fail", "inconclusive", "warn", "skipped", "pass")
+    return [*lines, "", f"{verdict}: {counts_text(checks)}"]
 
 
 _SIDE_BY_SIDE, _MOST_TOLD = 4, 8
 
 
 def _shortened(names: Sequence[str], most: int) -> dict[str, str]:
-    """Names without the start that all share, their ends kept where they are too long."""
+    """Names by themselves, of long ones the end, where these tell all apart."""
     short = {name: name if len(name) <= most else f"…{name[1 - most :]}" for name in names}
     return short if len(set(short.values())) == len(names) else {name: name for name in names}
 

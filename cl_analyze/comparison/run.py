@@ -354,7 +354,6 @@ def _compared(
     collected = Collected()
     matches: dict[int, Match] = {}
     changed: list[Difference] = []
-    moved: list[Table] = []
     base: Entry | None = None
     base_subject: Subject | None = None
     base_space: Space | None = None
@@ -384,7 +383,6 @@ def _compared(
                     moves = _movement(
                         base_subject, base_space, base, subject, entry, match, job.options
                     )
-                moved += moves.tables
         found[i] = (
             {name: _stripped(result) for name, result in entry.families.items()},
             None if moves is None else _stripped(moves),
@@ -400,8 +398,6 @@ def _compared(
     if job.cache is not None:
         job.counted.turn_to(1, 0, True)
         told.note(f"{n_kept} of {count} checkpoints came from the cache")
-    for table in _merged(moved):
-        collected.tables[table.name] = table
     compared = adjusted(changed)
     collected.tables["compare"] = Table(
         "compare",
@@ -422,14 +418,7 @@ def _keys(subject: Subject) -> RowKeys:
 
 
 def _without_pseudo_values(found: Iterable[Difference]) -> list[Difference]:
-    return [
-        replace(
-            each,
-            one=each.one.bare(),
-            other=each.other.bare(),
-        )
-        for each in found
-    ]
+    return [replace(each, one=each.one.bare(), other=each.other.bare()) for each in found]
 
 
 def _movement(
@@ -444,8 +433,7 @@ def _movement(
     """From the reference to a checkpoint, rows counted as the checkpoint's."""
     order = match.order
     assert order is not None
-    in_place = bool(np.array_equal(order, np.arange(len(order))))
-    reference = base_space if in_place else Space(base_subject.rows, order)
+    reference = Space(base_subject.rows, order) if match.moves_rows else base_space
     lists = None
     if base.neighbours is not None and entry.neighbours is not None:
         back = np.empty(len(order), dtype=np.int64)
@@ -463,17 +451,8 @@ def _movement(
         () if labels is None else labels.names,
         subject.groups,
     )
-    return FamilyResult(moved.records, (moved.rows, moved.classes))
-
-
-def _merged(tables: Iterable[Table]) -> list[Table]:
-    """Tables of one name as one."""
-    by_name: dict[str, Table] = {}
-    for table in tables:
-        before = by_name.get(table.name)
-        rows = table.rows if before is None else (*before.rows, *table.rows)
-        by_name[table.name] = replace(table, rows=rows)
-    return [table for table in by_name.values() if table.rows]
+    tables = tuple(table for table in (moved.rows, moved.classes) if table.rows)
+    return FamilyResult(moved.records, tables)
 
 
 def _warn(

@@ -74,8 +74,7 @@ class Space:
     """
 
     def __init__(self, rows: UnitRows, order: Index | None = None) -> None:
-        moved = order is not None and not np.array_equal(order, np.arange(rows.n_rows))
-        self.rows = rows.select(order, 0) if moved and order is not None else rows
+        self.rows = rows if order is None else rows.select(order, 0)
 
     @property
     def n(self) -> int:

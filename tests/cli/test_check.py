@@ -208,6 +208,7 @@ def test_another_version_is_only_noted(gate):
             ["--rules", "cl-analyze.toml", "--markdown", "cl-analyze.toml"],
             "would replace cl-analyze.toml",
         ),
+        (["--markdown", "cl-analyze.toml"], "would replace cl-analyze.toml"),
         (["--junit", "x.out", "--markdown", "x.out"], "--markdown would replace x.out"),
         (["--save-baseline", "other.json"], "other.npz is there and is no baseline's"),
         (["--save-baseline", "no/b.json"], "--save-baseline: there is no folder no: make it first"),
