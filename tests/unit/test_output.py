@@ -279,3 +279,43 @@ def test_undefined_numbers_say_why():
     record = found.find("tolerance")
     assert record.value is None
     assert record.reason == "no class has two members"
+
+
+def test_the_interactive_figure_has_the_numbers_of_the_static_one():
+    """Both renderers draw one description: every coordinate comes back, whatever the scale."""
+    from cl_analyze.figures.description import Cells, Figure, Line, Panel, Points, Rule, Steps
+    from cl_analyze.figures.interactive_renderer import interactive
+
+    even = [i / 20 for i in range(21)]
+    squares = [0.0, 1.0, 4.0]
+    line = Line(even, [2 * x + 1 for x in even], "line", level=0.5, low=even, high=even)
+    points = Points([1.0, 10.0], [3.0, 4.0], "points", x_error=[0.1, 0.2], y_error=[0.3, 0.4])
+    steps = Steps([0.0, 1.0, 2.0, 3.0], squares, "steps")
+    cells = Cells([[0.1, 0.2], [0.3, math.nan]], 0.0, 1.0)
+    panels = [
+        Panel([line, Rule("rule", y=0.5)], "x", "y"),
+        Panel([points, Rule("rule", x=5.0)], "x", "y", x_scale="log", x_limits=(0.1, 100.0)),
+        Panel([steps, Rule("rule", y=4.0)], "x", "y", y_scale="sqrt"),
+        Panel([cells], "x", "y"),
+    ]
+    plot = interactive(Figure("f", "title", "caption", panels, dial="τ"))
+    band, drawn, dots, outline, matrix = plot["data"]
+    assert band["y"] == [*even, *reversed(even)]
+    xs = [drawn["x0"] + i * drawn["dx"] for i in range(len(drawn["y"]))]
+    assert xs == pytest.approx(even)
+    assert drawn["y"] == pytest.approx([2 * x + 1 for x in even])
+    assert (dots["x"], dots["y"]) == ([1.0, 10.0], [3.0, 4.0])
+    assert dots["error_x"]["array"] == [0.1, 0.2]
+    assert dots["error_y"]["array"] == [0.3, 0.4]
+    assert plot["layout"]["xaxis2"]["range"] == pytest.approx([-1.0, 2.0]), "ranges are exponents"
+    assert outline["x"] == [0.0, 1.0, 2.0, 3.0]
+    assert outline["y"] == [0.0, 1.0, 2.0, 2.0], "roots, the last step to its end"
+    assert outline["customdata"] == [*squares, 4.0], "hovering shows the values"
+    assert matrix["z"] == [[0.1, 0.2], [0.3, None]]
+    shapes = plot["layout"]["shapes"]
+    assert [(s["xref"], s["yref"]) for s in shapes] == [
+        ("x domain", "y"), ("x2", "y2 domain"), ("x3 domain", "y3"),
+    ]  # fmt: skip
+    assert [shapes[0]["y0"], shapes[1]["x0"], shapes[2]["y1"]] == [0.5, 5.0, 2.0]
+    assert [s["showlegend"] for s in shapes] == [True, False, False], "one entry a name"
+    assert plot["meta"]["levels"] == [0.5]
