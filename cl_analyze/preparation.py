@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from cl_analyze.data.identifiers import identify
 from cl_analyze.data.labels import Labels, encode, has_suspicious_minus_one
+from cl_analyze.data.memory import free_memory, mebibytes
 from cl_analyze.data.opening import (
     ID_KEYS,
     LABEL_KEYS,
@@ -657,23 +657,6 @@ def chosen_precision(
     return np.float64 if wide and n_rows <= FLOAT64_ROWS else np.float32
 
 
-def free_memory() -> int:
-    """Bytes that this machine, or the container around this process, can still give.
-
-    2 GiB where that cannot be told.
-    """
-    found = []
-    with contextlib.suppress(OSError, ValueError):
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                found.append(int(line.split()[1]) * 1024)
-    with contextlib.suppress(OSError, ValueError):  # "max" where there is no limit
-        limit = int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii"))
-        used = int(Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii"))
-        found.append(max(limit - used, 0))
-    return min(found, default=2 << 30)
-
-
 @dataclass(frozen=True)
 class Room:
     """How a run fits into its memory.
@@ -749,20 +732,11 @@ def room(
             return Room(block, min(budget - needed, limit), needed)
         if block == smallest or run.block is not None:
             raise ConfigError(
-                f"{title}: {n_rows} rows of {dim} need about {_mebibytes(needed)}, the budget is "
-                f"{_mebibytes(budget)}; pass --memory {needed // 2**20 + 1}MiB or more, "
+                f"{title}: {n_rows} rows of {dim} need about {mebibytes(needed)}, the budget is "
+                f"{mebibytes(budget)}; pass --memory {needed // 2**20 + 1}MiB or more, "
                 f"--anchors M for an estimate from M rows, {remedies}, or fewer --threads"
             )
         block = max(block // 2, smallest)
-
-
-def _mebibytes(size: int) -> str:
-    """A size in words.
-
-    >>> _mebibytes(5 << 20), _mebibytes(5 << 10)
-    ('5 MiB', '0.0049 MiB')
-    """
-    return f"{size / 2**20:.0f} MiB" if size >= 1 << 20 else f"{size / 2**20:.2g} MiB"
 
 
 def _usual_block(device: str, dim: int) -> int:

@@ -11,9 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from cl_analyze.data.formats import open_file
-from cl_analyze.data.formats.delimited import is_continuous, open_delimited
+from cl_analyze.data.formats import directory_format, open_file
+from cl_analyze.data.formats.delimited import (
+    is_continuous,
+    open_delimited,
+    projector_vectors,
+)
 from cl_analyze.data.formats.npy import read_header, words
+from cl_analyze.data.memory import mebibytes
 from cl_analyze.data.remote import is_url, open_url
 from cl_analyze.data.rows import BFLOAT16, Container, RowArray, is_floating, is_real
 from cl_analyze.data.shards import is_pattern, open_shards
@@ -24,6 +29,8 @@ ID_KEYS = ("ids",)
 VIEW_KEYS = (("view1", "view2"), ("z1", "z2"))
 MAIN_KEY = "embeddings"
 STDIN = "-"
+_WORTH_A_NOTE = 64 << 20
+"""Bytes decoded at once from which on the reader is told."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +118,11 @@ def open_container(path: str) -> Container:
         return Container(Path(STDIN), "npy", {"": RowArray.of(words(array), header.stored_dtype)})
     if is_url(path):
         return open_url(path)
-    return open_shards(path) if is_pattern(path) else open_file(Path(path))
+    place = Path(path)
+    if is_pattern(path) and (directory_format(place) is None if place.is_dir() else True):
+        vectors = projector_vectors(place)
+        return open_shards(path) if vectors is None else open_file(vectors)
+    return open_file(place)
 
 
 def _listing(container: Container) -> str:
@@ -227,28 +238,42 @@ def open_embeddings(
             f"0, positives views 0 and 1 of {stacked.array.shape[1]}"
         )
     _check_matrix(main.array, main.name)
+    if main.array.at_once >= _WORTH_A_NOTE:
+        notes.append(
+            f"{spec}: a .{container.format} file like this one is decoded whole, "
+            f"{mebibytes(main.array.at_once)} of memory; .npy is read by rows"
+        )
     labels: Opened | None = None
     ids: Opened | None = None
     if container.has_keys:
-        arrays = container.arrays
-        own = {key: a for key, a in arrays.items() if key != main.key}
+        group = (main.key or "").rpartition("/")[0]  # what lies beside it, in HDF5 and Zarr
+        prefix = f"{group}/" if group else ""
+        arrays = {
+            key.removeprefix(prefix): array
+            for key, array in container.arrays.items()
+            if key.startswith(prefix)
+        }
+
+        def beside(name: str) -> Opened:
+            return _opened(container, Spec(spec.path, prefix + name), prefix + name)
+
+        own = {name: a for name, a in arrays.items() if prefix + name != main.key}
         if container.format == "csv":  # a column y may be a coordinate
-            own = {key: a for key, a in own.items() if not is_continuous(a.values())}
+            own = {name: a for name, a in own.items() if not is_continuous(a.values())}
         role = _role_key(own, LABEL_KEYS) if with_labels else None
         if role is not None:
-            labels = _opened(container, Spec(spec.path, role), role)
-            notes.append(f"{spec}: labels are its array {role!r}")
+            labels = beside(role)
+            notes.append(f"{spec}: labels are its array {labels.key!r}")
         role = _role_key(own, ID_KEYS) if with_ids else None
         if role is not None:
-            ids = _opened(container, Spec(spec.path, role), role)
-            notes.append(f"{spec}: rows are matched by its array {role!r}")
+            ids = beside(role)
+            notes.append(f"{spec}: rows are matched by its array {ids.key!r}")
         for one, two in VIEW_KEYS if with_views else ():
             if views is None and one in arrays and two in arrays:
-                views = (
-                    _opened(container, Spec(spec.path, one), one),
-                    _opened(container, Spec(spec.path, two), two),
+                views = (beside(one), beside(two))
+                notes.append(
+                    f"{spec}: positives are its views {views[0].key!r} and {views[1].key!r}"
                 )
-                notes.append(f"{spec}: positives are its views {one!r} and {two!r}")
     for view in views or ():
         _check_matrix(view.array, view.name)
         if view.array.n_rows != main.array.n_rows:
@@ -270,6 +295,9 @@ def _choose_main(container: Container, spec: Spec) -> tuple[str, bool, list[str]
     view_keys = {key for pair in VIEW_KEYS if set(pair) <= set(arrays) for key in pair}
     if not container.has_keys:
         return "", len(arrays[""].shape) == 3, []
+    if container.main is not None:
+        note = f"{spec}: embeddings are its array {container.main!r}"
+        return container.main, len(arrays[container.main].shape) == 3, [note]
     if MAIN_KEY in arrays:
         return MAIN_KEY, len(arrays[MAIN_KEY].shape) == 3, []
     roles = {*LABEL_KEYS, *ID_KEYS, *view_keys}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -44,6 +44,7 @@ class FileBytes:
 
     def __init__(self, path: Path, size: int, modified: int) -> None:
         self.name = str(path)
+        self.size = size
         self._state = (size, modified)
 
     def read(self, start: int, stop: int) -> bytearray:
@@ -93,6 +94,10 @@ def _fill(descriptor: int, into: memoryview, start: int) -> int:
     return done
 
 
+def _as_they_are(array: NDArray[Any]) -> NDArray[Any]:
+    return array
+
+
 @dataclass(frozen=True)
 class RangedRows:
     """An array in C order whose rows are fetched when they are asked for.
@@ -111,7 +116,7 @@ class RangedRows:
     dtype: np.dtype[Any]
     offset: int
     view: int | None = None
-    as_words: Callable[[NDArray[Any]], NDArray[Any]] = field(default=lambda array: array)
+    as_words: Callable[[NDArray[Any]], NDArray[Any]] = _as_they_are
 
     def __len__(self) -> int:
         return self.shape[0]

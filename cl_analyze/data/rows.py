@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -55,6 +56,15 @@ def give_pages_back(array: NDArray[Any]) -> None:
         base.madvise(mmap.MADV_DONTNEED)
 
 
+def release(array: Any) -> None:
+    """Let go of pages that were read, where an array or what reads like one can."""
+    give_back = getattr(array, "give_back", None)
+    if give_back is not None:
+        give_back()
+    elif isinstance(array, np.ndarray):
+        give_pages_back(array)
+
+
 @dataclass
 class RowArray:
     """One array of a container: shape and dtype known at once, values read when asked for.
@@ -65,11 +75,13 @@ class RowArray:
         load: returns the array, memory-mapped where the format allows; called at most once per
             process.  It must be picklable for work in other processes: a pickled RowArray carries
             `load`, not the values, and opens the file again where it arrives.
+        at_once: bytes of memory that the first read takes where a format cannot be read by rows.
     """
 
     shape: tuple[int, ...]
     dtype: str
     load: Callable[[], NDArray[Any]]
+    at_once: int = 0
     _array: NDArray[Any] | None = field(default=None, repr=False, compare=False)
 
     @classmethod
@@ -77,6 +89,13 @@ class RowArray:
         """Wrap an array that is already in memory."""
         name = dtype if dtype is not None else array.dtype.str
         return cls(array.shape, name, InMemory(array))
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the values."""
+        return math.prod(self.shape) * (
+            2 if self.dtype == BFLOAT16 else np.dtype(self.dtype).itemsize
+        )
 
     @property
     def n_rows(self) -> int:
@@ -107,19 +126,15 @@ class RowArray:
 
     def give_back(self) -> None:
         """Let go of the pages of a memory map that were read; they come back when asked for."""
-        release = getattr(self._array, "give_back", None)  # of arrays that are not NumPy's
-        if release is not None:
-            release()
-        elif self._array is not None:
-            give_pages_back(self._array)
+        release(self._array)
 
     def view_of(self, axis1: int) -> RowArray:
         """The (N, D) slice [:, axis1] of an (N, V, D) array."""
         shape = (self.shape[0], *self.shape[2:])
-        return RowArray(shape, self.dtype, Slice(self.load, axis1))
+        return RowArray(shape, self.dtype, Slice(self.load, axis1), self.at_once)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"shape": self.shape, "dtype": self.dtype, "load": self.load, "_array": None}
+        return {**vars(self), "_array": None}
 
 
 @dataclass(frozen=True)
@@ -192,6 +207,7 @@ class Container:
         skipped: key -> why this entry is no array that can be read.
         notes: what the reader chose without being asked.
         shards: the files, where there are several.
+        main: the key of the main array where the format names it.
     """
 
     path: PurePath
@@ -200,6 +216,7 @@ class Container:
     skipped: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     shards: tuple[Path, ...] = ()
+    main: str | None = None
 
     @property
     def has_keys(self) -> bool:

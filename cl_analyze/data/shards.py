@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cl_analyze.data.formats import FORMATS, open_file
-from cl_analyze.data.rows import Container, RowArray, give_pages_back
+from cl_analyze.data.formats.huggingface import saved_dataset
+from cl_analyze.data.joined import Joined
+from cl_analyze.data.rows import Container, RowArray
 from cl_analyze.errors import DataError
 
 _NUMBERED = re.compile(r"(\d+)-of-(\d+)(?=\.[^.]*$|$)")
@@ -36,7 +37,10 @@ def shard_paths(path: str) -> list[Path]:
     """
     place = Path(path)
     known = {suffix for format in FORMATS for suffix in format.suffixes}
-    if place.is_dir():
+    manifest = saved_dataset(place)
+    if manifest is not None:
+        found = manifest
+    elif place.is_dir():
         found = [p for p in place.iterdir() if p.is_file() and not p.name.startswith(".")]
         found = [p for p in found if p.suffix.lower() in known]
         if not found:
@@ -94,56 +98,6 @@ def _check_numbers(path: str, found: Sequence[Path]) -> None:
         raise DataError(f"{path}: {len(numbers)} of {count} shards are there; missing: {names}")
 
 
-@dataclass
-class Joined:
-    """Arrays one after the other along their first axis, read without being joined.
-
-    Supports what rows are read by: slices and integer arrays of the first axis, and [:, view].
-    """
-
-    parts: list[NDArray[Any]]
-    _edges: NDArray[np.int64] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._edges = np.cumsum([0, *(len(part) for part in self.parts)])
-
-    def __len__(self) -> int:
-        return int(self._edges[-1])
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, tuple):
-            return Joined([part[index] for part in self.parts])
-        if isinstance(index, slice):
-            start, stop, step = index.indices(len(self))
-            if step != 1:
-                return self[np.arange(start, stop, step)]
-            first = int(np.searchsorted(self._edges, start, side="right")) - 1
-            last = int(np.searchsorted(self._edges, max(stop, start + 1), side="left"))
-            pieces = [
-                self.parts[p][max(start - self._edges[p], 0) : max(stop - self._edges[p], 0)]
-                for p in range(max(first, 0), min(last, len(self.parts)))
-            ]
-            if not pieces:
-                return self.parts[0][:0]
-            return pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-        rows = np.asarray(index)
-        owner = np.searchsorted(self._edges, rows, side="right") - 1
-        out: NDArray[Any] | None = None
-        for p in np.unique(owner) if len(rows) else [0]:
-            mine = owner == p
-            piece = self.parts[p][rows[mine] - self._edges[p]]
-            if out is None:
-                out = np.empty((len(rows), *piece.shape[1:]), dtype=piece.dtype)
-            out[mine] = piece
-        return out
-
-    def give_back(self) -> None:
-        """Let go of pages of memory maps that were read."""
-        for part in self.parts:
-            if isinstance(part, np.ndarray):
-                give_pages_back(part)
-
-
 @dataclass(frozen=True)
 class _JoinedLoader:
     """Loads every shard's array; vectors are joined in memory."""
@@ -189,8 +143,9 @@ def open_shards(path: str) -> Container:
             continue
         members = tuple(container.arrays[key] for container in containers)
         shape = (sum(member.shape[0] for member in members), *one.shape[1:])
+        at_once = sum(member.at_once for member in members)
         dtype = max((member.dtype for member in members), key=lambda name: (len(name), name))
-        arrays[key] = RowArray(shape, dtype, _JoinedLoader(members))
+        arrays[key] = RowArray(shape, dtype, _JoinedLoader(members), at_once)
     return Container(
         Path(path),
         first.format,

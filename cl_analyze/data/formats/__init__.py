@@ -10,24 +10,49 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cl_analyze.data.formats import delimited, npy, npz, text, torch_file
+from cl_analyze.data.formats import (
+    arrow,
+    delimited,
+    hdf5,
+    npy,
+    npz,
+    safetensors,
+    text,
+    torch_file,
+    vectors,
+    zarr,
+)
 from cl_analyze.data.rows import Container
 from cl_analyze.errors import DataError
 
 
 @dataclass(frozen=True)
 class Format:
-    """A file format and how to open it."""
+    """A file format and how to open it.
+
+    Attributes:
+        name: for messages.
+        suffixes: those of its files, or of its directories where it has markers.
+        open: from a path to what it holds.
+        markers: files in a directory that say it is of this format.
+    """
 
     name: str
     suffixes: tuple[str, ...]
     open: Callable[[Path], Container]
+    markers: tuple[str, ...] = ()
 
 
 FORMATS = (
     Format("NumPy array", (".npy",), npy.open_npy),
     Format("NumPy archive", (".npz",), npz.open_npz),
     Format("PyTorch file", (".pt", ".pth"), torch_file.open_torch),
+    Format("safetensors file", (".safetensors",), safetensors.open_safetensors),
+    Format("Parquet or Arrow file", (".parquet", ".feather", ".arrow"), arrow.open_arrow),
+    Format("HDF5 file", (".h5", ".hdf5"), hdf5.open_hdf5),
+    Format("Zarr store", (".zarr",), zarr.open_zarr, zarr.MARKERS),
+    Format("big-ann vector file", (".fbin", ".u8bin", ".i8bin"), vectors.open_bin),
+    Format("TEXMEX vector file", (".fvecs", ".bvecs"), vectors.open_vecs),
     Format("delimited text", (".csv", ".tsv"), delimited.open_delimited),
     Format("plain text", (".txt",), text.open_text),
 )
@@ -50,6 +75,8 @@ _MAGIC = (
 
 def looks_like(path: Path) -> str:
     """What the first bytes of a file say it is, in words."""
+    if path.is_dir():
+        return "a directory"
     with path.open("rb") as file:
         head = file.read(512)
     if not head:
@@ -62,8 +89,16 @@ def looks_like(path: Path) -> str:
     return "text"
 
 
+def directory_format(path: Path) -> Format | None:
+    """The format of a directory that is one store, found by what lies in it."""
+    for known in FORMATS:
+        if any((path / marker).is_file() for marker in known.markers):
+            return known
+    return None
+
+
 def open_file(path: Path) -> Container:
-    """Open a file by its suffix.
+    """Open a file by its suffix, or a directory that is one store.
 
     Raises:
         DataError: no such file, a suffix without a reader, or content that is something else.
@@ -74,22 +109,23 @@ def open_file(path: Path) -> Container:
         raise DataError(f"{path}: {error.strerror or error}") from error
     if not there:
         raise DataError(f"{path}: no such file")
-    if path.is_dir():
-        raise DataError(f"{path} is a directory; name a file in it")
-    if not path.is_file():
-        raise DataError(f"{path} is neither a regular file nor a link to one")
     suffix = path.suffix.lower()
-    for known in FORMATS:
-        if suffix in known.suffixes:
-            break
+    if path.is_dir():
+        known = directory_format(path)
+        if known is None:
+            raise DataError(f"{path} is a directory; name a file in it")
+    elif not path.is_file():
+        raise DataError(f"{path} is neither a regular file nor a link to one")
     else:
+        known = next((f for f in FORMATS if suffix in f.suffixes and not f.markers), None)
+    if known is None:
         suffixes = " ".join(s for known in FORMATS for s in known.suffixes)
         what = f"the suffix {suffix!r} has no reader" if suffix else "the name has no suffix"
         raise DataError(
             f"{path}: {what} (its content looks like {looks_like(path)}); readable: {suffixes}"
         )
     try:
-        if path.stat().st_size == 0:
+        if path.is_file() and path.stat().st_size == 0:
             raise DataError("the file is empty")
         return known.open(path)
     except DataError as error:

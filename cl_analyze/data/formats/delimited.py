@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 import warnings
 from collections.abc import Iterator
@@ -21,6 +22,9 @@ ROLE_COLUMNS = frozenset(
     {"label", "labels", "y", "target", "targets", "class", "id", "ids", "group", "groups", "index"}
 )
 _THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?\Z")
+_VECTORS = ("tensors.tsv", "vectors.tsv")
+"""What TensorBoard's embedding projector calls its vectors; metadata.tsv lies beside them."""
+_METADATA = "metadata.tsv"
 _MISSING = ["", "nan", "NaN", "NA", "null", "None"]
 
 
@@ -108,7 +112,34 @@ def open_delimited(path: Path, header: bool | None = None) -> Container:
     if (header and names[0] in ("", "Unnamed: 0")) or counts_rows:
         frame = frame.drop(columns=names[0])
         notes.append("its first column is taken as an index, not as a dimension")
-    return _container(path, separator, header, frame, notes)
+    container = _container(path, separator, header, frame, notes)
+    if path.name in _VECTORS and (path.parent / _METADATA).is_file():
+        return _with_metadata(container, path.parent / _METADATA)
+    return container
+
+
+def projector_vectors(folder: Path) -> Path | None:
+    """The vectors of a folder as TensorBoard's embedding projector writes it; None: it is none."""
+    if not (folder / _METADATA).is_file():
+        return None
+    return next((folder / name for name in _VECTORS if (folder / name).is_file()), None)
+
+
+def _with_metadata(vectors: Container, path: Path) -> Container:
+    """A projector's vectors with the columns of its metadata; a single one without name: labels."""
+    arrays = {key: array for key, array in vectors.arrays.items() if key == "embeddings"}
+    metadata = open_delimited(path)
+    rows = {array.n_rows for array in metadata.arrays.values()}
+    if rows != {arrays["embeddings"].n_rows}:
+        raise DataError(
+            f"{path.name} beside it has {max(rows)} rows, the vectors are "
+            f"{arrays['embeddings'].n_rows}: metadata must have one line for each"
+        )
+    for key, array in metadata.arrays.items():
+        if key != "embeddings":
+            arrays[key or "labels"] = array
+    note = f"{path.name} beside it is its metadata: {', '.join(map(repr, list(arrays)[1:]))}"
+    return Container(vectors.path, "csv", arrays, {}, (*vectors.notes, note))
 
 
 def _counts(column: Any) -> bool:
@@ -169,6 +200,9 @@ def _container(path: Path, separator: str, header: bool, frame: Any, notes: list
         if pd.api.types.is_bool_dtype(series) or pd.api.types.is_numeric_dtype(series):
             values: NDArray[Any] = series.to_numpy()
             matrix.append(values)
+        elif is_list_column(series):
+            arrays[key] = RowArray.of(_lists(key, series))
+            continue
         else:
             words = ["" if pd.isna(item) else str(item) for item in series]
             values = typed(words)
@@ -185,13 +219,69 @@ def _container(path: Path, separator: str, header: bool, frame: Any, notes: list
         arrays[key] = RowArray.of(values)
     if any(np.isnan(column).any() for column in matrix if column.dtype.kind == "f"):
         _require_equal_lengths(path, separator)
+    has_lists = any(len(array.shape) > 1 for array in arrays.values())
     if len(arrays) == 1 and not header:
         return Container(path, "csv", {"": next(iter(arrays.values()))}, notes=tuple(notes))
-    if matrix and len(frame.columns) > 1 and "embeddings" not in arrays:
+    if matrix and len(frame.columns) > 1 and "embeddings" not in arrays and not has_lists:
         arrays["embeddings"] = RowArray.of(np.column_stack(matrix).astype(np.float64, copy=False))
         if left_out:
             notes.append(f"columns left out of the embeddings: {', '.join(map(repr, left_out))}")
     return Container(path, "csv", arrays, {}, tuple(notes))
+
+
+def is_list_column(series: Any) -> bool:
+    """Whether a column of words holds lists, as JSON or as NumPy prints them."""
+    first = next((str(item).strip() for item in series.head(100).dropna()), "")
+    return first.startswith("[")
+
+
+def _lists(key: str, series: Any) -> NDArray[np.float64]:
+    """A column of lists as a matrix; a missing list is a row of NaN.
+
+    Raises:
+        DataError: what is no list of numbers, lists of different lengths, or shortened ones.
+    """
+    import pandas as pd
+
+    words = series.fillna("[]").str.strip().str.replace("\n", " ")
+    shortened = words.str.contains("...", regex=False)
+    if shortened.any():
+        raise DataError(
+            f"column {key!r}: row {int(shortened.argmax())} was shortened with ... when it was "
+            "saved, so its values are lost; save the array itself, for example with numpy.save"
+        )
+    is_list = words.str.startswith("[") & words.str.endswith("]")
+    inner = words.str.slice(1, -1).str.strip()
+    is_list &= ~inner.str.contains(r"[\[\]]")
+    if not is_list.all():
+        row = int((~is_list).argmax())
+        raise DataError(f"column {key!r}: row {row} is no list of numbers: {words.iloc[row]!r:.60}")
+    is_missing = (inner == "").to_numpy()
+    given = inner[~is_missing]
+    if not len(given):
+        raise DataError(f"column {key!r} holds lists without values")
+    commas = given.str.count(",").to_numpy() if "," in given.iloc[0] else None
+    if commas is not None and (commas != commas[0]).any():
+        row = int(np.flatnonzero(~is_missing)[np.flatnonzero(commas != commas[0])[0]])
+        raise DataError(
+            f"column {key!r}: its lists must all have one length: row {row} has "
+            f"{inner.iloc[row].count(',') + 1} values, the first {commas[0] + 1}"
+        )
+    try:
+        values = pd.read_csv(
+            io.StringIO("\n".join(given)),
+            sep="," if commas is not None else r"\s+",
+            header=None,
+            dtype=np.float64,
+            na_values=["null", "None"],
+            skipinitialspace=True,
+            skip_blank_lines=False,
+        ).to_numpy()
+    except (ValueError, pd.errors.ParserError) as error:
+        raise DataError(f"column {key!r} holds lists that are not numbers: {error}") from error
+    out = np.full((len(words), values.shape[1]), np.nan)
+    out[~is_missing] = values
+    return out
 
 
 def is_continuous(values: NDArray[Any]) -> bool:

@@ -1,29 +1,44 @@
-""".npz: a ZIP of .npy members; each is read whole when it is first needed."""
+""".npz: a ZIP of .npy members; compressed ones are decoded whole, others read by rows."""
 
 from __future__ import annotations
 
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from cl_analyze.data.formats.npy import read_header, words
+from cl_analyze.data.formats.npy import Header, read_header, words
+from cl_analyze.data.memory import require_room
+from cl_analyze.data.ranged import FileBytes
 from cl_analyze.data.rows import Container, RowArray
 from cl_analyze.errors import DataError
 
 
 @dataclass(frozen=True)
-class NpzMember:
-    """Loader of one member; decompresses it into memory."""
+class _Stored:
+    """Loader of a member that is not compressed: its rows are read from the archive."""
+
+    source: FileBytes
+    header: Header
+
+    def __call__(self) -> Any:
+        return self.header.rows_of(self.source)
+
+
+@dataclass(frozen=True)
+class _Member:
+    """Loader of one member; decodes it into memory."""
 
     path: Path
     member: str
+    size: int
 
     def __call__(self) -> NDArray[Any]:
+        require_room(f"{self.path}: member {self.member!r}", self.size)
         try:
             with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as stream:
                 array: NDArray[Any] = npy_format.read_array(
@@ -36,6 +51,26 @@ class NpzMember:
         return words(array)
 
 
+def _row_array(path: Path, source: FileBytes, info: zipfile.ZipInfo, header: Header) -> RowArray:
+    is_stored = info.compress_type == zipfile.ZIP_STORED and not info.flag_bits & 1
+    if is_stored and len(header.shape) > 1 and not header.fortran_order and header.n_bytes:
+        start = _start_of(source, info)
+        placed = replace(header, offset=start + header.offset)
+        return RowArray(header.shape, header.stored_dtype, _Stored(source, placed))
+    loader = _Member(path, info.filename, header.n_bytes)
+    return RowArray(header.shape, header.stored_dtype, loader, at_once=header.n_bytes)
+
+
+def _start_of(source: FileBytes, info: zipfile.ZipInfo) -> int:
+    """Where a member's bytes begin: behind its local header, whose name and extras may differ."""
+    local = source.read(info.header_offset, info.header_offset + 30)
+    name, extra = (int.from_bytes(local[at : at + 2], "little") for at in (26, 28))
+    start = info.header_offset + 30 + name + extra
+    if len(local) < 30 or start + info.file_size > source.size:
+        raise DataError(f"truncated: member {info.filename!r} is not all there")
+    return start
+
+
 def open_npz(path: Path) -> Container:
     """Open an .npz archive; shapes come from the members' headers.
 
@@ -44,6 +79,8 @@ def open_npz(path: Path) -> Container:
     """
     arrays: dict[str, RowArray] = {}
     skipped: dict[str, str] = {}
+    status = path.stat()
+    source = FileBytes(path.absolute(), status.st_size, status.st_mtime_ns)
     try:
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
@@ -62,9 +99,7 @@ def open_npz(path: Path) -> Container:
                         f"member {key!r} promises shape {header.shape} ({header.n_bytes} bytes) "
                         f"but holds {info.file_size - header.offset}; save the file again"
                     )
-                arrays[key] = RowArray(
-                    header.shape, header.stored_dtype, NpzMember(path, info.filename)
-                )
+                arrays[key] = _row_array(path, source, info, header)
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
         raise DataError(
             f"not a readable .npz archive, or a truncated one: {error}; save it again"

@@ -1,0 +1,138 @@
+""".h5 and .hdf5: datasets by their paths; contiguous ones by byte ranges, others by chunks."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_analyze.data.formats.extra import imported
+from cl_analyze.data.joined import by_chunks
+from cl_analyze.data.memory import require_room
+from cl_analyze.data.ranged import FileBytes, RangedRows
+from cl_analyze.data.rows import Container, RowArray
+from cl_analyze.errors import DataError
+
+_ANN_BENCHMARKS = frozenset({"train", "test", "neighbors", "distances"})
+_MOST_DATASETS = 10_000
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    h5py = imported("h5py", path)
+    try:
+        with h5py.File(path, "r", locking="best-effort") as file:
+            yield file
+    except DataError:
+        raise
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError, UnicodeError) as error:
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise DataError(f"cannot be read as HDF5: {lines[0]}; save it again") from error
+
+
+@dataclass(frozen=True)
+class _Loader:
+    """Opens the file again wherever it is called."""
+
+    path: Path
+    key: str
+    size: int
+    modified: int
+
+    def __call__(self) -> Any:
+        source = FileBytes(self.path, self.size, self.modified)
+        try:
+            with _opened(self.path) as file:
+                dataset = file[self.key]
+                if dataset.ndim < 2:
+                    return _vector(dataset)
+                place = dataset.id.get_offset()
+                if dataset.chunks is None and place is not None and dataset.dtype.kind in "fiu":
+                    return RangedRows(source, dataset.shape, dataset.dtype, place)
+                chunks, shape = dataset.chunks, dataset.shape
+                row_bytes = int(np.prod(shape[1:])) * dataset.dtype.itemsize
+        except DataError as error:
+            raise DataError(f"{self.path}: {error}") from error
+        chunk_rows = chunks[0] if chunks else 1
+        require_room(f"{self.path}: a row of chunks of {self.key!r}", chunk_rows * row_bytes)
+        return by_chunks(shape[0], chunk_rows, row_bytes, self._read)
+
+    def _read(self, start: int, stop: int) -> NDArray[Any]:
+        try:
+            with _opened(self.path) as file:
+                rows: NDArray[Any] = file[self.key][start:stop]
+        except DataError as error:
+            raise DataError(f"{self.path}: {error}") from error
+        return rows
+
+
+def _vector(dataset: Any) -> NDArray[Any]:
+    """All values of a dataset with one axis, words as strings."""
+    h5py = imported("h5py", Path(dataset.file.filename))
+    is_text = h5py.check_string_dtype(dataset.dtype) is not None
+    values: NDArray[Any] = (dataset.asstr() if is_text else dataset)[:]
+    return values
+
+
+def _why_not(dataset: Any) -> str | None:
+    """Why a dataset is none that can be read, in words."""
+    h5py = imported("h5py", Path(dataset.file.filename))
+    if dataset.shape is None:
+        return "an empty dataset"
+    if not dataset.shape:
+        return "a single value"
+    if dataset.external or dataset.is_virtual:
+        return "its values lie in other files, which are not opened"
+    is_text = h5py.check_string_dtype(dataset.dtype) is not None
+    if dataset.dtype.kind not in "fiubcS" and not (is_text and dataset.ndim == 1):
+        return f"dtype {dataset.dtype}, not numbers"
+    if dataset.chunks is None:
+        is_written = dataset.id.get_storage_size() >= dataset.size * dataset.dtype.itemsize
+        return None if is_written else "its values were never written"
+    lengths = zip(dataset.shape, dataset.chunks, strict=True)
+    promised = math.prod(-(-length // chunk) for length, chunk in lengths)
+    written = dataset.id.get_num_chunks()
+    return None if written == promised else f"{written} of its {promised} chunks were written"
+
+
+def open_hdf5(path: Path) -> Container:
+    """Open an HDF5 file; links into other files are not followed.
+
+    Keys: the datasets' paths.  In a file of ann-benchmarks `train` is the main array.
+
+    Raises:
+        DependencyError: h5py is not installed.
+        DataError: not an HDF5 file, or no dataset in it.
+    """
+    arrays: dict[str, RowArray] = {}
+    skipped: dict[str, str] = {}
+    status = path.stat()
+    h5py = imported("h5py", path)
+
+    def visit(name: str, item: Any) -> None:
+        if not isinstance(item, h5py.Dataset):
+            return
+        if len(arrays) + len(skipped) >= _MOST_DATASETS:
+            raise DataError(f"more than {_MOST_DATASETS} datasets; name a file with fewer")
+        why = _why_not(item)
+        if why is not None:
+            skipped[name] = why
+            return
+        is_text = h5py.check_string_dtype(item.dtype) is not None
+        dtype = "|O" if is_text else item.dtype.str
+        loader = _Loader(path.absolute(), name, status.st_size, status.st_mtime_ns)
+        arrays[name] = RowArray(tuple(item.shape), dtype, loader)
+
+    with _opened(path) as file:
+        file.visititems(visit)
+    if not arrays:
+        found = ", ".join(f"{name}: {why}" for name, why in skipped.items()) or "nothing"
+        raise DataError(f"the file holds no readable dataset ({found})")
+    main = "train" if set(arrays) >= _ANN_BENCHMARKS else None
+    return Container(path, "hdf5", arrays, skipped, main=main)

@@ -1,0 +1,140 @@
+""".zarr: arrays of a Zarr store (a directory; versions 2 and 3), read by chunks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_analyze.data.formats.extra import imported
+from cl_analyze.data.joined import by_chunks
+from cl_analyze.data.memory import require_room
+from cl_analyze.data.rows import Container, RowArray
+from cl_analyze.errors import DataError, DependencyError
+
+MARKERS = ("zarr.json", ".zgroup", ".zarray")
+_MOST_ARRAYS = 10_000
+_MOST_UNSTORED = 1000
+_CODECS = frozenset(
+    f"{prefix}{name}"
+    for prefix in ("", "numcodecs.")
+    for name in (
+        "bytes", "transpose", "sharding_indexed", "gzip", "zlib", "bz2", "lzma", "lz4", "zstd",
+        "blosc", "shuffle", "delta", "bitround", "fixedscaleoffset", "quantize", "packbits",
+        "astype", "crc32", "crc32c", "adler32", "fletcher32", "jenkins_lookup3", "vlen-utf8",
+        "vlen-bytes",
+    )
+)  # fmt: skip
+"""Codecs that turn bytes into numbers or words, and nothing else: `pickle` is none of them."""
+
+
+@contextlib.contextmanager
+def _own_errors() -> Iterator[None]:
+    """Zarr runs codecs of many libraries, whose errors have no common base."""
+    try:
+        yield
+    except (DataError, DependencyError):
+        raise
+    except Exception as error:
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise DataError(f"cannot be read as a Zarr store: {lines[0]}; save it again") from error
+
+
+@dataclass(frozen=True)
+class _Loader:
+    """Opens the store again wherever it is called."""
+
+    path: Path
+    key: str
+
+    def __call__(self) -> Any:
+        zarr = imported("zarr", self.path)
+        with _own_errors():
+            store = zarr.open(store=str(self.path), mode="r")
+            array = store[self.key] if self.key else store
+        shape, chunks = array.shape, array.shards or array.chunks
+
+        def read(start: int, stop: int) -> NDArray[Any]:
+            try:
+                with _own_errors():
+                    return np.asarray(array[start:stop])
+            except DataError as error:
+                raise DataError(f"{self.path}: {error}") from error
+
+        if len(shape) < 2:
+            require_room(f"{self.path}: {self.key!r}", shape[0] * array.dtype.itemsize)
+            return read(0, shape[0])
+        row_bytes = int(np.prod(shape[1:])) * array.dtype.itemsize
+        require_room(f"{self.path}: a row of chunks of {self.key!r}", chunks[0] * row_bytes)
+        return by_chunks(shape[0], chunks[0], row_bytes, read)
+
+
+def _why_not(array: Any) -> str | None:
+    """Why an array is none that can be read, in words."""
+    if not array.shape:
+        return "a single value"
+    kind = np.dtype(array.dtype).kind if not hasattr(array.dtype, "na_object") else "T"
+    if kind not in "fiubcUST":
+        return f"dtype {array.dtype}, not numbers (objects are never unpickled)"
+    if kind in "UST" and len(array.shape) != 1:
+        return "words with several axes"
+    unknown = sorted(set(_codecs(array.metadata.to_dict())) - _CODECS)
+    if unknown:
+        return f"its codec {', '.join(unknown)} is none that is known to be safe"
+    # chunks of nothing but the fill value are not stored
+    written, promised = array.nchunks_initialized, array.nchunks
+    if array.size and written < max(1, promised / _MOST_UNSTORED):
+        return f"{written} of its {promised} chunks were written"
+    return None
+
+
+def _codecs(metadata: Any) -> Iterator[str]:
+    """The names of all codecs in an array's metadata, those inside of shards too."""
+    if isinstance(metadata, dict):
+        for key in ("filters", "compressor", "codecs", "index_codecs"):
+            entries = metadata.get(key) or ()
+            for entry in [entries] if isinstance(entries, dict) else entries:
+                yield str(entry.get("id", entry.get("name")) if isinstance(entry, dict) else entry)
+                yield from _codecs(entry.get("configuration") if isinstance(entry, dict) else None)
+
+
+def open_zarr(path: Path) -> Container:
+    """Open a Zarr store.
+
+    Keys: the arrays' paths; a store that is one array has none.
+
+    Raises:
+        DependencyError: zarr is not installed.
+        DataError: not a Zarr store, or no array in it.
+    """
+    zarr = imported("zarr", path)
+    arrays: dict[str, RowArray] = {}
+    skipped: dict[str, str] = {}
+    with _own_errors():
+        store = zarr.open(store=str(path), mode="r")
+        if isinstance(store, zarr.Array):
+            found = {"": store}
+        else:
+            found = {
+                name: item for name, item in store.members(None) if isinstance(item, zarr.Array)
+            }
+        if len(found) > _MOST_ARRAYS:
+            raise DataError(f"more than {_MOST_ARRAYS} arrays; name a store with fewer")
+        for name, array in found.items():
+            why = _why_not(array)
+            if why is not None:
+                skipped[name] = why
+                continue
+            is_text = hasattr(array.dtype, "na_object")
+            dtype = "|O" if is_text else np.dtype(array.dtype).str
+            arrays[name] = RowArray(tuple(array.shape), dtype, _Loader(path.absolute(), name))
+    if not arrays:
+        reasons = ", ".join(f"{name or 'array'}: {why}" for name, why in skipped.items())
+        raise DataError(f"the store holds no readable array ({reasons or 'nothing'})")
+    files = tuple(sorted(file for file in path.rglob("*") if file.is_file()))
+    return Container(path, "zarr", arrays, skipped, shards=files)

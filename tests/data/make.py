@@ -1,0 +1,66 @@
+"""Writes the files beside it with the libraries whose formats they are.
+
+Each part needs a library that the tests do not install; see README.md for the versions used.
+
+    python tests/data/make.py datasets|diskannpy|tensorboard
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+WORDS = ("cat", "dog", "emu")
+
+
+def matrix() -> np.ndarray:
+    """(12, 4) float32: the rows that every file here holds."""
+    values = np.arange(48, dtype=np.float32).reshape(12, 4)
+    return (np.sin(values) * 8).round(3)
+
+
+def write_datasets() -> None:
+    """A dataset with lists of any length, and one with lists of a fixed length in two shards."""
+    from datasets import ClassLabel, Dataset, DatasetDict, Features, List, Value
+
+    rows = matrix()
+    labels = [i % 3 for i in range(len(rows))]
+    lists = {"embedding": rows.tolist(), "label": [WORDS[i] for i in labels]}
+    features = Features({"embedding": List(Value("float32")), "label": Value("string")})
+    dataset = Dataset.from_dict(lists, features=features)
+    DatasetDict({"train": dataset, "test": dataset.select(range(4))}).save_to_disk(
+        str(HERE / "hf-splits")
+    )
+    features = Features(
+        {"embedding": List(Value("float32"), length=4), "label": ClassLabel(names=list(WORDS))}
+    )
+    fixed = Dataset.from_dict({"embedding": rows.tolist(), "label": labels}, features=features)
+    fixed.save_to_disk(str(HERE / "hf-fixed"), num_shards=2)
+
+
+def write_diskannpy() -> None:
+    """The binary files of the big-ann benchmarks."""
+    import diskannpy
+
+    diskannpy.vectors_to_file(str(HERE / "rows.fbin"), matrix())
+    diskannpy.vectors_to_file(str(HERE / "rows.u8bin"), (matrix() + 8).round().astype(np.uint8))
+
+
+def write_tensorboard() -> None:
+    """What SummaryWriter.add_embedding leaves for the projector."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer = SummaryWriter(str(HERE / "tensorboard"))
+    writer.add_embedding(matrix(), metadata=[WORDS[i % 3] for i in range(12)])
+    writer.close()
+    for events in (HERE / "tensorboard").glob("events*"):
+        events.unlink()
+
+
+if __name__ == "__main__":
+    {"datasets": write_datasets, "diskannpy": write_diskannpy, "tensorboard": write_tensorboard}[
+        sys.argv[1]
+    ]()

@@ -1,0 +1,388 @@
+"""Every format, written by its own library, reads as the same rows, and says what it costs."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet
+import pytest
+import safetensors.numpy
+import zarr
+
+from cl_analyze.data import joined, memory, opening
+from cl_analyze.data.formats import FORMATS, arrow
+from cl_analyze.data.labels import encode
+from cl_analyze.data.opening import Spec, open_embeddings
+from cl_analyze.errors import DataError, DependencyError
+from tests.data.make import WORDS, matrix
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+ROWS = np.random.default_rng(5).standard_normal((1000, 6)).astype(np.float32)
+LABELS = np.arange(1000) % 3
+NAMES = np.array(WORDS)[LABELS]
+
+
+def fixed_lists(rows=ROWS):
+    return pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])
+
+
+def lists(kind=pa.list_):
+    return pa.array(list(ROWS), type=kind(pa.float32()))
+
+
+def table_of(column, labels=NAMES):
+    return pa.table({"emb": column, "label": pa.array(labels)})
+
+
+def write_stream(table, path, **options):
+    with pa.OSFile(str(path), "wb") as file:
+        settings = pa.ipc.IpcWriteOptions(**options)
+        with pa.ipc.new_stream(file, table.schema, options=settings) as stream:
+            stream.write_table(table, max_chunksize=111)
+
+
+def write_hdf5(path, **options):
+    with h5py.File(path, "w") as file:
+        file.create_dataset("run/embeddings", data=ROWS, **options)
+        file.create_dataset("run/labels", data=[name.encode() for name in NAMES])
+        file.create_dataset("other/labels", data=np.zeros(1000))
+
+
+def write_zarr(path, version, chunks, labels=NAMES, **options):
+    group = zarr.open_group(str(path), mode="w", zarr_format=version)
+    group.create_array("embeddings", data=ROWS, chunks=chunks, **options)
+    group.create_array("labels", data=labels)
+
+
+def write_vecs(path, rows):
+    head = np.full((len(rows), 1), rows.shape[1], "<i4").view(np.uint8)
+    np.hstack([head, rows.view(np.uint8).reshape(len(rows), -1)]).tofile(path)
+
+
+def words_of(rows):
+    return [json.dumps(row.tolist()) for row in rows]
+
+
+def write_projector(path):
+    path.mkdir()
+    np.savetxt(path / "vectors.tsv", ROWS, delimiter="\t", fmt="%.17g")
+    frame = pd.DataFrame({"item": range(1000), "Label": NAMES})
+    frame.to_csv(path / "metadata.tsv", sep="\t", index=False)
+
+
+def wide():
+    columns = {f"dim{i}": ROWS[:, i] for i in range(ROWS.shape[1])}
+    return pa.table({"id": np.arange(1000), **columns, "label": pa.array(NAMES)})
+
+
+WRITERS = {
+    "a.npz": lambda p: np.savez(p, embeddings=ROWS, labels=NAMES),
+    "compressed.npz": lambda p: np.savez_compressed(p, embeddings=ROWS, labels=NAMES),
+    "by-columns.npz": lambda p: np.savez(p, embeddings=np.asfortranarray(ROWS), labels=NAMES),
+    "a.safetensors": lambda p: safetensors.numpy.save_file(
+        {"embeddings": ROWS, "labels": LABELS}, p, metadata={"step": "7"}
+    ),
+    "fixed.parquet": lambda p: pa.parquet.write_table(
+        table_of(fixed_lists()), p, row_group_size=300
+    ),
+    "lists.parquet": lambda p: pa.parquet.write_table(table_of(lists()), p, row_group_size=300),
+    "large.parquet": lambda p: pa.parquet.write_table(
+        table_of(lists(pa.large_list), pa.array(NAMES).dictionary_encode()), p
+    ),
+    "wide.parquet": lambda p: pa.parquet.write_table(wide(), p, row_group_size=400),
+    "pandas.parquet": lambda p: pd.DataFrame(
+        {"emb": list(ROWS), "label": NAMES}, index=np.arange(1000)[::-1]
+    ).to_parquet(p),
+    "lists.feather": lambda p: pa.feather.write_feather(table_of(lists()), p, chunksize=170),
+    "plain.feather": lambda p: pa.feather.write_feather(
+        table_of(fixed_lists()), p, chunksize=170, compression="uncompressed"
+    ),
+    "stream.arrow": lambda p: write_stream(table_of(lists(pa.large_list)), p),
+    "zstd.arrow": lambda p: write_stream(table_of(fixed_lists()), p, compression="zstd"),
+    "a.h5": write_hdf5,
+    "chunked.hdf5": lambda p: write_hdf5(p, chunks=(64, 4), compression="gzip", shuffle=True),
+    "v3.zarr": lambda p: write_zarr(p, 3, (100, 6), LABELS),
+    "v2.zarr": lambda p: write_zarr(p, 2, (100, 4)),
+    "shards.zarr": lambda p: write_zarr(p, 3, (50, 6), LABELS, shards=(200, 6)),
+    "json.csv": lambda p: pd.DataFrame({"emb": words_of(ROWS), "label": NAMES}).to_csv(p),
+    "lists.tsv": lambda p: pd.DataFrame({"emb": words_of(ROWS), "label": NAMES}).to_csv(
+        p, sep="\t", index=False
+    ),
+    "wide.csv": lambda p: wide().to_pandas().astype({f"dim{i}": float for i in range(6)}).to_csv(p, index=False),
+    "projector": write_projector,
+}  # fmt: skip
+"""Rows with a label each; every one has a note that says where the labels are."""
+
+PLAIN = {
+    "a.npy": lambda p: np.save(p, ROWS),
+    "array.zarr": lambda p: zarr.save_array(str(p), ROWS),
+    "a.fvecs": lambda p: write_vecs(p, ROWS),
+    "a.fbin": lambda p: p.write_bytes(np.array(ROWS.shape, "<u4").tobytes() + ROWS.tobytes()),
+}
+
+
+@pytest.mark.parametrize("name", [*WRITERS, *PLAIN])
+def test_every_format_reads_as_the_same_rows(tmp_path, name):
+    {**WRITERS, **PLAIN}[name](tmp_path / name)
+    opened = open_embeddings(Spec(str(tmp_path / name)))
+    array = opened.main.array
+    assert array.shape == ROWS.shape
+    np.testing.assert_array_equal(array.read(0, 1000), ROWS.astype(array.read(0, 1).dtype))
+    rows = np.random.default_rng(0).integers(0, 1000, 60)
+    np.testing.assert_array_equal(array.take(rows), array.read(0, 1000)[rows])
+    np.testing.assert_array_equal(array.read(95, 305), array.read(0, 1000)[95:305])
+    assert len(array.read(7, 7)) == 0
+    array.give_back()
+    elsewhere = pickle.loads(pickle.dumps(array))
+    np.testing.assert_array_equal(elsewhere.read(990, 1000), array.read(990, 1000))
+    if name in WRITERS:
+        labels = encode(opened.labels)
+        is_number = name in ("a.safetensors", "v3.zarr", "shards.zarr")
+        wanted = LABELS.astype(str) if is_number else NAMES
+        np.testing.assert_array_equal(np.array(labels.names)[labels.codes], wanted)
+
+
+@pytest.mark.parametrize("place", ["hf-fixed", "hf-splits/train", "rows.fbin", "tensorboard"])
+def test_files_of_other_libraries(place):
+    path = DATA / place
+    if place == "tensorboard":
+        path = path / "00000" / "default"
+    opened = open_embeddings(Spec(str(path)))
+    np.testing.assert_array_equal(opened.main.array.read(0, 12).astype(np.float32), matrix())
+    if opened.labels is not None:
+        labels = encode(opened.labels)
+        wanted = ["0", "1", "2"] if place == "hf-fixed" else list(WORDS)
+        assert [labels.names[code] for code in labels.codes] == wanted * 4
+    assert (opened.labels is None) == (place == "rows.fbin")
+
+
+def test_bytes_of_other_libraries():
+    opened = open_embeddings(Spec(str(DATA / "rows.u8bin")))
+    np.testing.assert_array_equal(opened.main.array.read(0, 12), (matrix() + 8).round())
+
+
+def test_bvecs(tmp_path):
+    rows = np.random.default_rng(1).integers(0, 256, (9, 5), dtype=np.uint8)
+    write_vecs(tmp_path / "e.bvecs", rows)
+    opened = open_embeddings(Spec(str(tmp_path / "e.bvecs")))
+    np.testing.assert_array_equal(opened.main.array.read(0, 9), rows)
+
+
+def test_bfloat16_tensors_of_safetensors(tmp_path):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file
+
+    rows = torch.from_numpy(ROWS).bfloat16()
+    save_file({"embeddings": rows}, tmp_path / "e.safetensors")
+    array = open_embeddings(Spec(str(tmp_path / "e.safetensors"))).main.array
+    assert array.dtype_name == "bfloat16"
+    np.testing.assert_array_equal(array.read(0, 1000), rows.float().numpy())
+
+
+def test_every_format_has_a_test_here():
+    tested = {Path(name).suffix for name in [*WRITERS, *PLAIN, "a.bvecs", "a.u8bin"]}
+    elsewhere = {".pt", ".pth", ".txt", ".i8bin"}  # test_data.py; .i8bin shares all with .u8bin
+    suffixes = {suffix for known in FORMATS for suffix in known.suffixes}
+    assert suffixes == (tested | elsewhere) - {""}
+
+
+# ---- which array
+
+
+def test_files_of_ann_benchmarks(tmp_path):
+    with h5py.File(tmp_path / "glove.hdf5", "w") as file:
+        file["train"], file["test"] = ROWS, ROWS[:10]
+        file["neighbors"], file["distances"] = np.zeros((10, 3), int), np.zeros((10, 3))
+    opened = open_embeddings(Spec(str(tmp_path / "glove.hdf5")))
+    assert opened.main.array.shape == ROWS.shape
+    assert "embeddings are its array 'train'" in opened.notes[0]
+
+
+def test_labels_and_views_lie_in_the_group_of_the_embeddings(tmp_path):
+    with h5py.File(tmp_path / "e.h5", "w") as file:
+        for group, rows in (("train", ROWS), ("test", ROWS[:30])):
+            for name in ("embeddings", "view1", "view2"):
+                file[f"{group}/{name}"] = rows
+            file[f"{group}/labels"] = np.full(len(rows), len(rows))
+    opened = open_embeddings(Spec(str(tmp_path / "e.h5"), "test/embeddings"))
+    assert encode(opened.labels).names == ("30",)
+    assert [view.key for view in opened.views] == ["test/view1", "test/view2"]
+
+
+def test_three_axes_of_nested_lists(tmp_path):
+    views = np.stack([ROWS[:200], -ROWS[:200]], axis=1)
+    inner = pa.FixedSizeListArray.from_arrays(pa.array(views.ravel()), 6)
+    column = pa.FixedSizeListArray.from_arrays(inner, 2)
+    pa.parquet.write_table(pa.table({"z": column}), tmp_path / "e.parquet", row_group_size=90)
+    first, second = open_embeddings(Spec(str(tmp_path / "e.parquet"))).views
+    np.testing.assert_array_equal(first.array.read(80, 100), ROWS[80:100])
+    np.testing.assert_array_equal(second.array.take(np.array([199, 0])), -ROWS[[199, 0]])
+
+
+def test_a_column_of_several(tmp_path):
+    pa.parquet.write_table(
+        pa.table({"a": fixed_lists(), "b": fixed_lists(-ROWS)}), tmp_path / "e.parquet"
+    )
+    with pytest.raises(DataError, match=r"choose one as .*e.parquet::KEY from a \(1000, 6\)"):
+        open_embeddings(Spec(str(tmp_path / "e.parquet")))
+    opened = open_embeddings(Spec(str(tmp_path / "e.parquet"), "b"))
+    np.testing.assert_array_equal(opened.main.array.read(0, 5), -ROWS[:5])
+
+
+def test_selected_rows_of_lists_are_those(tmp_path):
+    whole = table_of(lists())
+    with pa.ipc.new_file(str(tmp_path / "e.arrow"), whole.schema) as writer:
+        writer.write_table(whole.slice(17, 300))
+    array = open_embeddings(Spec(str(tmp_path / "e.arrow"))).main.array
+    np.testing.assert_array_equal(array.read(0, 300), ROWS[17:317])
+
+
+def test_extension_types_are_their_storage(tmp_path):
+    tensors = pa.FixedShapeTensorArray.from_numpy_ndarray(ROWS)
+    table = pa.table({"z": tensors})
+    with pa.ipc.new_file(str(tmp_path / "e.arrow"), table.schema) as writer:
+        writer.write_table(table)
+    array = open_embeddings(Spec(str(tmp_path / "e.arrow"))).main.array
+    np.testing.assert_array_equal(array.read(0, 1000), ROWS)
+
+
+@pytest.mark.parametrize("size", [None, 6])
+def test_null_lists_are_rows_of_nan(tmp_path, size):
+    values = [row.tolist() for row in ROWS[:50]]
+    values[3] = values[20] = None
+    kind = pa.list_(pa.float32(), size) if size else pa.list_(pa.float32())
+    pa.parquet.write_table(
+        pa.table({"z": pa.array(values, kind)}), tmp_path / "e.parquet", row_group_size=10
+    )
+    read = open_embeddings(Spec(str(tmp_path / "e.parquet"))).main.array.read(0, 50)
+    assert np.flatnonzero(np.isnan(read).any(axis=1)).tolist() == [3, 20]
+    np.testing.assert_array_equal(np.delete(read, [3, 20], 0), np.delete(ROWS[:50], [3, 20], 0))
+
+
+def test_missing_labels_are_unlabelled_rows(tmp_path):
+    labels = pa.array([None if i % 5 == 0 else i % 3 for i in range(1000)])
+    words = pa.array([None if i % 5 == 0 else WORDS[i % 3] for i in range(1000)])
+    pa.parquet.write_table(
+        pa.table({"z": fixed_lists(), "label": labels, "word": words}), tmp_path / "e.parquet"
+    )
+    opened = open_embeddings(Spec(str(tmp_path / "e.parquet")))
+    assert encode(opened.labels).n_unlabelled == 200
+    assert encode(opened.labels).names == ("0", "1", "2")
+    words = opening.open_array(Spec(str(tmp_path / "e.parquet"), "word"), ())
+    assert encode(words).n_unlabelled == 200
+    assert encode(words).names == WORDS
+
+
+# ---- lists in text
+
+
+def test_arrays_as_numpy_prints_them(tmp_path):
+    frame = pd.DataFrame({"emb": list(ROWS[:40]), "y": LABELS[:40]})
+    frame.to_csv(tmp_path / "e.csv", index=False)
+    read = open_embeddings(Spec(str(tmp_path / "e.csv"))).main.array.read(0, 40)
+    np.testing.assert_allclose(read, ROWS[:40], rtol=1e-6)
+
+
+def test_a_missing_list_is_a_row_of_nan(tmp_path):
+    (tmp_path / "e.csv").write_text('emb,y\n"[1, 2]",0\n,1\n"[3, null]",0\n')
+    read = open_embeddings(Spec(str(tmp_path / "e.csv"))).main.array.read(0, 3)
+    np.testing.assert_array_equal(np.isnan(read), [[False, False], [True, True], [False, True]])
+
+
+# ---- what it costs
+
+
+def test_what_is_decoded_whole_says_what_it_costs(tmp_path, monkeypatch):
+    for name in ("compressed.npz", "a.npz", "zstd.arrow", "stream.arrow", "lists.feather"):
+        WRITERS[name](tmp_path / name)
+    monkeypatch.setattr(opening, "_WORTH_A_NOTE", 1000)
+    for name, is_whole in (
+        ("compressed.npz", True), ("a.npz", False), ("zstd.arrow", True),
+        ("stream.arrow", False), ("lists.feather", False),
+    ):  # fmt: skip
+        notes = " ".join(open_embeddings(Spec(str(tmp_path / name))).notes)
+        assert ("is decoded whole, 0.023 MiB of memory" in notes) == is_whole, name
+
+
+def test_what_would_not_fit_is_not_decoded(tmp_path, monkeypatch):
+    names = ("compressed.npz", "lists.parquet", "chunked.hdf5", "v3.zarr")
+    for name in names:
+        WRITERS[name](tmp_path / name)
+    monkeypatch.setattr(memory, "free_memory", lambda: 1000)
+    for name in names:
+        with pytest.raises(DataError, match=r"0\.\d+ MiB when it is decoded.*are free") as caught:
+            open_embeddings(Spec(str(tmp_path / name))).main.array.read(0, 2)
+        assert name in str(caught.value)
+
+
+def test_pieces_are_decoded_once_while_they_are_near(monkeypatch):
+    decoded = []
+
+    def decode(number):
+        decoded.append(number)
+        return np.full((10, 2), number)
+
+    rows = joined.decoded([10] * 8, decode)
+    assert rows[0:10][0, 0] == 0
+    assert rows[5:15][-1, 0] == 1
+    assert decoded == [0, 1]
+    monkeypatch.setattr(joined, "_KEPT_BYTES", 3 * 160)
+    np.testing.assert_array_equal(rows[np.arange(80)][::10, 0], np.arange(8))
+    assert rows[40:41][0, 0] == 4
+    assert decoded == [0, 1, 2, 3, 4, 5, 6, 7, 4], "only the last three are kept"
+
+
+def test_small_chunks_are_read_together_and_never_cut():
+    asked = []
+
+    def read(start, stop):
+        asked.append((start, stop))
+        return np.arange(start, stop)[:, None]
+
+    rows = joined.by_chunks(1000, 7, 1 << 16, read)
+    np.testing.assert_array_equal(rows[:][:, 0], np.arange(1000))
+    assert asked[0] == (0, 63), "nine chunks of seven rows come close to four MiB"
+    assert asked[-1] == (945, 1000)
+
+
+def test_parquet_is_decoded_by_row_groups(tmp_path, monkeypatch):
+    WRITERS["lists.parquet"](tmp_path / "e.parquet")
+    groups = []
+    real = arrow._Parquet.batches
+
+    def watched(self, piece, columns):
+        groups.append((piece, tuple(columns)))
+        return real(self, piece, columns)
+
+    monkeypatch.setattr(arrow._Parquet, "batches", watched)
+    array = open_embeddings(Spec(str(tmp_path / "e.parquet"))).main.array
+    groups.clear()
+    array.read(610, 640)
+    assert groups == [(2, ("emb",))]
+
+
+# ---- libraries that are not there
+
+
+@pytest.mark.parametrize(
+    ("name", "library"),
+    [("lists.parquet", "pyarrow"), ("a.h5", "h5py"), ("v3.zarr", "zarr")],
+)
+def test_a_reader_that_is_missing_names_its_install_command(tmp_path, monkeypatch, name, library):
+    WRITERS[name](tmp_path / name)
+
+    def missing(module, *rest):
+        raise ImportError(f"No module named {module!r}")
+
+    monkeypatch.setattr("cl_analyze.data.formats.extra.importlib.import_module", missing)
+    with pytest.raises(DependencyError, match=r"pip install 'cl-analyze\[formats\]'") as caught:
+        open_embeddings(Spec(str(tmp_path / name)))
+    assert library in str(caught.value)
+    assert name in str(caught.value)
