@@ -26,11 +26,18 @@ from cl_analyze.data.opening import (
     embeddings_from_memory,
     open_any,
     open_embeddings,
+    real_path,
 )
 from cl_analyze.data.remote import is_url, url_bytes
 from cl_analyze.data.rows import Rows, SelectedRows, is_real
 from cl_analyze.data.unit import UnitRows, normalise
-from cl_analyze.data.validation import RowCheck, check_rows, listed, require_valid
+from cl_analyze.data.validation import (
+    RowCheck,
+    check_rows,
+    listed,
+    require_valid,
+    subnormal_in_words,
+)
 from cl_analyze.errors import ConfigError, DataError
 from cl_analyze.metrics import METRICS
 from cl_analyze.metrics.anchors import WIDEST
@@ -205,7 +212,7 @@ def source_names(requests: Sequence[Request]) -> list[str]:
     ]
     seen: dict[tuple[str, str | None], str] = {}
     for spec in specs:
-        place = (spec.path if is_url(spec.path) else str(Path(spec.path).resolve()), spec.key)
+        place = (spec.path if is_url(spec.path) else str(real_path(spec.path)), spec.key)
         if place in seen:
             raise ConfigError(f"{seen[place]} and {spec} are the same; name each checkpoint once")
         seen[place] = str(spec)
@@ -621,6 +628,8 @@ def _kept_rows(
 def _warn_about(
     title: str, check: RowCheck, labels: Labels | None, run: RunOptions, told: Recorder
 ) -> None:
+    if len(check.subnormal):
+        told.warn(f"{title}: {subnormal_in_words(check)}")
     n = len(check.duplicates)
     if n:
         told.warn(

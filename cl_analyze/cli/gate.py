@@ -26,23 +26,23 @@ def _check_outputs(given: Mapping[str, Any], paths: Mapping[str, Path | None]) -
         ConfigError: it would replace an input or another output, or its folder is missing.
     """
     from cl_analyze.checks.rules import OWN_FILE, PROJECT_FILE
-    from cl_analyze.data.opening import Spec
+    from cl_analyze.data.opening import Spec, real_path
 
     read: dict[Path, str] = {}
     for name in _INPUTS:
         values = given[name]
         for value in [values] if isinstance(values, str) else values or ():
-            read[Path(Spec.parse(value).path).resolve()] = value
+            read[real_path(Spec.parse(value).path)] = value
     for rules in (paths["rules"], Path(OWN_FILE), Path(PROJECT_FILE)):
         if rules is not None:
-            read[rules.resolve()] = str(rules)
+            read[real_path(rules)] = str(rules)
     written = {name: paths[name] for name in ("junit", "markdown", "save_baseline")}
     saved = written["save_baseline"]
     written["save_baseline's arrays"] = None if saved is None else saved.with_suffix(".npz")
     for name, path in written.items():
         if path is None:
             continue
-        place, option = path.resolve(), "--" + name.replace("_", "-")
+        place, option = real_path(path), "--" + name.replace("_", "-")
         if place in read:
             raise ConfigError(f"{option} would replace {path}, which is read or written as well")
         if not place.parent.is_dir():

@@ -21,6 +21,7 @@ from cl_analyze.analysis import (
 )
 from cl_analyze.comparison.cache import Cache, Entry, entry_key
 from cl_analyze.comparison.order import axis_label, positions
+from cl_analyze.data.opening import real_path
 from cl_analyze.differences import (
     COLUMNS,
     Difference,
@@ -220,8 +221,8 @@ def run_comparison(
 def _reference(against: str, named: Sequence[str], titles: Sequence[str]) -> int:
     """Which checkpoint is meant."""
     stems = [Path(title).stem for title in titles]
-    for listed in (named, titles, [str(Path(name).resolve()) for name in named], stems):
-        for wanted in (against, str(Path(against).resolve())):
+    for listed in (named, titles, [str(real_path(name)) for name in named], stems):
+        for wanted in (against, str(real_path(against))):
             if wanted in listed:
                 return listed.index(wanted)
     raise ConfigError(

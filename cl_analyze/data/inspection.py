@@ -19,7 +19,7 @@ from cl_analyze.data.opening import (
     open_container,
     open_embeddings,
 )
-from cl_analyze.data.validation import RowCheck, check_rows, listed
+from cl_analyze.data.validation import RowCheck, check_rows, listed, subnormal_in_words
 from cl_analyze.errors import DataError
 
 
@@ -151,6 +151,8 @@ def _describe_rows(found: Inspection, check: RowCheck) -> None:
             found.problems.append(
                 f"{listed(rows)}: {what}; mend the file, or pass --on-invalid drop"
             )
+    if len(check.subnormal):
+        found.notes.append(subnormal_in_words(check))
     if len(check.duplicates):
         found.notes.append(
             f"{len(check.duplicates)} rows are equal to an earlier row "

@@ -103,6 +103,18 @@ class OpenedEmbeddings:
     ids: Opened | None = None
 
 
+def real_path(path: str | Path) -> Path:
+    """An absolute path with its links followed, whether or not there is anything at its end.
+
+    Raises:
+        DataError: links in a loop, or a name that cannot be one.
+    """
+    try:
+        return Path(path).resolve()
+    except (RuntimeError, OSError, ValueError) as error:
+        raise DataError(f"{path}: not a path: {error}") from error
+
+
 def open_container(path: str) -> Container:
     """What a path names: a file, shards, a URL, or - for standard input."""
     if path == STDIN:

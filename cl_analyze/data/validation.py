@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.data.rows import Rows
+from cl_analyze.data.rows import BFLOAT16, Rows
 from cl_analyze.data.unit import row_norms
 from cl_analyze.errors import DataError
 
@@ -27,12 +27,15 @@ class RowCheck:
         non_finite: rows with NaN or infinity.
         zero: rows of zero norm.
         duplicates: valid rows equal to an earlier row (all values equal, -0.0 as 0.0).
+        subnormal: valid rows whose norm is below the smallest normal number of the stored dtype,
+            so that their values have fewer digits than others.
         norm_min, norm_max, norm_mean: Euclidean norms of the valid rows (NaN when there is none).
     """
 
     non_finite: NDArray[np.int64]
     zero: NDArray[np.int64]
     duplicates: NDArray[np.int64]
+    subnormal: NDArray[np.int64]
     norm_min: float
     norm_max: float
     norm_mean: float
@@ -52,7 +55,8 @@ def check_rows(rows: Rows) -> RowCheck:
     """Read all rows once and report what is wrong with them."""
     n_rows, dim = rows.shape[0], rows.shape[1]
     step = block_rows(dim)
-    non_finite, zero, hashes, norms = [], [], [], []
+    non_finite, zero, subnormal, hashes, norms = [], [], [], [], []
+    smallest = _smallest_normal(rows.dtype)
     multipliers = np.zeros(0, dtype=np.uint64)
     for start in range(0, n_rows, step):
         block = rows.read(start, min(start + step, n_rows))
@@ -60,6 +64,7 @@ def check_rows(rows: Rows) -> RowCheck:
         non_finite.append(start + np.flatnonzero(~finite))
         norm = row_norms(np.where(finite[:, None], block, 0))
         zero.append(start + np.flatnonzero(finite & (norm == 0)))
+        subnormal.append(start + np.flatnonzero((norm > 0) & (norm < smallest)))
         norms.append(norm[finite & (norm > 0)])
         words = _words(block)
         if not len(multipliers):
@@ -79,10 +84,19 @@ def check_rows(rows: Rows) -> RowCheck:
         duplicates=_duplicates(
             rows, np.concatenate(hashes), np.concatenate([bad, *zero]).astype(np.int64)
         ),
+        subnormal=np.concatenate(subnormal).astype(np.int64),
         norm_min=float(valid_norms.min()) if has_norms else float("nan"),
         norm_max=float(valid_norms.max()) if has_norms else float("nan"),
         norm_mean=float(valid_norms.mean()) if has_norms else float("nan"),
     )
+
+
+def _smallest_normal(dtype: str) -> float:
+    """The smallest number that a stored dtype holds with all its digits; 0 for integers."""
+    if dtype == BFLOAT16:
+        return float(np.finfo(np.float32).smallest_normal)
+    kind = np.dtype(dtype)
+    return float(np.finfo(kind).smallest_normal) if kind.kind == "f" else 0.0
 
 
 def _words(block: NDArray[Any]) -> NDArray[np.uint64]:
@@ -129,6 +143,14 @@ def require_valid(check: RowCheck, name: str) -> None:
                 f"{name}: {len(rows)} row{'s have' if len(rows) > 1 else ' has'} {what} "
                 f"({listed(rows)}); mend the file, or pass --on-invalid drop to leave such rows out"
             )
+
+
+def subnormal_in_words(check: RowCheck) -> str:
+    """What is wrong with rows of hardly any norm."""
+    return (
+        f"{listed(check.subnormal)}: values so close to zero that digits of them are lost; their "
+        "directions are only as exact as what is left"
+    )
 
 
 def listed(rows: NDArray[np.int64], most: int = 5) -> str:

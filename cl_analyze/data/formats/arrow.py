@@ -51,7 +51,7 @@ class _Parquet:
 
     def __init__(self, path: Path) -> None:
         parquet = imported("pyarrow.parquet", path)
-        self._file = parquet.ParquetFile(path)
+        self._file = parquet.ParquetFile(path, page_checksum_verification=True)
         metadata = self._file.metadata
         self.schema = self._file.schema_arrow
         self.lengths = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]

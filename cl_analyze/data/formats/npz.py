@@ -88,6 +88,8 @@ def open_npz(path: Path) -> Container:
                     skipped[info.filename] = "not an .npy member"
                     continue
                 key = info.filename.removesuffix(".npy")
+                if key in arrays or key in skipped:
+                    raise DataError(f"member {key!r} occurs twice; save the file again")
                 try:
                     with archive.open(info) as stream:
                         header = read_header(cast(BinaryIO, stream))

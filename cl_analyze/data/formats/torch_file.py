@@ -32,6 +32,10 @@ def _load_quietly(path: Path) -> Any:
     except RuntimeError as error:
         if "mmap can only be used" not in str(error):
             raise DataError(f"not a readable PyTorch file: {_first_line(error)}") from error
+    except OSError as error:  # what the ZIP's directory promises is not there
+        raise DataError(
+            f"not a readable PyTorch file ({error.strerror}); is it truncated? Save it again"
+        ) from error
     except (pickle.UnpicklingError, EOFError, ValueError, KeyError, AttributeError) as error:
         raise DataError(
             "not a PyTorch file of plain tensors (objects of other kinds could run code when "
