@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from cl_analyze._version import __version__
 from cl_analyze.analysis import Report
+from cl_analyze.data.formats.npz import read_arrays
 from cl_analyze.differences import Match, RowKeys
 from cl_analyze.errors import ConfigError
 from cl_analyze.output import replace_file
@@ -207,16 +208,31 @@ def load_baseline(path: Path) -> Baseline:
             "both again with --save-baseline"
         )
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = read_arrays(io.BytesIO(data))
         sources = tuple(_source(entry, s, arrays) for s, entry in enumerate(document["sources"]))
         if not sources:
             raise ValueError("it has no checkpoint")
         return Baseline(path, str(document.get("version")), sources)
-    except (KeyError, TypeError, ValueError, IndexError, EOFError, zipfile.BadZipFile) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise ConfigError(
             f"--baseline {path}: it does not hold what a baseline holds ({error}); save it again"
         ) from error
+
+
+def _record(fields: dict[str, Any]) -> Record:
+    """A saved record, its fields of the types that they must have."""
+    record = Record(**fields)
+    words = (record.source, record.metric, record.unit, *record.params)
+    numbers = (record.value, record.std_error, record.sampling_error, record.d)
+    if not all(isinstance(word, str) for word in words):
+        raise TypeError(f"{record.metric!r}: source, metric, unit and parameters are words")
+    if not all(isinstance(value, str | int | float) for value in record.params.values()):
+        raise TypeError(f"{record.metric}: its parameters are numbers or words")
+    if not all(number is None or isinstance(number, int | float) for number in numbers):
+        raise TypeError(f"{record.metric}: its value and errors are numbers")
+    if not isinstance(record.definition, str | None) or not isinstance(record.n, int):
+        raise TypeError(f"{record.metric}: its definition is a word, n a number")
+    return record
 
 
 def _source(entry: dict[str, Any], s: int, arrays: dict[str, NDArray[Any]]) -> BaselineSource:
@@ -232,7 +248,7 @@ def _source(entry: dict[str, Any], s: int, arrays: dict[str, NDArray[Any]]) -> B
 
     records = tuple(
         replace(
-            Record(**fields),
+            _record(fields),
             pseudo_values=full(f"pseudo/{s}/{i}"),
             pseudo_noise=full(f"noise/{s}/{i}"),
         )

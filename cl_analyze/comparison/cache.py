@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze._version import __version__
+from cl_analyze.data.formats.npz import read_arrays
 from cl_analyze.errors import ConfigError
 from cl_analyze.metrics.family import FamilyResult
 from cl_analyze.output import replace_file
@@ -80,9 +81,7 @@ class Cache:
         digest, data = stored[:_DIGEST], stored[_DIGEST:]
         if hashlib.sha256(data).digest() != digest:
             return None
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        return _unpacked(arrays, source)
+        return _unpacked(read_arrays(io.BytesIO(data)), source)
 
     def save(self, key: str, source: str, entry: Entry) -> None:
         """Keep an entry.

@@ -146,7 +146,7 @@ def by_chunks(
         read: returns rows start..stop-1.
     """
     step = chunk_rows * max(1, _PIECE_BYTES // max(chunk_rows * row_bytes, 1))
-    starts = range(0, n_rows, step)
+    starts = range(0, max(n_rows, 1), step)
     return decoded(
         [min(step, n_rows - start) for start in starts],
         lambda i: read(i * step, min((i + 1) * step, n_rows)),

@@ -13,7 +13,6 @@ import hashlib
 import os
 import tempfile
 import time
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze._version import __version__
+from cl_analyze.data.formats.npz import read_arrays
 from cl_analyze.errors import ConfigError
 
 SAVE_EVERY = 20.0
@@ -93,8 +93,8 @@ class SavedPass:
             ConfigError: the file is there and cannot be read.
         """
         try:
-            with self._path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
+            with self._path.open("rb") as stream:
+                arrays = read_arrays(stream)
             states = [_unpacked(column, r, arrays) for r, column in enumerate(identities)]
             return int(arrays["n_units"]), states
         except FileNotFoundError:
@@ -105,8 +105,6 @@ class SavedPass:
             KeyError,
             TypeError,
             IndexError,
-            EOFError,
-            zipfile.BadZipFile,
         ) as error:
             raise ConfigError(
                 f"{self._path} cannot be read ({error}); delete it to compute its pass again"

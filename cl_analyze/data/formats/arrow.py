@@ -216,6 +216,8 @@ class _Loader:
 
     def __call__(self) -> Any:
         table = _open(self.path)
+        if not sum(table.lengths):
+            return np.zeros((0, *self.tail), self.dtype)
         if not self.tail:
             return self._vector(table)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -56,7 +57,7 @@ def read_header(stream: BinaryIO) -> Header:
             fields = npy_format.read_array_header_2_0(stream, max_header_size=_MAX_HEADER)
         else:
             raise DataError(f"format version {version[0]}.{version[1]} is not supported")
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, SyntaxError, TokenError, RecursionError) as error:
         reason = str(error).splitlines()[0] if str(error) else "it ends too soon"
         if "allow_pickle" in str(error):
             reason = f"it is longer than {_MAX_HEADER} bytes"

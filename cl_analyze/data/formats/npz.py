@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import lzma
+import struct
 import zipfile
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, BinaryIO, cast
 
+import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
@@ -16,6 +20,38 @@ from cl_analyze.data.memory import require_room
 from cl_analyze.data.ranged import FileBytes
 from cl_analyze.data.rows import Container, RowArray
 from cl_analyze.errors import DataError
+
+UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    lzma.LZMAError,
+    TokenError,
+    SyntaxError,
+    NotImplementedError,
+    RuntimeError,
+    OverflowError,
+    MemoryError,
+    EOFError,
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+)
+"""What zipfile and NumPy raise, among them, on what is no archive of arrays."""
+
+
+def read_arrays(stream: BinaryIO) -> dict[str, NDArray[Any]]:
+    """All arrays of an archive that this program wrote.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        with np.load(stream, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except UNREADABLE as error:
+        raise ValueError(f"its arrays cannot be read: {error or type(error).__name__}") from error
 
 
 @dataclass(frozen=True)
@@ -44,7 +80,7 @@ class _Member:
                 array: NDArray[Any] = npy_format.read_array(
                     cast(BinaryIO, stream), allow_pickle=False
                 )
-        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError) as error:
+        except UNREADABLE as error:
             raise DataError(
                 f"{self.path}: member {self.member!r} is damaged: {error}; save the file again"
             ) from error
@@ -102,7 +138,7 @@ def open_npz(path: Path) -> Container:
                         f"but holds {info.file_size - header.offset}; save the file again"
                     )
                 arrays[key] = _row_array(path, source, info, header)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
+    except UNREADABLE as error:
         raise DataError(
             f"not a readable .npz archive, or a truncated one: {error}; save it again"
         ) from error

@@ -1,0 +1,428 @@
+"""What is fuzzed: every reader, the rewriting of lists, keys, rules files, baselines and caches."""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import io
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from hypothesis import strategies as st
+
+from cl_analyze.checks.baseline import load_baseline
+from cl_analyze.checks.rules import Rule, load_rules
+from cl_analyze.checks.run import run_checks
+from cl_analyze.cli.lists import parse_numbers, rewrite
+from cl_analyze.data import memory
+from cl_analyze.data.identifiers import identify
+from cl_analyze.data.labels import encode
+from cl_analyze.data.opening import Spec, open_container, open_embeddings
+from cl_analyze.data.validation import check_rows
+from cl_analyze.errors import AnalysisError
+from cl_analyze.preparation import Request, RunOptions
+from tests.fuzz.mutations import Spoilt, spoilt
+
+ROWS = np.random.default_rng(2).standard_normal((9, 3)).astype(np.float32)
+LABELS = np.arange(9) % 2
+WORDS = np.array(["a", "b", "c"])[np.arange(9) % 3]
+ROOM = 1 << 30
+"""Bytes that readers are told are free: what wants more must be refused, not tried."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Something to be fuzzed.
+
+    Attributes:
+        cases: draws one.
+        run: takes it; raises nothing but errors of our own.
+        cost: roughly how long a case takes, against the cheapest.
+    """
+
+    cases: st.SearchStrategy[object]
+    run: Callable[[object], None]
+    cost: int = 1
+
+
+@cache
+def folder() -> Path:
+    """Where the files of cases are written; in memory where the system has such a place."""
+    memory_disk = Path("/dev/shm")
+    parent = memory_disk if memory_disk.is_dir() else None
+    made = Path(tempfile.mkdtemp(prefix="cl-analyze-fuzz-", dir=parent))
+    atexit.register(shutil.rmtree, made)  # not after a crash, which leaves its case
+    return made
+
+
+@contextmanager
+def little_room() -> Iterator[None]:
+    """Readers are told that a gibibyte is free."""
+    real = memory.free_memory
+    memory.free_memory = lambda: ROOM
+    try:
+        yield
+    finally:
+        memory.free_memory = real
+
+
+def read_all(path: Path) -> None:
+    """All that a command would do with a file's content before it measures anything."""
+    with little_room():
+        try:
+            opened = open_embeddings(Spec(str(path)), with_ids=True)
+            if opened.main.array.n_bytes < ROOM:
+                check_rows(opened.main.array)
+                opened.main.array.take(np.array([1, 0, 1]))
+            if opened.labels is not None:
+                encode(opened.labels)
+            if opened.ids is not None:
+                identify(opened.ids)
+        except AnalysisError:
+            pass
+        try:
+            container = open_container(str(path))
+            for array in container.arrays.values():
+                if array.n_bytes < ROOM:
+                    array.values()[:]
+        except AnalysisError:
+            pass
+
+
+# ---- files of every format
+
+
+def written(suffix: str, write: Callable[[Path], object]) -> bytes:
+    """What a library writes to a file, as bytes."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / f"file{suffix}"
+        write(path)
+        return path.read_bytes()
+
+
+def _npy() -> list[bytes]:
+    arrays = (ROWS, np.asfortranarray(ROWS.astype(">f8")), ROWS.astype(np.float16)[:, None], LABELS)
+    return [written(".npy", lambda path, a=a: np.save(path, a)) for a in arrays]
+
+
+def _npz() -> list[bytes]:
+    arrays = {"embeddings": ROWS, "labels": WORDS, "ids": np.arange(9)}
+    return [
+        written(".npz", lambda path: np.savez(path, **arrays)),
+        written(".npz", lambda path: np.savez_compressed(path, view1=ROWS, view2=-ROWS, y=LABELS)),
+    ]
+
+
+def _torch() -> list[bytes]:
+    import torch
+
+    z = torch.from_numpy(ROWS)
+    content = {"embeddings": z.bfloat16(), "labels": torch.from_numpy(LABELS), "names": ["a"] * 9}
+    return [
+        written(".pt", lambda path: torch.save(content, path)),
+        written(".pt", lambda path: torch.save(z, path, _use_new_zipfile_serialization=False)),
+    ]
+
+
+def _safetensors() -> list[bytes]:
+    from safetensors.numpy import save_file
+
+    content = {"embeddings": ROWS, "labels": LABELS, "ids": np.arange(9)}
+    return [written(".safetensors", lambda path: save_file(content, path, metadata={"a": "b"}))]
+
+
+def _tables(suffix: str) -> list[bytes]:
+    import pyarrow as pa
+    import pyarrow.feather
+    import pyarrow.parquet
+
+    lists = pa.array(list(ROWS), pa.list_(pa.float32()))
+    fixed = pa.FixedSizeListArray.from_arrays(pa.array(ROWS.ravel()), 3)
+    tables = [
+        pa.table({"z": column, "label": pa.array(WORDS).dictionary_encode(), "id": LABELS})
+        for column in (lists, fixed)
+    ]
+    tables.append(pa.table({f"c{i}": ROWS[:, i] for i in range(3)}))
+
+    def stream(table: pa.Table, path: Path) -> None:
+        with pa.ipc.new_stream(str(path), table.schema) as writer:
+            writer.write_table(table, max_chunksize=4)
+
+    writers = {
+        ".parquet": lambda t, p: pa.parquet.write_table(t, p, row_group_size=4),
+        ".feather": lambda t, p: pa.feather.write_feather(t, p, chunksize=4),
+        ".arrow": stream,
+    }
+    return [written(suffix, lambda path, t=t: writers[suffix](t, path)) for t in tables]
+
+
+def _hdf5() -> list[bytes]:
+    import h5py
+
+    def write(path: Path, **options: object) -> None:
+        with h5py.File(path, "w") as file:
+            file.create_dataset("g/embeddings", data=ROWS, **options)
+            file["g/labels"] = [word.encode() for word in WORDS]
+
+    return [
+        written(".h5", write),
+        written(".h5", lambda path: write(path, chunks=(4, 2), compression="gzip")),
+    ]
+
+
+def _vectors(suffix: str) -> list[bytes]:
+    values = ROWS if suffix in (".fbin", ".fvecs") else (ROWS * 50).astype(np.uint8)
+    if suffix.endswith("bin"):
+        return [np.array(values.shape, "<u4").tobytes() + values.tobytes()]
+    head = np.full((9, 1), 3, "<i4").view(np.uint8)
+    return [np.hstack([head, values.view(np.uint8).reshape(9, -1)]).tobytes()]
+
+
+def _csv() -> list[bytes]:
+    wide = "\n".join(",".join(map(str, row)) for row in ROWS.tolist())
+    named = "a,b,label\n" + "\n".join(
+        f"{x},{y},{w}" for (x, y, _), w in zip(ROWS, WORDS, strict=True)
+    )
+    lists = "emb,label\n" + "\n".join(f'"{json.dumps(row)}",1' for row in ROWS.tolist())
+    printed = "emb,label\n" + "\n".join(f"{row},x" for row in ROWS)
+    return [text.encode() for text in (wide, named, lists, printed)]
+
+
+def _tsv() -> list[bytes]:
+    return [content.replace(b",", b"\t") for content in _csv()[:2]]
+
+
+def _text() -> list[bytes]:
+    return [b"1\n2\n\n1\n", b"a\nb\r\nc", "é\nü\n".encode()]
+
+
+SUFFIXES: dict[str, tuple[Callable[[], list[bytes]], int]] = {
+    ".npy": (_npy, 3),
+    ".npz": (_npz, 6),
+    ".pt": (_torch, 12),
+    ".safetensors": (_safetensors, 3),
+    ".parquet": (lambda: _tables(".parquet"), 8),
+    ".feather": (lambda: _tables(".feather"), 8),
+    ".arrow": (lambda: _tables(".arrow"), 8),
+    ".h5": (_hdf5, 12),
+    ".fbin": (lambda: _vectors(".fbin"), 2),
+    ".u8bin": (lambda: _vectors(".u8bin"), 2),
+    ".fvecs": (lambda: _vectors(".fvecs"), 2),
+    ".bvecs": (lambda: _vectors(".bvecs"), 2),
+    ".csv": (_csv, 20),
+    ".tsv": (_tsv, 20),
+    ".txt": (_text, 1),
+}
+
+
+def _of_suffix(suffix: str, corpus: Callable[[], list[bytes]], cost: int) -> Target:
+    path = folder() / f"case{suffix}"
+
+    def run(case: object) -> None:
+        assert isinstance(case, Spoilt)
+        path.write_bytes(case.applied_to(_corpus(corpus)))
+        read_all(path)
+
+    return Target(spoilt(len(_corpus(corpus))), run, cost)
+
+
+@cache
+def _corpus(make: Callable[[], list[bytes]]) -> list[bytes]:
+    return make()
+
+
+# ---- directories
+
+
+def _in_store(make: Callable[[Path], None], names: tuple[str, ...], cost: int) -> Target:
+    """A directory of which one file is spoilt."""
+    store = folder() / f"store-{make.__name__}"
+    make(store)
+    files = [store / name for name in names]
+    whole = [file.read_bytes() for file in files]
+
+    def run(case: object) -> None:
+        assert isinstance(case, Spoilt)
+        files[case.number].write_bytes(case.applied_to(whole))
+        try:
+            read_all(store)
+        finally:
+            files[case.number].write_bytes(whole[case.number])
+
+    return Target(spoilt(len(files)), run, cost)
+
+
+def _zarr2(store: Path) -> None:
+    import zarr
+
+    group = zarr.open_group(str(store), mode="w", zarr_format=2)
+    group.create_array("embeddings", data=ROWS, chunks=(4, 3))
+
+
+def _zarr3(store: Path) -> None:
+    import zarr
+
+    zarr.create_array(str(store), data=ROWS, chunks=(2, 3), shards=(4, 3))
+
+
+def _dataset(store: Path) -> None:
+    import pyarrow as pa
+
+    store.mkdir()
+    with pa.ipc.new_stream(
+        str(store / "data.arrow"), pa.schema([("z", pa.list_(pa.float32()))])
+    ) as f:
+        f.write_table(pa.table({"z": pa.array(list(ROWS), pa.list_(pa.float32()))}))
+    (store / "dataset_info.json").write_text("{}")
+    state = {"_data_files": [{"filename": "data.arrow"}], "_fingerprint": "1", "_split": None}
+    (store / "state.json").write_text(json.dumps(state))
+
+
+# ---- words
+
+
+_USUAL = (
+    "--tau --t --k --format --metrics --out --seed -- - --tau= = 0.07 nan 1_0 1,2 , 0.1, -1 png "
+    "--tau=0.1,x emb.npy"
+)
+_TOKENS = st.one_of(st.sampled_from(_USUAL.split()), st.text(max_size=6))
+_LISTS = frozenset({"--tau", "--t", "--k", "--format", "--metrics"})
+
+
+def _lists(case: object) -> None:
+    assert isinstance(case, list)
+    try:
+        out = rewrite(case, _LISTS, frozenset({"--out", "--seed"}))
+        again = rewrite(out, _LISTS, frozenset({"--out", "--seed"}))
+        assert again == out, "what is spelt out stays as it is"
+        for option, value in pairwise(out):
+            if option == "--tau":
+                parse_numbers(option, [value])
+    except AnalysisError:
+        pass
+
+
+_PARTS = st.sampled_from(["::", ":", "/", "..", "s3://", "[::1]", "a.npz", "\0", "-", "*"])
+_KEYS = st.lists(st.one_of(_PARTS, st.text(max_size=4)), max_size=6).map("".join)
+
+
+def _keys(case: object) -> None:
+    assert isinstance(case, str)
+    try:
+        spec = Spec.parse(case)
+    except AnalysisError:
+        return
+    assert str(spec) == case
+    if "://" in case or spec.path == "-":
+        return  # what lies behind it is not asked for
+    with suppress(AnalysisError):
+        open_container(spec.path)
+
+
+_RULES = (
+    b"""
+[[rule]]
+metric = "uniformity"
+max = -2.5
+params = { t = 2 }
+[[rule]]
+metric = "tolerance"
+max_drop = 0.02
+relative = true
+definition = "macro_excl"
+confidence = 0.9
+""",
+    b"""
+[[rule]]
+metric = "loss"
+params = { name = "kcl_imq", t = 2, gamma = 16 }
+min = 1
+severity = "warn"
+on_inconclusive = "fail"
+require_paired = true
+""",
+)
+
+
+def _rules(case: object) -> None:
+    assert isinstance(case, Spoilt)
+    path = folder() / "rules.toml"
+    path.write_bytes(case.applied_to(_RULES))
+    with suppress(AnalysisError):
+        load_rules(path)
+
+
+RULE = Rule("uniformity", max_rise=0.5)
+
+
+@cache
+def _baseline() -> tuple[bytes, bytes]:
+    """A baseline's document and arrays."""
+    import cl_analyze as cla
+    from cl_analyze.checks.baseline import save_baseline
+
+    report = cla.analyze(ROWS, LABELS, metrics=("uniformity", "tolerance"))
+    path = folder() / "saved.json"
+    save_baseline(path, report, [r for r in report.records if r.metric == "uniformity"], 0)
+    return path.read_bytes(), path.with_suffix(".npz").read_bytes()
+
+
+def _baselines(case: object) -> None:
+    """A spoilt document, or spoilt arrays with the hash that belongs to them."""
+    assert isinstance(case, Spoilt)
+    spoiled = case.applied_to(_baseline())
+    document, arrays = _baseline()
+    if case.number == 0:
+        document = spoiled
+    else:
+        arrays = spoiled
+        content = json.loads(document)
+        content["data"]["sha256"] = hashlib.sha256(arrays).hexdigest()
+        document = json.dumps(content).encode()
+    (folder() / "saved.json").write_bytes(document)
+    (folder() / "saved.npz").write_bytes(arrays)
+    with suppress(AnalysisError):
+        baseline = load_baseline(folder() / "saved.json")
+        request = Request(ROWS, labels=LABELS, source="embeddings")
+        run_checks([request], [RULE], RunOptions(), baseline)
+
+
+def _streams(case: object) -> None:
+    """An .npy stream on standard input."""
+    import sys
+
+    assert isinstance(case, Spoilt)
+
+    class _Stdin:
+        buffer = io.BytesIO(case.applied_to(_corpus(_npy)))
+
+    real, sys.stdin = sys.stdin, _Stdin()  # type: ignore[assignment]
+    try:
+        read_all(Path("-"))
+    finally:
+        sys.stdin = real
+
+
+@cache
+def targets() -> dict[str, Target]:
+    """Everything that is fuzzed, by name."""
+    files = {suffix: _of_suffix(suffix, *made) for suffix, made in SUFFIXES.items()}
+    return {
+        **files,
+        "stdin": Target(spoilt(len(_corpus(_npy))), _streams, 3),
+        "zarr 2": _in_store(_zarr2, ("embeddings/.zarray", ".zgroup", "embeddings/0.0"), 30),
+        "zarr 3": _in_store(_zarr3, ("zarr.json", "c/0/0"), 30),
+        "dataset": _in_store(_dataset, ("state.json", "data.arrow"), 8),
+        "lists": Target(st.lists(_TOKENS, max_size=8), _lists),
+        "keys": Target(_KEYS, _keys),
+        "rules": Target(spoilt(len(_RULES)), _rules, 3),
+        "baseline": Target(spoilt(2), _baselines, 8),
+    }
