@@ -1,8 +1,10 @@
-"""Files in an output folder: each whole or absent, stale ones removed, nothing else touched.
+"""Files that are whole or absent, whatever happens to the process that writes them.
 
 All files of a run are written under temporary names beside their targets, flushed to disk, and
-only then renamed.  A small index file in the folder remembers which command wrote which files, so
-that a later run of the same command can remove what it no longer writes.
+only then renamed, all at once: Ctrl-C and SIGTERM wait until that is done, and another process that
+writes into the same folder waits for its turn.  A small index file in the folder remembers which
+command wrote which files, so that a later run of the same command can remove what it no longer
+writes.  What a killed process leaves under temporary names, the next that writes there removes.
 """
 
 from __future__ import annotations
@@ -10,13 +12,22 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
-from collections.abc import Mapping
+import secrets
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import FrameType
+from typing import BinaryIO
 
 from cl_analyze.errors import ConfigError
 
 INDEX = ".cl-analyze-files.json"
+ABANDONED = 3600.0
+"""Seconds after which another machine's temporary file belongs to a run that is gone."""
+_TEMPORARY = ".cl-analyze-tmp"
 
 
 def write_files(folder: Path, command: str, files: Mapping[str, bytes]) -> list[Path]:
@@ -37,21 +48,15 @@ def write_files(folder: Path, command: str, files: Mapping[str, bytes]) -> list[
     made: list[Path] = []
     done = False
     try:
-        index = _read_index(folder)
-        owned = set(index.get(command, []))
-        claimed = {name for owner, names in index.items() if owner != command for name in names}
-        index[command] = sorted(files)
-        content = {**files, INDEX: (json.dumps(index, indent=1, sort_keys=True) + "\n").encode()}
-        for name, data in content.items():
+        for name, data in files.items():
             target = folder / name
             made += [part for part in (*target.parents, folder) if not part.exists()]
             target.parent.mkdir(parents=True, exist_ok=True)
-            staged.append((_stage(target, data), target))
-        for temporary, target in staged:
-            temporary.replace(target)
-        for name in sorted(owned - set(files) - claimed):
-            with contextlib.suppress(FileNotFoundError):
-                (folder / name).unlink()
+            staged.append((_temporary(target), target))
+            _write(staged[-1][0], data)
+        _remove_abandoned({target.parent for _, target in staged})
+        with _uninterrupted(), _turn(folder):
+            _put_in_place(folder, command, files, staged)
         done = True
     except OSError as error:
         raise ConfigError(
@@ -60,13 +65,68 @@ def write_files(folder: Path, command: str, files: Mapping[str, bytes]) -> list[
         ) from error
     finally:
         for temporary, _ in staged:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 temporary.unlink()
         if not done:
             for part in sorted(set(made), key=lambda path: -len(path.parts)):
                 with contextlib.suppress(OSError):
                     part.rmdir()
     return [folder / name for name in files]
+
+
+def _put_in_place(
+    folder: Path, command: str, files: Iterable[str], staged: Iterable[tuple[Path, Path]]
+) -> None:
+    """Rename what is staged, and remove what the command's last run left beside it."""
+    index = _read_index(folder)
+    owned = set(index.get(command, []))
+    claimed = {name for owner, names in index.items() if owner != command for name in names}
+    # until all is done the index has the files of both runs, so that none is forgotten
+    _write_index(folder, {**index, command: sorted(owned | set(files))})
+    try:
+        for temporary, target in staged:
+            temporary.replace(target)
+    except OSError:
+        with contextlib.suppress(OSError):
+            if index:
+                _write_index(folder, index)
+            else:
+                (folder / INDEX).unlink()
+        raise
+    for name in sorted(owned - set(files) - claimed):
+        with contextlib.suppress(FileNotFoundError):
+            (folder / name).unlink()
+    with contextlib.suppress(OSError):  # no room: the index names more than there is, no harm
+        _write_index(folder, {**index, command: sorted(files)})
+
+
+def _write_index(folder: Path, index: Mapping[str, list[str]]) -> None:
+    with _replacing(folder / INDEX) as file:
+        file.write((json.dumps(index, indent=1, sort_keys=True) + "\n").encode())
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write what replaces a path, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written; what was there is there still.
+    """
+    _remove_abandoned([path.parent])
+    with _replacing(path) as file:
+        yield file
+
+
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    temporary = _temporary(path)
+    try:
+        with _created(temporary) as file:
+            yield file
+        temporary.replace(path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def replace_file(path: Path, data: bytes) -> Path:
@@ -79,32 +139,94 @@ def replace_file(path: Path, data: bytes) -> Path:
         ConfigError: it cannot be written.
     """
     try:
-        _stage(path, data).replace(path)
+        with replacing(path) as file:
+            file.write(data)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
     return path
 
 
-def _stage(target: Path, data: bytes) -> Path:
+def _temporary(target: Path) -> Path:
+    """A name beside a target that says which process of which machine writes it."""
     if target.is_dir():
         raise IsADirectoryError(0, f"{target} is a directory")
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    name = f"{_TEMPORARY}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(8)}"
+    return target.parent / name
+
+
+def _write(path: Path, data: bytes) -> None:
+    with _created(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def _created(path: Path) -> Iterator[BinaryIO]:
+    """A new file, on disk when it is closed."""
+    with path.open("xb") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _remove_abandoned(folders: Iterable[Path]) -> None:
+    """Remove temporary files of processes that are gone."""
+    for folder in folders:
+        for path in folder.glob(f"{_TEMPORARY}-*"):
+            with contextlib.suppress(OSError):
+                if _is_abandoned(path):
+                    path.unlink()
+
+
+def _is_abandoned(path: Path) -> bool:
+    host, _, rest = path.name.removeprefix(f"{_TEMPORARY}-").rpartition("-")[0].rpartition("-")
+    if host == socket.gethostname() and rest.isdecimal():
+        try:
+            os.kill(int(rest), 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:  # another user's
+            return False
+    return time.time() - path.stat().st_mtime > ABANDONED
+
+
+@contextlib.contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """One process at a time puts files into a folder."""
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o666 & ~_umask())
-    except BaseException:
-        Path(name).unlink()
-        raise
-    return Path(name)
+        import fcntl
+    except ImportError:  # Windows has no lock on a folder
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait until the block is done."""
+    if threading.current_thread() is not threading.main_thread():  # which they never interrupt
+        yield
+        return
+    arrived: list[int] = []
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        arrived.append(number)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, remember)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for signum in dict.fromkeys(arrived):
+            signal.raise_signal(signum)
 
 
 def _read_index(folder: Path) -> dict[str, list[str]]:

@@ -7,11 +7,8 @@ precision, version), so that another run's states are never taken.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
-import os
-import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,11 +20,10 @@ from numpy.typing import NDArray
 from cl_analyze._version import __version__
 from cl_analyze.data.formats.npz import read_arrays
 from cl_analyze.errors import ConfigError
+from cl_analyze.output import replacing
 
 SAVE_EVERY = 20.0
 """Seconds between two saves of a pass."""
-ABANDONED = 3600.0
-"""Seconds after which a file that is still being written belongs to a run that is gone."""
 
 
 def fingerprint(*parts: Any) -> str:
@@ -73,14 +69,10 @@ class SavedPass:
 
     def __init__(self, folder: Path, key: str, every: float = SAVE_EVERY) -> None:
         self._path = folder / f"pass-{key[:32]}.npz"
-        self._prefix = f".{self._path.name}."
         self._every = every
         self._last = time.monotonic()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for left in folder.glob(f"{self._prefix}*"):  # by a run that was killed as it saved
-                if time.time() - left.stat().st_mtime > ABANDONED:
-                    left.unlink()
         except OSError as error:
             raise ConfigError(
                 f"--resume {folder}: the folder cannot be made: {error.strerror or error}"
@@ -124,21 +116,11 @@ class SavedPass:
                 arrays[f"{r}/{name}"] = np.concatenate([value.ravel() for value in values])
                 shapes = [(len(value.shape), *value.shape, 0, 0)[:3] for value in values]
                 arrays[f"{r}/{name}/shapes"] = np.array(shapes, dtype=np.int64)
-        temporary: Path | None = None
         try:
-            handle, name = tempfile.mkstemp(prefix=self._prefix, dir=self._path.parent)
-            temporary = Path(name)
-            with os.fdopen(handle, "wb") as file:
+            with replacing(self._path) as file:
                 np.savez(file, allow_pickle=False, **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self._path)
         except OSError as error:
             raise ConfigError(f"--resume {self._path.parent}: {error.strerror or error}") from error
-        finally:
-            if temporary is not None:
-                with contextlib.suppress(FileNotFoundError):
-                    temporary.unlink()
         self._last = time.monotonic()
 
 

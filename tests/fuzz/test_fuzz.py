@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.fuzz.campaign import check
-from tests.fuzz.targets import targets
+from tests.fuzz.targets import read_all, targets
 
 UNITS = 1000
 """Cases of a target of cost 1; of one of cost 20, a twentieth."""
+
+
+FOUND = Path(__file__).resolve().parent / "found"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", sorted(path.name for path in FOUND.iterdir()))
+def test_what_was_found(name):
+    """Each of these once ended with a crash, or with an error that was not ours."""
+    read_all(FOUND / name)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -6,7 +6,13 @@ import dataclasses
 import html.parser
 import json
 import math
+import os
 import re
+import signal
+import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import unquote
 
 import numpy as np
@@ -45,22 +51,86 @@ def report():
 def test_a_failed_run_leaves_the_old_files(tmp_path, monkeypatch):
     output.write_files(tmp_path, "report", {"a.txt": b"old a", "b.txt": b"old b"})
     staged = []
-    real = output._stage
+    real = output._write
 
-    def failing(target, data):
+    def failing(path, data):
         if len(staged) == 1:
             raise OSError(28, "No space left on device")
-        staged.append(target)
-        return real(target, data)
+        staged.append(path)
+        real(path, data)
 
-    monkeypatch.setattr(output, "_stage", failing)
+    monkeypatch.setattr(output, "_write", failing)
     with pytest.raises(ConfigError, match="No space left on device"):
         output.write_files(tmp_path, "report", {"a.txt": b"new a", "b.txt": b"new b"})
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.suffix == ".txt"} == {
         "a.txt": b"old a",
         "b.txt": b"old b",
     }
-    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".a.txt")]
+    assert names(tmp_path) == {"a.txt", "b.txt", output.INDEX}
+
+
+def names(folder):
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_failed_rename_leaves_no_index_of_what_is_not_there(tmp_path, monkeypatch):
+    real = output.Path.replace
+
+    def failing(path, target):
+        if target.name == "a.txt":
+            raise OSError(5, "Input/output error")
+        return real(path, target)
+
+    monkeypatch.setattr(output.Path, "replace", failing)
+    with pytest.raises(ConfigError, match="Input/output error"):
+        output.write_files(tmp_path / "out", "report", {"a.txt": b"new"})
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("signum", "error"), [(signal.SIGINT, KeyboardInterrupt)])
+def test_an_interrupt_waits_until_all_files_are_in_place(tmp_path, monkeypatch, signum, error):
+    real = output.Path.replace
+
+    def interrupted(path, target):
+        signal.raise_signal(signum)
+        return real(path, target)
+
+    output.write_files(tmp_path, "report", {"a.txt": b"old", "c.txt": b"old"})
+    monkeypatch.setattr(output.Path, "replace", interrupted)
+    before = signal.getsignal(signum)
+    with pytest.raises(error):
+        output.write_files(tmp_path, "report", {"a.txt": b"new", "b.txt": b"new"})
+    assert {p.name: p.read_bytes() for p in tmp_path.glob("*.txt")} == {
+        "a.txt": b"new",
+        "b.txt": b"new",
+    }
+    assert signal.getsignal(signum) == before
+
+
+def test_files_of_killed_processes_are_removed_and_no_others(tmp_path):
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], stdout=-1)
+    host, dead = socket.gethostname(), int(gone.stdout)
+    kept = (f"{host}-{os.getppid()}-a", f"elsewhere-{dead}-b", "odd")
+    left = (f"{host}-{dead}-c", f"elsewhere-{dead}-d")
+    for name in (*kept, *left):
+        (tmp_path / f".cl-analyze-tmp-{name}").write_text("half")
+    os.utime(tmp_path / f".cl-analyze-tmp-{left[1]}", (0, 0))
+    output.write_files(tmp_path, "report", {"a.txt": b"a"})
+    assert names(tmp_path) == {f".cl-analyze-tmp-{name}" for name in kept} | {
+        "a.txt",
+        output.INDEX,
+    }
+
+
+def test_two_writers_of_one_folder_lose_no_file_of_the_index(tmp_path):
+    def write(number):
+        for _ in range(20):
+            output.write_files(tmp_path, f"command {number}", {f"{number}.txt": b"x"})
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    index = json.loads((tmp_path / output.INDEX).read_text())
+    assert index == {f"command {number}": [f"{number}.txt"] for number in range(4)}
 
 
 def test_an_interrupt_while_staging_leaves_no_temporary_file(tmp_path, monkeypatch):

@@ -125,8 +125,10 @@ def open_file(path: Path) -> Container:
             f"{path}: {what} (its content looks like {looks_like(path)}); readable: {suffixes}"
         )
     try:
-        if path.is_file() and path.stat().st_size == 0:
-            raise DataError("the file is empty")
+        if path.is_file():
+            with path.open("rb") as file:  # a file that may not be read says so here
+                if not file.read(1):
+                    raise DataError("the file is empty")
         return known.open(path)
     except DataError as error:
         raise DataError(

@@ -6,7 +6,6 @@ Parquet files are decoded a row group at a time, when its rows are asked for.
 
 from __future__ import annotations
 
-import contextlib
 import mmap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.data.formats.delimited import ROLE_COLUMNS
-from cl_analyze.data.formats.extra import imported
+from cl_analyze.data.formats.extra import imported, own_errors
 from cl_analyze.data.joined import decoded
 from cl_analyze.data.memory import require_room
 from cl_analyze.data.rows import Container, RowArray
@@ -91,27 +90,17 @@ class _Ipc:
 
     def batches(self, piece: int, columns: Sequence[str]) -> Iterator[Any]:
         batch = self._stream[piece] if self._reader is None else self._reader.get_batch(piece)
-        yield batch.select(list(columns))
+        wanted = batch.select(list(columns))
+        wanted.validate(full=True)  # offsets and indices that lead out of a buffer are read blindly
+        yield wanted
 
     def give_back(self) -> None:
         if hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
 
 
-@contextlib.contextmanager
-def _own_errors(path: Path, doing: str) -> Iterator[None]:
-    pyarrow = imported("pyarrow", path)
-    try:
-        yield
-    except DataError:
-        raise
-    except (pyarrow.ArrowException, OSError, ValueError, KeyError, IndexError) as error:
-        lines = str(error).splitlines() or [type(error).__name__]
-        raise DataError(f"{doing}: {lines[0]}; is it damaged? Save it again") from error
-
-
 def _open(path: Path) -> _Table:
-    with _own_errors(path, "not a readable file of this format"):
+    with own_errors("not a readable file of this format"):
         return _Parquet(path) if path.suffix.lower() == ".parquet" else _Ipc(path)
 
 
@@ -228,7 +217,7 @@ class _Loader:
 
     def _vector(self, table: _Table) -> NDArray[Any]:
         (name,) = self.columns
-        with _own_errors(self.path, f"{self.path}: column {name!r} cannot be read"):
+        with own_errors(f"{self.path}: column {name!r} cannot be read"):
             parts = [
                 _storage(batch.column(name)).to_numpy(zero_copy_only=False)
                 for piece in range(len(table.lengths))
@@ -244,7 +233,7 @@ class _Loader:
             require_room(f"{what}, row group {piece}", int(np.prod(shape)) * 8)
         out: NDArray[Any] | None = None
         done = 0
-        with _own_errors(self.path, f"{what} cannot be read"):
+        with own_errors(f"{what} cannot be read"):
             for batch in table.batches(piece, self.columns):
                 values = self._values(batch, row + done, what)
                 if len(values) == n_rows:  # the whole piece: no copy
@@ -287,6 +276,11 @@ def open_arrow(path: Path) -> Container:
         DataError: not a file of this format, or lists of different lengths.
     """
     table = _open(path)
+    with own_errors("its columns cannot be read"):
+        return _container(path, table)
+
+
+def _container(path: Path, table: _Table) -> Container:
     n_rows = sum(table.lengths)
     arrays: dict[str, RowArray] = {}
     skipped: dict[str, str] = {}
@@ -336,7 +330,7 @@ def _row_array(table: _Table, shape: tuple[int, ...], dtype: str, loader: _Loade
 
 def _list_column(path: Path, table: _Table, name: str, n_rows: int) -> RowArray | str:
     """A column of lists as a matrix, or in words why it is none."""
-    with _own_errors(path, f"column {name!r} cannot be read"):
+    with own_errors(f"column {name!r} cannot be read"):
         for piece in range(len(table.lengths)):
             for batch in table.batches(piece, [name]):
                 try:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cl_analyze.errors import DependencyError
+from cl_analyze.errors import AnalysisError, DataError, DependencyError
 
 
 def imported(module: str, path: Path) -> Any:
@@ -22,3 +24,22 @@ def imported(module: str, path: Path) -> Any:
         raise DependencyError(
             f"{path}: reading this format needs {library}: pip install 'cl-analyze[formats]'"
         ) from error
+
+
+@contextlib.contextmanager
+def own_errors(doing: str) -> Iterator[None]:
+    """Turn whatever a library raises on a damaged file into an error of ours.
+
+    There is no list of what that is: these libraries raise errors of theirs, of the codecs that
+    they call and of Python.
+
+    Args:
+        doing: the start of the message.
+    """
+    try:
+        yield
+    except AnalysisError:
+        raise
+    except Exception as error:
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise DataError(f"{doing}: {lines[0]}; is it damaged? Save it again") from error

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.data.formats.extra import imported
+from cl_analyze.data.formats.extra import imported, own_errors
 from cl_analyze.data.joined import by_chunks
 from cl_analyze.data.memory import require_room
 from cl_analyze.data.ranged import FileBytes, RangedRows
@@ -26,14 +26,8 @@ _MOST_DATASETS = 10_000
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     h5py = imported("h5py", path)
-    try:
-        with h5py.File(path, "r", locking="best-effort") as file:
-            yield file
-    except DataError:
-        raise
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, UnicodeError) as error:
-        lines = str(error).splitlines() or [type(error).__name__]
-        raise DataError(f"cannot be read as HDF5: {lines[0]}; save it again") from error
+    with own_errors("cannot be read as HDF5"), h5py.File(path, "r", locking="best-effort") as file:
+        yield file
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.data.formats.extra import imported
+from cl_analyze.data.formats.extra import imported, own_errors
 from cl_analyze.data.joined import by_chunks
 from cl_analyze.data.memory import require_room
 from cl_analyze.data.rows import Container, RowArray
-from cl_analyze.errors import DataError, DependencyError
+from cl_analyze.errors import DataError
 
 MARKERS = ("zarr.json", ".zgroup", ".zarray")
 _MOST_ARRAYS = 10_000
@@ -33,18 +32,6 @@ _CODECS = frozenset(
 """Codecs that turn bytes into numbers or words, and nothing else: `pickle` is none of them."""
 
 
-@contextlib.contextmanager
-def _own_errors() -> Iterator[None]:
-    """Zarr runs codecs of many libraries, whose errors have no common base."""
-    try:
-        yield
-    except (DataError, DependencyError):
-        raise
-    except Exception as error:
-        lines = str(error).splitlines() or [type(error).__name__]
-        raise DataError(f"cannot be read as a Zarr store: {lines[0]}; save it again") from error
-
-
 @dataclass(frozen=True)
 class _Loader:
     """Opens the store again wherever it is called."""
@@ -54,14 +41,14 @@ class _Loader:
 
     def __call__(self) -> Any:
         zarr = imported("zarr", self.path)
-        with _own_errors():
+        with own_errors("cannot be read as a Zarr store"):
             store = zarr.open(store=str(self.path), mode="r")
             array = store[self.key] if self.key else store
         shape, chunks = array.shape, array.shards or array.chunks
 
         def read(start: int, stop: int) -> NDArray[Any]:
             try:
-                with _own_errors():
+                with own_errors("cannot be read as a Zarr store"):
                     return np.asarray(array[start:stop])
             except DataError as error:
                 raise DataError(f"{self.path}: {error}") from error
@@ -115,7 +102,7 @@ def open_zarr(path: Path) -> Container:
     zarr = imported("zarr", path)
     arrays: dict[str, RowArray] = {}
     skipped: dict[str, str] = {}
-    with _own_errors():
+    with own_errors("cannot be read as a Zarr store"):
         store = zarr.open(store=str(path), mode="r")
         if isinstance(store, zarr.Array):
             found = {"": store}
