@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,8 +42,17 @@ class Forks:
         folder: Path,
         stdin: bytes | None,
         environment: Mapping[str, str],
+        signals: Sequence[tuple[float, int]] = (),
     ) -> subprocess.CompletedProcess[bytes]:
-        """As subprocess.run of `python -m cl_analyze` would."""
+        """As subprocess.run of `python -m cl_analyze` would.
+
+        Args:
+            arguments: of the command line.
+            folder: where it runs.
+            stdin: what it reads there.
+            environment: its variables.
+            signals: seconds after its start, and the signal that it is sent then.
+        """
         if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.forks"],
@@ -59,6 +70,7 @@ class Forks:
                 "folder": str(folder),
                 "environment": dict(environment),
                 "files": files,
+                "signals": list(signals),
             }
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
@@ -107,6 +119,21 @@ def _child(request: dict[str, object]) -> NoReturn:
         os._exit(code)
 
 
+def _send(pid: int, signals: Sequence[tuple[float, int]]) -> None:
+    """Send a child signals at their moments, unless it has ended by then."""
+    if not signals:
+        return
+    ended, started = os.pidfd_open(pid), time.monotonic()
+    try:
+        for moment, number in signals:
+            left = max(0.0, started + moment - time.monotonic())
+            if select.select([ended], [], [], left)[0]:
+                return
+            signal.pidfd_send_signal(ended, number)
+    finally:
+        os.close(ended)
+
+
 def serve() -> None:
     """Import what the commands import, then run a command line a line of standard input."""
     import importlib
@@ -119,9 +146,11 @@ def serve() -> None:
     for name in ("scipy.special", "scipy.optimize", "matplotlib.figure", "jinja2", "rich.console"):
         importlib.import_module(name)
     for line in sys.stdin.buffer:
+        request = json.loads(line)
         pid = os.fork()
         if pid == 0:
-            _child(json.loads(line))
+            _child(request)
+        _send(pid, request["signals"])
         _, status = os.waitpid(pid, 0)
         sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
         sys.stdout.flush()

@@ -290,6 +290,12 @@ def test_arrays_as_numpy_prints_them(tmp_path):
     np.testing.assert_allclose(read, ROWS[:40], rtol=1e-6)
 
 
+def test_words_in_brackets_are_words(tmp_path):
+    (tmp_path / "e.csv").write_text("token,a,b\n[CLS],1,2\n[SEP],3,4\ncat,5,6\n")
+    read = open_embeddings(Spec(str(tmp_path / "e.csv"))).main.array.read(0, 3)
+    np.testing.assert_array_equal(read, [[1, 2], [3, 4], [5, 6]])
+
+
 def test_a_missing_list_is_a_row_of_nan(tmp_path):
     (tmp_path / "e.csv").write_text('emb,y\n"[1, 2]",0\n,1\n"[3, null]",0\n')
     read = open_embeddings(Spec(str(tmp_path / "e.csv"))).main.array.read(0, 3)

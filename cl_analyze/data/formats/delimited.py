@@ -25,6 +25,7 @@ _THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?\Z")
 _VECTORS = ("tensors.tsv", "vectors.tsv")
 """What TensorBoard's embedding projector calls its vectors; metadata.tsv lies beside them."""
 _METADATA = "metadata.tsv"
+_LIST = re.compile(r"\[\s*[+-]?\.?(?:[0-9]|nan|null|none|inf)", re.IGNORECASE)
 _MISSING = ["", "nan", "NaN", "NA", "null", "None"]
 
 
@@ -231,8 +232,8 @@ def _container(path: Path, separator: str, header: bool, frame: Any, notes: list
 
 def is_list_column(series: Any) -> bool:
     """Whether a column of words holds lists, as JSON or as NumPy prints them."""
-    first = next((str(item).strip() for item in series.head(100).dropna()), "")
-    return first.startswith("[")
+    words = (str(item).strip() for item in series.head(100).dropna())
+    return _LIST.match(next((word for word in words if word not in ("", "[]")), "")) is not None
 
 
 def _lists(key: str, series: Any) -> NDArray[np.float64]:
@@ -243,7 +244,7 @@ def _lists(key: str, series: Any) -> NDArray[np.float64]:
     """
     import pandas as pd
 
-    words = series.fillna("[]").str.strip().str.replace("\n", " ")
+    words = series.fillna("[]").str.strip().str.replace(r"\s+", " ", regex=True)
     shortened = words.str.contains("...", regex=False)
     if shortened.any():
         raise DataError(
@@ -274,11 +275,14 @@ def _lists(key: str, series: Any) -> NDArray[np.float64]:
             header=None,
             dtype=np.float64,
             na_values=["null", "None"],
+            quoting=csv.QUOTE_NONE,
             skipinitialspace=True,
             skip_blank_lines=False,
         ).to_numpy()
     except (ValueError, pd.errors.ParserError) as error:
         raise DataError(f"column {key!r} holds lists that are not numbers: {error}") from error
+    if len(values) != len(given):
+        raise DataError(f"column {key!r} holds {len(values)} lists in {len(given)} lines")
     out = np.full((len(words), values.shape[1]), np.nan)
     out[~is_missing] = values
     return out
@@ -303,6 +307,11 @@ def _require_words(key: str, words: list[str], header: bool) -> None:
     bad = [i for i, word in enumerate(words) if not _is_number(word)]
     if len(bad) > len(words) / 2:
         return
+    if not bad:  # digits of other scripts, integers of more than 64 bits
+        raise DataError(
+            f"column {key!r} holds numbers that are words to most programs ({words[0]!r}); write "
+            "plain decimal numbers"
+        )
     row = bad[0]
     raise DataError(
         f"column {key!r} is numbers but for {len(bad)} cell{'s' if len(bad) > 1 else ''}, the "
