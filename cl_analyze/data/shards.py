@@ -41,7 +41,10 @@ def shard_paths(path: str) -> list[Path]:
     if manifest is not None:
         found = manifest
     elif place.is_dir():
-        found = [p for p in place.iterdir() if p.is_file() and not p.name.startswith(".")]
+        try:
+            found = [p for p in place.iterdir() if p.is_file() and not p.name.startswith(".")]
+        except OSError as error:
+            raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
         found = [p for p in found if p.suffix.lower() in known]
         if not found:
             raise DataError(
@@ -52,7 +55,7 @@ def shard_paths(path: str) -> list[Path]:
         pattern = str(place.relative_to(place.anchor)) if place.is_absolute() else path
         try:
             found = [p for p in anchor.glob(pattern) if p.is_file()]
-        except ValueError as error:
+        except (ValueError, NotImplementedError, IndexError, RecursionError, OSError) as error:
             raise DataError(f"{path}: not a pattern of files: {error}") from error
         if not found:
             raise DataError(f"{path}: no file matches this pattern")

@@ -21,6 +21,14 @@ ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update",
 ]  # fmt: skip
+LABELS = (
+    "</script><script>window.hit = 1</script>",
+    '"><svg onload=window.hit=1>',
+    "{{ 7 * 7 }}",
+    "<!--<script>",
+    "$\\frac{1}{2}$",
+)
+"""What class labels of a file say, in place of the digits 0 to 4."""
 NASTY = "<img src=x onerror=alert(1)>&amp;tau-0.3.npz"
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -51,7 +59,10 @@ def pages(tmp_path_factory):
     found = {}
     for name, tau in names.items():
         with np.load(SAMPLES / f"fashion-mnist-tau-{tau}.npz") as arrays:
-            np.savez(folder / "few.npz", **{key: a[::16] for key, a in arrays.items()})
+            few = {key: a[::16] for key, a in arrays.items()}
+            names_of = np.array([*LABELS, *"56789"])
+            few["labels"] = names_of[few["labels"]]
+            np.savez(folder / "few.npz", **few)
         found[name] = folder / "few.npz"
         (folder / "few.npz").rename(folder / name.replace("/", "_"))
         found[name] = folder / name
@@ -144,6 +155,25 @@ def test_names_are_text_wherever_they_stand(opened, pages):
         "Array.from(document.querySelectorAll('.plot text')).map((t) => t.textContent)"
     )
     assert any("onerror=alert(1)" in title for title in titles)
+
+
+@pytest.mark.parametrize("name", ["report", "compare"])
+@pytest.mark.parametrize("scripts", [True, False])
+def test_labels_of_a_file_are_text_wherever_they_stand(opened, pages, name, scripts):
+    page = opened(getattr(pages, name), scripts=scripts)
+    text = page.page.content()
+    assert "<svg onload" not in text
+    assert "<script>window" not in text
+    if scripts:
+        assert page.evaluate("window.hit") is None
+        handlers = "[...document.querySelectorAll('*')].filter(e => e.onload || e.onerror).length"
+        assert page.evaluate(handlers) == 0
+        page.draw_all()
+        assert page.evaluate("window.hit") is None
+        said = page.evaluate("document.body.textContent")
+        if name == "report":
+            for label in LABELS:
+                assert label[:12] in said, f"{label} is shown as it is written"
 
 
 def test_the_temperature_slider_picks_one_curve(opened, pages):

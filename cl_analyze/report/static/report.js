@@ -104,6 +104,7 @@
         axis.linecolor = line;
         axis.title.font = { size: 12 };
         axis.tickfont = { size: 11 };
+        if (axis.ticktext) axis.ticktext = axis.ticktext.map(escaped);
       }
       const same = (which) => new Set(Array.from({ length: meta.panels }, (_, k) =>
         figure.layout[which + (k ? k + 1 : "")].title.text)).size === 1;
@@ -126,7 +127,9 @@
       legend: { orientation: "h", y: -(50 / inner), yanchor: "top", x: 0, font: { size: 12 } },
     });
   }
-  const escaped = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;");
+  // plotly takes < for markup, and what stands between two $ for LaTeX
+  const escaped = (text) => text
+    .replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/\$/g, "&#36;");
 
   // ---- drawing
   function traces(figure) {
