@@ -131,10 +131,13 @@ def open_container(path: str) -> Container:
     if is_url(path):
         return open_url(path)
     place = Path(path)
-    if is_pattern(path) and (directory_format(place) is None if place.is_dir() else True):
+    try:
+        if not is_pattern(path) or (place.is_dir() and directory_format(place) is not None):
+            return open_file(place)
         vectors = projector_vectors(place)
         return open_shards(path) if vectors is None else open_file(vectors)
-    return open_file(place)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def _listing(container: Container) -> str:

@@ -41,10 +41,7 @@ def shard_paths(path: str) -> list[Path]:
     if manifest is not None:
         found = manifest
     elif place.is_dir():
-        try:
-            found = [p for p in place.iterdir() if p.is_file() and not p.name.startswith(".")]
-        except OSError as error:
-            raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+        found = [p for p in place.iterdir() if p.is_file() and not p.name.startswith(".")]
         found = [p for p in found if p.suffix.lower() in known]
         if not found:
             raise DataError(

@@ -69,8 +69,7 @@ def test_unreadable_files(tmp_path, random):
     for arguments in UNREADABLE:
         result = without_rights(tmp_path, *arguments)
         assert result.returncode == 2, result
-        wanted = "no file matches" if "*" in arguments[1] else "Permission denied"
-        assert wanted in result.stderr
+        assert "Permission denied" in result.stderr
         assert result.stderr.count("Error: ") == 1
         assert "internal error" not in result.stderr
     (tmp_path / "locked").chmod(0o700)
