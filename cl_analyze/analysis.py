@@ -69,6 +69,10 @@ class Report:
         records: every record.
         groups: source -> codes of rows that belong together, where they were given.
         rows: source -> what tells whether its rows are those of another report.
+
+    >>> report = analyze(np.eye(5), metrics="uniformity")
+    >>> round(report.records.find("uniformity").value, 6)
+    -4.0
     """
 
     document: Document
@@ -110,6 +114,12 @@ class Report:
 
         Raises:
             ConfigError: the folder cannot be written.
+
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     paths = analyze(np.eye(5), metrics="uniformity").save(folder)
+        >>> [path.name for path in paths][:2]
+        ['report.html', 'results.json']
         """
         from cl_analyze.report import write_report
 
@@ -136,6 +146,11 @@ class Report:
 
         Raises:
             ConfigError: a report has several sources.
+
+        >>> rows = np.random.default_rng(0).standard_normal((40, 3))
+        >>> first, second = (analyze(z, metrics="uniformity") for z in (rows, rows + 0.1))
+        >>> first.compare(second)["paired"].all()
+        np.True_
         """
         import pandas as pd
 

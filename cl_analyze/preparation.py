@@ -113,6 +113,9 @@ class RunOptions:
         resume: folder where long passes keep their states, and go on from them; None: nowhere.
         save_every: seconds between two saves there.
         scheduler: address of a Dask scheduler whose workers compute; None: this machine.
+
+    >>> RunOptions(precision="float64", threads=1).on_invalid
+    'error'
     """
 
     device: str = "cpu"
@@ -143,6 +146,9 @@ class Request:
         ids: what identifies each row across files; None takes those in the embeddings' file where
             rows are to be matched.
         match: whether rows are to be matched with those of other checkpoints.
+
+    >>> Request("run1/embeddings.npz::z", labels="labels.csv").pairs is None
+    True
     """
 
     embeddings: Any

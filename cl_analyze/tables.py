@@ -69,6 +69,9 @@ class Record:
         pseudo_values: (N,) jackknife pseudo-values, for comparisons; not part of the output.
         pseudo_noise: (N,) for pseudo-values that are the mean of two noisy copies, half the copies'
             difference: its sum of squares is what the noise adds to that of pseudo_values.
+
+    >>> Record("a.npy", "uniformity", "u_stat", {"t": 2.0}, -3.6, 0.004, "nats", 5000, 64).name
+    'uniformity[u_stat]'
     """
 
     source: str
@@ -94,11 +97,21 @@ class Record:
                 raise ValueError(f"{self.metric}: {number} is no number to report")
 
     def bare(self) -> Record:
-        """The record without what serves comparisons alone."""
+        """The record without what serves comparisons alone.
+
+        >>> record = Record("a.npy", "tolerance", None, {}, 0.2, None, "cosine", 10, 3)
+        >>> replace(record, pseudo_values=np.zeros(10)).bare().pseudo_values is None
+        True
+        """
         return replace(self, pseudo_values=None, pseudo_noise=None)
 
     def to_dict(self) -> dict[str, Any]:
-        """The record as JSON has it, keys in the documented order."""
+        """The record as JSON has it, keys in the documented order.
+
+        >>> record = Record("a.npy", "tolerance", None, {}, 0.2, None, "cosine", 10, 3)
+        >>> list(record.to_dict())[:5]
+        ['source', 'metric', 'definition', 'params', 'value']
+        """
         return {key: getattr(self, key) for key in RECORD_KEYS}
 
     @property
@@ -137,7 +150,13 @@ def undefined(
 
 
 class Results(Sequence[Record]):
-    """Records in order, to look up, to loop over, and as a pandas DataFrame."""
+    """Records in order, to look up, to loop over, and as a pandas DataFrame.
+
+    >>> import cl_analyze as cla
+    >>> results = cla.tolerance([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], labels=["a", "a", "b"])
+    >>> len(results), results[0].name, round(results[0].value, 6)
+    (6, 'tolerance[micro_excl]', 0.6)
+    """
 
     def __init__(self, records: Iterable[Record]) -> None:
         self._records = tuple(records)
@@ -161,6 +180,11 @@ class Results(Sequence[Record]):
 
         Raises:
             KeyError: none fits; the message lists what there is.
+
+        >>> import cl_analyze as cla
+        >>> results = cla.penalty([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]], taus=[0.07, 0.5])
+        >>> results.find("penalty_top1_share", tau=0.5).unit
+        'share'
         """
         for record in self._records:
             if (
@@ -181,7 +205,13 @@ class Results(Sequence[Record]):
         raise KeyError(f"no record {metric} {definition or ''} {params}; there are {there}")
 
     def to_frame(self) -> pd.DataFrame:
-        """A DataFrame with the record's keys as columns, each parameter in a column of its own."""
+        """A DataFrame with the record's keys as columns, each parameter in a column of its own.
+
+        >>> import cl_analyze as cla
+        >>> frame = cla.penalty([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]], taus=[0.07]).to_frame()
+        >>> frame.loc[frame["metric"] == "penalty_entropy", "tau"].tolist()
+        [0.07]
+        """
         import pandas as pd
 
         table = record_table("results", self._records)
@@ -196,6 +226,9 @@ class Table:
         name: file name without suffix.
         columns: in order.
         rows: one dictionary a row; a missing key is an empty cell.
+
+    >>> Table("scores", ("name", "score"), ({"name": "a", "score": 0.5},)).rows[0]["score"]
+    0.5
     """
 
     name: str
@@ -203,7 +236,13 @@ class Table:
     rows: tuple[dict[str, Cell], ...]
 
     def to_csv(self) -> str:
-        """RFC 4180 text with line feeds; numbers as the shortest text that reads back equal."""
+        """RFC 4180 text with line feeds; numbers as the shortest text that reads back equal.
+
+        >>> print(Table("scores", ("name", "score"), ({"name": "a", "score": 0.1 + 0.2},)).to_csv())
+        name,score
+        a,0.30000000000000004
+        <BLANKLINE>
+        """
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(self.columns)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import re
 import subprocess
 import sys
 
 import pytest
 
+import cl_analyze as cla
 from tests.conftest import ROOT, SAMPLES
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), SAMPLES / "README.md"]
@@ -96,3 +99,25 @@ def test_the_changelog_names_the_version():
     import cl_analyze
 
     assert f"## {cl_analyze.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def public():
+    """Public classes, their methods, and functions, by name."""
+    for module in (cla, importlib.import_module("cl_analyze.losses")):
+        for name in module.__all__:
+            item = getattr(module, name)
+            if isinstance(item, type) and issubclass(item, Exception):
+                continue
+            if isinstance(item, type) or inspect.isfunction(item):
+                yield f"{module.__name__}.{name}", item
+            if isinstance(item, type) and module is cla:
+                for method, function in vars(item).items():
+                    if inspect.isfunction(function) and not method.startswith("_"):
+                        yield f"{name}.{method}", function
+
+
+def test_every_public_function_has_an_executed_example():
+    names = dict(public())
+    assert len(names) > 50
+    without = [name for name, item in names.items() if ">>>" not in (item.__doc__ or "")]
+    assert without == [], "write an example in the docstring, which the doctests run"

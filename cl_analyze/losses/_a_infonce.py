@@ -33,6 +33,10 @@ class AInfoNCE(PairLoss):
 
     Reference: Yu et al., "Adversarial Contrastive Learning via Asymmetric InfoNCE", ECCV 2022;
     Robinson et al., ICLR 2021, for the weights.
+
+    >>> u = torch.eye(3)
+    >>> round(float(AInfoNCE(tau=0.5)(u, u)), 6)       # log(1 + 2 * exp(-2))
+    0.239545
     """
 
     def __init__(
@@ -90,6 +94,11 @@ def a_infonce(
     beta: float = 0.0,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """Asymmetric InfoNCE of two views; see `AInfoNCE`."""
+    """Asymmetric InfoNCE of two views; see `AInfoNCE`.
+
+    >>> u = torch.eye(3)
+    >>> round(float(a_infonce(u, u, tau=0.5)), 6)       # log(1 + 2 * exp(-2))
+    0.239545
+    """
     loss = AInfoNCE(tau, share, positive_weight, tau_plus, beta, reduction, gather=False)
     return loss(u, v)  # type: ignore[no-any-return]

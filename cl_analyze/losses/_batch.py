@@ -30,6 +30,12 @@ class PairLoss(nn.Module):
         reduction: mean over the pairs that have a value, their sum, or none: (M,) values of this
             rank's pairs, zero for those without one.
         gather: whether to join the batches of all ranks.
+
+    >>> class Alignment(PairLoss):
+    ...     def values(self, u, v, labels, **extra):
+    ...         return (u - v).square().sum(dim=1)
+    >>> Alignment(reduction="none")(torch.eye(2), -torch.eye(2))
+    tensor([4., 4.])
     """
 
     extras: tuple[str, ...] = ()

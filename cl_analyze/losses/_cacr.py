@@ -26,6 +26,10 @@ class CACR(PairLoss):
 
     Reference: Zheng et al., "Contrastive Attraction and Contrastive Repulsion for Representation
     Learning", 2021.
+
+    >>> u = torch.eye(3)
+    >>> round(float(CACR()(u, u)), 6)       # 0 - 2
+    -2.0
     """
 
     def __init__(
@@ -60,5 +64,10 @@ def cacr(
     beta: float = 1.0,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """Contrastive attraction and repulsion of two views; see `CACR`."""
+    """Contrastive attraction and repulsion of two views; see `CACR`.
+
+    >>> u = torch.eye(3)
+    >>> round(float(cacr(u, u)), 6)       # 0 - 2
+    -2.0
+    """
     return CACR(t, alpha, beta, reduction, gather=False)(u, v)  # type: ignore[no-any-return]

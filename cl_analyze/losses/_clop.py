@@ -39,6 +39,11 @@ class CLOP(PairLoss):
     Called with (u, v, labels) of 0 .. C-1; rows with a negative label take no part.
 
     Reference: Li et al., "CLOP: Preventing Neural Collapse with Orthonormal Prototypes", 2024.
+
+    >>> u = torch.eye(3)
+    >>> labels = torch.tensor([0, 0, 1])
+    >>> round(float(CLOP(torch.eye(3)[:2])(u, u, labels)), 6)
+    0.666667
     """
 
     anchors: Tensor
@@ -66,5 +71,11 @@ class CLOP(PairLoss):
 def clop(
     u: Tensor, v: Tensor, labels: Tensor, anchors: Tensor, reduction: Reduction = "mean"
 ) -> Tensor:
-    """CLOP's prototype term of two views; see `CLOP`."""
+    """CLOP's prototype term of two views; see `CLOP`.
+
+    >>> u = torch.eye(3)
+    >>> labels = torch.tensor([0, 0, 1])
+    >>> round(float(clop(u, u, labels, torch.eye(3)[:2])), 6)
+    0.666667
+    """
     return CLOP(anchors, reduction, gather=False)(u, v, labels)  # type: ignore[no-any-return]

@@ -93,6 +93,11 @@ def contrastive(
     queue: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """The contrastive loss of two views; see `Contrastive`."""
+    """The contrastive loss of two views; see `Contrastive`.
+
+    >>> u = torch.eye(3)
+    >>> round(float(contrastive(u, u, tau=0.5)), 6)       # log(1 + 2 * exp(-2))
+    0.239545
+    """
     loss = Contrastive(tau, definition, reduction, gather=False)
     return loss(u, v) if queue is None else loss(u, v, queue=queue)  # type: ignore[no-any-return]

@@ -23,6 +23,10 @@ class DCL(PairLoss):
         reduction, gather: see `PairLoss`.
 
     Reference: Yeh et al., ECCV 2022.
+
+    >>> u = torch.eye(3)
+    >>> round(float(DCL(tau=0.5)(u, u)), 6)       # log(4) - 2
+    -0.613706
     """
 
     def __init__(
@@ -56,6 +60,10 @@ class DCLW(PairLoss):
         reduction, gather: see `PairLoss`.
 
     Reference: Yeh et al., ECCV 2022.
+
+    >>> u = torch.eye(3)
+    >>> round(float(DCLW(tau=0.5)(u, u)), 6)       # log(4) - 2
+    -0.613706
     """
 
     def __init__(
@@ -88,12 +96,22 @@ def dcl(
     definition: Definition = "symmetric",
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """The decoupled contrastive loss of two views; see `DCL`."""
+    """The decoupled contrastive loss of two views; see `DCL`.
+
+    >>> u = torch.eye(3)
+    >>> round(float(dcl(u, u, tau=0.5)), 6)       # log(4) - 2
+    -0.613706
+    """
     return DCL(tau, definition, reduction, gather=False)(u, v)  # type: ignore[no-any-return]
 
 
 def dclw(
     u: Tensor, v: Tensor, tau: float = 0.2, sigma: float = 0.5, reduction: Reduction = "mean"
 ) -> Tensor:
-    """DCL with weighted positives; see `DCLW`."""
+    """DCL with weighted positives; see `DCLW`.
+
+    >>> u = torch.eye(3)
+    >>> round(float(dclw(u, u, tau=0.5)), 6)       # log(4) - 2
+    -0.613706
+    """
     return DCLW(tau, sigma, reduction, gather=False)(u, v)  # type: ignore[no-any-return]

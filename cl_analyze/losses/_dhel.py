@@ -24,6 +24,11 @@ class DHEL(PairLoss):
         reduction, gather: see `PairLoss`.
 
     Reference: Koromilas et al., ICML 2024.
+
+    >>> import torch
+    >>> u = torch.eye(3)
+    >>> round(float(DHEL(tau=0.5)(u, u)), 6)       # log(2) - 2
+    -1.306853
     """
 
     def __init__(
@@ -62,5 +67,11 @@ def dhel(
     definition: Definition = "symmetric",
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """DHEL of two views; see `DHEL`."""
+    """DHEL of two views; see `DHEL`.
+
+    >>> import torch
+    >>> u = torch.eye(3)
+    >>> round(float(dhel(u, u, tau=0.5)), 6)       # log(2) - 2
+    -1.306853
+    """
     return DHEL(tau, definition, reduction, gather=False)(u, v)  # type: ignore[no-any-return]

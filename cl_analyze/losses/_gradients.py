@@ -26,6 +26,10 @@ class SimilarityGradients:
         positive: (M,) dL / ds_ii <= 0.
         negatives: (M, K) dL / ds_ij >= 0.
         relative_penalty: (M, K) r_ij = negatives / their sum.
+
+    >>> pulls = similarity_gradients(torch.ones(1), torch.tensor([[0.5, 0.0]]), tau=0.5)
+    >>> bool(torch.isclose(pulls.positive, -pulls.negatives.sum(dim=1)))
+    True
     """
 
     probability: Tensor

@@ -27,6 +27,10 @@ class HardContrastive(PairLoss):
         reduction, gather: see `PairLoss`.
 
     Reference: Wang & Liu, CVPR 2021, eqs. 8-9.
+
+    >>> u = torch.eye(3)
+    >>> round(float(HardContrastive(tau=0.5, alpha=0.5)(u, u)), 6)       # log(1 + exp(-2))
+    0.126928
     """
 
     def __init__(
@@ -59,5 +63,10 @@ def hardest_negatives(u: Tensor, v: Tensor, alpha: float) -> Tensor:
 def hard_contrastive(
     u: Tensor, v: Tensor, tau: float = 0.2, alpha: float = 0.1, reduction: Reduction = "mean"
 ) -> Tensor:
-    """The hard contrastive loss of two views; see `HardContrastive`."""
+    """The hard contrastive loss of two views; see `HardContrastive`.
+
+    >>> u = torch.eye(3)
+    >>> round(float(hard_contrastive(u, u, tau=0.5, alpha=0.5)), 6)       # log(1 + exp(-2))
+    0.126928
+    """
     return HardContrastive(tau, alpha, reduction, gather=False)(u, v)  # type: ignore[no-any-return]

@@ -29,6 +29,11 @@ class ICL(PairLoss):
 
     Reference: Akash et al., "Learning Invariant Representations using Inverse Contrastive Loss",
     AAAI 2021.
+
+    >>> u = torch.eye(3)
+    >>> labels = torch.tensor([0, 0, 1])
+    >>> round(float(ICL()(u, u, labels)), 6)
+    3.0
     """
 
     def __init__(
@@ -82,5 +87,11 @@ def icl(
     b: float = 1.0,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """Inverse contrastive loss of two views; see `ICL`."""
+    """Inverse contrastive loss of two views; see `ICL`.
+
+    >>> u = torch.eye(3)
+    >>> labels = torch.tensor([0, 0, 1])
+    >>> round(float(icl(u, u, labels)), 6)
+    3.0
+    """
     return ICL(definition, a, b, reduction, gather=False)(u, v, labels)  # type: ignore[no-any-return]

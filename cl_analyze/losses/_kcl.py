@@ -32,6 +32,10 @@ class KCL(PairLoss):
         reduction, gather: see `PairLoss`.
 
     Reference: Koromilas et al., ICML 2024.
+
+    >>> u = torch.eye(3)
+    >>> round(float(KCL(t=2.0, gamma=16.0)(u, u)), 6)       # 2 * (16 * exp(-4) - 1)
+    -1.4139
     """
 
     def __init__(
@@ -87,6 +91,11 @@ def kcl(
     definition: Definition = "consistent",
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """The kernel contrastive loss of two views; see `KCL`."""
+    """The kernel contrastive loss of two views; see `KCL`.
+
+    >>> u = torch.eye(3)
+    >>> round(float(kcl(u, u, t=2.0, gamma=16.0)), 6)       # 2 * (16 * exp(-4) - 1)
+    -1.4139
+    """
     loss = KCL(kernel, t, gamma, definition, reduction, gather=False)
     return loss(u, v)  # type: ignore[no-any-return]

@@ -29,6 +29,11 @@ class NSCL(PairLoss):
 
     Reference: Luthra et al., "Self-Supervised Contrastive Learning is Approximately Supervised
     Contrastive Learning", 2025.
+
+    >>> u = torch.eye(3)
+    >>> labels = torch.tensor([0, 0, 1])
+    >>> round(float(NSCL(tau=0.5)(u, u, labels)), 6)
+    -1.075804
     """
 
     def __init__(
@@ -76,6 +81,12 @@ def nscl(
     definition: Definition = "decoupled",
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """The negatives-only supervised contrastive loss of two views; see `NSCL`."""
+    """The negatives-only supervised contrastive loss of two views; see `NSCL`.
+
+    >>> u = torch.eye(3)
+    >>> labels = torch.tensor([0, 0, 1])
+    >>> round(float(nscl(u, u, labels, tau=0.5)), 6)
+    -1.075804
+    """
     loss = NSCL(tau, definition, reduction, gather=False)
     return loss(u, v, labels)  # type: ignore[no-any-return]

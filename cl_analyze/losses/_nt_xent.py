@@ -24,6 +24,10 @@ class NTXent(PairLoss):
         reduction, gather: see `PairLoss`.
 
     Reference: Chen et al., ICML 2020.
+
+    >>> u = torch.eye(3)
+    >>> round(float(NTXent(tau=0.5)(u, u)), 6)       # log(1 + 4 * exp(-2))
+    0.432653
     """
 
     def __init__(
@@ -50,5 +54,10 @@ def both_views_negatives(u: Tensor, v: Tensor, tau: float) -> tuple[Tensor, Tens
 
 
 def nt_xent(u: Tensor, v: Tensor, tau: float = 0.2, reduction: Reduction = "mean") -> Tensor:
-    """NT-Xent of two views; see `NTXent`."""
+    """NT-Xent of two views; see `NTXent`.
+
+    >>> u = torch.eye(3)
+    >>> round(float(nt_xent(u, u, tau=0.5)), 6)       # log(1 + 4 * exp(-2))
+    0.432653
+    """
     return NTXent(tau, reduction, gather=False)(u, v)  # type: ignore[no-any-return]

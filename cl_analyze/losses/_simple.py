@@ -21,6 +21,11 @@ class Simple(PairLoss):
         reduction, gather: see `PairLoss`.
 
     Reference: Wang & Liu, CVPR 2021, eqs. 3 and 7.
+
+    >>> import torch
+    >>> u = torch.eye(3)
+    >>> round(float(Simple()(u, u)), 6)
+    -1.0
     """
 
     def __init__(
@@ -45,6 +50,11 @@ class HardSimple(PairLoss):
         reduction, gather: see `PairLoss`.
 
     Reference: Wang & Liu, CVPR 2021, section 5.5.
+
+    >>> import torch
+    >>> u = torch.eye(3)
+    >>> round(float(HardSimple(alpha=0.5)(u, u)), 6)
+    -1.0
     """
 
     def __init__(
@@ -72,6 +82,11 @@ class TripletLimit(PairLoss):
         reduction, gather: see `PairLoss`.
 
     Reference: Wang & Liu, CVPR 2021, eq. 6.
+
+    >>> import torch
+    >>> u = torch.eye(3)
+    >>> round(float(TripletLimit()(u, u.roll(1, 0))), 6)       # 1 - 0
+    1.0
     """
 
     def values(self, u: Tensor, v: Tensor, labels: Tensor | None, **extra: Any) -> Tensor:
@@ -83,7 +98,13 @@ class TripletLimit(PairLoss):
 def simple(
     u: Tensor, v: Tensor, weight: float | None = None, reduction: Reduction = "mean"
 ) -> Tensor:
-    """The simple contrastive loss of two views; see `Simple`."""
+    """The simple contrastive loss of two views; see `Simple`.
+
+    >>> import torch
+    >>> u = torch.eye(3)
+    >>> round(float(simple(u, u)), 6)
+    -1.0
+    """
     return Simple(weight, reduction, gather=False)(u, v)  # type: ignore[no-any-return]
 
 
@@ -94,10 +115,22 @@ def hard_simple(
     weight: float | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """The simple loss over the hardest negatives; see `HardSimple`."""
+    """The simple loss over the hardest negatives; see `HardSimple`.
+
+    >>> import torch
+    >>> u = torch.eye(3)
+    >>> round(float(hard_simple(u, u, alpha=0.5)), 6)
+    -1.0
+    """
     return HardSimple(alpha, weight, reduction, gather=False)(u, v)  # type: ignore[no-any-return]
 
 
 def triplet_limit(u: Tensor, v: Tensor, reduction: Reduction = "mean") -> Tensor:
-    """The limit of small temperatures; see `TripletLimit`."""
+    """The limit of small temperatures; see `TripletLimit`.
+
+    >>> import torch
+    >>> u = torch.eye(3)
+    >>> round(float(triplet_limit(u, u.roll(1, 0))), 6)       # 1 - 0
+    1.0
+    """
     return TripletLimit(reduction, gather=False)(u, v)  # type: ignore[no-any-return]

@@ -26,6 +26,11 @@ class SupCon(PairLoss):
     Called with (u, v, labels); rows with a negative label take no part.
 
     Reference: Khosla et al., NeurIPS 2020, eqs. 2 and 3.
+
+    >>> u = torch.eye(3)
+    >>> labels = torch.tensor([0, 0, 1])
+    >>> round(float(SupCon(tau=0.5)(u, u, labels)), 6)
+    1.321542
     """
 
     def __init__(
@@ -69,6 +74,12 @@ def supcon(
     definition: Definition = "out",
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """The supervised contrastive loss of two views; see `SupCon`."""
+    """The supervised contrastive loss of two views; see `SupCon`.
+
+    >>> u = torch.eye(3)
+    >>> labels = torch.tensor([0, 0, 1])
+    >>> round(float(supcon(u, u, labels, tau=0.5)), 6)
+    1.321542
+    """
     loss = SupCon(tau, definition, reduction, gather=False)
     return loss(u, v, labels)  # type: ignore[no-any-return]
