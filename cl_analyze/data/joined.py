@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cl_analyze.data.rows import release
 
-_KEPT_BYTES = 64 << 20
+_KEPT_BYTES = 32 << 20
 """Decoded pieces that are kept: what is read next is mostly in the piece that was read last."""
 _PIECE_BYTES = 4 << 20
 """Small chunks are decoded together, up to this many bytes."""
@@ -63,6 +63,8 @@ class Joined:
             if out is None:
                 out = np.empty((len(rows), *piece.shape[1:]), dtype=piece.dtype)
             out[mine] = piece
+            if self.on_give_back is not None:  # a thousand rows may lie in as many pieces
+                self.on_give_back()
         return out
 
     def give_back(self) -> None:
@@ -128,7 +130,7 @@ def decoded(
 ) -> Joined:
     """Rows in pieces of the given lengths, of which number i is what `decode(i)` returns.
 
-    Memory: the pieces that were used last, 64 MiB or one of them.
+    Memory: the pieces that were used last, 32 MiB or one of them.
     """
     pieces = _Pieces(decode)
     return Joined([_Piece(pieces, i, length) for i, length in enumerate(lengths)], give_back)

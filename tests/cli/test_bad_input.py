@@ -530,6 +530,16 @@ def damaged_baseline(folder):
     )(folder)
 
 
+def baseline_elsewhere(folder):
+    """A baseline that names arrays outside of its own folder."""
+    (folder / "ci").mkdir()
+    np.savez(folder / "secret.npz", a=ROWS)
+    base = folder / "ci" / "base.json"
+    data = {"file": "../secret.npz", "sha256": "0"}
+    base.write_text(json.dumps({"schema": "cl-analyze-baseline/1", "data": data, "sources": []}))
+    return gate('[[rule]]\nmetric = "uniformity"\nmax_rise = 1', "--baseline", base)(folder)
+
+
 CASES = {
     "labels of other rows": (labels_of(LABELS[:-1]), "labels.npy has 16 rows, .*emb.npy has 17"),
     "labels with two axes": (labels_of(np.eye(17)), "argmax"),
@@ -567,6 +577,7 @@ CASES = {
     "a rule given twice": (gate('[[rule]]\nmetric = "a"\nmetric = "b"'), "rules.toml"),
     "a rule of an unknown metric": (gate('[[rule]]\nmetric = "unifority"\nmax = 1'), "uniformity"),
     "a damaged baseline": (damaged_baseline, "base.json"),
+    "a baseline that points elsewhere": (baseline_elsewhere, "its arrays .*ci/secret.npz: No such"),
     "a queue of other dimensions": (
         with_second(ROWS[:, :2], "losses", "--queue"),
         "pairs|dimensions",

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from bench import gates, speed
+from bench import formats, gates, speed
 from tests.conftest import ROOT
 
 
@@ -71,3 +71,11 @@ def test_benchmarks_against_a_peer_run(name, options, sides):
     lines = result.stdout.splitlines()
     assert [line.split()[0] for line in lines] == [*sides, "ratio"]
     assert all(float(text) > 0 for text in lines[2].split()[1:])
+
+
+def test_the_benchmark_of_formats_reads_what_it_wrote():
+    command = [sys.executable, "bench/formats.py", "--rows", "600", "--dim", "8"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    lines = result.stdout.splitlines()[2:]
+    assert [line.split()[0] for line in lines] == list(formats.WRITERS)
+    assert all(float(line.split()[1]) >= 0 for line in lines)

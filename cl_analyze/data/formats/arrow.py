@@ -49,8 +49,9 @@ class _Parquet:
     at_once: bool = False
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         parquet = imported("pyarrow.parquet", path)
-        self._file = parquet.ParquetFile(path, page_checksum_verification=True)
+        self._file = parquet.ParquetFile(path, page_checksum_verification=True, pre_buffer=False)
         metadata = self._file.metadata
         self.schema = self._file.schema_arrow
         self.lengths = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
@@ -61,7 +62,8 @@ class _Parquet:
         )
 
     def give_back(self) -> None:
-        """Nothing is held."""
+        """Freed memory goes back to the system; Arrow keeps it for itself otherwise."""
+        imported("pyarrow", self._path).default_memory_pool().release_unused()
 
 
 class _Ipc:
@@ -71,6 +73,7 @@ class _Ipc:
         pyarrow = imported("pyarrow", path)
         with path.open("rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._pool = pyarrow.default_memory_pool()
         source = pyarrow.BufferReader(pyarrow.py_buffer(self._map))
         self._reader: Any = None
         self._stream: list[Any] = []
@@ -79,7 +82,10 @@ class _Ipc:
             self._reader = pyarrow.ipc.open_file(source)
             self.schema = self._reader.schema
             count = self._reader.num_record_batches
-            self.lengths = [self._reader.get_batch(i).num_rows for i in range(count)]
+            self.lengths = []
+            for number in range(count):  # which decodes a batch that is compressed
+                self.lengths.append(self._reader.get_batch(number).num_rows)
+                self.give_back()
         else:
             stream = pyarrow.ipc.open_stream(source)
             self.schema = stream.schema
@@ -95,6 +101,7 @@ class _Ipc:
         yield wanted
 
     def give_back(self) -> None:
+        self._pool.release_unused()
         if hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
 
