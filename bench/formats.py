@@ -71,7 +71,9 @@ WRITERS: dict[str, Callable[[Rows, Path], object]] = {
     "plain.feather": lambda rows, path: _arrow(rows, path, "uncompressed"),
     "lz4.feather": lambda rows, path: _arrow(rows, path, "lz4"),
     "contiguous.h5": _hdf5,
-    "gzip.h5": lambda rows, path: _hdf5(rows, path, chunks=(2000, 64), compression="gzip"),
+    "gzip.h5": lambda rows, path: _hdf5(
+        rows, path, chunks=(min(2000, len(rows)), min(64, rows.shape[1])), compression="gzip"
+    ),
     "zstd.zarr": _zarr,
     "vectors.fbin": lambda rows, path: path.write_bytes(
         np.array(rows.shape, "<u4").tobytes() + rows.tobytes()

@@ -123,6 +123,9 @@ def open_container(path: str) -> Container:
             raise DataError("standard input is empty; - reads an .npy stream from it")
         try:
             header = read_header(stream)
+            present = stream.getbuffer().nbytes - stream.tell()
+            if header.n_bytes > present:
+                raise DataError(f"it ends after {present} of {header.n_bytes} bytes of values")
             stream.seek(0)
             array = np.load(stream, allow_pickle=False)
         except (DataError, ValueError, EOFError) as error:

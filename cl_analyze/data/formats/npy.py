@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
@@ -63,6 +64,8 @@ def read_header(stream: BinaryIO) -> Header:
             reason = f"it is longer than {_MAX_HEADER} bytes"
         raise DataError(f"the NumPy header cannot be parsed: {reason}") from error
     shape, fortran_order, dtype = fields
+    if math.prod(max(int(n), 1) for n in shape) * max(dtype.itemsize, 1) >= 2**63:
+        raise DataError(f"the NumPy header cannot be right: no array has the shape {shape}")
     if dtype.hasobject:
         raise DataError(
             "it stores Python objects, which are never loaded because that can run code; "
