@@ -54,8 +54,8 @@ def write_files(folder: Path, command: str, files: Mapping[str, bytes]) -> list[
             target.parent.mkdir(parents=True, exist_ok=True)
             staged.append((_temporary(target), target))
             _write(staged[-1][0], data)
-        _remove_abandoned({target.parent for _, target in staged})
-        with _uninterrupted(), _turn(folder):
+        remove_abandoned({target.parent for _, target in staged})
+        with _turn(folder), _uninterrupted():
             _put_in_place(folder, command, files, staged)
         done = True
     except OSError as error:
@@ -83,18 +83,22 @@ def _put_in_place(
     claimed = {name for owner, names in index.items() if owner != command for name in names}
     # until all is done the index has the files of both runs, so that none is forgotten
     _write_index(folder, {**index, command: sorted(owned | set(files))})
+    replaced = 0
     try:
         for temporary, target in staged:
             temporary.replace(target)
+            replaced += 1
     except OSError:
         with contextlib.suppress(OSError):
-            if index:
+            if replaced:
+                pass  # the index names what is there, and what was
+            elif index:
                 _write_index(folder, index)
             else:
                 (folder / INDEX).unlink()
         raise
     for name in sorted(owned - set(files) - claimed):
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # gone, or no file any more
             (folder / name).unlink()
     with contextlib.suppress(OSError):  # no room: the index names more than there is, no harm
         _write_index(folder, {**index, command: sorted(files)})
@@ -112,7 +116,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     Raises:
         OSError: it cannot be written; what was there is there still.
     """
-    _remove_abandoned([path.parent])
+    remove_abandoned([path.parent])
     with _replacing(path) as file:
         yield file
 
@@ -138,12 +142,35 @@ def replace_file(path: Path, data: bytes) -> Path:
     Raises:
         ConfigError: it cannot be written.
     """
+    return replace_files({path: data})[0]
+
+
+def replace_files(files: Mapping[Path, bytes]) -> list[Path]:
+    """Write files of one folder that belong together: all of them, or none.
+
+    Returns:
+        The paths, in the order given.
+
+    Raises:
+        ConfigError: one cannot be written.
+    """
+    staged: list[tuple[Path, Path]] = []
+    path = next(iter(files))
     try:
-        with replacing(path) as file:
-            file.write(data)
+        remove_abandoned({path.parent})
+        for path, data in files.items():
+            staged.append((_temporary(path), path))
+            _write(staged[-1][0], data)
+        with _turn(path.parent), _uninterrupted():
+            for temporary, path in staged:
+                temporary.replace(path)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
-    return path
+    finally:
+        for temporary, _ in staged:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+    return list(files)
 
 
 def _temporary(target: Path) -> Path:
@@ -168,18 +195,18 @@ def _created(path: Path) -> Iterator[BinaryIO]:
         os.fsync(file.fileno())
 
 
-def _remove_abandoned(folders: Iterable[Path]) -> None:
+def remove_abandoned(folders: Iterable[Path]) -> None:
     """Remove temporary files of processes that are gone."""
     for folder in folders:
         for path in folder.glob(f"{_TEMPORARY}-*"):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, OverflowError):
                 if _is_abandoned(path):
                     path.unlink()
 
 
 def _is_abandoned(path: Path) -> bool:
     host, _, rest = path.name.removeprefix(f"{_TEMPORARY}-").rpartition("-")[0].rpartition("-")
-    if host == socket.gethostname() and rest.isdecimal():
+    if host == socket.gethostname() and rest.isdecimal() and os.name == "posix":
         try:
             os.kill(int(rest), 0)
         except ProcessLookupError:

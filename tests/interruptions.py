@@ -18,9 +18,11 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 
+from cl_analyze.checks.baseline import load_baseline
 from cl_analyze.output import INDEX
 from tests.forks import ROOT, Forks
 
@@ -122,11 +124,21 @@ def assert_whole(found: dict[str, bytes], whole: Whole, left: bool) -> None:
             assert content.rstrip().endswith(b"</html>"), name
 
 
+def assert_read_again(folder: Path) -> None:
+    """What programs read again is whole: a baseline with its arrays, JUnit's XML, the page."""
+    base, junit = folder / "out" / "base.json", folder / "out" / "junit.xml"
+    if base.exists():
+        load_baseline(base)
+    if junit.exists():
+        ElementTree.parse(junit)
+
+
 def stopped(
     forks: Forks, name: str, whole: Whole, folder: Path, random: np.random.Generator, rounds: int
 ) -> Counter[str]:
     """Stop runs in one folder at random moments, look at what each leaves, and let one end."""
     outcomes: Counter[str] = Counter()
+    left = False  # by a run that was killed, until the next that writes
     for _ in range(rounds):
         number = SIGNALS[random.integers(len(SIGNALS))]
         # half of the moments lie where files are written, at the end
@@ -136,12 +148,15 @@ def stopped(
         assert code in (0, CODES[number]), (code, said)
         assert "Traceback" not in said, said
         found = written(folder)
-        assert_whole(found, whole, left=number == signal.SIGKILL)
+        left = code != 0 and (left or number == signal.SIGKILL)
+        assert_whole(found, whole, left)
+        assert_read_again(folder)
         state = "all" if found.keys() >= whole.files.keys() else "some" if found else "no"
         ending = "stopped" if code else "ended"
         outcomes[f"{signal.Signals(number).name}: {ending}, {state} files"] += 1
     code, said = run(forks, name, folder)
     assert code == 0, said
+    assert_read_again(folder)
     found = written(folder)
     assert_whole(found, whole, left=False)
     missing = whole.files.keys() - found.keys()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from cl_analyze.analysis import Report
 from cl_analyze.data.formats.npz import read_arrays
 from cl_analyze.differences import Match, RowKeys
 from cl_analyze.errors import ConfigError
-from cl_analyze.output import replace_file
+from cl_analyze.output import replace_files
 from cl_analyze.tables import Record, to_json
 
 SCHEMA = "cl-analyze-baseline/1"
@@ -145,8 +144,7 @@ def save_baseline(path: Path, report: Report, chosen: Sequence[Record], seed: in
         "inputs": list(report.document.inputs),
         "sources": sources,
     }
-    replace_file(data_path, data)
-    replace_file(path, to_json(document).encode())
+    replace_files({data_path: data, path: to_json(document).encode()})
     return [path, data_path]
 
 
@@ -162,9 +160,9 @@ def _check_replaced(path: Path) -> None:
     if not path.exists():
         return
     try:
-        with np.load(path, allow_pickle=False) as file:
-            ours = all(name.partition("/")[0] in _KINDS for name in file.files)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        with path.open("rb") as file:
+            ours = all(name.partition("/")[0] in _KINDS for name in read_arrays(file))
+    except (OSError, ValueError):
         ours = False
     if not ours:
         raise ConfigError(

@@ -21,7 +21,7 @@ from cl_analyze._version import __version__
 from cl_analyze.data.formats.npz import read_arrays
 from cl_analyze.errors import ConfigError
 from cl_analyze.metrics.family import FamilyResult
-from cl_analyze.output import replace_file
+from cl_analyze.output import remove_abandoned, replace_file
 from cl_analyze.pairs.saved import fingerprint
 from cl_analyze.tables import Record, Table
 
@@ -61,6 +61,7 @@ class Cache:
         self._folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            remove_abandoned([folder])
         except OSError as error:
             raise ConfigError(
                 f"--cache {folder}: the folder cannot be made: {error.strerror or error}"

@@ -29,6 +29,8 @@ ID_KEYS = ("ids",)
 VIEW_KEYS = (("view1", "view2"), ("z1", "z2"))
 MAIN_KEY = "embeddings"
 STDIN = "-"
+TABLES = ("csv", "parquet", "feather", "arrow")
+"""Formats of columns, where labels may be among the numbers."""
 _WORTH_A_NOTE = 64 << 20
 """Bytes decoded at once from which on the reader is told."""
 
@@ -258,26 +260,25 @@ def open_embeddings(
     _check_matrix(main.array, main.name)
     if main.array.at_once >= _WORTH_A_NOTE:
         notes.append(
-            f"{spec}: a .{container.format} file like this one is decoded whole, "
-            f"{mebibytes(main.array.at_once)} of memory; .npy is read by rows"
+            f"{spec}: {mebibytes(main.array.at_once)} of it are decoded at once, as a "
+            f".{container.format} file like this one must be; .npy is read by rows"
         )
     labels: Opened | None = None
     ids: Opened | None = None
     if container.has_keys:
-        group = (main.key or "").rpartition("/")[0]  # what lies beside it, in HDF5 and Zarr
-        prefix = f"{group}/" if group else ""
-        arrays = {
-            key.removeprefix(prefix): array
-            for key, array in container.arrays.items()
-            if key.startswith(prefix)
-        }
+        keys = _keys_beside(container, main.key or "")
+        arrays = {name: container.arrays[key] for name, key in keys.items()}
 
         def beside(name: str) -> Opened:
-            return _opened(container, Spec(spec.path, prefix + name), prefix + name)
+            return _opened(container, Spec(spec.path, keys[name]), keys[name])
 
-        own = {name: a for name, a in arrays.items() if prefix + name != main.key}
-        if container.format == "csv":  # a column y may be a coordinate
-            own = {name: a for name, a in own.items() if not is_continuous(a.values())}
+        own = {name: a for name, a in arrays.items() if keys[name] != main.key}
+        if container.format in TABLES:  # a column y may be a coordinate
+            own = {
+                name: a
+                for name, a in own.items()
+                if len(a.shape) == 1 and not is_continuous(a.values())
+            }
         role = _role_key(own, LABEL_KEYS) if with_labels else None
         if role is not None:
             labels = beside(role)
@@ -305,6 +306,17 @@ def open_embeddings(
             f"{views[1].array.shape[1]}; two views must have the same"
         )
     return OpenedEmbeddings(main, labels, views, tuple(notes), ids)
+
+
+def _keys_beside(container: Container, main: str) -> dict[str, str]:
+    """Name -> key of what belongs to the main array: in its group, else at the root."""
+    root = {key: key for key in container.arrays if "/" not in key or not container.has_groups}
+    group = main.rpartition("/")[0]
+    if not container.has_groups or not group:
+        return root
+    prefix = f"{group}/"
+    inside = (key for key in container.arrays if key.startswith(prefix))
+    return {**root, **{key.removeprefix(prefix): key for key in inside}}
 
 
 def _choose_main(container: Container, spec: Spec) -> tuple[str, bool, list[str]]:

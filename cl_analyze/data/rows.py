@@ -208,6 +208,7 @@ class Container:
         notes: what the reader chose without being asked.
         shards: the files, where there are several.
         main: the key of the main array where the format names it.
+        has_groups: whether keys are paths of groups, as in HDF5 and Zarr.
     """
 
     path: PurePath
@@ -217,6 +218,7 @@ class Container:
     notes: tuple[str, ...] = ()
     shards: tuple[Path, ...] = ()
     main: str | None = None
+    has_groups: bool = False
 
     @property
     def has_keys(self) -> bool:

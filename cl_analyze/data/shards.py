@@ -38,9 +38,9 @@ def shard_paths(path: str) -> list[Path]:
     place = Path(path)
     known = {suffix for format in FORMATS for suffix in format.suffixes}
     manifest = saved_dataset(place)
-    if manifest is not None:
-        found = manifest
-    elif place.is_dir():
+    if manifest is not None:  # in the order of its list
+        return manifest
+    if place.is_dir():
         found = [p for p in place.iterdir() if p.is_file() and not p.name.startswith(".")]
         found = [p for p in found if p.suffix.lower() in known]
         if not found:

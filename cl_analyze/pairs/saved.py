@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from cl_analyze._version import __version__
 from cl_analyze.data.formats.npz import read_arrays
 from cl_analyze.errors import ConfigError
-from cl_analyze.output import replacing
+from cl_analyze.output import remove_abandoned, replacing
 
 SAVE_EVERY = 20.0
 """Seconds between two saves of a pass."""
@@ -73,6 +73,7 @@ class SavedPass:
         self._last = time.monotonic()
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            remove_abandoned([folder])
         except OSError as error:
             raise ConfigError(
                 f"--resume {folder}: the folder cannot be made: {error.strerror or error}"

@@ -101,8 +101,8 @@ def hdf5_unwritten(path):
         file.create_dataset("z", (10**9, 250), "f4", chunks=(1000, 250), compression="gzip")
 
 
-def hdf5_bomb(path):
-    """One chunk of 3 GiB of zeros, of many that are missing."""
+def hdf5_partly(path):
+    """One chunk of many, the others never written."""
     with h5py.File(path, "w") as file:
         file.create_dataset("z", (10**9, 250), "f4", chunks=(1000, 250), compression="gzip")
         file["z"][0:1000] = 1
@@ -347,7 +347,7 @@ FILES = {
     "damaged.parquet": (damaged(many_rows, 0.4), "cannot be read: .*could not verify page"),
     "ragged.parquet": (
         parquet_of(z=lists_of(3, 3, 2)),
-        "row 2 has 2 values, a row before it has 3",
+        "row 2 has 2 values, one before it has 3",
     ),
     "late.parquet": (parquet_of(z=lists_of(*[3] * 5000, 4)), "row 5000"),
     "nothing.parquet": (parquet_of(z=lists_of(0, 0)), "lists without values"),
@@ -368,7 +368,7 @@ FILES = {
     "empty.h5": (hdf5_of(), "no readable dataset \\(nothing"),
     "words.h5": (hdf5_of(z=np.array([b"a", b"b"])), "no 2-D array of real numbers"),
     "unwritten.h5": (hdf5_unwritten, "0 of its 1000000 chunks were written"),
-    "bomb.h5": (hdf5_bomb, "1 of its 1000000 chunks were written"),
+    "partly.h5": (hdf5_partly, "1 of its 1000000 chunks were written"),
     "elsewhere.h5": (hdf5_elsewhere, "its values lie in other files"),
     "virtual.h5": (hdf5_virtual, "its values lie in other files"),
     "linked.h5": (hdf5_linked, "no readable dataset"),

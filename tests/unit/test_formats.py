@@ -15,6 +15,8 @@ import pyarrow.parquet
 import pytest
 import safetensors.numpy
 import zarr
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cl_analyze.data import joined, memory, opening
 from cl_analyze.data.formats import FORMATS, arrow
@@ -306,15 +308,15 @@ def test_a_missing_list_is_a_row_of_nan(tmp_path):
 
 
 def test_what_is_decoded_whole_says_what_it_costs(tmp_path, monkeypatch):
-    for name in ("compressed.npz", "a.npz", "zstd.arrow", "stream.arrow", "lists.feather"):
+    for name in ("compressed.npz", "a.npz", "zstd.arrow", "stream.arrow", "plain.feather"):
         WRITERS[name](tmp_path / name)
     monkeypatch.setattr(opening, "_WORTH_A_NOTE", 1000)
     for name, is_whole in (
         ("compressed.npz", True), ("a.npz", False), ("zstd.arrow", True),
-        ("stream.arrow", False), ("lists.feather", False),
+        ("stream.arrow", False), ("plain.feather", False),
     ):  # fmt: skip
         notes = " ".join(open_embeddings(Spec(str(tmp_path / name))).notes)
-        assert ("is decoded whole, 0.023 MiB of memory" in notes) == is_whole, name
+        assert ("0.023 MiB of it are decoded at once" in notes) == is_whole, name
 
 
 def test_what_would_not_fit_is_not_decoded(tmp_path, monkeypatch):
@@ -392,3 +394,187 @@ def test_a_reader_that_is_missing_names_its_install_command(tmp_path, monkeypatc
         open_embeddings(Spec(str(tmp_path / name)))
     assert library in str(caught.value)
     assert name in str(caught.value)
+
+
+# ---- layouts that a reader can get wrong
+
+
+@pytest.mark.parametrize("kind", [pa.int32(), pa.uint8(), pa.float64()])
+@pytest.mark.parametrize("group", [5, 100_000])
+def test_null_lists_that_fill_a_batch(tmp_path, kind, group):
+    """Integers have no NaN: a batch of nulls alone must not become numbers."""
+    values = [[1, 2, 3]] * 4096 + [None] * 5
+    table = pa.table({"z": pa.array(values, pa.list_(kind))})
+    pa.parquet.write_table(table, tmp_path / "e.parquet", row_group_size=group)
+    array = open_embeddings(Spec(str(tmp_path / "e.parquet"))).main.array
+    if pa.types.is_floating(kind):
+        np.testing.assert_array_equal(np.isnan(array.read(4090, 4101)[:, 0]), np.arange(11) >= 6)
+    else:
+        with pytest.raises(DataError, match="row 4096 has missing values among integers"):
+            array.read(4090, 4101)
+
+
+@pytest.mark.parametrize("group", [5, 100])
+def test_empty_lists_are_no_missing_ones(tmp_path, group):
+    table = pa.table({"z": pa.array([[1.0, 2.0]] * 45 + [[]] * 5)})
+    pa.parquet.write_table(table, tmp_path / "e.parquet", row_group_size=group)
+    with pytest.raises(DataError, match="must all have one length: row 45"):
+        open_embeddings(Spec(str(tmp_path / "e.parquet"))).main.array.read(0, 50)
+
+
+def nested(draw, kind, depth, lengths):
+    """A value of lists in lists, None where it is missing."""
+    if depth == 0:
+        return draw(st.one_of(kind, st.none()))
+    if draw(st.integers(0, 9)) == 0:
+        return None
+    return [nested(draw, kind, depth - 1, lengths[1:]) for _ in range(lengths[0])]
+
+
+@st.composite
+def columns(draw):
+    """A column of floats in lists, some of them missing, in pieces of a slice."""
+    lengths = [draw(st.integers(1, 3)) for _ in range(draw(st.integers(1, 2)))]
+    numbers = st.integers(-9, 9).map(float)
+    values = [nested(draw, numbers, len(lengths), lengths) for _ in range(draw(st.integers(1, 12)))]
+    kind = pa.float64()
+    for length in reversed(lengths):
+        kind = pa.list_(kind, length) if draw(st.booleans()) else pa.list_(kind)
+    return values, kind, draw(st.integers(0, 3)), draw(st.integers(1, 5))
+
+
+def unfolded(value, lengths):
+    """A value as an array, NaN where it or a part of it is missing."""
+    if not lengths:
+        return np.nan if value is None else value
+    if value is None:
+        return np.full(lengths, np.nan)
+    return np.array([unfolded(part, lengths[1:]) for part in value])
+
+
+@given(columns())
+def test_nested_lists_are_what_arrow_makes_of_them(tmp_path_factory, column):
+    values, kind, start, group = column
+    lengths, inner = [], kind
+    array = pa.array(values, kind).slice(start)
+    left = array.to_pylist()
+    while pa.types.is_list(inner) or pa.types.is_fixed_size_list(inner):
+        inner = inner.value_type
+        flat = [v for v in left if v is not None]
+        lengths.append(len(flat[0]) if flat else 0)
+        left = [part for v in flat for part in v]
+    if not left or all(part is None for part in left):
+        return
+    path = tmp_path_factory.mktemp("nested") / "e.parquet"
+    pa.parquet.write_table(pa.table({"z": array}), path, row_group_size=group)
+    found = opening.open_array(Spec(str(path), "z"), ()).array.values()[:]
+    expected = np.stack([unfolded(v, tuple(lengths)) for v in array.to_pylist()])
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_large_integer_labels_beside_missing_ones_keep_their_digits(tmp_path):
+    labels = pa.array([None, 2**60, 2**60 + 1, 2**60 + 1])
+    table = pa.table({"z": fixed_lists(ROWS[:4]), "label": labels})
+    pa.parquet.write_table(table, tmp_path / "e.parquet")
+    found = encode(open_embeddings(Spec(str(tmp_path / "e.parquet"))).labels)
+    assert found.names == (str(2**60), str(2**60 + 1))
+    assert found.codes.tolist() == [-1, 0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "layout", ["precision", "offset", "big-endian", "compact", "user block", "scale"]
+)
+def test_layouts_of_hdf5(tmp_path, layout):
+    """As h5py reads them: types of fewer bits look like NumPy's and are not."""
+    path = tmp_path / "e.h5"
+    rows = np.arange(-8, 12, dtype=np.int16).reshape(5, 4)
+    with h5py.File(path, "w", userblock_size=512 if layout == "user block" else 0) as file:
+        if layout in ("precision", "offset"):
+            kind = h5py.h5t.STD_I16LE.copy()
+            kind.set_precision(12)
+            kind.set_offset(4 if layout == "offset" else 0)
+            kind.set_pad(h5py.h5t.PAD_ZERO, h5py.h5t.PAD_ZERO)
+            space = h5py.h5s.create_simple(rows.shape)
+            h5py.h5d.create(file.id, b"z", kind, space)
+            file["z"][...] = rows
+        elif layout == "compact":
+            properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+            properties.set_layout(h5py.h5d.COMPACT)
+            space = h5py.h5s.create_simple(rows.shape)
+            h5py.h5d.create(file.id, b"z", h5py.h5t.NATIVE_INT16, space, properties)
+            file["z"][...] = rows
+        elif layout == "scale":
+            file.create_dataset("z", data=rows, scaleoffset=0, chunks=(2, 3))
+        else:
+            file["z"] = rows.astype(">i2") if layout == "big-endian" else rows
+    with h5py.File(path) as file:
+        expected = file["z"][:]
+    np.testing.assert_array_equal(expected, rows)
+    array = open_embeddings(Spec(str(path))).main.array
+    np.testing.assert_array_equal(array.read(0, 5), rows)
+    np.testing.assert_array_equal(array.take(np.array([4, 0])), rows[[4, 0]])
+
+
+def test_a_file_that_is_rewritten_while_it_is_mapped(tmp_path):
+    """Reading a map of what is not there any more would end the process."""
+    WRITERS["plain.feather"](tmp_path / "e.feather")
+    array = open_embeddings(Spec(str(tmp_path / "e.feather"))).main.array
+    array.read(0, 5)
+    (tmp_path / "e.feather").write_bytes(b"ARROW1")
+    with pytest.raises(DataError, match="has changed since it was opened"):
+        array.read(500, 505)
+
+
+def test_many_shards_do_not_stay_open(tmp_path):
+    (tmp_path / "shards").mkdir()
+    for number in range(60):
+        table = pa.table({"z": fixed_lists(ROWS[number * 4 : number * 4 + 4])})
+        pa.parquet.write_table(table, tmp_path / "shards" / f"e-{number}.parquet")
+    array = open_embeddings(Spec(str(tmp_path / "shards"))).main.array
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    np.testing.assert_array_equal(array.read(0, 240), ROWS[:240])
+    assert len(list(Path("/proc/self/fd").iterdir())) < before + 20
+
+
+def test_stored_members_are_held_against_their_checksum(tmp_path):
+    np.savez(tmp_path / "e.npz", embeddings=np.tile(ROWS, (40, 1)))
+    content = bytearray((tmp_path / "e.npz").read_bytes())
+    content[len(content) // 2] ^= 0x10
+    (tmp_path / "e.npz").write_bytes(content)
+    with pytest.raises(DataError, match="CRC-32"):
+        open_embeddings(Spec(str(tmp_path / "e.npz"))).main.array.read(0, 2)
+
+
+def test_chunks_of_zarr_that_are_missing_are_noted(tmp_path):
+    zarr.create_array(str(tmp_path / "e.zarr"), data=ROWS, chunks=(100, 3), zarr_format=2)
+    (tmp_path / "e.zarr" / "3.1").unlink()
+    notes = " ".join(open_embeddings(Spec(str(tmp_path / "e.zarr"))).notes)
+    assert (
+        "1 of the 20 chunks of 'the array' are not stored; they count as the fill value 0" in notes
+    )
+
+
+def test_wide_chunks_of_zarr_count_as_what_they_decode_to(tmp_path, monkeypatch):
+    zarr.create_array(str(tmp_path / "e.zarr"), data=ROWS[:50], chunks=(1, 4_000_000))
+    monkeypatch.setattr(memory, "free_memory", lambda: 1 << 20)
+    with pytest.raises(DataError, match=r"a chunk of .* takes 15 MiB"):
+        open_embeddings(Spec(str(tmp_path / "e.zarr"))).main.array.read(0, 2)
+
+
+def test_the_order_of_a_saved_dataset_is_that_of_its_list(tmp_path):
+    for name, part in (("b", ROWS[:5]), ("a", ROWS[5:12])):
+        write_stream(pa.table({"z": fixed_lists(part)}), tmp_path / f"{name}.arrow")
+    (tmp_path / "dataset_info.json").write_text("{}")
+    files = [{"filename": f"{name}.arrow"} for name in "ba"]
+    (tmp_path / "state.json").write_text(json.dumps({"_data_files": files}))
+    array = open_embeddings(Spec(str(tmp_path))).main.array
+    np.testing.assert_array_equal(array.read(0, 12), ROWS[:12])
+
+
+def test_slashes_in_other_formats_are_no_groups(tmp_path):
+    np.savez(tmp_path / "e.npz", **{"text/emb": ROWS, "labels": LABELS})
+    assert open_embeddings(Spec(str(tmp_path / "e.npz"))).labels is not None
+    with h5py.File(tmp_path / "e.h5", "w") as file:
+        file["train/embeddings"], file["labels"] = ROWS, LABELS
+    opened = open_embeddings(Spec(str(tmp_path / "e.h5")))
+    assert opened.labels.key == "labels", "what is not in the group may be at the root"

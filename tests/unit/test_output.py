@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import html.parser
 import json
 import math
@@ -87,8 +88,25 @@ def test_a_failed_rename_leaves_no_index_of_what_is_not_there(tmp_path, monkeypa
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("signum", "error"), [(signal.SIGINT, KeyboardInterrupt)])
-def test_an_interrupt_waits_until_all_files_are_in_place(tmp_path, monkeypatch, signum, error):
+class Stopped(BaseException):
+    """What the handlers of the test below raise."""
+
+
+@pytest.fixture
+def handlers():
+    """SIGINT and SIGTERM raise, as they do on the command line."""
+
+    def stop(number, frame):
+        raise Stopped(number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_waits_until_all_files_are_in_place(tmp_path, monkeypatch, handlers, signum):
     real = output.Path.replace
 
     def interrupted(path, target):
@@ -98,7 +116,7 @@ def test_an_interrupt_waits_until_all_files_are_in_place(tmp_path, monkeypatch, 
     output.write_files(tmp_path, "report", {"a.txt": b"old", "c.txt": b"old"})
     monkeypatch.setattr(output.Path, "replace", interrupted)
     before = signal.getsignal(signum)
-    with pytest.raises(error):
+    with pytest.raises(Stopped):
         output.write_files(tmp_path, "report", {"a.txt": b"new", "b.txt": b"new"})
     assert {p.name: p.read_bytes() for p in tmp_path.glob("*.txt")} == {
         "a.txt": b"new",
@@ -107,10 +125,52 @@ def test_an_interrupt_waits_until_all_files_are_in_place(tmp_path, monkeypatch, 
     assert signal.getsignal(signum) == before
 
 
+def test_a_run_that_waits_for_its_turn_can_be_stopped(tmp_path, handlers):
+    holding = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(holding, fcntl.LOCK_EX)
+    signal.signal(signal.SIGALRM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(Stopped):
+            output.write_files(tmp_path, "report", {"a.txt": b"new"})
+    finally:
+        os.close(holding)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_rename_that_fails_midway_forgets_no_file(tmp_path, monkeypatch):
+    real = output.Path.replace
+
+    def failing(path, target):
+        if target.name == "b.txt":
+            raise OSError(5, "Input/output error")
+        return real(path, target)
+
+    output.write_files(tmp_path, "report", {"old.txt": b"old"})
+    with monkeypatch.context() as patch:
+        patch.setattr(output.Path, "replace", failing)
+        with pytest.raises(ConfigError, match="Input/output error"):
+            output.write_files(tmp_path, "report", {"a.txt": b"new", "b.txt": b"new"})
+    output.write_files(tmp_path, "report", {"c.txt": b"c"})
+    assert names(tmp_path) == {"c.txt", output.INDEX}
+
+
+def test_files_that_belong_together_are_replaced_together(tmp_path, monkeypatch):
+    first, second = tmp_path / "a.npz", tmp_path / "a.json"
+    output.replace_files({first: b"old", second: b"old"})
+    monkeypatch.setattr(
+        output, "_write", lambda path, data: (_ for _ in ()).throw(OSError(28, "full"))
+    )
+    with pytest.raises(ConfigError, match="full"):
+        output.replace_files({first: b"new", second: b"new"})
+    assert [first.read_bytes(), second.read_bytes()] == [b"old", b"old"]
+
+
 def test_files_of_killed_processes_are_removed_and_no_others(tmp_path):
     gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], stdout=-1)
     host, dead = socket.gethostname(), int(gone.stdout)
-    kept = (f"{host}-{os.getppid()}-a", f"elsewhere-{dead}-b", "odd")
+    huge = f"{host}-{10**30}-e"
+    kept = (f"{host}-{os.getppid()}-a", f"elsewhere-{dead}-b", "odd", huge)
     left = (f"{host}-{dead}-c", f"elsewhere-{dead}-d")
     for name in (*kept, *left):
         (tmp_path / f".cl-analyze-tmp-{name}").write_text("half")

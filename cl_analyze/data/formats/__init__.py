@@ -121,6 +121,8 @@ def open_file(path: Path) -> Container:
     if known is None:
         suffixes = " ".join(s for known in FORMATS for s in known.suffixes)
         what = f"the suffix {suffix!r} has no reader" if suffix else "the name has no suffix"
+        if any(suffix in known.suffixes for known in FORMATS):  # of a directory
+            what = f"a {suffix} store is a directory, and this is a file: unpack it"
         raise DataError(
             f"{path}: {what} (its content looks like {looks_like(path)}); readable: {suffixes}"
         )

@@ -6,16 +6,18 @@ Parquet files are decoded a row group at a time, when its rows are asked for.
 
 from __future__ import annotations
 
+import math
 import mmap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.data.formats.delimited import ROLE_COLUMNS
+from cl_analyze.data.formats.delimited import INDEX_NAMES, ROLE_COLUMNS, is_continuous
 from cl_analyze.data.formats.extra import imported, own_errors
 from cl_analyze.data.joined import decoded
 from cl_analyze.data.memory import require_room
@@ -28,11 +30,17 @@ _PANDAS_INDEX = "__index_level_"
 
 
 class _Table(Protocol):
-    """A file of columns whose rows come in pieces."""
+    """A file of columns whose rows come in pieces.
+
+    Attributes:
+        schema: of the file.
+        lengths: rows of each piece.
+        decoded_rows: most rows that are decoded at once; 0 where values are mapped as they are.
+    """
 
     schema: Any
     lengths: list[int]
-    at_once: bool
+    decoded_rows: int
 
     def batches(self, piece: int, columns: Sequence[str]) -> Iterator[Any]:
         """The record batches of a piece, these columns alone."""
@@ -46,8 +54,6 @@ class _Table(Protocol):
 class _Parquet:
     """Row groups of a Parquet file."""
 
-    at_once: bool = False
-
     def __init__(self, path: Path) -> None:
         self._path = path
         parquet = imported("pyarrow.parquet", path)
@@ -55,6 +61,7 @@ class _Parquet:
         metadata = self._file.metadata
         self.schema = self._file.schema_arrow
         self.lengths = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+        self.decoded_rows = max(self.lengths, default=0)
 
     def batches(self, piece: int, columns: Sequence[str]) -> Iterator[Any]:
         yield from self._file.iter_batches(
@@ -77,22 +84,27 @@ class _Ipc:
         source = pyarrow.BufferReader(pyarrow.py_buffer(self._map))
         self._reader: Any = None
         self._stream: list[Any] = []
-        before = pyarrow.total_allocated_bytes()
+        self.lengths: list[int] = []
+        before = self._pool.bytes_allocated()
         if self._map[:6] == b"ARROW1":
             self._reader = pyarrow.ipc.open_file(source)
             self.schema = self._reader.schema
-            count = self._reader.num_record_batches
-            self.lengths = []
-            for number in range(count):  # which decodes a batch that is compressed
-                self.lengths.append(self._reader.get_batch(number).num_rows)
+            compressed = False
+            for number in range(self._reader.num_record_batches):
+                batch = self._reader.get_batch(number)  # which decodes one that is compressed
+                compressed |= self._pool.bytes_allocated() - before > batch.nbytes // 2 > 0
+                self.lengths.append(batch.num_rows)
+                del batch
                 self.give_back()
+            self.decoded_rows = max(self.lengths, default=0) if compressed else 0
         else:
             stream = pyarrow.ipc.open_stream(source)
             self.schema = stream.schema
+            # compressed batches cannot be found again without decoding all before them
             self._stream = list(stream)
             self.lengths = [batch.num_rows for batch in self._stream]
-        # compressed batches of a stream cannot be found again without decoding all before them
-        self.at_once = pyarrow.total_allocated_bytes() - before > len(self._map)
+            is_mapped = self._pool.bytes_allocated() - before < len(self._map)
+            self.decoded_rows = 0 if is_mapped else sum(self.lengths)
 
     def batches(self, piece: int, columns: Sequence[str]) -> Iterator[Any]:
         batch = self._stream[piece] if self._reader is None else self._reader.get_batch(piece)
@@ -109,6 +121,13 @@ class _Ipc:
 def _open(path: Path) -> _Table:
     with own_errors("not a readable file of this format"):
         return _Parquet(path) if path.suffix.lower() == ".parquet" else _Ipc(path)
+
+
+@lru_cache(maxsize=16)
+def _table_of(path: Path, columns: tuple[str, ...], state: tuple[int, int]) -> _Table:
+    """An open file, one for each reader of it; a thousand shards do not stay open at once."""
+    del columns, state  # they tell readers and versions of a file apart
+    return _open(path)
 
 
 # ---- columns
@@ -152,13 +171,18 @@ def _storage(array: Any) -> Any:
     return _storage(array.dictionary_decode()) if hasattr(array, "dictionary_decode") else array
 
 
-def _numbers(array: Any, first: int) -> NDArray[Any]:
+def _numbers(array: Any, first: int, per_row: int = 1) -> NDArray[Any]:
     """Values of a column's rows: (n, ...) by the lists they are nested in.
 
     A null is NaN; a null list is a row of NaN.
 
+    Args:
+        array: the values.
+        first: the row that they begin with, for messages.
+        per_row: lists of the array in a row of the file.
+
     Raises:
-        DataError: lists of different lengths; rows are counted from `first`.
+        DataError: lists of different lengths.
     """
     array = _storage(array)
     if not _is_list(array.type):
@@ -181,17 +205,28 @@ def _numbers(array: Any, first: int) -> NDArray[Any]:
     bad = np.flatnonzero((lengths != wanted) & ~is_null)
     if len(bad):
         raise DataError(
-            f"its lists must all have one length: row {first + int(bad[0])} has "
-            f"{int(lengths[bad[0]])} values, a row before it has {wanted}"
+            f"its lists must all have one length: row {first + int(bad[0]) // per_row} has "
+            f"{int(lengths[bad[0]])} values, one before it has {wanted}"
         )
     inner = array.values.slice(int(starts[0]), int(starts[-1] - starts[0]))
-    flat = _numbers(inner, 0)
+    flat = _numbers(inner, first, per_row * max(wanted, 1))
     if not is_null.any():
         return flat.reshape(n_rows, wanted, *flat.shape[1:])
     out = np.full((n_rows, wanted, *flat.shape[1:]), np.nan, np.result_type(flat, np.float32))
     places = (starts[:-1] - starts[0])[~is_null, None] + np.arange(wanted)
     out[~is_null] = flat[places]
     return out
+
+
+def _words(array: Any) -> NDArray[Any]:
+    """Values of a column with one value a row; integers with nulls keep all their digits."""
+    array = _storage(array)
+    if not array.null_count or not str(array.type).startswith(("int", "uint")):
+        values: NDArray[Any] = array.to_numpy(zero_copy_only=False)
+        return values
+    values = array.fill_null(0).to_numpy(zero_copy_only=False).astype(object)
+    values[array.is_null().to_numpy(zero_copy_only=False)] = None
+    return values
 
 
 @dataclass(frozen=True)
@@ -201,48 +236,61 @@ class _Loader:
     Attributes:
         path: the file.
         columns: one column, or several whose numbers stand side by side.
+        lengths: rows of the file's pieces.
         tail: the shape of a row.
         dtype: of the values.
+        state: size and time of change of the file when its columns were looked at.
     """
 
     path: Path
     columns: tuple[str, ...]
+    lengths: tuple[int, ...]
     tail: tuple[int, ...]
     dtype: str
+    state: tuple[int, int]
+
+    @property
+    def _what(self) -> str:
+        return f"{self.path}: column {self.columns[0]!r}"
+
+    def _table(self) -> _Table:
+        status = self.path.stat()
+        if (status.st_size, status.st_mtime_ns) != self.state:
+            raise DataError(f"{self.path}: the file has changed since it was opened; run again")
+        return _table_of(self.path, self.columns, self.state)
 
     def __call__(self) -> Any:
-        table = _open(self.path)
-        if not sum(table.lengths):
+        if not sum(self.lengths):
             return np.zeros((0, *self.tail), self.dtype)
-        if not self.tail:
-            return self._vector(table)
+        return decoded(self.lengths, self._piece, self._give_back) if self.tail else self._vector()
 
-        def decode(piece: int) -> NDArray[Any]:
-            return self._piece(table, piece)
+    def _give_back(self) -> None:
+        self._table().give_back()
 
-        return decoded(table.lengths, decode, table.give_back)
-
-    def _vector(self, table: _Table) -> NDArray[Any]:
+    def _vector(self) -> NDArray[Any]:
         (name,) = self.columns
-        with own_errors(f"{self.path}: column {name!r} cannot be read"):
+        require_room(self._what, sum(self.lengths) * 8)
+        with own_errors(f"{self._what} cannot be read"):
+            table = self._table()
             parts = [
-                _storage(batch.column(name)).to_numpy(zero_copy_only=False)
-                for piece in range(len(table.lengths))
+                _words(batch.column(name))
+                for piece in range(len(self.lengths))
                 for batch in table.batches(piece, self.columns)
             ]
-        return np.concatenate(parts) if parts else np.zeros(0, self.dtype)
+        return np.concatenate(parts)
 
-    def _piece(self, table: _Table, piece: int) -> NDArray[Any]:
-        n_rows, row = table.lengths[piece], sum(table.lengths[:piece])
+    def _piece(self, piece: int) -> NDArray[Any]:
+        n_rows, row = self.lengths[piece], sum(self.lengths[:piece])
         shape = (n_rows, *self.tail)
-        what = f"{self.path}: column {self.columns[0]!r}"
-        if not isinstance(table, _Ipc):
-            require_room(f"{what}, row group {piece}", int(np.prod(shape)) * 8)
         out: NDArray[Any] | None = None
         done = 0
-        with own_errors(f"{what} cannot be read"):
+        with own_errors(f"{self._what} cannot be read"):
+            table = self._table()
+            if table.decoded_rows:
+                size = math.prod(shape) * np.dtype(self.dtype).itemsize
+                require_room(f"{self._what}, rows {row} to {row + n_rows - 1},", size)
             for batch in table.batches(piece, self.columns):
-                values = self._values(batch, row + done, what)
+                values = self._values(batch, row + done)
                 if len(values) == n_rows:  # the whole piece: no copy
                     return values
                 if out is None:
@@ -250,24 +298,29 @@ class _Loader:
                 out[done : done + len(values)] = values
                 done += len(values)
         if out is None or done != n_rows:
-            raise DataError(f"{what} holds {done} rows where {n_rows} are promised")
+            raise DataError(f"{self._what} holds {done} rows where {n_rows} are promised")
         return out
 
-    def _values(self, batch: Any, first: int, what: str) -> NDArray[Any]:
+    def _values(self, batch: Any, first: int) -> NDArray[Any]:
         try:
             columns = [_numbers(batch.column(name), first) for name in self.columns]
         except DataError as error:
-            raise DataError(f"{what}: {error}") from error
+            raise DataError(f"{self._what}: {error}") from error
         values = columns[0] if len(columns) == 1 else np.column_stack(columns)
+        nulls = batch.column(self.columns[0]).null_count
+        if len(self.columns) == 1 and nulls == len(values) > 0:
+            values = np.full((len(values), *self.tail), np.nan)  # null lists have no length
         if values.shape[1:] != self.tail:
-            if np.isnan(values).all():  # null lists alone
-                return np.full((len(values), *self.tail), np.nan, self.dtype)
             raise DataError(
-                f"{what}: its lists must all have one length: row {first} has shape "
+                f"{self._what}: its lists must all have one length: row {first} has shape "
                 f"{values.shape[1:]}, the first {self.tail}"
             )
         if values.dtype.kind == "f" and np.dtype(self.dtype).kind != "f":
-            raise DataError(f"{what}: integers with missing values among them; fill these in")
+            missing = np.isnan(values).reshape(len(values), -1).any(axis=1)
+            raise DataError(
+                f"{self._what}: row {first + int(missing.argmax())} has missing values among "
+                "integers, which have no NaN; fill them in, or save the column as floats"
+            )
         return values.astype(self.dtype, copy=False)
 
 
@@ -289,6 +342,15 @@ def open_arrow(path: Path) -> Container:
 
 def _container(path: Path, table: _Table) -> Container:
     n_rows = sum(table.lengths)
+    status = path.stat()
+    state = (status.st_size, status.st_mtime_ns)
+
+    def column(names: tuple[str, ...], tail: tuple[int, ...], dtype: str) -> RowArray:
+        loader = _Loader(path, names, tuple(table.lengths), tail, dtype, state)
+        array = RowArray((n_rows, *tail), dtype, loader)
+        array.at_once = table.decoded_rows * array.n_bytes // max(n_rows, 1)
+        return array
+
     arrays: dict[str, RowArray] = {}
     skipped: dict[str, str] = {}
     wide: list[str] = []
@@ -299,16 +361,19 @@ def _container(path: Path, table: _Table) -> Container:
             raise DataError(f"column names must differ; repeated: {name!r}")
         kind = _plain(field.type)
         if _is_list(kind) and _is_number(_leaf(kind)):
-            found = _list_column(path, table, name, n_rows)
-            if isinstance(found, str):
-                skipped[name] = found
+            found = _rows_of_lists(table, name)
+            if found is None:
+                skipped[name] = "lists without values"
             else:
-                arrays[name] = found
+                arrays[name] = column((name,), *found)
         elif _is_number(kind) or _is_word(kind):
             dtype = np.dtype(kind.to_pandas_dtype()).str if _is_number(kind) else "|O"
-            arrays[name] = RowArray((n_rows,), dtype, _Loader(path, (name,), (), dtype))
-            is_index = name.startswith(_PANDAS_INDEX)
-            if _is_number(kind) and name.lower() not in ROLE_COLUMNS and not is_index:
+            arrays[name] = column((name,), (), dtype)
+            is_role = name.lower() in ROLE_COLUMNS
+            if is_role and np.dtype(dtype).kind == "f":  # coordinates x, y, z: no classes
+                is_role = not is_continuous(arrays[name].values())
+            is_index = name.startswith(_PANDAS_INDEX) or (name in INDEX_NAMES and number == 0)
+            if _is_number(kind) and not is_role and not is_index:
                 wide.append(name)
             else:
                 left_out.append(name)
@@ -318,8 +383,7 @@ def _container(path: Path, table: _Table) -> Container:
     if len(wide) > 1 and all(len(array.shape) == 1 for array in arrays.values()):
         if "embeddings" not in arrays:
             dtype = np.result_type(*(arrays[name].dtype for name in wide)).str
-            loader = _Loader(path, tuple(wide), (len(wide),), dtype)
-            arrays["embeddings"] = _row_array(table, (n_rows, len(wide)), dtype, loader)
+            arrays["embeddings"] = column(tuple(wide), (len(wide),), dtype)
         if left_out:
             notes = (f"columns left out of the embeddings: {', '.join(map(repr, left_out))}",)
     if not arrays:
@@ -328,24 +392,14 @@ def _container(path: Path, table: _Table) -> Container:
     return Container(path, path.suffix.lower()[1:], arrays, skipped, notes)
 
 
-def _row_array(table: _Table, shape: tuple[int, ...], dtype: str, loader: _Loader) -> RowArray:
-    array = RowArray(shape, dtype, loader)
-    if table.at_once:
-        array.at_once = array.n_bytes
-    return array
-
-
-def _list_column(path: Path, table: _Table, name: str, n_rows: int) -> RowArray | str:
-    """A column of lists as a matrix, or in words why it is none."""
-    with own_errors(f"column {name!r} cannot be read"):
-        for piece in range(len(table.lengths)):
-            for batch in table.batches(piece, [name]):
-                try:
-                    values = _numbers(batch.column(name), 0)
-                except DataError as error:
-                    raise DataError(f"column {name!r}: {error}") from error
-                if values.size and not np.isnan(values).all():
-                    tail, dtype = values.shape[1:], values.dtype.str
-                    loader = _Loader(path, (name,), tail, dtype)
-                    return _row_array(table, (n_rows, *tail), dtype, loader)
-    return "lists without values"
+def _rows_of_lists(table: _Table, name: str) -> tuple[tuple[int, ...], str] | None:
+    """Shape and dtype of the rows of a column of lists; None where all are empty or null."""
+    for piece in range(len(table.lengths)):
+        for batch in table.batches(piece, [name]):
+            try:
+                values = _numbers(batch.column(name), 0)
+            except DataError as error:
+                raise DataError(f"column {name!r}: {error}") from error
+            if values.size and batch.column(name).null_count < len(values):
+                return values.shape[1:], values.dtype.str
+    return None

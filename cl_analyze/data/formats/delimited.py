@@ -7,9 +7,10 @@ import io
 import re
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ from cl_analyze.errors import DataError
 ROLE_COLUMNS = frozenset(
     {"label", "labels", "y", "target", "targets", "class", "id", "ids", "group", "groups", "index"}
 )
+INDEX_NAMES = ("", "Unnamed: 0")
+"""What pandas calls an index without a name that was saved as the first column."""
 _THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?\Z")
 _VECTORS = ("tensors.tsv", "vectors.tsv")
 """What TensorBoard's embedding projector calls its vectors; metadata.tsv lies beside them."""
@@ -37,11 +40,17 @@ def _is_number(text: str) -> bool:
     return "_" not in text
 
 
+def _quoting(path: Path) -> Literal[0, 3]:
+    """The projector quotes nothing: a line of its metadata may be a quotation mark."""
+    is_projector = path.name in (*_VECTORS, _METADATA)
+    return csv.QUOTE_NONE if is_projector else csv.QUOTE_MINIMAL
+
+
 def _lines(path: Path, separator: str) -> Iterator[list[str]]:
     """Fields of each line that is not blank."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            for fields in csv.reader(file, delimiter=separator):
+            for fields in csv.reader(file, delimiter=separator, quoting=_quoting(path)):
                 if fields:
                     yield fields
     except UnicodeDecodeError as error:
@@ -105,12 +114,14 @@ def open_delimited(path: Path, header: bool | None = None) -> Container:
         twice = sorted({name for name in names if names.count(name) > 1})
         raise DataError(f"column names must differ; repeated: {', '.join(map(repr, twice))}")
     frame = _parse(path, separator, header, names)
+    if frame.isna().to_numpy().any():  # a line that is cut off has empty cells at its end
+        _require_equal_lengths(path, separator)
     notes: list[str] = []
     if header and names == [str(number) for number in range(len(names))]:
         notes.append("its first line, 0, 1, 2, ..., is taken as a header")
     index = frame[names[0]]
     counts_rows = not header and len(names) > 2 and len(frame) > 2 and _counts(index)
-    if (header and names[0] in ("", "Unnamed: 0")) or counts_rows:
+    if (header and names[0] in INDEX_NAMES) or counts_rows:
         frame = frame.drop(columns=names[0])
         notes.append("its first column is taken as an index, not as a dimension")
     container = _container(path, separator, header, frame, notes)
@@ -129,18 +140,24 @@ def projector_vectors(folder: Path) -> Path | None:
 def _with_metadata(vectors: Container, path: Path) -> Container:
     """A projector's vectors with the columns of its metadata; a single one without name: labels."""
     arrays = {key: array for key, array in vectors.arrays.items() if key == "embeddings"}
-    metadata = open_delimited(path)
+    if not arrays:  # a single column, or words: the errors of any other file
+        return vectors
+    try:
+        metadata = open_delimited(path)
+    except DataError as error:
+        return replace(
+            vectors, notes=(*vectors.notes, f"{path.name} beside it is not used: {error}")
+        )
     rows = {array.n_rows for array in metadata.arrays.values()}
     if rows != {arrays["embeddings"].n_rows}:
-        raise DataError(
-            f"{path.name} beside it has {max(rows)} rows, the vectors are "
-            f"{arrays['embeddings'].n_rows}: metadata must have one line for each"
-        )
+        note = f"{path.name} beside it is not used: it has {max(rows)} rows"
+        return replace(vectors, notes=(*vectors.notes, note))
     for key, array in metadata.arrays.items():
         if key != "embeddings":
             arrays[key or "labels"] = array
     note = f"{path.name} beside it is its metadata: {', '.join(map(repr, list(arrays)[1:]))}"
-    return Container(vectors.path, "csv", arrays, {}, (*vectors.notes, note))
+    files = (Path(vectors.path), path)
+    return Container(vectors.path, "csv", arrays, {}, (*vectors.notes, note), files)
 
 
 def _counts(column: Any) -> bool:
@@ -169,6 +186,7 @@ def _parse(path: Path, separator: str, header: bool, names: list[str]) -> Any:
                 skip_blank_lines=len(names) > 1,
                 index_col=False,
                 low_memory=False,
+                quoting=_quoting(path),
             )
     except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError) as error:
         _require_equal_lengths(path, separator)
@@ -218,8 +236,6 @@ def _container(path: Path, separator: str, header: bool, frame: Any, notes: list
                 f"column {key!r} is empty (a separator at the end of each line?); remove it"
             )
         arrays[key] = RowArray.of(values)
-    if any(np.isnan(column).any() for column in matrix if column.dtype.kind == "f"):
-        _require_equal_lengths(path, separator)
     has_lists = any(len(array.shape) > 1 for array in arrays.values())
     if len(arrays) == 1 and not header:
         return Container(path, "csv", {"": next(iter(arrays.values()))}, notes=tuple(notes))
@@ -261,17 +277,18 @@ def _lists(key: str, series: Any) -> NDArray[np.float64]:
     given = inner[~is_missing]
     if not len(given):
         raise DataError(f"column {key!r} holds lists without values")
-    commas = given.str.count(",").to_numpy() if "," in given.iloc[0] else None
-    if commas is not None and (commas != commas[0]).any():
-        row = int(np.flatnonzero(~is_missing)[np.flatnonzero(commas != commas[0])[0]])
+    has_commas = "," in given.iloc[0]
+    counts = given.str.count("," if has_commas else r"\S+").to_numpy() + has_commas
+    if (counts != counts[0]).any():
+        bad = int(np.flatnonzero(counts != counts[0])[0])
         raise DataError(
-            f"column {key!r}: its lists must all have one length: row {row} has "
-            f"{inner.iloc[row].count(',') + 1} values, the first {commas[0] + 1}"
+            f"column {key!r}: its lists must all have one length: row "
+            f"{np.flatnonzero(~is_missing)[bad]} has {counts[bad]} values, the first {counts[0]}"
         )
     try:
         values = pd.read_csv(
             io.StringIO("\n".join(given)),
-            sep="," if commas is not None else r"\s+",
+            sep="," if has_commas else r"\s+",
             header=None,
             dtype=np.float64,
             na_values=["null", "None"],

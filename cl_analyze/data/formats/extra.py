@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from cl_analyze.errors import AnalysisError, DataError, DependencyError
+
+_OF_THE_SYSTEM = (errno.EMFILE, errno.ENFILE, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOENT)
+"""Errors that do not say that a file is damaged."""
 
 
 def imported(module: str, path: Path) -> Any:
@@ -40,6 +44,10 @@ def own_errors(doing: str) -> Iterator[None]:
         yield
     except AnalysisError:
         raise
+    except MemoryError as error:
+        raise DataError(f"{doing}: what it decodes to does not fit into memory") from error
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM:
+            raise DataError(f"{doing}: {error.strerror or error}") from error
         lines = str(error).splitlines() or [type(error).__name__]
         raise DataError(f"{doing}: {lines[0]}; is it damaged? Save it again") from error

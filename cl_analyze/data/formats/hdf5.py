@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.data.formats.extra import imported, own_errors
@@ -47,15 +46,16 @@ class _Loader:
                 if dataset.ndim < 2:
                     return _vector(dataset)
                 place = dataset.id.get_offset()
-                if dataset.chunks is None and place is not None and dataset.dtype.kind in "fiu":
+                if dataset.chunks is None and place is not None and _is_plain(dataset):
                     return RangedRows(source, dataset.shape, dataset.dtype, place)
-                chunks, shape = dataset.chunks, dataset.shape
-                row_bytes = int(np.prod(shape[1:])) * dataset.dtype.itemsize
+                shape, item = dataset.shape, dataset.dtype.itemsize
+                chunks = dataset.chunks or (1, *shape[1:])
         except DataError as error:
             raise DataError(f"{self.path}: {error}") from error
-        chunk_rows = chunks[0] if chunks else 1
-        require_room(f"{self.path}: a row of chunks of {self.key!r}", chunk_rows * row_bytes)
-        return by_chunks(shape[0], chunk_rows, row_bytes, self._read)
+        require_room(f"{self.path}: a chunk of {self.key!r}", math.prod(chunks) * item)
+        row_bytes = math.prod(shape[1:]) * item
+        require_room(f"{self.path}: a row of chunks of {self.key!r}", chunks[0] * row_bytes)
+        return by_chunks(shape[0], chunks[0], row_bytes, self._read)
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         try:
@@ -66,9 +66,16 @@ class _Loader:
         return rows
 
 
+def _is_plain(dataset: Any) -> bool:
+    """Whether stored bytes are NumPy's: HDF5 has types of fewer bits, and with an offset."""
+    h5py = imported("h5py", Path(dataset.file.filename))
+    return bool(dataset.id.get_type().equal(h5py.h5t.py_create(dataset.dtype)))
+
+
 def _vector(dataset: Any) -> NDArray[Any]:
     """All values of a dataset with one axis, words as strings."""
     h5py = imported("h5py", Path(dataset.file.filename))
+    require_room(f"{dataset.name!r}", dataset.size * max(dataset.dtype.itemsize, 8))
     is_text = h5py.check_string_dtype(dataset.dtype) is not None
     values: NDArray[Any] = (dataset.asstr() if is_text else dataset)[:]
     return values
@@ -87,7 +94,8 @@ def _why_not(dataset: Any) -> str | None:
     if dataset.dtype.kind not in "fiubcS" and not (is_text and dataset.ndim == 1):
         return f"dtype {dataset.dtype}, not numbers"
     if dataset.chunks is None:
-        is_written = dataset.id.get_storage_size() >= dataset.size * dataset.dtype.itemsize
+        stored = dataset.size * dataset.id.get_type().get_size()
+        is_written = dataset.id.get_storage_size() >= stored
         return None if is_written else "its values were never written"
     lengths = zip(dataset.shape, dataset.chunks, strict=True)
     promised = math.prod(-(-length // chunk) for length, chunk in lengths)
@@ -129,4 +137,4 @@ def open_hdf5(path: Path) -> Container:
         found = ", ".join(f"{name}: {why}" for name, why in skipped.items()) or "nothing"
         raise DataError(f"the file holds no readable dataset ({found})")
     main = "train" if set(arrays) >= _ANN_BENCHMARKS else None
-    return Container(path, "hdf5", arrays, skipped, main=main)
+    return Container(path, "hdf5", arrays, skipped, main=main, has_groups=True)

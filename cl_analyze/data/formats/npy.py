@@ -64,7 +64,10 @@ def read_header(stream: BinaryIO) -> Header:
             reason = f"it is longer than {_MAX_HEADER} bytes"
         raise DataError(f"the NumPy header cannot be parsed: {reason}") from error
     shape, fortran_order, dtype = fields
-    if math.prod(max(int(n), 1) for n in shape) * max(dtype.itemsize, 1) >= 2**63:
+    if (
+        min(shape, default=0) < 0
+        or math.prod(max(int(n), 1) for n in shape) * max(dtype.itemsize, 1) >= 2**63
+    ):
         raise DataError(f"the NumPy header cannot be right: no array has the shape {shape}")
     if dtype.hasobject:
         raise DataError(

@@ -21,6 +21,7 @@ from cl_analyze.data.ranged import FileBytes
 from cl_analyze.data.rows import Container, RowArray
 from cl_analyze.errors import DataError
 
+_STEP = 4 << 20
 UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -60,8 +61,21 @@ class _Stored:
 
     source: FileBytes
     header: Header
+    member: str
+    start: int
+    size: int
+    checksum: int
 
     def __call__(self) -> Any:
+        found = 0
+        for at in range(self.start, self.start + self.size, _STEP):
+            stop = min(at + _STEP, self.start + self.size)
+            found = zlib.crc32(self.source.read(at, stop), found)
+        if found != self.checksum:
+            raise DataError(
+                f"{self.source.name}: member {self.member!r} is damaged (its CRC-32 is not the one "
+                "that was saved with it); save the file again"
+            )
         return self.header.rows_of(self.source)
 
 
@@ -92,9 +106,10 @@ def _row_array(path: Path, source: FileBytes, info: zipfile.ZipInfo, header: Hea
     if is_stored and len(header.shape) > 1 and not header.fortran_order and header.n_bytes:
         start = _start_of(source, info)
         placed = replace(header, offset=start + header.offset)
-        return RowArray(header.shape, header.stored_dtype, _Stored(source, placed))
-    loader = _Member(path, info.filename, header.n_bytes)
-    return RowArray(header.shape, header.stored_dtype, loader, at_once=header.n_bytes)
+        loader = _Stored(source, placed, info.filename, start, info.file_size, info.CRC)
+        return RowArray(header.shape, header.stored_dtype, loader)
+    whole = _Member(path, info.filename, header.n_bytes)
+    return RowArray(header.shape, header.stored_dtype, whole, at_once=header.n_bytes)
 
 
 def _start_of(source: FileBytes, info: zipfile.ZipInfo) -> int:

@@ -54,7 +54,7 @@ def _tensor_values(tensor: Any) -> NDArray[Any]:
     import torch
 
     plain = tensor.detach()
-    if plain.is_sparse or plain.is_quantized:
+    if plain.layout != torch.strided or plain.is_quantized:
         raise DataError("sparse and quantised tensors are not supported: save tensor.to_dense()")
     if plain.dtype == torch.bfloat16:
         words: NDArray[Any] = plain.view(torch.int16).numpy().view(np.uint16)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,9 @@ class _Loader:
         if len(shape) < 2:
             require_room(f"{self.path}: {self.key!r}", shape[0] * array.dtype.itemsize)
             return read(0, shape[0])
-        row_bytes = int(np.prod(shape[1:])) * array.dtype.itemsize
+        row_bytes = math.prod(shape[1:]) * array.dtype.itemsize
+        chunk = math.prod(chunks) * array.dtype.itemsize
+        require_room(f"{self.path}: a chunk of {self.key!r}", chunk)
         require_room(f"{self.path}: a row of chunks of {self.key!r}", chunks[0] * row_bytes)
         return by_chunks(shape[0], chunks[0], row_bytes, read)
 
@@ -102,6 +105,7 @@ def open_zarr(path: Path) -> Container:
     zarr = imported("zarr", path)
     arrays: dict[str, RowArray] = {}
     skipped: dict[str, str] = {}
+    notes: list[str] = []
     with own_errors("cannot be read as a Zarr store"):
         store = zarr.open(store=str(path), mode="r")
         if isinstance(store, zarr.Array):
@@ -117,6 +121,12 @@ def open_zarr(path: Path) -> Container:
             if why is not None:
                 skipped[name] = why
                 continue
+            missing = array.nchunks - array.nchunks_initialized
+            if missing:
+                notes.append(
+                    f"{missing} of the {array.nchunks} chunks of {name or 'the array'!r} are not "
+                    f"stored; they count as the fill value {array.fill_value}"
+                )
             is_text = hasattr(array.dtype, "na_object")
             dtype = "|O" if is_text else np.dtype(array.dtype).str
             arrays[name] = RowArray(tuple(array.shape), dtype, _Loader(path.absolute(), name))
@@ -124,4 +134,4 @@ def open_zarr(path: Path) -> Container:
         reasons = ", ".join(f"{name or 'array'}: {why}" for name, why in skipped.items())
         raise DataError(f"the store holds no readable array ({reasons or 'nothing'})")
     files = tuple(sorted(file for file in path.rglob("*") if file.is_file()))
-    return Container(path, "zarr", arrays, skipped, shards=files)
+    return Container(path, "zarr", arrays, skipped, tuple(notes), files, has_groups=True)
