@@ -134,7 +134,8 @@ def match_rows(one: RowKeys, other: RowKeys) -> Match:
         return Match(None, "unpaired: other rows were dropped, and there are no ids to match by")
     if one.labels != other.labels:
         why = "labels differ" if one.labels and other.labels else "only one has labels"
-        return Match(None, f"unpaired: {why}, so rows are not taken for the same items")
+        why += ", so rows are not taken for the same items; ids of both would match them"
+        return Match(None, f"unpaired: {why}")
     seen = " (n and labels agree)" if one.labels else " (n agrees; there are no labels to check)"
     return Match(np.arange(one.n), f"paired: {one.n} rows matched by position{seen}")
 

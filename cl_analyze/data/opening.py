@@ -12,11 +12,8 @@ from typing import Any
 import numpy as np
 
 from cl_analyze.data.formats import directory_format, open_file
-from cl_analyze.data.formats.delimited import (
-    is_continuous,
-    open_delimited,
-    projector_vectors,
-)
+from cl_analyze.data.formats.columns import is_continuous
+from cl_analyze.data.formats.delimited import open_delimited, projector_vectors
 from cl_analyze.data.formats.npy import read_header, words
 from cl_analyze.data.memory import mebibytes
 from cl_analyze.data.remote import is_url, open_url
@@ -25,7 +22,7 @@ from cl_analyze.data.shards import is_pattern, open_shards
 from cl_analyze.errors import DataError
 
 LABEL_KEYS = ("labels", "y", "targets", "label", "target", "class")
-ID_KEYS = ("ids",)
+ID_KEYS = ("ids", "id")
 VIEW_KEYS = (("view1", "view2"), ("z1", "z2"))
 MAIN_KEY = "embeddings"
 STDIN = "-"
@@ -195,11 +192,21 @@ def _by_key(container: Container, spec: Spec) -> Opened:
             f"{spec}: a .{container.format} file has no keys; name it without ::{spec.key}"
         )
     key = spec.key or ""
+    if container.has_groups and key not in container.arrays:
+        key = _main_of_group(container, key.strip("/"))
     if key not in container.arrays:
         if key in container.skipped:
             raise DataError(f"{spec}: this entry cannot be read: {container.skipped[key]}")
         raise DataError(f"{spec}: no such key; the file holds {_listing(container)}")
     return _opened(container, spec, key)
+
+
+def _main_of_group(container: Container, key: str) -> str:
+    """The main array of a group: `embeddings`, or the only one with two axes; else the key."""
+    inside = [name for name in container.arrays if name.startswith(f"{key}/")]
+    matrices = [name for name in inside if len(container.arrays[name].shape) > 1]
+    named = f"{key}/{MAIN_KEY}"
+    return named if named in inside else matrices[0] if len(matrices) == 1 else key
 
 
 def _check_matrix(array: RowArray, name: str) -> None:
@@ -284,6 +291,9 @@ def open_embeddings(
             labels = beside(role)
             notes.append(f"{spec}: labels are its array {labels.key!r}")
         role = _role_key(own, ID_KEYS) if with_ids else None
+        if role is not None and role.lower() == "id" and not _all_differ(own[role]):
+            notes.append(f"{spec}: rows are not matched by its array 'id': values occur twice")
+            role = None
         if role is not None:
             ids = beside(role)
             notes.append(f"{spec}: rows are matched by its array {ids.key!r}")
@@ -306,6 +316,11 @@ def open_embeddings(
             f"{views[1].array.shape[1]}; two views must have the same"
         )
     return OpenedEmbeddings(main, labels, views, tuple(notes), ids)
+
+
+def _all_differ(array: RowArray) -> bool:
+    """Whether a vector has no value twice, so that it can identify rows."""
+    return len(array.shape) == 1 and len(set(array.values()[:].tolist())) == array.n_rows
 
 
 def _keys_beside(container: Container, main: str) -> dict[str, str]:

@@ -44,9 +44,14 @@ def shard_paths(path: str) -> list[Path]:
         found = [p for p in place.iterdir() if p.is_file() and not p.name.startswith(".")]
         found = [p for p in found if p.suffix.lower() in known]
         if not found:
-            raise DataError(
-                f"{path}: no readable file in this directory (one of {' '.join(sorted(known))})"
-            )
+            inside = [
+                str(folder)
+                for folder in sorted(place.iterdir())
+                if folder.is_dir() and any(p.suffix.lower() in known for p in folder.iterdir())
+            ]
+            hint = f"; folders in it hold some: {', '.join(inside[:5])}" if inside else ""
+            suffixes = " ".join(sorted(known))
+            raise DataError(f"{path}: no readable file in this directory (one of {suffixes}){hint}")
     else:
         anchor = Path(place.anchor) if place.is_absolute() else Path()
         pattern = str(place.relative_to(place.anchor)) if place.is_absolute() else path
@@ -56,11 +61,11 @@ def shard_paths(path: str) -> list[Path]:
             raise DataError(f"{path}: not a pattern of files: {error}") from error
         if not found:
             raise DataError(f"{path}: no file matches this pattern")
-    suffixes = sorted({p.suffix.lower() for p in found})
-    if len(suffixes) > 1:
+    kinds = sorted({p.suffix.lower() for p in found})
+    if len(kinds) > 1:
         raise DataError(
-            f"{path}: shards must have one format, found {', '.join(suffixes)}; name one kind "
-            f"with a pattern such as '{place if place.is_dir() else place.parent}/*{suffixes[0]}'"
+            f"{path}: shards must have one format, found {', '.join(kinds)}; name one kind "
+            f"with a pattern such as '{place if place.is_dir() else place.parent}/*{kinds[0]}'"
         )
     found.sort(key=_natural)
     _check_numbers(path, found)
@@ -80,6 +85,12 @@ def _check_numbers(path: str, found: Sequence[Path]) -> None:
         return
     counts = {count for _, count in numbered}
     numbers = sorted(number for number, _ in numbered)
+    stems = sorted({p.name[: m.start()] for p, m in zip(found, matches, strict=True) if m})
+    if len(stems) > 1:
+        raise DataError(
+            f"{path}: several sets of shards, {', '.join(f'{stem}*' for stem in stems[:5])}; name "
+            f"one with a pattern in quotes such as '{found[0].parent}/{stems[0]}*'"
+        )
     if len(numbered) < len(found) or len(counts) > 1:
         usual = max(counts, key=[count for _, count in numbered].count)
         others = [
@@ -127,6 +138,15 @@ def open_shards(path: str) -> Container:
             )
         for key, array in container.arrays.items():
             one = first.arrays[key]
+            ranks = {len(array.shape), len(one.shape)}
+            if ranks == {1, 2} and array.shape[:1] == one.shape[:1] and len(paths) == 2:
+                rows, values = sorted(
+                    (first, container), key=lambda c: -len(next(iter(c.arrays.values())).shape)
+                )
+                raise DataError(
+                    f"{path} looks like embeddings and their labels: name the two files, "
+                    f"{rows.path} --labels {values.path}"
+                )
             if array.shape[1:] != one.shape[1:] or len(array.shape) != len(one.shape):
                 raise DataError(
                     f"{path}: shards must have the same columns: {first.path} is {one.shape}, "

@@ -404,7 +404,14 @@ FILES = {
         (struct.pack("<i2f", 2, 1, 1) + struct.pack("<i2f", 1, 1, 1)),
         "found one of 1",
     ),
+    # what stands in the place of a file
+    "lfs.csv": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "run git lfs pull"),
+    "page.parquet": (b"<!DOCTYPE html>\n<html></html>", "an HTML page: did a download fail"),
+    "file.zarr": (b"PK\x03\x04", "a .zarr store is a directory, and this is a file"),
     # lists in text
+    "cut-line.csv": (b",a,b,label\n0,1,2.5,x\n1,3,4.5,y\n2,5,6.", "line 4 has 3 fields, the first line has 4"),
+    "tabs.csv": (b"1\t2\t3\n4\t5\t6\n", "separated by tabs: name it .tsv"),
+    "commas.tsv": (b"a,b\n4,5\n", "separated by commas: name it .csv"),
     "short.tsv": (b"z\ty\n[1 2 ... 3]\t0\n[1 2 ... 3]\t1\n", "was shortened with ..."),
     "ragged-lists.csv": (b'z,y\n"[1, 2]",0\n"[1, 2, 3]",1\n', "row 1 has 3 values, the first 2"),
     "half-list.csv": (b'z,y\n"[1, 2]",0\n"[1, 2",1\n', "row 1 is no list of numbers"),
@@ -510,6 +517,26 @@ def shards(*shapes):
     return write
 
 
+def two_sets(folder):
+    (folder / "data").mkdir()
+    for name in ("train-0-of-2", "train-1-of-2", "test-0-of-1"):
+        np.save(folder / "data" / f"{name}.npy", ROWS)
+    return ["uniformity", folder / "data"]
+
+
+def folder_down(folder):
+    (folder / "hub" / "data").mkdir(parents=True)
+    np.save(folder / "hub" / "data" / "emb.npy", ROWS)
+    return ["uniformity", folder / "hub"]
+
+
+def both_in_a_folder(folder):
+    (folder / "run").mkdir()
+    emb(folder / "run")
+    np.save(folder / "run" / "labels.npy", LABELS)
+    return ["tolerance", folder / "run"]
+
+
 def gate(rules, *arguments):
     def write(folder):
         (folder / "rules.toml").write_text(rules)
@@ -570,6 +597,9 @@ CASES = {
     "a name that is too long": (lambda folder: ["uniformity", "x" * 300 + ".npy"], "too long"),
     "a name with a NUL": (lambda folder: ["uniformity", "a::b::c"], "no such file"),
     "shards of other columns": (shards((4, 3), (4, 2)), "missing: number 2"),
+    "two sets of shards": (two_sets, r"several sets of shards, test-\*, train-\*; name one"),
+    "shards a folder down": (folder_down, "folders in it hold some: .*data"),
+    "embeddings and labels in a folder": (both_in_a_folder, "emb.npy --labels .*labels.npy"),
     "a missing shard": (shards((4, 3), (4, 3)), "missing: number"),
     "a key that is not there": (unknown_key, "no such key; the file holds embeddings"),
     "rules that are no TOML": (gate("[[rule]"), "rules.toml"),

@@ -18,6 +18,7 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
+import cl_analyze as cla
 from cl_analyze.data import joined, memory, opening
 from cl_analyze.data.formats import FORMATS, arrow
 from cl_analyze.data.labels import encode
@@ -578,3 +579,88 @@ def test_slashes_in_other_formats_are_no_groups(tmp_path):
         file["train/embeddings"], file["labels"] = ROWS, LABELS
     opened = open_embeddings(Spec(str(tmp_path / "e.h5")))
     assert opened.labels.key == "labels", "what is not in the group may be at the root"
+
+
+# ---- which columns, which groups
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_ids_classes_and_scores_are_no_dimensions(tmp_path, suffix):
+    frame = wide().to_pandas().rename(columns={"id": "sample_id"})
+    frame = frame.assign(class_id=LABELS, score=ROWS[:, 0])
+    path = tmp_path / f"e{suffix}"
+    frame.to_csv(path, index=False) if suffix == ".csv" else frame.to_parquet(path)
+    opened = open_embeddings(Spec(str(path)))
+    assert opened.main.array.shape == (1000, 6)
+    for name in ("sample_id", "class_id", "score", "label"):
+        assert repr(name) in " ".join(opened.notes)
+
+
+def test_an_index_of_pandas_is_no_dimension(tmp_path):
+    frame = wide().to_pandas().drop(columns=["id"]).reset_index(names="Unnamed: 0")
+    frame.to_parquet(tmp_path / "e.parquet")
+    assert open_embeddings(Spec(str(tmp_path / "e.parquet"))).main.array.shape == (1000, 6)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_coordinates_x_y_z(tmp_path, suffix):
+    frame = pd.DataFrame({name: ROWS[:, i] for i, name in enumerate("xyz")})
+    path = tmp_path / f"e{suffix}"
+    frame.to_csv(path, index=False) if suffix == ".csv" else frame.to_parquet(path)
+    opened = open_embeddings(Spec(str(path)))
+    assert opened.main.array.shape == (1000, 3)
+    assert opened.labels is None
+
+
+def test_a_column_id_matches_rows_where_its_values_differ(tmp_path):
+    for name, ids in (("e", np.arange(1000)), ("twice", LABELS)):
+        table = pa.table({"id": ids, "z": fixed_lists()})
+        pa.parquet.write_table(table, tmp_path / f"{name}.parquet")
+    opened = open_embeddings(Spec(str(tmp_path / "e.parquet")), with_ids=True)
+    assert opened.ids.key == "id"
+    opened = open_embeddings(Spec(str(tmp_path / "twice.parquet")), with_ids=True)
+    assert opened.ids is None
+    assert "values occur twice" in opened.notes[-1]
+
+
+@pytest.mark.parametrize("key", ["run", "/run/embeddings", "run/embeddings"])
+def test_groups_and_paths_of_hdf5(tmp_path, key):
+    write_hdf5(tmp_path / "e.h5")
+    opened = open_embeddings(Spec(str(tmp_path / "e.h5"), key))
+    assert opened.main.key == "run/embeddings"
+    assert opened.labels.key == "run/labels"
+
+
+def test_dictionaries_in_dictionaries_of_pt_files(tmp_path):
+    torch = pytest.importorskip("torch")
+    z = torch.from_numpy(ROWS)
+    content = {"epoch": 3, "state": {"embeddings": z, "labels": torch.from_numpy(LABELS)}}
+    torch.save(content, tmp_path / "e.pt")
+    opened = open_embeddings(Spec(str(tmp_path / "e.pt")))
+    assert opened.main.key == "state/embeddings"
+    assert opened.labels.key == "state/labels"
+    torch.save({"batches": [z, z]}, tmp_path / "list.pt")
+    with pytest.raises(DataError, match=r"save torch\.cat of batches"):
+        open_embeddings(Spec(str(tmp_path / "list.pt")))
+
+
+def test_a_line_of_metadata_may_be_a_quotation_mark(tmp_path):
+    folder = tmp_path / "projector"
+    folder.mkdir()
+    np.savetxt(folder / "tensors.tsv", ROWS[:4], delimiter="\t")
+    (folder / "metadata.tsv").write_text('a\n"\nb\nc\n')
+    assert encode(open_embeddings(Spec(str(folder))).labels).names == ('"', "a", "b", "c")
+    (folder / "metadata.tsv").write_text("a\nb\n")
+    opened = open_embeddings(Spec(str(folder / "tensors.tsv")))
+    assert opened.labels is None
+    assert "metadata.tsv beside it is not used: it has 2 rows" in opened.notes[0]
+
+
+@pytest.mark.parametrize("name", ["projector", "v3.zarr", "json.csv", "wide.parquet"])
+def test_a_report_of_a_directory_or_a_table(tmp_path, name):
+    WRITERS[name](tmp_path / name)
+    report = cla.analyze(str(tmp_path / name), metrics=("uniformity", "tolerance"))
+    expected = cla.analyze(ROWS, NAMES, metrics=("uniformity", "tolerance"))
+    for found, wanted in zip(report.records, expected.records, strict=True):
+        assert found.value == pytest.approx(wanted.value, abs=1e-6), found
+    assert len(report.document.inputs[0]["sha256"]) == 64

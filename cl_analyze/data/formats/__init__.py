@@ -58,35 +58,44 @@ FORMATS = (
 )
 
 _MAGIC = (
-    (b"\x93NUMPY", "a NumPy array (.npy)"),
-    (b"PK\x03\x04", "a ZIP archive (.npz or .pt)"),
-    (b"PK\x05\x06", "an empty ZIP archive"),
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 file (.h5)"),
-    (b"PAR1", "a Parquet file"),
-    (b"ARROW1", "an Arrow file"),
-    (b"\x1f\x8b", "gzip-compressed data"),
-    (b"\x80\x02", "a Python pickle"),
-    (b"\x80\x03", "a Python pickle"),
-    (b"\x80\x04", "a Python pickle"),
-    (b"\x80\x05", "a Python pickle"),
-    (b"version https://git-lfs", "a Git LFS pointer (run git lfs pull)"),
+    (b"\x93NUMPY", "a NumPy array (.npy)", (".npy",)),
+    (b"PK\x03\x04", "a ZIP archive (.npz or .pt)", (".npz", ".pt", ".pth")),
+    (b"PK\x05\x06", "an empty ZIP archive", ()),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file (.h5)", (".h5", ".hdf5")),
+    (b"PAR1", "a Parquet file (.parquet)", (".parquet",)),
+    (b"ARROW1", "an Arrow file (.arrow)", (".arrow", ".feather")),
+    (b"\x1f\x8b", "gzip-compressed data", ()),
+    (b"\x80\x02", "a Python pickle", (".pt", ".pth")),
+    (b"\x80\x03", "a Python pickle", ()),
+    (b"\x80\x04", "a Python pickle", ()),
+    (b"\x80\x05", "a Python pickle", ()),
+)
+"""First bytes, what they say, and the suffixes of files that begin so."""
+_IN_PLACE_OF_A_FILE = (
+    (b"version https://git-lfs", "a Git LFS pointer, not the file itself: run git lfs pull"),
+    (b"<!doctype html", "an HTML page: did a download fail, or want a sign-in?"),
+    (b"<html", "an HTML page: did a download fail, or want a sign-in?"),
 )
 
 
-def looks_like(path: Path) -> str:
-    """What the first bytes of a file say it is, in words."""
-    if path.is_dir():
-        return "a directory"
+def _head(path: Path) -> bytes:
     with path.open("rb") as file:
-        head = file.read(512)
-    if not head:
-        return "an empty file"
-    for magic, name in _MAGIC:
+        return file.read(512)
+
+
+def _looks_like(path: Path) -> tuple[str, tuple[str, ...]]:
+    """What the first bytes of a file say it is, in words, and the suffixes of such files."""
+    if path.is_dir():
+        return "a directory", (path.suffix.lower(),)
+    head = _head(path)
+    for magic, name, suffixes in _MAGIC:
         if head.startswith(magic):
-            return name
+            return name, suffixes
+    if not head:
+        return "an empty file", (path.suffix.lower(),)
     if b"\0" in head:
-        return "binary data of no known format"
-    return "text"
+        return "binary data of no known format", (".safetensors", ".arrow", ".fbin", ".u8bin")
+    return "text", (".csv", ".tsv", ".txt")
 
 
 def directory_format(path: Path) -> Format | None:
@@ -124,17 +133,20 @@ def open_file(path: Path) -> Container:
         if any(suffix in known.suffixes for known in FORMATS):  # of a directory
             what = f"a {suffix} store is a directory, and this is a file: unpack it"
         raise DataError(
-            f"{path}: {what} (its content looks like {looks_like(path)}); readable: {suffixes}"
+            f"{path}: {what} (its content looks like {_looks_like(path)[0]}); readable: {suffixes}"
         )
     try:
         if path.is_file():
-            with path.open("rb") as file:  # a file that may not be read says so here
-                if not file.read(1):
-                    raise DataError("the file is empty")
+            head = _head(path)  # a file that may not be read says so here
+            if not head:
+                raise DataError("the file is empty: was saving it cut off, or the disk full?")
+            for start, what in _IN_PLACE_OF_A_FILE:
+                if head.lower().startswith(start):
+                    raise DataError(f"this is {what}")
         return known.open(path)
     except DataError as error:
-        raise DataError(
-            f"{path}: {error} (expected a {known.name}; the content looks like {looks_like(path)})"
-        ) from error
+        content, usual = _looks_like(path)
+        hint = f" (expected a {known.name}; the content looks like {content})"
+        raise DataError(f"{path}: {error}{'' if suffix in usual else hint}") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error

@@ -17,7 +17,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.data.formats.delimited import INDEX_NAMES, ROLE_COLUMNS, is_continuous
+from cl_analyze.data.formats.columns import (
+    INDEX_NAMES,
+    ROLE_COLUMNS,
+    dimensions,
+    is_continuous,
+)
 from cl_analyze.data.formats.extra import imported, own_errors
 from cl_analyze.data.joined import decoded
 from cl_analyze.data.memory import require_room
@@ -353,7 +358,7 @@ def _container(path: Path, table: _Table) -> Container:
 
     arrays: dict[str, RowArray] = {}
     skipped: dict[str, str] = {}
-    wide: list[str] = []
+    numeric: dict[str, np.dtype[Any]] = {}
     left_out: list[str] = []
     for number, field in enumerate(table.schema):
         name = field.name
@@ -374,12 +379,14 @@ def _container(path: Path, table: _Table) -> Container:
                 is_role = not is_continuous(arrays[name].values())
             is_index = name.startswith(_PANDAS_INDEX) or (name in INDEX_NAMES and number == 0)
             if _is_number(kind) and not is_role and not is_index:
-                wide.append(name)
+                numeric[name] = np.dtype(dtype)
             else:
                 left_out.append(name)
         else:
             skipped[name or f"column {number}"] = f"{field.type}, not numbers, lists or words"
     notes: tuple[str, ...] = ()
+    wide = dimensions(numeric)
+    left_out += [name for name in numeric if name not in set(wide)]
     if len(wide) > 1 and all(len(array.shape) == 1 for array in arrays.values()):
         if "embeddings" not in arrays:
             dtype = np.result_type(*(arrays[name].dtype for name in wide)).str

@@ -15,15 +15,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cl_analyze.data.formats.columns import (
+    INDEX_NAMES,
+    ROLE_COLUMNS,
+    dimensions,
+    is_continuous,
+)
 from cl_analyze.data.formats.text import typed
 from cl_analyze.data.rows import Container, RowArray
 from cl_analyze.errors import DataError
 
-ROLE_COLUMNS = frozenset(
-    {"label", "labels", "y", "target", "targets", "class", "id", "ids", "group", "groups", "index"}
-)
-INDEX_NAMES = ("", "Unnamed: 0")
-"""What pandas calls an index without a name that was saved as the first column."""
 _THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?\Z")
 _VECTORS = ("tensors.tsv", "vectors.tsv")
 """What TensorBoard's embedding projector calls its vectors; metadata.tsv lies beside them."""
@@ -105,6 +106,10 @@ def open_delimited(path: Path, header: bool | None = None) -> Container:
         raise DataError(
             "fields seem to be separated by ';': save it with ',' between fields and '.' in numbers"
         )
+    other = "," if separator == "\t" else "\t"
+    if len(first) == 1 and all(map(_is_number, second[0].split(other)[1:] or ["no"])):
+        named = "commas: name it .csv" if other == "," else "tabs: name it .tsv"
+        raise DataError(f"fields seem to be separated by {named}")
     if header is None:
         header = has_header(first, second)
     if header and len(start) == 1:
@@ -211,14 +216,14 @@ def _container(path: Path, separator: str, header: bool, frame: Any, notes: list
     import pandas as pd
 
     arrays: dict[str, RowArray] = {}
-    matrix: list[NDArray[Any]] = []
+    numeric: dict[str, NDArray[Any]] = {}
     left_out = []
     for name, series in frame.items():
         key = str(name)
         is_role = key.lower() in ROLE_COLUMNS and header
         if pd.api.types.is_bool_dtype(series) or pd.api.types.is_numeric_dtype(series):
             values: NDArray[Any] = series.to_numpy()
-            matrix.append(values)
+            numeric[key] = values
         elif is_list_column(series):
             arrays[key] = RowArray.of(_lists(key, series))
             continue
@@ -226,7 +231,7 @@ def _container(path: Path, separator: str, header: bool, frame: Any, notes: list
             words = ["" if pd.isna(item) else str(item) for item in series]
             values = typed(words)
             if is_role and is_continuous(values):  # coordinates x, y, z: no classes
-                matrix.append(values)
+                numeric[key] = values
             else:
                 if not is_role and len(frame.columns) > 1:
                     _require_words(key, words, header)
@@ -239,8 +244,11 @@ def _container(path: Path, separator: str, header: bool, frame: Any, notes: list
     has_lists = any(len(array.shape) > 1 for array in arrays.values())
     if len(arrays) == 1 and not header:
         return Container(path, "csv", {"": next(iter(arrays.values()))}, notes=tuple(notes))
-    if matrix and len(frame.columns) > 1 and "embeddings" not in arrays and not has_lists:
-        arrays["embeddings"] = RowArray.of(np.column_stack(matrix).astype(np.float64, copy=False))
+    if numeric and len(frame.columns) > 1 and "embeddings" not in arrays and not has_lists:
+        kept = dimensions({key: values.dtype for key, values in numeric.items()})
+        matrix = np.column_stack([numeric[key] for key in kept])
+        arrays["embeddings"] = RowArray.of(matrix.astype(np.float64, copy=False))
+        left_out += [key for key in numeric if key not in set(kept)]
         if left_out:
             notes.append(f"columns left out of the embeddings: {', '.join(map(repr, left_out))}")
     return Container(path, "csv", arrays, {}, tuple(notes))
@@ -303,14 +311,6 @@ def _lists(key: str, series: Any) -> NDArray[np.float64]:
     out = np.full((len(words), values.shape[1]), np.nan)
     out[~is_missing] = values
     return out
-
-
-def is_continuous(values: NDArray[Any]) -> bool:
-    """Whether values are numbers that cannot be classes."""
-    if values.dtype.kind != "f":
-        return False
-    present = values[np.isfinite(values)]
-    return bool((present != np.floor(present)).any())
 
 
 def _require_words(key: str, words: list[str], header: bool) -> None:

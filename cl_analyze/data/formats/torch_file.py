@@ -83,7 +83,21 @@ def _array_of(value: Any) -> RowArray | str:
         and all(type(item) is type(value[0]) for item in value)
     ):
         return RowArray.of(np.array(value))
+    if isinstance(value, list | tuple) and any(isinstance(item, torch.Tensor) for item in value):
+        return f"a {type(value).__name__} of tensors: save torch.cat of batches, or a dictionary"
     return f"a {type(value).__name__}, not a tensor"
+
+
+def _entries(content: Any, prefix: str = "", depth: int = 4) -> dict[str, Any]:
+    """What a file holds by its keys, those of dictionaries in dictionaries as outer/inner."""
+    if not isinstance(content, dict):
+        return {"": content}
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        name = f"{prefix}{key}"
+        inner = isinstance(value, dict) and depth > 0
+        found.update(_entries(value, f"{name}/", depth - 1) if inner else {name: value})
+    return found
 
 
 @dataclass(frozen=True)
@@ -94,9 +108,7 @@ class TorchEntry:
     key: str
 
     def __call__(self) -> NDArray[Any]:
-        content = _load(self.path)
-        entries = content if isinstance(content, dict) else {"": content}
-        array = _array_of({str(key): value for key, value in entries.items()}[self.key])
+        array = _array_of(_entries(_load(self.path))[self.key])
         if isinstance(array, str):
             raise DataError(f"{self.path}: entry {self.key!r} is {array}")
         return array.values()
@@ -109,7 +121,7 @@ def open_torch(path: Path) -> Container:
         DataError: not a PyTorch file, objects other than tensors, or no tensor in it.
     """
     content = _load(path)
-    entries = content if isinstance(content, dict) else {"": content}
+    entries = _entries(content)
     arrays: dict[str, RowArray] = {}
     skipped: dict[str, str] = {}
     for key, value in entries.items():
@@ -121,4 +133,5 @@ def open_torch(path: Path) -> Container:
     if not arrays:
         found = ", ".join(f"{key or 'content'}: {why}" for key, why in skipped.items()) or "nothing"
         raise DataError(f"the file holds no tensor ({found}): {_SAFE_SAVE}")
-    return Container(path, "pt", arrays, skipped)
+    has_groups = isinstance(content, dict) and any(isinstance(v, dict) for v in content.values())
+    return Container(path, "pt", arrays, skipped, has_groups=has_groups)
