@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
 
@@ -479,30 +478,6 @@ def test_a_crash_is_exit_2_and_says_it_is_a_bug(cli, emb):
     assert result.returncode == 2
     assert "internal error: ZeroDivisionError: planted" in result.stderr
     assert "Traceback" not in result.stderr
-
-
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupted_run_leaves_no_file(cli, random, signum, code):
-    np.save(cli.folder / "big.npy", random.standard_normal((12_000, 96)).astype(np.float32))
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cl_analyze", "report", "big.npy", "--verbose"],
-        cwd=cli.folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stderr is not None
-    line = process.stderr.readline()
-    while line.startswith("note: "):  # a busy machine tells that the run is long
-        line = process.stderr.readline()
-    assert "checking rows" in line  # the first stage is over: the pass over the pairs runs
-    process.send_signal(signum)
-    stdout, stderr = process.communicate(timeout=60)
-    assert process.returncode == code, stderr
-    assert stdout == ""
-    assert "Traceback" not in stderr
-    assert [path.name for path in cli.folder.iterdir()] == ["big.npy"]
 
 
 @pytest.mark.parametrize("redirection", ["2>&-", ">&-", "2>/dev/full", "2>&1 | true"])

@@ -97,7 +97,7 @@ class _Ipc:
             compressed = False
             for number in range(self._reader.num_record_batches):
                 batch = self._reader.get_batch(number)  # which decodes one that is compressed
-                compressed |= self._pool.bytes_allocated() - before > batch.nbytes // 2 > 0
+                compressed |= self._pool.bytes_allocated() > before
                 self.lengths.append(batch.num_rows)
                 del batch
                 self.give_back()

@@ -69,6 +69,8 @@ def read_header(stream: BinaryIO) -> Header:
         or math.prod(max(int(n), 1) for n in shape) * max(dtype.itemsize, 1) >= 2**63
     ):
         raise DataError(f"the NumPy header cannot be right: no array has the shape {shape}")
+    if dtype.subdtype is not None:
+        raise DataError(f"its dtype {dtype} is an array itself; save a plain numeric array instead")
     if dtype.hasobject:
         raise DataError(
             "it stores Python objects, which are never loaded because that can run code; "
