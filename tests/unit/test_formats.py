@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import cl_analyze as cla
 from cl_analyze.data import joined, memory, opening
-from cl_analyze.data.formats import FORMATS, arrow
+from cl_analyze.data.formats import FORMATS, arrow, hdf5
 from cl_analyze.data.labels import encode
 from cl_analyze.data.opening import Spec, open_embeddings
 from cl_analyze.errors import DataError, DependencyError
@@ -664,3 +664,11 @@ def test_a_report_of_a_directory_or_a_table(tmp_path, name):
     for found, wanted in zip(report.records, expected.records, strict=True):
         assert found.value == pytest.approx(wanted.value, abs=1e-6), found
     assert len(report.document.inputs[0]["sha256"]) == 64
+
+
+def test_a_heap_of_strings_without_end(monkeypatch):
+    """HDF5 follows a damaged chain for ever; fuzzing found it."""
+    monkeypatch.setattr(hdf5, "_SECONDS", 2)
+    opened = open_embeddings(Spec(str(DATA / "endless-heap.h5")))
+    with pytest.raises(DataError, match="was not read within 2 seconds: is it damaged"):
+        opened.labels.array.values()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.data.formats.extra import imported, own_errors
@@ -20,6 +24,12 @@ from cl_analyze.errors import DataError
 
 _ANN_BENCHMARKS = frozenset({"train", "test", "neighbors", "distances"})
 _MOST_DATASETS = 10_000
+_SECONDS = 20
+_READ_WORDS = """
+import h5py, json, sys
+with h5py.File(sys.argv[1], "r", locking="best-effort") as file:
+    json.dump(file[sys.argv[2]].asstr()[:].tolist(), sys.stdout)
+"""
 
 
 @contextlib.contextmanager
@@ -44,7 +54,7 @@ class _Loader:
             with _opened(self.path) as file:
                 dataset = file[self.key]
                 if dataset.ndim < 2:
-                    return _vector(dataset)
+                    return _vector(self.path, dataset)
                 place = dataset.id.get_offset()
                 if dataset.chunks is None and place is not None and _is_plain(dataset):
                     return RangedRows(source, dataset.shape, dataset.dtype, place)
@@ -72,13 +82,33 @@ def _is_plain(dataset: Any) -> bool:
     return bool(dataset.id.get_type().equal(h5py.h5t.py_create(dataset.dtype)))
 
 
-def _vector(dataset: Any) -> NDArray[Any]:
+def _vector(path: Path, dataset: Any) -> NDArray[Any]:
     """All values of a dataset with one axis, words as strings."""
-    h5py = imported("h5py", Path(dataset.file.filename))
+    h5py = imported("h5py", path)
     require_room(f"{dataset.name!r}", dataset.size * max(dataset.dtype.itemsize, 8))
-    is_text = h5py.check_string_dtype(dataset.dtype) is not None
-    values: NDArray[Any] = (dataset.asstr() if is_text else dataset)[:]
-    return values
+    text = h5py.check_string_dtype(dataset.dtype)
+    if text is None or text.length is not None:
+        values: NDArray[Any] = (dataset if text is None else dataset.asstr())[:]
+        return values
+    return _words_of_any_length(path, dataset.name)
+
+
+def _words_of_any_length(path: Path, key: str) -> NDArray[Any]:
+    """Strings of a dataset, read by another process.
+
+    They lie in a heap of chained pieces, in which HDF5 follows a damaged chain for ever, deaf to
+    Ctrl-C.  A process of its own can be stopped.
+    """
+    seconds = _SECONDS + path.stat().st_size // 1_000_000
+    command = [sys.executable, "-P", "-c", _READ_WORDS, str(path), key]
+    try:
+        found = subprocess.run(command, capture_output=True, timeout=seconds, check=True)
+    except subprocess.TimeoutExpired as error:
+        raise DataError(f"{key!r} was not read within {seconds} seconds: is it damaged?") from error
+    except subprocess.CalledProcessError as error:
+        lines = error.stderr.decode(errors="replace").strip().splitlines() or ["it crashed"]
+        raise DataError(f"{key!r} cannot be read: {lines[-1]}; is it damaged?") from error
+    return np.array(json.loads(found.stdout), dtype=object)
 
 
 def _why_not(dataset: Any) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -58,7 +57,9 @@ def read_header(stream: BinaryIO) -> Header:
             fields = npy_format.read_array_header_2_0(stream, max_header_size=_MAX_HEADER)
         else:
             raise DataError(f"format version {version[0]}.{version[1]} is not supported")
-    except (ValueError, EOFError, SyntaxError, TokenError, RecursionError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # the header is Python's syntax, and fails in all its ways
         reason = str(error).splitlines()[0] if str(error) else "it ends too soon"
         if "allow_pickle" in str(error):
             reason = f"it is longer than {_MAX_HEADER} bytes"
