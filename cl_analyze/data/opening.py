@@ -284,7 +284,7 @@ def open_embeddings(
             own = {
                 name: a
                 for name, a in own.items()
-                if len(a.shape) == 1 and not is_continuous(a.values())
+                if name.lower() not in LABEL_KEYS or not is_continuous(a.values())
             }
         role = _role_key(own, LABEL_KEYS) if with_labels else None
         if role is not None:

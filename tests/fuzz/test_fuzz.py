@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from tests.fuzz.targets import read_all, targets
 
-EXAMPLES = 400
-DRAWS = 3000
+EXAMPLES = 200
+DRAWS = 1500
 """Cases of a target of cost 1; of one of cost 20, a twentieth."""
 FOUND = Path(__file__).resolve().parent / "found"
 
