@@ -31,8 +31,6 @@ LABELS = (
 """What class labels of a file say, in place of the digits 0 to 4."""
 NASTY = "<img src=x onerror=alert(1)>&amp;tau-0.3.npz"
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 
 @pytest.fixture(scope="module")
 def browser():

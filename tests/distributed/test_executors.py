@@ -19,8 +19,6 @@ from cl_analyze.tables import to_json
 
 distributed = pytest.importorskip("distributed")
 
-pytestmark = pytest.mark.xdist_group("cluster")
-
 FAMILIES = ("uniformity", "tolerance", "similarity", "penalty")
 RUN = {"block": 32, "threads": 1}
 
