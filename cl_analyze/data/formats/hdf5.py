@@ -147,8 +147,11 @@ def open_hdf5(path: Path) -> Container:
     status = path.stat()
     h5py = imported("h5py", path)
 
-    def visit(name: str, item: Any) -> None:
+    def visit(name: str | bytes, item: Any) -> None:
         if not isinstance(item, h5py.Dataset):
+            return
+        if isinstance(name, bytes):  # what h5py gives where it is no text
+            skipped[name.decode(errors="backslashreplace")] = "its name is no UTF-8"
             return
         if len(arrays) + len(skipped) >= _MOST_DATASETS:
             raise DataError(f"more than {_MOST_DATASETS} datasets; name a file with fewer")
