@@ -20,7 +20,15 @@ class _Terminated(BaseException):
     """SIGTERM arrived."""
 
 
-def _on_sigterm(signum: int, frame: FrameType | None) -> NoReturn:
+_stopped: list[int] = []
+"""Exit codes of the signals that arrived: libraries may turn what these raise into other errors."""
+
+
+def _on_signal(signum: int, frame: FrameType | None) -> NoReturn:
+    if signum == signal.SIGINT:
+        _stopped.append(INTERRUPTED)
+        raise KeyboardInterrupt
+    _stopped.append(TERMINATED)
     raise _Terminated
 
 
@@ -33,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for name in ("stdin", "stdout", "stderr"):  # closed by the caller: reads and writes nothing
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))
-    signal.signal(signal.SIGTERM, _on_sigterm)
+    signal.signal(signal.SIGTERM, _on_signal)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
+        signal.signal(signal.SIGINT, _on_signal)
     code = _exit_code(list(sys.argv[1:] if arguments is None else arguments))
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -64,6 +74,8 @@ def _exit_code(arguments: list[str]) -> int:
     except _Terminated:
         return TERMINATED
     except Exception as error:  # every crash is "could not judge", never a verdict
+        if _stopped:
+            return _stopped[0]
         from cl_analyze.cli.terminal import ReaderGoneError
         from cl_analyze.errors import AnalysisError, CheckFailedError
 

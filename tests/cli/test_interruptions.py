@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from cl_analyze.output import INDEX
-from tests.forks import Forks
+from tests.forks import ROOT, Forks
 from tests.interruptions import (
     SCENARIOS,
     assert_whole,
@@ -48,3 +51,26 @@ def test_two_runs_at_once_in_one_folder(forks, tmp_path, name):
     assert found.keys() == whole.files.keys()
     index = json.loads(found[f"out/{INDEX}"])
     assert {f"out/{path}" for path in index[SCENARIOS[name][0]]} <= found.keys()
+
+
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_error_that_a_signal_became_is_no_error(cli, signum, code):
+    """Libraries turn what a signal raises in their callbacks into errors of theirs."""
+    program = f"""
+import signal, sys
+from cl_analyze.cli import app, entry
+
+def run(**rest):
+    try:
+        signal.raise_signal({int(signum)})
+    except BaseException:
+        raise ValueError("Invalid bounding box")
+
+app.app = run
+entry.main([])
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT
+    )
+    assert result.returncode == code
+    assert result.stderr == ""
