@@ -25,11 +25,25 @@ _stopped: list[int] = []
 
 
 def _on_signal(signum: int, frame: FrameType | None) -> NoReturn:
+    _let_signals_end_the_process()  # the second one does
     if signum == signal.SIGINT:
         _stopped.append(INTERRUPTED)
         raise KeyboardInterrupt
     _stopped.append(TERMINATED)
     raise _Terminated
+
+
+def _listen_to_signals() -> None:
+    """Let SIGTERM, and SIGINT unless it is ignored, stop the run in good order."""
+    signal.signal(signal.SIGTERM, _on_signal)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _on_signal)
+
+
+def _let_signals_end_the_process() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is _on_signal:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -41,10 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     for name in ("stdin", "stdout", "stderr"):  # closed by the caller: reads and writes nothing
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))
-    signal.signal(signal.SIGTERM, _on_signal)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
-        signal.signal(signal.SIGINT, _on_signal)
-    code = _exit_code(list(sys.argv[1:] if arguments is None else arguments))
+    code = COULD_NOT_JUDGE
+    try:
+        _listen_to_signals()
+        code = _exit_code(list(sys.argv[1:] if arguments is None else arguments))
+        _let_signals_end_the_process()
+    except (KeyboardInterrupt, _Terminated):  # as the run begins or ends: never with exit code 1
+        code = _stopped[0] if _stopped else INTERRUPTED
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

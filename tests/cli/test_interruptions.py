@@ -74,3 +74,29 @@ entry.main([])
     )
     assert result.returncode == code
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize("moment", ["_listen_to_signals", "_let_signals_end_the_process"])
+def test_a_signal_as_the_program_begins_or_ends_is_no_failed_check(moment):
+    """Exit code 1 is a verdict, whenever the signal comes."""
+    program = f"""
+import signal
+from cl_analyze.cli import app, entry
+
+real = entry.{moment}
+
+def interrupted():
+    entry.{moment} = real
+    real()
+    signal.signal(signal.SIGTERM, entry._on_signal)
+    signal.raise_signal(signal.SIGTERM)
+
+entry.{moment} = interrupted
+app.app = lambda **rest: None
+entry.main([])
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT
+    )
+    assert result.returncode in (143, -signal.SIGTERM), result
+    assert result.stderr == ""
