@@ -44,18 +44,14 @@ def write_files(folder: Path, command: str, files: Mapping[str, bytes]) -> list[
     Raises:
         ConfigError: the folder cannot be written; nothing of this run is left in it.
     """
-    staged: list[tuple[Path, Path]] = []
+    targets = {folder / name: data for name, data in files.items()}
     made: list[Path] = []
     done = False
     try:
-        for name, data in files.items():
-            target = folder / name
+        for target in targets:
             made += [part for part in (*target.parents, folder) if not part.exists()]
             target.parent.mkdir(parents=True, exist_ok=True)
-            staged.append((_temporary(target), target))
-            _write(staged[-1][0], data)
-        remove_abandoned({target.parent for _, target in staged})
-        with _turn(folder), _uninterrupted():
+        with _staged(targets) as staged, _turn(folder), _uninterrupted():
             _put_in_place(folder, command, files, staged)
         done = True
     except OSError as error:
@@ -64,14 +60,27 @@ def write_files(folder: Path, command: str, files: Mapping[str, bytes]) -> list[
             "--no-files to write none"
         ) from error
     finally:
-        for temporary, _ in staged:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
         if not done:
             for part in sorted(set(made), key=lambda path: -len(path.parts)):
                 with contextlib.suppress(OSError):
                     part.rmdir()
-    return [folder / name for name in files]
+    return list(targets)
+
+
+@contextlib.contextmanager
+def _staged(files: Mapping[Path, bytes]) -> Iterator[list[tuple[Path, Path]]]:
+    """Files under temporary names beside their targets: pairs of both, for the block to rename."""
+    remove_abandoned({target.parent for target in files})
+    staged: list[tuple[Path, Path]] = []
+    try:
+        for target, data in files.items():
+            staged.append((_temporary(target), target))
+            _write(staged[-1][0], data)
+        yield staged
+    finally:
+        for temporary, _ in staged:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
 
 def _put_in_place(
@@ -83,19 +92,18 @@ def _put_in_place(
     claimed = {name for owner, names in index.items() if owner != command for name in names}
     # until all is done the index has the files of both runs, so that none is forgotten
     _write_index(folder, {**index, command: sorted(owned | set(files))})
-    replaced = 0
+    replaced = False
     try:
         for temporary, target in staged:
             temporary.replace(target)
-            replaced += 1
+            replaced = True
     except OSError:
-        with contextlib.suppress(OSError):
-            if replaced:
-                pass  # the index names what is there, and what was
-            elif index:
-                _write_index(folder, index)
-            else:
-                (folder / INDEX).unlink()
+        if not replaced:  # else the index names what is there, and what was
+            with contextlib.suppress(OSError):
+                if index:
+                    _write_index(folder, index)
+                else:
+                    (folder / INDEX).unlink()
         raise
     for name in sorted(owned - set(files) - claimed):
         with contextlib.suppress(OSError):  # gone, or no file any more
@@ -154,23 +162,15 @@ def replace_files(files: Mapping[Path, bytes]) -> list[Path]:
     Raises:
         ConfigError: one cannot be written.
     """
-    staged: list[tuple[Path, Path]] = []
-    path = next(iter(files))
+    paths = list(files)
     try:
-        remove_abandoned({path.parent})
-        for path, data in files.items():
-            staged.append((_temporary(path), path))
-            _write(staged[-1][0], data)
-        with _turn(path.parent), _uninterrupted():
+        with _staged(files) as staged, _turn(paths[0].parent), _uninterrupted():
             for temporary, path in staged:
                 temporary.replace(path)
     except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        for temporary, _ in staged:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-    return list(files)
+        named = " and ".join(map(str, paths))
+        raise ConfigError(f"cannot write {named}: {error.strerror or error}") from error
+    return paths
 
 
 def _temporary(target: Path) -> Path:

@@ -351,7 +351,7 @@ def _container(path: Path, table: _Table) -> Container:
     state = (status.st_size, status.st_mtime_ns)
 
     def column(names: tuple[str, ...], tail: tuple[int, ...], dtype: str) -> RowArray:
-        loader = _Loader(path, names, tuple(table.lengths), tail, dtype, state)
+        loader = _Loader(path.absolute(), names, tuple(table.lengths), tail, dtype, state)
         array = RowArray((n_rows, *tail), dtype, loader)
         array.at_once = table.decoded_rows * array.n_bytes // max(n_rows, 1)
         return array

@@ -33,9 +33,9 @@ with h5py.File(sys.argv[1], "r", locking="best-effort") as file:
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _opened(path: Path, doing: str = "cannot be read as HDF5") -> Iterator[Any]:
     h5py = imported("h5py", path)
-    with own_errors("cannot be read as HDF5"), h5py.File(path, "r", locking="best-effort") as file:
+    with own_errors(doing), h5py.File(path, "r", locking="best-effort") as file:
         yield file
 
 
@@ -50,30 +50,27 @@ class _Loader:
 
     def __call__(self) -> Any:
         source = FileBytes(self.path, self.size, self.modified)
-        try:
-            with _opened(self.path) as file:
-                dataset = file[self.key]
-                if dataset.ndim < 2:
-                    return _vector(self.path, dataset)
-                place = dataset.id.get_offset()
-                if dataset.chunks is None and place is not None and _is_plain(dataset):
-                    return RangedRows(source, dataset.shape, dataset.dtype, place)
-                shape, item = dataset.shape, dataset.dtype.itemsize
-                chunks = dataset.chunks or (1, *shape[1:])
-        except DataError as error:
-            raise DataError(f"{self.path}: {error}") from error
+        with self._file() as file:
+            dataset = file[self.key]
+            if dataset.ndim < 2:
+                return _vector(self.path, dataset)
+            place = dataset.id.get_offset()
+            if dataset.chunks is None and place is not None and _is_plain(dataset):
+                return RangedRows(source, dataset.shape, dataset.dtype, place)
+            shape, item = dataset.shape, dataset.dtype.itemsize
+            chunks = dataset.chunks or (1, *shape[1:])
         require_room(f"{self.path}: a chunk of {self.key!r}", math.prod(chunks) * item)
         row_bytes = math.prod(shape[1:]) * item
         require_room(f"{self.path}: a row of chunks of {self.key!r}", chunks[0] * row_bytes)
         return by_chunks(shape[0], chunks[0], row_bytes, self._read)
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
-        try:
-            with _opened(self.path) as file:
-                rows: NDArray[Any] = file[self.key][start:stop]
-        except DataError as error:
-            raise DataError(f"{self.path}: {error}") from error
+        with self._file() as file:
+            rows: NDArray[Any] = file[self.key][start:stop]
         return rows
+
+    def _file(self) -> contextlib.AbstractContextManager[Any]:
+        return _opened(self.path, f"{self.path}: {self.key!r} cannot be read as HDF5")
 
 
 def _is_plain(dataset: Any) -> bool:
@@ -85,7 +82,7 @@ def _is_plain(dataset: Any) -> bool:
 def _vector(path: Path, dataset: Any) -> NDArray[Any]:
     """All values of a dataset with one axis, words as strings."""
     h5py = imported("h5py", path)
-    require_room(f"{dataset.name!r}", dataset.size * max(dataset.dtype.itemsize, 8))
+    require_room(f"{path}: {dataset.name!r}", dataset.size * max(dataset.dtype.itemsize, 8))
     text = h5py.check_string_dtype(dataset.dtype)
     if text is None or text.length is not None:
         values: NDArray[Any] = (dataset if text is None else dataset.asstr())[:]
@@ -104,10 +101,11 @@ def _words_of_any_length(path: Path, key: str) -> NDArray[Any]:
     try:
         found = subprocess.run(command, capture_output=True, timeout=seconds, check=True)
     except subprocess.TimeoutExpired as error:
-        raise DataError(f"{key!r} was not read within {seconds} seconds: is it damaged?") from error
+        what = f"was not read within {seconds} seconds"
+        raise DataError(f"{path}: {key!r} {what}: is it damaged?") from error
     except subprocess.CalledProcessError as error:
         lines = error.stderr.decode(errors="replace").strip().splitlines() or ["it crashed"]
-        raise DataError(f"{key!r} cannot be read: {lines[-1]}; is it damaged?") from error
+        raise DataError(f"{path}: {key!r} cannot be read: {lines[-1]}; is it damaged?") from error
     return np.array(json.loads(found.stdout), dtype=object)
 
 

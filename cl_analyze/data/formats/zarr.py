@@ -48,11 +48,8 @@ class _Loader:
         shape, chunks = array.shape, array.shards or array.chunks
 
         def read(start: int, stop: int) -> NDArray[Any]:
-            try:
-                with own_errors("cannot be read as a Zarr store"):
-                    return np.asarray(array[start:stop])
-            except DataError as error:
-                raise DataError(f"{self.path}: {error}") from error
+            with own_errors(f"{self.path}: {self.key!r} cannot be read as a Zarr store"):
+                return np.asarray(array[start:stop])
 
         if len(shape) < 2:
             require_room(f"{self.path}: {self.key!r}", shape[0] * array.dtype.itemsize)
