@@ -334,10 +334,9 @@ def test_what_would_not_fit_is_not_decoded(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["a.h5", "lists.parquet", "v3.zarr", "compressed.npz"])
 def test_labels_that_would_not_fit_are_not_decoded(tmp_path, monkeypatch, name):
     WRITERS[name](tmp_path / name)
-    labels = open_embeddings(Spec(str(tmp_path / name))).labels
     monkeypatch.setattr(memory, "free_memory", lambda: 1000)
-    with pytest.raises(DataError, match="when it is decoded.*are free") as caught:
-        labels.array.values()
+    with pytest.raises(DataError, match=r"when it is decoded.*are free") as caught:
+        open_embeddings(Spec(str(tmp_path / name))).labels.array.values()
     assert name in str(caught.value)
 
 
