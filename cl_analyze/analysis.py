@@ -227,8 +227,9 @@ def analyze(
             frame that fits best.
         ks: neighbours that vote, and that recall looks at; default 1 10 20 200.
         alignment_power: exponent of the distances in alignment, > 0.
-        train: (M, D) rows that the kNN vote and the linear probe learn from, as an array or a path;
-            None: leave-one-out, and a part of the rows.
+        train: (M, D) rows that the kNN vote and the linear probe learn from, as an array or a path
+            (of several checkpoints a list, one each: encoders have spaces of their own); None:
+            leave-one-out, and a part of the rows.
         train_labels: (M,) their classes; None takes those in their file.
         projection: how rows are laid out in the plane: pca, tsne or umap (their libraries must be
             installed).
@@ -281,11 +282,13 @@ def analyze(
                 (pairs, "pairs"),
                 (groups, "groups"),
                 (ids, "ids"),
+                (train, "train"),
+                (train_labels, "train_labels"),
             )
         ]
         companions = list(zip(embeddings, *each, strict=True))
     else:
-        companions = [(embeddings, labels, pairs, groups, ids)]
+        companions = [(embeddings, labels, pairs, groups, ids, train, train_labels)]
     requests = [
         Request(
             item,
@@ -295,11 +298,13 @@ def analyze(
             None if several else source,
             queue,
             clop_anchors,
-            train,
-            train_labels,
+            its_train,
+            its_train_labels,
             its_ids,
         )
-        for item, its_labels, its_pairs, its_groups, its_ids in companions
+        for item, its_labels, its_pairs, its_groups, its_ids, its_train, its_train_labels in (
+            companions
+        )
     ]
     return run_analysis(
         requests, families(metrics), options, run or RunOptions(), "report", executor

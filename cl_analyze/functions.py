@@ -325,6 +325,8 @@ def compare(
     *,
     ids: Any = None,
     groups: Any = None,
+    train: Any = None,
+    train_labels: Any = None,
     against: str | None = None,
     x: str | None = None,
     metrics: Iterable[str] | str = "all",
@@ -343,6 +345,9 @@ def compare(
         ids: (N,) what identifies the rows of all of them, or by name; None takes those in each
             file, else rows are matched by position where their number and labels agree.
         groups: (N,) codes of rows that belong together, or by name, for clustered error bars.
+        train: (M, D) rows that kNN and probe learn from, or (encoders have spaces of their own)
+            by name; None: leave-one-out, and a part of the rows.
+        train_labels: (M,) their classes, or by name; None takes those in their file.
         against: the one to compare with, by name; None: the first.
         x: a word or pattern that finds a number in the names, to order them by.
         metrics: families to compute, or "all".
@@ -399,6 +404,8 @@ def compare(
             None,
             of(groups, name, "groups"),
             source,
+            train=of(train, name, "train"),
+            train_labels=of(train_labels, name, "train_labels"),
             ids=of(ids, name, "ids"),
         )
         for name, value, source in named

@@ -35,7 +35,7 @@ def test_python_blocks_of_the_losses_page_run(tmp_path):
         subprocess.run([sys.executable, "-c", block], check=True, cwd=tmp_path, capture_output=True)
 
 
-@pytest.mark.parametrize("page", ["quality.md", "compare.md"])
+@pytest.mark.parametrize("page", ["quality.md", "compare.md", "training.md"])
 def test_python_blocks_of_the_page_run(tmp_path, page):
     found = blocks(ROOT / "docs" / page, "python")
     assert len(found) == 1
@@ -103,7 +103,10 @@ def test_the_changelog_names_the_version():
 
 def public():
     """Public classes, their methods, and functions, by name."""
-    for module in (cla, importlib.import_module("cl_analyze.losses")):
+    for module in (
+        cla,
+        *map(importlib.import_module, ("cl_analyze.losses", "cl_analyze.training")),
+    ):
         for name in module.__all__:
             item = getattr(module, name)
             if isinstance(item, type) and issubclass(item, Exception):

@@ -16,7 +16,7 @@ def check(
     labels: options.LabelFiles = None,
     pairs: options.PairFiles = None,
     ids: options.IdFiles = None,
-    train: options.TrainFile = None,
+    train: options.TrainFiles = None,
     train_labels: options.TrainLabels = None,
     queue: options.QueueFile = None,
     groups: options.GroupFile = None,

@@ -17,7 +17,7 @@ def compare(
     ids: options.IdFiles = None,
     tau: options.Taus = None,
     t: options.Ts = None,
-    train: options.TrainFile = None,
+    train: options.TrainFiles = None,
     train_labels: options.TrainLabels = None,
     k: options.Ks = None,
     top_k: options.TopK = 10,

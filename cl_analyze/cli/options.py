@@ -168,20 +168,22 @@ AlignmentPower = Annotated[
     float,
     typer.Option("--alignment-power", metavar="P", help="Exponent of the distances in alignment."),
 ]
-TrainFile = Annotated[
-    str | None,
+TrainFiles = Annotated[
+    list[str] | None,
     typer.Option(
         "--train",
         metavar="PATH",
-        help="Rows that kNN and probe learn from  [default: leave-one-out, a part of EMB]",
+        help="Rows that kNN and probe learn from: one file for all EMB, or repeat the option, one "
+        "for each.  [default: leave-one-out, a part of EMB]",
     ),
 ]
 TrainLabels = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
         "--train-labels",
         metavar="PATH",
-        help="Their classes  [default: those in the same file]",
+        help="Their classes: one file, or repeat the option, one for each EMB  [default: those in "
+        "the same file]",
     ),
 ]
 ProjectionOption = Annotated[

@@ -10,7 +10,7 @@ def quality(
     embeddings: options.Embeddings,
     labels: options.LabelFiles = None,
     pairs: options.PairFiles = None,
-    train: options.TrainFile = None,
+    train: options.TrainFiles = None,
     train_labels: options.TrainLabels = None,
     k: options.Ks = None,
     alignment_power: options.AlignmentPower = 2.0,

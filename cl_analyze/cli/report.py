@@ -12,7 +12,7 @@ def report(
     pairs: options.PairFiles = None,
     tau: options.Taus = None,
     t: options.Ts = None,
-    train: options.TrainFile = None,
+    train: options.TrainFiles = None,
     train_labels: options.TrainLabels = None,
     k: options.Ks = None,
     top_k: options.TopK = 10,

@@ -76,30 +76,36 @@ def requests(given: Mapping[str, Any]) -> list[Request]:
     """
     from cl_analyze.preparation import Request
 
-    embeddings, labels, pairs = given["embeddings"], given.get("labels"), given.get("pairs")
-    n, ids = len(embeddings), given.get("ids")
-    for option, files in (("--labels", labels), ("--ids", ids)):
+    embeddings, pairs = given["embeddings"], given.get("pairs")
+    n = len(embeddings)
+    alike = {option: given.get(option) for option in ("labels", "ids", "train", "train_labels")}
+    for name, files in alike.items():
         if files and len(files) not in (1, n):
             raise ConfigError(
-                f"{option} is given {len(files)} times for {n} EMB: give one for all, or repeat "
-                "the option, one for each"
+                f"--{name.replace('_', '-')} is given {len(files)} times for {n} EMB: give one "
+                "for all, or repeat the option, one for each"
             )
     if pairs and len(pairs) != n:
         raise ConfigError(
             f"--pairs is given {len(pairs)} times for {n} EMB: repeat the option, one for each, in "
             "their order"
         )
+
+    def of(name: str, i: int) -> str | None:
+        files = alike[name]
+        return None if not files else files[0] if len(files) == 1 else files[i]
+
     return [
         Request(
             embedding,
-            labels=None if not labels else labels[0] if len(labels) == 1 else labels[i],
+            labels=of("labels", i),
             pairs=pairs[i] if pairs else None,
             groups=given["groups"],
             queue=given.get("queue"),
             frame=given.get("clop_anchors"),
-            train=given.get("train"),
-            train_labels=given.get("train_labels"),
-            ids=None if not ids else ids[0] if len(ids) == 1 else ids[i],
+            train=of("train", i),
+            train_labels=of("train_labels", i),
+            ids=of("ids", i),
         )
         for i, embedding in enumerate(embeddings)
     ]

@@ -184,7 +184,7 @@ class _Definitions:
     def __init__(self, sums: ClassSums, codes: NDArray[np.int64]) -> None:
         self.sums = sums
         labelled = codes >= 0
-        self.n = int(labelled.sum())
+        self.n = int(sums.counts.sum())
         self._known = labelled
         self._code = np.where(labelled, codes, 0)
         counts = sums.counts.astype(np.float64)
@@ -254,3 +254,24 @@ class _Definitions:
         if between[0] is None or between[1] is None:
             return None, None, between[2]
         return within[0] - between[0], within[1] - between[1], ""
+
+
+def value_of_sums(
+    definition: str, counts: NDArray[np.int64], sums: Vector, squares: Vector
+) -> tuple[float | None, str]:
+    """A definition of `tolerance` from sums by class alone, and the reason where it has no value.
+
+    Args:
+        definition: one of `Tolerance.definitions["tolerance"]`.
+        counts: (C,) members.
+        sums: (C, D) sums of their unit rows.
+        squares: (C,) sums of these rows' squared norms.
+
+    >>> value_of_sums("micro_excl", np.array([2]), np.array([[1.0, 1.0]]), np.array([2.0]))
+    (0.0, '')
+    """
+    none = np.zeros(0)
+    within = np.einsum("ij,ij->i", sums, sums) - squares
+    found = _Definitions(ClassSums(counts, within, none, none, none), np.zeros(0, dtype=np.int64))
+    value, _, reason = getattr(found, definition)()
+    return value, reason

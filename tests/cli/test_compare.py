@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 
+import cl_analyze as cla
 from cl_analyze.comparison.order import axis_label, positions
 from cl_analyze.errors import ConfigError
 from tests.conftest import SAMPLES
@@ -303,6 +304,54 @@ def test_ids_that_identify_nothing_are_refused(cli, random, ids, message):
     result = cli("compare", "one.npz", "two.npz", *FEW)
     assert result.returncode == 2
     assert message in result.stderr
+
+
+def test_each_checkpoint_has_a_training_set_of_its_own(cli, random):
+    labels = np.arange(80) % 2
+    rows = random.standard_normal((80, 4)) + 3.0 * np.eye(4)[labels]
+    turned = rows @ np.linalg.qr(random.standard_normal((4, 4)))[0]
+    for name, z in (("a", rows), ("b", -turned)):
+        np.savez(cli.folder / f"{name}.npz", embeddings=z[:40], labels=labels[:40])
+        np.savez(cli.folder / f"{name}-train.npz", embeddings=z[40:], labels=labels[40:])
+
+    def accuracies(*train):
+        result = cli(
+            "compare", "a.npz", "b.npz", *train, "--metrics", "quality", "--k", "5", "--json",
+            "--no-files",
+        )  # fmt: skip
+        assert result.returncode == 0, result.stderr
+        return {
+            (record["source"], record["metric"]): record["value"]
+            for record in json.loads(result.stdout)["results"]
+            if record["definition"] in ("train_set", "raw")
+        }
+
+    each = accuracies("--train", "a-train.npz", "--train", "b-train.npz")
+    one = accuracies("--train", "a-train.npz")
+    for metric in ("knn_accuracy", "probe_accuracy"):
+        assert each["a.npz", metric] == one["a.npz", metric]
+        assert each["b.npz", metric] > 0.9 > one["b.npz", metric]
+    found = cla.compare(
+        {name: str(cli.folder / f"{name}.npz") for name in "ab"},
+        train={name: str(cli.folder / f"{name}-train.npz") for name in "ab"},
+        metrics="quality",
+        ks=[5],
+    )
+    for record in found.records:
+        if record.metric == "knn_accuracy":
+            assert record.value == each[f"{record.source}.npz", "knn_accuracy"]
+    several = cla.analyze(
+        [cli.folder / "a.npz", cli.folder / "b.npz"],
+        train=[str(cli.folder / "a-train.npz"), str(cli.folder / "b-train.npz")],
+        metrics="quality",
+        ks=[5],
+    )
+    for record in several.records:
+        if record.metric == "probe_accuracy" and record.definition == "raw":
+            assert record.value == each[record.source, "probe_accuracy"]
+    result = cli("compare", "a.npz", "b.npz", *(["--train", "a-train.npz"] * 3))
+    assert result.returncode == 2
+    assert "--train is given 3 times for 2 EMB: give one for all" in result.stderr
 
 
 def test_words_and_patterns_find_numbers():

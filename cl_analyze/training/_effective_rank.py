@@ -1,0 +1,85 @@
+"""Effective rank while training, exact up to rounding, from the matrix of products of columns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cl_analyze.errors import ConfigError
+from cl_analyze.metrics.quality.spectrum import VERSIONS, effective_rank
+from cl_analyze.tables import Record, undefined
+from cl_analyze.training._metric import EmbeddingMetric, unit
+
+
+class EffectiveRank(EmbeddingMetric):
+    """exp of the entropy of the singular values' shares, over all rows.
+
+    The sums hold squares of singular values, so those below 1e-7 or so of the largest are lost and
+    count as zero; they would add less than 1e-5 each to the entropy.  No rows are kept: the record
+    has no standard error.
+
+    Memory: dim (dim + 1) float64.
+
+    Args:
+        dim: columns of the embeddings.
+        definition: raw (rows as they come), raw_centred (less their mean row), normalised (unit
+            rows), normalised_centred.
+        options: torchmetrics' own.
+
+    Cost: M D^2 a batch, D^3 at `compute`.
+
+    Reference: Roy & Vetterli, EUSIPCO 2007.
+
+    >>> metric = EffectiveRank(dim=5)
+    >>> metric.update(torch.eye(5))
+    >>> metric.compute()
+    tensor(5.)
+    """
+
+    higher_is_better: bool | None = True
+    products: Tensor
+    total: Tensor
+    n: Tensor
+
+    def __init__(self, dim: int, definition: str = "raw", **options: Any) -> None:
+        super().__init__(dim, **options)
+        if definition not in VERSIONS:
+            raise ConfigError(
+                f"definition must be one of {', '.join(VERSIONS)}, found {definition!r}"
+            )
+        self.definition = definition
+        zeros = torch.zeros(self.dim, self.dim, dtype=torch.float64)
+        self.add_state("products", zeros, dist_reduce_fx="sum")
+        self.add_state("total", zeros[0].clone(), dist_reduce_fx="sum")
+        self.add_state("n", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, embeddings: Tensor) -> None:
+        """Add a batch: (M, D)."""
+        rows = self.rows(embeddings)
+        rows = unit(rows) if self.definition.startswith("normalised") else rows.double()
+        self.products = self.products + rows.T @ rows
+        self.total = self.total + rows.sum(dim=0)
+        self.n = self.n + len(rows)
+
+    def measured(self) -> Record:
+        """The record of the sums."""
+        n, products = int(self.n), self.products.cpu().numpy()
+        largest = float(products.trace())  # of the squares, at most
+        if self.definition.endswith("centred") and n:
+            total = self.total.cpu().numpy()
+            products = products - np.outer(total, total) / n
+        squares = np.linalg.eigvalsh(products)[::-1]
+        floor = np.finfo(np.float64).eps * self.dim * largest
+        values = np.sqrt(np.where(squares > floor, squares, 0.0))
+        if not values.any():
+            reason = "the rows do not vary" if n else "there are no rows"
+            return undefined(
+                "embeddings", "effective_rank", self.definition, {}, "dimensions", self.dim, reason
+            )
+        return Record(
+            "embeddings", "effective_rank", self.definition, {}, effective_rank(values), None,
+            "dimensions", n, self.dim,
+        )  # fmt: skip

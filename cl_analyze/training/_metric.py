@@ -1,0 +1,141 @@
+"""What the metrics share: rows are checked, a number comes out, and its record stays."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torchmetrics import Metric
+
+from cl_analyze.errors import ConfigError, DataError
+from cl_analyze.tables import Record
+
+LARGEST_LABEL = 2**24
+"""Classes are kept as float32 beside their rows: exact up to here."""
+
+
+class EmbeddingMetric(Metric):
+    """Base of the metrics of embeddings: `update` with a batch, `compute` a 0-D float32 tensor.
+
+    States have a fixed size, set by the options, whatever the number of rows; ranks are joined by
+    torchmetrics when `compute` is called (and batches of other metric objects by `merge_state`).
+    After `compute`, `record` has what the number is: definition, parameters, rows, standard error
+    where the state allows one.  An undefined value is NaN, with a warning that has the reason.
+
+    Rows of the padding that distributed samplers repeat count twice, as in every such metric.
+
+    Subclasses define `update` and `measured`.
+
+    Args:
+        dim: columns of the embeddings.
+        options: torchmetrics' own, as `dist_sync_on_step`.
+
+    Raises:
+        ConfigError: an option makes no sense.
+
+    >>> metric = __import__("cl_analyze.training").training.Alignment(dim=2)
+    >>> metric.update(torch.eye(2), -torch.eye(2))
+    >>> metric.compute(), metric.record.n
+    (tensor(4.), 2)
+    """
+
+    full_state_update: bool | None = False
+    is_differentiable: bool | None = False
+    record: Record | None = None
+
+    def __init__(self, dim: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.dim = whole("dim", dim, 1)
+
+    def measured(self) -> Record:
+        """The record of what the states hold."""
+        raise NotImplementedError
+
+    def compute(self) -> Tensor:
+        """The value of all rows so far, of all ranks."""
+        self.record = self.measured()
+        value = self.record.value
+        if value is None:
+            warnings.warn(
+                f"{type(self).__name__} is undefined: {self.record.reason}",
+                UserWarning,
+                stacklevel=2,
+            )
+            value = math.nan
+        return torch.tensor(value, dtype=torch.float32, device=self.device)
+
+    def rows(self, embeddings: Tensor, what: str = "embeddings") -> Tensor:
+        """(M, D) rows of a batch, checked, in float32 at least.
+
+        Raises:
+            DataError: another shape or type, or a row with NaN, infinity or zero norm.
+        """
+        name = type(self).__name__
+        if not isinstance(embeddings, Tensor) or not embeddings.is_floating_point():
+            found = getattr(embeddings, "dtype", type(embeddings).__name__)
+            raise DataError(f"{name}: {what} must be a tensor of floats, found {found}")
+        if embeddings.ndim != 2 or embeddings.shape[1] != self.dim:
+            raise DataError(
+                f"{name}(dim={self.dim}): {what} must have shape (rows, {self.dim}), found "
+                f"{tuple(embeddings.shape)}"
+            )
+        rows = embeddings.detach()
+        rows = rows if rows.dtype == torch.float64 else rows.float()
+        norms = rows.abs().amax(dim=1) if len(rows) else rows.new_zeros(0)
+        bad = torch.nonzero(~(torch.isfinite(norms) & (norms > 0)))
+        if len(bad):
+            raise DataError(
+                f"{name}: {len(bad)} of {len(rows)} rows of {what} have NaN, infinity or zero "
+                f"norm, first row {int(bad[0])} of the batch: has the training diverged?"
+            )
+        return rows
+
+    def classes(self, labels: Tensor, n_rows: int) -> Tensor:
+        """(M,) classes of a batch; negative ones are unlabelled.
+
+        Raises:
+            DataError: another shape, or no whole numbers.
+        """
+        name = type(self).__name__
+        if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.is_complex():
+            found = getattr(labels, "dtype", type(labels).__name__)
+            raise DataError(f"{name}: labels must be a tensor of integers, found {found}")
+        if labels.shape != (n_rows,):
+            raise DataError(
+                f"{name}: labels must have shape ({n_rows},), one a row, found "
+                f"{tuple(labels.shape)}"
+            )
+        return labels.detach().long()
+
+
+def unit(rows: Tensor) -> Tensor:
+    """Rows on the unit sphere, in float64, whatever their scale."""
+    wide = rows.double()
+    wide = wide / wide.abs().amax(dim=1, keepdim=True)
+    return functional.normalize(wide, dim=1)
+
+
+def whole(name: str, value: int, least: int) -> int:
+    """A whole number.
+
+    Raises:
+        ConfigError: it is none, or less than `least`.
+    """
+    if isinstance(value, bool) or value != int(value) or value < least:
+        raise ConfigError(f"{name} must be a whole number of at least {least}, found {value}")
+    return int(value)
+
+
+def above_zero(name: str, value: float) -> float:
+    """A finite number above zero.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if not (math.isfinite(value) and value > 0):
+        raise ConfigError(f"{name} must be finite and > 0, found {value}")
+    return float(value)

@@ -1,0 +1,119 @@
+"""Where a temperature would push, while training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from cl_analyze.analysis import analyze
+from cl_analyze.preparation import RunOptions
+from cl_analyze.tables import Param, Record, Unit, undefined
+from cl_analyze.training._metric import above_zero
+from cl_analyze.training._reservoir import UNLABELLED, SampledMetric
+
+
+class _Penalty(SampledMetric):
+    """What both have: a temperature, and the penalties among the rows that are kept."""
+
+    def __init__(
+        self, dim: int, tau: float = 0.2, max_rows: int = 4096, seed: int = 0, **options: Any
+    ) -> None:
+        super().__init__(dim, max_rows, seed, **options)
+        self.tau = above_zero("tau", tau)
+
+    def found(self, metric: str, unit: Unit, labelled: bool) -> Record:
+        """One record of the penalty family over the rows that are kept."""
+        rows, labels = self.kept()
+        params: dict[str, Param] = {"tau": self.tau}
+        if len(rows) < 2:
+            reason = "there are fewer than two rows"
+            return undefined("embeddings", metric, None, params, unit, self.dim, reason)
+        if labelled and (labels == UNLABELLED).all():
+            reason = "no row is labelled"
+            return undefined("embeddings", metric, None, params, unit, self.dim, reason)
+        records = analyze(
+            rows,
+            labels if labelled else None,
+            taus=[self.tau],
+            metrics="penalty",
+            curve_anchors=2,  # no curve is looked at
+            run=RunOptions(unlabelled=str(UNLABELLED)) if labelled else None,
+        ).records
+        return replace(records.find(metric), exact=len(rows) == int(self.n_seen))
+
+
+class PenaltyEntropy(_Penalty):
+    """Mean over anchors of the entropy of their relative penalties at `tau`, in nats.
+
+    P_ij proportional to exp(s_ij / tau) over the other rows that are kept: log(rows - 1) where
+    every negative is pushed alike, 0 where one takes all.
+
+    It grows with the number of negatives: above `max_rows` rows it is that of a sample of so many,
+    the same number at every epoch, and not that of all rows.
+
+    Args:
+        dim: columns of the embeddings.
+        tau: temperature, > 0.
+        max_rows: rows kept at most, >= 2.
+        seed: of the sample.
+        options: torchmetrics' own.
+
+    Cost: two passes over max_rows^2 / 2 pairs on the CPU at `compute`.
+
+    Reference: Wang & Liu, CVPR 2021, eq. 5.
+
+    >>> import torch
+    >>> metric = PenaltyEntropy(dim=5, tau=0.1)
+    >>> metric.update(torch.eye(5))                    # equal similarities: an even spread, log 4
+    >>> metric.compute()
+    tensor(1.3863)
+    """
+
+    higher_is_better: bool | None = None
+
+    def update(self, embeddings: Tensor) -> None:
+        """Add a batch: (M, D)."""
+        self.keep(self.rows(embeddings))
+
+    def measured(self) -> Record:
+        """The record of the rows that are kept."""
+        return self.found("penalty_entropy", "nats", labelled=False)
+
+
+class FalseNegativeShare(_Penalty):
+    """Mean over labelled anchors of the share of the penalty at `tau` that falls on their class.
+
+    The negatives are the other rows that are kept. At small `tau` the share is that of the nearest
+    rows, and a sample of the rows (above `max_rows`) has fewer near ones: it reads lower than that
+    of all rows, and as low at every epoch.
+
+    Args:
+        dim: columns of the embeddings.
+        tau: temperature, > 0.
+        max_rows: rows kept at most, >= 2.
+        seed: of the sample.
+        options: torchmetrics' own.
+
+    Cost: two passes over max_rows^2 / 2 pairs on the CPU at `compute`.
+
+    Reference: Wang & Liu, CVPR 2021, eq. 5.
+
+    >>> import torch
+    >>> metric = FalseNegativeShare(dim=4)
+    >>> metric.update(torch.eye(4), torch.tensor([0, 0, 1, 1]))      # one of three, all alike
+    >>> metric.compute()
+    tensor(0.3333)
+    """
+
+    higher_is_better: bool | None = False
+
+    def update(self, embeddings: Tensor, labels: Tensor) -> None:
+        """Add a batch: (M, D), and (M,) classes, negative for unlabelled rows."""
+        rows = self.rows(embeddings)
+        self.keep(rows, self.classes(labels, len(rows)))
+
+    def measured(self) -> Record:
+        """The record of the rows that are kept."""
+        return self.found("penalty_false_negative_share", "share", labelled=True)
