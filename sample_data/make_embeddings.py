@@ -6,8 +6,8 @@ negatives), and one more at temperature 1 that keeps only the top 10% of each an
 (the hard contrastive loss of Wang & Liu, CVPR 2021, eqs. 8-9).  Each encoder then embeds the same
 2,000 test images: once clean, and twice augmented.
 
-    python sample_data/make_embeddings.py                # every run, one process per core
-    python sample_data/make_embeddings.py --only tau-0.2 --images /path/to/fashion-mnist
+    python -m sample_data.make_embeddings                # every run, one process per core
+    python -m sample_data.make_embeddings --only tau-0.2 --images /path/to/fashion-mnist
 
 Runs are deterministic (one thread, fixed seed) and resumable: a file that exists is kept, and each
 file appears whole or not at all.  About two minutes per run on one core.
@@ -16,21 +16,28 @@ file appears whole or not at all.  About two minutes per run on one core.
 from __future__ import annotations
 
 import argparse
-import gzip
 import math
 import os
-import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
+
+from cl_analyze.output import replacing
+from sample_data.encoders import (
+    FASHION_MNIST,
+    Encoder,
+    apply,
+    augment,
+    first_of_each_class,
+    load_images,
+    train,
+)
 
 HERE = Path(__file__).resolve().parent
-IMAGES = Path("/usr/share/datasets/fashion-mnist")
 TEMPERATURES = (0.07, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 N_TRAIN = 10_000
 TEST_ROWS_PER_CLASS = 200
@@ -55,66 +62,6 @@ class Run:
 RUNS = (*(Run(tau) for tau in TEMPERATURES), Run(1.0, hard_alpha=0.1))
 
 
-def read_idx(path: Path) -> np.ndarray:
-    """Read a gzipped IDX file of unsigned bytes (http://yann.lecun.com/exdb/mnist format)."""
-    data = gzip.decompress(path.read_bytes())
-    n_dims = data[3]
-    shape = tuple(int.from_bytes(data[4 + 4 * i : 8 + 4 * i], "big") for i in range(n_dims))
-    return np.frombuffer(data, dtype=np.uint8, offset=4 + 4 * n_dims).reshape(shape)
-
-
-def load_images(folder: Path, split: str) -> tuple[Tensor, np.ndarray]:
-    """Images as floats in [0, 1], shape (n, 1, 28, 28), and their integer labels."""
-    images = read_idx(folder / f"{split}-images-idx3-ubyte.gz")
-    labels = read_idx(folder / f"{split}-labels-idx1-ubyte.gz")
-    return torch.from_numpy(images.astype(np.float32) / 255.0).unsqueeze(1), labels.astype(np.int64)
-
-
-def augment(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Random resized crop (area .7-1, aspect .9-1.11), flip, brightness and gamma of +-.2."""
-    n = len(images)
-
-    def uniform(low: float, high: float) -> Tensor:
-        return torch.rand(n, generator=generator) * (high - low) + low
-
-    area = uniform(0.7, 1.0)
-    aspect = torch.exp(uniform(math.log(0.9), math.log(1.0 / 0.9)))
-    width = (area * aspect).sqrt().clamp(max=1.0)
-    height = (area / aspect).sqrt().clamp(max=1.0)
-    flip = torch.where(torch.rand(n, generator=generator) < 0.5, -1.0, 1.0)
-    theta = torch.zeros(n, 2, 3)
-    theta[:, 0, 0] = width * flip
-    theta[:, 1, 1] = height
-    theta[:, 0, 2] = uniform(-1.0, 1.0) * (1.0 - width)
-    theta[:, 1, 2] = uniform(-1.0, 1.0) * (1.0 - height)
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    views = F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    brightness = uniform(0.8, 1.2).view(n, 1, 1, 1)
-    gamma = uniform(0.8, 1.2).view(n, 1, 1, 1)
-    return (views.clamp(min=0.0).pow(gamma) * brightness).clamp(0.0, 1.0)
-
-
-class Encoder(nn.Module):
-    """Four convolutions, average pool, and a two-layer head onto the unit sphere of R^64."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        channels = 1
-        for width, stride in ((16, 2), (32, 2), (64, 1), (64, 2)):
-            layers += [
-                nn.Conv2d(channels, width, 3, stride=stride, padding=1, bias=False),
-                nn.BatchNorm2d(width),
-                nn.ReLU(),
-            ]
-            channels = width
-        self.backbone = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.head = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64))
-
-    def forward(self, images: Tensor) -> Tensor:
-        return F.normalize(self.head(self.backbone(images)), dim=1)
-
-
 def contrastive_loss(view1: Tensor, view2: Tensor, run: Run) -> Tensor:
     """NT-Xent over 2B anchors; with `hard_alpha`, only each anchor's nearest negatives count."""
     z = torch.cat([view1, view2])
@@ -132,42 +79,8 @@ def contrastive_loss(view1: Tensor, view2: Tensor, run: Run) -> Tensor:
     return (torch.logsumexp(both, dim=1) - positive).mean()
 
 
-def train(run: Run, images: Tensor) -> Encoder:
-    """Train one encoder; the seed fixes the initial weights, the batches and the augmentations."""
-    torch.manual_seed(SEED)
-    generator = torch.Generator().manual_seed(SEED + 1)
-    encoder = Encoder()
-    optimiser = torch.optim.AdamW(encoder.parameters(), lr=2e-3, weight_decay=1e-4)
-    steps = len(images) // BATCH
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=EPOCHS * steps)
-    for epoch in range(EPOCHS):
-        started = time.perf_counter()
-        order = torch.randperm(len(images), generator=generator)
-        total = 0.0
-        for step in range(steps):
-            batch = images[order[step * BATCH : (step + 1) * BATCH]]
-            view1 = encoder(augment(batch, generator))
-            view2 = encoder(augment(batch, generator))
-            loss = contrastive_loss(view1, view2, run)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            total += loss.item()
-        seconds = time.perf_counter() - started
-        print(
-            f"{run.name} epoch {epoch + 1}/{EPOCHS} {total / steps:.4f} {seconds:.1f}s", flush=True
-        )
-    return encoder.eval()
-
-
-@torch.no_grad()
-def embed(encoder: Encoder, images: Tensor) -> np.ndarray:
-    return torch.cat([encoder(part) for part in images.split(1000)]).numpy().astype(np.float16)
-
-
 def make(run: Run, images: Path, out: Path) -> Path:
-    """Train `run` and write its .npz, under a temporary name first: a killed run leaves none."""
+    """Train `run` and write its .npz, whole or not at all."""
     path = out / f"{run.name}.npz"
     if path.exists():
         return path
@@ -175,29 +88,37 @@ def make(run: Run, images: Path, out: Path) -> Path:
     torch.use_deterministic_algorithms(True)
     train_images, _ = load_images(images, "train")
     test_images, test_labels = load_images(images, "t10k")
-    encoder = train(run, train_images[:N_TRAIN])
-    ids = np.sort(
-        np.concatenate([np.flatnonzero(test_labels == c)[:TEST_ROWS_PER_CLASS] for c in range(10)])
+    torch.manual_seed(SEED)
+    encoder = Encoder()
+    train(
+        encoder,
+        train_images[:N_TRAIN],
+        lambda view1, view2: contrastive_loss(view1, view2, run),
+        epochs=EPOCHS,
+        batch=BATCH,
+        generator=torch.Generator().manual_seed(SEED + 1),
+        told=lambda text: print(f"{run.name} {text}", flush=True),
     )
+    ids = first_of_each_class(test_labels, TEST_ROWS_PER_CLASS)
     chosen = test_images[torch.from_numpy(ids)]
     generator = torch.Generator().manual_seed(SEED + 2)
     arrays = {
-        "embeddings": embed(encoder, chosen),
-        "view1": embed(encoder, augment(chosen, generator)),
-        "view2": embed(encoder, augment(chosen, generator)),
+        "embeddings": apply(encoder, chosen).astype(np.float16),
+        "view1": apply(encoder, augment(chosen, generator)).astype(np.float16),
+        "view2": apply(encoder, augment(chosen, generator)).astype(np.float16),
         "labels": test_labels[ids],
         "ids": ids,
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
+    with replacing(path) as file:
         np.savez_compressed(file, **arrays)
-    temporary.replace(path)
     return path
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=Path, default=IMAGES, help="folder of the IDX .gz files")
+    parser.add_argument(
+        "--images", type=Path, default=FASHION_MNIST, help="folder of the IDX .gz files"
+    )
     parser.add_argument("--out", type=Path, default=HERE, help="where the .npz files go")
     parser.add_argument("--only", default="", help="only the runs whose name contains this text")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at once")

@@ -1,0 +1,1 @@
+"""Sample embeddings, what made them, and the study of losses and temperatures."""

@@ -1,0 +1,164 @@
+"""Train encoders with every loss and temperature, then compare what they learnt.
+
+    python -m sample_data.study                  # both data sets, three seeds
+    python -m sample_data.study --quick          # nine runs of each, short: the trend in minutes
+    python -m sample_data.study --estimate       # how long it would take here
+
+Runs are deterministic (one thread each, fixed seeds) and resumable: start the same command again,
+and it goes on after the last run that was saved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+import cl_analyze as cla
+from cl_analyze.output import replace_file
+from sample_data.encoders import FASHION_MNIST
+from sample_data.study.analysis import FAMILIES, analyse, to_csv, to_markdown, to_text
+from sample_data.study.figures import along_tau, trade_off
+from sample_data.study.plan import DATA_SETS, QUICK, SETTINGS, Run, runs
+from sample_data.study.training import make, seconds_per_step
+
+SPAWN = get_context("spawn")  # a fork of a process that has used threads may hang
+
+
+def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options; wrong ones end the program with exit code 2."""
+    parser = argparse.ArgumentParser(
+        "python -m sample_data.study",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    names = [data.name for data in DATA_SETS]
+    parser.add_argument("--out", type=Path, default=Path("study"), help="where everything goes")
+    parser.add_argument("--data", nargs="+", choices=names, default=names, help="default: both")
+    parser.add_argument("--quick", action="store_true", help="fewer losses, one seed, few epochs")
+    parser.add_argument("--seeds", type=int, help="default: 3, with --quick 1")
+    parser.add_argument("--epochs", type=int, help="default: each data set's own")
+    parser.add_argument(
+        "--settings",
+        nargs="+",
+        metavar="NAME",
+        choices=[setting.name for setting in SETTINGS],
+        help="losses and temperatures, as contrastive-tau-0.3; default: all",
+    )
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="default: cores")
+    parser.add_argument("--images", type=Path, default=FASHION_MNIST, help="Fashion-MNIST's files")
+    parser.add_argument("--estimate", action="store_true", help="say how long it takes, and stop")
+    options = parser.parse_args(arguments)
+    for name in ("seeds", "epochs", "jobs"):
+        if getattr(options, name) is not None and getattr(options, name) < 1:
+            parser.error(f"--{name} must be at least 1")
+    if "fashion-mnist" in options.data and not options.images.is_dir():
+        parser.error(
+            f"{options.images} is not there: on Debian, apt-get install dataset-fashion-mnist; "
+            "elsewhere, point --images at a folder with the four IDX .gz files; or --data digits"
+        )
+    return options
+
+
+def planned(options: argparse.Namespace) -> list[list[Run]]:
+    """What is to be trained, data set by data set."""
+    names = tuple(options.settings or (QUICK if options.quick else [one.name for one in SETTINGS]))
+    seeds = options.seeds or (1 if options.quick else 3)
+    return [
+        runs(data, names, seeds,
+             options.epochs or (data.quick_epochs if options.quick else data.epochs))
+        for data in DATA_SETS
+        if data.name in options.data
+    ]  # fmt: skip
+
+
+def estimated(studies: Sequence[Sequence[Run]], options: argparse.Namespace) -> float:
+    """Seconds that it would take here, from a few steps and one analysis of each data set."""
+    total = 0.0
+    with ProcessPoolExecutor(options.jobs, SPAWN) as pool:
+        for study in studies:
+            left = [run for run in study if not (options.out / run.path).exists()]
+            steps = sum(run.n_steps for run in left)
+            futures = [
+                pool.submit(seconds_per_step, study[0], options.images) for _ in range(options.jobs)
+            ]
+            step = statistics.fmean(future.result() for future in futures)
+            training = steps * step / options.jobs
+            analysis = len(study) * seconds_per_checkpoint(study[0])
+            print(
+                f"{study[0].data.title}: {len(left)} of {len(study)} runs to train, {steps} steps "
+                f"at {step:.3f} s, {options.jobs} at a time: {training / 60:.1f} minutes; then "
+                f"compare and report: {analysis / 60:.1f} minutes",
+                flush=True,
+            )
+            total += training + analysis
+    return total
+
+
+def seconds_per_checkpoint(run: Run) -> float:
+    """What the analyses of a run's embedding and backbone take, from random rows as many."""
+    random = np.random.default_rng(0)
+    labels = np.arange(10 * run.data.test_rows_per_class) % 10
+    rows = random.standard_normal((len(labels), 64)) + np.eye(10, 64)[labels]
+    train_labels = np.arange(run.data.n_train) % 10
+    train = random.standard_normal((len(train_labels), 64)) + np.eye(10, 64)[train_labels]
+    started = time.perf_counter()
+    for families in (FAMILIES, ("quality",)):
+        cla.analyze(rows, labels, metrics=families, train=train, train_labels=train_labels)
+    return time.perf_counter() - started
+
+
+def train_all(studies: Sequence[Sequence[Run]], options: argparse.Namespace) -> None:
+    """Train what is not there yet, a process a core."""
+    todo = [run for study in studies for run in study if not (options.out / run.path).exists()]
+    started = time.perf_counter()
+    pool = ProcessPoolExecutor(options.jobs, SPAWN)
+    try:
+        futures = {pool.submit(make, run, options.out, options.images): run for run in todo}
+        steps, done = sum(run.n_steps for run in todo), 0
+        for i, future in enumerate(as_completed(futures), 1):
+            run, seconds = futures[future], future.result()
+            done += run.n_steps
+            left = (time.perf_counter() - started) / done * (steps - done) / 60
+            print(
+                f"  {i}/{len(todo)} {run.path} {seconds:.0f} s; {left:.0f} minutes left", flush=True
+            )
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train, compare, write `results.csv`, `tables.md` and figures; print the trend."""
+    options = parsed(arguments)
+    studies = planned(options)
+    seconds = estimated(studies, options)
+    print(f"about {max(1, round(seconds / 60))} minutes in all", flush=True)
+    if options.estimate:
+        return 0
+    train_all(studies, options)
+    rows = []
+    for study in studies:
+        data = study[0].data
+        mine = analyse(options.out, study)
+        rows += mine
+        for name, png in (("along_tau", along_tau(mine, data)), ("plane", trade_off(mine, data))):
+            replace_file(options.out / study[0].folder / f"{name}.png", png)
+    replace_file(options.out / "results.csv", to_csv(rows).encode())
+    tables = "\n".join(to_markdown(rows, study[0].data) for study in studies)
+    replace_file(options.out / "tables.md", tables.encode())
+    for study in studies:
+        print("\n" + to_text(rows, study[0].data))
+    print(f"{options.out}/results.csv, tables.md, and a folder for each data set")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

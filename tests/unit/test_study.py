@@ -1,0 +1,142 @@
+"""The study runs from end to end, can be repeated, and its page shows what its results say."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from cl_analyze.losses import NTXent, simple
+from sample_data.make_embeddings import Run as SampleRun
+from sample_data.make_embeddings import contrastive_loss
+from sample_data.study.analysis import MEASURES, cell, from_csv, to_markdown
+from sample_data.study.plan import DATA_SETS, QUICK, REFERENCE, SETTINGS, BothWays, Simple, runs
+from tests.conftest import ROOT
+
+RESULTS = ROOT / "docs" / "study" / "results.csv"
+TINY = ("--data", "digits", "--epochs", "1", "--seeds", "1", "--jobs", "1")
+TWO = ("--settings", "contrastive-tau-0.3", "contrastive-tau-1.0")
+
+
+def study(*arguments, folder):
+    return subprocess.run(
+        [sys.executable, "-m", "sample_data.study", *map(str, arguments)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("study")
+    return folder, study(*TINY, *TWO, "--out", "out", folder=folder)
+
+
+def test_a_tiny_study_writes_its_table_and_figures(tiny):
+    folder, done = tiny
+    assert done.returncode == 0, done.stderr
+    assert re.search(
+        r"Digits: 2 of 2 runs to train, 8 steps at [0-9.]+ s, 1 at a time", done.stdout
+    )
+    assert re.search(r"about \d+ minutes in all", done.stdout)
+    out = folder / "out"
+    rows = from_csv((out / "results.csv").read_text())
+    assert [(row["loss"], row["tau"], row["seed"]) for row in rows] == [
+        ("contrastive", 0.3, 0), ("contrastive", 1.0, 0),
+    ]  # fmt: skip
+    for row in rows:
+        assert 0.5 < row["probe"] <= 1
+        assert 0.5 < row["knn_backbone"] <= 1
+        assert row["uniformity"] < 0 < row["tolerance"] < 1
+    assert (out / "tables.md").read_text() == to_markdown(rows, DATA_SETS[1])
+    place = out / "digits-1-epochs"
+    for name in (
+        "along_tau.png", "plane.png", "compare-seed-0/compare.html", "report/report.html",
+        "compare-seed-0-backbone/compare.json", "compare-along-tau/figures/along_the_run.png",
+        "report/figures/nearest_negatives.png",
+    ):  # fmt: skip
+        assert (place / name).stat().st_size > 3_000, name
+    assert (place / "report" / "command.txt").read_text().startswith("cl-analyze report out/")
+    assert "contrastive-tau-1.0" in done.stdout
+
+
+def test_runs_that_are_there_are_kept_and_a_lost_one_comes_back_the_same(tiny):
+    folder, _ = tiny
+    seed = folder / "out" / "digits-1-epochs" / "seed-0"
+    kept, lost = (seed / f"contrastive-tau-{tau}.npz" for tau in (0.3, 1.0))
+    with np.load(lost) as arrays:
+        before = {name: arrays[name] for name in arrays.files}
+    written = kept.stat().st_mtime_ns
+    lost.unlink()
+    script = (
+        "import sample_data.study.__main__ as study\n"
+        "import sys\n"
+        "options = study.parsed(sys.argv[1:])\n"
+        "if __name__ == '__main__': study.train_all(study.planned(options), options)"
+    )
+    (folder / "train.py").write_text(script)
+    done = subprocess.run(
+        [sys.executable, "train.py", *TINY, *TWO, "--out", "out"],
+        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "1/1 digits-1-epochs/seed-0/contrastive-tau-1.0.npz" in done.stdout
+    assert kept.stat().st_mtime_ns == written
+    with np.load(lost) as arrays:
+        assert set(arrays.files) == set(before)
+        for name, array in before.items():
+            np.testing.assert_array_equal(arrays[name], array)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--seeds", "0"), "--seeds must be at least 1"),
+        (("--settings", "contrastive-tau-9"), "invalid choice: 'contrastive-tau-9'"),
+        (("--images", "/nowhere"), "/nowhere is not there: on Debian"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(tmp_path, arguments, message):
+    done = study(*arguments, folder=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_column_of_the_papers_table_is_trained():
+    names = [setting.name for setting in SETTINGS]
+    taus = ("0.07", "0.1", "0.2", "0.3", "0.5", "0.7", "1.0")
+    for family in ("contrastive", "hard-contrastive"):
+        assert [name for name in names if re.match(rf"{family}-tau", name)] == [
+            f"{family}-tau-{tau}" for tau in taus
+        ]
+    assert {"simple", "hard-simple", "dcl-tau-0.3", "dhel-tau-0.3", "kcl-gaussian"} <= set(names)
+    assert {*QUICK, REFERENCE} <= set(names)
+    assert len(runs(DATA_SETS[0], tuple(names), 3, 30)) == 3 * 19
+
+
+def test_losses_of_the_study_and_the_sample_are_those_of_the_package():
+    torch.manual_seed(0)
+    u, v = (torch.nn.functional.normalize(torch.randn(32, 8), dim=1) for _ in "uv")
+    both = BothWays(Simple())(u, v)
+    torch.testing.assert_close(both, 0.5 * (simple(u, v) + simple(v, u)))
+    for module in (setting.make() for setting in SETTINGS):
+        assert torch.isfinite(module(u, v))
+    torch.testing.assert_close(contrastive_loss(u, v, SampleRun(0.2)), NTXent(tau=0.2)(u, v))
+
+
+def test_cells_are_means_and_deviations_over_seeds():
+    rows = [{"probe": 0.8, "uniformity": -3.0}, {"probe": 0.9, "uniformity": -3.5}]
+    by_name = {measure.name: measure for measure in MEASURES}
+    assert cell(rows, by_name["probe"]) == "85.0 ± 7.1"
+    assert cell(rows, by_name["uniformity"]) == "3.250 ± 0.354"
+    assert cell(rows[:1], by_name["probe"]) == "80.0"
