@@ -314,6 +314,10 @@ def analyze(
 def _one_each(values: Any, name: str, n: int) -> list[Any]:
     """Companions of several checkpoints: a list of that many, or one for all."""
     if not isinstance(values, list | tuple) or len(values) != n:
+        if isinstance(values, list | tuple) and any(isinstance(v, Path) for v in values):
+            raise ConfigError(
+                f"{name}: {len(values)} paths for {n} checkpoints: give one for all, or one each"
+            )
         return [values] * n
     if all(isinstance(value, str | Path) or np.ndim(value) > 0 for value in values):
         return list(values)
@@ -355,21 +359,23 @@ def metric_options(
     return MetricOptions(
         ts=_positive("t", ts, MetricOptions().ts),
         taus=_positive("tau", taus, MetricOptions().taus),
-        top_k=_count("top-k", top_k),
+        top_k=whole_number("top-k", top_k),
         negatives=cast(Negatives, negatives),
-        curve_anchors=None if curve_anchors is None else _count("curve-anchors", curve_anchors),
+        curve_anchors=None
+        if curve_anchors is None
+        else whole_number("curve-anchors", curve_anchors),
         seed=seed,
         anchors=anchors,
         penalty_alpha=None if penalty_alpha is None else _share(penalty_alpha),
         hard_alpha=_share(hard_alpha),
         simple_lambda=simple_lambda
         if simple_lambda is None or simple_lambda == 0
-        else _one("simple-lambda", simple_lambda),
-        kcl_t=_one("kcl-t", kcl_t),
-        kcl_gamma=_one("kcl-gamma", kcl_gamma),
-        batch_sizes=tuple(sorted({_count("batch-size", size, least=2) for size in sizes})),
-        ks=tuple(sorted({_count("k", k) for k in neighbours})) or MetricOptions().ks,
-        alignment_power=_one("alignment-power", alignment_power),
+        else one_number("simple-lambda", simple_lambda),
+        kcl_t=one_number("kcl-t", kcl_t),
+        kcl_gamma=one_number("kcl-gamma", kcl_gamma),
+        batch_sizes=tuple(sorted({whole_number("batch-size", size, least=2) for size in sizes})),
+        ks=tuple(sorted({whole_number("k", k) for k in neighbours})) or MetricOptions().ks,
+        alignment_power=one_number("alignment-power", alignment_power),
         projection=projection,
     )
 
@@ -383,7 +389,7 @@ def check_counts(seed: int, anchors: int | None) -> None:
     if seed < 0:
         raise ConfigError(f"seed must be at least 0, found {seed}")
     if anchors is not None:
-        _count("anchors", anchors, least=10)
+        whole_number("anchors", anchors, least=10)
 
 
 def families(names: Iterable[str] | str) -> tuple[str, ...]:
@@ -432,12 +438,24 @@ def _share(value: Any) -> float:
     return float(value)
 
 
-def _one(name: str, value: Any) -> float:
-    (number,) = _positive(name, value, ())
-    return number
+def one_number(name: str, value: Any) -> float:
+    """A finite number above zero.
+
+    Raises:
+        ConfigError: it is not, or too small or large to be of use, or there are several.
+    """
+    numbers = _positive(name, value, ())
+    if len(numbers) != 1:
+        raise ConfigError(f"{name} must be one number, found {value!r}")
+    return numbers[0]
 
 
-def _count(name: str, value: int, least: int = 1) -> int:
+def whole_number(name: str, value: int, least: int = 1) -> int:
+    """A whole number.
+
+    Raises:
+        ConfigError: it is none, or less than `least`.
+    """
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ConfigError(f"{name} must be a whole number of at least {least}, found {value!r}")
     return int(value)

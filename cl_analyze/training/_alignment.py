@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cl_analyze.analysis import one_number
 from cl_analyze.errors import DataError
 from cl_analyze.tables import Param, Record, Unit, undefined
-from cl_analyze.training._metric import EmbeddingMetric, above_zero, unit
+from cl_analyze.training._metric import EmbeddingMetric, unit
 
 
 class Alignment(EmbeddingMetric):
@@ -35,10 +36,11 @@ class Alignment(EmbeddingMetric):
 
     def __init__(self, dim: int, power: float = 2.0, **options: Any) -> None:
         super().__init__(dim, **options)
-        self.power = above_zero("power", power)
+        self.power = one_number("power", power)
         # sum and sum of squares; distances are at most 2, so that no digits to speak of are lost
         self.add_state("sums", torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("n", torch.tensor(0), dist_reduce_fx="sum")
+        self.tell_apart(self.power)
 
     def update(self, view1: Tensor, view2: Tensor) -> None:
         """Add a batch: (M, D) and (M, D), partners in the same row.

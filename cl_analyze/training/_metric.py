@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+from torch.nn import Module, functional
 from torchmetrics import Metric
 
-from cl_analyze.errors import ConfigError, DataError
+from cl_analyze.analysis import whole_number
+from cl_analyze.errors import DataError
 from cl_analyze.tables import Record
 
 LARGEST_LABEL = 2**24
@@ -22,7 +24,8 @@ class EmbeddingMetric(Metric):
     """Base of the metrics of embeddings: `update` with a batch, `compute` a 0-D float32 tensor.
 
     States have a fixed size, set by the options, whatever the number of rows; ranks are joined by
-    torchmetrics when `compute` is called (and batches of other metric objects by `merge_state`).
+    torchmetrics when `compute` is called, other metric objects by `merge_state`.  States keep
+    their types, float64 for sums, whatever the model is cast to.
     After `compute`, `record` has what the number is: definition, parameters, rows, standard error
     where the state allows one.  An undefined value is NaN, with a warning that has the reason.
 
@@ -49,7 +52,25 @@ class EmbeddingMetric(Metric):
 
     def __init__(self, dim: int, **options: Any) -> None:
         super().__init__(**options)
-        self.dim = whole("dim", dim, 1)
+        self.dim = whole_number("dim", dim)
+
+    def tell_apart(self, *options: float) -> None:
+        """Make states of metrics with other options unequal.
+
+        A MetricCollection lets metrics share one state where states are equal after the first
+        batch, which some first batches bring about whatever the options.
+        """
+        what = torch.tensor(options, dtype=torch.float64)
+        self.add_state("options", what, dist_reduce_fx="max")
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Module:
+        """Move the states to another device, and leave their types alone."""
+
+        def moved(state: Tensor) -> Tensor:
+            there = fn(state)
+            return there if there.dtype == state.dtype else state.to(there.device)
+
+        return super()._apply(moved, exclude_state)
 
     def measured(self) -> Record:
         """The record of what the states hold."""
@@ -117,25 +138,3 @@ def unit(rows: Tensor) -> Tensor:
     wide = rows.double()
     wide = wide / wide.abs().amax(dim=1, keepdim=True)
     return functional.normalize(wide, dim=1)
-
-
-def whole(name: str, value: int, least: int) -> int:
-    """A whole number.
-
-    Raises:
-        ConfigError: it is none, or less than `least`.
-    """
-    if isinstance(value, bool) or value != int(value) or value < least:
-        raise ConfigError(f"{name} must be a whole number of at least {least}, found {value}")
-    return int(value)
-
-
-def above_zero(name: str, value: float) -> float:
-    """A finite number above zero.
-
-    Raises:
-        ConfigError: it is not.
-    """
-    if not (math.isfinite(value) and value > 0):
-        raise ConfigError(f"{name} must be finite and > 0, found {value}")
-    return float(value)

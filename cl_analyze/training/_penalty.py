@@ -7,10 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
-from cl_analyze.analysis import analyze
+from cl_analyze.analysis import analyze, one_number
 from cl_analyze.preparation import RunOptions
 from cl_analyze.tables import Param, Record, Unit, undefined
-from cl_analyze.training._metric import above_zero
 from cl_analyze.training._reservoir import UNLABELLED, SampledMetric
 
 
@@ -21,25 +20,25 @@ class _Penalty(SampledMetric):
         self, dim: int, tau: float = 0.2, max_rows: int = 4096, seed: int = 0, **options: Any
     ) -> None:
         super().__init__(dim, max_rows, seed, **options)
-        self.tau = above_zero("tau", tau)
+        self.tau = one_number("tau", tau)
 
-    def found(self, metric: str, unit: Unit, labelled: bool) -> Record:
+    def found(self, metric: str, unit: Unit) -> Record:
         """One record of the penalty family over the rows that are kept."""
         rows, labels = self.kept()
         params: dict[str, Param] = {"tau": self.tau}
         if len(rows) < 2:
             reason = "there are fewer than two rows"
             return undefined("embeddings", metric, None, params, unit, self.dim, reason)
-        if labelled and (labels == UNLABELLED).all():
+        if self.labelled and (labels == UNLABELLED).all():
             reason = "no row is labelled"
             return undefined("embeddings", metric, None, params, unit, self.dim, reason)
         records = analyze(
             rows,
-            labels if labelled else None,
+            labels if self.labelled else None,
             taus=[self.tau],
             metrics="penalty",
             curve_anchors=2,  # no curve is looked at
-            run=RunOptions(unlabelled=str(UNLABELLED)) if labelled else None,
+            run=RunOptions(unlabelled=str(UNLABELLED)) if self.labelled else None,
         ).records
         return replace(records.find(metric), exact=len(rows) == int(self.n_seen))
 
@@ -79,7 +78,7 @@ class PenaltyEntropy(_Penalty):
 
     def measured(self) -> Record:
         """The record of the rows that are kept."""
-        return self.found("penalty_entropy", "nats", labelled=False)
+        return self.found("penalty_entropy", "nats")
 
 
 class FalseNegativeShare(_Penalty):
@@ -108,6 +107,7 @@ class FalseNegativeShare(_Penalty):
     """
 
     higher_is_better: bool | None = False
+    labelled = True
 
     def update(self, embeddings: Tensor, labels: Tensor) -> None:
         """Add a batch: (M, D), and (M,) classes, negative for unlabelled rows."""
@@ -116,4 +116,4 @@ class FalseNegativeShare(_Penalty):
 
     def measured(self) -> Record:
         """The record of the rows that are kept."""
-        return self.found("penalty_false_negative_share", "share", labelled=True)
+        return self.found("penalty_false_negative_share", "share")

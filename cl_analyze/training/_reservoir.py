@@ -3,7 +3,8 @@
 Every row has a key, a hash of (seed, rank, how many rows came before it); the rows with the least
 keys are kept.  Keys are as good as independent and uniform on [0, 1), so what is kept is a simple
 random sample without replacement of all rows, whatever the batches; and the least keys of two
-samples' union are the least of all rows, so samples merge exactly, in any order.
+samples' union are the least of all rows, so that samples of ranks, or of metrics with seeds of
+their own, merge exactly, in any order.
 
 A later epoch that sees the rows in the same order keeps the same rows: a curve over epochs has no
 noise of its own from the sample.
@@ -17,9 +18,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torchmetrics import Metric
 
-from cl_analyze.errors import DataError
-from cl_analyze.training._metric import LARGEST_LABEL, EmbeddingMetric, whole
+from cl_analyze.analysis import whole_number
+from cl_analyze.errors import ConfigError, DataError
+from cl_analyze.training._metric import LARGEST_LABEL, EmbeddingMetric
 
 _KEY, _LABEL, _FIRST = 0, 1, 2
 UNLABELLED = -1
@@ -62,36 +65,43 @@ def least(kept: Tensor) -> Tensor:
 class SampledMetric(EmbeddingMetric):
     """A metric of the rows of a reservoir: at most `max_rows` of all, drawn with `seed`.
 
-    Memory: max_rows (dim + 2) float32.  Up to `max_rows` rows the value is that of all of them.
+    Memory: max_rows (dim + 2) float32; while ranks are joined, a few times that for each of them.
+    Up to `max_rows` rows the value is that of all of them.
     """
 
+    labelled = False
+    """Whether classes are kept beside the rows."""
+
+    full_state_update: bool | None = True  # a row's key says how many rows came before it
     reservoir: Tensor
     n_seen: Tensor
 
     def __init__(self, dim: int, max_rows: int = 4096, seed: int = 0, **options: Any) -> None:
         super().__init__(dim, **options)
-        self.max_rows = whole("max_rows", max_rows, 2)
-        self.seed = whole("seed", seed, 0)
+        self.max_rows = whole_number("max_rows", max_rows, 2)
+        self.seed = whole_number("seed", seed, 0)
+        if self.seed >= 2**63:
+            raise ConfigError(f"seed must be below 2^63, found {seed}")
         empty = torch.zeros(self.max_rows, self.dim + _FIRST)
         empty[:, _KEY] = torch.inf
         self.add_state("reservoir", empty, dist_reduce_fx=least)
         self.add_state("n_seen", torch.tensor(0), dist_reduce_fx="sum")
-        self._n_drawn = 0
-        self._within_forward = False
+        self.tell_apart(float(self.seed), float(self.labelled))
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The batch's own value; the batch is added to the state."""
-        self._within_forward = True
-        try:
-            return super().forward(*args, **kwargs)
-        finally:
-            self._within_forward = False
+    def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
+        """Add the rows of another sample, which needs a seed of its own.
 
-    def reset(self) -> None:
-        """Start again: the next rows have the keys that the first ones had."""
-        super().reset()
-        if not self._within_forward:  # which resets the state for a batch, and merges it back
-            self._n_drawn = 0
+        Raises:
+            ConfigError: both have the same seed, so that their rows have the same keys.
+        """
+        other = incoming_state
+        state: dict[str, Any] = other.metric_state if isinstance(other, Metric) else other
+        if float(state["options"][0]) == self.seed and int(state["n_seen"]) and int(self.n_seen):
+            raise ConfigError(
+                f"{type(self).__name__}: samples that are merged need seeds of their own, found "
+                f"seed {self.seed} twice: {type(self).__name__}(..., seed={self.seed + 1})"
+            )
+        self._reduce_states(state)
 
     def keep(self, rows: Tensor, labels: Tensor | None = None) -> None:
         """Add a batch of checked rows to the reservoir.
@@ -103,7 +113,7 @@ class SampledMetric(EmbeddingMetric):
         up = distributed.is_available() and distributed.is_initialized()
         new = rows.new_full((len(rows), self.dim + _FIRST), UNLABELLED, dtype=torch.float32)
         rank = distributed.get_rank() if up else 0
-        new[:, _KEY] = keys(self.seed, rank, self._n_drawn, len(rows), rows.device).float()
+        new[:, _KEY] = keys(self.seed, rank, int(self.n_seen), len(rows), rows.device).float()
         if labels is not None:
             if len(labels) and int(labels.max()) >= LARGEST_LABEL:
                 raise DataError(
@@ -113,10 +123,9 @@ class SampledMetric(EmbeddingMetric):
             new[:, _LABEL] = labels.clamp(min=UNLABELLED).float()
         # the scale is nothing to these metrics, and float32 may not hold that of float64 rows
         new[:, _FIRST:] = (rows / rows.abs().amax(dim=1, keepdim=True)).float()
-        self._n_drawn += len(rows)
-        self.n_seen += len(rows)
         both = torch.cat([self.reservoir, new])
         self.reservoir = both[torch.argsort(both[:, _KEY], stable=True)[: self.max_rows]]
+        self.n_seen = self.n_seen + len(rows)
 
     def kept(self) -> tuple[Any, Any]:
         """(n, D) rows and (n,) classes as arrays; unlabelled ones are -1."""

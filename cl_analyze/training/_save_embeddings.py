@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cl_analyze.errors import ConfigError, DataError
+from cl_analyze.analysis import whole_number
+from cl_analyze.errors import AnalysisError, ConfigError, DataError
 from cl_analyze.output import replacing
-from cl_analyze.training._metric import whole
 
 ARRAYS = ("embeddings", "labels", "view1", "view2", "ids")
 Embed = Callable[[Any, Any], Mapping[str, Tensor]]
@@ -30,22 +30,26 @@ class SaveEmbeddings(lightning.Callback):
 
     With several ranks the rows of all are written by the first, sorted by `ids`, which are needed
     then: samplers deal rows out by turns and repeat some.  With ids rows are in their order also
-    on one rank.
+    on one rank.  What cannot be saved is an error on every rank.
 
-    Nothing is written in the sanity check and in `fast_dev_run`.  `trainer.validate` writes too.
+    Nothing is written in the sanity check and in `fast_dev_run`.  `trainer.validate(ckpt_path=...)`
+    writes under the checkpoint's name, and under `validate` without one.
 
     Args:
         folder: where the files go; it is made when it is missing.
-        every_n_epochs: epochs n, 2n, ... are saved.
+        every_n_epochs: epochs n, 2n, ... are saved, each validation in them (several where
+            `val_check_interval` says so, with steps of their own).
         embed: takes the module and a batch (on the module's device), returns a dictionary with
             `embeddings` and what else is to be saved; None: `validation_step` returns one.  It runs
-            under no_grad, in evaluation mode, on every validation batch of those epochs.
-        dataloader: which of several validation loaders.
+            under no_grad, in evaluation mode and the trainer's precision, on every validation
+            batch of those epochs.
+        dataloader: which of several validation loaders; `-loader-1` and so on is in the name.
 
     Raises:
         ConfigError: an option makes no sense, or what a batch gives cannot be saved.
 
-    Cost: the arrays of the loader in memory, float32; nothing on a GPU beyond a batch.
+    Cost: the arrays of the loader in the host's memory, half precision as float32; a few times
+    that on the first rank while it writes.
 
     >>> import lightning.pytorch, tempfile
     >>> saved = SaveEmbeddings(tempfile.mkdtemp(), every_n_epochs=5)
@@ -61,16 +65,18 @@ class SaveEmbeddings(lightning.Callback):
         dataloader: int = 0,
     ) -> None:
         self.folder = Path(folder)
-        self.every_n_epochs = whole("every_n_epochs", every_n_epochs, 1)
+        self.every_n_epochs = whole_number("every_n_epochs", every_n_epochs)
         self.embed = embed
-        self.dataloader = whole("dataloader", dataloader, 0)
+        self.dataloader = whole_number("dataloader", dataloader, 0)
         self._parts: dict[str, list[NDArray[Any]]] = {}
+        self._failed: AnalysisError | None = None
+        self._hosts: Any = None
 
     def on_validation_epoch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
         """Forget what an interrupted epoch left."""
-        self._parts = {}
+        self._parts, self._failed = {}, None
 
     def on_validation_batch_end(
         self,
@@ -84,31 +90,22 @@ class SaveEmbeddings(lightning.Callback):
         """Keep the arrays of a batch.
 
         Raises:
-            ConfigError: there are no embeddings, or arrays of other lengths.
+            ConfigError: there are no embeddings, or arrays that do not fit each other; with several
+                ranks at the end of the epoch.
         """
-        if dataloader_idx != self.dataloader or not self._is_due(trainer):
+        if dataloader_idx != self.dataloader or not self._is_due(trainer) or self._failed:
             return
         if self.embed is None:
             found, where = outputs, "validation_step"
         else:
-            with torch.no_grad():
+            with trainer.precision_plugin.val_step_context(), torch.no_grad():
                 found, where = self.embed(pl_module, batch), "embed"
-        if not isinstance(found, Mapping) or "embeddings" not in found:
-            what = f"keys {list(found)}" if isinstance(found, Mapping) else type(found).__name__
-            raise ConfigError(
-                f"SaveEmbeddings: {where} must return a dictionary with 'embeddings' (and labels, "
-                f"view1, view2, ids where there are), found {what}"
-            )
-        arrays = {name: as_array(found[name]) for name in ARRAYS if found.get(name) is not None}
-        lengths = {name: len(array) for name, array in arrays.items()}
-        if len(set(lengths.values())) > 1 or (self._parts and set(arrays) != set(self._parts)):
-            raise ConfigError(
-                f"SaveEmbeddings: batch {batch_idx} of {where} has {lengths} rows"
-                + (f"; batches before have {', '.join(self._parts)}" if self._parts else "")
-                + ": every batch needs the same arrays, of one length"
-            )
-        for name, array in arrays.items():
-            self._parts.setdefault(name, []).append(array)
+        try:
+            self._keep(found, where, batch_idx)
+        except AnalysisError as error:
+            if trainer.world_size == 1:
+                raise
+            self._failed = error
 
     def on_validation_epoch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
@@ -123,30 +120,32 @@ class SaveEmbeddings(lightning.Callback):
             return
         parts, self._parts = self._parts, {}
         here = {name: np.concatenate(arrays) for name, arrays in parts.items()}
-        if trainer.world_size > 1 and here and "ids" not in here:
-            raise ConfigError(
+        if trainer.world_size == 1:
+            self._write(trainer, [here])
+            return
+        if here and "ids" not in here:
+            self._failed = ConfigError(
                 f"SaveEmbeddings: {trainer.world_size} ranks share the rows, in turns and with "
                 "repeats: return 'ids', the index of each row in the data set, beside the "
                 "embeddings"
             )
-        gathered = _of_all_ranks(here, trainer)
-        if gathered is None:
-            return
-        arrays = joined(gathered)
-        if not arrays:
-            raise ConfigError(
-                f"SaveEmbeddings: validation loader {self.dataloader} gave no batch: is there one?"
-            )
-        name = f"epoch-{trainer.current_epoch:04d}-step-{trainer.global_step}.npz"
-        path = self.folder / name
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as file:
-                np.savez(file, allow_pickle=False, **arrays)
-        except OSError as error:
-            raise ConfigError(
-                f"SaveEmbeddings: cannot write {path}: {error.strerror or error}"
-            ) from error
+        distributed, world = torch.distributed, trainer.world_size
+        if self._hosts is None and distributed.get_backend() != "gloo":
+            self._hosts = distributed.new_group(backend="gloo")  # rows stay off the GPUs
+        failures: list[AnalysisError | None] = [None] * world
+        distributed.all_gather_object(failures, self._failed, group=self._hosts)
+        _raise_first(failures)
+        first = trainer.global_rank == 0
+        gathered: list[Any] | None = [None] * world if first else None
+        distributed.gather_object(here, gathered, group=self._hosts)
+        outcome: list[AnalysisError | None] = [None]
+        if gathered is not None:
+            try:
+                self._write(trainer, gathered)
+            except AnalysisError as error:
+                outcome = [error]
+        distributed.broadcast_object_list(outcome, group=self._hosts)
+        _raise_first(outcome)
 
     def on_exception(
         self,
@@ -163,27 +162,76 @@ class SaveEmbeddings(lightning.Callback):
         fitting = trainer.state.fn == "fit"
         return not fitting or (trainer.current_epoch + 1) % self.every_n_epochs == 0
 
+    def _keep(self, found: Any, where: str, index: int) -> None:
+        """Add what a batch gives to what there is.
+
+        Raises:
+            ConfigError: it does not fit.
+        """
+        if not isinstance(found, Mapping) or "embeddings" not in found:
+            what = f"keys {list(found)}" if isinstance(found, Mapping) else type(found).__name__
+            raise ConfigError(
+                f"SaveEmbeddings: {where} must return a dictionary with 'embeddings' (and labels, "
+                f"view1, view2, ids where there are), found {what}"
+            )
+        arrays = {name: as_array(found[name]) for name in ARRAYS if found.get(name) is not None}
+        shapes = {name: array.shape for name, array in arrays.items()}
+        if len({shape[:1] for shape in shapes.values()}) > 1 or () in shapes.values():
+            raise ConfigError(
+                f"SaveEmbeddings: batch {index} of {where} has shapes {shapes}: every array needs "
+                "one entry a row"
+            )
+        before = {name: array[0].shape[1:] for name, array in self._parts.items()}
+        now = {name: shape[1:] for name, shape in shapes.items()}
+        if before and before != now:
+            raise ConfigError(
+                f"SaveEmbeddings: rows of batch {index} of {where} have shapes {now}, those before "
+                f"{before}: every batch needs the same arrays"
+            )
+        for name, array in arrays.items():
+            self._parts.setdefault(name, []).append(array)
+
+    def _write(self, trainer: lightning.Trainer, parts: list[dict[str, NDArray[Any]]]) -> None:
+        """Write the rows of all ranks.
+
+        Raises:
+            AnalysisError: there are none, they do not fit, or the file cannot be written.
+        """
+        arrays = joined(parts)
+        if not arrays:
+            raise ConfigError(
+                f"SaveEmbeddings: validation loader {self.dataloader} gave no batch: is there one?"
+            )
+        if trainer.state.fn == "fit":
+            name = f"epoch-{trainer.current_epoch:04d}-step-{trainer.global_step}"
+        else:
+            name = Path(str(trainer.ckpt_path)).stem if trainer.ckpt_path else "validate"
+        name += f"-loader-{self.dataloader}" if self.dataloader else ""
+        path = self.folder / f"{name}.npz"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as file:
+                np.savez(file, allow_pickle=False, **arrays)
+        except OSError as error:
+            raise ConfigError(
+                f"SaveEmbeddings: cannot write {path}: {error.strerror or error}"
+            ) from error
+
+
+def _raise_first(failures: list[AnalysisError | None]) -> None:
+    for failure in failures:
+        if failure is not None:
+            raise failure
+
 
 def as_array(values: Any) -> NDArray[Any]:
-    """What a batch gives as an array: half precision becomes float32."""
+    """A copy of what a batch gives as an array: half precision becomes float32."""
     if isinstance(values, Tensor):
         values = values.detach()
         if values.is_floating_point() and values.dtype != torch.float64:
             values = values.float()
-        return values.cpu().numpy()  # type: ignore[no-any-return]
-    return np.asarray(values)
-
-
-def _of_all_ranks(
-    arrays: dict[str, NDArray[Any]], trainer: lightning.Trainer
-) -> list[dict[str, NDArray[Any]]] | None:
-    """The arrays of each rank on the first, None on the others."""
-    if trainer.world_size == 1:
-        return [arrays]
-    first = trainer.global_rank == 0
-    gathered: list[Any] | None = [None] * trainer.world_size if first else None
-    torch.distributed.gather_object(arrays, gathered)
-    return gathered
+        values = values.cpu().numpy()
+    return np.array(values)
 
 
 def joined(parts: list[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
@@ -196,10 +244,11 @@ def joined(parts: list[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
     there = [part for part in parts if part]
     if not there:
         return {}
-    if len({tuple(part) for part in there}) > 1:
+    shapes = [{name: array.shape[1:] for name, array in part.items()} for part in there]
+    if any(other != shapes[0] for other in shapes):
         raise ConfigError(
-            "SaveEmbeddings: every rank needs the same arrays, found "
-            + " and ".join(sorted({", ".join(part) for part in there}))
+            "SaveEmbeddings: every rank needs the same arrays, found rows of shapes "
+            + " and ".join(map(str, shapes))
         )
     arrays = {name: np.concatenate([part[name] for part in there]) for name in there[0]}
     if "ids" not in arrays:

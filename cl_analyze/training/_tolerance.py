@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from cl_analyze.analysis import whole_number
 from cl_analyze.errors import ConfigError, DataError
 from cl_analyze.metrics.tolerance import Tolerance as Family
 from cl_analyze.metrics.tolerance import value_of_sums
 from cl_analyze.tables import Record, undefined
-from cl_analyze.training._metric import EmbeddingMetric, unit, whole
+from cl_analyze.training._metric import EmbeddingMetric, unit
 
 DEFINITIONS = Family.definitions["tolerance"]
 
@@ -48,7 +49,7 @@ class Tolerance(EmbeddingMetric):
         self, dim: int, n_classes: int, definition: str = "micro_excl", **options: Any
     ) -> None:
         super().__init__(dim, **options)
-        self.n_classes = whole("n_classes", n_classes, 1)
+        self.n_classes = whole_number("n_classes", n_classes)
         if definition not in DEFINITIONS:
             raise ConfigError(
                 f"definition must be one of {', '.join(DEFINITIONS)}, found {definition!r}"

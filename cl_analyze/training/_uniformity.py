@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
+from cl_analyze.analysis import one_number
 from cl_analyze.functions import uniformity
 from cl_analyze.tables import Record, undefined
-from cl_analyze.training._metric import above_zero
 from cl_analyze.training._reservoir import SampledMetric
 
 
@@ -44,7 +44,7 @@ class Uniformity(SampledMetric):
         self, dim: int, t: float = 2.0, max_rows: int = 4096, seed: int = 0, **options: Any
     ) -> None:
         super().__init__(dim, max_rows, seed, **options)
-        self.t = above_zero("t", t)
+        self.t = one_number("t", t)
 
     def update(self, embeddings: Tensor) -> None:
         """Add a batch: (M, D)."""

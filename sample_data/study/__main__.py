@@ -28,7 +28,7 @@ from sample_data.encoders import FASHION_MNIST
 from sample_data.study.analysis import FAMILIES, analyse, to_csv, to_markdown, to_text
 from sample_data.study.figures import along_tau, trade_off
 from sample_data.study.plan import DATA_SETS, QUICK, SETTINGS, Run, runs
-from sample_data.study.training import make, seconds_per_step
+from sample_data.study.training import is_there, make, seconds_per_step
 
 SPAWN = get_context("spawn")  # a fork of a process that has used threads may hang
 
@@ -85,7 +85,7 @@ def estimated(studies: Sequence[Sequence[Run]], options: argparse.Namespace) -> 
     total = 0.0
     with ProcessPoolExecutor(options.jobs, SPAWN) as pool:
         for study in studies:
-            left = [run for run in study if not (options.out / run.path).exists()]
+            left = [run for run in study if not is_there(run, options.out)]
             steps = sum(run.n_steps for run in left)
             futures = [
                 pool.submit(seconds_per_step, study[0], options.images) for _ in range(options.jobs)
@@ -118,7 +118,7 @@ def seconds_per_checkpoint(run: Run) -> float:
 
 def train_all(studies: Sequence[Sequence[Run]], options: argparse.Namespace) -> None:
     """Train what is not there yet, a process a core."""
-    todo = [run for study in studies for run in study if not (options.out / run.path).exists()]
+    todo = [run for study in studies for run in study if not is_there(run, options.out)]
     started = time.perf_counter()
     pool = ProcessPoolExecutor(options.jobs, SPAWN)
     try:

@@ -165,19 +165,20 @@ def to_csv(rows: Iterable[Row]) -> str:
 
 def from_csv(text: str) -> list[Row]:
     """What `to_csv` wrote."""
-    words = ("data", "loss")
+    kinds = {"data": str, "loss": str, "epochs": int, "seed": int}
     return [
-        {
-            name: value if name in words or value == "" else float(value)
-            for name, value in row.items()
-        }
+        {name: kinds.get(name, float)(value) if value else "" for name, value in row.items()}
         for row in csv.DictReader(io.StringIO(text))
     ]
 
 
 def over_seeds(rows: Sequence[Row], measure: Measure) -> tuple[float, float | None]:
-    """Mean and standard deviation over runs that differ in their seed."""
-    values = [float(row[measure.name]) for row in rows]
+    """Mean and standard deviation over runs that differ in their seed, as they are printed.
+
+    Shares are in percent, and uniformity has the sign of Table 1: larger is more uniform.
+    """
+    scale = -1.0 if measure.name == "uniformity" else 100.0 if measure.percent else 1.0
+    values = [scale * float(row[measure.name]) for row in rows]
     return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
 
@@ -242,7 +243,5 @@ def to_text(rows: Sequence[Row], data: DataSet) -> str:
 def cell(rows: Sequence[Row], measure: Measure) -> str:
     """`81.4 ± 0.3`: the mean over seeds and their standard deviation."""
     mean, spread = over_seeds(rows, measure)
-    scale = 100.0 if measure.percent else 1.0
-    mean = -mean if measure.name == "uniformity" else mean
-    text = f"{scale * mean:.{measure.digits}f}"
-    return text if spread is None else f"{text} ± {scale * spread:.{measure.digits}f}"
+    text = f"{mean:.{measure.digits}f}"
+    return text if spread is None else f"{text} ± {spread:.{measure.digits}f}"

@@ -9,7 +9,7 @@ import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from sample_data.study.analysis import MEASURES, Measure, Row, of, over_seeds
+from sample_data.study.analysis import MEASURES, TITLES, Measure, Row, of, over_seeds
 from sample_data.study.plan import TEMPERATURES, DataSet
 
 BY_NAME = {measure.name: measure for measure in MEASURES}
@@ -18,8 +18,7 @@ LINES = (
     ("contrastive", "simple", "#0072B2", "o"),
     ("hard-contrastive", "hard-simple", "#D55E00", "s"),
 )
-BESIDE = (("dcl", "DCL", "#009E73", "^"), ("dhel", "DHEL", "#CC79A7", "v"),
-          ("kcl-gaussian", "KCL", "#000000", "D"))  # fmt: skip
+BESIDE = (("dcl", "#009E73", "^"), ("dhel", "#CC79A7", "v"), ("kcl-gaussian", "#000000", "D"))
 
 CROWD = 0.3  # temperatures up to here lie close together in the plane
 NAMED = (0.07, 0.2, 1.0)  # of the hard loss, whose points are closer still
@@ -62,12 +61,12 @@ def _panel(ax: mpl.axes.Axes, rows: Sequence[Row], measure: Measure) -> None:
                 color=colour,
                 marker=marker,
                 capsize=2,
-                label=family.replace("-", " "),
+                label=TITLES[family],
             )
         if not of(rows, limit, None):
             continue
         mean, spread = _scaled(of(rows, limit, None), measure)
-        name = limit.replace("-", " ")
+        name = TITLES[limit]
         if low - 0.6 * room <= mean <= high + 0.6 * room:
             low, high = min(low, mean - spread), max(high, mean + spread)
             ax.axhline(mean, color=colour, linestyle="--", label=name)
@@ -132,14 +131,14 @@ def _points(ax: mpl.axes.Axes, rows: Sequence[Row]) -> list[tuple[str, float, fl
             ax.errorbar(
                 x, y, dy, dx, color=colour, marker=marker if name == family else "*",
                 markersize=5 if name == family else 12, linestyle="-" if name == family else "",
-                label=name.replace("-", " "), capsize=2,
+                label=TITLES[name], capsize=2,
             )  # fmt: skip
             if name == family:
                 places += [(name, tau, *place) for tau, *place in zip(there, x, y, strict=True)]
-    for name, title, colour, marker in BESIDE:
+    for name, colour, marker in BESIDE:
         for tau in (tau for tau in (*TEMPERATURES, None) if of(rows, name, tau)):
             (x, dx), (y, dy) = _place(of(rows, name, tau))
-            label = title if tau is None else f"{title}, τ {tau:g}"
+            label = TITLES[name] + ("" if tau is None else f", τ {tau:g}")
             ax.errorbar([x], [y], [dy], [dx], color=colour, marker=marker, label=label, capsize=2)
     return places
 
@@ -165,10 +164,9 @@ def _place(rows: Sequence[Row]) -> tuple[tuple[float, float], tuple[float, float
 
 
 def _scaled(rows: Sequence[Row], measure: Measure) -> tuple[float, float]:
-    """Mean and spread over seeds as the table prints them; no spread of one seed."""
+    """Mean and spread over seeds; no spread of one seed."""
     mean, spread = over_seeds(rows, measure)
-    scale = 100.0 if measure.percent else 1.0
-    return (-mean if measure.name == "uniformity" else scale * mean), scale * (spread or 0.0)
+    return mean, spread or 0.0
 
 
 def _png(figure: Figure) -> bytes:

@@ -103,6 +103,12 @@ def make(run: Run, out: Path, fashion_mnist: Path) -> float:
     return time.perf_counter() - started
 
 
+def is_there(run: Run, out: Path) -> bool:
+    """Whether both files of `run` are saved."""
+    path = out / run.path
+    return path.exists() and training_set(path).exists()
+
+
 def training_set(path: Path) -> Path:
     """Where the rows that the classifiers of the run at `path` learn from are."""
     return path.parent / "train" / path.name

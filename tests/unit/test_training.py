@@ -14,6 +14,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torchmetrics import MetricCollection
 
 import cl_analyze as cla
@@ -152,7 +153,8 @@ def test_metrics_are_the_naive_sums_whatever_the_batches(name, sizes):
     metric = feed(METRICS[name][0](), name, data, sizes)
     assert metric.compute().item() == pytest.approx(expected(name, data), rel=2e-6)
     assert metric.compute().dtype == torch.float32
-    assert metric.record.n in (97, int((data[2] >= 0).sum()))
+    labelled = name in ("false negatives", "tolerance", "macro", "indicator")
+    assert metric.record.n == (int((data[2] >= 0).sum()) if labelled else 97)
     assert metric.record.exact
 
 
@@ -174,12 +176,22 @@ def test_forward_gives_the_batch_and_adds_it(name):
 @pytest.mark.parametrize("name", METRICS)
 def test_metrics_merge_copy_and_travel(name):
     data, make = batch(), METRICS[name][0]
-    first, second = make(), make()
+    first, second = make(), make(**({"seed": 1} if name in SAMPLED else {}))
     feed(first, name, tuple(part[:40] for part in data), [40])
     feed(second, name, tuple(part[40:] for part in data), [57])
     alone = expected(name, tuple(part[:40] for part in data))
     for copy in (pickle.loads(pickle.dumps(first)), first.clone()):
         assert copy.compute().item() == pytest.approx(alone, rel=2e-6)
+    first.persistent(True)
+    later = make()
+    later.load_state_dict(first.state_dict())
+    for metric in (first, later):
+        feed(metric, name, tuple(part[40:50] for part in data), [10])
+        for state, value in metric.metric_state.items():
+            assert torch.equal(value, getattr(first, state)), state
+    first = first.clone()
+    first.reset()
+    feed(first, name, tuple(part[:40] for part in data), [40])
     first.merge_state(second)
     assert first.compute().item() == pytest.approx(expected(name, data), rel=2e-6)
 
@@ -194,9 +206,40 @@ def test_states_have_a_bounded_size(name):
         feed(metric, name, batch(seed=seed), [97])
         sizes.append([state.numel() for state in metric.metric_state.values()])
     assert sizes[0] == sizes[-1]
-    assert sum(sizes[0]) <= 32 * (DIM + 2) + 1
+    assert sum(sizes[0]) <= 32 * (DIM + 2) + 3
     metric.compute()
     assert metric.record.exact == (name not in SAMPLED)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_states_keep_their_types_where_a_model_is_cast(name):
+    data, make = batch(), METRICS[name][0]
+    types = {state: value.dtype for state, value in make().metric_state.items()}
+    for cast in (
+        lambda model: model.to(torch.bfloat16),
+        lambda model: model.half(),
+        lambda model: model[0].set_dtype(torch.float16),
+    ):
+        metric = feed(make(), name, tuple(part[:40] for part in data), [40])
+        cast(nn.ModuleList([metric]))
+        feed(metric, name, tuple(part[40:] for part in data), [57])
+        assert metric.compute().item() == pytest.approx(expected(name, data), rel=2e-6)
+        for _ in range(2):
+            found = {state: value.dtype for state, value in metric.metric_state.items()}
+            assert found == types
+            metric.reset()
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_metrics_go_on_after_inference_mode_and_sync_on_step(name):
+    data, make = batch(), METRICS[name][0]
+    metric = make(dist_sync_on_step=True)
+    with torch.inference_mode():
+        feed(metric, name, data, [97])
+        metric.compute()
+        metric.reset()
+    feed(metric, name, data, [97], "forward")
+    assert metric.compute().item() == pytest.approx(expected(name, data), rel=2e-6)
 
 
 def kept_ids(metric):
@@ -215,8 +258,9 @@ def test_a_sample_depends_on_the_order_of_rows_and_the_seed_alone():
     for seed in (0, 1):
         for size in (500, 33, 1):
             metric = Uniformity(2, max_rows=20, seed=seed)
+            metric.dist_sync_on_step = size == 500
             for part in rows.split(size):
-                metric(part) if size == 33 else metric.update(part)
+                metric.update(part) if size == 1 else metric(part)
             found[seed, size] = kept_ids(metric)
         assert found[seed, 500] == found[seed, 33] == found[seed, 1]
         metric.reset()
@@ -242,6 +286,18 @@ def test_every_row_is_kept_as_often_as_any_other():
     assert (deviation**2).mean() == pytest.approx(1.0, abs=0.5)
 
 
+def test_every_row_of_two_batches_is_kept_as_often_as_any_other():
+    """The same of the metric itself, with 400 seeds: 8 of 40 rows."""
+    counts = np.zeros(40)
+    for seed in range(400):
+        metric = Uniformity(2, max_rows=8, seed=seed)
+        for part in numbered(40).split(25):
+            metric.update(part)
+        counts[kept_ids(metric)] += 1
+    assert counts.sum() == 400 * 8
+    assert abs(counts - 80).max() < 4 * math.sqrt(400 * 0.2 * 0.8)
+
+
 def test_keys_are_splitmix64():
     """The first outputs for seed 0 in Vigna's reference program."""
     state = -7046029254386353131
@@ -265,6 +321,10 @@ def test_samples_merge_in_any_order():
         orders.append(kept_ids(merged))
     assert orders[0] == orders[1] == orders[2]
     assert merged.n_seen == 300
+    with pytest.raises(ConfigError, match=r"found seed 0 twice: Uniformity\(..., seed=1\)"):
+        parts[0].merge_state(parts[0].clone())
+    parts[0].merge_state(Uniformity(2, max_rows=16))  # which has seen nothing
+    assert parts[0].n_seen == 100
 
 
 def test_an_estimate_from_a_sample_is_within_its_error():
@@ -305,14 +365,45 @@ def test_the_page_says_what_the_size_of_a_sample_does():
         assert [f"{value:.2f}" for value in np.mean(found, axis=0)] == values, n
 
 
-def test_a_collection_shares_states_and_is_logged_by_name():
+def test_metrics_with_other_options_never_share_a_state():
+    """Also where a first batch makes their states alike."""
+    u, v, labels = batch()
+    none = torch.full_like(labels, -1)
+    same = MetricCollection({"square": Alignment(DIM), "distance": Alignment(DIM, power=1.0)})
+    both = MetricCollection([Uniformity(DIM), FalseNegativeShare(DIM)])
+    ranks = MetricCollection({d: EffectiveRank(DIM, d) for d in ("raw", "normalised")})
+    draws = MetricCollection({str(i): Uniformity(DIM, max_rows=9, seed=i) for i in (0, 1)})
+    same.update(u[:9], u[:9])
+    both.update(embeddings=u[:9], labels=none[:9])
+    ranks.update(u[:0])
+    draws.update(u[:0])
+    same.update(u[9:], v[9:])
+    both.update(embeddings=u[9:], labels=labels[9:])
+    ranks.update(u)
+    draws.update(u)
+    w = torch.cat([u[:9], v[9:]])
+    found = same.compute()
+    for name, naive in (("square", naive_alignment), ("distance", naive_distance)):
+        assert found[name].item() == pytest.approx(naive(u.numpy(), w.numpy(), None), rel=2e-6)
+    after = torch.cat([none[:9], labels[9:]]).numpy()
+    assert both.compute()["FalseNegativeShare"].item() == pytest.approx(
+        naive_false_negatives(u.numpy(), None, after), rel=2e-6
+    )
+    found = ranks.compute()
+    assert found["raw"].item() == pytest.approx(rank_of(u.numpy()), rel=2e-6)
+    assert found["normalised"].item() == pytest.approx(rank_of(unit(u.numpy())), rel=2e-6)
+    assert draws.compute()["0"] != draws.compute()["1"]
+
+
+def test_a_collection_shares_states_that_are_the_same():
     data = batch()
     metrics = MetricCollection(
         {"unif": Uniformity(DIM), "entropy": PenaltyEntropy(DIM), "rank": EffectiveRank(DIM)}
     )
     for start in (0, 40):
         metrics.update(data[0][start : start + 40])
-    assert {"unif", "entropy"} in [set(group) for group in metrics.compute_groups.values()]
+    groups = [set(group) for group in metrics.compute_groups.values()]
+    assert sorted(map(sorted, groups)) == [["entropy", "unif"], ["rank"]]
     first = tuple(part[:80] for part in data)
     found = metrics.compute()
     assert found["entropy"].item() == pytest.approx(expected("entropy", first), rel=2e-6)
@@ -400,7 +491,7 @@ def test_what_makes_no_sense_is_refused(act, error, message):
 
 RANKS = """
 import sys, warnings, torch, torch.distributed as dist
-from tests.unit.test_training import METRICS, batch, expected, feed, kept_ids, numbered
+from tests.unit.test_training import METRICS, SAMPLED, batch, expected, feed, kept_ids, numbered
 from cl_analyze.training import Uniformity
 rank, port = int(sys.argv[1]), sys.argv[2]
 dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
@@ -414,8 +505,9 @@ for how, sizes in parts.items():
         value = metric.compute()
         torch.testing.assert_close(value.item(), expected(name, data), rtol=2e-6, atol=0)
         feed(metric, name, mine, [sizes[rank]])          # and goes on with its own rows
-        assert sum(int(s) for k, s in metric.metric_state.items() if k == "n_seen") in (
-            0, 2 * sizes[rank])
+        seen = metric.metric_state.get("n_seen")
+        assert (seen is None) == (name not in SAMPLED)
+        assert seen is None or int(seen) == 2 * sizes[rank], (seen, sizes)
 sample = Uniformity(2, max_rows=40)
 rows = numbered(1000)
 sample.update(rows[:700] if rank == 0 else rows[700:])
@@ -496,14 +588,16 @@ class Small(lightning.LightningModule):
 
     def views(self, rows):
         noise = torch.Generator().manual_seed(7)
-        return [self.net(rows + 0.1 * torch.randn(rows.shape, generator=noise)) for _ in "ab"]
+        rows = rows.to(self.net[0].weight.dtype)
+        return [self.net(rows + 0.1 * torch.randn(rows.shape, generator=noise).to(rows.dtype))
+                for _ in "ab"]
 
     def training_step(self, batch, index):
         return self.loss(*self.views(batch[0]))
 
     def validation_step(self, batch, index):
         rows, labels, ids = batch
-        z, (u, v) = self.net(rows), self.views(rows)
+        z, (u, v) = self.net(rows.to(self.net[0].weight.dtype)), self.views(rows)
         self.spread.update(z)
         self.classes.update(z, labels)
         self.alignment.update(u, v)
@@ -586,7 +680,7 @@ def test_embeddings_of_a_function_or_of_validate(small, tmp_path):
     trainer = small["trainer"](saved)
     trainer.validate(small["Small"](), small["loaders"]()[1], verbose=False)
     (file,) = (tmp_path / "deep" / "run").iterdir()
-    assert file.name == "epoch-0000-step-0.npz"
+    assert file.name == "validate.npz"
     with np.load(file) as arrays:
         assert arrays["embeddings"].dtype == np.float32
         assert arrays["ids"].tolist() == list(range(910, 1001))
@@ -607,9 +701,13 @@ def test_nothing_is_saved_between_and_in_dry_runs(small, tmp_path):
     [
         (lambda m, b: None, "embed must return a dictionary with 'embeddings' .*found NoneType"),
         (lambda m, b: {"z": b[0]}, r"'embeddings' .*found keys \['z'\]"),
-        (lambda m, b: {"embeddings": b[0], "labels": b[1][:3]}, "'embeddings': 32, 'labels': 3"),
+        (lambda m, b: {"embeddings": b[0], "labels": b[1][:3]},
+         r"'embeddings': \(32, 10\), 'labels': \(3,\)}: every array needs one entry a row"),
+        (lambda m, b: {"embeddings": b[0], "labels": torch.tensor(1)}, r"'labels': \(\)}"),
+        (lambda m, b: {"embeddings": b[0][:, : 4 + int(b[2][0] > 0)]},
+         r"batch 1 of embed have shapes {'embeddings': \(5,\)}, those before {.*\(4,\)}"),
         (lambda m, b: {"embeddings": b[0]} | ({"labels": b[1]} if b[2][0] else {}),
-         "batch 1 of embed .*batches before have embeddings: every batch needs the same"),
+         "batch 1 of embed .*'labels'.*those before .*: every batch needs the same arrays"),
         (lambda m, b: {"embeddings": b[0], "ids": b[1]}, "91 rows have 3 different ids"),
     ],
 )  # fmt: skip
@@ -621,10 +719,86 @@ def test_what_cannot_be_saved_is_refused(small, tmp_path, embed, message):
 
 
 @quiet
+def test_names_say_which_checkpoint_loader_and_step(small, tmp_path):
+    """A checkpoint that is validated, two loaders, several validations in an epoch."""
+    train, valid = small["loaders"]()
+    saved = SaveEmbeddings(tmp_path / "run")
+    trainer = small["trainer"](saved, epochs=1, val_check_interval=1 / 3)
+    trainer.fit(small["Small"](), train, valid)
+    trainer.save_checkpoint(tmp_path / "epoch=0-step=3.ckpt")
+    trainer.validate(small["Small"](), valid, tmp_path / "epoch=0-step=3.ckpt", verbose=False)
+    assert sorted(file.name for file in (tmp_path / "run").iterdir()) == [
+        "epoch-0000-step-1.npz", "epoch-0000-step-2.npz", "epoch-0000-step-3.npz",
+        "epoch=0-step=3.npz",
+    ]  # fmt: skip
+    with (
+        np.load(tmp_path / "run" / "epoch=0-step=3.npz") as one,
+        np.load(tmp_path / "run" / "epoch-0000-step-3.npz") as other,
+    ):
+        np.testing.assert_array_equal(one["embeddings"], other["embeddings"])
+
+    embed = {"embed": lambda module, batch: {"embeddings": module.net(batch[0])}}
+    both = [SaveEmbeddings(tmp_path / "two", dataloader=i, **embed) for i in (0, 1)]
+
+    class Two(small["Small"]):
+        def validation_step(self, batch, index, dataloader_idx=0):
+            return None
+
+    trainer = small["trainer"](*both)
+    trainer.validate(Two(), [valid, small["DataLoader"](small["data"](50), 25)], verbose=False)
+    sizes = {}
+    for file in (tmp_path / "two").iterdir():
+        with np.load(file) as arrays:
+            sizes[file.name] = len(arrays["embeddings"])
+    assert sizes == {"validate.npz": 91, "validate-loader-1.npz": 50}
+    third = SaveEmbeddings(tmp_path / "three", dataloader=2, **embed)
+    with pytest.raises(ConfigError, match="validation loader 2 gave no batch"):
+        small["trainer"](third).validate(Two(), valid, verbose=False)
+
+
+@quiet
+@pytest.mark.parametrize("precision", ["bf16-true", "bf16-mixed"])
+def test_half_precision_is_logged_and_saved(small, tmp_path, precision):
+    seen = []
+
+    def embed(module, batch):
+        z = module.net(batch[0].to(next(module.parameters()).dtype))
+        seen.append(z.dtype)
+        return {"embeddings": z, "ids": batch[2]}
+
+    trainer = small["trainer"](SaveEmbeddings(tmp_path, embed=embed), precision=precision)
+    trainer.validate(small["Small"](), small["loaders"]()[1], verbose=False)
+    assert set(seen) == {torch.bfloat16}
+    with np.load(tmp_path / "validate.npz") as arrays:
+        value = cla.uniformity(arrays["embeddings"]).value
+    assert trainer.callback_metrics["Uniformity"].item() == pytest.approx(value, rel=1e-5)
+
+
+@quiet
+def test_an_epoch_that_fails_leaves_nothing_behind(small, tmp_path):
+    calls = []
+
+    def embed(module, batch):
+        calls.append(len(batch[0]))
+        if len(calls) == 2:
+            raise RuntimeError("out of luck")
+        return {"embeddings": module.net(batch[0])}
+
+    saved = SaveEmbeddings(tmp_path / "run", embed=embed)
+    valid = small["loaders"]()[1]
+    with pytest.raises(RuntimeError, match="out of luck"):
+        small["trainer"](saved).validate(small["Small"](), valid, verbose=False)
+    assert not (tmp_path / "run").exists()
+    small["trainer"](saved).validate(small["Small"](), valid, verbose=False)
+    with np.load(tmp_path / "run" / "validate.npz") as arrays:
+        assert len(arrays["embeddings"]) == 91
+
+
+@quiet
 def test_a_folder_that_cannot_be_made_is_named(small, tmp_path):
     (tmp_path / "file").write_text("")
     saved = SaveEmbeddings(tmp_path / "file" / "run")
-    with pytest.raises(ConfigError, match=r"cannot write .*epoch-0000-step-0.npz: Not a directory"):
+    with pytest.raises(ConfigError, match=r"cannot write .*validate.npz: Not a directory"):
         small["trainer"](saved).validate(small["Small"](), small["loaders"]()[1], verbose=False)
 
 
@@ -634,7 +808,7 @@ def test_ranks_that_differ_are_refused():
     assert joined(both)["ids"].tolist() == [0, 1, 2, 3, 4]
     assert joined([{}, both[1], {}])["ids"].tolist() == [2, 3, 4]
     assert joined([{}, {}]) == {}
-    with pytest.raises(ConfigError, match="same arrays, found embeddings, ids and embeddings, ids"):
+    with pytest.raises(ConfigError, match=r"same arrays, found rows of shapes .* and .*'labels'"):
         joined([both[0], {**both[1], "labels": ids}])
     with pytest.raises(DataError, match="6 rows have 3 different ids"):
         joined([both[0], both[0]])
@@ -663,6 +837,21 @@ except Exception as error:
     assert "2 ranks share the rows" in str(error), error
 else:
     raise SystemExit("not refused")
+
+class SameIds(Small):                # found when the first rank joins the rows: an error on both
+    def validation_step(self, batch, index):
+        return {"embeddings": self.net(batch[0]), "ids": batch[1]}
+class OneRank(Small):                # found on one rank
+    def validation_step(self, batch, index):
+        return {"embeddings": self.net(batch[0]), "ids": batch[2]} if self.global_rank else {}
+for model, message in ((SameIds(), "92 rows have 3 different ids"), (OneRank(), "found keys []")):
+    try:
+        trainer(SaveEmbeddings("none"), epochs=1, devices=2, strategy="ddp").validate(
+            model, loaders(16)[1], verbose=False)
+    except Exception as error:
+        assert message in str(error), error
+    else:
+        raise SystemExit("not refused")
 print("ok")
 """
 
