@@ -35,7 +35,7 @@ def test_python_blocks_of_the_losses_page_run(tmp_path):
         subprocess.run([sys.executable, "-c", block], check=True, cwd=tmp_path, capture_output=True)
 
 
-@pytest.mark.parametrize("page", ["quality.md", "compare.md", "training.md"])
+@pytest.mark.parametrize("page", ["quality.md", "compare.md", "training.md", "guide.md"])
 def test_python_blocks_of_the_page_run(tmp_path, page):
     found = blocks(ROOT / "docs" / page, "python")
     assert len(found) == 1
@@ -43,13 +43,17 @@ def test_python_blocks_of_the_page_run(tmp_path, page):
         subprocess.run([sys.executable, "-c", block], check=True, cwd=tmp_path, capture_output=True)
 
 
-def test_console_blocks_of_the_readme_print_what_they_show(tmp_path):
-    shown = blocks(ROOT / "README.md", "console")
+@pytest.mark.parametrize("page", ["README.md", "docs/guide.md"])
+def test_console_blocks_print_what_they_show(tmp_path, page):
+    """`...` stands for lines that are left out."""
+    shown = blocks(ROOT / page, "console")
     assert shown
     for block in shown:
         first, _, expected = block.partition("\n")
-        arguments = first.removeprefix("$ cl-analyze ").split()
-        arguments = [str(ROOT / a) if a.startswith("sample_data/") else a for a in arguments]
+        arguments = []
+        for word in first.removeprefix("$ cl-analyze ").split():
+            files = sorted(ROOT.glob(word)) if word.startswith("sample_data/") else []
+            arguments += files or [word]
         result = subprocess.run(
             [sys.executable, "-m", "cl_analyze", *arguments],
             check=True,
@@ -57,7 +61,26 @@ def test_console_blocks_of_the_readme_print_what_they_show(tmp_path):
             capture_output=True,
             text=True,
         )
-        assert result.stdout == expected
+        parts = [re.escape(part) for part in re.split(r"^\.\.\.\n", expected, flags=re.M)]
+        assert re.fullmatch("(?:.*\n)+?".join(parts), result.stdout)
+
+
+def test_the_guides_gate_judges_as_it_says(tmp_path):
+    page = ROOT / "docs" / "guide.md"
+    (rules,) = blocks(page, "toml")
+    (tmp_path / "cl-analyze.toml").write_text(rules)
+    commands = [line for block in blocks(page, "sh") for line in block.splitlines()]
+    judged = [line for line in commands if line.startswith("cl-analyze check")]
+    assert len(judged) == 3
+    for line in judged:
+        command, _, verdict = line.partition("#")
+        arguments = command.split()[1:]
+        arguments = [str(ROOT / a) if a.startswith("sample_data/") else a for a in arguments]
+        result = subprocess.run(
+            [sys.executable, "-m", "cl_analyze", *arguments], cwd=tmp_path, capture_output=True,
+            check=False,
+        )  # fmt: skip
+        assert result.returncode == int(verdict.split(":")[0]), result.stderr
 
 
 def test_commands_named_in_the_readme_exist():

@@ -11,6 +11,7 @@ and it goes on after the last run that was saved.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import statistics
 import sys
@@ -19,16 +20,16 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
-import cl_analyze as cla
 from cl_analyze.output import replace_file
 from sample_data.encoders import FASHION_MNIST
-from sample_data.study.analysis import FAMILIES, analyse, to_csv, to_markdown, to_text
+from sample_data.study.analysis import CommandError, analyse, compare, to_csv, to_markdown, to_text
 from sample_data.study.figures import along_tau, trade_off
-from sample_data.study.plan import DATA_SETS, QUICK, SETTINGS, Run, runs
-from sample_data.study.training import is_there, make, seconds_per_step
+from sample_data.study.plan import DATA_SETS, QUICK, REFERENCE, SETTINGS, Run, runs
+from sample_data.study.training import is_there, make, save, seconds_per_step
 
 SPAWN = get_context("spawn")  # a fork of a process that has used threads may hang
 
@@ -104,16 +105,28 @@ def estimated(studies: Sequence[Sequence[Run]], options: argparse.Namespace) -> 
 
 
 def seconds_per_checkpoint(run: Run) -> float:
-    """What the analyses of a run's embedding and backbone take, from random rows as many."""
+    """What comparing a run's embedding and backbone takes, from two runs of random rows as many."""
     random = np.random.default_rng(0)
     labels = np.arange(10 * run.data.test_rows_per_class) % 10
-    rows = random.standard_normal((len(labels), 64)) + np.eye(10, 64)[labels]
-    train_labels = np.arange(run.data.n_train) % 10
-    train = random.standard_normal((len(train_labels), 64)) + np.eye(10, 64)[train_labels]
-    started = time.perf_counter()
-    for families in (FAMILIES, ("quality",)):
-        cla.analyze(rows, labels, metrics=families, train=train, train_labels=train_labels)
-    return time.perf_counter() - started
+    learnt = np.arange(run.data.n_train) % 10
+
+    def rows(classes: np.ndarray) -> np.ndarray:
+        noise = random.standard_normal((len(classes), 64), dtype=np.float32)
+        return noise + np.eye(10, 64, dtype=np.float32)[classes]
+
+    two = runs(run.data, (SETTINGS[0].name, REFERENCE), 1, 0)
+    with TemporaryDirectory() as folder, contextlib.redirect_stdout(None):
+        out = Path(folder)
+        for one in two:
+            tested = {name: rows(labels) for name in ("embeddings", "view1", "view2", "backbone")}
+            trained = {name: rows(learnt) for name in ("embeddings", "backbone")}
+            ids = np.arange(len(labels))
+            save(out / one.path, {**tested, "labels": labels, "ids": ids},
+                 {**trained, "labels": learnt})  # fmt: skip
+        started = time.perf_counter()
+        for backbone in (False, True):
+            compare(out, two, "estimate", backbone)
+        return (time.perf_counter() - started) / len(two)
 
 
 def train_all(studies: Sequence[Sequence[Run]], options: argparse.Namespace) -> None:
@@ -160,5 +173,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def program() -> int:
+    """`main` as a program: stopped or failed without a traceback."""
+    try:
+        return main()
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on after the last run that is saved", file=sys.stderr)
+        return 130
+    except CommandError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program())

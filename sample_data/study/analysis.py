@@ -55,6 +55,10 @@ COLUMNS = ("data", "epochs", "loss", "tau", "seed", *(measure.name for measure i
 Row = dict[str, str | float]
 
 
+class CommandError(Exception):
+    """A command of `cl-analyze` failed; the message has it and what it said."""
+
+
 def analyse(out: Path, runs: Sequence[Run]) -> list[Row]:
     """Run `compare` over each seed's embeddings and backbones, and `report` over the first's.
 
@@ -118,7 +122,11 @@ def compare(
 def command(
     out: Path, run: Run, name: str, folder: str, files: Sequence[str | Path], *options: str
 ) -> Path:
-    """Run a command of `cl-analyze` as its users do; where its files are."""
+    """Run a command of `cl-analyze` as its users do; where its files are.
+
+    Raises:
+        CommandError: it failed.
+    """
     place = out / run.folder / folder
     words = ["cl-analyze", name, *map(str, files), *options, "--out", str(place), "--quiet"]
     print(f"  {name} of {len(files)} -> {place}", flush=True)
@@ -129,7 +137,7 @@ def command(
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"{shlex.join(words)}\nended with {done.returncode}:\n{done.stderr}")
+        raise CommandError(f"{shlex.join(words)}\nended with {done.returncode}:\n{done.stderr}")
     replace_file(place / "command.txt", f"{shlex.join(words)}\n\n{done.stdout}".encode())
     return place
 

@@ -102,7 +102,7 @@ def trade_off(rows: Sequence[Row], data: DataSet) -> bytes:
     ax.grid(alpha=0.3)
     crowd = [place for place in places if place[0] == "hard-contrastive" or place[1] <= CROWD]
     if len(crowd) > 2:
-        inset = ax.inset_axes((0.08, 0.08, 0.56, 0.5))
+        inset = ax.inset_axes((0.11, 0.09, 0.46, 0.39))
         _points(inset, rows)
         _name(inset, [place for place in crowd if place[0] == "contrastive" or place[1] in NAMED])
         for axis, limits in ((2, inset.set_xlim), (3, inset.set_ylim)):

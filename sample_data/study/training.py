@@ -95,12 +95,16 @@ def make(run: Run, out: Path, fashion_mnist: Path) -> float:
         "backbone": apply(encoder.backbone, train_images),
         "labels": train_labels,
     }
-    path = out / run.path
-    training_set(path).parent.mkdir(parents=True, exist_ok=True)
-    for place, what in ((training_set(path), learnt), (path, arrays)):
-        with replacing(place) as file:
-            np.savez(file, **what)
+    save(out / run.path, arrays, learnt)
     return time.perf_counter() - started
+
+
+def save(path: Path, tested: dict[str, np.ndarray], learnt: dict[str, np.ndarray]) -> None:
+    """A run's two files: what is tested, and what its classifiers learn from."""
+    training_set(path).parent.mkdir(parents=True, exist_ok=True)
+    for place, arrays in ((training_set(path), learnt), (path, tested)):
+        with replacing(place) as file:
+            np.savez(file, **arrays)
 
 
 def is_there(run: Run, out: Path) -> bool:

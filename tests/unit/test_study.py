@@ -14,8 +14,26 @@ import torch
 from cl_analyze.losses import NTXent, simple
 from sample_data.make_embeddings import Run as SampleRun
 from sample_data.make_embeddings import contrastive_loss
-from sample_data.study.analysis import MEASURES, cell, from_csv, to_markdown
-from sample_data.study.plan import DATA_SETS, QUICK, REFERENCE, SETTINGS, BothWays, Simple, runs
+from sample_data.study.analysis import (
+    MEASURES,
+    cell,
+    from_csv,
+    of,
+    over_seeds,
+    to_csv,
+    to_markdown,
+)
+from sample_data.study.figures import along_tau, trade_off
+from sample_data.study.plan import (
+    DATA_SETS,
+    QUICK,
+    REFERENCE,
+    SETTINGS,
+    TEMPERATURES,
+    BothWays,
+    Simple,
+    runs,
+)
 from tests.conftest import ROOT
 
 RESULTS = ROOT / "docs" / "study" / "results.csv"
@@ -132,6 +150,77 @@ def test_losses_of_the_study_and_the_sample_are_those_of_the_package():
     for module in (setting.make() for setting in SETTINGS):
         assert torch.isfinite(module(u, v))
     torch.testing.assert_close(contrastive_loss(u, v, SampleRun(0.2)), NTXent(tau=0.2)(u, v))
+
+
+def test_the_page_shows_what_the_results_say():
+    rows = from_csv(RESULTS.read_text())
+    assert to_csv(rows) == RESULTS.read_text()
+    page = (ROOT / "docs" / "study.md").read_text()
+    for data in DATA_SETS:
+        assert to_markdown(rows, data) in page, data.name
+        mine = [row for row in rows if row["data"] == data.name]
+        for setting in SETTINGS:
+            seeds = [row["seed"] for row in of(mine, setting.family, setting.tau)]
+            assert len(seeds) >= 3, setting.name
+            assert len(set(seeds)) == len(seeds)
+        for draw in (along_tau, trade_off):
+            assert draw(mine, data).startswith(b"\x89PNG")
+
+
+def test_the_guide_has_the_numbers_of_the_results():
+    rows = [row for row in from_csv(RESULTS.read_text()) if row["data"] == "fashion-mnist"]
+    guide = (ROOT / "docs" / "guide.md").read_text()
+    for measure in MEASURES:
+        healthy, collapsed = (
+            cell(of(rows, *which), measure) for which in (("contrastive", 0.3), ("simple", None))
+        )
+        assert f"| {measure.title} | {healthy} | {collapsed} |" in guide
+
+
+@pytest.mark.parametrize("data", [data.name for data in DATA_SETS])
+def test_what_the_page_says_of_both_data_sets_is_so(data):
+    rows = [row for row in from_csv(RESULTS.read_text()) if row["data"] == data]
+    by_name = {measure.name: measure for measure in MEASURES}
+
+    def mean(name, loss, tau=None):
+        return over_seeds(of(rows, loss, tau), by_name[name])[0]
+
+    taus = TEMPERATURES[1:]
+    uniform = [mean("uniformity", "contrastive", tau) for tau in taus]
+    tolerant = [mean("tolerance", "contrastive", tau) for tau in taus]
+    assert uniform == sorted(uniform, reverse=True)
+    assert tolerant == sorted(tolerant)
+    for loss in ("contrastive", "hard-contrastive"):  # the order turns below 0.1
+        assert mean("uniformity", loss, 0.07) < mean("uniformity", loss, 0.1)
+    hard = [mean("uniformity", "hard-contrastive", tau) for tau in TEMPERATURES]
+    assert max(hard) - min(hard) < 0.11 < 0.5 * (uniform[0] - uniform[-1])
+    others = [one for one in SETTINGS if one.family != "simple"]
+    assert mean("uniformity", "simple") < min(
+        mean("uniformity", one.family, one.tau) for one in others
+    )
+    assert mean("tolerance", "simple") > max(
+        mean("tolerance", one.family, one.tau) for one in others
+    )
+    for name in ("knn", "probe"):
+        for loss in ("dcl", "dhel"):
+            assert abs(mean(name, loss, 0.3) - mean(name, "contrastive", 0.3)) < 1.0
+
+
+def test_what_the_page_says_of_fashion_mnist_is_so():
+    rows = [row for row in from_csv(RESULTS.read_text()) if row["data"] == "fashion-mnist"]
+    by_name = {measure.name: measure for measure in MEASURES}
+
+    def means(name, loss):
+        return [over_seeds(of(rows, loss, tau), by_name[name])[0] for tau in TEMPERATURES]
+
+    knn, probe = means("knn", "contrastive"), means("probe", "contrastive")
+    assert knn[1:] == sorted(knn[1:], reverse=True)
+    assert knn[0] - knn[-1] > 4.0
+    assert TEMPERATURES[int(np.argmax(probe))] == 0.3
+    hard = means("knn", "hard-contrastive")
+    assert max(hard) - min(hard) < 1.5
+    backbone = means("probe_backbone", "contrastive")
+    assert max(backbone) - min(backbone) < 1.2
 
 
 def test_cells_are_means_and_deviations_over_seeds():
