@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,19 @@ class SaveEmbeddings(lightning.Callback):
         self._parts: dict[str, list[NDArray[Any]]] = {}
         self._failed: AnalysisError | None = None
         self._hosts: Any = None
+        self._has_written = False
+
+    def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Say so where no epoch was saved."""
+        dry = getattr(trainer, "fast_dev_run", False)
+        if trainer.global_rank == 0 and not self._has_written and not dry:
+            warnings.warn(
+                f"SaveEmbeddings: nothing was saved in {trainer.current_epoch} epochs with "
+                f"every_n_epochs={self.every_n_epochs}: is there a validation loader, and does it "
+                "run in these epochs?",
+                UserWarning,
+                stacklevel=2,
+            )
 
     def on_validation_epoch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
@@ -208,6 +222,16 @@ class SaveEmbeddings(lightning.Callback):
             name = Path(str(trainer.ckpt_path)).stem if trainer.ckpt_path else "validate"
         name += f"-loader-{self.dataloader}" if self.dataloader else ""
         path = self.folder / f"{name}.npz"
+        bad = len(arrays["embeddings"]) - int(
+            np.isfinite(arrays["embeddings"]).reshape(len(arrays["embeddings"]), -1).all(1).sum()
+        )
+        if bad:
+            warnings.warn(
+                f"SaveEmbeddings: {bad} of {len(arrays['embeddings'])} rows of {path} have NaN or "
+                "infinity: has the training diverged?",
+                UserWarning,
+                stacklevel=2,
+            )
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with replacing(path) as file:
@@ -216,6 +240,7 @@ class SaveEmbeddings(lightning.Callback):
             raise ConfigError(
                 f"SaveEmbeddings: cannot write {path}: {error.strerror or error}"
             ) from error
+        self._has_written = True
 
 
 def _raise_first(failures: list[AnalysisError | None]) -> None:

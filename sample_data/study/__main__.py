@@ -1,7 +1,7 @@
 """Train encoders with every loss and temperature, then compare what they learnt.
 
     python -m sample_data.study                  # both data sets, three seeds
-    python -m sample_data.study --quick          # nine runs of each, short: the trend in minutes
+    python -m sample_data.study --quick          # seven runs of each, short: the trend in minutes
     python -m sample_data.study --estimate       # how long it would take here
 
 Runs are deterministic (one thread each, fixed seeds) and resumable: start the same command again,
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import statistics
 import sys
 import time
@@ -32,6 +33,16 @@ from sample_data.study.plan import DATA_SETS, QUICK, REFERENCE, SETTINGS, Run, r
 from sample_data.study.training import is_there, make, save, seconds_per_step
 
 SPAWN = get_context("spawn")  # a fork of a process that has used threads may hang
+
+
+def _end_quietly() -> None:
+    """In a worker: Ctrl-C ends it, and the program says what there is to say."""
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+
+
+def lasting(seconds: float) -> str:
+    """A time to read: 40 s, 12 minutes."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} minutes"
 
 
 def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -66,6 +77,11 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
             f"{options.images} is not there: on Debian, apt-get install dataset-fashion-mnist; "
             "elsewhere, point --images at a folder with the four IDX .gz files; or --data digits"
         )
+    if not options.estimate:
+        try:
+            options.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            parser.error(f"--out {options.out}: {error.strerror or error}")
     return options
 
 
@@ -75,8 +91,8 @@ def planned(options: argparse.Namespace) -> list[list[Run]]:
     seeds = options.seeds or (1 if options.quick else 3)
     return [
         runs(data, names, seeds,
-             options.epochs or (data.quick_epochs if options.quick else data.epochs))
-        for data in DATA_SETS
+             options.epochs or data.epochs)
+        for data in (one.in_short() if options.quick else one for one in DATA_SETS)
         if data.name in options.data
     ]  # fmt: skip
 
@@ -84,7 +100,7 @@ def planned(options: argparse.Namespace) -> list[list[Run]]:
 def estimated(studies: Sequence[Sequence[Run]], options: argparse.Namespace) -> float:
     """Seconds that it would take here, from a few steps and one analysis of each data set."""
     total = 0.0
-    with ProcessPoolExecutor(options.jobs, SPAWN) as pool:
+    with ProcessPoolExecutor(options.jobs, SPAWN, _end_quietly) as pool:
         for study in studies:
             left = [run for run in study if not is_there(run, options.out)]
             steps = sum(run.n_steps for run in left)
@@ -96,8 +112,8 @@ def estimated(studies: Sequence[Sequence[Run]], options: argparse.Namespace) -> 
             analysis = len(study) * seconds_per_checkpoint(study[0])
             print(
                 f"{study[0].data.title}: {len(left)} of {len(study)} runs to train, {steps} steps "
-                f"at {step:.3f} s, {options.jobs} at a time: {training / 60:.1f} minutes; then "
-                f"compare and report: {analysis / 60:.1f} minutes",
+                f"at {step:.3f} s, {options.jobs} at a time: {lasting(training)}; then "
+                f"compare and report: {lasting(analysis)}",
                 flush=True,
             )
             total += training + analysis
@@ -133,17 +149,15 @@ def train_all(studies: Sequence[Sequence[Run]], options: argparse.Namespace) -> 
     """Train what is not there yet, a process a core."""
     todo = [run for study in studies for run in study if not is_there(run, options.out)]
     started = time.perf_counter()
-    pool = ProcessPoolExecutor(options.jobs, SPAWN)
+    pool = ProcessPoolExecutor(options.jobs, SPAWN, _end_quietly)
     try:
         futures = {pool.submit(make, run, options.out, options.images): run for run in todo}
         steps, done = sum(run.n_steps for run in todo), 0
         for i, future in enumerate(as_completed(futures), 1):
             run, seconds = futures[future], future.result()
             done += run.n_steps
-            left = (time.perf_counter() - started) / done * (steps - done) / 60
-            print(
-                f"  {i}/{len(todo)} {run.path} {seconds:.0f} s; {left:.0f} minutes left", flush=True
-            )
+            left = (time.perf_counter() - started) / done * (steps - done)
+            print(f"  {i}/{len(todo)} {run.path} {seconds:.0f} s; {lasting(left)} left", flush=True)
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -153,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parsed(arguments)
     studies = planned(options)
     seconds = estimated(studies, options)
-    print(f"about {max(1, round(seconds / 60))} minutes in all", flush=True)
+    print(f"about {lasting(seconds)} in all", flush=True)
     if options.estimate:
         return 0
     train_all(studies, options)

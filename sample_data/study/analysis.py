@@ -236,7 +236,7 @@ def to_text(rows: Sequence[Row], data: DataSet) -> str:
     columns = [["", *(one.name for one in there)]]
     for measure in MEASURES:
         cells = [cell(of(mine, one.family, one.tau), measure) for one in there]
-        columns.append([measure.name, *cells])
+        columns.append([measure.name + " (-L)" * (measure.name == "uniformity"), *cells])
     widths = [max(map(len, column)) for column in columns]
     lines = [
         "  ".join(

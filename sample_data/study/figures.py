@@ -35,7 +35,10 @@ def along_tau(rows: Sequence[Row], data: DataSet) -> bytes:
         ax.set_xlabel("temperature τ")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-    figure.suptitle(f"{data.title}: mean and standard deviation over seeds")
+    several = len({row["seed"] for row in rows}) > 1
+    figure.suptitle(
+        f"{data.title}: " + ("mean and standard deviation over seeds" if several else "one seed")
+    )
     return _png(figure)
 
 

@@ -64,7 +64,7 @@ def test_a_tiny_study_writes_its_table_and_figures(tiny):
     assert re.search(
         r"Digits: 2 of 2 runs to train, 8 steps at [0-9.]+ s, 1 at a time", done.stdout
     )
-    assert re.search(r"about \d+ minutes in all", done.stdout)
+    assert re.search(r"about \d+ (s|minutes) in all", done.stdout)
     out = folder / "out"
     rows = from_csv((out / "results.csv").read_text())
     assert [(row["loss"], row["tau"], row["seed"]) for row in rows] == [
@@ -121,6 +121,7 @@ def test_runs_that_are_there_are_kept_and_a_lost_one_comes_back_the_same(tiny):
         (("--seeds", "0"), "--seeds must be at least 1"),
         (("--settings", "contrastive-tau-9"), "invalid choice: 'contrastive-tau-9'"),
         (("--images", "/nowhere"), "/nowhere is not there: on Debian"),
+        (("--data", "digits", "--out", "/dev/null/x"), "--out /dev/null/x: Not a directory"),
     ],
 )
 def test_what_makes_no_sense_is_refused(tmp_path, arguments, message):

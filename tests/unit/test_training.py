@@ -690,7 +690,8 @@ def test_embeddings_of_a_function_or_of_validate(small, tmp_path):
 @quiet
 def test_nothing_is_saved_between_and_in_dry_runs(small, tmp_path):
     saved = SaveEmbeddings(tmp_path / "run", every_n_epochs=3)
-    small["trainer"](saved, epochs=2).fit(small["Small"](), *small["loaders"]())
+    with pytest.warns(UserWarning, match="nothing was saved in 2 epochs with every_n_epochs=3"):
+        small["trainer"](saved, epochs=2).fit(small["Small"](), *small["loaders"]())
     small["trainer"](saved, epochs=3, fast_dev_run=True).fit(small["Small"](), *small["loaders"]())
     assert not (tmp_path / "run").exists()
 
@@ -772,6 +773,18 @@ def test_half_precision_is_logged_and_saved(small, tmp_path, precision):
     with np.load(tmp_path / "validate.npz") as arrays:
         value = cla.uniformity(arrays["embeddings"]).value
     assert trainer.callback_metrics["Uniformity"].item() == pytest.approx(value, rel=1e-5)
+
+
+@quiet
+def test_rows_that_are_no_numbers_are_saved_with_a_warning(small, tmp_path):
+    def embed(module, batch):
+        z = module.net(batch[0])
+        z[0] = torch.nan
+        return {"embeddings": z}
+
+    trainer = small["trainer"](SaveEmbeddings(tmp_path, embed=embed))
+    with pytest.warns(UserWarning, match=r"3 of 91 rows of .*validate.npz have NaN or infinity"):
+        trainer.validate(small["Small"](), small["loaders"]()[1], verbose=False)
 
 
 @quiet
