@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import signal
 import statistics
 import sys
 import time
@@ -30,14 +29,9 @@ from sample_data.encoders import FASHION_MNIST
 from sample_data.study.analysis import CommandError, analyse, compare, to_csv, to_markdown, to_text
 from sample_data.study.figures import along_tau, trade_off
 from sample_data.study.plan import DATA_SETS, QUICK, REFERENCE, SETTINGS, Run, runs
-from sample_data.study.training import is_there, make, save, seconds_per_step
+from sample_data.study.training import end_quietly, is_there, make, save, seconds_per_step
 
 SPAWN = get_context("spawn")  # a fork of a process that has used threads may hang
-
-
-def _end_quietly() -> None:
-    """In a worker: Ctrl-C ends it, and the program says what there is to say."""
-    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 
 def lasting(seconds: float) -> str:
@@ -100,7 +94,7 @@ def planned(options: argparse.Namespace) -> list[list[Run]]:
 def estimated(studies: Sequence[Sequence[Run]], options: argparse.Namespace) -> float:
     """Seconds that it would take here, from a few steps and one analysis of each data set."""
     total = 0.0
-    with ProcessPoolExecutor(options.jobs, SPAWN, _end_quietly) as pool:
+    with ProcessPoolExecutor(options.jobs, SPAWN, end_quietly) as pool:
         for study in studies:
             left = [run for run in study if not is_there(run, options.out)]
             steps = sum(run.n_steps for run in left)
@@ -149,7 +143,7 @@ def train_all(studies: Sequence[Sequence[Run]], options: argparse.Namespace) -> 
     """Train what is not there yet, a process a core."""
     todo = [run for study in studies for run in study if not is_there(run, options.out)]
     started = time.perf_counter()
-    pool = ProcessPoolExecutor(options.jobs, SPAWN, _end_quietly)
+    pool = ProcessPoolExecutor(options.jobs, SPAWN, end_quietly)
     try:
         futures = {pool.submit(make, run, options.out, options.images): run for run in todo}
         steps, done = sum(run.n_steps for run in todo), 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -40,6 +42,11 @@ def _digits(n_train: int) -> tuple[Images, Images]:
     images = F.interpolate(small, scale_factor=2, mode="bilinear", align_corners=False)
     labels = found.target[order].astype(np.int64)
     return (images[:n_train], labels[:n_train]), (images[n_train:], labels[n_train:])
+
+
+def end_quietly() -> None:
+    """In a worker: Ctrl-C ends it, and the program says what there is to say."""
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 
 def seconds_per_step(run: Run, fashion_mnist: Path) -> float:
