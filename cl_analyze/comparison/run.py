@@ -176,7 +176,11 @@ def run_comparison(
     Cost: one analysis for each checkpoint that the cache does not have; memory for two of them.
     """
     if len(requests) < 2:
-        raise ConfigError("compare needs at least two checkpoints: name two files EMB or more")
+        named = [str(one.embeddings) for one in requests if isinstance(one.embeddings, str | Path)]
+        raise ConfigError(
+            f"compare needs at least two checkpoints, found {', '.join(named) or len(requests)}: "
+            "name two files EMB or more (a pattern that matches nothing stays a pattern)"
+        )
     options = with_voters(options)
     check_definition(run.definition, [*names, *BETWEEN])
     named = [
@@ -193,7 +197,10 @@ def run_comparison(
     if asked.x is not None:
         places = positions(named, asked.x)
         if len(set(places)) < 2:
-            raise ConfigError(f"--x: every checkpoint is at {places[0]:g}; is {asked.x!r} meant?")
+            raise ConfigError(
+                f"--x {asked.x}: every checkpoint is at {places[0]:g}, which orders nothing: give "
+                "another word or pattern, or leave --x out"
+            )
         by_x = sorted(range(len(named)), key=lambda i: (places[i], i))
         requests, titles = [requests[i] for i in by_x], [titles[i] for i in by_x]
         named, places = [named[i] for i in by_x], [places[i] for i in by_x]
