@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cl_analyze.analysis import one_number
 from cl_analyze.errors import DataError
-from cl_analyze.tables import Param, Record, Unit, undefined
+from cl_analyze.tables import Record
 from cl_analyze.training._metric import EmbeddingMetric, unit
 
 
@@ -31,12 +31,15 @@ class Alignment(EmbeddingMetric):
     """
 
     higher_is_better: bool | None = False
+    metric = "alignment"
     sums: Tensor
     n: Tensor
 
     def __init__(self, dim: int, power: float = 2.0, **options: Any) -> None:
         super().__init__(dim, **options)
         self.power = one_number("power", power)
+        self.params = {"power": self.power}
+        self.scale = "squared_distance" if self.power == 2 else "none"
         # sum and sum of squares; distances are at most 2, so that no digits to speak of are lost
         self.add_state("sums", torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("n", torch.tensor(0), dist_reduce_fx="sum")
@@ -61,18 +64,10 @@ class Alignment(EmbeddingMetric):
     def measured(self) -> Record:
         """The record of the sums."""
         n = int(self.n)
-        params: dict[str, Param] = {"power": self.power}
-        scale: Unit = "squared_distance" if self.power == 2 else "none"
         if n == 0:
-            return undefined(
-                "embeddings", "alignment", None, params, scale, self.dim,
-                "there are no pairs",
-            )  # fmt: skip
+            return self.undefined("there are no pairs")
         total, squares = self.sums.tolist()
         error = None
         if n > 1:
             error = math.sqrt(max(squares - total * total / n, 0.0) / (n - 1) / n)
-        return Record(
-            "embeddings", "alignment", None, params, total / n, error, scale, n,
-            self.dim,
-        )  # fmt: skip
+        return self.recorded(total / n, n, error)

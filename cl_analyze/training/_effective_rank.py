@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cl_analyze.errors import ConfigError
 from cl_analyze.metrics.quality.spectrum import VERSIONS, effective_rank
-from cl_analyze.tables import Record, undefined
+from cl_analyze.tables import Record
 from cl_analyze.training._metric import EmbeddingMetric, unit
 
 
@@ -40,6 +40,7 @@ class EffectiveRank(EmbeddingMetric):
     """
 
     higher_is_better: bool | None = True
+    metric, scale = "effective_rank", "dimensions"
     products: Tensor
     total: Tensor
     n: Tensor
@@ -52,6 +53,7 @@ class EffectiveRank(EmbeddingMetric):
             )
         self.definition = definition
         self.normalised = definition.startswith("normalised")
+        self.centred = definition.endswith("centred")
         zeros = torch.zeros(self.dim, self.dim, dtype=torch.float64)
         self.add_state("products", zeros, dist_reduce_fx="sum")
         self.add_state("total", zeros[0].clone(), dist_reduce_fx="sum")
@@ -70,18 +72,12 @@ class EffectiveRank(EmbeddingMetric):
         """The record of the sums."""
         n, products = int(self.n), self.products.cpu().numpy()
         largest = float(products.trace())  # of the squares, at most
-        if self.definition.endswith("centred") and n:
+        if self.centred and n:
             total = self.total.cpu().numpy()
             products = products - np.outer(total, total) / n
         squares = np.linalg.eigvalsh(products)[::-1]
         floor = np.finfo(np.float64).eps * self.dim * largest
         values = np.sqrt(np.where(squares > floor, squares, 0.0))
         if not values.any():
-            reason = "the rows do not vary" if n else "there are no rows"
-            return undefined(
-                "embeddings", "effective_rank", self.definition, {}, "dimensions", self.dim, reason
-            )
-        return Record(
-            "embeddings", "effective_rank", self.definition, {}, effective_rank(values), None,
-            "dimensions", n, self.dim,
-        )  # fmt: skip
+            return self.undefined("the rows do not vary" if n else "there are no rows")
+        return self.recorded(effective_rank(values), n)

@@ -14,8 +14,9 @@ from torchmetrics import Metric
 
 from cl_analyze.analysis import whole_number
 from cl_analyze.errors import DataError
-from cl_analyze.tables import Record
+from cl_analyze.tables import Param, Record, Unit, undefined
 
+SOURCE = "embeddings"
 LARGEST_LABEL = 2**24
 """Classes are kept as float32 beside their rows: exact up to here."""
 
@@ -40,7 +41,8 @@ class EmbeddingMetric(Metric):
     Raises:
         ConfigError: an option makes no sense.
 
-    >>> metric = __import__("cl_analyze.training").training.Alignment(dim=2)
+    >>> from cl_analyze.training import Alignment
+    >>> metric = Alignment(dim=2)
     >>> metric.update(torch.eye(2), -torch.eye(2))
     >>> metric.compute(), metric.record.n
     (tensor(4.), 2)
@@ -49,10 +51,15 @@ class EmbeddingMetric(Metric):
     full_state_update: bool | None = False
     is_differentiable: bool | None = False
     record: Record | None = None
+    metric: str
+    """Its name in the metric reference, as are `definition`, `params` and `scale` (its unit)."""
+    scale: Unit
+    definition: str | None = None
 
     def __init__(self, dim: int, **options: Any) -> None:
         super().__init__(**options)
         self.dim = whole_number("dim", dim)
+        self.params: dict[str, Param] = {}
 
     def tell_apart(self, *options: float) -> None:
         """Make states of metrics with other options unequal.
@@ -75,6 +82,19 @@ class EmbeddingMetric(Metric):
     def measured(self) -> Record:
         """The record of what the states hold."""
         raise NotImplementedError
+
+    def recorded(self, value: float, n: int, std_error: float | None = None) -> Record:
+        """A value of `n` rows as this metric's record."""
+        return Record(
+            SOURCE, self.metric, self.definition, self.params, value, std_error, self.scale, n,
+            self.dim,
+        )  # fmt: skip
+
+    def undefined(self, reason: str) -> Record:
+        """This metric's record without a value, and why."""
+        return undefined(
+            SOURCE, self.metric, self.definition, self.params, self.scale, self.dim, reason
+        )
 
     def compute(self) -> Tensor:
         """The value of all rows so far, of all ranks."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cl_analyze.analysis import analyze, one_number
 from cl_analyze.preparation import RunOptions
-from cl_analyze.tables import Param, Record, Unit, undefined
+from cl_analyze.tables import Record
 from cl_analyze.training._reservoir import UNLABELLED, SampledMetric
 
 
@@ -21,26 +22,18 @@ class _Penalty(SampledMetric):
     ) -> None:
         super().__init__(dim, max_rows, seed, **options)
         self.tau = one_number("tau", tau)
+        self.params = {"tau": self.tau}
 
-    def found(self, metric: str, unit: Unit) -> Record:
-        """One record of the penalty family over the rows that are kept."""
-        rows, labels = self.kept()
-        params: dict[str, Param] = {"tau": self.tau}
-        if len(rows) < 2:
-            reason = "there are fewer than two rows"
-            return undefined("embeddings", metric, None, params, unit, self.dim, reason)
-        if self.labelled and (labels == UNLABELLED).all():
-            reason = "no row is labelled"
-            return undefined("embeddings", metric, None, params, unit, self.dim, reason)
-        records = analyze(
+    def of_sample(self, rows: NDArray[np.float32], labels: NDArray[np.int64]) -> Record:
+        """The record of the penalty family with this metric's name."""
+        return analyze(
             rows,
             labels if self.labelled else None,
             taus=[self.tau],
             metrics="penalty",
             curve_anchors=2,  # no curve is looked at
             run=RunOptions(unlabelled=str(UNLABELLED)) if self.labelled else None,
-        ).records
-        return replace(records.find(metric), exact=len(rows) == int(self.n_seen))
+        ).records.find(self.metric)
 
 
 class PenaltyEntropy(_Penalty):
@@ -71,14 +64,11 @@ class PenaltyEntropy(_Penalty):
     """
 
     higher_is_better: bool | None = None
+    metric, scale = "penalty_entropy", "nats"
 
     def update(self, embeddings: Tensor) -> None:
         """Add a batch: (M, D)."""
         self.keep(self.rows(embeddings))
-
-    def measured(self) -> Record:
-        """The record of the rows that are kept."""
-        return self.found("penalty_entropy", "nats")
 
 
 class FalseNegativeShare(_Penalty):
@@ -107,13 +97,10 @@ class FalseNegativeShare(_Penalty):
     """
 
     higher_is_better: bool | None = False
+    metric, scale = "penalty_false_negative_share", "share"
     labelled = True
 
     def update(self, embeddings: Tensor, labels: Tensor) -> None:
         """Add a batch: (M, D), and (M,) classes, negative for unlabelled rows."""
         rows = self.rows(embeddings)
         self.keep(rows, self.classes(labels, len(rows)))
-
-    def measured(self) -> Record:
-        """The record of the rows that are kept."""
-        return self.found("penalty_false_negative_share", "share")

@@ -14,14 +14,18 @@ Reference: Efraimidis & Spirakis, Inf. Process. Lett. 2006 (equal weights).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import Metric
 
 from cl_analyze.analysis import whole_number
 from cl_analyze.errors import ConfigError, DataError
+from cl_analyze.tables import Record
 from cl_analyze.training._metric import LARGEST_LABEL, EmbeddingMetric
 
 _KEY, _LABEL, _FIRST = 0, 1, 2
@@ -127,7 +131,21 @@ class SampledMetric(EmbeddingMetric):
         self.reservoir = both[torch.argsort(both[:, _KEY], stable=True)[: self.max_rows]]
         self.n_seen = self.n_seen + len(rows)
 
-    def kept(self) -> tuple[Any, Any]:
+    def measured(self) -> Record:
+        """The record of the rows that are kept."""
+        rows, labels = self.kept()
+        if len(rows) < 2:
+            return self.undefined("there are fewer than two rows")
+        if self.labelled and (labels == UNLABELLED).all():
+            return self.undefined("no row is labelled")
+        found = self.of_sample(rows, labels)
+        return replace(found, exact=len(rows) == int(self.n_seen))
+
+    def of_sample(self, rows: NDArray[np.float32], labels: NDArray[np.int64]) -> Record:
+        """The record of (n, D) rows, n >= 2, and their (n,) classes, -1 for unlabelled rows."""
+        raise NotImplementedError
+
+    def kept(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """(n, D) rows and (n,) classes as arrays; unlabelled ones are -1."""
         there = self.reservoir[torch.isfinite(self.reservoir[:, _KEY])].cpu()
         return there[:, _FIRST:].numpy(), there[:, _LABEL].long().numpy()

@@ -222,12 +222,11 @@ class SaveEmbeddings(lightning.Callback):
             name = Path(str(trainer.ckpt_path)).stem if trainer.ckpt_path else "validate"
         name += f"-loader-{self.dataloader}" if self.dataloader else ""
         path = self.folder / f"{name}.npz"
-        bad = len(arrays["embeddings"]) - int(
-            np.isfinite(arrays["embeddings"]).reshape(len(arrays["embeddings"]), -1).all(1).sum()
-        )
+        z = arrays["embeddings"]
+        bad = int((~np.isfinite(z)).any(axis=tuple(range(1, z.ndim))).sum())
         if bad:
             warnings.warn(
-                f"SaveEmbeddings: {bad} of {len(arrays['embeddings'])} rows of {path} have NaN or "
+                f"SaveEmbeddings: {bad} of {len(z)} rows of {path} have NaN or "
                 "infinity: has the training diverged?",
                 UserWarning,
                 stacklevel=2,

@@ -11,7 +11,7 @@ from cl_analyze.analysis import whole_number
 from cl_analyze.errors import ConfigError, DataError
 from cl_analyze.metrics.tolerance import Tolerance as Family
 from cl_analyze.metrics.tolerance import value_of_sums
-from cl_analyze.tables import Record, undefined
+from cl_analyze.tables import Record
 from cl_analyze.training._metric import EmbeddingMetric, unit
 
 DEFINITIONS = Family.definitions["tolerance"]
@@ -41,6 +41,8 @@ class Tolerance(EmbeddingMetric):
     """
 
     higher_is_better: bool | None = True
+    metric, scale = "tolerance", "cosine"
+    definition: str
     sums: Tensor
     squares: Tensor
     counts: Tensor
@@ -88,10 +90,5 @@ class Tolerance(EmbeddingMetric):
             self.squares.cpu().numpy(),
         )
         if value is None:
-            return undefined(
-                "embeddings", "tolerance", self.definition, {}, "cosine", self.dim, reason
-            )
-        return Record(
-            "embeddings", "tolerance", self.definition, {}, value, None, "cosine",
-            int(self.counts.sum()), self.dim,
-        )  # fmt: skip
+            return self.undefined(reason)
+        return self.recorded(value, int(self.counts.sum()))

@@ -6,11 +6,13 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cl_analyze.analysis import one_number
 from cl_analyze.functions import uniformity
-from cl_analyze.tables import Record, undefined
+from cl_analyze.tables import Record
 from cl_analyze.training._reservoir import SampledMetric
 
 
@@ -39,32 +41,23 @@ class Uniformity(SampledMetric):
     """
 
     higher_is_better: bool | None = False
+    metric, definition, scale = "uniformity", "u_stat", "nats"
 
     def __init__(
         self, dim: int, t: float = 2.0, max_rows: int = 4096, seed: int = 0, **options: Any
     ) -> None:
         super().__init__(dim, max_rows, seed, **options)
         self.t = one_number("t", t)
+        self.params = {"t": self.t}
 
     def update(self, embeddings: Tensor) -> None:
         """Add a batch: (M, D)."""
         self.keep(self.rows(embeddings))
 
-    def measured(self) -> Record:
-        """The `u_stat` record of the rows that are kept."""
-        rows, _ = self.kept()
-        if len(rows) < 2:
-            return undefined(
-                "embeddings", "uniformity", "u_stat", {"t": self.t}, "nats", self.dim,
-                "there are fewer than two rows",
-            )  # fmt: skip
+    def of_sample(self, rows: NDArray[np.float32], labels: NDArray[np.int64]) -> Record:
+        """The `u_stat` record, as an estimate of that of all rows."""
         found = uniformity(rows, self.t)
         left_out = 1.0 - len(rows) / int(self.n_seen)
-        if not left_out:
+        if not left_out or found.std_error is None:
             return found
-        error = found.std_error
-        return replace(
-            found,
-            exact=False,
-            sampling_error=None if error is None else error * math.sqrt(left_out),
-        )
+        return replace(found, sampling_error=found.std_error * math.sqrt(left_out))

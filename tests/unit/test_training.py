@@ -865,6 +865,7 @@ for model, message in ((SameIds(), "92 rows have 3 different ids"), (OneRank(), 
         assert message in str(error), error
     else:
         raise SystemExit("not refused")
+torch.distributed.destroy_process_group()
 print("ok")
 """
 
