@@ -148,9 +148,26 @@ def test_losses_of_the_study_and_the_sample_are_those_of_the_package():
     u, v = (torch.nn.functional.normalize(torch.randn(32, 8), dim=1) for _ in "uv")
     both = BothWays(Simple())(u, v)
     torch.testing.assert_close(both, 0.5 * (simple(u, v) + simple(v, u)))
-    for module in (setting.make() for setting in SETTINGS):
+    for setting in SETTINGS:
+        module = setting.make()
         assert torch.isfinite(module(u, v))
+        of_loss = module.loss if isinstance(module, BothWays) else module
+        assert getattr(of_loss, "tau", None) == setting.tau
+        assert getattr(of_loss, "alpha", 0.1) == 0.1
+        torch.testing.assert_close(module(u, v), module(v, u))
     torch.testing.assert_close(contrastive_loss(u, v, SampleRun(0.2)), NTXent(tau=0.2)(u, v))
+    # of the hard form, 7 of 62 negatives: the others are as if they were not there
+    z = torch.cat([u, v])
+    hard = []
+    for i in range(64):
+        s = (z @ z[i]) / 0.5
+        partner = (i + 32) % 64
+        others = torch.stack([s[j] for j in range(64) if j not in (i, partner)])
+        kept = torch.sort(others, descending=True).values[:7]
+        hard.append(torch.logsumexp(torch.cat([s[partner, None], kept]), dim=0) - s[partner])
+    torch.testing.assert_close(
+        contrastive_loss(u, v, SampleRun(0.5, hard_alpha=0.1)), torch.stack(hard).mean()
+    )
 
 
 def test_the_page_shows_what_the_results_say():

@@ -341,6 +341,50 @@ def test_an_estimate_from_a_sample_is_within_its_error():
     assert 0 < abs(value - whole) < 3 * record.sampling_error
 
 
+def test_standard_errors_are_those_of_the_same_rows():
+    u, v, labels = batch()
+    alignment = feed(Alignment(DIM), "alignment", (u, v, labels), [40, 57])
+    alignment.compute()
+    distances = ((unit(u.numpy()) - unit(v.numpy())) ** 2).sum(axis=1)
+    assert alignment.record.std_error == pytest.approx(distances.std(ddof=1) / 97**0.5, rel=1e-9)
+    uniformity = feed(Uniformity(DIM), "uniformity", (u, v, labels), [97])
+    uniformity.compute()
+    assert uniformity.record.std_error == pytest.approx(
+        cla.uniformity(u.numpy()).std_error, rel=1e-4
+    )
+    assert uniformity.record.sampling_error is None
+
+
+def test_sampling_errors_are_as_long_as_estimates_are_off():
+    """Over 200 seeds; a factor of two, or the share left out forgotten, is outside."""
+    z = torch.tensor(np.random.default_rng(6).standard_normal((600, 6)) + 0.5)
+    whole = cla.uniformity(z).value
+    off, claimed = [], []
+    for seed in range(200):
+        metric = Uniformity(6, max_rows=400, seed=seed)
+        metric.update(z)
+        metric.compute()
+        off.append(metric.record.value - whole)
+        claimed.append(metric.record.sampling_error)
+    assert 0.8 < np.sqrt(np.mean(np.square(off)) / np.mean(np.square(claimed))) < 1.25
+
+
+def test_a_missing_library_is_named_with_its_remedy():
+    script = (
+        "import sys; sys.modules['torchmetrics'] = None\n"
+        "import cl_analyze.training as training\n"
+        "try: training.Uniformity\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == (
+        "DependencyError cl_analyze.training.Uniformity needs torchmetrics: "
+        "pip install 'cl-analyze[training]'\n"
+    )
+
+
 def test_the_page_says_what_the_size_of_a_sample_does():
     """docs/training.md has the means over ten draws from a sample file at tau = 0.07."""
     with np.load(SAMPLES / "fashion-mnist-tau-0.07.npz") as arrays:
