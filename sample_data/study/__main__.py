@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -83,12 +84,12 @@ def planned(options: argparse.Namespace) -> list[list[Run]]:
     """What is to be trained, data set by data set."""
     names = tuple(options.settings or (QUICK if options.quick else [one.name for one in SETTINGS]))
     seeds = options.seeds or (1 if options.quick else 3)
+    data_sets = [one.in_short() if options.quick else one for one in DATA_SETS]
     return [
-        runs(data, names, seeds,
-             options.epochs or data.epochs)
-        for data in (one.in_short() if options.quick else one for one in DATA_SETS)
+        runs(replace(data, epochs=options.epochs or data.epochs), names, seeds)
+        for data in data_sets
         if data.name in options.data
-    ]  # fmt: skip
+    ]
 
 
 def estimated(studies: Sequence[Sequence[Run]], options: argparse.Namespace) -> float:
@@ -124,7 +125,7 @@ def seconds_per_checkpoint(run: Run) -> float:
         noise = random.standard_normal((len(classes), 64), dtype=np.float32)
         return noise + np.eye(10, 64, dtype=np.float32)[classes]
 
-    two = runs(run.data, (SETTINGS[0].name, REFERENCE), 1, 0)
+    two = runs(run.data, (SETTINGS[0].name, REFERENCE), 1)
     with TemporaryDirectory() as folder, contextlib.redirect_stdout(None):
         out = Path(folder)
         for one in two:

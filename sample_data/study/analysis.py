@@ -75,7 +75,7 @@ def analyse(out: Path, runs: Sequence[Run]) -> list[Row]:
         for run in mine:
             row: Row = {
                 "data": run.data.name,
-                "epochs": run.epochs,
+                "epochs": run.data.epochs,
                 "loss": run.setting.family,
                 "tau": "" if run.setting.tau is None else run.setting.tau,
                 "seed": seed,

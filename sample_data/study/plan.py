@@ -110,12 +110,11 @@ class Run:
     data: DataSet
     setting: Setting
     seed: int
-    epochs: int
 
     @property
     def folder(self) -> str:
         """Where the runs of its kind are, below the study's folder: long and short ones apart."""
-        return f"{self.data.name}-{self.epochs}-epochs{'' if self.data.quick else '-quick'}"
+        return f"{self.data.name}-{self.data.epochs}-epochs{'' if self.data.quick else '-quick'}"
 
     @property
     def path(self) -> str:
@@ -124,10 +123,10 @@ class Run:
 
     @property
     def n_steps(self) -> int:
-        return self.epochs * (self.data.n_train // self.data.batch)
+        return self.data.epochs * (self.data.n_train // self.data.batch)
 
 
-def runs(data: DataSet, names: tuple[str, ...], seeds: int, epochs: int) -> list[Run]:
+def runs(data: DataSet, names: tuple[str, ...], seeds: int) -> list[Run]:
     """Seed by seed, so that a study that is stopped early has whole seeds."""
     settings = [one for one in SETTINGS if one.name in names]
-    return [Run(data, setting, seed, epochs) for seed in range(seeds) for setting in settings]
+    return [Run(data, setting, seed) for seed in range(seeds) for setting in settings]

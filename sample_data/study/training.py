@@ -83,7 +83,7 @@ def make(run: Run, out: Path, fashion_mnist: Path) -> float:
         encoder,
         train_images,
         run.setting.make(),
-        epochs=run.epochs,
+        epochs=run.data.epochs,
         batch=run.data.batch,
         generator=generator,
         flip=run.data.flip,

@@ -140,7 +140,7 @@ def test_every_column_of_the_papers_table_is_trained():
         ]
     assert {"simple", "hard-simple", "dcl-tau-0.3", "dhel-tau-0.3", "kcl-gaussian"} <= set(names)
     assert {*QUICK, REFERENCE} <= set(names)
-    assert len(runs(DATA_SETS[0], tuple(names), 3, 30)) == 3 * 19
+    assert len(runs(DATA_SETS[0], tuple(names), 3)) == 3 * 19
 
 
 def test_losses_of_the_study_and_the_sample_are_those_of_the_package():
