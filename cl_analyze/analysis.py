@@ -314,10 +314,6 @@ def analyze(
 def _one_each(values: Any, name: str, n: int) -> list[Any]:
     """Companions of several checkpoints: a list of that many, or one for all."""
     if not isinstance(values, list | tuple) or len(values) != n:
-        if isinstance(values, list | tuple) and any(isinstance(v, Path) for v in values):
-            raise ConfigError(
-                f"{name}: {len(values)} paths for {n} checkpoints: give one for all, or one each"
-            )
         return [values] * n
     if all(isinstance(value, str | Path) or np.ndim(value) > 0 for value in values):
         return list(values)

@@ -392,10 +392,6 @@ def compare(
     def of(companions: Any, name: str, what: str) -> Any:
         """One for all, or one by name."""
         if not isinstance(companions, Mapping):
-            if isinstance(companions, list | tuple) and any(
-                isinstance(one, Path) for one in companions
-            ):
-                raise ConfigError(f"{what}: give one for all checkpoints, or a dictionary by name")
             return companions
         if name not in companions:
             raise ConfigError(f"{what}: there are none for {name}, only for {list(companions)}")

@@ -492,6 +492,11 @@ def _beside(given: Any, what: str, main: Opened) -> Opened | None:
 
 def _opened_beside(given: Any, what: str, main: Opened) -> Opened:
     """Further rows in the space of the embeddings, their values not looked at."""
+    if isinstance(given, list | tuple) and any(isinstance(one, str | Path) for one in given):
+        raise ConfigError(
+            f"{what}: found a list of {len(given)} paths; give one for all checkpoints, or one for "
+            "each: analyze takes a list as long as theirs, compare a dictionary by name"
+        )
     opened = open_any(given, what, PARTNER_KEYS)
     shape = opened.array.shape
     if len(shape) != 2 or not is_real(opened.array.dtype) or shape[1] != main.array.shape[1]:

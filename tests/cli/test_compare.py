@@ -351,6 +351,15 @@ def test_each_checkpoint_has_a_training_set_of_its_own(cli, random):
     for record in several.records:
         if record.metric == "probe_accuracy" and record.definition == "raw":
             assert record.value == each[record.source, "probe_accuracy"]
+    paths = [cli.folder / "a.npz", cli.folder / "b.npz"]
+    for kind in (str, type(cli.folder)):
+        train = [kind(cli.folder / "a-train.npz")]
+        for call in (
+            lambda train=train: cla.analyze(paths, train=3 * train, metrics="quality"),
+            lambda train=train: cla.compare(paths, train=2 * train, metrics="quality"),
+        ):
+            with pytest.raises(ConfigError, match=r"training rows: found a list of \d paths; give"):
+                call()
     result = cli("compare", "a.npz", "b.npz", *(["--train", "a-train.npz"] * 3))
     assert result.returncode == 2
     assert "--train is given 3 times for 2 EMB: give one for all" in result.stderr
