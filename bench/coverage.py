@@ -13,6 +13,7 @@ this number of rows (the mean over all repeats).
 from __future__ import annotations
 
 import argparse
+import math
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -55,8 +56,8 @@ BASIC = ("uniformity", "tolerance", "similarity", "penalty")
 
 def one_draw(
     law: str, n: int, metrics: tuple[str, ...], seed: int
-) -> dict[str, tuple[float, float]]:
-    """Value and standard error of every metric on one draw."""
+) -> dict[str, tuple[float, float, float, float]]:
+    """Value, standard error and 95% interval of every metric on one draw."""
     random = np.random.default_rng([seed, n])
     rows, labels = LAWS[law](random, n)
     run = cla.RunOptions(threads=1)
@@ -66,7 +67,9 @@ def one_draw(
     report = cla.analyze(rows, labels, noisy, taus=TAUS, metrics=metrics, ks=(1, 10, 20), run=run)
     found = {}
     for record in report.records:
-        if record.metric in PARTS or not record.std_error:
+        if record.metric in PARTS or record.std_error is None:
+            continue
+        if not record.std_error and record.interval is None:
             continue
         quantile = record.params.get("q", 0.5)
         group = record.params.get("group", "positive")
@@ -75,7 +78,9 @@ def one_draw(
         if group not in ("positive", "negative_1", "negative_10"):
             continue
         params = " ".join(str(value) for value in record.params.values())
-        found[f"{record.name} {params}".strip()] = (record.value, record.std_error)
+        width = Z95 * record.std_error
+        low, high = record.interval or (record.value - width, record.value + width)
+        found[f"{record.name} {params}".strip()] = (record.value, record.std_error, low, high)
     return found
 
 
@@ -91,9 +96,10 @@ def coverage(
             draws = list(pool.map(draw, range(repeats), chunksize=10))
     out = {}
     for name in (name for name in draws[0] if all(name in one for one in draws)):
-        values, errors = np.array([one[name] for one in draws]).T
-        covers = np.abs(values - values.mean()) <= Z95 * errors
-        out[name] = (float(errors.mean() / values.std(ddof=1)), float(covers.mean()))
+        values, errors, low, high = np.array([one[name] for one in draws]).T
+        covers = (low <= values.mean()) & (values.mean() <= high)
+        spread = float(values.std(ddof=1))
+        out[name] = (float(errors.mean()) / spread if spread else math.nan, float(covers.mean()))
     return out
 
 

@@ -89,8 +89,45 @@ class Report:
 
     @property
     def results(self) -> pd.DataFrame:
-        """Every record as a row of a DataFrame."""
+        """Every record as a row of a DataFrame.
+
+        A metric with several definitions has a row for each: pandas' own pivot_table averages over
+        them in silence, `pivot` keeps the default one.
+        """
         return self.records.to_frame()
+
+    def pivot(self, of: Literal["value", "std_error"] = "value") -> pd.DataFrame:
+        """A row for each source, a column for each number, by its default definition alone.
+
+        Args:
+            of: what stands in the cells.
+
+        Returns:
+            Columns are called by the metric and its parameters, as `uniformity t=2`; NaN where a
+            number is undefined.
+
+        >>> report = analyze(np.eye(5), metrics="uniformity", source="eye")
+        >>> report.pivot().columns.tolist()
+        ['uniformity t=2', 'uniformity_of_uniform_law t=2', 'uniformity_gap t=2']
+        >>> float(report.pivot().loc["eye", "uniformity t=2"])
+        -4.0
+        """
+        import pandas as pd
+
+        cells: dict[str, dict[str, float | None]] = {}
+        for family, indices in self.document.families.items():
+            definitions_of = {**METRICS, **BETWEEN}[family].definitions_of
+            for record in (self.records[i] for i in indices):
+                if record.definition not in (None, *definitions_of(record)[:1]):
+                    continue
+                params = (
+                    f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
+                    for key, value in record.params.items()
+                )
+                cells.setdefault(" ".join([record.metric, *params]), {})[record.source] = getattr(
+                    record, of
+                )
+        return pd.DataFrame(cells, index=list(self.document.sources), dtype=float)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -532,6 +569,7 @@ def measure_one(
         prepared.fingerprint if run.resume is not None else "",
         run.save_every,
         _announcer(told, subject.source),
+        told.resumed,
     )
     _tell_cost(chosen, prepared, options, runner, told)
     return measure(chosen, subject, options, runner)
@@ -763,7 +801,7 @@ def _now() -> str:
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     when = (
         datetime.datetime.fromtimestamp(int(epoch), tz=datetime.UTC)
-        if epoch is not None and epoch.isdigit()
+        if epoch is not None and epoch.isascii() and epoch.isdigit() and len(epoch) < 12
         else datetime.datetime.now(tz=datetime.UTC)
     )
     return when.replace(microsecond=0).isoformat()

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cl_analyze.data.identifiers import Ids
 from cl_analyze.data.labels import Labels
-from cl_analyze.stats import PairedDifference, difference, holm
+from cl_analyze.stats import Interval, PairedDifference, difference, holm
 from cl_analyze.tables import Record
 
 Index = NDArray[np.int64]
@@ -271,7 +271,19 @@ def record_difference(
         math.hypot(*sampling),
         noise,
         (error_units(one, groups), other.n),
+        _intervals_of_shares(one, other, factor, confidence),
     )
+
+
+def _intervals_of_shares(
+    one: Record, other: Record, factor: float, confidence: float
+) -> tuple[Interval, Interval] | None:
+    """The intervals of two shares, the other's times a factor; None for other numbers."""
+    of_one, of_other = one.interval_at(confidence), other.interval_at(confidence)
+    if of_one is None or of_other is None:
+        return None
+    low, high = sorted(factor * end for end in of_other)
+    return of_one, (low, high)
 
 
 def error_units(record: Record, groups: Index | None) -> int:

@@ -10,11 +10,13 @@ writes.  What a killed process leaves under temporary names, the next that write
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
 import signal
 import socket
+import stat
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,10 +25,13 @@ from types import FrameType
 from typing import BinaryIO
 
 from cl_analyze.errors import ConfigError
+from cl_analyze.small_files import read_text
 
 INDEX = ".cl-analyze-files.json"
 ABANDONED = 3600.0
 """Seconds after which another machine's temporary file belongs to a run that is gone."""
+LONGEST_WAIT = 30.0
+"""Seconds that a process waits for its turn in a folder."""
 _TEMPORARY = ".cl-analyze-tmp"
 
 
@@ -51,6 +56,12 @@ def write_files(folder: Path, command: str, files: Mapping[str, bytes]) -> list[
         for target in targets:
             made += [part for part in (*target.parents, folder) if not part.exists()]
             target.parent.mkdir(parents=True, exist_ok=True)
+            if not _leads_inside(folder, target):
+                raise ConfigError(
+                    f"{target.parent} is a link out of {folder}, and nothing is written through "
+                    "it: remove the link, or choose another --out"
+                )
+        remove_abandoned([folder])
         with _staged(targets) as staged, _turn(folder), _uninterrupted():
             _put_in_place(folder, command, files, staged)
         done = True
@@ -76,6 +87,7 @@ def _staged(files: Mapping[Path, bytes]) -> Iterator[list[tuple[Path, Path]]]:
         for target, data in files.items():
             staged.append((_temporary(target), target))
             _write(staged[-1][0], data)
+            _keep_mode(staged[-1][0], target)
         yield staged
     finally:
         for temporary, _ in staged:
@@ -107,9 +119,15 @@ def _put_in_place(
         raise
     for name in sorted(owned - set(files) - claimed):
         with contextlib.suppress(OSError):  # gone, or no file any more
-            (folder / name).unlink()
+            if _leads_inside(folder, folder / name):
+                (folder / name).unlink()
     with contextlib.suppress(OSError):  # no room: the index names more than there is, no harm
         _write_index(folder, {**index, command: sorted(files)})
+
+
+def _leads_inside(folder: Path, target: Path) -> bool:
+    """Whether a path in a folder stays there when the links on its way are followed."""
+    return target.parent.resolve().is_relative_to(folder.resolve())
 
 
 def _write_index(folder: Path, index: Mapping[str, list[str]]) -> None:
@@ -135,6 +153,7 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
     try:
         with _created(temporary) as file:
             yield file
+        _keep_mode(temporary, path)
         temporary.replace(path)
     finally:
         with contextlib.suppress(OSError):
@@ -164,13 +183,39 @@ def replace_files(files: Mapping[Path, bytes]) -> list[Path]:
     """
     paths = list(files)
     try:
-        with _staged(files) as staged, _turn(paths[0].parent), _uninterrupted():
+        # what a link points to is replaced, not the link
+        places = {Path(os.path.realpath(path)): data for path, data in files.items()}
+        special = [path for path in files if _is_special(path)]
+        if special and len(files) > 1:
+            raise OSError(errno.EINVAL, f"{special[0]} is no regular file")
+        if special:
+            _write_through(special[0], files[special[0]])
+            return paths
+        with _staged(places) as staged, _turn(next(iter(places)).parent), _uninterrupted():
             for temporary, path in staged:
                 temporary.replace(path)
     except OSError as error:
         named = " and ".join(map(str, paths))
         raise ConfigError(f"cannot write {named}: {error.strerror or error}") from error
     return paths
+
+
+def _is_special(path: Path) -> bool:
+    """Whether there is something that is neither a file nor a folder: a device, FIFO or socket."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _write_through(path: Path, data: bytes) -> None:
+    """Write to a device or a FIFO, which must not be replaced by a file.
+
+    Raises:
+        OSError: it cannot be written, or nobody reads the FIFO.
+    """
+    # without O_NONBLOCK a FIFO that nobody reads would wait for ever
+    descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(descriptor, "wb") as file:
+        os.set_blocking(descriptor, True)
+        file.write(data)
 
 
 def _temporary(target: Path) -> Path:
@@ -181,6 +226,12 @@ def _temporary(target: Path) -> Path:
     return target.parent / name
 
 
+def _keep_mode(temporary: Path, target: Path) -> None:
+    """Give a file the permissions of the one that it replaces."""
+    with contextlib.suppress(OSError):  # none is replaced, or it is another user's
+        temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+
+
 def _write(path: Path, data: bytes) -> None:
     with _created(path) as file:
         file.write(data)
@@ -189,7 +240,7 @@ def _write(path: Path, data: bytes) -> None:
 @contextlib.contextmanager
 def _created(path: Path) -> Iterator[BinaryIO]:
     """A new file, on disk when it is closed."""
-    with path.open("xb") as file:
+    with path.open("x+b") as file:
         yield file
         file.flush()
         os.fsync(file.fileno())
@@ -226,8 +277,21 @@ def _turn(folder: Path) -> Iterator[None]:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        until = time.monotonic() + LONGEST_WAIT
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise OSError(
+                        errno.EAGAIN,
+                        f"another process has held its lock for {LONGEST_WAIT:.0f} s",
+                    ) from None
+                time.sleep(0.05)
+                continue
+            except OSError:  # a file system without locks
+                pass
+            break
         yield
     finally:
         os.close(descriptor)
@@ -259,8 +323,8 @@ def _uninterrupted() -> Iterator[None]:
 def _read_index(folder: Path) -> dict[str, list[str]]:
     """The index of earlier runs; where it is missing or damaged, nothing is known to be stale."""
     try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+        index = json.loads(read_text(folder / INDEX))
+    except (OSError, ValueError, RecursionError):
         return {}
     if not isinstance(index, dict):
         return {}

@@ -14,15 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.data.identifiers import identify
-from cl_analyze.data.labels import Labels, encode, has_suspicious_minus_one
+from cl_analyze.data.labels import Labels, distinct_rows, encode, negative_classes
 from cl_analyze.data.memory import free_memory, mebibytes
 from cl_analyze.data.opening import (
     ID_KEYS,
     LABEL_KEYS,
+    NO_LABELS,
     STDIN,
     Opened,
     OpenedEmbeddings,
     Spec,
+    as_rows,
     embeddings_from_memory,
     open_any,
     open_embeddings,
@@ -48,6 +50,7 @@ from cl_analyze.metrics.quality.spectrum import memory_needed as spectrum_memory
 from cl_analyze.pairs.plan import DEFAULT_BLOCK, MOST_BLOCKS, SMALLEST_BLOCK, spans
 from cl_analyze.pairs.rescoring import MARGIN
 from cl_analyze.pairs.saved import SAVE_EVERY, fingerprint
+from cl_analyze.quoting import printable, quoted, some, without_secrets
 
 Precision = Literal["auto", "float32", "float64"]
 OnInvalid = Literal["error", "drop"]
@@ -79,6 +82,10 @@ class Listener(Protocol):
         """Pairs done, of pairs in all, in this pass."""
         ...
 
+    def resumed(self, done: int, total: int) -> None:
+        """Pairs of this pass that an earlier run has done already."""
+        ...
+
 
 class Silent:
     """A listener that keeps quiet."""
@@ -93,6 +100,9 @@ class Silent:
         """Keep quiet."""
 
     def progress(self, done: int, total: int) -> None:
+        """Keep quiet."""
+
+    def resumed(self, done: int, total: int) -> None:
         """Keep quiet."""
 
 
@@ -137,7 +147,8 @@ class Request:
 
     Attributes:
         embeddings: (N, D), or (N, V, D) views.
-        labels, pairs, groups: one value, or one partner, a row; None where there are none.
+        labels, pairs, groups: one value, or one partner, a row; None where there are none.  Labels
+            may be "none": then those in the embeddings' file are not used either.
         source: its name in the output; None: from the path.
         queue: (K, D) further negatives of the losses, or None.
         frame: (C, D) anchors of the classes for CLOP's term, in the classes' order, or None.
@@ -194,14 +205,9 @@ class Recorder:
         """Pass on."""
         self._listener.progress(done, total)
 
-
-def printable(text: str) -> str:
-    """A name from a file system as text: what is no character of a line of text is replaced.
-
-    >>> printable("emb" + chr(27) + "[31m.npy")
-    'emb�[31m.npy'
-    """
-    return "".join(c if c.isprintable() else chr(0xFFFD) for c in text)
+    def resumed(self, done: int, total: int) -> None:
+        """Pass on."""
+        self._listener.resumed(done, total)
 
 
 def source_names(requests: Sequence[Request]) -> list[str]:
@@ -225,7 +231,7 @@ def source_names(requests: Sequence[Request]) -> list[str]:
     names = []
     for request, spec in zip(requests, specs, strict=True):
         if request.source is not None:
-            names.append(printable(request.source))
+            names.append(without_secrets(printable(request.source)))
             continue
         parts = Path(spec.path).parts
         suffix = spec.path
@@ -234,7 +240,12 @@ def source_names(requests: Sequence[Request]) -> list[str]:
             alike = {s.path for s in specs if Path(*Path(s.path).parts[-length:]) == Path(suffix)}
             if len(alike) == 1:
                 break
-        names.append(printable(suffix if spec.key is None else f"{suffix}::{spec.key}"))
+        if is_url(spec.path):  # what follows may be a signature
+            suffix = suffix.partition("?")[0]
+        title = suffix if spec.key is None else f"{suffix}::{spec.key}"
+        title = without_secrets(printable(title))
+        again = names.count(title)
+        names.append(title if not again else f"{title} ({again + 1})")
     return names
 
 
@@ -309,7 +320,7 @@ def _input_entry(
 ) -> dict[str, Any]:
     shape = opened.array.shape
     return {
-        "path": None if opened.path is None else printable(opened.path),
+        "path": None if opened.path is None else without_secrets(printable(opened.path)),
         "key": opened.key,
         "sha256": sha256(opened),
         "n": shape[0],
@@ -364,39 +375,45 @@ def prepare(
     opened = _open(request, title, names)
     for text in opened.notes:
         told.note(text)
+    for text in opened.warnings:
+        told.warn(text)
     main = opened.main
     partners = None
     if request.pairs is not None:
-        partners = open_any(request.pairs, "pairs", PARTNER_KEYS)
+        partners = as_rows(open_any(request.pairs, "pairs", PARTNER_KEYS))
         _check_partners(main, partners)
     views = None if partners is not None else opened.views
-    labels_from = (
-        open_any(request.labels, "labels", LABEL_KEYS)
-        if request.labels is not None
-        else opened.labels
-    )
+    labels_from, labels, unused = _labels(request, opened, run)
+    if labels_from is not None and labels_from is opened.labels:
+        told.note(f"{request.embeddings}: labels are its array {quoted(labels_from.key)}")
     groups_from = (
         open_any(request.groups, "groups", GROUP_KEYS) if request.groups is not None else None
     )
     ids_from = open_any(request.ids, "ids", ID_KEYS) if request.ids is not None else opened.ids
-    for other, what in ((labels_from, "labels"), (groups_from, "groups"), (ids_from, "ids")):
+    for other, what in ((groups_from, "groups"), (ids_from, "ids")):
         if other is not None:
             _check_length(main, other, what)
-    if request.labels is not None and opened.labels is not None:
+    if labels_from is not None and request.labels is not None and opened.labels is not None:
         told.note(f"{title}: --labels stands in for the labels in the file")
-    labels = None if labels_from is None else encode(labels_from, run.unlabelled)
+    needs_labels = "tolerance" in names and len(names) == 1
+    if not needs_labels and options.negatives != "class":
+        for text in unused:
+            told.warn(f"{text}; --labels none says that there are none")
+    missing_labels = "".join(f" ({text})" for text in unused)
     queue = _beside(request.queue, "queue", main)
     frame = _beside(request.frame, "class anchors", main)
     if frame is not None and labels is None:
-        raise ConfigError(f"{title}: --clop-anchors needs labels: pass --labels FILE")
+        raise ConfigError(
+            f"{title}: --clop-anchors needs labels: pass --labels FILE{missing_labels}"
+        )
     train = _training_set(request, title, main, labels, run, told)
     if tuple(names) == ("losses",) and views is None and partners is None:
         raise DataError(
             f"{title}: losses need two views of the same rows: pass --pairs FILE with the partners "
             "(or a file that holds view1 and view2)"
         )
-    if "tolerance" in names and len(names) == 1 and labels is None:
-        raise DataError(f"{title}: tolerance needs labels: pass --labels FILE")
+    if needs_labels and labels is None:
+        raise DataError(f"{title}: tolerance needs labels: pass --labels FILE{missing_labels}")
     groups = None if groups_from is None else encode(groups_from, what="groups").codes
     ids = None if ids_from is None else identify(ids_from)
 
@@ -432,14 +449,21 @@ def prepare(
     if train is not None:
         inputs += train.inputs
     _warn_about(title, checks[0][1], labels, run, told)
+    if views is not None or partners is not None:
+        _warn_of_repeats(checks, told)
     if dropped:
         labels = None if labels is None else labels.take(kept)
         groups = None if groups is None else groups[kept]
         ids = None if ids is None else ids[kept]
     if groups is not None and (groups < 0).any():
         raise DataError(f"{title}: every row needs a group; {int((groups < 0).sum())} have none")
-    if options.negatives == "class" and labels is None:
-        raise ConfigError(f"{title}: class negatives need labels: pass --labels FILE")
+    if options.negatives == "class":
+        if labels is None:
+            raise ConfigError(
+                f"{title}: class negatives need labels: pass --labels FILE{missing_labels}"
+            )
+        if not labels.names:
+            raise DataError(f"{title}: class negatives need labels, and no row is labelled")
 
     dtype = chosen_precision(main, len(kept), options, run)
     fits = room(run, len(kept), main.array.shape[1], dtype, options, names, title)
@@ -481,6 +505,31 @@ def _open(request: Request, title: str, names: Sequence[str]) -> OpenedEmbedding
     return opened if wants_views else replace(opened, views=None)
 
 
+def _labels(
+    request: Request, opened: OpenedEmbeddings, run: RunOptions
+) -> tuple[Opened | None, Labels | None, tuple[str, ...]]:
+    """Where labels come from, the labels, and why those in the embeddings' file are not used.
+
+    Labels that were asked for must be right; those that only lie in the file and cannot be classes
+    do not stop what needs none.
+
+    Raises:
+        DataError: labels that were asked for are no classes, or not one a row.
+    """
+    if isinstance(request.labels, str) and request.labels == NO_LABELS:
+        return None, None, ()
+    if request.labels is not None:
+        given = open_any(request.labels, "labels", LABEL_KEYS)
+        _check_length(opened.main, given, "labels")
+        return given, encode(given, run.unlabelled), ()
+    if opened.labels is None:
+        return None, None, opened.unused
+    try:
+        return opened.labels, encode(opened.labels, run.unlabelled), ()
+    except DataError as error:
+        return None, None, (f"{error}: they are not used",)
+
+
 def _beside(given: Any, what: str, main: Opened) -> Opened | None:
     """Further rows in the space of the embeddings, checked; None where none are given."""
     if given is None:
@@ -497,8 +546,13 @@ def _opened_beside(given: Any, what: str, main: Opened) -> Opened:
             f"{what}: found a list of {len(given)} paths; give one for all checkpoints, or one for "
             "each: analyze takes a list as long as theirs, compare a dictionary by name"
         )
-    opened = open_any(given, what, PARTNER_KEYS)
-    shape = opened.array.shape
+    opened = as_rows(open_any(given, what, PARTNER_KEYS))
+    shape, dim = opened.array.shape, main.array.shape[1]
+    if len(shape) == 2 and shape[0] == dim != shape[1]:
+        raise DataError(
+            f"{opened.name}: {what} must have shape (rows, {dim}), found {shape}, which looks like "
+            "(dimensions, rows), as MoCo keeps its queue: save its transpose, queue.T"
+        )
     if len(shape) != 2 or not is_real(opened.array.dtype) or shape[1] != main.array.shape[1]:
         raise DataError(
             f"{opened.name}: {what} must be a 2-D array of real numbers with the "
@@ -563,18 +617,12 @@ def _training_set(
     missing = [name for name in labels.names if name not in set(classes.names)]
     if labels.names and len(missing) == len(labels.names):
         raise DataError(
-            f"{train.name} has none of the classes of {title}: classes {_some(classes.names)} "
-            f"there, {_some(labels.names)} here; are the labels of one kind?"
+            f"{train.name} has none of the classes of {title}: classes {some(classes.names)} "
+            f"there, {some(labels.names)} here; are the labels of one kind?"
         )
     if missing:
-        told.warn(f"{title}: the training set has no row of the classes {_some(missing)}")
+        told.warn(f"{title}: the training set has no row of the classes {some(missing)}")
     return _Training(rows, classes, inputs)
-
-
-def _some(names: Sequence[str], most: int = 5) -> str:
-    """Some names in words."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def _train_set(rows: UnitRows, own: Labels, tested: Labels) -> TrainSet:
@@ -605,7 +653,12 @@ def _check_length(main: Opened, other: Opened, what: str) -> None:
     if n == m:
         return
     hint = ""
-    if other.path is not None and Path(other.path).suffix.lower() in (".csv", ".tsv", ".txt"):
+    if m == main.array.shape[1]:
+        hint = (
+            f"; {main.name} is {main.array.shape}: is it (dimensions, rows)? Then save its "
+            "transpose, z.T"
+        )
+    elif other.path is not None and Path(other.path).suffix.lower() in (".csv", ".tsv", ".txt"):
         if m == n + 1:
             hint = "; its first line may be a header: remove it"
             if Path(other.path).suffix.lower() != ".txt":
@@ -649,18 +702,42 @@ def _warn_about(
         )
     if labels is None:
         return
+    if distinct_rows(labels):
+        told.warn(
+            f"{title}: {len(labels.names)} classes of {len(labels.codes)} rows: are the labels "
+            "ids, texts or numbers to predict? --labels none leaves them out"
+        )
     if labels.n_singletons:
         told.warn(f"{title}: classes with one member, which has no positive: {labels.n_singletons}")
-    if run.unlabelled is None and has_suspicious_minus_one(labels):
+    negative = negative_classes(labels)
+    if negative:
         told.warn(
-            f"{title}: the label -1 is taken as a class; pass --unlabelled -1 if it means none"
+            f"{title}: the label {some(negative)} is taken as a class; pass --unlabelled "
+            f"{negative[0]} if it means none"
         )
     if run.unlabelled is not None and not labels.n_unlabelled:
-        told.warn(f"{title}: no label is {run.unlabelled!r}, so --unlabelled changes nothing")
+        told.warn(f"{title}: no label is {quoted(run.unlabelled)}, so --unlabelled changes nothing")
     if labels.n_unlabelled:
         told.warn(
             f"{title}: {labels.n_unlabelled} rows are unlabelled and left out of class metrics"
+            + (f" ({some(map(quoted, labels.missing))} read as missing)" if labels.missing else "")
         )
+
+
+MOST_REPEATED = 0.05
+"""Share of equal rows on one side of pairs from which on retrieval says little."""
+
+
+def _warn_of_repeats(checks: Sequence[tuple[Opened, RowCheck]], told: Recorder) -> None:
+    """Captions or items that stand several times on one side, and once on the other."""
+    shares = [len(check.duplicates) / opened.array.n_rows for opened, check in checks]
+    for (opened, check), share in zip(checks, shares, strict=True):
+        if share > MOST_REPEATED and share > 2.0 * min(shares):
+            told.warn(
+                f"{opened.name}: {len(check.duplicates)} rows are repeated, on this side of the "
+                "pairs alone: all of the equal rows are as near, and recall and ranks count but "
+                "one of them as right; give every row one partner, and no row twice"
+            )
 
 
 def chosen_precision(

@@ -147,6 +147,99 @@ def kernel_mean_standard_error(
     return math.sqrt(max(variance, 0.0)) / mean
 
 
+def effective_rows(
+    values: Vector, error: float | None, groups: NDArray[np.int64] | None = None
+) -> float:
+    """How many independent rows a share rests on.
+
+    Away from 0 and 1 the standard error tells, for a share of n independent rows has variance
+    p (1 - p) / n; never more than the rows.  Beside 0 or 1, where few rows differ from the others
+    and the error says little or 0, all rows count, or all groups of rows that belong together.
+
+    Args:
+        values: (N,) values in [0, 1], NaN for rows that take no part.
+        error: standard error of their mean, None where unknown.
+        groups: (N,) codes of rows that belong together.
+
+    >>> effective_rows(np.array([1.0, 1.0, 1.0]), 0.0)
+    3.0
+    >>> round(effective_rows(np.tile([0.0, 1.0], 50), 0.1))          # twice the binomial error
+    25
+    """
+    there = np.isfinite(values)
+    own = values[there]
+    share, n_rows = float(own.mean()), float(len(own))
+    rarer = own > 0 if share < 0.5 else own < 1
+    units, differing = n_rows, int(rarer.sum())
+    if groups is not None:
+        units = float(len(np.unique(groups[there])))
+        differing = len(np.unique(groups[there][rarer]))
+    most = units if differing < _FEW_DIFFER else n_rows
+    if not error or not 0.0 < share < 1.0:
+        return most
+    return min(share * (1.0 - share) / error**2, most)
+
+
+_FEW_DIFFER = 5
+"""Rows or groups that differ from the others below which their spread tells no error."""
+
+
+def share_interval(share: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of a share of n independent rows, right at 0 and 1 too.
+
+    Clopper and Pearson's (Biometrika 1934): it covers at least as often as it says.  With n an
+    effective number of rows it need not be whole (Korn & Graubard, Survey Methodology 1998).
+
+    Args:
+        share: in [0, 1].
+        n: rows, or what `effective_rows` gives.
+        confidence: of the two-sided interval.
+
+    >>> tuple(round(end, 4) for end in share_interval(1.0, 20))
+    (0.8316, 1.0)
+    """
+    from scipy import special
+
+    share, tail = min(max(share, 0.0), 1.0), (1.0 - confidence) / 2
+    hits = share * n
+    misses = n - hits
+    low = 0.0 if hits <= 0 else float(special.betaincinv(hits, misses + 1.0, tail))
+    high = 1.0 if misses <= 0 else float(special.betaincinv(hits + 1.0, misses, 1.0 - tail))
+    return low, high
+
+
+Interval = tuple[float, float]
+
+
+def _difference_of_shares(
+    value_a: float, value_b: float, of_a: Interval, of_b: Interval, correlation: float
+) -> Interval:
+    """Interval of a difference from the two intervals and how the two go together.
+
+    Reference:
+        Newcombe, Statistics in Medicine 1998 (method 10); Zou & Donner, Biometrics 2008.
+    """
+
+    def reach(a: float, b: float) -> float:
+        return math.sqrt(max(a * a + b * b - 2.0 * correlation * a * b, 0.0))
+
+    below_a, above_a = value_a - of_a[0], of_a[1] - value_a
+    below_b, above_b = value_b - of_b[0], of_b[1] - value_b
+    value = value_a - value_b
+    return value - reach(below_a, above_b), value + reach(above_a, below_b)
+
+
+def _correlation(a: Vector, b: Vector, groups: NDArray[np.int64] | None) -> float:
+    """Correlation of two vectors of pseudo-values, of sums of groups where there are some."""
+    there = np.isfinite(a) & np.isfinite(b)
+    a, b = (values[there] - values[there].mean() for values in (a, b))
+    if groups is not None:
+        _, codes = np.unique(groups[there], return_inverse=True)
+        a, b = (np.bincount(codes, weights=values).astype(np.float64) for values in (a, b))
+    size = math.sqrt(float(a @ a) * float(b @ b))
+    return min(max(float(a @ b) / size, -1.0), 1.0) if size > 0 else 0.0
+
+
 @dataclass(frozen=True)
 class PairedDifference:
     """Difference of one statistic between two checkpoints, a minus b.
@@ -179,6 +272,7 @@ def difference(
     sampling: float = 0.0,
     noise: Vector | None = None,
     units: tuple[float, float] = (math.inf, math.inf),
+    shares: tuple[Interval, Interval] | None = None,
 ) -> PairedDifference:
     """Compare a statistic of two checkpoints, paired where both have pseudo-values of equal rows.
 
@@ -195,6 +289,8 @@ def difference(
         noise: (m,) what `merged_copies` gives beside the difference of pseudo-values.
         units: rows or groups behind each error, for an unpaired comparison's degrees of freedom
             (Welch, Biometrika 1947).
+        shares: the intervals of both at this confidence where they are shares, whose errors say
+            too little beside 0 and 1: then the difference's interval is the wider of two.
     """
     from scipy import special
 
@@ -214,17 +310,24 @@ def difference(
     if error is None:
         return PairedDifference(value, None, None, None, None, paired)
     tail = 0.5 + confidence / 2
-    width = error * float(
-        special.ndtri(tail) if math.isinf(degrees) else special.stdtrit(degrees, tail)
-    )
+    quantile = float(special.ndtri(tail) if math.isinf(degrees) else special.stdtrit(degrees, tail))
+    low, high = value - quantile * error, value + quantile * error
+    towards_zero = error
+    if shares is not None:
+        correlation = 0.0
+        if paired and pseudo_a is not None and pseudo_b is not None:
+            correlation = _correlation(pseudo_a, pseudo_b, groups)
+        wide = _difference_of_shares(value_a, value_b, *shares, correlation)
+        low, high = min(low, wide[0]), max(high, wide[1])
+        towards_zero = (value - low if value > 0 else high - value) / quantile
     if abs(value) <= rounding(value_a, value_b):
         p_value = 1.0
-    elif error == 0.0:
+    elif towards_zero == 0.0:
         p_value = 0.0
     else:
-        z = -abs(value) / error
+        z = -abs(value) / towards_zero
         p_value = 2.0 * float(special.ndtr(z) if math.isinf(degrees) else special.stdtr(degrees, z))
-    return PairedDifference(value, error, value - width, value + width, p_value, paired)
+    return PairedDifference(value, error, low, high, p_value, paired)
 
 
 ROUNDING = 1e-6

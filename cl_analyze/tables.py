@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cl_analyze.quoting import printable
+from cl_analyze.stats import share_interval
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -33,6 +36,11 @@ Cell = float | int | str | bool | None
 
 _RUNS_AS_FORMULA = re.compile(r"[=@\t\r]|[+-](?![0-9.]+\Z|\Z)")
 
+INTERVAL_COLUMNS = ("interval_low", "interval_high")
+_FEW_HITS = 5.0
+"""Hits or misses of a share below which its interval is far from symmetric."""
+_UNUSUAL = re.compile(r"[^\n\x20-\x7e]")
+
 RECORD_KEYS = (
     "source",
     "metric",
@@ -41,6 +49,7 @@ RECORD_KEYS = (
     "value",
     "std_error",
     "sampling_error",
+    "interval",
     "unit",
     "n",
     "d",
@@ -69,6 +78,8 @@ class Record:
         pseudo_values: (N,) jackknife pseudo-values, for comparisons; not part of the output.
         pseudo_noise: (N,) for pseudo-values that are the mean of two noisy copies, half the copies'
             difference: its sum of squares is what the noise adds to that of pseudo_values.
+        effective_n: of a share, the independent rows that its interval counts; None for numbers
+            whose interval is the value +- 1.96 errors.
 
     >>> Record("a.npy", "uniformity", "u_stat", {"t": 2.0}, -3.6, 0.004, "nats", 5000, 64).name
     'uniformity[u_stat]'
@@ -88,6 +99,7 @@ class Record:
     reason: str | None = None
     pseudo_values: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
     pseudo_noise: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)
+    effective_n: float | None = None
 
     def __post_init__(self) -> None:
         if (self.value is None) == (self.reason is None):
@@ -114,6 +126,43 @@ class Record:
         """
         return {key: getattr(self, key) for key in RECORD_KEYS}
 
+    def stored(self) -> dict[str, Any]:
+        """What `restored` makes the record from again, but for its pseudo-values.
+
+        >>> record = Record("a.npy", "knn_accuracy", None, {"k": 1}, 1.0, 0.0, "accuracy", 20, 3)
+        >>> Record.restored(replace(record, effective_n=20.0).stored()).effective_n
+        20.0
+        """
+        found = {**self.to_dict(), "effective_n": self.effective_n}
+        del found["interval"]
+        return found
+
+    @classmethod
+    def restored(cls, fields: dict[str, Any]) -> Record:
+        """The record of `stored`'s dictionary."""
+        return cls(**fields)
+
+    @property
+    def interval(self) -> list[float] | None:
+        """The 95% interval of a share, which its error does not tell beside 0 and 1; else None.
+
+        >>> record = Record("a.npy", "knn_accuracy", None, {"k": 1}, 1.0, 0.0, "accuracy", 20, 3)
+        >>> [round(end, 3) for end in replace(record, effective_n=20.0).interval]
+        [0.832, 1.0]
+        """
+        return None if (found := self.interval_at(0.95)) is None else list(found)
+
+    def interval_at(self, confidence: float) -> tuple[float, float] | None:
+        """The interval of a share at a confidence; None for numbers of other kinds.
+
+        >>> record = Record("a.npy", "knn_accuracy", None, {"k": 1}, 0.9, 0.1, "accuracy", 20, 3)
+        >>> [round(end, 3) for end in replace(record, effective_n=20.0).interval_at(0.5)]
+        [0.813, 0.952]
+        """
+        if self.effective_n is None or self.value is None:
+            return None
+        return share_interval(self.value, self.effective_n, confidence)
+
     @property
     def total_error(self) -> float | None:
         """Standard error and sampling error together; None where neither is known."""
@@ -122,13 +171,34 @@ class Record:
 
     @property
     def error_text(self) -> str:
-        """`± 0.004`, and for an estimate `(sampling 0.01)`; empty where no error is known."""
+        """`± 0.004`, and for an estimate `(sampling 0.01)`; empty where no error is known.
+
+        Of a share beside 0 or 1, whose error says too little, the 95% interval.
+
+        >>> record = Record("a.npy", "knn_accuracy", None, {"k": 1}, 1.0, 0.0, "accuracy", 20, 3)
+        >>> replace(record, effective_n=20.0).error_text
+        '(0.83 to 1)'
+        """
         parts = []
-        if self.std_error:
+        if self.is_beside_an_end and self.interval is not None:
+            low, high = self.interval
+            ends = (
+                f"{end:g}" if end in (0.0, 1.0) else number_text(end, high - low)
+                for end in (low, high)
+            )
+            parts.append(f"({' to '.join(ends)})")
+        elif self.std_error:
             parts.append(f"± {number_text(self.std_error, self.std_error)}")
         if self.sampling_error:
             parts.append(f"(sampling {number_text(self.sampling_error, self.sampling_error)})")
         return " ".join(parts)
+
+    @property
+    def is_beside_an_end(self) -> bool:
+        """Whether this is a share so near 0 or 1 that a symmetric error would mislead."""
+        if self.value is None or self.effective_n is None:
+            return False
+        return min(self.value, 1.0 - self.value) * self.effective_n < _FEW_HITS
 
     @property
     def name(self) -> str:
@@ -263,21 +333,24 @@ def csv_cell(value: Cell) -> str:
         return "true" if value else "false"
     if isinstance(value, float):
         return repr(float(value))
-    if isinstance(value, str) and _RUNS_AS_FORMULA.match(value):
-        return f"'{value}"
-    return str(value)
+    text = printable(str(value))
+    return f"'{text}" if isinstance(value, str) and _RUNS_AS_FORMULA.match(value) else text
 
 
 def record_table(name: str, records: Iterable[Record]) -> Table:
     """Records as a table: the record's keys, with each parameter in a column of its own."""
     listed = list(records)
     params = list(dict.fromkeys(key for record in listed for key in record.params))
-    at = RECORD_KEYS.index("params")
-    columns = (*RECORD_KEYS[:at], *params, *RECORD_KEYS[at + 1 :])
+    columns = tuple(
+        column
+        for key in RECORD_KEYS
+        for column in {"params": params, "interval": INTERVAL_COLUMNS}.get(key, (key,))
+    )
     rows = []
     for record in listed:
         row = record.to_dict()
         row.update(row.pop("params"))
+        row.update(zip(INTERVAL_COLUMNS, row.pop("interval") or (None, None), strict=True))
         rows.append({column: row.get(column) for column in columns})
     return Table(name, columns, tuple(rows))
 
@@ -292,7 +365,9 @@ def to_json(document: dict[str, Any]) -> str:
     Raises:
         ValueError: a number is NaN or infinite, which JSON does not have.
     """
-    return _json_lines(document, 0) + "\n"
+    text = _json_lines(document, 0) + "\n"
+    # escapes in place of characters that a terminal obeys, or that no encoding has
+    return _UNUSUAL.sub(lambda m: m[0] if m[0].isprintable() else json.dumps(m[0])[1:-1], text)
 
 
 def _json_lines(value: Any, depth: int) -> str:

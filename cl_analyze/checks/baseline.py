@@ -23,9 +23,14 @@ from cl_analyze.data.formats.npz import read_arrays
 from cl_analyze.differences import Match, RowKeys
 from cl_analyze.errors import ConfigError
 from cl_analyze.output import replace_files
+from cl_analyze.quoting import described, quoted
+from cl_analyze.small_files import read_bytes, read_text
 from cl_analyze.tables import Record, to_json
 
 SCHEMA = "cl-analyze-baseline/1"
+MOST_DATA = 4 << 30
+"""Bytes of a baseline's arrays."""
+LARGEST = 1e300
 MOST_ROWS = 100_000
 """Rows whose pseudo-values are kept."""
 Index = NDArray[np.int64]
@@ -117,7 +122,8 @@ def save_baseline(path: Path, report: Report, chosen: Sequence[Record], seed: in
         if keys.ids is not None:
             arrays[f"ids/{s}"] = keys.ids
         for i, record in enumerate(own):
-            for kind, values in (("pseudo", record.pseudo_values), ("noise", record.pseudo_noise)):
+            both = (record.pseudo_values, record.pseudo_noise)
+            for kind, values in zip(_OF_RECORDS, both, strict=True):
                 if values is not None:
                     kept = values if sample is None else values[sample]
                     arrays[f"{kind}/{s}/{i}"] = kept.astype(np.float32)
@@ -129,7 +135,13 @@ def save_baseline(path: Path, report: Report, chosen: Sequence[Record], seed: in
                 "kept_sha256": keys.kept,
                 "ids": keys.ids is not None,
                 "rows_with_pseudo_values": keys.n if sample is None else len(sample),
-                "results": [record.to_dict() for record in own],
+                "results": [
+                    {
+                        **record.stored(),
+                        "arrays": [k for k in _OF_RECORDS if f"{k}/{s}/{i}" in arrays],
+                    }
+                    for i, record in enumerate(own)
+                ],
             }
         )
     stream = io.BytesIO()
@@ -148,7 +160,8 @@ def save_baseline(path: Path, report: Report, chosen: Sequence[Record], seed: in
     return [path, data_path]
 
 
-_KINDS = ("pseudo", "noise", "ids", "rows")
+_OF_RECORDS = ("pseudo", "noise")
+_KINDS = (*_OF_RECORDS, "ids", "rows")
 
 
 def _check_replaced(path: Path) -> None:
@@ -179,7 +192,7 @@ def load_baseline(path: Path) -> Baseline:
             that were saved with it.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(read_text(path))
     except OSError as error:
         raise ConfigError(f"--baseline {path}: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
@@ -187,12 +200,12 @@ def load_baseline(path: Path) -> Baseline:
     schema = document.get("schema") if isinstance(document, dict) else None
     if schema != SCHEMA:
         raise ConfigError(
-            f"--baseline {path}: its schema is {schema!r}, this version reads {SCHEMA!r}; save it "
-            "again with --save-baseline"
+            f"--baseline {path}: its schema is {described(schema)}, this version reads "
+            f"{SCHEMA!r}; save it again with --save-baseline"
         )
     try:
         data_path = path.parent / Path(document["data"]["file"]).name
-        data = data_path.read_bytes()
+        data = read_bytes(data_path, MOST_DATA)
     except OSError as error:
         raise ConfigError(
             f"--baseline {path}: its arrays {data_path}: {error.strerror or error}; keep the two "
@@ -210,8 +223,10 @@ def load_baseline(path: Path) -> Baseline:
         sources = tuple(_source(entry, s, arrays) for s, entry in enumerate(document["sources"]))
         if not sources:
             raise ValueError("it has no checkpoint")
+        if len({each.source for each in sources}) < len(sources):
+            raise ValueError("two checkpoints have one name")
         return Baseline(path, str(document.get("version")), sources)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise ConfigError(
             f"--baseline {path}: it does not hold what a baseline holds ({error}); save it again"
         ) from error
@@ -219,9 +234,9 @@ def load_baseline(path: Path) -> Baseline:
 
 def _record(fields: dict[str, Any]) -> Record:
     """A saved record, its fields of the types that they must have."""
-    record = Record(**fields)
+    record = Record.restored(fields)
     words = (record.source, record.metric, record.unit, *record.params)
-    numbers = (record.value, record.std_error, record.sampling_error, record.d)
+    numbers = (record.value, record.std_error, record.sampling_error, record.d, record.effective_n)
     if not all(isinstance(word, str) for word in words):
         raise TypeError(f"{record.metric!r}: source, metric, unit and parameters are words")
     if not all(isinstance(value, str | int | float) for value in record.params.values()):
@@ -230,31 +245,74 @@ def _record(fields: dict[str, Any]) -> Record:
         raise TypeError(f"{record.metric}: its value and errors are numbers")
     if not isinstance(record.definition, str | None) or not isinstance(record.n, int):
         raise TypeError(f"{record.metric}: its definition is a word, n a number")
+    if not all(number is None or abs(number) < LARGEST for number in numbers):
+        raise ValueError(f"{record.metric}: its value and errors are finite")
     return record
 
 
 def _source(entry: dict[str, Any], s: int, arrays: dict[str, NDArray[Any]]) -> BaselineSource:
-    n, sample = int(entry["n"]), arrays.get(f"rows/{s}")
+    """One checkpoint, all that the JSON says of it held against the arrays.
 
-    def full(name: str) -> NDArray[np.float64] | None:
-        values = arrays.get(name)
-        if values is None or sample is None:
-            return None if values is None else values.astype(np.float64)
-        out = np.full(max(n, 0), np.nan)
+    Raises:
+        KeyError, TypeError, ValueError: what does not fit.
+    """
+    n, name = entry["n"], entry["source"]
+    hashes = (entry["labels_sha256"], entry["kept_sha256"])
+    if not isinstance(n, int) or isinstance(n, bool) or not 2 <= n < 2**48:
+        raise TypeError(f"n is a number of rows, found {described(n)}")
+    if not isinstance(name, str) or not all(isinstance(h, str | None) for h in hashes):
+        raise TypeError("source and hashes are words")
+    sample = arrays.get(f"rows/{s}")
+    n_kept = n if sample is None else len(sample)
+    if entry["rows_with_pseudo_values"] != n_kept:
+        raise ValueError(
+            f"pseudo-values of {n_kept} rows, where {described(entry['rows_with_pseudo_values'])} "
+            "are said"
+        )
+    if sample is not None and not (
+        sample.dtype.kind in "iu"
+        and sample.ndim == 1
+        and len(sample) >= 2
+        and (np.diff(sample) > 0).all()
+        and sample[0] >= 0
+        and sample[-1] < n
+    ):
+        raise ValueError("its sample of rows is none")
+
+    def full(key: str, is_there: bool | None) -> NDArray[np.float64] | None:
+        values = arrays.get(key)
+        if is_there is not None and is_there != (values is not None):
+            raise ValueError(f"the array {key} is {'missing' if is_there else 'not its own'}")
+        if values is None:
+            return None
+        if values.shape != (n_kept,) or values.dtype.kind != "f":
+            raise ValueError(f"the array {key} has shape {values.shape}, where {n_kept} are said")
+        if sample is None:
+            return values.astype(np.float64)
+        out = np.full(n, np.nan)
         out[sample] = values
         return out
 
-    records = tuple(
-        replace(
-            _record(fields),
-            pseudo_values=full(f"pseudo/{s}/{i}"),
-            pseudo_noise=full(f"noise/{s}/{i}"),
+    records = []
+    for i, fields in enumerate(entry["results"]):
+        said = dict(fields)
+        there = said.pop("arrays", None)  # which older baselines do not say
+        record = _record(said)
+        if record.source != name:
+            raise ValueError(f"a number of {quoted(record.source)} stands under {quoted(name)}")
+        if record.n > n:
+            raise ValueError(f"{record.metric} is of {record.n} rows, where {n} are said")
+        has = None if there is None else {kind: kind in there for kind in ("pseudo", "noise")}
+        records.append(
+            replace(
+                record,
+                pseudo_values=full(f"pseudo/{s}/{i}", None if has is None else has["pseudo"]),
+                pseudo_noise=full(f"noise/{s}/{i}", None if has is None else has["noise"]),
+            )
         )
-        for i, fields in enumerate(entry["results"])
-    )
     ids = arrays.get(f"ids/{s}")
-    sizes = {len(r.pseudo_values) for r in records if r.pseudo_values is not None}
-    if n < 2 or not sizes <= {n} or (ids is not None and len(ids) != n):
-        raise ValueError(f"arrays of {sorted(sizes)} rows, where {n} are said")
-    keys = RowKeys(n, entry["labels_sha256"], ids, entry["kept_sha256"])
-    return BaselineSource(str(entry["source"]), keys, records, sample)
+    if (ids is not None) != bool(entry["ids"]) or (
+        ids is not None and (ids.shape != (n,) or ids.dtype != np.uint64)
+    ):
+        raise ValueError("its ids are not one a row")
+    return BaselineSource(name, RowKeys(n, hashes[0], ids, hashes[1]), tuple(records), sample)

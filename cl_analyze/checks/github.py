@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cl_analyze.checks.judge import VERDICTS, Check
 from cl_analyze.checks.markdown import markdown
+from cl_analyze.quoting import printable, without_secrets
 
 MOST_ANNOTATIONS = 10
 """GitHub shows ten of each kind for a step."""
@@ -58,8 +59,8 @@ def summary_path(environment: Mapping[str, str] = os.environ) -> Path | None:
 
 
 def _data(text: str) -> str:
-    """A message of a workflow command."""
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    """A message of a workflow command: a line break would end it, and begin another."""
+    return printable(without_secrets(text)).replace("%", "%25")
 
 
 def _property(text: str) -> str:

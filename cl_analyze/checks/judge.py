@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.checks.baseline import BaselineSource
-from cl_analyze.checks.rules import Rule
+from cl_analyze.checks.rules import OF_CHANGE, Rule
 from cl_analyze.differences import (
     Match,
     error_units,
@@ -54,7 +54,7 @@ class Check:
 
     Attributes:
         rule: the rule.
-        kind: min, max, max_drop or max_rise.
+        kind: min, max, max_drop, max_rise or max_worse.
         bound: its value, of the number itself or of its change.
         record: the number.
         verdict: see `Verdict`.
@@ -93,7 +93,7 @@ class Check:
     @property
     def baseline_needed(self) -> bool:
         """Whether the bound is one of a change."""
-        return self.kind in ("max_drop", "max_rise")
+        return self.kind in OF_CHANGE
 
     def to_dict(self) -> dict[str, Any]:
         """A row of the table of checks."""
@@ -182,7 +182,7 @@ def _of_value(rule: Rule, kind: str, bound: float, record: Record, units: int) -
         rule.confidence,
         units=(units, math.inf),
     )
-    low, high = interval.low, interval.high
+    low, high = record.interval_at(rule.confidence) or (interval.low, interval.high)
     side = _side(kind, value, bound, low, high)
     shown = f"{number_text(value, record.total_error)} {_interval(low, high, rule)}".rstrip()
     sign = "below the min" if kind == "min" else "above the max"
@@ -209,7 +209,8 @@ def _of_change(
             f"{record.source}: {rule.name} cannot be held against the baseline: {why}"
         )
     before, value = float(earlier.value or 0.0), float(record.value or 0.0)
-    step = -1.0 if kind == "max_drop" else 1.0
+    falls = kind == "max_drop" or (kind == "max_worse" and rule.better == "higher")
+    step = -1.0 if falls else 1.0
     bound, factor = step * size, 1.0
     if rule.relative:
         if before == 0.0:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from cl_analyze.checks.judge import Check
-
-_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+from cl_analyze.quoting import printable, without_secrets
 
 
 def junit(checks: Sequence[Check], created: str) -> bytes:
@@ -88,5 +86,5 @@ def _counts(checks: Sequence[Check]) -> dict[str, str]:
 
 
 def _text(text: str) -> str:
-    """Text that XML can hold."""
-    return _NOT_XML.sub("\ufffd", text)
+    """Text that XML can hold, on one line."""
+    return printable(without_secrets(text))

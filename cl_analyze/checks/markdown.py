@@ -6,9 +6,12 @@ import re
 from collections.abc import Sequence
 
 from cl_analyze.checks.judge import VERDICTS, Check, counts_text, overall
+from cl_analyze.quoting import printable, without_secrets
 from cl_analyze.tables import number_text
 
 _MARKS = {"pass": "✅", "fail": "❌", "warn": "⚠️", "inconclusive": "❔", "skipped": "⏭️"}
+_LINKS = re.compile(r"@(?=\w)|(?<=www)\.|:(?=//)")
+"""What makes a mention or a link of plain text."""
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~$&#])")
 
 
@@ -71,4 +74,5 @@ def escaped(text: str) -> str:
     >>> escaped("a|b*c")
     'a\\|b\\*c'
     """
-    return _SPECIAL.sub(r"\\\1", " ".join(text.split()))
+    plain = printable(without_secrets(" ".join(text.split())))
+    return _LINKS.sub(lambda m: f"&#{ord(m[0])};", _SPECIAL.sub(r"\\\1", plain))

@@ -116,7 +116,7 @@ def _top_k(rules: Sequence[Rule]) -> int:
     most = MetricOptions().top_k
     for rule in rules:
         _, _, rank = str(rule.params.get("group", "")).partition("negative_")
-        if rank.isdigit():
+        if rank.isascii() and rank.isdigit() and len(rank) < 10:
             most = max(most, int(rank))
     return most
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -11,11 +12,17 @@ from typing import Any, Literal, get_args
 
 from cl_analyze.errors import ConfigError
 from cl_analyze.metrics import BETWEEN, METRICS
+from cl_analyze.metrics.family import Better
+from cl_analyze.quoting import described, quoted
+from cl_analyze.small_files import read_text
 from cl_analyze.tables import Param, Unit
 
 Severity = Literal["fail", "warn"]
 LARGEST = 1e300
-BOUNDS = ("min", "max", "max_drop", "max_rise")
+BOUNDS = ("min", "max", "max_drop", "max_rise", "max_worse")
+OF_CHANGE = BOUNDS[2:]
+MOST_BYTES = 4 << 20
+_DEEP = re.compile(r"(?<![\w\"'.-])(?:[\w\"'-]+[ \t]*\.[ \t]*){100}")
 OWN_FILE, PROJECT_FILE = "cl-analyze.toml", "pyproject.toml"
 PARAMETERS = (
     "tau", "t", "k", "q", "group", "negatives", "name", "alpha", "lambda", "gamma", "power",
@@ -36,6 +43,7 @@ class Rule:
         unit: of the number, where the rule states it: a check against mistaking one for another.
         min, max: bounds of the value.
         max_drop, max_rise: bounds of what it falls or rises against the baseline, >= 0.
+        max_worse: of what it falls or rises in the direction that is worse, >= 0.
         relative: whether these are shares of the baseline's value.
         confidence: of the two-sided interval that decides.
         severity: what beyond a bound means.
@@ -51,6 +59,7 @@ class Rule:
     max: float | None = None
     max_drop: float | None = None
     max_rise: float | None = None
+    max_worse: float | None = None
     relative: bool = False
     confidence: float = 0.95
     severity: Severity = "fail"
@@ -66,14 +75,29 @@ class Rule:
     @property
     def needs_baseline(self) -> bool:
         """Whether a bound is against a baseline."""
-        return self.max_drop is not None or self.max_rise is not None
+        return any(getattr(self, name) is not None for name in OF_CHANGE)
+
+    @property
+    def better(self) -> Better | None:
+        """Which values of the metric are better; None where neither is by itself."""
+        family = next(f for f in METRICS.values() if self.metric in f.definitions)
+        return family.better(self.metric, self.params)
+
+    @property
+    def guards_the_better_side(self) -> str | None:
+        """A bound that stops the number from getting better, which is seldom meant."""
+        wrong = {"lower": "max_drop", "higher": "max_rise"}.get(self.better or "")
+        return wrong if wrong is not None and getattr(self, wrong) is not None else None
 
     @property
     def name(self) -> str:
         """The number as messages write it."""
         name = self.metric if self.definition is None else f"{self.metric}[{self.definition}]"
-        params = " ".join(f"{key}={value}" for key, value in self.params.items())
+        params = " ".join(f"{key}={quoted(value)[1:-1]}" for key, value in self.params.items())
         return f"{name} {params}".rstrip()
+
+
+_LONGEST_WORD = 100
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -82,7 +106,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     >>> nearest("uniformty", ["tolerance", "uniformity"])
     "; did you mean 'uniformity'?"
     """
-    found = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    found = difflib.get_close_matches(word[:_LONGEST_WORD], list(known), n=1, cutoff=0.6)
     return f"; did you mean {found[0]!r}?" if found else ""
 
 
@@ -107,10 +131,13 @@ def find_rules(path: Path | None, folder: Path) -> Path:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = read_text(path, MOST_BYTES)
+        if _DEEP.search(text):
+            raise ValueError("a key has more than 100 parts between dots")
+        return tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # TOML, UTF-8, integers of too many digits
         raise ConfigError(f"{path}: not valid TOML: {error}") from error
 
 
@@ -138,8 +165,8 @@ def load_rules(path: Path) -> list[Rule]:
     for key in content:
         if key != "rule":
             raise ConfigError(
-                f"{path}: unknown key {key!r} in {where}{nearest(key, ['rule'])}; rules are "
-                "[[rule]] tables"
+                f"{path}: unknown key {quoted(key, 60)} in {where}{nearest(key, ['rule'])}; "
+                "rules are [[rule]] tables"
             )
     listed = content.get("rule", [])
     if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
@@ -163,15 +190,16 @@ def parse_rule(given: Mapping[str, Any], where: str) -> Rule:
     for key in given:
         if key not in known:
             raise ConfigError(
-                f"{where}: unknown key {key!r}{nearest(key, known)} Keys are {', '.join(known)}"
+                f"{where}: unknown key {quoted(key, 60)}{nearest(key, known)} Keys are "
+                f"{', '.join(known)}"
             )
     definitions = {
         metric: of for family in METRICS.values() for metric, of in family.definitions.items()
     }
     metric = given.get("metric")
     if not isinstance(metric, str):
-        raise ConfigError(f'{where}: metric = "NAME" is needed, found {metric!r}')
-    where = f"{where} ({metric})"
+        raise ConfigError(f'{where}: metric = "NAME" is needed, found {described(metric)}')
+    where = f"{where} ({quoted(metric, 60)[1:-1]})"
     if any(metric in family.definitions for family in BETWEEN.values()):
         raise ConfigError(f"{where}: it is one of two checkpoints, which compare has, not check")
     if metric not in definitions:
@@ -181,20 +209,20 @@ def parse_rule(given: Mapping[str, Any], where: str) -> Rule:
     if definition is not None and (not isinstance(definition, str) or definition not in every):
         listed = ", ".join(definitions[metric])
         raise ConfigError(
-            f"{where}: no metric has a definition {definition!r}"
+            f"{where}: no metric has a definition {described(definition)}"
             + (f"; it has {listed}" if listed else nearest(str(definition), every))
         )
     if definition is not None and definitions[metric] and definition not in definitions[metric]:
         own = definitions[metric]
         if metric not in ("loss", "loss_alignment", "loss_uniformity"):  # theirs go by name
             raise ConfigError(
-                f"{where}: it has no definition {definition!r}; it has {', '.join(own)}"
+                f"{where}: it has no definition {described(definition)}; it has {', '.join(own)}"
             )
     unit = given.get("unit")
     units = get_args(Unit)
     if unit is not None and unit not in units:
         raise ConfigError(
-            f"{where}: there is no unit {unit!r}{nearest(str(unit), units)}; units are "
+            f"{where}: there is no unit {described(unit)}{nearest(str(unit), units)}; units are "
             f"{', '.join(units)}"
         )
     rule = Rule(
@@ -206,6 +234,7 @@ def parse_rule(given: Mapping[str, Any], where: str) -> Rule:
         max=_number(given.get("max"), "max", where),
         max_drop=_number(given.get("max_drop"), "max_drop", where),
         max_rise=_number(given.get("max_rise"), "max_rise", where),
+        max_worse=_number(given.get("max_worse"), "max_worse", where),
         relative=_flag(given, "relative", where),
         confidence=_confidence(given.get("confidence", 0.95), where),
         severity=_severity(given, "severity", "fail", where),
@@ -222,27 +251,36 @@ def _check_bounds(rule: Rule, where: str) -> None:
         raise ConfigError(f"{where}: a bound is needed: {', '.join(BOUNDS)}")
     if rule.min is not None and rule.max is not None and rule.min > rule.max:
         raise ConfigError(f"{where}: min {rule.min:g} is above max {rule.max:g}")
-    for name in ("max_drop", "max_rise"):
+    if rule.max_worse is not None and rule.better is None:
+        raise ConfigError(
+            f"{where}: neither high nor low values are better by themselves, so max_worse says "
+            "nothing: use max_drop or max_rise"
+        )
+    for name in OF_CHANGE:
         value = getattr(rule, name)
         if value is not None and value < 0:
             raise ConfigError(f"{where}: {name} must be at least 0, found {value:g}")
     for name in ("relative", "require_paired"):
         if getattr(rule, name) and not rule.needs_baseline:
-            raise ConfigError(f"{where}: {name} goes with max_drop or max_rise")
+            raise ConfigError(f"{where}: {name} goes with {', '.join(OF_CHANGE)}")
 
 
 def _params(given: Any, where: str) -> dict[str, Param]:
     if not isinstance(given, dict):
-        raise ConfigError(f"{where}: params is a table, as {{ tau = 0.2 }}, found {given!r}")
+        raise ConfigError(
+            f"{where}: params is a table, as {{ tau = 0.2 }}, found {described(given)}"
+        )
     for key, value in given.items():
         if key not in PARAMETERS:
             raise ConfigError(
-                f"{where}: no metric has a parameter {key!r}{nearest(key, PARAMETERS)}"
+                f"{where}: no metric has a parameter {quoted(key, 60)}{nearest(key, PARAMETERS)}"
             )
         if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise ConfigError(f"{where}: {key} must be a number or a text, found {value!r}")
+            raise ConfigError(
+                f"{where}: {key} must be a number or a text, found {described(value)}"
+            )
         if not isinstance(value, str) and not abs(value) < LARGEST:
-            raise ConfigError(f"{where}: {key} must be finite, found {str(value)[:40]}")
+            raise ConfigError(f"{where}: {key} must be finite, found {described(value)}")
     return {
         key: int(value)
         if isinstance(value, float) and value == int(value) and key in _WHOLE
@@ -259,21 +297,21 @@ def _number(value: Any, name: str, where: str) -> float | None:
         return None
     usable = isinstance(value, int | float) and not isinstance(value, bool)
     if not usable or not abs(value) < LARGEST:
-        raise ConfigError(f"{where}: {name} must be a finite number, found {repr(value)[:40]}")
+        raise ConfigError(f"{where}: {name} must be a finite number, found {described(value)}")
     return float(value)
 
 
 def _confidence(value: Any, where: str) -> float:
     number = _number(value, "confidence", where)
     if number is None or not 0 < number <= 1 - 1e-9:
-        raise ConfigError(f"{where}: confidence must lie between 0 and 1, found {value!r}")
+        raise ConfigError(f"{where}: confidence must lie between 0 and 1, found {described(value)}")
     return number
 
 
 def _flag(given: Mapping[str, Any], name: str, where: str) -> bool:
     value = given.get(name, False)
     if not isinstance(value, bool):
-        raise ConfigError(f"{where}: {name} must be true or false, found {value!r}")
+        raise ConfigError(f"{where}: {name} must be true or false, found {described(value)}")
     return value
 
 
@@ -283,4 +321,4 @@ def _severity(given: Mapping[str, Any], name: str, default: Severity, where: str
         return "fail"
     if value == "warn":
         return "warn"
-    raise ConfigError(f'{where}: {name} must be "fail" or "warn", found {value!r}')
+    raise ConfigError(f'{where}: {name} must be "fail" or "warn", found {described(value)}')

@@ -66,6 +66,12 @@ def run_checks(
     told = listener or Silent()
     if baseline is not None and baseline.version != __version__:
         told.note(f"{baseline.path} was written by version {baseline.version}")
+    for rule in rules:
+        if rule.guards_the_better_side is not None:
+            told.note(
+                f"{rule.name}: {rule.better} is better, and {rule.guards_the_better_side} stops it "
+                "from getting better; max_worse stops it from getting worse"
+            )
     requests = [replace(request, match=True) for request in requests]
     reports = []
     chosen: dict[tuple[str, int], Record] = {}

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cl_analyze.cli.run import refuse_empty, requests, run_options
-from cl_analyze.cli.terminal import ReaderGoneError, Talk, check_lines, write_text
-from cl_analyze.errors import AnalysisError, CheckFailedError, ConfigError
+from cl_analyze.cli.run import refuse_empty, requests, run_options, shown_arguments
+from cl_analyze.cli.terminal import ReaderGoneError, Talk, check_lines, write_lines, write_text
+from cl_analyze.errors import CheckFailedError, ConfigError, error_text
 
 if TYPE_CHECKING:
     from cl_analyze.checks import Checked
@@ -43,6 +42,8 @@ def _check_outputs(given: Mapping[str, Any], paths: Mapping[str, Path | None]) -
         if path is None:
             continue
         place, option = real_path(path), "--" + name.replace("_", "-")
+        if name.startswith("save_baseline") and path.exists() and not path.is_file():
+            raise ConfigError(f"{option}: {path} is there and is no regular file")
         if place in read:
             raise ConfigError(f"{option} would replace {path}, which is read or written as well")
         if not place.parent.is_dir():
@@ -56,7 +57,6 @@ def _checked(given: Mapping[str, Any], paths: Mapping[str, Path | None], talk: T
     from cl_analyze.checks import load_rules, run_checks
     from cl_analyze.checks.baseline import load_baseline
     from cl_analyze.checks.rules import find_rules
-    from cl_analyze.preparation import printable
 
     rules = load_rules(find_rules(paths["rules"], Path()))
     baseline = None if paths["baseline"] is None else load_baseline(paths["baseline"])
@@ -69,8 +69,26 @@ def _checked(given: Mapping[str, Any], paths: Mapping[str, Path | None], talk: T
         given["seed"],
         given["anchors"],
         listener=talk,
-        arguments=[printable(argument) for argument in sys.argv[1:]],
+        arguments=shown_arguments(),
     )
+
+
+def _exists_as_other(path: Path | None) -> bool:
+    """Whether there is a device or a FIFO, which is written once."""
+    return path is not None and path.exists() and not path.is_file()
+
+
+def _write_error(paths: Mapping[str, Path | None], message: str) -> None:
+    """Say in the files for other programs why nothing could be judged."""
+    from cl_analyze.checks.junit import junit_error
+    from cl_analyze.checks.markdown import markdown_error
+    from cl_analyze.output import replace_file
+
+    junit, markdown = paths.get("junit"), paths.get("markdown")
+    if junit is not None:
+        replace_file(junit, junit_error(message))
+    if markdown is not None:
+        replace_file(markdown, markdown_error(message).encode())
 
 
 def run_gate(given: Mapping[str, Any]) -> None:
@@ -93,8 +111,8 @@ def run_gate(given: Mapping[str, Any]) -> None:
         workflow_commands,
         write_summary,
     )
-    from cl_analyze.checks.junit import junit, junit_error
-    from cl_analyze.checks.markdown import markdown, markdown_error
+    from cl_analyze.checks.junit import junit
+    from cl_analyze.checks.markdown import markdown
     from cl_analyze.output import replace_file
     from cl_analyze.tables import to_json
 
@@ -103,17 +121,20 @@ def run_gate(given: Mapping[str, Any]) -> None:
     check_counts(given["seed"], given["anchors"])
     paths = {name: None if given[name] is None else Path(given[name]) for name in _FILES}
     _check_outputs(given, paths)
+    # a run that is ended from outside must not leave an earlier one's verdict either
+    unfinished = "the run ended before it could judge: was it stopped, or out of memory?"
+    _write_error(
+        {name: path for name, path in paths.items() if not _exists_as_other(path)}, unfinished
+    )
     talk = Talk(given["quiet"], given["verbose"])
     try:
         found = _checked(given, paths, talk)
-    except AnalysisError as error:
+    except Exception as error:
         # a file that an earlier run left must not pass for this one's
-        if paths["junit"] is not None:
-            replace_file(paths["junit"], junit_error(str(error)))
-        if paths["markdown"] is not None:
-            replace_file(paths["markdown"], markdown_error(str(error)).encode())
+        message = error_text(error)
+        _write_error(paths, message)
         if on_github(os.environ):
-            talk.command(error_command(str(error)))
+            talk.command(error_command(message))
         raise
     talk.close()
     document = found.report.document
@@ -137,7 +158,7 @@ def run_gate(given: Mapping[str, Any]) -> None:
         if given["as_json"]:
             write_text(to_json(document.to_dict(tuple(map(str, files)))))
         else:
-            write_text("\n".join(check_lines(found.checks, found.verdict)) + "\n")
+            write_lines(check_lines(found.checks, found.verdict))
     except (ReaderGoneError, ConfigError):
         if found.verdict != "fail":
             raise

@@ -18,7 +18,7 @@ def inspect(
 
     Example: cl-analyze inspect emb.npz
     """
-    from cl_analyze.cli.terminal import write_text
+    from cl_analyze.cli.terminal import write_lines, write_text
     from cl_analyze.data.inspection import inspect_file
     from cl_analyze.errors import ConfigError, DataError
     from cl_analyze.tables import to_json
@@ -37,7 +37,8 @@ def inspect(
     if as_json:
         write_text(to_json({"files": [one.to_dict() for one in found]}))
     else:
-        write_text("\n\n".join("\n".join(one.lines()) for one in found) + "\n")
+        blocks = (one.lines() for one in found)
+        write_lines(line for i, block in enumerate(blocks) for line in [*[""] * (i > 0), *block])
     if any(one.problems for one in found):
         names = ", ".join(one.name for one in found if one.problems)
-        raise DataError(f"{names}: not fit for analysis; the fix stands beside each problem")
+        raise DataError(f"{names}: not fit for analysis; see the problems above")

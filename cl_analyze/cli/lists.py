@@ -135,9 +135,31 @@ class ListCommand(TyperCommand):
             for name in param.opts:
                 is_list = name in _NUMBER_LISTS or name in _WORD_LISTS
                 (lists if is_list else valued).add(name)
+        if not ctx.resilient_parsing:
+            self._refuse_other_commands_options(ctx, args, valued)
         try:
             args = rewrite(args, frozenset(lists), frozenset(valued))
         except ConfigError as error:
             if not ctx.resilient_parsing:  # shell completion must not fail on half a line
                 ctx.fail(str(error))
         return super().parse_args(ctx, args)
+
+    def _refuse_other_commands_options(self, ctx: Any, args: list[str], valued: set[str]) -> None:
+        """Fail for an option that this command lacks and others have, naming these."""
+        own = _option_names(self)
+        commands = getattr(getattr(ctx.parent, "command", None), "commands", {})
+        position = 0
+        while position < len(args) and args[position] != "--":
+            name, equals, _ = args[position].partition("=")
+            position += 2 if name in valued and not equals else 1
+            if not name.startswith("--") or name in own:
+                continue
+            others = [title for title, other in commands.items() if name in _option_names(other)]
+            if others:
+                ctx.fail(f"No such option: {name} (it is one of {', '.join(others)})")
+
+
+def _option_names(command: Any) -> set[str]:
+    """Every spelling of a command's options."""
+    names = {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
+    return {"--help", *names}

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cl_analyze.errors import ConfigError
+from cl_analyze.quoting import quoted
 
 _INPUTS = "Inputs"
 _OUTPUT = "Output"
@@ -336,7 +337,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Nothing on stderr bu
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="More notes on stderr.")]
 
 _SIZE = re.compile(
-    r"([0-9]+(?:\.[0-9]+)?)\s*(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB|K|M|G|T)?\Z", re.IGNORECASE
+    r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*(B|KB|MB|GB|TB|KiB|MiB|GiB|TiB|K|M|G|T)?\Z", re.IGNORECASE
 )
 _UNITS = {
     "": 1,
@@ -366,9 +367,10 @@ def parse_size(text: str) -> int:
         ConfigError: not a size.
     """
     match = _SIZE.match(text.strip())
-    if match is None or float(match[1]) <= 0:
-        raise ConfigError(f"--memory: {text!r} is not a size; write 2GiB or 500MB")
-    return int(float(match[1]) * _UNITS[(match[2] or "").lower()])
+    size = 0.0 if match is None else float(match[1]) * _UNITS[(match[2] or "").lower()]
+    if not 1 <= size < 2**63:
+        raise ConfigError(f"--memory: {quoted(text, 40)} is not a size; write 2GiB or 500MB")
+    return int(size)
 
 
 def parse_curve_anchors(text: str) -> int | None:
@@ -379,6 +381,7 @@ def parse_curve_anchors(text: str) -> int | None:
     """
     if text == "all":
         return None
-    if not text.isdigit() or int(text) < 1:
-        raise ConfigError(f"--curve-anchors: {text!r} is neither a number >= 1 nor all")
+    is_number = text.isascii() and text.isdigit() and len(text) < 19
+    if not is_number or int(text) < 1:
+        raise ConfigError(f"--curve-anchors: {quoted(text, 40)} is neither a number >= 1 nor all")
     return int(text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,12 @@ from cl_analyze.cli.terminal import (
     quality_lines,
     record_lines,
     verdict_lines,
+    wrapped,
+    write_lines,
     write_text,
 )
 from cl_analyze.errors import ConfigError
+from cl_analyze.quoting import natural, printable, without_secrets
 
 if TYPE_CHECKING:
     from cl_analyze.analysis import Report
@@ -68,6 +70,9 @@ class OutputOptions:
 def requests(given: Mapping[str, Any]) -> list[Request]:
     """One request for each EMB, with its labels and partners.
 
+    Files in the order of a shell's pattern come by the numbers in their names; any other order is
+    the user's, and stays.
+
     Args:
         given: the command's parameters by name.
 
@@ -95,7 +100,7 @@ def requests(given: Mapping[str, Any]) -> list[Request]:
         files = alike[name]
         return None if not files else files[0] if len(files) == 1 else files[i]
 
-    return [
+    found = [
         Request(
             embedding,
             labels=of("labels", i),
@@ -109,6 +114,14 @@ def requests(given: Mapping[str, Any]) -> list[Request]:
         )
         for i, embedding in enumerate(embeddings)
     ]
+    if list(embeddings) == sorted(embeddings):  # as a shell lists files: step-10 before step-2
+        found.sort(key=lambda request: natural(str(request.embeddings)))
+    return found
+
+
+def shown_arguments() -> list[str]:
+    """The command line as the document keeps it: without control characters and passwords."""
+    return [without_secrets(printable(argument)) for argument in sys.argv[1:]]
 
 
 def refuse_empty(option: str, value: str | None) -> None:
@@ -208,7 +221,6 @@ def run_command(command: str, families: Sequence[str] | str, given: Mapping[str,
         AnalysisError: options or inputs that cannot be used.
     """
     from cl_analyze import analysis
-    from cl_analyze.preparation import printable
 
     output = OutputOptions(
         given["out"],
@@ -223,7 +235,7 @@ def run_command(command: str, families: Sequence[str] | str, given: Mapping[str,
         refuse_empty(name, given[name])
     asked, computing = _metric_options(command, given), run_options(given)
     talk = output.talk()
-    arguments = [printable(argument) for argument in sys.argv[1:]]
+    arguments = shown_arguments()
     if command == "compare":
         found = _comparison(given, asked, computing, talk, arguments)
     elif not given["embeddings"]:
@@ -278,7 +290,8 @@ def finish(report: Report, output: OutputOptions, talk: Talk) -> None:
         talk.stage("writing files")
         writer = write_report if document.command in PAGES else write_tables_and_figures
         files = tuple(
-            str(path) for path in writer(document, Path(output.out), output.checked_formats())
+            str(path)
+            for path in writer(document, Path(output.out), output.checked_formats(), talk.note)
         )
     talk.close()
     if output.as_json:
@@ -286,23 +299,28 @@ def finish(report: Report, output: OutputOptions, talk: Talk) -> None:
 
         write_text(to_json(document.to_dict(files)))
     else:
-        write_text("\n\n".join(_blocks(document)) + "\n")
+        write_lines(_blocks(document))
     if files:
         talk.say(f"wrote {len(files)} files:")
-        for line in textwrap.wrap(" ".join(files), 78, break_long_words=False):
+        for line in wrapped(" ".join(files), 78):
             talk.say(f"  {line}")
 
 
 def _blocks(document: Document) -> Iterator[str]:
-    """The table of each family; of a report, the numbers that sum each checkpoint up."""
+    """Lines: the table of each family; of a report, the numbers that sum each checkpoint up."""
+    for number, block in enumerate(_tables(document)):
+        yield from [*[""] * (number > 0), *block]
+
+
+def _tables(document: Document) -> Iterator[list[str]]:
     if document.command == "compare":
-        yield "\n".join(comparison_lines(document))
+        yield comparison_lines(document)
         return
     if document.command != "report":
         for family, indices in document.families.items():
             records = [document.results[i] for i in indices]
             lines = {"losses": loss_lines, "quality": quality_lines}.get(family, record_lines)
-            yield "\n".join(lines(records, document))
+            yield lines(records, document)
         return
     from cl_analyze.report.headlines import headlines
 
@@ -310,4 +328,4 @@ def _blocks(document: Document) -> Iterator[str]:
     for source in document.sources:
         found = [headline.find(document, source) for headline in listed]
         summary = record_lines([record for record in found if record is not None], document)
-        yield "\n".join([*summary, *verdict_lines(source, document)])
+        yield [*summary, *verdict_lines(source, document)]

@@ -8,15 +8,34 @@ import os
 import sys
 import textwrap
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from cl_analyze.errors import ConfigError
+from cl_analyze.quoting import printable, without_secrets
 from cl_analyze.tables import Cell, Param, Record, number_text
 
 if TYPE_CHECKING:
     from cl_analyze.checks import Check
     from cl_analyze.document import Document
+
+
+def wrapped(
+    text: str, width: int = 80, initial_indent: str = "", subsequent_indent: str = ""
+) -> list[str]:
+    """A text in lines of at most `width`; paths and names are never broken, at hyphens neither.
+
+    >>> wrapped("the file epoch-12-step-100.npy", 12)
+    ['the file', 'epoch-12-step-100.npy']
+    """
+    return textwrap.wrap(
+        text,
+        width,
+        initial_indent=initial_indent,
+        subsequent_indent=subsequent_indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def record_lines(records: Sequence[Record], document: Document) -> list[str]:
@@ -143,10 +162,10 @@ def comparison_lines(document: Document) -> list[str]:
         lines += [*[""] * bool(lines), *_wrapped_table(table)]
     lines.append("")
     n_tested = sum(row["p_holm"] is not None for row in rows.values())
-    lines += textwrap.wrap(
+    lines += wrapped(
         f"* differs from {reference} beyond noise (Holm-adjusted p < 0.05 over {n_tested} "
-        "differences), ~ does not; ± is one standard error. More negative uniformity is more "
-        "uniform.",
+        "differences), ~ is not established; ± is one standard error. More negative uniformity is "
+        "more uniform.",
         80,
     )
     others = [source for source in document.sources if source != reference]
@@ -159,12 +178,12 @@ def comparison_lines(document: Document) -> list[str]:
         at = "" if where["x"] is None else f" ({where['axis']} {where['x']:g})"
         lines += ["", f"{source}{at} against {reference}"]
         for sentence in told.sentences():
-            lines += textwrap.wrap(sentence, 80, initial_indent="  ", subsequent_indent="    ")
+            lines += wrapped(sentence, 80, initial_indent="  ", subsequent_indent="    ")
     if len(others) > len(told_of):
         lines += ["", f"{len(others) - len(told_of)} more checkpoints: compare.csv, compare.html"]
     text = pareto_sentence(document, shown)
     if text:
-        lines += ["", *textwrap.wrap(text, 80, subsequent_indent="  ")]
+        lines += ["", *wrapped(text, 80, subsequent_indent="  ")]
     return lines
 
 
@@ -178,13 +197,13 @@ def check_lines(checks: Sequence[Check], verdict: str) -> list[str]:
         if check.record.source != source:
             source = check.record.source
             lines += [*[""] * bool(lines), source]
-        lines += textwrap.wrap(
+        lines += wrapped(
             f"{check.verdict:<12}  {check.name}",
             78,
             initial_indent="  ",
             subsequent_indent=" " * 16,
         )
-        lines += textwrap.wrap(check.text, 78, initial_indent=" " * 16, subsequent_indent=" " * 16)
+        lines += wrapped(check.text, 78, initial_indent=" " * 16, subsequent_indent=" " * 16)
     return [*lines, "", f"{verdict}: {counts_text(checks)}"]
 
 
@@ -200,7 +219,7 @@ def _shortened(names: Sequence[str], most: int) -> dict[str, str]:
 def _wrapped_table(rows: Sequence[Sequence[str]]) -> list[str]:
     """A table whose heads are broken into words above their columns."""
     widths = [max(len(row[c]) for row in rows[1:]) for c in range(len(rows[0]))]
-    heads = [textwrap.wrap(text, max(widths[c], 11)) or [""] for c, text in enumerate(rows[0])]
+    heads = [wrapped(text, max(widths[c], 11)) or [""] for c, text in enumerate(rows[0])]
     widths = [max(w, *(len(t) for t in head)) for w, head in zip(widths, heads, strict=True)]
     depth = max(len(head) for head in heads)
     heads = [[""] * (depth - len(head)) + head for head in heads]
@@ -218,9 +237,7 @@ def verdict_lines(source: str, document: Document) -> list[str]:
     return [
         line
         for row in document.rows("collapse", source=source)
-        for line in textwrap.wrap(
-            str(row["text"]), 80, initial_indent="  ", subsequent_indent="    "
-        )
+        for line in wrapped(str(row["text"]), 80, initial_indent="  ", subsequent_indent="    ")
     ]
 
 
@@ -305,7 +322,7 @@ def _reasons(records: Sequence[Record]) -> list[str]:
     lines = []
     for (metric, reason), versions in found.items():
         which = f" [{', '.join(versions)}]" if any(versions) else ""
-        lines += textwrap.wrap(
+        lines += wrapped(
             f"{metric}{which}: {reason}", 80, initial_indent="    ", subsequent_indent="      "
         )
     return lines
@@ -315,6 +332,8 @@ def _short_cell(record: Record) -> str:
     if record.value is None:
         return "undefined"
     error = record.total_error
+    if record.is_beside_an_end:
+        return f"{record.value:.4g} {record.error_text}"
     if not error or error < 1e-9 * abs(record.value):  # rounding is no spread
         return f"{record.value:.4g}"
     # the last digit that is shown is the error's first
@@ -376,10 +395,10 @@ def _loss_table(records: Sequence[Record]) -> list[str]:
     before = ""
     for title, row in zip(titles, rows, strict=True):
         if title != before:
-            block += textwrap.wrap(title, 80, initial_indent="  ", subsequent_indent="      ")
+            block += wrapped(title, 80, initial_indent="  ", subsequent_indent="      ")
         before = title
         if row[2].startswith("("):  # a reason is longer than a column
-            block += textwrap.wrap(
+            block += wrapped(
                 f"{row[0]}  {row[1]} {row[2]}".strip(),
                 78,
                 initial_indent="    ",
@@ -451,6 +470,11 @@ class ReaderGoneError(Exception):
     """Whoever read standard output has what they wanted (| head)."""
 
 
+def write_lines(lines: Iterable[str]) -> None:
+    """Lines on stdout, each on one line whatever names are in it; see `write_text`."""
+    write_text("\n".join(map(printable, lines)) + "\n")
+
+
 def write_text(text: str) -> None:
     """Text on stdout; a terminal gets bold source lines, an ASCII one +- for the sign ±.
 
@@ -459,10 +483,11 @@ def write_text(text: str) -> None:
         ConfigError: stdout cannot be written (a full disk).
     """
     stream = sys.stdout
+    encoding = stream.encoding or "utf-8"
     try:
-        text.encode(stream.encoding or "utf-8")
+        text.encode(encoding)
     except UnicodeEncodeError:
-        text = text.replace("±", "+-").encode(stream.encoding, "backslashreplace").decode("ascii")
+        text = text.replace("±", "+-").encode(encoding, "backslashreplace").decode(encoding)
     try:
         if stream.isatty() and "NO_COLOR" not in os.environ:
             from rich.console import Console
@@ -478,6 +503,22 @@ def write_text(text: str) -> None:
         raise ReaderGoneError from error
     except OSError as error:
         raise ConfigError(f"cannot write standard output: {error.strerror or error}") from error
+
+
+_LONGEST = 4_000
+"""Characters of a message: a file may have any number of names."""
+
+
+def shown(message: str) -> str:
+    """A message on one line, of bounded length, without control characters and passwords.
+
+    >>> shown("a" * 5000)[1990:2010]
+    'aaaaaaaaaa [...] aaa'
+    """
+    text = printable(without_secrets(message))
+    if len(text) > _LONGEST:
+        return f"{text[: _LONGEST // 2]} [...] {text[-_LONGEST // 2 :]}"
+    return text
 
 
 class Talk:
@@ -499,18 +540,18 @@ class Talk:
         self._verbose = verbose
         self._stream = stream if stream is not None else sys.stderr
         self._live = self._stream.isatty() and not os.environ.get("CI")
-        self._stage, self._said = "", False
+        self._stage, self._said, self._before = "", False, 0
         self._started = self._last = time.monotonic()
         self._shown = 0
 
     def say(self, text: str) -> None:
         """One line."""
         if not self._quiet:
-            self._write(f"{text}\n", clear=True)
+            self._write(f"{shown(text)}\n", clear=True)
 
     def command(self, text: str) -> None:
         """A line for whoever runs this, said even where talk is not wanted."""
-        self._write(f"{text}\n", clear=True)
+        self._write(f"{printable(text)}\n", clear=True)
 
     def note(self, text: str) -> None:
         """Something that was chosen."""
@@ -526,7 +567,7 @@ class Talk:
         if self._verbose and self._stage:
             self.say(f"{self._stage}: {now - self._started:.2f} s")
         self._clear()
-        self._stage, self._said = text, False
+        self._stage, self._said, self._before = shown(text), False, 0
         self._started = self._last = now
 
     def progress(self, done: int, total: int) -> None:
@@ -537,11 +578,16 @@ class Talk:
         if self._quiet or elapsed < 1.0 or now - self._last < wait:
             return
         self._last, self._said = now, True
-        rate = done / elapsed
+        rate = (done - self._before) / elapsed  # what an earlier run did took no time of this one
         left = (total - done) / rate if rate else math.inf
         text = f"{self._stage}  {100 * done / total:.0f}%  {rate:.3g} pairs/s  {left:.0f} s left"
         self._write(text if self._live else f"{text}\n", clear=True)
         self._shown = len(text) if self._live else 0
+
+    def resumed(self, done: int, total: int) -> None:
+        """Pairs of this pass that an earlier run has done already."""
+        self._before = done
+        self.note(f"{self._stage}: goes on from {100 * done / total:.0f}%, which --resume has kept")
 
     def close(self) -> None:
         """The last pass is over."""

@@ -25,7 +25,7 @@ from cl_analyze.output import remove_abandoned, replace_file
 from cl_analyze.pairs.saved import fingerprint
 from cl_analyze.tables import Record, Table
 
-FORMAT = 3
+FORMAT = 4
 _DIGEST = 32
 
 
@@ -82,7 +82,10 @@ class Cache:
         digest, data = stored[:_DIGEST], stored[_DIGEST:]
         if hashlib.sha256(data).digest() != digest:
             return None
-        return _unpacked(read_arrays(io.BytesIO(data)), source)
+        try:
+            return _unpacked(read_arrays(io.BytesIO(data)), source)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return None  # edited, and hashed again
 
     def save(self, key: str, source: str, entry: Entry) -> None:
         """Keep an entry.
@@ -106,7 +109,7 @@ def _packed(entry: Entry, source: str) -> dict[str, NDArray[Any]]:
             if record.pseudo_noise is not None:
                 arrays[f"noise/{name}/{i}"] = record.pseudo_noise
         families[name] = {
-            "records": [record.to_dict() for record in result.records],
+            "records": [record.stored() for record in result.records],
             "tables": [[t.name, list(t.columns), list(t.rows)] for t in result.tables],
             "notes": list(result.notes),
         }
@@ -124,7 +127,7 @@ def _unpacked(arrays: dict[str, NDArray[Any]], source: str) -> Entry:
     for name, found in document["families"].items():
         records = tuple(
             replace(
-                Record(**{**entry, "source": source}),
+                Record.restored({**entry, "source": source}),
                 pseudo_values=arrays.get(f"pseudo/{name}/{i}"),
                 pseudo_noise=arrays.get(f"noise/{name}/{i}"),
             )

@@ -58,6 +58,7 @@ from cl_analyze.preparation import (
     prepare,
     source_names,
 )
+from cl_analyze.quoting import some
 from cl_analyze.stats import rounding
 from cl_analyze.tables import Cell, Record, Table
 
@@ -144,6 +145,10 @@ class _Counted:
     def progress(self, done: int, total: int) -> None:
         """Pass on."""
         self._listener.progress(done, total)
+
+    def resumed(self, done: int, total: int) -> None:
+        """Pass on."""
+        self._listener.resumed(done, total)
 
 
 def run_comparison(
@@ -475,7 +480,7 @@ def _warn(
     narrower = [titles[i] for i, (_, d) in sorted(shapes.items()) if d != base_d]
     if narrower:
         told.warn(
-            f"dimensions differ from the {base_d} of {titles[reference]} in {_some(narrower)}: "
+            f"dimensions differ from the {base_d} of {titles[reference]} in {some(narrower)}: "
             "what depends on them is not compared; uniformity_gap is"
         )
     unpaired: dict[str, list[str]] = {}
@@ -488,7 +493,7 @@ def _warn(
             if any(shapes[titles.index(title)][0] != base_n for title in which)
             else ""
         )
-        told.warn(f"{_some(which)} against {titles[reference]}: {text}{more}")
+        told.warn(f"{some(which)} against {titles[reference]}: {text}{more}")
     assumed = [
         i for i, m in matches.items() if m.order is not None and "no labels to check" in m.text
     ]
@@ -497,11 +502,6 @@ def _warn(
             "rows are taken for the same items in the same order (there are neither ids nor labels "
             "to check it by): give --ids where they are not"
         )
-
-
-def _some(names: Sequence[str], most: int = 4) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def _checkpoints(

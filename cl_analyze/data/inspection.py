@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from cl_analyze.data.labels import Labels, encode, has_suspicious_minus_one
+from cl_analyze.data.labels import Labels, distinct_rows, encode, negative_classes
 from cl_analyze.data.opening import (
     LABEL_KEYS,
+    NO_LABELS,
     STDIN,
+    Opened,
     OpenedEmbeddings,
     Spec,
     open_any,
@@ -19,8 +22,17 @@ from cl_analyze.data.opening import (
     open_container,
     open_embeddings,
 )
-from cl_analyze.data.validation import RowCheck, check_rows, listed, subnormal_in_words
+from cl_analyze.data.rows import RowArray
+from cl_analyze.data.unit import normalise
+from cl_analyze.data.validation import (
+    RowCheck,
+    block_rows,
+    check_rows,
+    listed,
+    subnormal_in_words,
+)
 from cl_analyze.errors import DataError
+from cl_analyze.quoting import quoted, some
 
 
 @dataclass
@@ -32,8 +44,9 @@ class Inspection:
         arrays: key, shape and dtype of every array, and entries that are none.
         embeddings: shape, dtype, norms and counts of the main array; empty where there is none.
         labels: counts by class; empty without labels.
-        notes: what a metric would choose or warn about.
-        problems: what keeps metrics from running, with the fix.
+        notes: what a metric would choose.
+        warnings: what the file may be instead, which nothing but its maker can tell.
+        problems: what keeps metrics from running, or from meaning anything, with the fix.
     """
 
     name: str
@@ -41,6 +54,7 @@ class Inspection:
     embeddings: dict[str, Any] = field(default_factory=dict)
     labels: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
@@ -50,10 +64,12 @@ class Inspection:
     def lines(self) -> list[str]:
         """As text, two columns."""
         out = [self.name]
-        width = max((len(entry["key"] or "array") for entry in self.arrays), default=0)
-        for entry in self.arrays:
+        width = max((len(_name(entry)) for entry in self.arrays[:_MOST_LISTED]), default=0)
+        for entry in self.arrays[:_MOST_LISTED]:
             what = entry["skipped"] or f"{tuple(entry['shape'])} {entry['dtype']}"
-            out.append(f"  {(entry['key'] or 'array').ljust(width)}  {what}")
+            out.append(f"  {_name(entry).ljust(width)}  {what}")
+        if len(self.arrays) > _MOST_LISTED:
+            out.append(f"  ... and {len(self.arrays) - _MOST_LISTED} more arrays (--json has all)")
         for title, found in (("embeddings", self.embeddings), ("labels", self.labels)):
             if found:
                 out.append(f"  {title}")
@@ -62,15 +78,29 @@ class Inspection:
                     f"    {key.ljust(key_width)}  {_text(value)}" for key, value in found.items()
                 ]
         out += [f"  note: {text}" for text in self.notes]
+        out += [f"  warning: {text}" for text in self.warnings]
         out += [f"  problem: {text}" for text in self.problems]
-        if not self.problems:
+        if not self.problems and not self.warnings:
             out.append("  no problem found")
         return out
 
 
+_MOST_LISTED = 40
+_LONGEST_NAME = 60
+COLLAPSED = 1e-4
+"""Mean squared distance of rows on the sphere below which they are all one direction."""
+
+
+def _name(entry: dict[str, Any]) -> str:
+    """The key of an array, shortened where it would not fit a line."""
+    return quoted(entry["key"], _LONGEST_NAME)[1:-1] if entry["key"] else "array"
+
+
 def _text(value: Any) -> str:
     if isinstance(value, dict):
-        return "  ".join(f"{key}: {count}" for key, count in value.items())
+        return "  ".join(
+            f"{quoted(key, _LONGEST_NAME)[1:-1]}: {count}" for key, count in value.items()
+        )
     if isinstance(value, float):
         return f"{value:.6g}"
     if value is None:
@@ -83,7 +113,7 @@ def inspect_file(name: str, labels: str | None = None, unlabelled: str | None = 
 
     Args:
         name: PATH, PATH::KEY or -.
-        labels: a file of labels for it, or None.
+        labels: a file of labels for it, "none" for no labels, None for those in the file.
         unlabelled: a label value that means unlabelled.
     """
     found = Inspection(name)
@@ -105,18 +135,28 @@ def inspect_file(name: str, labels: str | None = None, unlabelled: str | None = 
             if spec.key is None and all(len(a.shape) == 1 for a in container.arrays.values()):
                 _inspect_label_file(found, spec, unlabelled)
                 return found
-        opened = open_embeddings(spec)
+        opened = open_embeddings(spec, with_labels=labels != NO_LABELS)
     except DataError as error:
         found.problems.append(str(error))
         return found
     found.notes += opened.notes
+    found.warnings += opened.warnings
     _inspect_rows(found, opened)
+    if labels is None:
+        found.problems += (
+            f"{text}; --labels none says that there are none" for text in opened.unused
+        )
     try:
-        source = open_any(labels, "labels", LABEL_KEYS) if labels is not None else opened.labels
+        source = opened.labels
+        if labels not in (None, NO_LABELS):
+            source = open_any(labels, "labels", LABEL_KEYS)
+        elif source is not None:
+            found.notes.append(f"labels are its array {quoted(source.key)}")
         if source is not None:
-            _inspect_labels(found, encode(source, unlabelled), opened, source.name, unlabelled)
+            _inspect_labels(found, source, opened, unlabelled)
     except DataError as error:
-        found.problems.append(str(error))
+        rest = "; --labels none says that there are none" if labels is None else ""
+        found.problems.append(f"{error}{rest}")
     return found
 
 
@@ -136,6 +176,13 @@ def _inspect_rows(found: Inspection, opened: OpenedEmbeddings) -> None:
         "duplicate_rows": len(check.duplicates),
     }
     _describe_rows(found, check)
+    if not len(check.invalid):
+        apart = 2.0 - 2.0 * float(np.square(_mean_direction(array)).sum())
+        if apart < COLLAPSED:
+            found.problems.append(
+                f"all rows point the same way (mean squared distance on the sphere {apart:.1e}): "
+                "the encoder has collapsed, or one value was saved for every row; save other rows"
+            )
     for view in opened.views or ():
         invalid = check_rows(view.array).invalid
         if len(invalid):
@@ -143,6 +190,16 @@ def _inspect_rows(found: Inspection, opened: OpenedEmbeddings) -> None:
                 f"{view.name}: {listed(invalid)} have NaN, infinite or zero values; "
                 "--on-invalid drop leaves them out"
             )
+
+
+def _mean_direction(array: RowArray) -> NDArray[np.float64]:
+    """(D,) the mean of the unit rows."""
+    n_rows, dim = array.shape
+    total, step = np.zeros(dim), block_rows(dim)
+    for start in range(0, n_rows, step):
+        total += normalise(array.read(start, min(start + step, n_rows))).sum(axis=0)
+        array.give_back()
+    return np.asarray(total / n_rows)
 
 
 def _describe_rows(found: Inspection, check: RowCheck) -> None:
@@ -172,16 +229,16 @@ def _inspect_label_file(found: Inspection, spec: Spec, unlabelled: str | None) -
 
 
 def _inspect_labels(
-    found: Inspection, labels: Labels, opened: OpenedEmbeddings, name: str, unlabelled: str | None
+    found: Inspection, source: Opened, opened: OpenedEmbeddings, unlabelled: str | None
 ) -> None:
-    n_rows = opened.main.array.n_rows
-    if len(labels.codes) != n_rows:
+    n_rows, n_labels = opened.main.array.n_rows, source.array.shape[0]
+    if n_labels != n_rows:
         found.problems.append(
-            f"{name} has {len(labels.codes)} rows, {opened.main.name} has {n_rows}; labels must "
+            f"{source.name} has {n_labels} rows, {opened.main.name} has {n_rows}; labels must "
             "have one for each embedding, in the same order"
         )
         return
-    _describe_labels(found, labels, unlabelled)
+    _describe_labels(found, encode(source, unlabelled), unlabelled)
 
 
 def _describe_labels(found: Inspection, labels: Labels, unlabelled: str | None) -> None:
@@ -192,9 +249,22 @@ def _describe_labels(found: Inspection, labels: Labels, unlabelled: str | None) 
         "singletons": labels.n_singletons,
         "largest": {labels.names[c]: int(labels.counts[c]) for c in order},
     }
+    if distinct_rows(labels):
+        found.problems.append(
+            f"{len(labels.names)} classes of {len(labels.codes)} rows: these are rather ids, texts "
+            "or numbers to predict; pass --labels none, or --labels FILE with the classes"
+        )
     if labels.n_singletons:
         found.notes.append(f"{labels.n_singletons} classes have one member, which has no positive")
-    if unlabelled is None and has_suspicious_minus_one(labels):
-        found.notes.append("-1 is a class here; pass --unlabelled -1 if it means unlabelled")
+    negative = negative_classes(labels)
+    if negative:
+        found.notes.append(
+            f"{some(negative)} is a class here; pass --unlabelled {negative[0]} if it means "
+            "unlabelled"
+        )
+    if labels.missing:
+        found.notes.append(f"{some(map(quoted, labels.missing))} read as missing")
+    if not labels.names:
+        found.problems.append("no row is labelled; pass --labels none, or --labels FILE")
     if len(labels.names) == 1:
         found.notes.append("there is only one class: between-class similarity is undefined")

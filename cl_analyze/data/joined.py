@@ -78,12 +78,12 @@ class Joined:
 class _Pieces:
     """Decodes pieces, and keeps those that were used last.  Safe to call from several threads."""
 
-    def __init__(self, decode: Callable[[int], NDArray[Any]]) -> None:
+    def __init__(self, decode: Callable[[int], Any]) -> None:
         self._decode = decode
-        self._kept: OrderedDict[int, NDArray[Any]] = OrderedDict()
+        self._kept: OrderedDict[int, Any] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, number: int) -> NDArray[Any]:
+    def get(self, number: int) -> Any:
         with self._lock:  # one at a time: two threads that want one piece decode it once
             if number in self._kept:
                 self._kept.move_to_end(number)
@@ -125,10 +125,12 @@ class _View:
 
 def decoded(
     lengths: Sequence[int],
-    decode: Callable[[int], NDArray[Any]],
+    decode: Callable[[int], Any],
     give_back: Callable[[], None] | None = None,
 ) -> Joined:
     """Rows in pieces of the given lengths, of which number i is what `decode(i)` returns.
+
+    A piece is an array, or what is read by the same indices and has `nbytes`.
 
     Memory: the pieces that were used last, 32 MiB or one of them.
     """

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cl_analyze.data.memory import require_room
 from cl_analyze.data.opening import Opened
 from cl_analyze.errors import DataError
+from cl_analyze.quoting import printable, quoted
 
 UNLABELLED = -1
+_WORD_BYTES = 150
+"""Memory that a label takes as a word, about."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +25,13 @@ class Labels:
 
     Attributes:
         codes: (N,) int64, an index into `names`, -1 where the row is unlabelled.
-        names: the classes, sorted, as the user wrote them.
+        names: the classes, sorted, as the user wrote them, invisible characters escaped.
+        missing: words that were taken for missing values, as NA.
     """
 
     codes: NDArray[np.int64]
     names: tuple[str, ...]
+    missing: tuple[str, ...] = ()
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -48,14 +55,25 @@ class Labels:
         present, recoded = np.unique(codes[codes >= 0], return_inverse=True)
         out = np.full(len(codes), UNLABELLED, dtype=np.int64)
         out[codes >= 0] = recoded
-        return Labels(out, tuple(self.names[c] for c in present))
+        return Labels(out, tuple(self.names[c] for c in present), self.missing)
+
+
+_MISSING = frozenset(
+    {
+        "", "nan", "NaN", "NAN", "-nan", "-NaN", "NA", "N/A", "n/a", "<NA>", "#N/A", "#NA",
+        "#N/A N/A", "NaT", "None", "none", "null", "NULL", "Null", "1.#IND", "-1.#IND", "1.#QNAN",
+        "-1.#QNAN", "--",
+    }
+)  # fmt: skip
+"""How pandas, Arrow, NumPy, JSON and R write a value that is missing."""
 
 
 def encode(opened: Opened, unlabelled: str | None = None, what: str = "labels") -> Labels:
     """Turn an array of labels into codes.
 
-    Integers, integral floats, strings and booleans are labels.  NaN, None and empty strings mean
-    unlabelled, and so does the value `unlabelled` where one is given.
+    Integers, integral floats, strings and booleans are labels.  NaN, None, NaT, masked and empty
+    values, and words that stand for these in pandas, Arrow and NumPy (`nan`, `NA`, `null`, ...),
+    mean unlabelled, and so does the value `unlabelled` where one is given.
 
     Raises:
         DataError: not one value a row, or values that cannot be classes.
@@ -65,6 +83,7 @@ def encode(opened: Opened, unlabelled: str | None = None, what: str = "labels") 
         hint = "; for one-hot rows save their argmax(axis=1)" if len(shape) == 2 else ""
         raise DataError(f"{opened.name}: {what} must be one value a row, found shape {shape}{hint}")
     values: NDArray[Any] = opened.array.values()[:].reshape(-1)
+    keys: NDArray[Any]
     if values.dtype.kind == "f" or opened.array.dtype == "bfloat16":
         values = opened.array.read(0, len(values)).reshape(-1).astype(np.float64)
         missing = np.isnan(values)
@@ -76,20 +95,20 @@ def encode(opened: Opened, unlabelled: str | None = None, what: str = "labels") 
                 f"{float(values[bad[0]])!r} in row {bad[0]}; bin continuous values first"
             )
         words = np.array([str(int(value)) for value in whole], dtype=object)
-        keys: NDArray[Any] = whole
+        keys = whole
     elif values.dtype.kind in "iub":
         missing = np.zeros(len(values), dtype=bool)
+        require_room(f"{opened.name}: words of {what}", _WORD_BYTES * len(values))
         keys, words = values, values.astype(str).astype(object)
     elif values.dtype.kind in "US" or values.dtype.hasobject:
-        text = [
-            "" if _is_missing(value) else value.decode() if isinstance(value, bytes) else str(value)
-            for value in values.tolist()
-        ]
+        require_room(f"{opened.name}: words of {what}", _WORD_BYTES * len(values))
+        text = _as_text(values, opened.name, what)
         words = np.array(text, dtype=object)
-        keys = np.array(text)
-        missing = np.isin(keys, ["", "nan", "NaN"])
+        keys = words.astype(object)
+        missing = np.array([word in _MISSING for word in text], dtype=bool)
     else:
         raise DataError(f"{opened.name}: {what} cannot be of dtype {values.dtype}")
+    spelt = sorted(set(words[missing].tolist()) - {""}) if values.dtype.kind not in "fiub" else []
     if unlabelled is not None:
         missing = missing | (words == unlabelled)
     present, inverse = np.unique(keys[~missing], return_inverse=True)
@@ -98,13 +117,47 @@ def encode(opened: Opened, unlabelled: str | None = None, what: str = "labels") 
     first = np.zeros(len(present), dtype=np.int64)
     rows = np.flatnonzero(~missing)
     first[inverse[::-1]] = rows[::-1]
-    return Labels(codes, tuple(str(words[row]) for row in first))
+    return Labels(codes, tuple(printable(str(words[row])) for row in first), tuple(spelt))
+
+
+def _as_text(values: NDArray[Any], name: str, what: str) -> list[str]:
+    """Words as they are, whole numbers by their digits, missing values as empty words."""
+    text = []
+    for row, value in enumerate(values.tolist()):
+        if isinstance(value, bytes):  # which may be no text at all
+            text.append(value.decode("utf-8", "backslashreplace"))
+        elif isinstance(value, str):
+            text.append(value)
+        elif _is_missing(value):
+            text.append("")
+        elif isinstance(value, float):
+            if value != value // 1:
+                raise DataError(
+                    f"{name}: {what} must be classes (integers, strings or booleans), found "
+                    f"{value!r} in row {row}; bin continuous values first"
+                )
+            text.append(str(int(value)))
+        elif isinstance(value, list | tuple | dict | set | np.ndarray):
+            raise DataError(
+                f"{name}: {what} must be one value a row, found {type(value).__name__} "
+                f"{quoted(value, 40)} in row {row}"
+            )
+        else:
+            text.append(str(value))
+    return text
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and value != value) or value == b""
+    """None, and what does not equal itself: NaN and NaT; pd.NA does not say."""
+    return value is None or type(value).__name__ == "NAType" or bool(value != value)
 
 
-def has_suspicious_minus_one(labels: Labels) -> bool:
-    """Whether -1 is among the classes: often meant as unlabelled, never taken so unasked."""
-    return "-1" in labels.names
+def negative_classes(labels: Labels) -> list[str]:
+    """Classes that are negative numbers: -1 and -100 often mean unlabelled, but never unasked."""
+    return [name for name in labels.names if re.fullmatch(r"-[0-9]+", name)]
+
+
+def distinct_rows(labels: Labels) -> bool:
+    """Whether hardly two rows are of one class, so that labels are rather ids or texts."""
+    n_labelled = len(labels.codes) - labels.n_unlabelled
+    return n_labelled > 3 and len(labels.names) >= 0.95 * n_labelled

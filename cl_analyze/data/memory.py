@@ -9,7 +9,7 @@ from cl_analyze.errors import DataError
 
 
 def free_memory() -> int:
-    """Bytes that this machine, or the container around this process, can still give.
+    """Bytes that this machine, the container around this process, or its own limit still give.
 
     2 GiB where that cannot be told.
     """
@@ -22,6 +22,13 @@ def free_memory() -> int:
         limit = int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii"))
         used = int(Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii"))
         found.append(max(limit - used, 0))
+    with contextlib.suppress(ImportError, OSError, ValueError):  # ulimit -v
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit != resource.RLIM_INFINITY:
+            pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+            found.append(max(limit - pages * resource.getpagesize(), 0))
     return min(found, default=2 << 30)
 
 
@@ -34,13 +41,30 @@ def mebibytes(size: int) -> str:
     return f"{size / 2**20:.0f} MiB" if size >= 1 << 20 else f"{size / 2**20:.2g} MiB"
 
 
-def require_room(what: str, size: int) -> None:
-    """Refuse to decode at once what would not fit into memory.
+MOST_INFLATION = 100
+"""Times that decoded values may be larger than what is stored, where they take much memory."""
+
+
+def require_room(what: str, size: int, stored: int | None = None) -> None:
+    """Refuse to decode at once what would not fit, or what a small file inflates to.
+
+    Args:
+        what: how messages call it.
+        size: bytes when it is decoded.
+        stored: bytes in the file; None: as many.
 
     Raises:
-        DataError: `size` bytes are more than what is free.
+        DataError: `size` bytes are more than what is free; or more than a quarter of that, and far
+            more than what is stored.
     """
     free = free_memory()
+    if stored is not None and size > MOST_INFLATION * max(stored, 1) and size > free // 4:
+        raise DataError(
+            f"{what} takes {mebibytes(size)} when it is decoded, {size // max(stored, 1)} times "
+            f"the {mebibytes(stored)} that are stored, and more than a quarter of the "
+            f"{mebibytes(free)} that are free; if it is meant so, save it as .npy, which is read "
+            "by rows"
+        )
     if size > free:
         raise DataError(
             f"{what} takes {mebibytes(size)} when it is decoded, {mebibytes(free)} are free; is "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -20,14 +21,18 @@ from cl_analyze.data.remote import is_url, open_url
 from cl_analyze.data.rows import BFLOAT16, Container, RowArray, is_floating, is_real
 from cl_analyze.data.shards import is_pattern, open_shards
 from cl_analyze.errors import DataError
+from cl_analyze.quoting import quoted, some
 
 LABEL_KEYS = ("labels", "y", "targets", "label", "target", "class")
 ID_KEYS = ("ids", "id")
 VIEW_KEYS = (("view1", "view2"), ("z1", "z2"))
+NO_LABELS = "none"
+"""In place of a file of labels: those in the embeddings' file are not used either."""
 MAIN_KEY = "embeddings"
 STDIN = "-"
 TABLES = ("csv", "parquet", "feather", "arrow")
 """Formats of columns, where labels may be among the numbers."""
+_MOST_LISTED = 12
 _WORTH_A_NOTE = 64 << 20
 """Bytes decoded at once from which on the reader is told."""
 
@@ -48,7 +53,7 @@ class Spec:
         """Split PATH::KEY at the first `::`; a path that exists as it is written wins."""
         if not text:
             raise DataError("a path is empty; is a variable unset?")
-        if "::" not in text or Path(text).exists():
+        if "::" not in text or _exists(text):
             return cls(text)
         if is_url(text):  # a host may be written [::1]
             path, _, key = text.rpartition("::")
@@ -57,11 +62,19 @@ class Spec:
             return cls(path, key)
         path, key = text.split("::", 1)
         if not path or not key:
-            raise DataError(f"{text!r}: write PATH::KEY, with a path and a key")
+            raise DataError(f"{quoted(text)}: write PATH::KEY, with a path and a key")
         return cls(path, key)
 
     def __str__(self) -> str:
         return self.path if self.key is None else f"{self.path}::{self.key}"
+
+
+def _exists(text: str) -> bool:
+    """Whether there is a file of this name; a name that cannot be one is none."""
+    try:
+        return Path(text).exists()
+    except (OSError, ValueError):
+        return False
 
 
 @dataclass(frozen=True)
@@ -93,6 +106,8 @@ class OpenedEmbeddings:
         views: two (N, D) views of the same rows, or None.
         notes: what was chosen without being asked for, for stderr.
         ids: (N,) what identifies the rows, of the same file, or None.
+        warnings: what the rows may be instead.
+        unused: why arrays with the name of labels are not taken as labels.
     """
 
     main: Opened
@@ -100,6 +115,8 @@ class OpenedEmbeddings:
     views: tuple[Opened, Opened] | None = None
     notes: tuple[str, ...] = field(default=())
     ids: Opened | None = None
+    warnings: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
 
 
 def real_path(path: str | Path) -> Path:
@@ -143,9 +160,12 @@ def open_container(path: str) -> Container:
 
 
 def _listing(container: Container) -> str:
-    parts = [f"{key} {array.shape} {array.dtype_name}" for key, array in container.arrays.items()]
-    parts += [f"{key} ({why})" for key, why in container.skipped.items()]
-    return ", ".join(parts)
+    """What a container holds: its first arrays, and how many more there are."""
+    parts = [
+        f"{quoted(key)} {array.shape} {array.dtype_name}" for key, array in container.arrays.items()
+    ]
+    parts += [f"{quoted(key)} ({why})" for key, why in container.skipped.items()]
+    return some(parts, _MOST_LISTED)
 
 
 def open_array(spec: Spec, roles: Sequence[str]) -> Opened:
@@ -217,15 +237,95 @@ def _check_matrix(array: RowArray, name: str) -> None:
         )
         raise DataError(f"{name}: embeddings must be real numbers, found {what}")
     if len(array.shape) != 2:
-        hint = "; reshape it to (rows, dimensions)"
         raise DataError(
             f"{name}: embeddings must be a 2-D array (rows, dimensions), found shape "
-            f"{array.shape}{hint}"
+            f"{array.shape}; {_reshaping(array.shape)}"
         )
     if array.shape[1] == 0:
         raise DataError(f"{name}: embeddings must have at least one dimension, found 0")
     if array.shape[0] < 2:
         raise DataError(f"{name}: at least 2 rows are needed, found {array.shape[0]}")
+
+
+def _reshaping(shape: tuple[int, ...]) -> str:
+    """How an array of another number of axes becomes one of rows."""
+    if len(shape) > 3 and math.prod(shape[2:]) > 1:
+        return "average over the axes behind the second (or the tokens): save z.mean(axis=...)"
+    if len(shape) > 2:
+        return "save it as z.reshape(len(z), -1)"
+    return "reshape it to (rows, dimensions)"
+
+
+def _first_axis_is_one(stacked: RowArray, name: str) -> None:
+    if stacked.shape[0] == 1 and stacked.shape[1] > 1:
+        raise DataError(
+            f"{name}: at least 2 rows are needed, found shape {stacked.shape}: its first axis has "
+            "length 1; save z[0]"
+        )
+
+
+@dataclass(frozen=True)
+class _Main:
+    """The rows to measure, a pair of views where the array has several, and what was chosen."""
+
+    array: RowArray
+    views: tuple[Opened, Opened] | None = None
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def _main_of(opened: Opened) -> _Main:
+    """The rows of an (N, D) array; of (N, V, D) the first view, and the first two as a pair.
+
+    Raises:
+        DataError: not real, not of two or three axes, or fewer than two rows.
+    """
+    array, name = opened.array, opened.name
+    notes: list[str] = []
+    warnings: list[str] = []
+    views: tuple[Opened, Opened] | None = None
+    if len(array.shape) == 3 and is_real(array.dtype):
+        _first_axis_is_one(array, name)
+        n_views = array.shape[1]
+        if n_views == 0:
+            raise DataError(f"{name}: an (N, V, D) array needs a view, found {array.shape}")
+        if n_views == 1:
+            notes.append(f"{name}: {array.shape} read as (rows, dimensions): it has one view")
+        else:
+            first, second = (
+                replace(opened, array=array.view_of(v), name=f"{name}[:, {v}]") for v in (0, 1)
+            )
+            views = (first, second)
+            notes.append(
+                f"{name}: {array.shape} read as (rows, views, dimensions); embeddings are view 0, "
+                f"positives views 0 and 1 of {n_views}"
+            )
+        if n_views > MOST_VIEWS:
+            warnings.append(
+                f"{name}: {n_views} views of a row look like tokens or positions that were not "
+                "pooled; of these only the first are measured: save the mean over them, "
+                "z.mean(axis=1), or the one that stands for the row, z[:, 0]"
+            )
+        array = array.view_of(0)
+    _check_matrix(array, name if views is None else views[0].name)
+    n_rows, dim = array.shape
+    if dim >= MOST_DIMENSIONS_PER_ROW * n_rows:
+        warnings.append(
+            f"{name}: {n_rows} rows of {dim} dimensions: is it (dimensions, rows)? Then save its "
+            "transpose, z.T"
+        )
+    if np.dtype("u2" if array.dtype == BFLOAT16 else array.dtype) in (np.uint8, np.int8):
+        notes.append(
+            f"{name}: its bytes are read as numbers, {dim} dimensions; if they are packed bits, "
+            f"eight to a byte, save numpy.unpackbits(z, axis=1), {8 * dim} dimensions"
+        )
+    return _Main(array, views, tuple(notes), tuple(warnings))
+
+
+MOST_VIEWS = 16
+"""Views of a row above which they are rather its tokens."""
+MOST_DIMENSIONS_PER_ROW = 3
+"""Dimensions for each row from which on a matrix may lie on its side."""
 
 
 def open_embeddings(
@@ -241,37 +341,26 @@ def open_embeddings(
     """
     container = open_container(spec.path)
     notes = [f"{spec}: {note}" for note in container.notes]
-    views: tuple[Opened, Opened] | None = None
     if spec.key is not None:
         main = _by_key(container, spec)
-        stacked = main if len(main.array.shape) == 3 else None
     else:
-        key, stacked_key, note = _choose_main(container, spec)
+        key, note = _choose_main(container, spec)
         main = _opened(container, spec, key)
-        stacked = main if stacked_key else None
         notes += note
-    if stacked is not None:
-        if stacked.array.shape[1] < 2:
-            raise DataError(
-                f"{spec}: an (N, V, D) array needs at least 2 views, found {stacked.array.shape}"
-            )
-        first, second = (
-            replace(stacked, array=stacked.array.view_of(v), name=f"{spec}[:, {v}]") for v in (0, 1)
-        )
-        main = replace(stacked, array=first.array)
-        views = (first, second) if with_views else None
-        notes.append(
-            f"{spec}: {stacked.array.shape} read as (rows, views, dimensions); embeddings are view "
-            f"0, positives views 0 and 1 of {stacked.array.shape[1]}"
-        )
-    _check_matrix(main.array, main.name)
+    found = _main_of(main)
+    main = replace(main, array=found.array)
+    views = found.views if with_views else None
+    notes += found.notes
     if main.array.at_once >= _WORTH_A_NOTE:
+        times = main.array.at_once // max(main.array.stored, 1)
+        stored = f", {times} times what is stored" if main.array.stored and times > 9 else ""
         notes.append(
-            f"{spec}: {mebibytes(main.array.at_once)} of it are decoded at once, as a "
+            f"{spec}: {mebibytes(main.array.at_once)} of it are decoded at once{stored}, as a "
             f".{container.format} file like this one must be; .npy is read by rows"
         )
     labels: Opened | None = None
     ids: Opened | None = None
+    unused: tuple[str, ...] = ()
     if container.has_keys:
         keys = _keys_beside(container, main.key or "")
         arrays = {name: container.arrays[key] for name, key in keys.items()}
@@ -280,29 +369,25 @@ def open_embeddings(
             return _opened(container, Spec(spec.path, keys[name]), keys[name])
 
         own = {name: a for name, a in arrays.items() if keys[name] != main.key}
-        if container.format in TABLES:  # a column y may be a coordinate
-            own = {
-                name: a
-                for name, a in own.items()
-                if name.lower() not in LABEL_KEYS or not is_continuous(a.values())
-            }
-        role = _role_key(own, LABEL_KEYS) if with_labels else None
-        if role is not None:
-            labels = beside(role)
-            notes.append(f"{spec}: labels are its array {labels.key!r}")
+        if with_labels:
+            name, unused = _labels_beside(container, own, main)
+            labels = None if name is None else beside(name)
         role = _role_key(own, ID_KEYS) if with_ids else None
         if role is not None and role.lower() == "id" and not _all_differ(own[role]):
             notes.append(f"{spec}: rows are not matched by its array 'id': values occur twice")
             role = None
         if role is not None:
             ids = beside(role)
-            notes.append(f"{spec}: rows are matched by its array {ids.key!r}")
+            notes.append(f"{spec}: rows are matched by its array {quoted(ids.key)}")
         for one, two in VIEW_KEYS if with_views else ():
             if views is None and one in arrays and two in arrays:
                 views = (beside(one), beside(two))
                 notes.append(
-                    f"{spec}: positives are its views {views[0].key!r} and {views[1].key!r}"
+                    f"{spec}: positives are its views {quoted(views[0].key)} and "
+                    f"{quoted(views[1].key)}"
                 )
+    if views is not None:
+        views = (as_rows(views[0]), as_rows(views[1]))
     for view in views or ():
         _check_matrix(view.array, view.name)
         if view.array.n_rows != main.array.n_rows:
@@ -315,7 +400,62 @@ def open_embeddings(
             f"{views[0].name} has {views[0].array.shape[1]} dimensions, {views[1].name} has "
             f"{views[1].array.shape[1]}; two views must have the same"
         )
-    return OpenedEmbeddings(main, labels, views, tuple(notes), ids)
+    unused = tuple(f"{spec}: {text}" for text in unused)
+    return OpenedEmbeddings(main, labels, views, tuple(notes), ids, found.warnings, unused)
+
+
+def as_rows(opened: Opened) -> Opened:
+    """An array of rows without its axis of one view: (N, 1, D) as (N, D), others as they are."""
+    shape = opened.array.shape
+    if len(shape) == 3 and shape[1] == 1:
+        return replace(opened, array=opened.array.view_of(0))
+    return opened
+
+
+def _labels_beside(
+    container: Container, arrays: dict[str, RowArray], main: Opened
+) -> tuple[str | None, tuple[str, ...]]:
+    """The name of the labels beside the main array, and why others with such a name are none.
+
+    Labels have one value a row; numbers of a table that are no classes are coordinates.
+    """
+    n_rows = main.array.n_rows
+    by_name = {name.lower(): name for name in reversed(arrays)}
+    unreadable = {name.lower(): name for name in container.skipped}
+    why = []
+    for role in LABEL_KEYS:
+        if role in by_name:
+            name = by_name[role]
+            array = arrays[name]
+            if array.shape[:1] != (n_rows,):
+                why.append(
+                    f"its array {quoted(name)} is not used as labels: its shape is {array.shape}, "
+                    f"where {n_rows} rows need one value each"
+                )
+                continue
+            is_column = container.format in TABLES and len(array.shape) == 1
+            if is_column and is_continuous(array.values()):  # a coordinate y
+                continue
+            return name, ()
+        if role in unreadable:
+            name = unreadable[role]
+            reason = container.skipped[name]
+            if "Python objects" in reason:
+                reason = "it stores Python objects, which could run code: save labels.astype(str)"
+            why.append(f"its array {quoted(name)} is not used as labels: {reason}")
+    others = [
+        name
+        for name, array in arrays.items()
+        if array.shape == (n_rows,)
+        and name.lower() not in ID_KEYS
+        and np.dtype("f4" if array.dtype == BFLOAT16 else array.dtype).kind not in "fc"
+    ]
+    if len(others) == 1 and not why and container.format not in TABLES:
+        why.append(
+            f"its array {quoted(others[0])} has one value a row, and no name that means labels: if "
+            f"it has the classes, pass --labels {main.path}::{others[0]}"
+        )
+    return None, tuple(why)
 
 
 def _all_differ(array: RowArray) -> bool:
@@ -334,17 +474,17 @@ def _keys_beside(container: Container, main: str) -> dict[str, str]:
     return {**root, **{key.removeprefix(prefix): key for key in inside}}
 
 
-def _choose_main(container: Container, spec: Spec) -> tuple[str, bool, list[str]]:
-    """The main array's key, whether it is an (N, V, D) stack, and a note where it was a choice."""
+def _choose_main(container: Container, spec: Spec) -> tuple[str, list[str]]:
+    """The main array's key, and a note where it was a choice."""
     arrays = container.arrays
     view_keys = {key for pair in VIEW_KEYS if set(pair) <= set(arrays) for key in pair}
     if not container.has_keys:
-        return "", len(arrays[""].shape) == 3, []
+        return "", []
     if container.main is not None:
         note = f"{spec}: embeddings are its array {container.main!r}"
-        return container.main, len(arrays[container.main].shape) == 3, [note]
+        return container.main, [note]
     if MAIN_KEY in arrays:
-        return MAIN_KEY, len(arrays[MAIN_KEY].shape) == 3, []
+        return MAIN_KEY, []
     roles = {*LABEL_KEYS, *ID_KEYS, *view_keys}
     for n_axes in (2, 3):
         for wanted in (is_floating, is_real):
@@ -354,7 +494,7 @@ def _choose_main(container: Container, spec: Spec) -> tuple[str, bool, list[str]
                 if len(array.shape) == n_axes and key not in roles and wanted(array.dtype)
             ]
             if len(found) == 1:
-                return found[0], n_axes == 3, []
+                return found[0], []
             if found:
                 raise DataError(
                     f"{spec}: several arrays could be the embeddings and none is named "
@@ -362,45 +502,83 @@ def _choose_main(container: Container, spec: Spec) -> tuple[str, bool, list[str]
                 )
     for first, second in VIEW_KEYS:
         if {first, second} <= set(arrays):
-            return (
-                first,
-                False,
-                [f"{spec}: no array {MAIN_KEY!r}; its view {first!r} stands for it"],
-            )
+            return first, [f"{spec}: no array {MAIN_KEY!r}; its view {first!r} stands for it"]
     raise DataError(f"{spec}: no 2-D array of real numbers; the file holds {_listing(container)}")
 
 
 def from_memory(value: Any, name: str) -> Opened:
-    """Wrap a NumPy array, a torch tensor or a nested list.
+    """Wrap a NumPy array, a torch tensor, a pandas object or a nested list.
 
     Raises:
         DataError: it cannot be made into an array.
     """
-    if type(value).__module__.split(".")[0] == "torch":
-        tensor = value.detach().cpu()
-        if str(tensor.dtype) == "torch.bfloat16":
-            import torch
-
-            raw = tensor.view(torch.int16).numpy().view(np.uint16)
-            return Opened(RowArray.of(raw, BFLOAT16), name)
-        try:
-            value = tensor.numpy()
-        except TypeError as error:
-            raise DataError(f"{name}: {tensor.layout} tensors: pass a dense one") from error
+    kind = type(value)
+    if isinstance(value, str | bytes | dict | set) or value is None:
+        raise DataError(f"{name}: an array is needed, found a {kind.__name__}")
+    if hasattr(value, "detach") and hasattr(value, "layout"):
+        return _from_tensor(value, name)
+    if hasattr(value, "toarray"):
+        raise DataError(f"{name}: sparse matrices are not supported: pass z.toarray()")
     if isinstance(value, np.ma.MaskedArray):
-        raise DataError(f"{name}: masked arrays are not supported; pass the rows to be used")
+        if value.ndim != 1:
+            raise DataError(f"{name}: masked arrays are not supported; pass the rows to be used")
+        objects = value.data.astype(object)
+        objects[np.ma.getmaskarray(value)] = None  # a label that is missing
+        return Opened(RowArray.of(objects), name)
     if isinstance(value, list | tuple) and any(getattr(item, "ndim", 0) > 1 for item in value):
         raise DataError(
             f"{name}: a list of arrays is not one matrix; pass one (N, D) array, and analyse "
             "several one by one"
         )
+    if isinstance(value, list | tuple) and any(hasattr(item, "detach") for item in value):
+        value = [item.detach().cpu().numpy() if hasattr(item, "detach") else item for item in value]
     try:
         array = np.asarray(value)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise DataError(f"{name}: rows must all have the same length: {error}") from error
+    if array.dtype.hasobject and array.ndim == 1 and len(array) and np.ndim(array[0]) > 0:
+        try:  # a column of vectors
+            array = np.stack([np.asarray(row) for row in array])
+        except (ValueError, TypeError) as error:
+            raise DataError(f"{name}: rows must all have the same length: {error}") from error
     if array.dtype.hasobject and array.ndim != 1:
-        raise DataError(f"{name}: embeddings must be real numbers, found Python objects")
+        raise DataError(
+            f"{name}: embeddings must be real numbers, found Python objects{_of_columns(value)}"
+        )
     return Opened(RowArray.of(words(array)), name)
+
+
+def _of_columns(value: Any) -> str:
+    """Which columns of a DataFrame are no numbers, and how to leave them out."""
+    if not hasattr(value, "select_dtypes"):
+        return ""
+    others = [str(name) for name in value.columns.difference(value.select_dtypes("number").columns)]
+    return (
+        f" in the columns {some(map(quoted, others))}: pass frame.select_dtypes('number'), and "
+        "labels by themselves"
+    )
+
+
+def _from_tensor(value: Any, name: str) -> Opened:
+    import torch
+
+    try:
+        tensor = value.detach().cpu()
+        if tensor.layout != torch.strided or tensor.is_nested:
+            remedy = "z.to_padded_tensor(0)" if tensor.is_nested else "z.to_dense()"
+            raise DataError(f"{name}: {tensor.layout} tensors are not dense: pass {remedy}")
+        tensor = tensor.as_subclass(torch.Tensor).detach()
+        if tensor.is_quantized:
+            raise DataError(f"{name}: quantised tensors are not supported: pass z.dequantize()")
+        if tensor.dtype == torch.bfloat16:
+            raw = tensor.view(torch.int16).numpy().view(np.uint16)
+            return Opened(RowArray.of(raw, BFLOAT16), name)
+        array = tensor.resolve_conj().resolve_neg().numpy()
+    except (TypeError, RuntimeError) as error:
+        raise DataError(
+            f"{name}: NumPy has no {getattr(value, 'dtype', 'such')} numbers: pass z.float()"
+        ) from error
+    return Opened(RowArray.of(array), name)
 
 
 def embeddings_from_memory(value: Any, name: str) -> OpenedEmbeddings:
@@ -410,16 +588,13 @@ def embeddings_from_memory(value: Any, name: str) -> OpenedEmbeddings:
         DataError: wrong rank or dtype, or fewer than two rows.
     """
     opened = from_memory(value, name)
-    if len(opened.array.shape) != 3:
-        _check_matrix(opened.array, name)
-        return OpenedEmbeddings(opened)
-    if opened.array.shape[1] < 2:
-        raise DataError(
-            f"{name}: an (N, V, D) array needs at least 2 views, found {opened.array.shape}"
-        )
-    first, second = (Opened(opened.array.view_of(v), f"{name}[:, {v}]") for v in (0, 1))
-    _check_matrix(first.array, name)
-    return OpenedEmbeddings(Opened(first.array, name), views=(first, second))
+    found = _main_of(opened)
+    return OpenedEmbeddings(
+        replace(opened, array=found.array),
+        views=found.views,
+        notes=found.notes,
+        warnings=found.warnings,
+    )
 
 
 def open_any(value: Any, name: str, roles: Sequence[str]) -> Opened:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -68,6 +68,15 @@ class FileBytes:
                     return None
         return found
 
+    def check(self) -> None:
+        """Raise where the file has changed.
+
+        Raises:
+            DataError: it has, or cannot be opened.
+        """
+        with self._open():
+            pass
+
     @contextlib.contextmanager
     def _open(self) -> Iterator[int]:
         try:
@@ -122,6 +131,11 @@ class RangedRows:
         return self.shape[0]
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of memory that this holds: none."""
+        return 0
+
+    @property
     def _row_bytes(self) -> int:
         return int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
 
@@ -152,3 +166,66 @@ class RangedRows:
         flat = np.frombuffer(data, dtype=self.dtype)
         rows = self.as_words(flat.reshape(n_rows, *self.shape[1:]))
         return rows if self.view is None else rows[:, self.view]
+
+
+@dataclass(frozen=True)
+class FortranRows:
+    """Rows of values that are stored by columns: a piece of every column is read for a block.
+
+    Attributes:
+        source: where bytes come from.
+        shape: of the array, its first axis the fastest.
+        dtype: of the values as they are stored.
+        offset: of the first value.
+        as_words: what is done to an array that was read.
+        view: index along the second of three axes; None: all.
+    """
+
+    source: ByteRanges
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    offset: int
+    as_words: Callable[[NDArray[Any]], NDArray[Any]] = _as_they_are
+    view: int | None = None
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, tuple):
+            _, view = index
+            return replace(self, view=view)
+        if isinstance(index, slice):
+            start, stop, step = index.indices(len(self))
+            index = np.arange(start, max(stop, start))[::step]
+        wanted = np.asarray(index)
+        columns: NDArray[Any] = np.arange(int(np.prod(self.shape[1:], dtype=np.int64)))
+        tail = self.shape[1:]
+        columns = columns.reshape(tail[::-1]).T  # number of each column of values, as stored
+        if self.view is not None:
+            columns, tail = columns[self.view], tail[1:]
+        out = np.empty((len(wanted), columns.size), self.dtype)
+        for at, column in enumerate(columns.ravel().tolist()):
+            out[:, at] = self._column(column, wanted)
+        return self.as_words(out.reshape(len(wanted), *tail))
+
+    def _column(self, column: int, wanted: NDArray[np.int64]) -> NDArray[Any]:
+        """Values of one column in the given rows."""
+        size, first = self.dtype.itemsize, self.offset + column * len(self) * self.dtype.itemsize
+        if not len(wanted):
+            return np.empty(0, self.dtype)
+        low, high = int(wanted.min()), int(wanted.max()) + 1
+        found: Any
+        if high - low <= _GAP_ROWS * len(wanted):
+            found = self.source.read(first + low * size, first + high * size)
+            if len(found) == (high - low) * size:
+                return np.frombuffer(found, self.dtype)[wanted - low]
+        else:
+            found = self.source.gather(first, size, wanted)
+            if found is not None:
+                return np.frombuffer(found, self.dtype)
+        raise DataError(f"{self.source.name}: truncated: not all rows are there")
+
+
+_GAP_ROWS = 64
+"""Rows for each wanted one up to which those between are read along."""

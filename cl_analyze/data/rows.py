@@ -76,12 +76,14 @@ class RowArray:
             process.  It must be picklable for work in other processes: a pickled RowArray carries
             `load`, not the values, and opens the file again where it arrives.
         at_once: bytes of memory that the first read takes where a format cannot be read by rows.
+        stored: bytes that these are in the file, 0 where that is not known.
     """
 
     shape: tuple[int, ...]
     dtype: str
     load: Callable[[], NDArray[Any]]
     at_once: int = 0
+    stored: int = 0
     _array: NDArray[Any] | None = field(default=None, repr=False, compare=False)
 
     @classmethod
@@ -131,7 +133,7 @@ class RowArray:
     def view_of(self, axis1: int) -> RowArray:
         """The (N, D) slice [:, axis1] of an (N, V, D) array."""
         shape = (self.shape[0], *self.shape[2:])
-        return RowArray(shape, self.dtype, Slice(self.load, axis1), self.at_once)
+        return RowArray(shape, self.dtype, Slice(self.load, axis1), self.at_once, self.stored)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_array": None}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,31 @@ from cl_analyze.data.formats.huggingface import saved_dataset
 from cl_analyze.data.joined import Joined
 from cl_analyze.data.rows import Container, RowArray
 from cl_analyze.errors import DataError
+from cl_analyze.quoting import natural
 
-_NUMBERED = re.compile(r"(\d+)-of-(\d+)(?=\.[^.]*$|$)")
-_DIGITS = re.compile(r"(\d+)")
+_NUMBERED = re.compile(r"([0-9]{1,18})-of-([0-9]{1,18})(?=\.[^.]*$|$)")
 
 
 def is_pattern(path: str) -> bool:
     """Whether a path names several files: a directory, or a pattern with *, ? or []."""
     place = Path(path)
     try:
-        return place.is_dir() or (any(c in path for c in "*?[") and not place.exists())
-    except OSError:  # a name that is too long: opening it says so
+        if place.is_dir():
+            return True
+        return not place.exists() and any(c in _split(place)[1] for c in "*?[")
+    except (OSError, ValueError):  # a name that is too long: opening it says so
         return False
+
+
+def _split(place: Path) -> tuple[Path, str]:
+    """The folder that a pattern begins in, and the rest: folders that exist are no patterns."""
+    folder = Path(place.anchor)
+    parts = place.parts[1:] if place.anchor else place.parts
+    for i, part in enumerate(parts[:-1]):
+        if not (folder / part).is_dir():
+            return folder, str(Path(*parts[i:]))
+        folder /= part
+    return folder, parts[-1] if parts else ""
 
 
 def shard_paths(path: str) -> list[Path]:
@@ -53,10 +67,9 @@ def shard_paths(path: str) -> list[Path]:
             suffixes = " ".join(sorted(known))
             raise DataError(f"{path}: no readable file in this directory (one of {suffixes}){hint}")
     else:
-        anchor = Path(place.anchor) if place.is_absolute() else Path()
-        pattern = str(place.relative_to(place.anchor)) if place.is_absolute() else path
         try:
-            found = [p for p in anchor.glob(pattern) if p.is_file()]
+            folder, pattern = _split(place)
+            found = [p for p in folder.glob(pattern) if p.is_file()]
         except (ValueError, NotImplementedError, IndexError, RecursionError, OSError) as error:
             raise DataError(f"{path}: not a pattern of files: {error}") from error
         if not found:
@@ -67,14 +80,9 @@ def shard_paths(path: str) -> list[Path]:
             f"{path}: shards must have one format, found {', '.join(kinds)}; name one kind "
             f"with a pattern such as '{place if place.is_dir() else place.parent}/*{kinds[0]}'"
         )
-    found.sort(key=_natural)
+    found.sort(key=lambda p: natural(str(p)))
     _check_numbers(path, found)
     return found
-
-
-def _natural(path: Path) -> tuple[Any, ...]:
-    parts = _DIGITS.split(str(path))
-    return tuple((int(part), part) if i % 2 else part for i, part in enumerate(parts))
 
 
 def _check_numbers(path: str, found: Sequence[Path]) -> None:
@@ -103,9 +111,11 @@ def _check_numbers(path: str, found: Sequence[Path]) -> None:
         )
     count = counts.pop()
     first = 1 if numbers[-1] == count else 0
-    missing = sorted(set(range(first, first + count)) - set(numbers))
-    if missing or len(numbers) != count:
-        names = ", ".join(f"number {n}" for n in missing[:5]) or "none, but some are there twice"
+    if numbers != list(range(first, first + min(count, len(numbers) + 1))):
+        there = set(numbers)
+        absent = (n for n in range(first, first + count) if n not in there)
+        missing = list(islice(absent, 5))
+        names = ", ".join(f"number {n}" for n in missing) or "none, but some are there twice"
         raise DataError(f"{path}: {len(numbers)} of {count} shards are there; missing: {names}")
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Numbers = Sequence[float]
+Bars = Sequence[float | tuple[float, float]]
+"""Half lengths of error bars, or how far each reaches below and above its point."""
 Scale = Literal["linear", "log", "sqrt"]
 Side = Literal[
     "right", "left", "above", "below", "upper right", "lower right", "upper left", "lower left", ""
@@ -40,13 +42,23 @@ class Line:
     level: float | None = None
 
 
+def reaches(bars: Bars) -> tuple[list[float], list[float]]:
+    """How far error bars reach below and above their points.
+
+    >>> reaches([0.1, (0.2, 0.0)])
+    ([0.1, 0.2], [0.1, 0.0])
+    """
+    both = [bar if isinstance(bar, tuple) else (bar, bar) for bar in bars]
+    return [below for below, _ in both], [above for _, above in both]
+
+
 @dataclass(frozen=True)
 class Points:
     """Points with optional error bars.
 
     Attributes:
         x, y: coordinates.
-        x_error, y_error: half lengths of the bars; empty: none.
+        x_error, y_error: see `Bars`; empty: none.
         opacity: 1 hides what is below.
         values: numbers that colour the points, beside a colour bar; empty: `colour` does.
         value_label: of the colour bar.
@@ -58,8 +70,8 @@ class Points:
     y: Numbers
     label: str = ""
     colour: str = "#000000"
-    x_error: Numbers = ()
-    y_error: Numbers = ()
+    x_error: Bars = ()
+    y_error: Bars = ()
     size: float = 6.0
     hollow: bool = False
     opacity: float = 1.0

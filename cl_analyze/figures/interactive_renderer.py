@@ -22,6 +22,7 @@ from cl_analyze.figures.description import (
     Rule,
     Scale,
     Steps,
+    reaches,
 )
 
 _DASHES = {"solid": "solid", "dashed": "dash", "dotted": "dot", "dashdot": "dashdot"}
@@ -194,9 +195,11 @@ class _Drawing:
             trace["textposition"] = [_POSITIONS[side] for side in mark.sides]
         for which, errors in (("x", mark.x_error), ("y", mark.y_error)):
             if len(errors) and getattr(panel, f"{which}_scale") != "sqrt":
+                below, above = reaches(errors)
                 trace[f"error_{which}"] = {
                     "type": "data",
-                    "array": _numbers(errors, "linear"),
+                    "array": _numbers(above, "linear"),
+                    **({} if below == above else {"arrayminus": _numbers(below, "linear")}),
                     "width": 0,
                     "thickness": 1.2,
                     "color": "#555555" if len(mark.values) else mark.colour,

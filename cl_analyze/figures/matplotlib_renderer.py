@@ -11,7 +11,18 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
-from cl_analyze.figures.description import Cells, Figure, Line, Mark, Panel, Points, Rule, Steps
+from cl_analyze.figures.description import (
+    Cells,
+    Figure,
+    Line,
+    Mark,
+    Panel,
+    Points,
+    Rule,
+    Steps,
+    reaches,
+)
+from cl_analyze.figures.fonts import families, matplotlib, texts_of
 
 _STYLES = {"solid": "-", "dashed": "--", "dotted": ":", "dashdot": "-."}
 _SETTINGS: dict[str, Any] = {
@@ -32,7 +43,6 @@ _SETTINGS: dict[str, Any] = {
     "savefig.facecolor": "white",
     "svg.hashsalt": "cl-analyze",
     "pdf.fonttype": 42,
-    "font.family": "DejaVu Sans",
     "text.parse_math": False,
 }
 
@@ -45,11 +55,13 @@ _METADATA: dict[str, dict[str, Any]] = {
 
 @contextmanager
 def _canvas(figure: Figure) -> Iterator[Any]:
-    import matplotlib as mpl
+    mpl = matplotlib()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
 
-    chosen: Any = {**dict(mpl.rcParamsDefault), **_SETTINGS, "backend": "agg"}
+    fonts, _ = families(texts_of(figure))
+    defaults = {name: value for name, value in mpl.rcParamsDefault.items() if name != "backend"}
+    chosen = {**defaults, **_SETTINGS, "font.family": fonts}
     with mpl.rc_context(chosen):
         n_rows = math.ceil(len(figure.panels) / figure.columns)
         width, height = figure.panel_size
@@ -83,11 +95,10 @@ def render(figure: Figure, formats: Sequence[str], dpi: int = 160) -> dict[str, 
     Returns:
         Format -> file content, the same bytes every time.
     """
-    import matplotlib as mpl
-
+    mpl = matplotlib()
     out: dict[str, bytes] = {}
     with warnings.catch_warnings(), _canvas(figure) as canvas:
-        # names in scripts that the font lacks are drawn as boxes
+        # names in scripts that no font has are drawn as boxes, and told of
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         _draw(canvas, figure)
         canvas.draw_without_rendering()
@@ -122,7 +133,9 @@ def _draw(canvas: Any, figure: Figure) -> None:
     for axis in axes[len(figure.panels) :]:
         axis.remove()
     width = figure.panel_size[0] * figure.columns
-    title = textwrap.fill(figure.title, int(11.5 * width))  # bold letters of 10.5 points
+    title = textwrap.fill(
+        figure.title, int(11.5 * width), break_on_hyphens=False, break_long_words=False
+    )  # bold letters of 10.5 points
     canvas.suptitle(title, fontsize=10.5, x=0.01, ha="left", fontweight="bold")
     if handles:
         longest = max(len(label) for label in handles)
@@ -238,8 +251,8 @@ def _mark(axis: Any, mark: Mark) -> Any:
         return axis.errorbar(
             mark.x,
             mark.y,
-            xerr=list(mark.x_error) or None,
-            yerr=list(mark.y_error) or None,
+            xerr=reaches(mark.x_error) if mark.x_error else None,
+            yerr=reaches(mark.y_error) if mark.y_error else None,
             fmt=mark.symbol,
             ms=mark.size,
             color=mark.colour,
@@ -279,8 +292,8 @@ def _coloured(axis: Any, mark: Points) -> Any:
     axis.errorbar(
         mark.x,
         mark.y,
-        xerr=list(mark.x_error) or None,
-        yerr=list(mark.y_error) or None,
+        xerr=reaches(mark.x_error) if mark.x_error else None,
+        yerr=reaches(mark.y_error) if mark.y_error else None,
         fmt="none",
         ecolor="#555555",
         elinewidth=1.0,

@@ -11,8 +11,8 @@ from cl_analyze.figures.colours import BLACK, CLASS_HUES, GREY, HUES
 from cl_analyze.figures.description import Cells, Figure, Line, Mark, Panel, Points, Rule, Steps
 from cl_analyze.figures.sources import (
     MAX_PANELS,
+    bar,
     by_temperature,
-    half_width,
     one_record,
     panel_columns,
     panel_note,
@@ -164,7 +164,7 @@ def knn_figure(document: Document) -> Figure | None:
         aside = 1.0 + 0.03 * (i - 0.5 * (len(order) - 1))  # intervals side by side
         own = [r for k in ks if (r := one_record(records, source, k=k)) is not None]
         xs = [aside * float(r.params["k"]) for r in own]
-        ys, errors = [value_of(r) for r in own], [half_width(r) for r in own]
+        ys, errors = [value_of(r) for r in own], [bar(r) for r in own]
         marks.append(Line(xs, ys, names[source], colours[source], marker=True))
         marks.append(Points(xs, ys, names[source], colours[source], y_error=errors, size=3.5))
         probe = one_record(probes, source)
@@ -175,7 +175,7 @@ def knn_figure(document: Document) -> Figure | None:
                     [value_of(probe)],
                     "linear probe",
                     colours[source],
-                    y_error=[half_width(probe)],
+                    y_error=[bar(probe)],
                     hollow=True,
                     symbol="D",
                 )

@@ -64,10 +64,19 @@ def short_names(document: Document) -> dict[str, str]:
 
 
 def _word_start(text: str, position: int) -> int:
-    """The start of the word at a position, 0 at least."""
-    while position > 0 and text[position - 1] not in "-_/. ":
+    """The start of the word at a position, 0 at least; a decimal point is part of its number.
+
+    >>> _word_start("temperature-0.07", 14), _word_start("run.step-10", 10)
+    (12, 9)
+    """
+    while position > 0 and not (text[position - 1] in "-_/ " or _is_full_stop(text, position - 1)):
         position -= 1
     return max(position, 0)
+
+
+def _is_full_stop(text: str, at: int) -> bool:
+    """Whether a character is a point, and no decimal one."""
+    return text[at] == "." and not (text[at - 1 : at].isdigit() and text[at + 1 : at + 2].isdigit())
 
 
 def _middle(text: str, most: int = 28) -> str:
@@ -123,6 +132,14 @@ def half_width(record: Record) -> float:
     return Z95 * (record.total_error or 0.0)
 
 
+def bar(record: Record) -> float | tuple[float, float]:
+    """The 95% interval as an error bar: half its length, or of a share how far it reaches."""
+    if record.interval is None or record.value is None:
+        return half_width(record)
+    low, high = record.interval
+    return record.value - low, high - record.value
+
+
 def value_of(record: Record) -> float:
     """The value, NaN where there is none."""
     return math.nan if record.value is None else record.value
@@ -138,7 +155,7 @@ def dots(document: Document, records: Sequence[Record], colour: str, label: str)
         [i for i, _ in there],
         label=label,
         colour=colour,
-        x_error=[half_width(record) for _, record in there],
+        x_error=[bar(record) for _, record in there],
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cl_analyze.differences import is_real
 from cl_analyze.document import Document
@@ -18,8 +18,10 @@ from cl_analyze.figures.description import (
     Rule,
     Scale,
     Side,
+    reaches,
 )
 from cl_analyze.figures.sources import (
+    bar,
     by_temperature,
     half_width,
     one_record,
@@ -294,7 +296,8 @@ def run_figure(document: Document) -> Figure | None:
             own = [(places[s], r) for s in run if (r := one_record(records, s)) is not None]
             if not own:
                 continue
-            ys, errors = [value_of(r) for _, r in own], [half_width(r) for _, r in own]
+            ys = [value_of(r) for _, r in own]
+            below, above = reaches([bar(r) for _, r in own])
             marks.append(
                 Line(
                     [x for x, _ in own],
@@ -302,8 +305,8 @@ def run_figure(document: Document) -> Figure | None:
                     name if len(runs) > 1 else "",
                     colour,
                     marker=len(own) <= _MOST_ROWS,
-                    low=[y - e for y, e in zip(ys, errors, strict=True)],
-                    high=[y + e for y, e in zip(ys, errors, strict=True)],
+                    low=[y - e for y, e in zip(ys, below, strict=True)],
+                    high=[y + e for y, e in zip(ys, above, strict=True)],
                 )
             )
         if not marks:
@@ -378,12 +381,9 @@ def difference_figure(document: Document) -> Figure | None:
                 Points(
                     [float(row["difference"] or 0.0) for _, row in own],
                     [i for i, _ in own],
-                    "real (Holm p < 0.05)" if real else "not beyond noise, or without an error bar",
+                    "real (Holm p < 0.05)" if real else "not established, or without an error bar",
                     BLUE if real else GREY,
-                    x_error=[
-                        0.5 * (float(row["high"] or 0.0) - float(row["low"] or 0.0))
-                        for _, row in own
-                    ],
+                    x_error=[_bar_of_difference(row) for _, row in own],
                     size=4.5,
                     hollow=not real,
                 )
@@ -420,6 +420,14 @@ _HEADLINES = (
     ("effective rank  [dimensions]", "effective_rank"),
     ("false-negative share", "penalty_false_negative_share"),
 )
+
+
+def _bar_of_difference(row: Mapping[str, Cell]) -> tuple[float, float]:
+    """How far the interval of a row of compare.csv reaches below and above its difference."""
+    if row["low"] is None or row["high"] is None:
+        return 0.0, 0.0
+    value = float(row["difference"] or 0.0)
+    return value - float(row["low"]), float(row["high"]) - value
 
 
 def _shown_differences(
@@ -475,9 +483,10 @@ def movement_figure(document: Document) -> Figure | None:
         there = [(xs[r.source], r) for r in records if r.source in xs]
         own = sorted(there, key=lambda item: item[0])
         at, ys = [x for x, _ in own], [value_of(r) for _, r in own]
-        errors = [half_width(r) for _, r in own]
+        bars = [bar(r) for _, r in own]
+        below, above = reaches(bars)
         if not along:
-            return [Points(at, ys, text, colour, y_error=errors, size=4)]
+            return [Points(at, ys, text, colour, y_error=bars, size=4)]
         marks: list[Mark] = []
         for i, run in enumerate(runs.values()):
             at_run = [j for j, (_, r) in enumerate(own) if r.source in run]
@@ -489,8 +498,8 @@ def movement_figure(document: Document) -> Figure | None:
                         text if i == 0 else "",
                         colour,
                         marker=len(at_run) <= _MOST_ROWS,
-                        low=[ys[j] - errors[j] for j in at_run],
-                        high=[ys[j] + errors[j] for j in at_run],
+                        low=[ys[j] - below[j] for j in at_run],
+                        high=[ys[j] + above[j] for j in at_run],
                     )
                 )
         return marks

@@ -12,7 +12,7 @@ tables.  The passes are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -221,6 +221,7 @@ class PairRunner:
         inputs: fingerprint of the inputs, for those states.
         save_every: seconds between two saves.
         announce: called with a few words before each pass.
+        resumed: called with pairs done and pairs in all where a pass goes on from its states.
     """
 
     subject: Subject
@@ -232,6 +233,7 @@ class PairRunner:
     inputs: str = ""
     save_every: float = SAVE_EVERY
     announce: Callable[[str], None] = lambda text: None
+    resumed: Progress = lambda done, total: None
     _nearest: dict[tuple[Negatives, int, bool], Neighbours] = field(default_factory=dict)
 
     def nearest_negatives(
@@ -327,7 +329,7 @@ class PairRunner:
                 source.row_labels,
                 source.col_labels,
             )
-            saved = SavedPass(self.resume, key, self.save_every)
+            saved = SavedPass(self.resume, key, self.save_every, self.resumed)
         return reduce_pairs(wanted, source, plan, backend, self.executor, self.progress, saved)
 
     def all_pairs(self, reducers: Iterable[Reducer]) -> Found:
@@ -482,6 +484,9 @@ class FamilyResult:
     notes: tuple[str, ...] = field(default=())
 
 
+Better = Literal["lower", "higher"]
+
+
 class Family(Protocol):
     """A metric family: what it computes, what it needs, and how it reads the passes.
 
@@ -495,6 +500,10 @@ class Family(Protocol):
     definitions: dict[str, tuple[str, ...]]
     uses_labels: bool
     uses_views: bool
+
+    def better(self, metric: str, params: Mapping[str, Param]) -> Better | None:
+        """Which values of a metric are better; None where neither is by itself."""
+        ...
 
     def definitions_of(self, record: Record) -> tuple[str, ...]:
         """Definitions of what the record is a value of, default first."""
@@ -547,6 +556,12 @@ class PairFreeFamily:
     uses_labels = True
     uses_views = False
     definitions: dict[str, tuple[str, ...]] = {}  # noqa: RUF012
+    directions: dict[str, Better] = {}  # noqa: RUF012
+    """Metrics of which low or high values are better, whatever their parameters."""
+
+    def better(self, metric: str, params: Mapping[str, Param]) -> Better | None:
+        """See `directions`."""
+        return self.directions.get(metric)
 
     def definitions_of(self, record: Record) -> tuple[str, ...]:
         """Definitions of the record's metric, default first."""

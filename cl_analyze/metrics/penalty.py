@@ -144,6 +144,10 @@ class Penalty(PairFreeFamily):
         "penalty_false_negative_share": (),
         "penalty_false_negative_ratio": (),
     }
+    directions = {  # noqa: RUF012
+        "penalty_false_negative_share": "lower",
+        "penalty_false_negative_ratio": "lower",
+    }
 
     def _moments(self, subject: Subject, options: MetricOptions, tau: float) -> list[Reducer]:
         reducers: list[Reducer] = [SoftmaxMoments(tau, options.pairs)]

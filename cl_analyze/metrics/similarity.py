@@ -7,7 +7,7 @@ the l-th largest is averaged over the anchors, beside the positive's.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from cl_analyze.data.unit import paired
 from cl_analyze.metrics.anchors import FEWEST, Anchors, Estimate
 from cl_analyze.metrics.family import (
+    Better,
     FamilyResult,
     Found,
     Measured,
@@ -124,6 +125,11 @@ class Similarity(PairFreeFamily):
         "similarity_std": ("view_pairs", "same_class"),
         "similarity_quantile": ("view_pairs", "same_class"),
     }
+
+    def better(self, metric: str, params: Mapping[str, Param]) -> Better | None:
+        """Positives are better near; negatives push where they are near, and say no more."""
+        is_of_positives = params.get("group") == "positive" and metric != "similarity_std"
+        return "higher" if is_of_positives else None
 
     def _class_positives(self, subject: Subject) -> bool:
         return subject.views is None and subject.labels is not None

@@ -95,6 +95,11 @@ class Tolerance(PairFreeFamily):
         "between_class_similarity": (),
         "tolerance_gap": (),
     }
+    directions = {  # noqa: RUF012
+        "tolerance": "higher",
+        "between_class_similarity": "lower",
+        "tolerance_gap": "higher",
+    }
 
     def compute(
         self, subject: Subject, options: MetricOptions, measured: Measured, runner: PairRunner

@@ -57,6 +57,7 @@ class Uniformity(PairFreeFamily):
         "uniformity_of_uniform_law": (),
         "uniformity_gap": (),
     }
+    directions = {"uniformity": "lower", "uniformity_gap": "lower"}  # noqa: RUF012
 
     def first_pass(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
         """The kernel's row sums, and the sum of its square for the standard error."""

@@ -241,6 +241,10 @@ class Saved(Protocol):
         """Units that are merged already and the states after them; None: nothing was kept."""
         ...
 
+    def resumed(self, done: int, total: int) -> None:
+        """Hear that a pass goes on after so many pairs, of pairs in all."""
+        ...
+
     def save(self, n_units: int, states: list[list[State]], finished: bool) -> None:
         """Called after each merged unit; keeps the states when it is time to."""
         ...
@@ -303,6 +307,8 @@ def reduce_pairs(
     units = list(plan.units())
     done = sum(plan.n_pairs_of(unit) for unit in units[:n_done])
     total = plan.n_pairs
+    if saved is not None and n_done:
+        saved.resumed(done, total)
     remaining = units[n_done:]
     results = (executor or SerialExecutor()).run(job, map(with_bounds, remaining))
     for position, (unit, partials) in enumerate(zip(remaining, results, strict=True), n_done + 1):

@@ -11,11 +11,11 @@ import hashlib
 import pickle
 import uuid
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, ThreadPoolExecutor
 from typing import Any, Protocol
 
-from cl_analyze.errors import AnalysisError, ConfigError, DataError
+from cl_analyze.errors import AnalysisError, ConfigError, DataError, is_out_of_memory
 
 
 class Job(Protocol):
@@ -73,6 +73,10 @@ class ThreadExecutor:
             yield from _in_order(lambda unit: pool.submit(job.run, unit), units, 2 * self.n_at_once)
 
 
+_LOOK_EVERY, _LONGEST_ALONE = 5.0, 60.0
+"""Seconds between two looks at a cluster, and without any worker until a run gives up."""
+
+
 class FuturesExecutor:
     """Any `concurrent.futures`-style executor, or a Dask client: `submit` gives futures.
 
@@ -101,6 +105,28 @@ class FuturesExecutor:
         workers = getattr(self._client, "_max_workers", None)
         return workers if isinstance(workers, int) else 8
 
+    def _result_of_cluster(self, future: Any) -> Any:
+        """A result of a Dask cluster, which waits for ever for workers that are all gone.
+
+        Raises:
+            AnalysisError: there has been no worker for a minute, or no scheduler.
+        """
+        alone = 0.0
+        while True:
+            try:
+                return future.result(timeout=_LOOK_EVERY)
+            except TimeoutError as error:
+                if future.status not in ("pending", "lost"):
+                    raise
+                there = getattr(self._client, "status", "running") == "running"
+                workers = self._client.scheduler_info(n_workers=-1)["workers"] if there else ()
+                alone = 0.0 if workers else alone + _LOOK_EVERY
+                if alone >= _LONGEST_ALONE or not there:
+                    what = "has no worker any more" if there else "is gone"
+                    raise AnalysisError(
+                        f"the cluster {what}; start it again, and the run with --resume DIR"
+                    ) from error
+
     def run(self, job: Job, units: Iterable[Any]) -> Iterator[Any]:
         """Yield results in order; a lost worker's units are computed again by the others (Dask).
 
@@ -125,7 +151,8 @@ class FuturesExecutor:
 
         try:
             with single_threaded_blas():
-                yield from _in_order(submit, units, n_ahead)
+                wait = self._result_of_cluster if self._is_dask else _result
+                yield from _in_order(submit, units, n_ahead, wait)
         except (BrokenExecutor, CancelledError) as error:
             raise AnalysisError(
                 f"the workers are gone ({type(error).__name__}: {error}); were they out of memory?"
@@ -156,7 +183,13 @@ def as_executor(given: Any) -> Executor:
     )
 
 
-def _in_order(submit: Any, units: Iterable[Any], n_ahead: int) -> Iterator[Any]:
+def _result(future: Any) -> Any:
+    return future.result()
+
+
+def _in_order(
+    submit: Any, units: Iterable[Any], n_ahead: int, wait: Callable[[Any], Any] = _result
+) -> Iterator[Any]:
     """Submit up to n units ahead and yield results in order; cancel the rest on the way out."""
     ahead: deque[Any] = deque()
     try:
@@ -164,11 +197,13 @@ def _in_order(submit: Any, units: Iterable[Any], n_ahead: int) -> Iterator[Any]:
             try:
                 ahead.append(submit(unit))
             except RuntimeError as error:  # it was shut down
+                if is_out_of_memory(error):  # no room for another thread
+                    raise
                 raise ConfigError(f"the executor takes no work: {error}") from error
             if len(ahead) >= n_ahead:
-                yield ahead.popleft().result()
+                yield wait(ahead.popleft())
         while ahead:
-            yield ahead.popleft().result()
+            yield wait(ahead.popleft())
     finally:
         for waiting in ahead:
             waiting.cancel()

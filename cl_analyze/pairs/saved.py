@@ -10,18 +10,19 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze._version import __version__
-from cl_analyze.data.formats.npz import read_arrays
+from cl_analyze.data.formats.npz import read_arrays, write_arrays
 from cl_analyze.errors import ConfigError
 from cl_analyze.output import remove_abandoned, replacing
 
+_DIGEST = 32
 SAVE_EVERY = 20.0
 """Seconds between two saves of a pass."""
 
@@ -55,19 +56,35 @@ def _feed(digest: Any, part: Any) -> None:
         digest.update(f"{len(text)} {text} ".encode())
 
 
+def _digest_of_rest(stream: BinaryIO) -> bytes:
+    """SHA-256 of a stream from where it stands to its end."""
+    digest = hashlib.sha256()
+    while chunk := stream.read(1 << 20):
+        digest.update(chunk)
+    return digest.digest()
+
+
 class SavedPass:
-    """Keeps one pass's states in a folder.
+    """Keeps one pass's states in a folder: a SHA-256, then an .npz of what it is the hash of.
 
     Args:
         folder: made when it is missing.
         key: the pass's fingerprint.
         every: seconds between two saves; the last unit is saved always.
+        told: hears pairs done by an earlier run, and pairs in all, where a pass goes on.
 
     Raises:
         ConfigError: the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, key: str, every: float = SAVE_EVERY) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        key: str,
+        every: float = SAVE_EVERY,
+        told: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
+        self._told = told
         self._path = folder / f"pass-{key[:32]}.npz"
         self._every = every
         self._last = time.monotonic()
@@ -87,9 +104,16 @@ class SavedPass:
         """
         try:
             with self._path.open("rb") as stream:
+                digest = stream.read(_DIGEST)
+                if _digest_of_rest(stream) != digest:
+                    raise ValueError("it is not what was written: its SHA-256 differs")
+                stream.seek(_DIGEST)
                 arrays = read_arrays(stream)
             states = [_unpacked(column, r, arrays) for r, column in enumerate(identities)]
-            return int(arrays["n_units"]), states
+            n_units = int(arrays["n_units"])
+            if n_units < 0:
+                raise ValueError(f"{n_units} units are said")
+            return n_units, states
         except FileNotFoundError:
             return None
         except (
@@ -102,6 +126,10 @@ class SavedPass:
             raise ConfigError(
                 f"{self._path} cannot be read ({error}); delete it to compute its pass again"
             ) from error
+
+    def resumed(self, done: int, total: int) -> None:
+        """Say that a pass goes on after so many pairs, of pairs in all."""
+        self._told(done, total)
 
     def save(self, n_units: int, states: list[list[Any]], finished: bool) -> None:
         """Replace the file where it is time to, or where the pass is finished.
@@ -119,7 +147,12 @@ class SavedPass:
                 arrays[f"{r}/{name}/shapes"] = np.array(shapes, dtype=np.int64)
         try:
             with replacing(self._path) as file:
-                np.savez(file, allow_pickle=False, **arrays)
+                file.write(bytes(_DIGEST))
+                write_arrays(file, arrays)
+                file.seek(_DIGEST)
+                digest = _digest_of_rest(file)
+                file.seek(0)
+                file.write(digest)
         except OSError as error:
             raise ConfigError(f"--resume {self._path.parent}: {error.strerror or error}") from error
         self._last = time.monotonic()

@@ -48,7 +48,7 @@ class Told:
         if self.real:
             lines.append(f"Real: {'; '.join(self.real)}.")
         if self.noise:
-            lines.append(f"Not beyond noise: {'; '.join(self.noise)}.")
+            lines.append(f"Not established: {'; '.join(self.noise)}.")
         if self.unknown:
             lines.append(f"Without an error bar: {'; '.join(self.unknown)}.")
         return lines + self._rest()

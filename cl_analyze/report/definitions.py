@@ -23,7 +23,7 @@ DEFINITIONS: dict[str, str] = {
     "similarity_mean": "mean cosine of a group: positives, or the l-th nearest negative of each row.",
     "similarity_std": "standard deviation of these cosines.",
     "similarity_quantile": "their quantile at q.",
-    "penalty_entropy": f"entropy of the relative penalty {_CURVE}. Wang & Liu 2021, eq. 6.",
+    "penalty_entropy": f"entropy of the relative penalty {_CURVE}. Wang & Liu 2021, eq. 5.",
     "penalty_effective_negatives": "exponential of that entropy: how many equal negatives would "
     "spread the penalty as far. mean_exp averages exponentials, exp_mean is that of the mean.",
     "penalty_top1_share": f"share of the largest weight {_CURVE}.",

@@ -55,6 +55,7 @@ class EmbeddingMetric(Metric):
     """Its name in the metric reference, as are `definition`, `params` and `scale` (its unit)."""
     scale: Unit
     definition: str | None = None
+    unlabelled: int | None = None
 
     def __init__(self, dim: int, **options: Any) -> None:
         super().__init__(**options)
@@ -136,10 +137,14 @@ class EmbeddingMetric(Metric):
         return rows
 
     def classes(self, labels: Tensor, n_rows: int) -> Tensor:
-        """(M,) classes of a batch; negative ones are unlabelled.
+        """(M,) classes of a batch, -1 where a row is unlabelled.
+
+        One rule everywhere: a label means unlabelled where it is said to, by `unlabelled` here and
+        by --unlabelled on the command line, and nowhere else.
 
         Raises:
-            DataError: another shape, or no whole numbers.
+            DataError: another shape, no whole numbers, or a negative one that is not said to mean
+                unlabelled.
         """
         name = type(self).__name__
         if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.is_complex():
@@ -150,7 +155,19 @@ class EmbeddingMetric(Metric):
                 f"{name}: labels must have shape ({n_rows},), one a row, found "
                 f"{tuple(labels.shape)}"
             )
-        return labels.detach().long()
+        found = labels.detach().long()
+        if self.unlabelled is not None:
+            is_unlabelled = found == self.unlabelled
+        else:
+            is_unlabelled = torch.zeros_like(found, dtype=torch.bool)
+        negative = found[(found < 0) & ~is_unlabelled]
+        if len(negative):
+            value = int(negative[0])
+            raise DataError(
+                f"{name}: classes are numbered from 0, found {value}: pass unlabelled={value} if "
+                f"it means that a row has none, as --unlabelled {value} on the command line"
+            )
+        return found.masked_fill(is_unlabelled, -1)
 
 
 def unit(rows: Tensor) -> Tensor:

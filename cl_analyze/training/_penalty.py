@@ -83,6 +83,7 @@ class FalseNegativeShare(_Penalty):
         tau: temperature, > 0.
         max_rows: rows kept at most, >= 2.
         seed: of the sample.
+        unlabelled: a label that means that a row has no class, as -1 or -100; None: none does.
         options: torchmetrics' own.
 
     Cost: two passes over max_rows^2 / 2 pairs on the CPU at `compute`.
@@ -100,7 +101,19 @@ class FalseNegativeShare(_Penalty):
     metric, scale = "penalty_false_negative_share", "share"
     labelled = True
 
+    def __init__(
+        self,
+        dim: int,
+        tau: float = 0.2,
+        max_rows: int = 4096,
+        seed: int = 0,
+        unlabelled: int | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(dim, tau, max_rows, seed, **options)
+        self.unlabelled = unlabelled
+
     def update(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Add a batch: (M, D), and (M,) classes, negative for unlabelled rows."""
+        """Add a batch: (M, D), and (M,) classes."""
         rows = self.rows(embeddings)
         self.keep(rows, self.classes(labels, len(rows)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -195,6 +196,7 @@ class SaveEmbeddings(lightning.Callback):
                 f"SaveEmbeddings: batch {index} of {where} has shapes {shapes}: every array needs "
                 "one entry a row"
             )
+        _check_shapes(shapes, where)
         before = {name: array[0].shape[1:] for name, array in self._parts.items()}
         now = {name: shape[1:] for name, shape in shapes.items()}
         if before and before != now:
@@ -240,6 +242,36 @@ class SaveEmbeddings(lightning.Callback):
                 f"SaveEmbeddings: cannot write {path}: {error.strerror or error}"
             ) from error
         self._has_written = True
+
+
+def _check_shapes(shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
+    """Refuse what the command line would refuse to read, while the run can still be mended.
+
+    Raises:
+        ConfigError: embeddings or views that are not (rows, dimensions), or labels or ids that are
+            not one value a row.
+    """
+    for name, shape in shapes.items():
+        rest = math.prod(shape[2:])
+        if name in ("embeddings", "view1", "view2") and len(shape) != 2:
+            is_stack = name == "embeddings" and len(shape) == 3 and shape[1] > 0
+            if is_stack:  # views of each row
+                continue
+            remedy = (
+                "z.flatten(1)" if rest == 1 or len(shape) < 2 else "z.mean over the axes behind"
+            )
+            raise ConfigError(
+                f"SaveEmbeddings: {where} returns {name!r} of shape {shape}, and they must be "
+                f"(rows, dimensions): return {remedy}"
+            )
+        if name in ("labels", "ids") and len(shape) != 1:
+            remedy = (
+                "labels.argmax(1)" if name == "labels" and len(shape) == 2 else "one value each"
+            )
+            raise ConfigError(
+                f"SaveEmbeddings: {where} returns {name!r} of shape {shape}, and they must be one "
+                f"value a row: return {remedy}"
+            )
 
 
 def _raise_first(failures: list[AnalysisError | None]) -> None:

@@ -27,9 +27,10 @@ class Tolerance(EmbeddingMetric):
 
     Args:
         dim: columns of the embeddings.
-        n_classes: classes are 0 to n_classes - 1; negative labels are unlabelled.
+        n_classes: classes are 0 to n_classes - 1.
         definition: micro_excl (every pair i != j alike), macro_excl (the mean over classes),
             micro_incl (with self pairs), indicator (eq. 11 as printed: over all N^2 pairs).
+        unlabelled: a label that means that a row has no class, as -1 or -100; None: none does.
         options: torchmetrics' own.
 
     Reference: Wang & Liu, CVPR 2021, eq. 11.
@@ -48,9 +49,15 @@ class Tolerance(EmbeddingMetric):
     counts: Tensor
 
     def __init__(
-        self, dim: int, n_classes: int, definition: str = "micro_excl", **options: Any
+        self,
+        dim: int,
+        n_classes: int,
+        definition: str = "micro_excl",
+        unlabelled: int | None = None,
+        **options: Any,
     ) -> None:
         super().__init__(dim, **options)
+        self.unlabelled = unlabelled
         self.n_classes = whole_number("n_classes", n_classes)
         if definition not in DEFINITIONS:
             raise ConfigError(
@@ -63,7 +70,7 @@ class Tolerance(EmbeddingMetric):
         self.add_state("counts", zeros[:, 0].long(), dist_reduce_fx="sum")
 
     def update(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Add a batch: (M, D), and (M,) classes, negative for unlabelled rows.
+        """Add a batch: (M, D), and (M,) classes.
 
         Raises:
             DataError: shapes, or a class that is not below `n_classes`.

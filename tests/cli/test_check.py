@@ -177,7 +177,13 @@ def edit(gate, change):
         (lambda d: d["sources"][0]["results"][2].update(params={"tau": 0.2}), "params {'tau': 0.15}; it has definition None, params {'tau': 0.2}"),
         (lambda d: d["sources"].clear(), "it has no checkpoint"),
         (lambda d: d["sources"][0].pop("n"), "does not hold what a baseline holds"),
-        (lambda d: d["sources"].append({**d["sources"][0], "source": "x"}) or d["sources"][0].update(source="y"), "several checkpoints (y, x) and none named emb.npz"),
+        (lambda d: d["sources"][0].update(n="60"), "n is a number of rows, found '60'"),
+        (lambda d: d["sources"][0].update(source="x"), "a number of 'emb.npz' stands under 'x'"),
+        (lambda d: d["sources"].append({**d["sources"][0], "results": [], "ids": False}), "two checkpoints have one name"),
+        (lambda d: d["sources"][0].update(rows_with_pseudo_values=59), "pseudo-values of 300 rows, where 59 are said"),
+        (lambda d: d["sources"][0]["results"][0].update(arrays=[]), "the array pseudo/0/0 is not its own"),
+        (lambda d: d["sources"][0]["results"][0].update(value=1e400), "inf is no number to report"),
+        (lambda d: d["sources"][0]["results"][0].update(n=10**6), "is of 1000000 rows, where 300 are said"),
     ],
 )  # fmt: skip
 def test_baselines_that_cannot_be_used_are_refused(gate, change, message):

@@ -119,7 +119,7 @@ def test_records_have_every_key_and_params_are_never_null(cli, few):
     for record in found["results"]:
         assert list(record) == [
             "source", "metric", "definition", "params", "value", "std_error", "sampling_error",
-            "unit", "n", "d", "exact", "reason",
+            "interval", "unit", "n", "d", "exact", "reason",
         ]  # fmt: skip
         assert (record["value"] is None) == (record["reason"] is not None)
         assert None not in record["params"].values()

@@ -195,7 +195,7 @@ def test_scheduler_option(files, cluster, cli):
 
 def test_a_scheduler_that_does_not_answer(files, monkeypatch):
     monkeypatch.setattr("cl_analyze.pairs.cluster.CONNECT_SECONDS", 1)
-    with pytest.raises(ConfigError, match="no Dask scheduler answers within 1 s"):
+    with pytest.raises(ConfigError, match="no Dask scheduler answers there"):
         report(files, scheduler="tcp://127.0.0.1:9")
 
 

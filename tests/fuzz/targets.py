@@ -30,6 +30,7 @@ from cl_analyze.data.opening import Spec, open_container, open_embeddings
 from cl_analyze.data.validation import check_rows
 from cl_analyze.errors import AnalysisError
 from cl_analyze.preparation import Request, RunOptions
+from tests.fuzz import names
 from tests.fuzz.mutations import Spoilt, drawn, spoilt
 
 ROWS = np.random.default_rng(2).standard_normal((9, 3)).astype(np.float32)
@@ -446,8 +447,13 @@ def _streams(case: object) -> None:
 def targets() -> dict[str, Target]:
     """Everything that is fuzzed, by name."""
     files = {suffix: _of_suffix(suffix, *made) for suffix, made in SUFFIXES.items()}
+    named = {
+        f"names {suffix}": Target(names.CASES, names.drawn, names.run(suffix, folder()), cost)
+        for suffix, (_, cost) in names.WRITERS.items()
+    }
     return {
         **files,
+        **named,
         "stdin": of_files(len(_corpus(_npy)), _streams, 3),
         "zarr 2": _in_store(_zarr2, ("embeddings/.zarray", ".zgroup", "embeddings/0.0"), 30),
         "zarr 3": _in_store(_zarr3, ("zarr.json", "c/0/0"), 30),

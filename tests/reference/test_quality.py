@@ -640,12 +640,13 @@ def test_the_probe_is_scikit_learns(random, monkeypatch, form):
     view = FormRows(form, unit, float(unit.stored_norms().max()))
     found = probe.fit(view, labels, split, 2)
     x = view.block(0, len(rows))
-    centre, spread = x[split.train].mean(axis=0), x[split.train].std(axis=0)
+    centre = x[split.train].mean(axis=0)
+    spread = np.sqrt(x[split.train].var(axis=0).mean())  # one for all: rotations change nothing
     c = 1.0 / (found.penalty * len(split.train))
     theirs = LogisticRegression(C=c, tol=1e-9, max_iter=10_000).fit(
         (x[split.train] - centre) / spread, labels[split.train]
     )
-    mine = (found.weights * spread[:, None]).T
+    mine = (found.weights * spread).T
     assert np.abs(mine - theirs.coef_).max() < 5e-4 * np.abs(theirs.coef_).max()
     tested = probe.test(found, view, labels, split.test)
     scores = theirs.predict_proba((x[split.test] - centre) / spread)
@@ -662,7 +663,7 @@ def test_the_penalty_is_the_best_on_validation_rows(random):
     view = FormRows("normalised", unit)
     found = probe.fit(view, labels, split, 1)
     x = view.block(0, len(rows)).astype(np.float64)
-    centre, spread = x[split.train].mean(axis=0), x[split.train].std(axis=0)
+    centre, spread = x[split.train].mean(axis=0), np.sqrt(x[split.train].var(axis=0).mean())
     x = (x - centre) / spread
     rest = np.setdiff1d(split.train, split.validation)
     losses = {}

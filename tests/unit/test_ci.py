@@ -116,8 +116,8 @@ def test_the_action_installs_what_it_comes_with_or_what_is_asked_for(folder):
             env=environment(folder, CL_VERSION=version, CL_ACTION=str(ROOT)),
         )
     first, second = (folder / "installed.log").read_text().splitlines()
-    assert first == f"-m pip install --quiet -c {ROOT}/constraints.txt {ROOT}"
-    assert second == "-m pip install --quiet cl-analyze==0.1.0"
+    assert first == f"-I -m pip install --quiet -c {ROOT}/constraints.txt {ROOT}"
+    assert second == "-I -m pip install --quiet cl-analyze==0.1.0"
 
 
 def test_every_input_of_the_action_is_used_and_explained():
@@ -151,5 +151,5 @@ def test_the_rules_of_the_page_are_rules(tmp_path):
     path = tmp_path / "cl-analyze.toml"
     path.write_text(block)
     assert [rule.metric for rule in load_rules(path)] == [
-        "uniformity", "tolerance", "penalty_false_negative_share",
+        "uniformity", "tolerance", "uniformity_gap", "penalty_false_negative_share",
     ]  # fmt: skip

@@ -74,7 +74,7 @@ def test_npz(tmp_path, save):
     np.testing.assert_array_equal(read(tmp_path / "e.npz", "other"), ROWS[:, :2])
     opened = open_embeddings(Spec(str(tmp_path / "e.npz")))
     assert opened.labels is not None
-    assert "labels" in opened.notes[0]
+    assert opened.labels.key == "labels"
 
 
 def test_pt_files(tmp_path):
@@ -316,9 +316,9 @@ def test_npz_damaged_behind_its_header(tmp_path):
 
 def test_choosing_an_array(tmp_path):
     np.savez(tmp_path / "e.npz", a=ROWS, b=ROWS, y=np.arange(17))
-    with pytest.raises(DataError, match=r"choose one as .*e.npz::KEY from a \(17, 5\) float32"):
+    with pytest.raises(DataError, match=r"choose one as .*e.npz::KEY from 'a' \(17, 5\) float32"):
         read(tmp_path / "e.npz")
-    with pytest.raises(DataError, match="no such key; the file holds a"):
+    with pytest.raises(DataError, match="no such key; the file holds 'a'"):
         read(tmp_path / "e.npz", "c")
     with pytest.raises(DataError, match="must be a 2-D array"):
         read(tmp_path / "e.npz", "y")

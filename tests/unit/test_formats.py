@@ -233,7 +233,7 @@ def test_a_column_of_several(tmp_path):
     pa.parquet.write_table(
         pa.table({"a": fixed_lists(), "b": fixed_lists(-ROWS)}), tmp_path / "e.parquet"
     )
-    with pytest.raises(DataError, match=r"choose one as .*e.parquet::KEY from a \(1000, 6\)"):
+    with pytest.raises(DataError, match=r"choose one as .*e.parquet::KEY from 'a' \(1000, 6\)"):
         open_embeddings(Spec(str(tmp_path / "e.parquet")))
     opened = open_embeddings(Spec(str(tmp_path / "e.parquet"), "b"))
     np.testing.assert_array_equal(opened.main.array.read(0, 5), -ROWS[:5])

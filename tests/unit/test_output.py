@@ -242,8 +242,9 @@ def test_csv_cells_that_a_spreadsheet_would_run(report):
     assert "'=cmd()" in text
     assert "\n=cmd()" not in text
     assert ",=cmd()" not in text
-    for value in ("=1", "+1+1", "-cmd()", "@x", "\tx"):
+    for value in ("=1", "+1+1", "-cmd()", "@x"):
         assert tables.csv_cell(value) == f"'{value}"
+    assert tables.csv_cell("\tx") == "'\\tx"
     assert [tables.csv_cell(v) for v in (-1.5, "-1", "-", "+2.5")] == ["-1.5", "-1", "-", "+2.5"]
     assert tables.csv_cell(0.1 + 0.2) == "0.30000000000000004"
 

@@ -19,7 +19,7 @@ PEAK = """
 import sys
 from cl_analyze.cli.entry import main
 try:
-    main()
+    main(sys.argv[1:])
 except SystemExit as ended:
     assert not ended.code, ended.code
 for line in open("/proc/self/status"):  # (ru_maxrss would count the parent's pages too)

@@ -118,10 +118,22 @@ def rank_of(rows):
 METRICS = {
     "uniformity": (lambda **o: Uniformity(DIM, **o), (0,), naive_uniformity),
     "entropy": (lambda **o: PenaltyEntropy(DIM, **o), (0,), naive_entropy),
-    "false negatives": (lambda **o: FalseNegativeShare(DIM, **o), (0, 2), naive_false_negatives),
-    "tolerance": (lambda **o: Tolerance(DIM, CLASSES, **o), (0, 2), naive_tolerance),
-    "macro": (lambda **o: Tolerance(DIM, CLASSES, "macro_excl", **o), (0, 2), naive_macro),
-    "indicator": (lambda **o: Tolerance(DIM, CLASSES, "indicator", **o), (0, 2), naive_indicator),
+    "false negatives": (
+        lambda **o: FalseNegativeShare(DIM, unlabelled=-1, **o),
+        (0, 2),
+        naive_false_negatives,
+    ),
+    "tolerance": (lambda **o: Tolerance(DIM, CLASSES, unlabelled=-1, **o), (0, 2), naive_tolerance),
+    "macro": (
+        lambda **o: Tolerance(DIM, CLASSES, "macro_excl", unlabelled=-1, **o),
+        (0, 2),
+        naive_macro,
+    ),
+    "indicator": (
+        lambda **o: Tolerance(DIM, CLASSES, "indicator", unlabelled=-1, **o),
+        (0, 2),
+        naive_indicator,
+    ),
     "alignment": (lambda **o: Alignment(DIM, **o), (0, 1), naive_alignment),
     "distance": (lambda **o: Alignment(DIM, power=1.0, **o), (0, 1), naive_distance),
     "rank": (lambda **o: EffectiveRank(DIM, **o), (0,), lambda u, v, y: rank_of(u)),
@@ -414,7 +426,7 @@ def test_metrics_with_other_options_never_share_a_state():
     u, v, labels = batch()
     none = torch.full_like(labels, -1)
     same = MetricCollection({"square": Alignment(DIM), "distance": Alignment(DIM, power=1.0)})
-    both = MetricCollection([Uniformity(DIM), FalseNegativeShare(DIM)])
+    both = MetricCollection([Uniformity(DIM), FalseNegativeShare(DIM, unlabelled=-1)])
     ranks = MetricCollection({d: EffectiveRank(DIM, d) for d in ("raw", "normalised")})
     draws = MetricCollection({str(i): Uniformity(DIM, max_rows=9, seed=i) for i in (0, 1)})
     same.update(u[:9], u[:9])
@@ -481,9 +493,13 @@ def test_rank_of_collapsed_rows_is_that_of_their_directions():
     [
         (Uniformity(2), (torch.ones(1, 2),), "fewer than two rows"),
         (PenaltyEntropy(2), (torch.ones(1, 2),), "fewer than two rows"),
-        (FalseNegativeShare(2), (torch.eye(2), torch.tensor([-1, -1])), "no row is labelled"),
+        (
+            FalseNegativeShare(2, unlabelled=-1),
+            (torch.eye(2), torch.tensor([-1, -1])),
+            "no row is labelled",
+        ),
         (Tolerance(2, 3), (torch.eye(2), torch.tensor([0, 1])), "no class has two members"),
-        (Tolerance(2, 3, "indicator"), (torch.eye(2), torch.tensor([-1, -1])), "no row is"),
+        (Tolerance(2, 3, "indicator", -1), (torch.eye(2), torch.tensor([-1, -1])), "no row is"),
         (Alignment(2), (torch.ones(0, 2), torch.ones(0, 2)), "there are no pairs"),
         (EffectiveRank(2, "raw_centred"), (torch.ones(3, 2),), "the rows do not vary"),
         (EffectiveRank(2), (torch.ones(0, 2),), "there are no rows"),
@@ -522,6 +538,10 @@ ROWS = torch.eye(3)
         (lambda: Tolerance(3, 2).update(ROWS, torch.tensor([0, 1])), DataError,
          r"labels must have shape \(3,\), one a row, found \(2,\)"),
         (lambda: Tolerance(3, 2).update(ROWS, torch.ones(3)), DataError, "tensor of integers"),
+        (lambda: Tolerance(3, 2, unlabelled=-1).update(ROWS, torch.tensor([0, 1, -100])), DataError,
+         "found -100: pass unlabelled=-100"),
+        (lambda: FalseNegativeShare(3).update(ROWS, torch.tensor([0, 1, -1])), DataError,
+         "found -1: pass unlabelled=-1 .* as --unlabelled -1"),
         (lambda: FalseNegativeShare(3).update(ROWS, torch.tensor([0, 1, 2**24])), DataError,
          "classes must be below 16777216, found 16777216"),
         (lambda: SaveEmbeddings("x", every_n_epochs=0), ConfigError, "every_n_epochs must be"),

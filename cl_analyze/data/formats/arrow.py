@@ -6,9 +6,10 @@ Parquet files are decoded a row group at a time, when its rows are asked for.
 
 from __future__ import annotations
 
+import json
 import math
 import mmap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,20 +19,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.data.formats.columns import (
-    INDEX_NAMES,
     ROLE_COLUMNS,
     dimensions,
     is_continuous,
+    is_index_name,
+    is_no_coordinate,
+    left_out_notes,
+    refuse_wide,
 )
 from cl_analyze.data.formats.extra import imported, own_errors
 from cl_analyze.data.joined import decoded
-from cl_analyze.data.memory import require_room
+from cl_analyze.data.memory import mebibytes, require_room
+from cl_analyze.data.ranged import FileBytes, RangedRows
 from cl_analyze.data.rows import Container, RowArray
 from cl_analyze.errors import DataError
+from cl_analyze.quoting import quoted, some
 
 _BATCH = 4096
 """Rows of a Parquet file that are decoded in one go."""
-_PANDAS_INDEX = "__index_level_"
+_MOST_FOOTER = 64 << 20
+_ROWS_TO_JUDGE = 256
+"""Rows that mostly tell whether a column's values can be coordinates."""
 
 
 class _Table(Protocol):
@@ -53,6 +61,10 @@ class _Table(Protocol):
 
     def give_back(self) -> None:
         """Let go of pages that were read."""
+        ...
+
+    def place_of(self, values: NDArray[Any]) -> int | None:
+        """The offset in the file of values that lie there as they are; None: they do not."""
         ...
 
 
@@ -77,6 +89,10 @@ class _Parquet:
         """Freed memory goes back to the system; Arrow keeps it for itself otherwise."""
         imported("pyarrow", self._path).default_memory_pool().release_unused()
 
+    def place_of(self, values: NDArray[Any]) -> int | None:
+        """Values of a Parquet file are decoded."""
+        return None
+
 
 class _Ipc:
     """Record batches of an Arrow file or stream, mapped."""
@@ -86,7 +102,8 @@ class _Ipc:
         with path.open("rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._pool = pyarrow.default_memory_pool()
-        source = pyarrow.BufferReader(pyarrow.py_buffer(self._map))
+        self._buffer = pyarrow.py_buffer(self._map)
+        source = pyarrow.BufferReader(self._buffer)
         self._reader: Any = None
         self._stream: list[Any] = []
         self.lengths: list[int] = []
@@ -122,10 +139,34 @@ class _Ipc:
         if hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
 
+    def place_of(self, values: NDArray[Any]) -> int | None:
+        start = int(self._buffer.address)
+        first = int(values.__array_interface__["data"][0])
+        inside = start <= first and first + values.nbytes <= start + len(self._map)
+        return first - start if inside and values.flags.c_contiguous else None
+
 
 def _open(path: Path) -> _Table:
+    if path.suffix.lower() == ".parquet":
+        _refuse_large_footer(path)
     with own_errors("not a readable file of this format"):
         return _Parquet(path) if path.suffix.lower() == ".parquet" else _Ipc(path)
+
+
+def _refuse_large_footer(path: Path) -> None:
+    """Refuse a Parquet file that promises so many columns that reading their list takes minutes.
+
+    Raises:
+        DataError: its list of columns is larger than any matrix needs.
+    """
+    with path.open("rb") as file:
+        file.seek(max(path.stat().st_size - 8, 0))
+        length = int.from_bytes(file.read(8)[:4], "little")
+    if _MOST_FOOTER < length < path.stat().st_size:
+        raise DataError(
+            f"its list of columns takes {mebibytes(length)}, at most {mebibytes(_MOST_FOOTER)} are "
+            "read; save the matrix as one column of lists, or as .npy"
+        )
 
 
 @lru_cache(maxsize=16)
@@ -256,7 +297,7 @@ class _Loader:
 
     @property
     def _what(self) -> str:
-        return f"{self.path}: column {self.columns[0]!r}"
+        return f"{self.path}: column {quoted(self.columns[0])}"
 
     def _table(self) -> _Table:
         status = self.path.stat()
@@ -284,7 +325,7 @@ class _Loader:
             ]
         return np.concatenate(parts)
 
-    def _piece(self, piece: int) -> NDArray[Any]:
+    def _piece(self, piece: int) -> Any:
         n_rows, row = self.lengths[piece], sum(self.lengths[:piece])
         shape = (n_rows, *self.tail)
         out: NDArray[Any] | None = None
@@ -297,7 +338,12 @@ class _Loader:
             for batch in table.batches(piece, self.columns):
                 values = self._values(batch, row + done)
                 if len(values) == n_rows:  # the whole piece: no copy
-                    return values
+                    place = table.place_of(values)
+                    if place is None:
+                        return values
+                    # by bytes: a map of a file that shrinks ends the process
+                    source = FileBytes(self.path, *self.state)
+                    return RangedRows(source, values.shape, values.dtype, place)
                 if out is None:
                     out = np.empty(shape, self.dtype)
                 out[done : done + len(values)] = values
@@ -356,14 +402,18 @@ def _container(path: Path, table: _Table) -> Container:
         array.at_once = table.decoded_rows * array.n_bytes // max(n_rows, 1)
         return array
 
+    names = table.schema.names
+    refuse_wide(len(names))
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise DataError(f"column names must differ; repeated: {some(map(quoted, twice))}")
+    index = _pandas_index(table.schema)
     arrays: dict[str, RowArray] = {}
     skipped: dict[str, str] = {}
     numeric: dict[str, np.dtype[Any]] = {}
     left_out: list[str] = []
     for number, field in enumerate(table.schema):
         name = field.name
-        if name in arrays or name in skipped or table.schema.names.count(name) > 1:
-            raise DataError(f"column names must differ; repeated: {name!r}")
         kind = _plain(field.type)
         if _is_list(kind) and _is_number(_leaf(kind)):
             found = _rows_of_lists(table, name)
@@ -377,26 +427,69 @@ def _container(path: Path, table: _Table) -> Container:
             is_role = name.lower() in ROLE_COLUMNS
             if is_role and np.dtype(dtype).kind == "f":  # coordinates x, y, z: no classes
                 is_role = not is_continuous(arrays[name].values())
-            is_index = name.startswith(_PANDAS_INDEX) or (name in INDEX_NAMES and number == 0)
+            is_index = name in index or is_index_name(name, number)
             if _is_number(kind) and not is_role and not is_index:
                 numeric[name] = np.dtype(dtype)
             else:
                 left_out.append(name)
         else:
             skipped[name or f"column {number}"] = f"{field.type}, not numbers, lists or words"
-    notes: tuple[str, ...] = ()
-    wide = dimensions(numeric)
-    left_out += [name for name in numeric if name not in set(wide)]
-    if len(wide) > 1 and all(len(array.shape) == 1 for array in arrays.values()):
+    notes: list[str] = []
+    no_lists = all(len(array.shape) == 1 for array in arrays.values())
+    if no_lists and len(numeric) > 1:
+        chosen = dimensions(numeric, _Coordinates(table, numeric, arrays))
+        wide = chosen.names
+        left_out += [name for name in numeric if name in chosen.left_out]
         if "embeddings" not in arrays:
             dtype = np.result_type(*(arrays[name].dtype for name in wide)).str
             arrays["embeddings"] = column(tuple(wide), (len(wide),), dtype)
-        if left_out:
-            notes = (f"columns left out of the embeddings: {', '.join(map(repr, left_out))}",)
+        notes += left_out_notes(left_out, chosen.suspects)
+        if index & set(left_out):
+            listed = some(map(quoted, sorted(index & set(left_out))))
+            notes.append(f"pandas saved {listed} as the index of the rows")
     if not arrays:
-        reasons = ", ".join(f"{name} ({why})" for name, why in skipped.items()) or "nothing"
+        reasons = some((f"{quoted(name)} ({why})" for name, why in skipped.items())) or "nothing"
         raise DataError(f"no column of numbers, lists of numbers or words: it holds {reasons}")
-    return Container(path, path.suffix.lower()[1:], arrays, skipped, notes)
+    return Container(path, path.suffix.lower()[1:], arrays, skipped, tuple(notes))
+
+
+def _pandas_index(schema: Any) -> set[str]:
+    """Columns that pandas' metadata in a file calls the index of its rows."""
+    try:
+        columns = json.loads(schema.metadata[b"pandas"])["index_columns"]
+    except (KeyError, TypeError, ValueError, RecursionError):  # no such metadata
+        return set()
+    listed = columns if isinstance(columns, list) else []
+    return {name for name in listed if isinstance(name, str)}
+
+
+class _Coordinates:
+    """Whether a column's values look like labels, ids or an index.
+
+    A few rows of all columns say no of most; the others are read.
+    """
+
+    def __init__(
+        self, table: _Table, numeric: Mapping[str, np.dtype[Any]], arrays: Mapping[str, RowArray]
+    ) -> None:
+        self._arrays = arrays
+        self._first: dict[str, NDArray[Any]] = {}
+        decimals = [name for name, dtype in numeric.items() if dtype.kind == "f"]
+        for piece in range(len(table.lengths)):
+            for batch in table.batches(piece, decimals):
+                if len(batch) and not self._first:
+                    some_rows = batch.slice(0, _ROWS_TO_JUDGE)
+                    self._first = {name: _numbers(some_rows.column(name), 0) for name in decimals}
+                break
+            if self._first:
+                break
+
+    def __call__(self, name: str) -> bool:
+        if name not in self._first:
+            return True
+        if not is_no_coordinate(self._first[name]) and self._first[name].any():
+            return False
+        return is_no_coordinate(self._arrays[name].values())
 
 
 def _rows_of_lists(table: _Table, name: str) -> tuple[tuple[int, ...], str] | None:
@@ -406,7 +499,7 @@ def _rows_of_lists(table: _Table, name: str) -> tuple[tuple[int, ...], str] | No
             try:
                 values = _numbers(batch.column(name), 0)
             except DataError as error:
-                raise DataError(f"column {name!r}: {error}") from error
+                raise DataError(f"column {quoted(name)}: {error}") from error
             if values.size and batch.column(name).null_count < len(values):
                 return values.shape[1:], values.dtype.str
     return None

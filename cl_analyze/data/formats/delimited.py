@@ -6,9 +6,9 @@ import csv
 import io
 import re
 import warnings
-from collections.abc import Iterator
-from dataclasses import replace
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,28 +16,52 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.data.formats.columns import (
-    INDEX_NAMES,
     ROLE_COLUMNS,
     dimensions,
     is_continuous,
+    is_index_name,
+    is_no_coordinate,
+    left_out_notes,
+    refuse_wide,
 )
-from cl_analyze.data.formats.text import typed
+from cl_analyze.data.formats.text import decoding, typed
 from cl_analyze.data.rows import Container, RowArray
 from cl_analyze.errors import DataError
+from cl_analyze.quoting import quoted, some
 
 _THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?\Z")
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+(?:e[+-]?[0-9]+)?\Z", re.IGNORECASE)
+_COMMENT = re.compile(r"\s*(?:#|%|//)\s*")
+_DIGITS = re.compile(r"[0-9]{1,9}(?:\.0)?\Z")
+_SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'", ",": "commas", " ": "spaces"}
+_FIRST_LINES = 20
+_LONGEST_LINE = 1 << 24
+"""Characters of a line that are looked at before anything is parsed."""
 _VECTORS = ("tensors.tsv", "vectors.tsv")
 """What TensorBoard's embedding projector calls its vectors; metadata.tsv lies beside them."""
 _METADATA = "metadata.tsv"
-_LIST = re.compile(r"\[\s*[+-]?\.?(?:[0-9]|nan|null|none|inf)", re.IGNORECASE)
+_VALUE = r"(?:np\.\w+\()?[+-]?\.?(?:[0-9]|nan|null|none|inf)"
+_LIST = re.compile(
+    rf"(?:[a-z_.]+\()?\[\s*\[?\s*{_VALUE}|[({{]\s*{_VALUE}[^a-df-z]*,[^a-df-z]*[)}}]\Z",
+    re.IGNORECASE,
+)
+"""The start of a list in brackets, or the whole of one in parentheses or braces."""
+_SCALAR = re.compile(r"\bnp\.\w+\(([^()]*)\)")
+_CALL = re.compile(
+    r"(?:[A-Za-z_.]+\()(\[.*\])(?:,\s*(?:dtype|device|grad_fn|requires_grad)=[^,\[\]]*)*,?\s*\)\Z"
+)
 _MISSING = ["", "nan", "NaN", "NA", "null", "None"]
 
 
 def _is_number(text: str) -> bool:
+    return _is_given_number(text) or text.strip() == ""
+
+
+def _is_given_number(text: str) -> bool:
     try:
         float(text)
     except ValueError:
-        return text.strip() == ""
+        return False
     return "_" not in text
 
 
@@ -47,32 +71,46 @@ def _quoting(path: Path) -> Literal[0, 3]:
     return csv.QUOTE_NONE if is_projector else csv.QUOTE_MINIMAL
 
 
-def _lines(path: Path, separator: str) -> Iterator[list[str]]:
-    """Fields of each line that is not blank."""
+def _text_lines(path: Path) -> Iterator[str]:
+    with decoding(), path.open(newline="", encoding="utf-8-sig") as file:
+        while line := file.readline(_LONGEST_LINE):
+            if len(line) == _LONGEST_LINE:
+                raise DataError(
+                    f"a line of more than {_LONGEST_LINE} characters: is this delimited text? "
+                    "Save the matrix as .npy"
+                )
+            yield line
+
+
+def _lines(path: Path, separator: str, skip: int = 0) -> Iterator[list[str]]:
+    """Fields of each line that is not blank, from the physical line `skip` on."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            for fields in csv.reader(file, delimiter=separator, quoting=_quoting(path)):
-                if fields:
-                    yield fields
-    except UnicodeDecodeError as error:
-        raise DataError(f"not UTF-8 text (byte {error.start}): save it as UTF-8") from error
+        lines = islice(_text_lines(path), skip, None)
+        for fields in csv.reader(lines, delimiter=separator, quoting=_quoting(path)):
+            if fields:
+                yield fields
     except csv.Error as error:
         raise DataError(f"not delimited text: {error}") from error
 
 
-def has_header(first: list[str], second: list[str]) -> bool:
+def has_header(first: Sequence[str], following: Sequence[Sequence[str]]) -> bool:
     """Whether a first line is a header.
 
     A single column of words has one only when the word is a usual column name, for it may be a
-    label.  With several columns: an empty first field (pandas' index), the numbers 0, 1, 2, ...
-    (pandas' default names), a usual name, or more words than numbers.
+    label.  With several columns: an empty first field (pandas' index), numbers that count (0, 1, 2,
+    ... or 1, 2, 3, ..., words beside them or not) or that only rise while the cells under them are
+    decimals, a usual name, or more words than numbers.
+
+    Args:
+        first: its fields.
+        following: fields of the next lines.
     """
     names = [field.strip() for field in first]
     if len(names) == 1:
         return names[0].lower() in ROLE_COLUMNS | {"embedding", "embeddings"}
     if not names[0] and any(names[1:]):
         return True
-    if names == [str(number) for number in range(len(names))] and second != first:
+    if _are_numbers_as_names(names, following):
         return True
     words = [not _is_number(name) for name in names]
     if all(words):
@@ -81,6 +119,107 @@ def has_header(first: list[str], second: list[str]) -> bool:
         return True
     # one word among numbers is more likely a typing error in a first row of data
     return 2 * sum(words) > len(words)
+
+
+def _are_numbers_as_names(names: Sequence[str], following: Sequence[Sequence[str]]) -> bool:
+    """Whether the numbers of a first line are the names of columns, as pandas numbers them."""
+    places = [i for i, name in enumerate(names) if _is_number(name)]
+    if len(places) < 2 or not all(_DIGITS.match(names[i]) for i in places):
+        return False
+    numbers = [int(float(names[i])) for i in places]
+    under = [[fields[i] for i in places] for fields in following if len(fields) == len(names)]
+    if not under or all(fields == [names[i] for i in places] for fields in under):
+        return False
+    counting = [n - numbers[0] for n in numbers] == list(range(len(numbers)))
+    if counting and numbers[0] in (0, 1):
+        cells = [cell.strip() for fields in under for cell in fields]
+        over_decimals = any(_is_given_number(cell) and not _DIGITS.match(cell) for cell in cells)
+        alone = numbers[0] == 0 and len(places) == len(names)
+        return alone or over_decimals or len(numbers) > 3
+    if len(numbers) < 3 or any(b <= a for a, b in pairwise(numbers)):
+        return False
+    return not any(_DIGITS.match(cell.strip()) for fields in under for cell in fields)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """How a file begins.
+
+    Attributes:
+        skip: physical lines before the first that counts (comments).
+        first: fields of the header, or of the first row.
+        following: fields of some lines after it.
+        commented: whether the header stands behind a comment mark.
+        notes: what was skipped.
+    """
+
+    skip: int
+    first: list[str]
+    following: list[list[str]]
+    commented: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def _start(path: Path, separator: str) -> _Start:
+    """The first lines, comments before them told from a header behind a comment mark.
+
+    numpy.savetxt writes its header as a comment, which may have several lines, of which the last is
+    taken for the names where it has as many fields as the first row.
+    """
+    comments = 0
+    last = ""
+    for line in _text_lines(path):
+        if line.strip() and not _COMMENT.match(line):
+            break
+        if line.strip():
+            last = line
+        comments += 1
+    # a header may begin with a mark and be one: `#,x,y`
+    following = list(islice(_lines(path, separator, comments), _FIRST_LINES))
+    if last and (not following or any(_COMMENT.match(fields[0]) for fields in following)):
+        comments, last = 0, ""  # words that begin with such a mark, then
+        following = list(islice(_lines(path, separator), _FIRST_LINES))
+    if following:
+        refuse_wide(len(following[0]))
+    if not last:
+        if not following:
+            raise DataError("the file has no line with content")
+        return _Start(comments, following[0], following[1:])
+    named = next(csv.reader([_COMMENT.sub("", last, count=1)], delimiter=separator), [])
+    fits = len(named) == len(following[0]) and (len(named) > 1 or has_header(named, following))
+    if fits and not has_header(following[0], following[1:]):
+        notes = ("its header stands behind a comment mark",)
+        return _Start(comments, named, following, True, notes)
+    if len(following[0]) == 1:  # labels may begin with such a mark
+        following = list(islice(_lines(path, separator), _FIRST_LINES))
+        return _Start(0, following[0], following[1:])
+    return _Start(comments, following[0], following[1:], False, ("its comments are skipped",))
+
+
+def _refuse_other_separators(start: _Start, separator: str) -> None:
+    """Raise where the fields seem to be separated by something else.
+
+    Raises:
+        DataError: names the separator, and what to do.
+    """
+    lines = [start.first, *start.following]
+    if separator == "," and ";" in ",".join(start.first):
+        raise DataError(
+            "fields seem to be separated by ';': save it with ',' between fields and '.' in numbers"
+        )
+    if len(start.first) > 1:
+        return
+    for other, name in _SEPARATORS.items():
+        counts = {len(fields[0].strip().split(other)) for fields in lines}
+        cells = lines[-1][0].strip().split(other)
+        if other == separator or len(counts) > 1 or len(cells) < 2:
+            continue
+        if _LIST.match(cells[0]) or not sum(map(_is_given_number, cells)) * 2 >= len(cells):
+            continue
+        remedy = {",": "name it .csv", "\t": "name it .tsv"}.get(
+            other, f"save it with {_SEPARATORS[separator]} between fields"
+        )
+        raise DataError(f"fields seem to be separated by {name}: {remedy}")
 
 
 def open_delimited(path: Path, header: bool | None = None) -> Container:
@@ -98,38 +237,38 @@ def open_delimited(path: Path, header: bool | None = None) -> Container:
             number in a column of numbers.
     """
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
-    start = list(islice(_lines(path, separator), 2))
-    if not start:
-        raise DataError("the file has no line with content")
-    first, second = start[0], start[1] if len(start) > 1 else start[0]
-    if separator == "," and ";" in ",".join(first):
-        raise DataError(
-            "fields seem to be separated by ';': save it with ',' between fields and '.' in numbers"
-        )
-    other = "," if separator == "\t" else "\t"
-    if len(first) == 1 and all(map(_is_number, second[0].split(other)[1:] or ["no"])):
-        named = "commas: name it .csv" if other == "," else "tabs: name it .tsv"
-        raise DataError(f"fields seem to be separated by {named}")
+    start = _start(path, separator)
+    _refuse_other_separators(start, separator)
     if header is None:
-        header = has_header(first, second)
-    if header and len(start) == 1:
+        header = start.commented or has_header(start.first, start.following)
+    if header and not start.following:
         raise DataError("a header and no rows")
+    first = start.first
     names = [name.strip() for name in first] if header else [str(i) for i in range(len(first))]
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
-        raise DataError(f"column names must differ; repeated: {', '.join(map(repr, twice))}")
-    frame = _parse(path, separator, header, names)
+        raise DataError(f"column names must differ; repeated: {some(map(quoted, twice))}")
+    skip = start.skip + (header and not start.commented)
+    frame = _parse(path, separator, skip, names)
     if frame.isna().to_numpy().any():  # a line that is cut off has empty cells at its end
-        _require_equal_lengths(path, separator)
-    notes: list[str] = []
-    if header and names == [str(number) for number in range(len(names))]:
-        notes.append("its first line, 0, 1, 2, ..., is taken as a header")
-    index = frame[names[0]]
-    counts_rows = not header and len(names) > 2 and len(frame) > 2 and _counts(index)
-    if (header and names[0] in INDEX_NAMES) or counts_rows:
-        frame = frame.drop(columns=names[0])
-        notes.append("its first column is taken as an index, not as a dimension")
-    container = _container(path, separator, header, frame, notes)
+        _require_equal_lengths(path, separator, start.skip)
+    notes = list(start.notes)
+    numbers = [name for name in names if _DIGITS.match(name)]
+    if header and numbers and not start.commented:
+        shown = some(numbers, 3)
+        notes.append(f"its first line ({shown}) is taken as a header")
+    index = [name for i, name in enumerate(names) if header and is_index_name(name, i)]
+    if not header and len(names) > 2 and len(frame) > 2 and _counts(frame[names[0]]):
+        index = [names[0]]
+    if index and len(index) < len(names):
+        frame = frame.drop(columns=index)
+        which = (
+            "its first column is"
+            if index == names[:1]
+            else (f"its columns {some(map(quoted, index))} are")
+        )
+        notes.append(f"{which} taken as an index, not as a dimension")
+    container = _container(path, header, frame, notes, start.skip)
     if path.name in _VECTORS and (path.parent / _METADATA).is_file():
         return _with_metadata(container, path.parent / _METADATA)
     return container
@@ -160,29 +299,33 @@ def _with_metadata(vectors: Container, path: Path) -> Container:
     for key, array in metadata.arrays.items():
         if key != "embeddings":
             arrays[key or "labels"] = array
-    note = f"{path.name} beside it is its metadata: {', '.join(map(repr, list(arrays)[1:]))}"
+    note = f"{path.name} beside it is its metadata: {some(map(quoted, list(arrays)[1:]), 10)}"
     files = (Path(vectors.path), path)
     return Container(vectors.path, "csv", arrays, {}, (*vectors.notes, note), files)
 
 
 def _counts(column: Any) -> bool:
-    """Whether a column is 0, 1, 2, ..., which no dimension is."""
-    return column.dtype.kind == "i" and bool((column.to_numpy() == np.arange(len(column))).all())
+    """Whether a column counts the rows from 0 or 1, which no dimension does."""
+    if column.dtype.kind not in "if":
+        return False
+    values = column.to_numpy()
+    return bool(values[0] in (0, 1) and (values == values[0] + np.arange(len(values))).all())
 
 
-def _parse(path: Path, separator: str, header: bool, names: list[str]) -> Any:
+def _parse(path: Path, separator: str, skip: int, names: list[str]) -> Any:
     import pandas as pd
 
     as_text = {name: str for name in names if name.lower() in ROLE_COLUMNS}
     if len(names) == 1:
         as_text = dict.fromkeys(names, str)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), decoding():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             return pd.read_csv(
                 path,
                 sep=separator,
-                header=0 if header else None,
+                header=None,
+                skiprows=skip,
                 names=names,
                 dtype=as_text,
                 encoding="utf-8-sig",
@@ -194,15 +337,13 @@ def _parse(path: Path, separator: str, header: bool, names: list[str]) -> Any:
                 quoting=_quoting(path),
             )
     except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError) as error:
-        _require_equal_lengths(path, separator)
+        _require_equal_lengths(path, separator, 0)
         raise DataError(f"cannot be parsed as delimited text: {error}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"not UTF-8 text (byte {error.start}): save it as UTF-8") from error
 
 
-def _require_equal_lengths(path: Path, separator: str) -> None:
+def _require_equal_lengths(path: Path, separator: str, skip: int) -> None:
     expected = None
-    for number, fields in enumerate(_lines(path, separator), 1):
+    for number, fields in enumerate(_lines(path, separator, skip), 1 + skip):
         if expected is None:
             expected = len(fields)
         if len(fields) != expected:
@@ -212,7 +353,9 @@ def _require_equal_lengths(path: Path, separator: str) -> None:
             )
 
 
-def _container(path: Path, separator: str, header: bool, frame: Any, notes: list[str]) -> Container:
+def _container(
+    path: Path, header: bool, frame: Any, notes: list[str], skipped_lines: int
+) -> Container:
     import pandas as pd
 
     arrays: dict[str, RowArray] = {}
@@ -234,23 +377,26 @@ def _container(path: Path, separator: str, header: bool, frame: Any, notes: list
                 numeric[key] = values
             else:
                 if not is_role and len(frame.columns) > 1:
-                    _require_words(key, words, header)
+                    _require_words(key, words, skipped_lines + header)
                 left_out.append(key)
         if len(frame.columns) > 1 and values.dtype.kind == "f" and np.isnan(values).all():
             raise DataError(
-                f"column {key!r} is empty (a separator at the end of each line?); remove it"
+                f"column {quoted(key)} is empty (a separator at the end of each line?); remove it"
             )
         arrays[key] = RowArray.of(values)
     has_lists = any(len(array.shape) > 1 for array in arrays.values())
     if len(arrays) == 1 and not header:
         return Container(path, "csv", {"": next(iter(arrays.values()))}, notes=tuple(notes))
     if numeric and len(frame.columns) > 1 and "embeddings" not in arrays and not has_lists:
-        kept = dimensions({key: values.dtype for key, values in numeric.items()})
-        matrix = np.column_stack([numeric[key] for key in kept])
+        chosen = dimensions(
+            {key: values.dtype for key, values in numeric.items()},
+            lambda key: is_no_coordinate(numeric[key]),
+            header,
+        )
+        matrix = np.column_stack([numeric[key] for key in chosen.names])
         arrays["embeddings"] = RowArray.of(matrix.astype(np.float64, copy=False))
-        left_out += [key for key in numeric if key not in set(kept)]
-        if left_out:
-            notes.append(f"columns left out of the embeddings: {', '.join(map(repr, left_out))}")
+        left_out += [key for key in numeric if key in chosen.left_out]
+        notes += left_out_notes(left_out, chosen.suspects)
     return Container(path, "csv", arrays, {}, tuple(notes))
 
 
@@ -258,6 +404,26 @@ def is_list_column(series: Any) -> bool:
     """Whether a column of words holds lists, as JSON or as NumPy prints them."""
     words = (str(item).strip() for item in series.head(100).dropna())
     return _LIST.match(next((word for word in words if word not in ("", "[]")), "")) is not None
+
+
+def _plain_list(word: object) -> str:
+    """A list as JSON writes it, from how NumPy, torch, Python's tuples and PostgreSQL print one.
+
+    >>> _plain_list("tensor([0.5, 1.], device='cuda:0')"), _plain_list("[np.float64(0.5)]")
+    ('[0.5, 1.]', '[0.5]')
+    >>> _plain_list("{0.5,1}"), _plain_list("[[0.5, 1]]")
+    ('[0.5,1]', '[0.5, 1]')
+    """
+    text = " ".join(str(word).split())
+    if "(" in text:
+        text = _SCALAR.sub(r"\1", text)
+        call = _CALL.match(text)
+        text = text if call is None else call[1]
+    if text[:1] + text[-1:] in ("()", "{}"):
+        text = f"[{text[1:-1].rstrip(', ')}]"
+    if text.startswith("[[") and text.endswith("]]"):
+        text = text[1:-1].strip()
+    return text
 
 
 def _lists(key: str, series: Any) -> NDArray[np.float64]:
@@ -268,29 +434,31 @@ def _lists(key: str, series: Any) -> NDArray[np.float64]:
     """
     import pandas as pd
 
-    words = series.fillna("[]").str.strip().str.replace(r"\s+", " ", regex=True)
+    words = series.fillna("[]").map(_plain_list)
     shortened = words.str.contains("...", regex=False)
     if shortened.any():
         raise DataError(
-            f"column {key!r}: row {int(shortened.argmax())} was shortened with ... when it was "
-            "saved, so its values are lost; save the array itself, for example with numpy.save"
+            f"column {quoted(key)}: row {int(shortened.argmax())} was shortened with ... when it "
+            "was saved, so its values are lost; save the array itself, for example with numpy.save"
         )
     is_list = words.str.startswith("[") & words.str.endswith("]")
     inner = words.str.slice(1, -1).str.strip()
     is_list &= ~inner.str.contains(r"[\[\]]")
     if not is_list.all():
         row = int((~is_list).argmax())
-        raise DataError(f"column {key!r}: row {row} is no list of numbers: {words.iloc[row]!r:.60}")
+        raise DataError(
+            f"column {quoted(key)}: row {row} is no list of numbers: {quoted(words.iloc[row], 60)}"
+        )
     is_missing = (inner == "").to_numpy()
     given = inner[~is_missing]
     if not len(given):
-        raise DataError(f"column {key!r} holds lists without values")
+        raise DataError(f"column {quoted(key)} holds lists without values")
     has_commas = "," in given.iloc[0]
     counts = given.str.count("," if has_commas else r"\S+").to_numpy() + has_commas
     if (counts != counts[0]).any():
         bad = int(np.flatnonzero(counts != counts[0])[0])
         raise DataError(
-            f"column {key!r}: its lists must all have one length: row "
+            f"column {quoted(key)}: its lists must all have one length: row "
             f"{np.flatnonzero(~is_missing)[bad]} has {counts[bad]} values, the first {counts[0]}"
         )
     try:
@@ -305,33 +473,41 @@ def _lists(key: str, series: Any) -> NDArray[np.float64]:
             skip_blank_lines=False,
         ).to_numpy()
     except (ValueError, pd.errors.ParserError) as error:
-        raise DataError(f"column {key!r} holds lists that are not numbers: {error}") from error
+        raise DataError(
+            f"column {quoted(key)} holds lists that are not numbers: {error}"
+        ) from error
     if len(values) != len(given):
-        raise DataError(f"column {key!r} holds {len(values)} lists in {len(given)} lines")
+        raise DataError(f"column {quoted(key)} holds {len(values)} lists in {len(given)} lines")
     out = np.full((len(words), values.shape[1]), np.nan)
     out[~is_missing] = values
     return out
 
 
-def _require_words(key: str, words: list[str], header: bool) -> None:
+def _require_words(key: str, words: list[str], lines_before: int) -> None:
     """Raise where a column is numbers but for a few cells."""
-    grouped = [word for word in words if _THOUSANDS.match(word)]
-    if grouped:
+    commas = [word for word in words if _DECIMAL_COMMA.match(word) or _THOUSANDS.match(word)]
+    decimal = [word for word in commas if not _THOUSANDS.match(word) or word.lstrip("+-")[0] == "0"]
+    if decimal:
         raise DataError(
-            f"column {key!r} holds numbers with separators of thousands ({grouped[0]!r}); save "
-            "them without"
+            f"column {quoted(key)} holds numbers with decimal commas ({quoted(decimal[0], 40)}); "
+            "save them with '.' in numbers"
+        )
+    if commas:
+        raise DataError(
+            f"column {quoted(key)} holds numbers with separators of thousands "
+            f"({quoted(commas[0], 40)}); save them without"
         )
     bad = [i for i, word in enumerate(words) if not _is_number(word)]
     if len(bad) > len(words) / 2:
         return
     if not bad:  # digits of other scripts, integers of more than 64 bits
         raise DataError(
-            f"column {key!r} holds numbers that are words to most programs ({words[0]!r}); write "
-            "plain decimal numbers"
+            f"column {quoted(key)} holds numbers that are words to most programs "
+            f"({quoted(words[0], 40)}); write plain decimal numbers"
         )
     row = bad[0]
     raise DataError(
-        f"column {key!r} is numbers but for {len(bad)} cell{'s' if len(bad) > 1 else ''}, the "
-        f"first in row {row} (line {row + 1 + header}): {words[row]!r}; mend it, or name the "
-        "columns you want in a file of their own"
+        f"column {quoted(key)} is numbers but for {len(bad)} cell{'s' if len(bad) > 1 else ''}, "
+        f"the first in row {row} (line {row + 1 + lines_before}): {quoted(words[row], 60)}; mend "
+        "it, or name the columns you want in a file of their own"
     )

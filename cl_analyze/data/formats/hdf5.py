@@ -21,10 +21,13 @@ from cl_analyze.data.memory import require_room
 from cl_analyze.data.ranged import FileBytes, RangedRows
 from cl_analyze.data.rows import Container, RowArray
 from cl_analyze.errors import DataError
+from cl_analyze.quoting import printable, quoted, some
 
 _ANN_BENCHMARKS = frozenset({"train", "test", "neighbors", "distances"})
 _MOST_DATASETS = 10_000
 _SECONDS = 20
+_LOCKED = ("unable to lock file", "already open for write", "consistency flags")
+"""What HDF5 says of a file that another process writes."""
 _READ_WORDS = """
 import h5py, json, sys
 with h5py.File(sys.argv[1], "r", locking="best-effort") as file:
@@ -35,8 +38,18 @@ with h5py.File(sys.argv[1], "r", locking="best-effort") as file:
 @contextlib.contextmanager
 def _opened(path: Path, doing: str = "cannot be read as HDF5") -> Iterator[Any]:
     h5py = imported("h5py", path)
-    with own_errors(doing), h5py.File(path, "r", locking="best-effort") as file:
-        yield file
+    with own_errors(doing):
+        try:
+            file = h5py.File(path, "r", locking="best-effort")
+        except OSError as error:
+            if any(words in str(error) for words in _LOCKED):
+                raise DataError(
+                    f"{doing}: another process has it open for writing, or its file system has no "
+                    "locks: wait until it is written, or set HDF5_USE_FILE_LOCKING=FALSE"
+                ) from error
+            raise
+        with file:
+            yield file
 
 
 @dataclass(frozen=True)
@@ -59,9 +72,11 @@ class _Loader:
                 return RangedRows(source, dataset.shape, dataset.dtype, place)
             shape, item = dataset.shape, dataset.dtype.itemsize
             chunks = dataset.chunks or (1, *shape[1:])
-        require_room(f"{self.path}: a chunk of {self.key!r}", math.prod(chunks) * item)
-        row_bytes = math.prod(shape[1:]) * item
-        require_room(f"{self.path}: a row of chunks of {self.key!r}", chunks[0] * row_bytes)
+            stored = dataset.id.get_storage_size()
+        what, row_bytes = quoted(self.key), math.prod(shape[1:]) * item
+        share = stored * min(chunks[0], shape[0]) // max(shape[0], 1)
+        require_room(f"{self.path}: a chunk of {what}", math.prod(chunks) * item, share)
+        require_room(f"{self.path}: a row of chunks of {what}", chunks[0] * row_bytes, share)
         return by_chunks(shape[0], chunks[0], row_bytes, self._read)
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
@@ -70,7 +85,7 @@ class _Loader:
         return rows
 
     def _file(self) -> contextlib.AbstractContextManager[Any]:
-        return _opened(self.path, f"{self.path}: {self.key!r} cannot be read as HDF5")
+        return _opened(self.path, f"{self.path}: {quoted(self.key)} cannot be read as HDF5")
 
 
 def _is_plain(dataset: Any) -> bool:
@@ -82,7 +97,8 @@ def _is_plain(dataset: Any) -> bool:
 def _vector(path: Path, dataset: Any) -> NDArray[Any]:
     """All values of a dataset with one axis, words as strings."""
     h5py = imported("h5py", path)
-    require_room(f"{path}: {dataset.name!r}", dataset.size * max(dataset.dtype.itemsize, 8))
+    size = dataset.size * max(dataset.dtype.itemsize, 8)
+    require_room(f"{path}: {quoted(dataset.name)}", size, dataset.id.get_storage_size())
     text = h5py.check_string_dtype(dataset.dtype)
     if text is None or text.length is not None:
         values: NDArray[Any] = (dataset if text is None else dataset.asstr())[:]
@@ -102,10 +118,12 @@ def _words_of_any_length(path: Path, key: str) -> NDArray[Any]:
         found = subprocess.run(command, capture_output=True, timeout=seconds, check=True)
     except subprocess.TimeoutExpired as error:
         what = f"was not read within {seconds} seconds"
-        raise DataError(f"{path}: {key!r} {what}: is it damaged?") from error
+        raise DataError(f"{path}: {quoted(key)} {what}: is it damaged?") from error
     except subprocess.CalledProcessError as error:
         lines = error.stderr.decode(errors="replace").strip().splitlines() or ["it crashed"]
-        raise DataError(f"{path}: {key!r} cannot be read: {lines[-1]}; is it damaged?") from error
+        raise DataError(
+            f"{path}: {quoted(key)} cannot be read: {lines[-1]}; is it damaged?"
+        ) from error
     return np.array(json.loads(found.stdout), dtype=object)
 
 
@@ -121,6 +139,12 @@ def _why_not(dataset: Any) -> str | None:
     is_text = h5py.check_string_dtype(dataset.dtype) is not None
     if dataset.dtype.kind not in "fiubcS" and not (is_text and dataset.ndim == 1):
         return f"dtype {dataset.dtype}, not numbers"
+    missing = _missing_filter(dataset)
+    if missing is not None:
+        return (
+            f"its filter {missing} is not installed here: save the "
+            "dataset with gzip or without a filter"
+        )
     if dataset.chunks is None:
         stored = dataset.size * dataset.id.get_type().get_size()
         is_written = dataset.id.get_storage_size() >= stored
@@ -129,6 +153,18 @@ def _why_not(dataset: Any) -> str | None:
     promised = math.prod(-(-length // chunk) for length, chunk in lengths)
     written = dataset.id.get_num_chunks()
     return None if written == promised else f"{written} of its {promised} chunks were written"
+
+
+def _missing_filter(dataset: Any) -> str | None:
+    """The first filter that a dataset needs and the library lacks."""
+    h5py = imported("h5py", Path(dataset.file.filename))
+    filters = dataset.id.get_create_plist()
+    for i in range(filters.get_nfilters()):
+        number, _, _, name = filters.get_filter(i)
+        if not h5py.h5z.filter_avail(number):
+            words = name.decode("ascii", "replace") if isinstance(name, bytes) else str(name or "")
+            return f"{number} {printable(words)}".strip()
+    return None
 
 
 def open_hdf5(path: Path) -> Container:
@@ -165,7 +201,7 @@ def open_hdf5(path: Path) -> Container:
     with _opened(path) as file:
         file.visititems(visit)
     if not arrays:
-        found = ", ".join(f"{name}: {why}" for name, why in skipped.items()) or "nothing"
+        found = some(f"{quoted(name)}: {why}" for name, why in skipped.items()) or "nothing"
         raise DataError(f"the file holds no readable dataset ({found})")
     main = "train" if set(arrays) >= _ANN_BENCHMARKS else None
     return Container(path, "hdf5", arrays, skipped, main=main, has_groups=True)

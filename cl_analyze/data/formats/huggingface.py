@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from cl_analyze.errors import DataError
+from cl_analyze.quoting import quoted, some
+from cl_analyze.small_files import read_text
 
 
 def saved_dataset(folder: Path) -> list[Path] | None:
@@ -23,8 +25,9 @@ def saved_dataset(folder: Path) -> list[Path] | None:
             raise DataError(f"{splits}: no list of splits")
         if len(names) == 1:
             return saved_dataset(folder / names[0])
-        wanted = " or ".join(str(folder / name) for name in names)
-        raise DataError(f"{folder} holds the splits {', '.join(names)}; name one: {wanted}")
+        wanted = some((str(folder / name) for name in names), 3)
+        listed = some(map(quoted, names))
+        raise DataError(f"{folder} holds the splits {listed}; name one: {wanted}")
     state = folder / "state.json"
     if not state.is_file() or not (folder / "dataset_info.json").is_file():
         return None
@@ -39,16 +42,18 @@ def saved_dataset(folder: Path) -> list[Path] | None:
     if not names or not isinstance(entries, list) or len(names) != len(entries):
         raise DataError(f"{state}: no list of data files")
     if not all(map(_is_name, names)):
-        raise DataError(f"{state}: its data files must lie in the same folder, found {names}")
+        raise DataError(
+            f"{state}: its data files must lie in the same folder, found {some(map(quoted, names))}"
+        )
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
-        raise DataError(f"{folder}: {', '.join(missing)} of {state.name} is missing")
+        raise DataError(f"{folder}: {some(map(quoted, missing))} of {state.name} is missing")
     return [folder / name for name in names]
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read as JSON: {error}") from error
     if not isinstance(content, dict):

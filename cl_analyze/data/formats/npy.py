@@ -11,9 +11,11 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from cl_analyze.data.ranged import ByteRanges, FileBytes, RangedRows
+from cl_analyze.data.memory import require_room
+from cl_analyze.data.ranged import ByteRanges, FileBytes, FortranRows, RangedRows
 from cl_analyze.data.rows import BFLOAT16, Container, RowArray
 from cl_analyze.errors import DataError
+from cl_analyze.quoting import described
 
 _MAX_HEADER = 64 * 1024
 
@@ -60,7 +62,7 @@ def read_header(stream: BinaryIO) -> Header:
     except DataError:
         raise
     except Exception as error:  # the header is Python's syntax, and fails in all its ways
-        reason = str(error).splitlines()[0] if str(error) else "it ends too soon"
+        reason = str(error).splitlines()[0][:200] if str(error) else "it ends too soon"
         if "allow_pickle" in str(error):
             reason = f"it is longer than {_MAX_HEADER} bytes"
         raise DataError(f"the NumPy header cannot be parsed: {reason}") from error
@@ -69,7 +71,9 @@ def read_header(stream: BinaryIO) -> Header:
         min(shape, default=0) < 0
         or math.prod(max(int(n), 1) for n in shape) * max(dtype.itemsize, 1) >= 2**63
     ):
-        raise DataError(f"the NumPy header cannot be right: no array has the shape {shape}")
+        raise DataError(
+            f"the NumPy header cannot be right: no array has the shape {described(shape, 100)}"
+        )
     if dtype.subdtype is not None:
         raise DataError(f"its dtype {dtype} is an array itself; save a plain numeric array instead")
     if dtype.hasobject:
@@ -90,10 +94,14 @@ class _Loader:
     modified: int
 
     def __call__(self) -> Any:
-        if len(self.header.shape) < 2 or self.header.fortran_order:
-            array: NDArray[Any] = np.load(self.path, mmap_mode="r", allow_pickle=False)
-            return words(array)
-        return self.header.rows_of(FileBytes(self.path, self.size, self.modified))
+        source = FileBytes(self.path, self.size, self.modified)
+        header = self.header
+        if len(header.shape) < 2:
+            require_room(str(self.path), header.n_bytes)
+            return header.rows_of(source)[:]
+        if header.fortran_order:
+            return FortranRows(source, header.shape, header.dtype, header.offset, words)
+        return header.rows_of(source)
 
 
 def words(array: NDArray[Any]) -> NDArray[Any]:

@@ -6,6 +6,7 @@ import lzma
 import struct
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tokenize import TokenError
@@ -16,10 +17,11 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from cl_analyze.data.formats.npy import Header, read_header, words
-from cl_analyze.data.memory import require_room
+from cl_analyze.data.memory import mebibytes, require_room
 from cl_analyze.data.ranged import FileBytes
 from cl_analyze.data.rows import Container, RowArray
 from cl_analyze.errors import DataError
+from cl_analyze.quoting import quoted, some
 
 _STEP = 4 << 20
 UNREADABLE = (
@@ -55,6 +57,14 @@ def read_arrays(stream: BinaryIO) -> dict[str, NDArray[Any]]:
         raise ValueError(f"its arrays cannot be read: {error or type(error).__name__}") from error
 
 
+def write_arrays(stream: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write an archive as numpy.savez does; an interruption leaves no open ZIP file behind."""
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                npy_format.write_array(cast(BinaryIO, member), np.asarray(array), (2, 0), False)
+
+
 @dataclass(frozen=True)
 class _Stored:
     """Loader of a member that is not compressed: its rows are read from the archive."""
@@ -73,8 +83,8 @@ class _Stored:
             found = zlib.crc32(self.source.read(at, stop), found)
         if found != self.checksum:
             raise DataError(
-                f"{self.source.name}: member {self.member!r} is damaged (its CRC-32 is not the one "
-                "that was saved with it); save the file again"
+                f"{self.source.name}: member {quoted(self.member)} is damaged (its CRC-32 is not "
+                "the one that was saved with it); save the file again"
             )
         return self.header.rows_of(self.source)
 
@@ -86,18 +96,22 @@ class _Member:
     path: Path
     member: str
     size: int
+    stored: int
 
     def __call__(self) -> NDArray[Any]:
-        require_room(f"{self.path}: member {self.member!r}", self.size)
+        what = f"{self.path}: member {quoted(self.member)}"
+        require_room(what, self.size, self.stored)
         try:
             with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as stream:
                 array: NDArray[Any] = npy_format.read_array(
                     cast(BinaryIO, stream), allow_pickle=False
                 )
-        except UNREADABLE as error:
+        except MemoryError as error:
             raise DataError(
-                f"{self.path}: member {self.member!r} is damaged: {error}; save the file again"
+                f"{what} takes {mebibytes(self.size)}, which this process cannot have"
             ) from error
+        except UNREADABLE as error:
+            raise DataError(f"{what} is damaged: {error}; save the file again") from error
         return words(array)
 
 
@@ -108,8 +122,10 @@ def _row_array(path: Path, source: FileBytes, info: zipfile.ZipInfo, header: Hea
         placed = replace(header, offset=start + header.offset)
         loader = _Stored(source, placed, info.filename, start, info.file_size, info.CRC)
         return RowArray(header.shape, header.stored_dtype, loader)
-    whole = _Member(path, info.filename, header.n_bytes)
-    return RowArray(header.shape, header.stored_dtype, whole, at_once=header.n_bytes)
+    whole = _Member(path, info.filename, header.n_bytes, info.compress_size)
+    return RowArray(
+        header.shape, header.stored_dtype, whole, header.n_bytes, stored=info.compress_size
+    )
 
 
 def _start_of(source: FileBytes, info: zipfile.ZipInfo) -> int:
@@ -118,7 +134,7 @@ def _start_of(source: FileBytes, info: zipfile.ZipInfo) -> int:
     name, extra = (int.from_bytes(local[at : at + 2], "little") for at in (26, 28))
     start = info.header_offset + 30 + name + extra
     if len(local) < 30 or start + info.file_size > source.size:
-        raise DataError(f"truncated: member {info.filename!r} is not all there")
+        raise DataError(f"truncated: member {quoted(info.filename)} is not all there")
     return start
 
 
@@ -140,7 +156,7 @@ def open_npz(path: Path) -> Container:
                     continue
                 key = info.filename.removesuffix(".npy")
                 if key in arrays or key in skipped:
-                    raise DataError(f"member {key!r} occurs twice; save the file again")
+                    raise DataError(f"member {quoted(key)} occurs twice; save the file again")
                 try:
                     with archive.open(info) as stream:
                         header = read_header(cast(BinaryIO, stream))
@@ -149,8 +165,9 @@ def open_npz(path: Path) -> Container:
                     continue
                 if header.offset + header.n_bytes != info.file_size:
                     raise DataError(
-                        f"member {key!r} promises shape {header.shape} ({header.n_bytes} bytes) "
-                        f"but holds {info.file_size - header.offset}; save the file again"
+                        f"member {quoted(key)} promises shape {header.shape} "
+                        f"({header.n_bytes} bytes) but holds {info.file_size - header.offset}; "
+                        "save the file again"
                     )
                 arrays[key] = _row_array(path, source, info, header)
     except UNREADABLE as error:
@@ -158,6 +175,6 @@ def open_npz(path: Path) -> Container:
             f"not a readable .npz archive, or a truncated one: {error}; save it again"
         ) from error
     if not arrays:
-        found = ", ".join(f"{key}: {why}" for key, why in skipped.items()) or "nothing"
+        found = some(f"{quoted(key)}: {why}" for key, why in skipped.items()) or "nothing"
         raise DataError(f"the archive holds no readable array ({found})")
     return Container(path, "npz", arrays, skipped)

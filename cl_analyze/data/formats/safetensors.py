@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ import numpy as np
 from cl_analyze.data.ranged import FileBytes, RangedRows
 from cl_analyze.data.rows import BFLOAT16, Container, RowArray
 from cl_analyze.errors import DataError
+from cl_analyze.quoting import quoted, some
 
-_MOST_HEADER = 100_000_000  # the format's own limit
+_MOST_HEADER = 16 << 20
+"""Bytes: a hundred thousand tensors; the format allows 100 MB, which take gigabytes to parse."""
+_MOST_AXES = 32
 _DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": BFLOAT16, "BOOL": "|b1",
     "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "|i1",
@@ -50,7 +54,12 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > min(size - 8, _MOST_HEADER):
+        if _MOST_HEADER < length <= size - 8:
+            raise DataError(
+                f"its header takes {length >> 20} MiB, at most {_MOST_HEADER >> 20} are read; save "
+                "the tensors that are wanted in a file of their own"
+            )
+        if size < 8 or length > size - 8:
             raise DataError(
                 f"its first 8 bytes promise a header of {length} bytes, the file has {size}; is it "
                 "truncated, or of another format?"
@@ -77,31 +86,44 @@ def open_safetensors(path: Path) -> Container:
     header.pop("__metadata__", None)
     arrays: dict[str, RowArray] = {}
     skipped: dict[str, str] = {}
+    spans: list[tuple[int, int, str]] = []
     for name, entry in header.items():
         shape, dtype, span = _fields(name, entry)
+        spans.append((*span, name))
         known = _DTYPES.get(dtype)
         if known is None:
-            skipped[name] = f"dtype {dtype} is not supported: save it as F16, BF16 or F32"
+            skipped[name] = (
+                f"dtype {quoted(dtype, 40)} is not supported: save it as F16, BF16 or F32"
+            )
             continue
         expected = math.prod(shape) * (2 if known == BFLOAT16 else np.dtype(known).itemsize)
         if span[1] - span[0] != expected:
             raise DataError(
-                f"tensor {name!r} of shape {shape} and dtype {dtype} takes {expected} bytes, its "
-                f"header gives it {span[1] - span[0]}"
+                f"tensor {quoted(name)} of shape {shape} and dtype {dtype} takes {expected} bytes, "
+                f"its header gives it {span[1] - span[0]}"
             )
         if start + span[1] > status.st_size:
             raise DataError(
-                f"truncated: tensor {name!r} ends at byte {start + span[1]}, the file has "
+                f"truncated: tensor {quoted(name)} ends at byte {start + span[1]}, the file has "
                 f"{status.st_size}; copy or save it again"
             )
         if shape:
             arrays[name] = RowArray(shape, known, _Loader(source, shape, known, start + span[0]))
         else:
             skipped[name] = "a single number"
+    _refuse_overlaps(spans)
     if not arrays:
-        found = ", ".join(f"{name}: {why}" for name, why in skipped.items()) or "nothing"
+        found = some(f"{quoted(name)}: {why}" for name, why in skipped.items()) or "nothing"
         raise DataError(f"the file holds no readable tensor ({found})")
     return Container(path, "safetensors", arrays, skipped)
+
+
+def _refuse_overlaps(spans: list[tuple[int, int, str]]) -> None:
+    """Bytes belong to one tensor; a header that gives them to two is not to be trusted."""
+    there = sorted(span for span in spans if span[1] > span[0])
+    for (_, end, name), (begin, _, other) in pairwise(there):
+        if begin < end:
+            raise DataError(f"tensors {quoted(name)} and {quoted(other)} share bytes of the file")
 
 
 def _fields(name: str, entry: Any) -> tuple[tuple[int, ...], str, tuple[int, int]]:
@@ -111,9 +133,13 @@ def _fields(name: str, entry: Any) -> tuple[tuple[int, ...], str, tuple[int, int
         begin, end = (_count(offset) for offset in entry["data_offsets"])
         dtype = str(entry["dtype"])
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"tensor {name!r} has no valid dtype, shape and data_offsets") from error
+        raise DataError(
+            f"tensor {quoted(name)} has no valid dtype, shape and data_offsets"
+        ) from error
+    if len(shape) > _MOST_AXES:
+        raise DataError(f"tensor {quoted(name)} has {len(shape)} axes, at most {_MOST_AXES} do")
     if end < begin:
-        raise DataError(f"tensor {name!r} ends before it begins")
+        raise DataError(f"tensor {quoted(name)} ends before it begins")
     return shape, dtype, (begin, end)
 
 

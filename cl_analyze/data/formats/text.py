@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,25 @@ from numpy.typing import NDArray
 
 from cl_analyze.data.rows import Container, RowArray
 from cl_analyze.errors import DataError
+from cl_analyze.quoting import quoted
 
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)\Z")
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?\Z", re.IGNORECASE)
+
+
+_LONGEST_NUMBER = 400
+"""Characters of a number; longer ones, which no format holds, are words."""
+
+
+@contextlib.contextmanager
+def decoding() -> Iterator[None]:
+    """Bytes that are no UTF-8 are an error of ours, which says how to save the text."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        start = bytes(error.object[:2])
+        found = ", but UTF-16" if start in (b"\xff\xfe", b"\xfe\xff") else ""
+        raise DataError(f"not UTF-8 text{found} (byte {error.start}): save it as UTF-8") from error
 
 
 def typed(words: list[str]) -> NDArray[Any]:
@@ -26,7 +44,7 @@ def typed(words: list[str]) -> NDArray[Any]:
     ([1.0, nan, 3.0], ['01', '1'])
     """
     given = [word for word in words if word and word.lower() != "nan"]
-    if not all(_DECIMAL.match(word) for word in given):
+    if not all(len(word) < _LONGEST_NUMBER and _DECIMAL.match(word) for word in given):
         return np.array(words)
     if len(given) == len(words) and all(_INTEGER.match(word) for word in words):
         try:
@@ -40,15 +58,47 @@ def open_text(path: Path) -> Container:
     """Open a text file of one value a line; empty lines between others are unlabelled rows.
 
     Raises:
-        DataError: not UTF-8 text.
+        DataError: not UTF-8 text, or lines of many numbers, which are no labels.
     """
-    try:
+    with decoding():
         text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"not UTF-8 text (byte {error.start}): save it as UTF-8") from error
     if "\0" in text:
         raise DataError("not text: it holds NUL bytes")
     words = [line.strip() for line in text.replace("\r\n", "\n").split("\n")]
     while words and not words[-1]:
         words.pop()
+    _refuse_matrix(words)
     return Container(path, "txt", {"": RowArray.of(typed(words))})
+
+
+def _refuse_matrix(lines: list[str]) -> None:
+    """Refuse lines of several numbers, as numpy.savetxt, GloVe and word2vec write them.
+
+    Raises:
+        DataError: says what the lines look like, and how to save them.
+    """
+    rows = [line.replace(",", " ").split() for line in lines[:50] if not line.startswith("#")]
+    rows = rows[1:] if len(rows) > 2 and len(rows[0]) == 2 != len(rows[1]) else rows
+    widths = {len(row) for row in rows}
+    if not rows or len(widths) > 1 or (max(widths) < 3 and not all(map(_all_numbers, rows))):
+        return
+    width = widths.pop()
+    if width > 1 and all(map(_all_numbers, rows)):
+        raise DataError(
+            f"its lines hold {width} numbers each, as numpy.savetxt writes a matrix, where .txt is "
+            "one label a line: read it with numpy.loadtxt and save it with numpy.save as .npy"
+        )
+    if width > 2 and all(_all_numbers(row[1:]) for row in rows):
+        raise DataError(
+            f"its lines hold a word and {width - 1} numbers each ({quoted(rows[0][0], 40)} ...), "
+            "as word vectors do, where .txt is one label a line: save the matrix as .npy"
+        )
+
+
+def _all_numbers(words: list[str]) -> bool:
+    try:
+        for word in words:
+            float(word)
+    except ValueError:
+        return False
+    return True

@@ -1,8 +1,13 @@
-""".pt and .pth: a tensor, or a dictionary of tensors, memory-mapped; nothing is ever executed."""
+""".pt and .pth: a tensor, or a dictionary of tensors, read by rows; nothing is ever executed."""
 
 from __future__ import annotations
 
+import contextlib
+import math
 import warnings
+import zipfile
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,24 +15,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cl_analyze.data.memory import require_room
+from cl_analyze.data.ranged import FileBytes, RangedRows
 from cl_analyze.data.rows import BFLOAT16, Container, RowArray
 from cl_analyze.errors import DataError
+from cl_analyze.quoting import quoted, some
 
 _SAFE_SAVE = "save tensors alone, as torch.save({'embeddings': z, 'labels': y}, path)"
+_EXPANDED = 64 << 20
+"""Bytes up to which a tensor may repeat its values, as `expand` does."""
+_WEIGHTS = (".weight", ".bias", ".running_mean", ".running_var", ".in_proj_weight")
+_FEWEST_ALIKE = 20
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path, mapped: bool = True) -> Any:
     with warnings.catch_warnings():
         # torch warns of unusual pickles before it refuses them; the refusal says enough
         warnings.simplefilter("ignore", UserWarning)
-        return _load_quietly(path)
+        return _load_quietly(path, mapped)
 
 
-def _load_quietly(path: Path) -> Any:
+def _load_quietly(path: Path, mapped: bool) -> Any:
     import torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except MemoryError:
+        raise
     except RuntimeError as error:
         if "mmap can only be used" not in str(error):
             raise DataError(f"not a readable PyTorch file: {_first_line(error)}") from error
@@ -36,6 +50,11 @@ def _load_quietly(path: Path) -> Any:
             f"not a readable PyTorch file ({error.strerror}); is it truncated? Save it again"
         ) from error
     except Exception as error:  # there is no end to how a damaged stack of instructions fails
+        if "numpy" in str(error):
+            raise DataError(
+                "it holds NumPy arrays, which could run code when loaded: save "
+                "torch.from_numpy(z), or numpy.savez(path, embeddings=z, labels=y)"
+            ) from error
         raise DataError(
             "not a PyTorch file of plain tensors (objects of other kinds could run code when "
             f"loaded, so they are refused): {_SAFE_SAVE}"
@@ -46,24 +65,76 @@ def _load_quietly(path: Path) -> Any:
         raise DataError(f"not a readable PyTorch file of plain tensors: {_SAFE_SAVE}") from error
 
 
+def _refuse_compressed(path: Path) -> None:
+    """Refuse a ZIP whose members are compressed: torch would take compressed bytes for values.
+
+    Raises:
+        DataError: names the first such member.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for info in archive.infolist():
+                if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
+                    raise DataError(
+                        f"its member {quoted(info.filename)} is compressed, which torch.save never "
+                        "does: was the file repacked? Save the tensors again with torch.save"
+                    )
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return  # the older format, or damaged: torch says so
+
+
 def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
-def _tensor_values(tensor: Any) -> NDArray[Any]:
+def _plain(tensor: Any) -> Any:
+    """A dense tensor of a type that NumPy has (bfloat16 as int16), its values not touched.
+
+    Raises:
+        DataError: another kind of tensor, and how to save it.
+    """
     import torch
 
+    if tensor.is_nested:
+        raise DataError("nested tensors are not supported: save tensor.to_padded_tensor(0)")
     plain = tensor.detach()
-    if plain.layout != torch.strided or plain.is_quantized:
-        raise DataError("sparse and quantised tensors are not supported: save tensor.to_dense()")
+    if plain.is_quantized:
+        raise DataError("quantised tensors are not supported: save tensor.dequantize()")
+    if plain.layout != torch.strided:
+        raise DataError("sparse tensors are not supported: save tensor.to_dense()")
+    if plain.is_meta:
+        raise DataError("a tensor without values (of the device meta)")
+    size = math.prod(plain.shape) * plain.element_size()
+    if size > max(plain.untyped_storage().nbytes(), _EXPANDED):
+        raise DataError(
+            f"a tensor of {size} bytes of which {plain.untyped_storage().nbytes()} are stored: "
+            "save tensor.clone()"
+        )
     if plain.dtype == torch.bfloat16:
-        words: NDArray[Any] = plain.view(torch.int16).numpy().view(np.uint16)
-        return words
+        return plain.view(torch.int16)
     try:
-        values: NDArray[Any] = plain.resolve_conj().resolve_neg().numpy()
-    except TypeError as error:
+        plain[:0].resolve_conj().resolve_neg().numpy() if plain.ndim else plain.numpy()
+    except (TypeError, RuntimeError) as error:
         raise DataError(f"{plain.dtype} has no NumPy equivalent: save tensor.float()") from error
-    return values
+    return plain
+
+
+def _tensor_values(tensor: Any) -> NDArray[Any]:
+    """The values of a tensor; those of bfloat16 as uint16."""
+    import torch
+
+    plain = _plain(tensor).resolve_conj().resolve_neg()
+    values: NDArray[Any] = plain.numpy()
+    return values.view(np.uint16) if tensor.dtype == torch.bfloat16 else values
+
+
+def _dtype_of(tensor: Any) -> str:
+    """The dtype's name as `RowArray` has it."""
+    import torch
+
+    if tensor.dtype == torch.bfloat16:
+        return BFLOAT16
+    return np.dtype(str(tensor.dtype).removeprefix("torch.")).str
 
 
 def _array_of(value: Any) -> RowArray | str:
@@ -72,46 +143,122 @@ def _array_of(value: Any) -> RowArray | str:
 
     if isinstance(value, torch.Tensor):
         try:
-            array = _tensor_values(value)
+            _plain(value)
         except DataError as error:
             return str(error)
-        return RowArray.of(array, BFLOAT16 if value.dtype == torch.bfloat16 else None)
-    if (
-        isinstance(value, list)
-        and value
-        and isinstance(value[0], str | int | float | bool)
-        and all(type(item) is type(value[0]) for item in value)
-    ):
-        return RowArray.of(np.array(value))
-    if isinstance(value, list | tuple) and any(isinstance(item, torch.Tensor) for item in value):
-        return f"a {type(value).__name__} of tensors: save torch.cat of batches, or a dictionary"
+        return RowArray.of(_tensor_values(value), _dtype_of(value))
+    if isinstance(value, list | tuple) and value:
+        scalars = _scalars(value)
+        if scalars is not None:
+            return RowArray.of(scalars)
+        if any(isinstance(item, torch.Tensor) for item in value):
+            return (
+                f"a {type(value).__name__} of tensors: save torch.cat of batches, or a dictionary"
+            )
+        if all(isinstance(item, dict) for item in value):
+            return (
+                f"a {type(value).__name__} of dictionaries, as batches come: join the batches, "
+                "{k: torch.cat([b[k] for b in batches]) for k in batches[0]}, and save that"
+            )
     return f"a {type(value).__name__}, not a tensor"
 
 
-def _entries(content: Any, prefix: str = "", depth: int = 4) -> dict[str, Any]:
+def _scalars(values: Sequence[Any]) -> NDArray[Any] | None:
+    """Numbers, words and missing values of one kind, as labels come; None where they are not."""
+    import torch
+
+    plain = [
+        value.item() if isinstance(value, torch.Tensor) and value.ndim == 0 else value
+        for value in values
+    ]
+    kinds = {type(value) for value in plain} - {type(None)}
+    if len(kinds) != 1 or not kinds <= {str, int, float, bool}:
+        return None
+    try:
+        if None in plain:
+            return np.array(plain, dtype=object)
+        return np.array(plain)
+    except OverflowError:
+        return np.array([str(value) for value in plain])
+
+
+def _entries(
+    content: Any, prefix: str = "", depth: int = 4, above: tuple[int, ...] = ()
+) -> dict[str, Any]:
     """What a file holds by its keys, those of dictionaries in dictionaries as outer/inner."""
     if not isinstance(content, dict):
         return {"": content}
     found: dict[str, Any] = {}
     for key, value in content.items():
         name = f"{prefix}{key}"
-        inner = isinstance(value, dict) and depth > 0
-        found.update(_entries(value, f"{name}/", depth - 1) if inner else {name: value})
+        inner = isinstance(value, dict) and depth > 0 and id(value) not in above
+        within = (*above, id(content))
+        found.update(_entries(value, f"{name}/", depth - 1, within) if inner else {name: value})
     return found
 
 
 @dataclass(frozen=True)
-class TorchEntry:
-    """Loader of one entry; maps the file again wherever it is called."""
+class _Loader:
+    """Loader of one entry; reads the file again wherever it is called.
+
+    Attributes:
+        path, key: where.
+        source: the file as it was when it was opened.
+        rows: the entry's rows by their place in the file; None where they have none of their own.
+        size: bytes of the values.
+    """
 
     path: Path
     key: str
+    source: FileBytes
+    rows: RangedRows | None
+    size: int
 
-    def __call__(self) -> NDArray[Any]:
-        array = _array_of(_entries(_load(self.path))[self.key])
+    def __call__(self) -> Any:
+        if self.rows is not None:
+            return self.rows if len(self.rows.shape) > 1 else self.rows[:]
+        require_room(f"{self.path}: entry {quoted(self.key)}", self.size)
+        self.source.check()
+        array = _array_of(_entries(_load(self.path, mapped=False))[self.key])
+        self.source.check()
         if isinstance(array, str):
-            raise DataError(f"{self.path}: entry {self.key!r} is {array}")
+            raise DataError(f"{self.path}: entry {quoted(self.key)} is {array}")
         return array.values()
+
+
+def _rows_in(path: Path, source: FileBytes, tensor: Any) -> RangedRows | None:
+    """A mapped tensor's rows by their place in the file; None where that cannot be told.
+
+    A map would do, but a file that shrinks under it ends the process.
+    """
+    if not tensor.is_contiguous() or tensor.ndim < 1 or not tensor.numel():
+        return None
+    if tensor.is_conj() or tensor.is_neg():
+        return None
+    place = _place_in_map(path, tensor.data_ptr())
+    size = tensor.numel() * tensor.element_size()
+    if place is None or place + size > source.size:
+        return None
+    dtype = np.dtype("<u2" if _dtype_of(tensor) == BFLOAT16 else _dtype_of(tensor))
+    return RangedRows(source, tuple(tensor.shape), dtype, place)
+
+
+def _place_in_map(path: Path, address: int) -> int | None:
+    """The offset in a file of an address in a map of it (Linux), None where there is none."""
+    status = path.stat()
+    with contextlib.suppress(OSError, ValueError):
+        for line in (
+            Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").split("\n")
+        ):
+            span, _, rest = line.partition(" ")
+            start, _, stop = span.partition("-")
+            if not stop or not int(start, 16) <= address < int(stop, 16):
+                continue
+            _, offset, _, inode = rest.split()[:4]
+            if int(inode) != status.st_ino:
+                return None
+            return int(offset, 16) + address - int(start, 16)
+    return None
 
 
 def open_torch(path: Path) -> Container:
@@ -120,6 +267,9 @@ def open_torch(path: Path) -> Container:
     Raises:
         DataError: not a PyTorch file, objects other than tensors, or no tensor in it.
     """
+    _refuse_compressed(path)
+    status = path.stat()
+    source = FileBytes(path.absolute(), status.st_size, status.st_mtime_ns)
     content = _load(path)
     entries = _entries(content)
     arrays: dict[str, RowArray] = {}
@@ -128,10 +278,35 @@ def open_torch(path: Path) -> Container:
         array = _array_of(value)
         if isinstance(array, str):
             skipped[str(key)] = array
-        else:
-            arrays[str(key)] = RowArray(array.shape, array.dtype, TorchEntry(path, str(key)))
+            continue
+        rows = _rows_in(path, source, value) if hasattr(value, "data_ptr") else None
+        loader = _Loader(path.absolute(), str(key), source, rows, array.n_bytes)
+        at_once = 0 if rows is not None else array.n_bytes
+        arrays[str(key)] = RowArray(array.shape, array.dtype, loader, at_once)
     if not arrays:
-        found = ", ".join(f"{key or 'content'}: {why}" for key, why in skipped.items()) or "nothing"
-        raise DataError(f"the file holds no tensor ({found}): {_SAFE_SAVE}")
+        found = some(f"{quoted(key or 'content')}: {why}" for key, why in skipped.items())
+        raise DataError(f"the file holds no tensor ({found or 'nothing'}): {_SAFE_SAVE}")
+    _refuse_vectors_by_name(arrays)
     has_groups = isinstance(content, dict) and any(isinstance(v, dict) for v in content.values())
     return Container(path, "pt", arrays, skipped, has_groups=has_groups)
+
+
+def _refuse_vectors_by_name(arrays: dict[str, RowArray]) -> None:
+    """Refuse a file of one vector a key, and one of a model's weights.
+
+    Raises:
+        DataError: says what it looks like, and what to save.
+    """
+    shapes = Counter(array.shape for array in arrays.values())
+    shape, count = shapes.most_common(1)[0]
+    if count >= _FEWEST_ALIKE and count > 0.9 * len(arrays) and len(shape) == 1 and shape[0] > 1:
+        raise DataError(
+            f"it holds {count} vectors of {shape[0]}, one a key: save "
+            "torch.stack(list(d.values())), and their keys as ids"
+        )
+    n_weights = sum(name.endswith(_WEIGHTS) for name in arrays)
+    if len(arrays) >= _FEWEST_ALIKE and n_weights > len(arrays) / 2:
+        raise DataError(
+            f"it looks like a model's weights ({some(map(quoted, arrays), 2)}): save what the "
+            "encoder says of the data, torch.save({'embeddings': z, 'labels': y}, path)"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,12 @@ from cl_analyze.data.joined import by_chunks
 from cl_analyze.data.memory import require_room
 from cl_analyze.data.rows import Container, RowArray
 from cl_analyze.errors import DataError
+from cl_analyze.quoting import described, quoted, some
 
 MARKERS = ("zarr.json", ".zgroup", ".zarray")
 _MOST_ARRAYS = 10_000
 _MOST_UNSTORED = 1000
+_MOST_CHUNKS = 5_000_000
 _CODECS = frozenset(
     f"{prefix}{name}"
     for prefix in ("", "numcodecs.")
@@ -35,10 +38,16 @@ _CODECS = frozenset(
 
 @dataclass(frozen=True)
 class _Loader:
-    """Opens the store again wherever it is called."""
+    """Opens the store again wherever it is called.
+
+    Attributes:
+        path, key: where.
+        stored: bytes of the store's files in the array's folder.
+    """
 
     path: Path
     key: str
+    stored: int
 
     def __call__(self) -> Any:
         zarr = imported("zarr", self.path)
@@ -48,16 +57,19 @@ class _Loader:
         shape, chunks = array.shape, array.shards or array.chunks
 
         def read(start: int, stop: int) -> NDArray[Any]:
-            with own_errors(f"{self.path}: {self.key!r} cannot be read as a Zarr store"):
+            with own_errors(f"{self.path}: {quoted(self.key)} cannot be read as a Zarr store"):
                 return np.asarray(array[start:stop])
 
         if len(shape) < 2:
-            require_room(f"{self.path}: {self.key!r}", shape[0] * array.dtype.itemsize)
+            size = shape[0] * array.dtype.itemsize
+            require_room(f"{self.path}: {quoted(self.key)}", size, self.stored)
             return read(0, shape[0])
         row_bytes = math.prod(shape[1:]) * array.dtype.itemsize
         chunk = math.prod(chunks) * array.dtype.itemsize
-        require_room(f"{self.path}: a chunk of {self.key!r}", chunk)
-        require_room(f"{self.path}: a row of chunks of {self.key!r}", chunks[0] * row_bytes)
+        share = self.stored * min(chunks[0], shape[0]) // max(shape[0], 1)
+        require_room(f"{self.path}: a chunk of {quoted(self.key)}", chunk, share)
+        what = f"{self.path}: a row of chunks of {quoted(self.key)}"
+        require_room(what, chunks[0] * row_bytes, share)
         return by_chunks(shape[0], chunks[0], row_bytes, read)
 
 
@@ -73,6 +85,9 @@ def _why_not(array: Any) -> str | None:
     unknown = sorted(set(_codecs(array.metadata.to_dict())) - _CODECS)
     if unknown:
         return f"its codec {', '.join(unknown)} is none that is known to be safe"
+    if math.prod(map(int, array.shape)) >= 2**63 or array.nchunks > _MOST_CHUNKS:
+        shape = described(tuple(array.shape), 80)
+        return f"its shape {shape} promises {array.nchunks} chunks, at most {_MOST_CHUNKS} are read"
     # chunks of nothing but the fill value are not stored
     written, promised = array.nchunks_initialized, array.nchunks
     if array.size and written < max(1, promised / _MOST_UNSTORED):
@@ -100,6 +115,7 @@ def open_zarr(path: Path) -> Container:
         DataError: not a Zarr store, or no array in it.
     """
     zarr = imported("zarr", path)
+    files = _files(path)
     arrays: dict[str, RowArray] = {}
     skipped: dict[str, str] = {}
     notes: list[str] = []
@@ -121,14 +137,31 @@ def open_zarr(path: Path) -> Container:
             missing = array.nchunks - array.nchunks_initialized
             if missing:
                 notes.append(
-                    f"{missing} of the {array.nchunks} chunks of {name or 'the array'!r} are not "
-                    f"stored; they count as the fill value {array.fill_value}"
+                    f"{missing} of the {array.nchunks} chunks of {quoted(name or 'the array')} "
+                    f"are not stored; they count as the fill value {array.fill_value}"
                 )
             is_text = hasattr(array.dtype, "na_object")
             dtype = "|O" if is_text else np.dtype(array.dtype).str
-            arrays[name] = RowArray(tuple(array.shape), dtype, _Loader(path.absolute(), name))
+            stored = sum(size for file, size in files.items() if file.is_relative_to(path / name))
+            loader = _Loader(path.absolute(), name, stored)
+            arrays[name] = RowArray(tuple(array.shape), dtype, loader)
     if not arrays:
-        reasons = ", ".join(f"{name or 'array'}: {why}" for name, why in skipped.items())
+        reasons = some(f"{quoted(name or 'array')}: {why}" for name, why in skipped.items())
         raise DataError(f"the store holds no readable array ({reasons or 'nothing'})")
-    files = tuple(sorted(file for file in path.rglob("*") if file.is_file()))
-    return Container(path, "zarr", arrays, skipped, tuple(notes), files, has_groups=True)
+    return Container(path, "zarr", arrays, skipped, tuple(notes), tuple(files), has_groups=True)
+
+
+def _files(path: Path) -> dict[Path, int]:
+    """The store's files in their order, and their bytes.
+
+    Raises:
+        DataError: something in it is neither a file nor a folder, which reading would wait for.
+    """
+    found = {}
+    for place in sorted(path.rglob("*")):
+        mode = place.stat().st_mode
+        if stat.S_ISREG(mode):
+            found[place] = place.stat().st_size
+        elif not stat.S_ISDIR(mode):
+            raise DataError(f"{place.relative_to(path)} in it is a FIFO, a device or a socket")
+    return found

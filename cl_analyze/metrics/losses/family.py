@@ -100,6 +100,13 @@ class Losses(PairFreeFamily):
         "a_infonce_effective_negatives": (),
         "a_infonce_false_negative_share": (),
     }
+    directions = {  # noqa: RUF012
+        "loss": "lower",
+        "loss_alignment": "lower",
+        "loss_uniformity": "lower",
+        "hyperspherical_energy": "lower",
+        "a_infonce_false_negative_share": "lower",
+    }
 
     def definitions_of(self, record: Record) -> tuple[str, ...]:
         """Definitions of the record's loss, default first."""

@@ -293,7 +293,7 @@ def class_tables(
     near: Neighbours,
     classified: Classified,
     probed: Probed | None,
-    distances: Vector | None,
+    apart: Vector | None,
 ) -> tuple[Table, ...]:
     """One row for each class, and one for each pair of classes."""
     labels = context.subject.labels
@@ -318,7 +318,7 @@ def class_tables(
         "silhouette": _class_means(found.normalised.silhouettes, codes, n_classes),
         "ncc_accuracy": _shares(found.normalised.nearest, codes, n_classes),
         "knn_accuracy": _knn_shares(context, classified, n_classes),
-        "alignment": None if distances is None else _class_means(distances, codes, n_classes),
+        "alignment": None if apart is None else _class_means(apart, codes, n_classes),
     }
     probe_accuracy, probe_rows = (None, None) if probed is None else probed.by_class(n_classes)
     rows: list[dict[str, Cell]] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,11 +16,13 @@ from cl_analyze.metrics.means import mean_with_effects
 from cl_analyze.metrics.quality.jackknife import jackknife_groups
 from cl_analyze.metrics.quality.rows import FormRows, forms
 from cl_analyze.pairs.executors import Executor, SerialExecutor, ThreadExecutor
-from cl_analyze.stats import pseudo_values, standard_error
+from cl_analyze.stats import effective_rows, pseudo_values, standard_error
 from cl_analyze.tables import Param, Record, Unit, undefined
 
 Vector = NDArray[np.float64]
 
+SHARES = ("share", "accuracy")
+"""Units of means of values in [0, 1]."""
 FEW_ANCHORS = "too few of the anchors take part: run with more --anchors"
 
 
@@ -51,10 +54,15 @@ class Context:
         """(N,) norms of the saved rows."""
         return self.subject.rows.stored_norms()
 
+    @property
+    def largest_norm(self) -> float:
+        """The largest norm of a saved row; float64's largest number where it lies beyond it."""
+        return float(min(self.norms.max(), np.finfo(np.float64).max))
+
     @cached_property
     def forms(self) -> tuple[FormRows, FormRows]:
         """The rows as saved and on the sphere."""
-        return forms(self.subject.rows, float(self.norms.max()))
+        return forms(self.subject.rows, self.largest_norm)
 
     @cached_property
     def deletion_groups(self) -> NDArray[np.int64]:
@@ -96,9 +104,8 @@ class Context:
         """A record that is exact on this file; without a value, `reason` says why."""
         subject = self.subject
         if value is None or not np.isfinite(value):
-            return undefined(
-                subject.source, metric, definition, params or {}, unit, subject.d, reason
-            )
+            why = reason or "beyond float64's range"
+            return undefined(subject.source, metric, definition, params or {}, unit, subject.d, why)
         return Record(
             source=subject.source,
             metric=metric,
@@ -183,6 +190,14 @@ class Context:
             n=found.n,
         )
         record = replace(record, pseudo_noise=found.pseudo_noise)
+        if unit in SHARES:
+            errors = [each for each in (found.std_error, found.sampling_error) if each]
+            groups = self.subject.groups
+            if groups is not None and anchors is not None:
+                groups = groups[anchors.rows]
+            record = replace(
+                record, effective_n=effective_rows(values, math.hypot(*errors), groups)
+            )
         if anchors is None:
             return record
         return replace(record, sampling_error=found.sampling_error, exact=False)

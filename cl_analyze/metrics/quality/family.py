@@ -55,6 +55,19 @@ from cl_analyze.pairs.executors import single_threaded_blas
 from cl_analyze.pairs.reducers import PairHistogram
 from cl_analyze.tables import Record, Table
 
+_LOWER = (
+    "mean_cosine", "near_duplicate_share", "uniformity_wasserstein", "hubness_skewness",
+    "hubness_robin_hood", "antihub_share", "alignment", "median_rank", "modality_gap",
+    "probe_calibration_error", "condition_number", "nc1", "nc1_trace_ratio", "nc2_equinorm",
+    "nc2_equiangular", "nc2_maximal_angle", "nc2_etf", "nc2_orthogonal_frame", "nc3",
+    "nc4_disagreement", "cdnv",
+)  # fmt: skip
+_HIGHER = (
+    "effective_rank", "rankme", "participation_ratio", "nesum", "stable_rank", "numerical_rank",
+    "isoscore", "recall_at_k", "knn_accuracy", "knn_top5_accuracy", "probe_accuracy",
+    "ncc_accuracy", "silhouette",
+)  # fmt: skip
+
 
 class Quality(PairFreeFamily):
     """Spectrum and collapse, geometry, use (kNN, probe), views, class structure.
@@ -89,6 +102,10 @@ class Quality(PairFreeFamily):
         "nc3": FORMS,
         "nc4_disagreement": FORMS,
         **CLASS_DEFINITIONS,
+    }
+    directions = {  # noqa: RUF012
+        **dict.fromkeys(_LOWER, "lower"),
+        **dict.fromkeys(_HIGHER, "higher"),
     }
 
     def first_pass(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
@@ -165,19 +182,21 @@ class Quality(PairFreeFamily):
         found = spectra(context)
         cosine = mean_cosine(subject.rows)
         records: list[Record] = spectrum_records(context, found)
-        tables: list[Table] = list(spectrum_tables(context, found, cosine))
+        of_spectrum, of_map = spectrum_tables(context, found, cosine)
+        tables: list[Table] = list(of_spectrum)
+        notes += of_map
         records += geometry_records(context, cosine, near)
         hubs, hub_tables = hub_parts(context, near)
         records += hubs
         tables += [near_duplicate_table(context, near), *hub_tables]
-        distances = None
+        apart = None
         if subject.partners is not None:
             notes.append(
                 f"{subject.source}: spectrum, hubs and class structure are of this file alone; "
                 "run quality on the partners' file to see its own"
             )
         if subject.views is not None:
-            of_views, distances = view_parts(context)
+            of_views, apart = view_parts(context)
             records += of_views
         if subject.labels is not None:
             classified = classify(context, near)
@@ -195,7 +214,7 @@ class Quality(PairFreeFamily):
             tables.append(confusion_table(context, probed, classified))
             structure = structures(context)
             records += class_records(context, structure)
-            tables += class_tables(context, structure, near, classified, probed, distances)
+            tables += class_tables(context, structure, near, classified, probed, apart)
         return FamilyResult(
             tuple(records), tuple(table for table in tables if table.rows), tuple(notes)
         )

@@ -23,7 +23,7 @@ from cl_analyze.metrics.quality.jackknife import jackknife_error
 from cl_analyze.metrics.quality.neighbours import Hubness, hubness, hubness_without
 from cl_analyze.pairs.reducers import BinSums, PairHistogram
 from cl_analyze.pairs.reducers.neighbours import Neighbours
-from cl_analyze.stats import standard_error
+from cl_analyze.stats import effective_rows, standard_error
 from cl_analyze.tables import Cell, Record, Table
 
 Vector = NDArray[np.float64]
@@ -42,7 +42,7 @@ NEAR_COLUMNS = ("source", "row", "other_row", "class", "other_class", "cosine")
 
 def geometry_records(context: Context, cosine: MeanCosine, near: Neighbours) -> list[Record]:
     """Norms, mean cosine, near-duplicates, Wasserstein uniformity."""
-    largest = float(context.norms.max())
+    largest = context.largest_norm
     norms = context.norms / largest  # squares stay in range
     n = len(norms)
     without = (norms.sum() - norms) / (n - 1)
@@ -61,11 +61,14 @@ def geometry_records(context: Context, cosine: MeanCosine, near: Neighbours) -> 
 
 def _times(scale: float, record: Record) -> Record:
     """A record in another unit of length."""
-    assert record.value is not None
-    pseudo = record.pseudo_values
+    if record.value is None:
+        return record
+    value, pseudo = scale * record.value, record.pseudo_values
+    if not math.isfinite(value):
+        return replace(record.bare(), value=None, std_error=None, reason="beyond float64's range")
     return replace(
         record,
-        value=scale * record.value,
+        value=value,
         std_error=None if record.std_error is None else scale * record.std_error,
         pseudo_values=None if pseudo is None else scale * pseudo,
     )
@@ -155,16 +158,20 @@ def hub_parts(context: Context, near: Neighbours) -> tuple[list[Record], tuple[T
         less = [] if found is None else hubness_without(near, k, context.deletion_groups)
         for metric, read in _HUBNESS.items():
             value = None if found is None else read(found)
-            records.append(
-                context.record(
-                    metric,
-                    value,
-                    "none" if metric == "hubness_skewness" else "share",
-                    params={"k": k},
-                    std_error=jackknife_error([read(each) for each in less]),
-                    reason=reason or "every row is a neighbour equally often",
-                )
+            error = jackknife_error([read(each) for each in less])
+            record = context.record(
+                metric,
+                value,
+                "none" if metric == "hubness_skewness" else "share",
+                params={"k": k},
+                std_error=error,
+                reason=reason or "every row is a neighbour equally often",
             )
+            if metric == "antihub_share" and found is not None:
+                is_antihub = (found.in_degree == 0).astype(np.float64)
+                n = effective_rows(is_antihub, error, subject.groups)
+                record = replace(record, effective_n=n)
+            records.append(record)
         if found is None:
             continue
         degree = found.in_degree

@@ -1,12 +1,13 @@
 """A linear probe: multinomial logistic regression on frozen rows, by L-BFGS.
 
 Without a training set rows are cut into five parts, and each part is tested by a probe of the other
-four (of more than 10,000 rows the first part alone).  Rows are standardised with the mean and
-spread of the training rows; the weight of the L2 penalty is the one of `PENALTIES` with the least
-log loss on a fifth of the training rows (on few rows a steadier guide than accuracy); the probe is
-then fitted to all training rows.  The objective is scikit-learn's (C = 1 / (penalty x rows)),
-minimised by the same L-BFGS-B of SciPy, from rows that are read block by block, so that memory does
-not grow with them; tests hold it to scikit-learn's coefficients.
+four (of more than 10,000 rows the first part alone).  Rows are centred on the training rows and
+divided by one spread for all coordinates, so that neither a rotation of the space nor other names
+for the classes change the probe; the weight of the L2 penalty is the one of `PENALTIES` with the
+least log loss on a fifth of the training rows (on few rows a steadier guide than accuracy); the
+probe is then fitted to all training rows.  The objective is scikit-learn's (C = 1 / (penalty x
+rows)), minimised by the same L-BFGS-B of SciPy, from rows that are read block by block, so that
+memory does not grow with them; tests hold it to scikit-learn's coefficients.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +28,7 @@ from cl_analyze.pairs.plan import spans
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 Index = NDArray[np.int64]
-Block = NDArray[np.float32]
+Block = NDArray[np.floating[Any]]
 
 PENALTIES = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 """Weights of half the squared norm of W, beside the mean log loss of a row; strongest first.
@@ -44,6 +46,8 @@ CALIBRATION_BINS = 15
 KEPT_BYTES = 1 << 29
 """Standardised training rows that are kept; others are read again at each step."""
 _VALUES_AT_ONCE = 1 << 21
+_FEW_VALUES = 1 << 22
+"""Values of training rows up to which steps are taken in float64; of more in float32."""
 N_FOLDS = 5
 """Parts that rows are cut into where no training set is given."""
 FOLDED_ROWS = 10_000
@@ -75,7 +79,9 @@ def folds(codes: Index, groups: Index | None, random: np.random.Generator) -> In
     out = np.full(len(codes), -1, np.int64)
     if groups is None:
         shuffled = labelled[random.permutation(len(labelled))]
-        shuffled = shuffled[np.argsort(codes[shuffled], kind="stable")]
+        # by class, the classes in the order of their first rows: their names change nothing
+        _, first, of_row = np.unique(codes, return_index=True, return_inverse=True)
+        shuffled = shuffled[np.argsort(first[of_row[shuffled]], kind="stable")]
         out[shuffled] = np.arange(len(shuffled)) % N_FOLDS
         return out
     units, of_row = np.unique(groups[labelled], return_inverse=True)
@@ -98,7 +104,8 @@ class Fitted:
         bias: (C,).
         classes: (C,) class codes of the training rows, ascending.
         means: (C, D) class means of the training rows.
-        centre, spread: (D,) what rows are standardised with.
+        centre: (D,) and
+        spread: (D,) what rows are standardised with, the spread alike in all coordinates.
         penalty: chosen weight of the L2 penalty.
         iterations: of the last fit.
         converged: whether it ended by its tolerance.
@@ -148,6 +155,7 @@ class _Rows:
         self._centre, self._spread = centre, spread
         self._step = max(64, _VALUES_AT_ONCE // len(centre))
         self.spans = spans(len(rows), self._step)
+        self.dtype = np.float64 if len(rows) * len(centre) <= _FEW_VALUES else np.float32
         self._kept: dict[int, Block] = {}
         self._room = KEPT_BYTES
 
@@ -160,7 +168,7 @@ class _Rows:
         found = self._kept.get(index)
         if found is None:
             wide = (self._form.take(self._rows[start:stop]) - self._centre) / self._spread
-            found = wide.astype(np.float32)
+            found = wide.astype(self.dtype)
             if found.nbytes <= self._room:
                 self._room -= found.nbytes
                 self._kept[index] = found
@@ -175,7 +183,7 @@ class _Step:
     """Log loss of a block at given parameters, and its gradient or how many rows are right."""
 
     rows: _Rows
-    parameters: NDArray[np.float32]
+    parameters: Block
     gradient: bool = True
 
     def __call__(self, index: int) -> _Sums:
@@ -192,7 +200,7 @@ class _Step:
         loss = float((np.log(sums) - own).sum())
         if not self.gradient:
             return loss, hits, None
-        scores /= sums.astype(np.float32)[:, None]
+        scores /= sums.astype(scores.dtype)[:, None]
         scores[at] -= 1.0
         found = np.empty(self.parameters.shape)
         found[:-1] = block.T @ scores
@@ -209,7 +217,7 @@ class _Objective:
     def sums(self, parameters: Vector, gradient: bool) -> Iterator[_Sums]:
         """Log loss, hits and gradient of each block, in order."""
         step = _Step(
-            self.rows, parameters.reshape(-1, self._n_classes).astype(np.float32), gradient
+            self.rows, parameters.reshape(-1, self._n_classes).astype(self.rows.dtype), gradient
         )
         n_blocks = len(self.rows.spans)
         if n_blocks == 1:
@@ -333,7 +341,10 @@ def fit(
 def _moments(
     rows: FormRows, chosen: Index, targets: Index, n_classes: int
 ) -> tuple[Vector, Vector, Matrix]:
-    """Mean, standard deviation (1 where there is none) and class means of the chosen rows."""
+    """Mean, spread and class means of the chosen rows.
+
+    The spread is the root of the coordinates' mean variance, 1 where rows do not differ.
+    """
     dim = rows.shape[1]
     sums, step = np.zeros((n_classes, dim)), block_rows(dim)
     for start in range(0, len(chosen), step):
@@ -344,10 +355,11 @@ def _moments(
         block = rows.take(chosen[start : start + step])
         squares += np.square(block - centre).sum(axis=0)
         largest = np.maximum(largest, np.abs(block).max(axis=0))
-    spread = np.sqrt(squares / len(chosen))
+    spread = float(np.sqrt(squares.mean() / len(chosen)))
     counts = np.bincount(targets, minlength=n_classes)
-    constant = spread <= 1e-12 * largest  # what varies by rounding alone says nothing
-    return centre, np.where(constant, 1.0, spread), sums / counts[:, None]
+    if spread <= 1e-12 * float(largest.max()):  # what varies by rounding alone says nothing
+        spread = 1.0
+    return centre, np.full(dim, spread), sums / counts[:, None]
 
 
 @dataclass(frozen=True)

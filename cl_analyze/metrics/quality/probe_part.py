@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,12 +26,11 @@ from cl_analyze.metrics.quality.probe import (
     test,
 )
 from cl_analyze.metrics.quality.rows import FORMS, FormRows, forms
+from cl_analyze.stats import share_interval
 from cl_analyze.tables import Cell, Record, Table
 
 Vector = NDArray[np.float64]
 Index = NDArray[np.int64]
-
-Z95 = 1.959963984540054
 
 PROBE_COLUMNS = (
     "source",
@@ -255,19 +253,6 @@ def _flat(probe: Fitted) -> bool:
     return not (np.linalg.norm(probe.weights) > 0 and np.linalg.norm(centred) > 0)
 
 
-def wilson(right: int, n: int) -> tuple[float, float]:
-    """95% interval of a share (Wilson, JASA 1927), which no share leaves [0, 1] by.
-
-    >>> low, high = wilson(10, 10)
-    >>> round(low, 4), round(high, 9)
-    (0.7225, 1.0)
-    """
-    share, z2 = right / n, Z95**2
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return max(middle - half, 0.0), min(middle + half, 1.0)
-
-
 def probe_tables(context: Context, found: Probed) -> tuple[Table, ...]:
     """How each probe was made and what it scored; its reliability."""
     source = context.subject.source
@@ -348,7 +333,7 @@ def confusion_table(context: Context, found: Probed | None, classified: Classifi
 def _scores(tested: Tested, bins: Calibration) -> dict[str, Cell]:
     """Accuracy with its interval, log loss (of classes that were trained on), calibration."""
     n, right = len(tested.correct), int(tested.correct.sum())
-    low, high = wilson(right, n)
+    low, high = share_interval(right / n, n)
     seen = np.isfinite(tested.log_loss)
     return {
         "accuracy": right / n,

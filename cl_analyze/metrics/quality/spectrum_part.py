@@ -198,8 +198,8 @@ _PLAIN: dict[str, Callable[[Vector], float]] = {
 
 def spectrum_tables(
     context: Context, found: Spectra | None, cosine: MeanCosine
-) -> tuple[Table, ...]:
-    """The spectra, the verdict on collapse, and a map of the rows."""
+) -> tuple[tuple[Table, ...], tuple[str, ...]]:
+    """The spectra, the verdict on collapse, and a map of the rows; notes."""
     subject = context.subject
     tables = []
     if found is not None:
@@ -243,8 +243,8 @@ def spectrum_tables(
             "text": judged.text,
         }
         tables.append(Table("collapse", COLLAPSE_COLUMNS, (row,)))
-    tables += _map(context, found)
-    return tuple(tables)
+    of_map, notes = _map(context, found)
+    return (*tables, *of_map), notes
 
 
 def _square(value: float, freedom: int) -> float | None:
@@ -253,8 +253,8 @@ def _square(value: float, freedom: int) -> float | None:
     return found if math.isfinite(found) else None
 
 
-def _map(context: Context, found: Spectra | None) -> list[Table]:
-    """Coordinates of some rows on the page."""
+def _map(context: Context, found: Spectra | None) -> tuple[tuple[Table, ...], tuple[str, ...]]:
+    """Coordinates of some rows on the page, and a note where they are not by the method asked."""
     subject, method = context.subject, context.options.projection
     if method != "pca":
         context.runner.announce(f"projection by {method}")
@@ -262,7 +262,10 @@ def _map(context: Context, found: Spectra | None) -> list[Table]:
         method, context.forms[1], None if found is None else found.factors, context.options.seed
     )
     if shown is None:
-        return []
+        return (), ()
+    notes: tuple[str, ...] = ()
+    if shown.instead is not None:
+        notes = (f"{subject.source}: rows are laid out by PCA, not {method}: {shown.instead}",)
     names = None if subject.labels is None else subject.labels.names
     codes = subject.codes
     rows: list[dict[str, Cell]] = []
@@ -271,7 +274,7 @@ def _map(context: Context, found: Spectra | None) -> list[Table]:
         rows.append(
             {
                 "source": subject.source,
-                "method": method,
+                "method": shown.method,
                 "row": int(at),
                 "class": own,
                 "x": float(x),
@@ -280,4 +283,4 @@ def _map(context: Context, found: Spectra | None) -> list[Table]:
                 "explained_y": None if shown.explained is None else shown.explained[1],
             }
         )
-    return [Table("projection", PROJECTION_COLUMNS, tuple(rows))]
+    return (Table("projection", PROJECTION_COLUMNS, tuple(rows)),), notes

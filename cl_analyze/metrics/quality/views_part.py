@@ -26,15 +26,16 @@ def retrieval_reducers(partners: Vector) -> tuple[PartnerRanks, ColumnPartnerRan
 
 
 def view_parts(context: Context) -> tuple[list[Record], Vector]:
-    """The records, and (N,) squared distances of the pairs."""
+    """The records, and (N,) distances of the pairs to the power of alignment."""
     subject = context.subject
     assert subject.views is not None
     cosines, distances = paired(*subject.views)
     power = context.options.alignment_power
+    apart = distances ** (0.5 * power)
     records = [
         context.mean(
             "alignment",
-            distances ** (0.5 * power),
+            apart,
             "squared_distance" if power == 2 else "none",
             params={"power": power},
         )
@@ -49,7 +50,7 @@ def view_parts(context: Context) -> tuple[list[Record], Vector]:
             "modality_gap_residual", gap.residual, gap.residual_without, "squared_distance"
         )
     )
-    return records, distances
+    return records, apart
 
 
 def _retrieval(context: Context, cosines: Vector) -> list[Record]:

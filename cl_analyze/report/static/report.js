@@ -148,7 +148,9 @@
   }
   const options = {
     responsive: false, displaylogo: false,
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+    // nothing leaves this page: no button that uploads a figure
+    plotlyServerURL: "", showSendToCloud: false, showEditInChartStudio: false,
+    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "sendChartToCloud"],
   };
   function draw(plot, figure) {
     const width = plot.parentElement.clientWidth;

@@ -1,0 +1,102 @@
+"""Fonts for names in any script, and Matplotlib loaded whatever its environment says."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from functools import cache
+from typing import Any
+
+FONT = "DejaVu Sans"
+"""Comes with Matplotlib: figures look the same everywhere, but for names that it lacks."""
+
+
+def matplotlib() -> Any:
+    """Matplotlib, loaded even where MPLBACKEND names a backend that is not installed here.
+
+    A notebook hands its own down to programs that it starts; figures here are drawn on canvases of
+    their own and ask for no backend.
+    """
+    is_new = "matplotlib" not in sys.modules
+    wanted = os.environ.pop("MPLBACKEND", None)
+    try:
+        import matplotlib
+    finally:
+        if wanted is not None:
+            os.environ["MPLBACKEND"] = wanted
+    if is_new and wanted is not None:
+        with contextlib.suppress(ValueError):  # it is not installed here
+            matplotlib.rcParams["backend"] = wanted
+    return matplotlib
+
+
+def texts_of(part: Any) -> Iterator[str]:
+    """All texts of a figure's description."""
+    if isinstance(part, str):
+        yield part
+    elif dataclasses.is_dataclass(part) and not isinstance(part, type):
+        for field in dataclasses.fields(part):
+            yield from texts_of(getattr(part, field.name))
+    elif isinstance(part, tuple | list) and not isinstance(next(iter(part), None), float):
+        for item in part:
+            yield from texts_of(item)
+
+
+def families(texts: Iterable[str]) -> tuple[tuple[str, ...], str]:
+    """The fonts that have the characters of some texts, and the characters that none has.
+
+    Further fonts are taken only for characters that the first lacks.
+
+    Args:
+        texts: what is to be drawn.
+
+    Returns:
+        Names of font families, the usual one first; characters that are drawn as boxes.
+    """
+    plain = _characters_of(_path_of(FONT))
+    missing = frozenset(c for text in texts for c in text if ord(c) > 127 and ord(c) not in plain)
+    return _families_for(missing)
+
+
+@cache
+def _families_for(missing: frozenset[str]) -> tuple[tuple[str, ...], str]:
+    left = {ord(c) for c in missing}
+    found = [FONT]
+    fonts = matplotlib_fonts() if left else {}
+    while left:
+        name = max(fonts, key=lambda font: (len(left & fonts[font]), font), default="")
+        if not name or not left & fonts[name]:
+            break
+        found.append(name)
+        left -= fonts[name]
+    return tuple(found), "".join(map(chr, sorted(left)))
+
+
+def _path_of(name: str) -> str:
+    matplotlib()
+    from matplotlib import font_manager
+
+    return str(font_manager.findfont(name))
+
+
+@cache
+def _characters_of(path: str) -> frozenset[int]:
+    """Characters that a font has; none where it cannot be read (fonts of coloured pictures)."""
+    from matplotlib import font_manager
+
+    with contextlib.suppress(Exception):  # whatever FreeType says of a font it cannot use
+        return frozenset(font_manager.get_font(path).get_charmap())
+    return frozenset()
+
+
+@cache
+def matplotlib_fonts() -> dict[str, frozenset[int]]:
+    """Upright installed fonts by name, and their characters."""
+    matplotlib()
+    from matplotlib import font_manager
+
+    upright = [f for f in font_manager.fontManager.ttflist if f.style == "normal"]
+    return {font.name: _characters_of(font.fname) for font in upright}

@@ -1,0 +1,48 @@
+"""Small text files that decide something (rules, baselines, indexes), read whole and with a bound.
+
+What is no regular file is refused before it is opened for good: a FIFO would wait for ever, a
+device would never end.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+MOST_BYTES = 64 << 20
+"""Bytes of a file that is read whole, unless its reader says otherwise."""
+
+
+def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
+    """The content of a regular file.
+
+    Raises:
+        OSError: it cannot be read, is no regular file, or has more than `most` bytes; `strerror`
+            says which.
+    """
+    if "\0" in str(path):
+        raise OSError(errno.EINVAL, "no path: it holds a NUL character")
+    # a FIFO opened this way does not wait for a writer
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            raise OSError(errno.EISDIR, "it is a directory")
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file (a FIFO, a device or a socket)")
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most >> 10} KiB, which no such file needs")
+    return data
+
+
+def read_text(path: Path, most: int = MOST_BYTES) -> str:
+    """The content of a regular file as text; a byte order mark at its start is no part of it.
+
+    Raises:
+        OSError: see `read_bytes`.
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    return read_bytes(path, most).decode("utf-8-sig")

@@ -1,0 +1,274 @@
+"""Which columns of a table are dimensions: the right uniformity, or nothing that looks like one."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import cl_analyze as cla
+from cl_analyze.data.formats.columns import MOST_COLUMNS
+from cl_analyze.data.formats.delimited import has_header
+from cl_analyze.data.opening import Spec, open_array, open_embeddings
+from cl_analyze.errors import DataError
+
+N, D = 40, 6
+LABELS = np.arange(N) % 4
+_random = np.random.default_rng(7)
+ROWS = (_random.standard_normal((N, D)) + 2 * np.eye(4, D)[LABELS]).round(4)
+WORDS = np.array(["cat", "dog", "eel", "fox"])[LABELS]
+
+
+def naive(rows, t=2.0):
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    squares = ((unit[:, None] - unit[None]) ** 2).sum(-1)
+    return np.log(np.exp(-t * squares[~np.eye(len(rows), dtype=bool)]).mean())
+
+
+def save(path, frame, **options):
+    frame.to_csv(path, **{"index": False, **options})
+
+
+FRAME = pd.DataFrame(ROWS)
+IMAGES = [f"img{i}.jpg" for i in range(N)]
+
+
+def numbers(path, *columns, fmt="%.4f", **options):
+    separator = "\t" if path.suffix == ".tsv" else ","
+    np.savetxt(path, np.column_stack(columns), delimiter=separator, fmt=fmt, **options)
+
+
+DECIMALS = ["%.4f"] * D
+
+# fmt: off
+TABLES = {
+    # headers that are numbers
+    "word-first.csv": lambda p: save(p, FRAME.assign(a=IMAGES)[["a", *range(D)]]),
+    "word-last.csv": lambda p: save(p, FRAME.assign(species=WORDS)),
+    "integer-last.csv": lambda p: save(p, FRAME.assign(species=LABELS)),
+    "from-one.csv": lambda p: save(p, pd.DataFrame(ROWS, columns=range(1, D + 1))),
+    "from-one.tsv": lambda p: save(p, pd.DataFrame(ROWS, columns=range(1, D + 1)), sep="\t"),
+    "named-index.csv": lambda p: save(p, pd.DataFrame(ROWS, index=IMAGES), index=True, index_label="image"),
+    "some-columns.csv": lambda p: save(p, pd.DataFrame(ROWS, columns=[3, 7, 12, 90, 91, 400])),
+    "float-names.csv": lambda p: save(p, pd.DataFrame(ROWS, columns=np.arange(6.0))),
+    "two-words.csv": lambda p: save(p, FRAME.assign(a=IMAGES, b=WORDS)),
+    "quantised-header.csv": lambda p: save(p, FRAME.assign(a=LABELS, b=LABELS % 2)),
+    # files without a header
+    "label-first.csv": lambda p: numbers(p, LABELS, ROWS, fmt=["%d", *DECIMALS]),
+    "label-last.tsv": lambda p: numbers(p, ROWS, LABELS, fmt=[*DECIMALS, "%d"]),
+    "label-as-float.csv": lambda p: numbers(p, LABELS, ROWS, fmt="%.18e"),
+    "label-last-as-float.csv": lambda p: numbers(p, ROWS, LABELS, fmt="%.18e"),
+    "id-first.csv": lambda p: numbers(p, 100000 + 37 * np.arange(N)[::-1], ROWS, fmt=["%d", *DECIMALS]),
+    "index-from-one.csv": lambda p: numbers(p, np.arange(1, N + 1), ROWS, fmt=["%d", *DECIMALS]),
+    "index-as-floats.csv": lambda p: numbers(p, np.arange(N), ROWS, fmt="%.18e"),
+    "times-first.csv": lambda p: numbers(p, 1.6e9 + 0.5 * np.arange(N), ROWS, fmt="%.6f"),
+    "positions.csv": lambda p: save(p, pd.DataFrame(np.column_stack([LABELS, ROWS]))),
+    # names that say nothing, values that do
+    "named-cluster.csv": lambda p: save(p, pd.DataFrame(ROWS, columns=list("abcdef")).assign(cluster=LABELS * 1.0)),
+    "named-time.csv": lambda p: save(p, pd.DataFrame(ROWS, columns=list("abcdef")).assign(time=1e9 + 0.25 * np.arange(N))),
+    # comment marks
+    "hash.csv": lambda p: numbers(p, ROWS, header=",".join(f"dim_{i}" for i in range(D))),
+    "hash.tsv": lambda p: numbers(p, ROWS, header="\t".join("abcdef")),
+    "percent.csv": lambda p: numbers(p, ROWS, header="a,b,c,d,e,f", comments="% "),
+    "slashes.csv": lambda p: numbers(p, ROWS, header="made by a script\na,b,c,d,e,f", comments="// "),
+    "remark.csv": lambda p: numbers(p, ROWS, header="made by a script, with care"),
+    "remark-and-names.csv": lambda p: p.write_text("# made by a script\n" + FRAME.to_csv(index=False)),
+    # indexes
+    "unnamed.csv": lambda p: save(p, FRAME, index=True),
+    "levels.csv": lambda p: save(p, FRAME.set_index(pd.MultiIndex.from_arrays([np.arange(N), np.arange(N) * 0.25])), index=True, index_label=["", "Unnamed: 0.1"]),
+    "bom.csv": lambda p: save(p, FRAME, encoding="utf-8-sig"),
+}
+# fmt: on
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_the_dimensions_alone_are_measured(cli, name):
+    path = cli.folder / name
+    TABLES[name](path)
+    result = cli("uniformity", path, "--json", "--no-files")
+    assert result.returncode == 0, result.stderr
+    found = json.loads(result.stdout)["results"][0]
+    assert (found["n"], found["d"]) == (N, D), result.stderr
+    assert found["value"] == pytest.approx(naive(ROWS), abs=1e-9)
+    told = ("as an index", "left out", "taken as a header", "comment")
+    assert any(words in result.stderr for words in told), "what was chosen is said"
+
+
+def parquet(path, index, names=None):
+    frame = pd.DataFrame(ROWS, columns=list("abcdef"), index=index)
+    frame.index.names = names or [None] * frame.index.nlevels
+    {".parquet": frame.to_parquet, ".feather": lambda p: arrow(p, frame)}[path.suffix](path)
+
+
+def arrow(path, frame):
+    import pyarrow as pa
+
+    table = pa.Table.from_pandas(frame)
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+
+
+INDEXES = {
+    "time": (pd.Index(1.6e9 + 0.5 * np.arange(N)), ["time"]),
+    "several levels": (pd.MultiIndex.from_arrays([np.arange(N), np.arange(N) / 4]), ["i", "t"]),
+    "levels without names": (pd.MultiIndex.from_arrays([np.arange(N) * 1.5, LABELS]), None),
+    "shuffled decimals": (pd.Index(np.random.default_rng(0).standard_normal(N)), ["score"]),
+}
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".feather"])
+@pytest.mark.parametrize("index", INDEXES)
+def test_an_index_that_pandas_saved_is_no_dimension(tmp_path, index, suffix):
+    path = tmp_path / f"e{suffix}"
+    parquet(path, *INDEXES[index])
+    opened = open_embeddings(Spec(str(path)))
+    assert opened.main.array.shape == (N, D)
+    np.testing.assert_array_equal(opened.main.array.read(0, N), ROWS)
+    assert any("pandas saved" in note for note in opened.notes)
+
+
+@pytest.mark.parametrize("values", [LABELS, LABELS * 1.0, np.arange(N) * 1.0])
+def test_whole_numbers_among_decimals_of_a_parquet_file(tmp_path, values):
+    frame = pd.DataFrame(ROWS, columns=list("abcdef")).assign(other=values)
+    frame.to_parquet(tmp_path / "e.parquet")
+    opened = open_embeddings(Spec(str(tmp_path / "e.parquet")))
+    assert opened.main.array.shape == (N, D)
+    assert any("'other' of them looks like labels" in note for note in opened.notes)
+
+
+def test_a_unit_that_never_fires_is_a_dimension(tmp_path):
+    rows = np.column_stack([ROWS[:, :3], np.zeros(N), ROWS[:, 3:]])
+    numbers(tmp_path / "e.csv", rows)
+    pd.DataFrame(rows, columns=list("abcdefg")).to_parquet(tmp_path / "e.parquet")
+    for name in ("e.csv", "e.parquet"):
+        assert open_embeddings(Spec(str(tmp_path / name))).main.array.shape == (N, D + 1)
+
+
+def test_columns_numbered_by_the_file_are_dimensions_whatever_they_hold(tmp_path):
+    whole = pd.DataFrame(
+        np.column_stack([ROWS, LABELS]), columns=[f"dim_{i}" for i in range(D + 1)]
+    )
+    whole.to_csv(tmp_path / "e.csv", index=False)
+    assert open_embeddings(Spec(str(tmp_path / "e.csv"))).main.array.shape == (N, D + 1)
+
+
+def test_integers_alone_are_dimensions(tmp_path):
+    np.savetxt(tmp_path / "e.csv", (ROWS * 100).astype(int), delimiter=",", fmt="%d")
+    assert open_embeddings(Spec(str(tmp_path / "e.csv"))).main.array.shape == (N, D)
+
+
+@pytest.mark.parametrize(
+    ("first", "following", "expected"),
+    [
+        (["0", "1", "2"], [["5", "6", "7"]], True),
+        (["1", "2", "3"], [["5", "6", "7"]], False),
+        (["1", "2", "3"], [["5", "6.5", "7"]], True),
+        (["1", "2", "3", "4"], [["5", "6", "7", "8"]], True),
+        (["1", "2"], [["3", "0.5O"], ["5", "6"]], False),
+        (["3", "7", "9"], [["1", "2.5", "3"]], False),
+        (["3", "7", "9"], [["1.5", "2.5", "3.5"]], True),
+        (["0.12", "0.5", "cat"], [["0.3", "0.4", "dog"]], False),
+        (["9" * 5000, "1", "2"], [["1.5", "2.5", "3.5"]], False),
+    ],
+)
+def test_a_first_line_of_numbers(first, following, expected):
+    assert has_header(first, following) is expected
+
+
+def test_words_that_begin_with_a_comment_mark_are_labels(tmp_path):
+    (tmp_path / "y.csv").write_text("label\n#a\n#b\n#a\n")
+    found = open_array(Spec(str(tmp_path / "y.csv"), "label"), ())
+    assert found.array.values().tolist() == ["#a", "#b", "#a"]
+    (tmp_path / "z.csv").write_text("#a\n#b\nc\n")
+    assert open_array(Spec(str(tmp_path / "z.csv")), ()).array.values().tolist() == [
+        "#a",
+        "#b",
+        "c",
+    ]
+
+
+# ---- messages that send people the right way
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0.1 0.2\n0.3 0.4\n", "separated by spaces: save it with commas"),
+        ("0.1|0.2\n0.3|0.4\n", r"separated by '\|'"),
+        ("0.1\t0.2\n0.3\t0.4\n", "separated by tabs: name it .tsv"),
+        ("a;b\n0,1;0,2\n", "separated by ';'"),
+        ('a,b\n"0,15","1,5"\n"0,25","2,5"\n', r"decimal commas \('0,15'\)"),
+        ('a,b\n"0,123","0,456"\n"0,789","0,111"\n', "decimal commas"),
+        ('a,b\n"1,234","2,345"\n"3,456","4,567"\n', "separators of thousands"),
+        ("a,b\n" + "9" * 6000 + ",0.5\n1,0.25\n", "numbers that are words to most programs"),
+    ],
+)
+def test_numbers_written_in_another_way(tmp_path, text, message):
+    (tmp_path / "e.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        open_embeddings(Spec(str(tmp_path / "e.csv")))
+
+
+LISTS = {
+    "numpy 2": lambda v: str([np.float64(x) for x in v]),
+    "numpy 2 float32": lambda v: "[" + ", ".join(f"np.float32({x})" for x in v) + "]",
+    "array": lambda v: f"array({list(map(float, v))})",
+    "array of float32": lambda v: f"array({list(map(float, v))}, dtype=float32)",
+    "tensor": lambda v: f"tensor({list(map(float, v))})",
+    "tensor on a GPU": lambda v: f"tensor({list(map(float, v))}, device='cuda:0', dtype=torch.f16)",
+    "postgres": lambda v: "{" + ",".join(map(str, v)) + "}",
+    "tuple": lambda v: str(tuple(map(float, v))),
+    "nested": lambda v: str([list(map(float, v))]),
+}
+
+
+@pytest.mark.parametrize("spelling", LISTS)
+def test_lists_as_programs_print_them(tmp_path, spelling):
+    words = [LISTS[spelling](row) for row in ROWS]
+    save(tmp_path / "e.csv", pd.DataFrame({"id": range(N), "embedding": words, "label": LABELS}))
+    opened = open_embeddings(Spec(str(tmp_path / "e.csv")))
+    np.testing.assert_allclose(opened.main.array.read(0, N), ROWS)
+
+
+def test_words_in_parentheses_are_words(tmp_path):
+    (tmp_path / "e.csv").write_text("name,a,b\n(1) cat,0.5,1.5\n(2) dog,2.5,3.25\n")
+    assert open_embeddings(Spec(str(tmp_path / "e.csv"))).main.array.shape == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("0.5 1.5 2.5\n3.5 4.5 5.5\n", "3 numbers each, as numpy.savetxt"),
+        ("the 0.5 1.5 2.5\nof 3.5 4.5 5.5\n", "a word and 3 numbers each"),
+        ("2 3\nthe 0.5 1.5 2.5\nof 3.5 4.5 5.5\n", "a word and 3 numbers each"),
+        ("# a header\n0.5 1.5\n3.5 4.5\n", "2 numbers each"),
+    ],
+)
+def test_matrices_in_text_files_are_no_labels(tmp_path, text, message):
+    (tmp_path / "e.txt").write_text(text)
+    with pytest.raises(DataError, match=message):
+        open_array(Spec(str(tmp_path / "e.txt")), ())
+
+
+def test_labels_of_several_words_are_labels(tmp_path):
+    (tmp_path / "y.txt").write_text("great white shark\nhammer head\ngreat white shark\n")
+    assert open_array(Spec(str(tmp_path / "y.txt")), ()).array.shape == (3,)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_tables_that_are_too_wide_are_refused_before_they_are_parsed(tmp_path, suffix):
+    wide = pd.DataFrame(np.zeros((2, MOST_COLUMNS + 1)), columns=map(str, range(MOST_COLUMNS + 1)))
+    path = tmp_path / f"e{suffix}"
+    if suffix == ".csv":
+        wide.to_csv(path, index=False)
+    else:
+        wide.to_parquet(path)
+    with pytest.raises(DataError, match=f"{MOST_COLUMNS + 1} columns, at most {MOST_COLUMNS}"):
+        open_embeddings(Spec(str(path)))
+
+
+def test_the_python_functions_read_as_the_command_line_does(tmp_path):
+    TABLES["integer-last.csv"](tmp_path / "e.csv")
+    assert cla.uniformity(str(tmp_path / "e.csv")).value == pytest.approx(naive(ROWS), abs=1e-9)
