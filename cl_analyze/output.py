@@ -83,13 +83,16 @@ def _staged(files: Mapping[Path, bytes]) -> Iterator[list[tuple[Path, Path]]]:
     """Files under temporary names beside their targets: pairs of both, for the block to rename."""
     remove_abandoned({target.parent for target in files})
     staged: list[tuple[Path, Path]] = []
+    held: list[int] = []
     try:
         for target, data in files.items():
             staged.append((_temporary(target), target))
-            _write(staged[-1][0], data)
+            held += _write(staged[-1][0], data)
             _keep_mode(staged[-1][0], target)
         yield staged
     finally:
+        for descriptor in held:
+            os.close(descriptor)
         for temporary, _ in staged:
             with contextlib.suppress(OSError):
                 temporary.unlink()
@@ -152,7 +155,12 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
     temporary = _temporary(path)
     try:
         with _created(temporary) as file:
-            yield file
+            held = _held(file)
+            try:
+                yield file
+            finally:
+                for descriptor in held:
+                    os.close(descriptor)
         _keep_mode(temporary, path)
         temporary.replace(path)
     finally:
@@ -232,9 +240,43 @@ def _keep_mode(temporary: Path, target: Path) -> None:
         temporary.chmod(stat.S_IMODE(target.stat().st_mode))
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write(path: Path, data: bytes) -> list[int]:
+    """Write a temporary file; see `_held` for what is returned."""
     with _created(path) as file:
         file.write(data)
+        return _held(file)
+
+
+def _held(file: BinaryIO) -> list[int]:
+    """A lock on a temporary file, which says in every container that its writer lives.
+
+    Returns:
+        The descriptor that holds it; nothing where there are no locks.
+    """
+    try:
+        import fcntl
+
+        descriptor = os.dup(file.fileno())
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (ImportError, OSError):
+        return []
+    return [descriptor]
+
+
+def _is_held(path: Path) -> bool:
+    """Whether a process that lives holds the lock of a temporary file."""
+    try:
+        import fcntl
+    except ImportError:
+        return False
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 @contextlib.contextmanager
@@ -256,6 +298,8 @@ def remove_abandoned(folders: Iterable[Path]) -> None:
 
 
 def _is_abandoned(path: Path) -> bool:
+    if _is_held(path):
+        return False
     host, _, rest = path.name.removeprefix(f"{_TEMPORARY}-").rpartition("-")[0].rpartition("-")
     if host == socket.gethostname() and rest.isdecimal() and os.name == "posix":
         try:

@@ -719,6 +719,101 @@ def test_other_urls_are_not_read(cli, url):
     assert "URLs are not read" in cli.fails("uniformity", url)
 
 
+def test_a_file_that_is_deleted_during_a_run_is_no_bug(cli, monkeypatch):
+    program = (
+        "import sys, os\nfrom cl_analyze import analysis\nfrom cl_analyze.cli import entry\n"
+        "real = analysis.measure_one\n"
+        "def measure(prepared, *rest):\n"
+        "    os.unlink('e.arrow'); prepared.subject.release(); return real(prepared, *rest)\n"
+        "analysis.measure_one = measure\n"
+        "entry.main(['uniformity', 'e.arrow', '--no-files'])\n"
+    )
+    save_as(cli.folder / "e.arrow", np.random.default_rng(0).standard_normal((2000, 16)))
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=cli.folder, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert result.returncode == 2, result
+    assert "bug" not in result.stderr
+    assert "e.arrow" in result.stderr
+
+
+def test_rows_at_the_end_of_the_range(cli):
+    rows = np.random.default_rng(0).standard_normal((40, 6))
+    np.save(cli.folder / "e.npy", rows / np.abs(rows).max() * 1.7e308)
+    np.save(cli.folder / "small.npy", rows)
+    found = []
+    for name in ("e.npy", "small.npy"):
+        result = cli("report", name, "--no-files", "--json", "--k", 1)
+        assert result.returncode == 0, result.stderr
+        results = json.loads(result.stdout)["results"]
+        found.append({(r["metric"], r["definition"]): r["value"] for r in results})
+        assert all(r["value"] is not None or r["reason"] for r in results)
+    for key in (("uniformity", "u_stat"), ("effective_rank", "normalised")):
+        assert found[0][key] == pytest.approx(found[1][key], rel=1e-9)
+
+
+def test_words_of_labels_that_would_not_fit_are_refused(monkeypatch):
+    from cl_analyze.data import memory
+    from cl_analyze.data.labels import encode
+    from cl_analyze.data.opening import from_memory
+    from cl_analyze.errors import DataError
+
+    monkeypatch.setattr(memory, "free_memory", lambda: 1 << 20)
+    with pytest.raises(DataError, match="words of labels takes 19 MiB"):
+        encode(from_memory(np.zeros(132_000, np.int8), "y.npy"))
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp1252"])
+def test_output_in_another_encoding(cli, encoding):
+    np.save(cli.folder / "模型.npy", ROWS)
+    environment = {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    result = subprocess.run(
+        [sys.executable, "-m", "cl_analyze", "uniformity", "模型.npy", "--no-files"],
+        cwd=cli.folder, capture_output=True,
+        env={**os.environ, **environment, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert result.returncode == 0, result
+    assert rb"\u6a21\u578b.npy" in result.stdout
+    assert "uniformity" in result.stdout.decode(encoding)
+
+
+def test_a_temporary_file_of_a_live_process_stays(tmp_path):
+    """Also where its number says nothing: containers have process numbers of their own."""
+    import fcntl
+    import socket
+
+    from cl_analyze.output import remove_abandoned
+
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    path = tmp_path / f".cl-analyze-tmp-{socket.gethostname()}-{dead.pid}-0123"
+    with path.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        remove_abandoned([tmp_path])
+        assert path.exists()
+    remove_abandoned([tmp_path])
+    assert not path.exists()
+
+
+def test_a_folder_that_another_process_locks_is_waited_for_and_told(cli, monkeypatch):
+    import fcntl
+
+    from cl_analyze import output
+    from cl_analyze.errors import ConfigError
+
+    (cli.folder / "out").mkdir()
+    monkeypatch.setattr(output, "LONGEST_WAIT", 0.2)
+    descriptor = os.open(cli.folder / "out", os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        with pytest.raises(ConfigError, match="another process has held its lock"):
+            output.write_files(cli.folder / "out", "uniformity", {"a.txt": b"x"})
+    finally:
+        os.close(descriptor)
+    assert output.write_files(cli.folder / "out", "uniformity", {"a.txt": b"x"})
+
+
 # ---- memory, signals and what a notebook hands down
 
 

@@ -58,7 +58,7 @@ def test_a_failed_run_leaves_the_old_files(tmp_path, monkeypatch):
         if len(staged) == 1:
             raise OSError(28, "No space left on device")
         staged.append(path)
-        real(path, data)
+        return real(path, data)
 
     monkeypatch.setattr(output, "_write", failing)
     with pytest.raises(ConfigError, match="No space left on device"):

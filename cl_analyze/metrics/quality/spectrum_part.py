@@ -206,6 +206,8 @@ def spectrum_tables(
         rows: list[dict[str, Cell]] = []
         for version in VERSIONS:
             values = found.values[version]
+            if not np.isfinite(values).all():  # norms beyond float64's range
+                continue
             squares = (values / max(float(values[0]), 1e-300)) ** 2
             shares = squares / max(float(squares.sum()), 1e-300)
             freedom = subject.n - (1 if version.endswith("_centred") else 0)
