@@ -272,3 +272,23 @@ def test_tables_that_are_too_wide_are_refused_before_they_are_parsed(tmp_path, s
 def test_the_python_functions_read_as_the_command_line_does(tmp_path):
     TABLES["integer-last.csv"](tmp_path / "e.csv")
     assert cla.uniformity(str(tmp_path / "e.csv")).value == pytest.approx(naive(ROWS), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("labels", list(np.eye(4)[LABELS])),
+        ("y", list(ROWS[:, :2])),
+        ("label", [[int(k)] for k in LABELS]),
+        ("targets", [[0.5, 1.5]] * N),
+    ],
+)
+@pytest.mark.parametrize("key", ["", "::emb"])
+def test_a_column_of_lists_beside_the_embeddings(cli, name, column, key):
+    pd.DataFrame({"emb": list(ROWS), name: column}).to_parquet(cli.folder / "e.parquet")
+    result = cli("uniformity", f"e.parquet{key}", "--json", "--no-files")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["results"][0]["value"] == pytest.approx(naive(ROWS), abs=1e-9)
+    assert "internal error" not in cli("inspect", "e.parquet").stderr
+    result = cli("tolerance", f"e.parquet{key}", "--no-files")
+    assert result.returncode == 0 if name == "label" else "one value a row" in result.stderr

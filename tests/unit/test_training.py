@@ -872,6 +872,31 @@ def test_an_epoch_that_fails_leaves_nothing_behind(small, tmp_path):
 
 
 @quiet
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda z, y: {"embeddings": z[:, :, None, None]}, r"return z.flatten\(1\)"),
+        (lambda z, y: {"embeddings": z[:, None, :, None].repeat(1, 5, 1, 7)}, "rows, dimensions"),
+        (lambda z, y: {"embeddings": z[:, 0]}, r"must be \(rows, dimensions\)"),
+        (lambda z, y: {"embeddings": z, "view1": z[:, None]}, "'view1' of shape"),
+        (lambda z, y: {"embeddings": z, "labels": torch.eye(9)[y]}, r"return labels.argmax\(1\)"),
+        (lambda z, y: {"embeddings": z, "labels": y[:, None]}, "one value a row"),
+        (lambda z, y: {"embeddings": z, "ids": z}, "'ids' of shape"),
+    ],
+)  # fmt: skip
+def test_what_the_command_line_would_refuse_is_refused_at_once(small, tmp_path, change, message):
+    """At the first validation: a run of days should not end in files that cannot be read."""
+
+    def embed(module, batch):
+        return change(module.net(batch[0]), batch[1])
+
+    saved = SaveEmbeddings(tmp_path / "run", embed=embed)
+    with pytest.raises(ConfigError, match=message):
+        small["trainer"](saved).validate(small["Small"](), small["loaders"]()[1], verbose=False)
+    assert not (tmp_path / "run").exists()
+
+
+@quiet
 def test_a_folder_that_cannot_be_made_is_named(small, tmp_path):
     (tmp_path / "file").write_text("")
     saved = SaveEmbeddings(tmp_path / "file" / "run")

@@ -78,6 +78,10 @@ class _Parquet:
         metadata = self._file.metadata
         self.schema = self._file.schema_arrow
         self.lengths = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+        if min(self.lengths, default=0) < 0 or sum(self.lengths) != metadata.num_rows:
+            raise DataError(
+                f"its row groups have {self.lengths[:5]} rows, {metadata.num_rows} are said"
+            )
         self.decoded_rows = max(self.lengths, default=0)
 
     def batches(self, piece: int, columns: Sequence[str]) -> Iterator[Any]:
