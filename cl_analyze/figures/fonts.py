@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
+_BOXES = "Last Resort"
+"""A font that Matplotlib brings, whose every character is a box with the name of its script."""
 FONT = "DejaVu Sans"
 """Comes with Matplotlib: figures look the same everywhere, but for names that it lacks."""
 
@@ -40,9 +42,10 @@ def texts_of(part: Any) -> Iterator[str]:
     elif dataclasses.is_dataclass(part) and not isinstance(part, type):
         for field in dataclasses.fields(part):
             yield from texts_of(getattr(part, field.name))
-    elif isinstance(part, tuple | list) and not isinstance(next(iter(part), None), float):
+    elif isinstance(part, tuple | list):
         for item in part:
-            yield from texts_of(item)
+            if not isinstance(item, float | int):
+                yield from texts_of(item)
 
 
 def families(texts: Iterable[str]) -> tuple[tuple[str, ...], str]:
@@ -98,5 +101,9 @@ def matplotlib_fonts() -> dict[str, frozenset[int]]:
     matplotlib()
     from matplotlib import font_manager
 
-    upright = [f for f in font_manager.fontManager.ttflist if f.style == "normal"]
+    upright = [
+        font
+        for font in font_manager.fontManager.ttflist
+        if font.style == "normal" and not font.name.startswith(_BOXES)
+    ]
     return {font.name: _characters_of(font.fname) for font in upright}

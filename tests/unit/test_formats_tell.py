@@ -181,6 +181,16 @@ def test_characters_that_no_font_has_are_told(cli, monkeypatch):
         fonts._families_for.cache_clear()
 
 
+def test_every_text_of_a_figure_is_looked_at():
+    import cl_analyze as cla
+    from cl_analyze.figures.catalogue import draw
+    from cl_analyze.figures.fonts import texts_of
+
+    report = cla.analyze(ROWS, np.array(["猫", "dog"] * 20), metrics="quality", ks=[1])
+    (figure,) = [figure for figure in draw(report.document) if figure.name == "class_similarity"]
+    assert "猫" in set(texts_of(figure)), "names of ticks too"
+
+
 def test_a_note_tells_of_boxes(tmp_path, monkeypatch):
     import cl_analyze as cla
     from cl_analyze.report import files
