@@ -4,6 +4,10 @@ Every message says what must hold, what was found, where, and what to do.  The c
 them into one line on stderr and exit code 2; from Python they are ordinary exceptions.
 """
 
+from __future__ import annotations
+
+import errno
+
 
 class AnalysisError(Exception):
     """The analysis cannot be done as asked; the message says why and what would help."""
@@ -36,7 +40,6 @@ _NO_MEMORY = (
     "failed to map segment",
 )
 """What libraries say where memory ran out, beside raising MemoryError."""
-_ENOMEM = 12
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -49,9 +52,10 @@ def is_out_of_memory(error: BaseException) -> bool:
     for _ in range(10):
         if seen is None:
             break
-        if isinstance(seen, MemoryError) or getattr(seen, "errno", None) == _ENOMEM:
+        if isinstance(seen, MemoryError) or getattr(seen, "errno", None) == errno.ENOMEM:
             return True
-        if any(words in str(seen).lower() for words in _NO_MEMORY):
+        of_libraries = isinstance(seen, RuntimeError | ImportError | OSError | SystemError)
+        if of_libraries and any(words in str(seen).lower() for words in _NO_MEMORY):
             return True
         seen = seen.__cause__ or seen.__context__
     return False
@@ -70,7 +74,9 @@ def error_text(error: BaseException) -> str:
         )
     if is_of_the_system(error):
         place = getattr(error, "filename", None)
-        return f"{place}: {getattr(error, 'strerror', None) or error}: was it moved or deleted?"
+        is_gone = getattr(error, "errno", None) == errno.ENOENT
+        hint = ": was it moved or deleted?" if is_gone else ""
+        return f"{place}: {getattr(error, 'strerror', None) or error}{hint}"
     return f"internal error: {type(error).__name__}: {error}"
 
 

@@ -54,13 +54,13 @@ def write_files(folder: Path, command: str, files: Mapping[str, bytes]) -> list[
     done = False
     try:
         for target in targets:
-            made += [part for part in (*target.parents, folder) if not part.exists()]
-            target.parent.mkdir(parents=True, exist_ok=True)
             if not _leads_inside(folder, target):
                 raise ConfigError(
                     f"{target.parent} is a link out of {folder}, and nothing is written through "
                     "it: remove the link, or choose another --out"
                 )
+            made += [part for part in (*target.parents, folder) if not part.exists()]
+            target.parent.mkdir(parents=True, exist_ok=True)
         remove_abandoned([folder])
         with _staged(targets) as staged, _turn(folder), _uninterrupted():
             _put_in_place(folder, command, files, staged)
@@ -257,8 +257,12 @@ def _held(file: BinaryIO) -> list[int]:
         import fcntl
 
         descriptor = os.dup(file.fileno())
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (ImportError, OSError):
+        return []
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # a file system without locks
+        os.close(descriptor)
         return []
     return [descriptor]
 
@@ -269,11 +273,14 @@ def _is_held(path: Path) -> bool:
         import fcntl
     except ImportError:
         return False
-    descriptor = os.open(path, os.O_RDONLY)
+    # whoever may write here may put a FIFO or a link under such a name
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except OSError:  # a file system without locks
+        return False
     finally:
         os.close(descriptor)
     return False

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 _JOINERS = "\u200c\u200d"
 """Invisible, but part of words in several scripts and of emoji."""
 _MOST_SHOWN = 200
-_USER = re.compile(r"(?<=://)[^/@\s]*@")
-_QUERY = re.compile(r"(://[^\s?#'\"]*\?)[^\s#'\"]*")
+_USER = re.compile(r"(?<=://)[^/?#\s]{0,1000}@")
+_QUERY = re.compile(r"(://[^\s?#'\"]{0,2000}\?)[^\s#'\"]*")
 
 
 def printable(text: str) -> str:

@@ -11,6 +11,7 @@ import os
 import stat
 from pathlib import Path
 
+_PIECE = 1 << 20
 MOST_BYTES = 64 << 20
 """Bytes of a file that is read whole, unless its reader says otherwise."""
 
@@ -32,10 +33,13 @@ def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
             raise OSError(errno.EISDIR, "it is a directory")
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "it is no regular file (a FIFO, a device or a socket)")
-        data = file.read(most + 1)
-    if len(data) > most:
+        pieces, size = [], 0
+        while size <= most and (piece := file.read(min(_PIECE, most + 1 - size))):
+            pieces.append(piece)
+            size += len(piece)
+    if size > most:
         raise OSError(errno.EFBIG, f"it has more than {most >> 10} KiB, which no such file needs")
-    return data
+    return b"".join(pieces)
 
 
 def read_text(path: Path, most: int = MOST_BYTES) -> str:

@@ -243,10 +243,16 @@ def _record(fields: dict[str, Any]) -> Record:
         raise TypeError(f"{record.metric}: its parameters are numbers or words")
     if not all(number is None or isinstance(number, int | float) for number in numbers):
         raise TypeError(f"{record.metric}: its value and errors are numbers")
-    if not isinstance(record.definition, str | None) or not isinstance(record.n, int):
-        raise TypeError(f"{record.metric}: its definition is a word, n a number")
+    if not isinstance(record.definition, str | None):
+        raise TypeError(f"{record.metric}: its definition is a word")
+    if not isinstance(record.n, int) or isinstance(record.n, bool) or record.n < 1:
+        raise TypeError(f"{record.metric}: n is a number of rows, found {described(record.n)}")
     if not all(number is None or abs(number) < LARGEST for number in numbers):
         raise ValueError(f"{record.metric}: its value and errors are finite")
+    if any(error is not None and error < 0 for error in (record.std_error, record.sampling_error)):
+        raise ValueError(f"{record.metric}: its errors are not negative")
+    if record.effective_n is not None and not 0 < record.effective_n <= record.n:
+        raise ValueError(f"{record.metric}: effective_n lies between 0 and n")
     return record
 
 

@@ -160,7 +160,7 @@ def judge(
     found = []
     for kind, size in rule.bounds:
         if kind in ("min", "max"):
-            found.append(_of_value(rule, kind, size, record, error_units(record, groups)))
+            found.append(_of_value(rule, kind, size, record, groups))
         elif base is None or earlier is None or match is None:
             text = "skipped: no baseline is given (--baseline)"
             found.append(Check(rule, kind, size, record, "skipped", text))
@@ -169,9 +169,12 @@ def judge(
     return found
 
 
-def _of_value(rule: Rule, kind: str, bound: float, record: Record, units: int) -> Check:
+def _of_value(
+    rule: Rule, kind: str, bound: float, record: Record, groups: NDArray[np.int64] | None
+) -> Check:
     """A bound of the value itself."""
     value = float(record.value or 0.0)
+    units = error_units(record, groups)
     interval = difference(
         value,
         0.0,
@@ -185,6 +188,9 @@ def _of_value(rule: Rule, kind: str, bound: float, record: Record, units: int) -
     low, high = record.interval_at(rule.confidence) or (interval.low, interval.high)
     side = _side(kind, value, bound, low, high)
     shown = f"{number_text(value, record.total_error)} {_interval(low, high, rule)}".rstrip()
+    if groups is not None and units < 2:  # it says nothing of how far others would differ
+        side, low, high = "across", None, None
+        shown = f"{value:.4g}, of one group, which has no error bar"
     sign = "below the min" if kind == "min" else "above the max"
     verdict, text = _verdict(rule, side, shown, f"{sign} {bound:g}", f"{kind} {bound:g}")
     return Check(rule, kind, bound, record, verdict, text, low=low, high=high)
@@ -265,7 +271,7 @@ def _verdict(rule: Rule, side: Side, shown: str, beyond: str, bound: str) -> tup
         return rule.severity, f"{shown}: {beyond}"
     if rule.on_inconclusive == "fail":
         return rule.severity, f"{shown}: inconclusive beside {bound}, which counts as a failure"
-    return "inconclusive", f"{shown}: the interval lies across {bound}"
+    return "inconclusive", f"{shown}: inconclusive beside {bound}"
 
 
 def _interval(low: float | None, high: float | None, rule: Rule) -> str:

@@ -188,6 +188,8 @@ def _run(arguments: list[str]) -> int:
         return COULD_NOT_JUDGE
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else COULD_NOT_JUDGE if stop.code else 0
+    if _stopped:  # Typer makes an exit code of what the signal raised
+        raise KeyboardInterrupt if _stopped[0] == INTERRUPTED else _Terminated
     return COULD_NOT_JUDGE if code == CHECK_FAILED else code if isinstance(code, int) else 0
 
 

@@ -67,11 +67,15 @@ class OutputOptions:
         return Talk(self.quiet, self.verbose)
 
 
+_TYPED = 2
+"""Files that are rather typed than listed by a shell's pattern."""
+
+
 def requests(given: Mapping[str, Any]) -> list[Request]:
     """One request for each EMB, with its labels and partners.
 
-    Files in the order of a shell's pattern come by the numbers in their names; any other order is
-    the user's, and stays.
+    Three or more files in the order of a shell's pattern come by the numbers in their names; any
+    other order is the user's, and stays.
 
     Args:
         given: the command's parameters by name.
@@ -114,7 +118,8 @@ def requests(given: Mapping[str, Any]) -> list[Request]:
         )
         for i, embedding in enumerate(embeddings)
     ]
-    if list(embeddings) == sorted(embeddings):  # as a shell lists files: step-10 before step-2
+    is_listed = n > _TYPED and list(embeddings) == sorted(embeddings)
+    if is_listed:  # as a shell lists files: step-10 before step-2
         found.sort(key=lambda request: natural(str(request.embeddings)))
     return found
 
@@ -302,8 +307,9 @@ def finish(report: Report, output: OutputOptions, talk: Talk) -> None:
         write_lines(_blocks(document))
     if files:
         talk.say(f"wrote {len(files)} files:")
-        for line in wrapped(" ".join(files), 78):
-            talk.say(f"  {line}")
+        unbroken = " ".join(path.replace(" ", "\0") for path in files)  # no path has a NUL
+        for line in wrapped(unbroken, 78):
+            talk.say(f"  {line}".replace("\0", " "))
 
 
 def _blocks(document: Document) -> Iterator[str]:

@@ -8,7 +8,6 @@ may: so the process that computes is watched by one that does not.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import signal
 import sys
@@ -21,8 +20,10 @@ from cl_analyze.errors import error_text
 
 PATIENCE = 5.0
 """Seconds that a run has to end by itself after a signal."""
-IDLE, LEAST_WORK = 10.0, 0.25
-"""A run at its limit that works for less than this share of so many seconds is taken to hang."""
+WATCHED = 10.0
+"""Seconds between two looks at what a run does."""
+_LATER: dict[int, float] = {signal.SIGTERM: 0.0, signal.SIGINT: 0.5}
+"""Seconds after which a signal is passed on."""
 
 
 def supervised(run: Callable[[], int]) -> int:
@@ -70,44 +71,64 @@ def _compute(run: Callable[[], int], says: int) -> None:
 def _wait(child: int) -> int:
     """The child's status; signals are passed on, and one that does not end it is followed by more.
 
-    Ctrl-C reaches both processes by itself, and is passed on only where the child goes on.
+    Ctrl-C at a terminal reaches both processes by itself: it is passed on a little later, where the
+    child goes on.
     """
     arrived: list[tuple[int, float]] = []
+    passed_on = False
 
     def remember(number: int, frame: object) -> None:
         arrived.append((number, time.monotonic()))
-        if number == signal.SIGTERM:
-            _send(child, number)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, remember)
-    used, since = 0.0, time.monotonic()
+    before, since = _seconds_of(child), time.monotonic()
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             return status
         time.sleep(0.02)
         now = time.monotonic()
+        if arrived and not passed_on and now - arrived[0][1] > _LATER[arrived[0][0]]:
+            passed_on = True
+            _send(child, arrived[0][0])
         if arrived and now - arrived[0][1] > PATIENCE:
             # it does not answer: what it was asked to end with is how it ends
             _send(child, signal.SIGKILL)
             os.waitpid(child, 0)
             return arrived[0][0]
-        if now - since > IDLE:
-            before, used = used, _seconds_of_work(child)
-            # a library waits for itself, or asks the system for memory again and again
-            if used - before < LEAST_WORK * (now - since) and _is_at_its_limit(child):
+        if now - since > WATCHED:
+            used = _seconds_of(child)
+            in_vain = _asks_in_vain(used[0] - before[0], used[1] - before[1], now - since)
+            if in_vain and _is_at_its_limit(child):
                 _send(child, signal.SIGKILL)
                 return os.waitpid(child, 0)[1]
-            since = now
+            before, since = used, now
 
 
-def _seconds_of_work(child: int) -> float:
-    """Processor time of a process outside the system; infinite where it cannot be told."""
+def _asks_in_vain(own: float, system: float, elapsed: float) -> bool:
+    """Whether a process asks the system for memory again and again, and does nothing else.
+
+    A run that waits for a disk or a network takes no processor time, one that computes takes its
+    own.
+
+    Args:
+        own, system: seconds of processor time in the process and in the system.
+        elapsed: seconds.
+
+    >>> _asks_in_vain(0.5, 9.0, 10.0), _asks_in_vain(9.0, 0.5, 10.0), _asks_in_vain(0.0, 0.0, 10.0)
+    (True, False, False)
+    """
+    return system > 0.5 * elapsed and own < 0.25 * elapsed
+
+
+def _seconds_of(child: int) -> tuple[float, float]:
+    """Processor time of a process, its own and in the system; none where it cannot be told."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         fields = Path(f"/proc/{child}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        return int(fields[11]) / os.sysconf("SC_CLK_TCK")
-    return math.inf
+        ticks = os.sysconf("SC_CLK_TCK")
+        return int(fields[11]) / ticks, int(fields[12]) / ticks
+    return 0.0, 0.0
 
 
 def _is_at_its_limit(child: int) -> bool:

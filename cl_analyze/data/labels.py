@@ -62,10 +62,10 @@ _MISSING = frozenset(
     {
         "", "nan", "NaN", "NAN", "-nan", "-NaN", "NA", "N/A", "n/a", "<NA>", "#N/A", "#NA",
         "#N/A N/A", "NaT", "None", "none", "null", "NULL", "Null", "1.#IND", "-1.#IND", "1.#QNAN",
-        "-1.#QNAN", "--",
+        "-1.#QNAN", "--", "\\N", "(null)",
     }
 )  # fmt: skip
-"""How pandas, Arrow, NumPy, JSON and R write a value that is missing."""
+"""How pandas, Arrow, NumPy, JSON, R and databases write a value that is missing."""
 
 
 def encode(opened: Opened, unlabelled: str | None = None, what: str = "labels") -> Labels:
@@ -105,7 +105,7 @@ def encode(opened: Opened, unlabelled: str | None = None, what: str = "labels") 
         text = _as_text(values, opened.name, what)
         words = np.array(text, dtype=object)
         keys = words.astype(object)
-        missing = np.array([word in _MISSING for word in text], dtype=bool)
+        missing = np.array([word.strip() in _MISSING for word in text], dtype=bool)
     else:
         raise DataError(f"{opened.name}: {what} cannot be of dtype {values.dtype}")
     spelt = sorted(set(words[missing].tolist()) - {""}) if values.dtype.kind not in "fiub" else []
@@ -117,7 +117,19 @@ def encode(opened: Opened, unlabelled: str | None = None, what: str = "labels") 
     first = np.zeros(len(present), dtype=np.int64)
     rows = np.flatnonzero(~missing)
     first[inverse[::-1]] = rows[::-1]
-    return Labels(codes, tuple(printable(str(words[row])) for row in first), tuple(spelt))
+    return Labels(codes, _names([str(words[row]) for row in first]), tuple(spelt))
+
+
+def _names(words: list[str]) -> tuple[str, ...]:
+    r"""Names of classes, invisible characters escaped; of different words they differ.
+
+    >>> _names(["a" + chr(10), "a\\n"]), _names(["a" + chr(10)])
+    (('a\\n', 'a\\\\n'), ('a\\n',))
+    """
+    names = [printable(word) for word in words]
+    if len(set(names)) < len(names):  # a word is written like another's escape
+        names = [printable(word.replace("\\", "\\\\")) for word in words]
+    return tuple(names)
 
 
 def _as_text(values: NDArray[Any], name: str, what: str) -> list[str]:
@@ -130,7 +142,7 @@ def _as_text(values: NDArray[Any], name: str, what: str) -> list[str]:
             text.append(value)
         elif _is_missing(value):
             text.append("")
-        elif isinstance(value, float):
+        elif isinstance(value, float | np.floating):
             if value != value // 1:
                 raise DataError(
                     f"{name}: {what} must be classes (integers, strings or booleans), found "

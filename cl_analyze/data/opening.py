@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from cl_analyze.data.formats import directory_format, open_file
-from cl_analyze.data.formats.columns import is_continuous
+from cl_analyze.data.formats.columns import is_continuous, is_role
 from cl_analyze.data.formats.delimited import open_delimited, projector_vectors
 from cl_analyze.data.formats.npy import read_header, words
+from cl_analyze.data.formats.torch_file import is_weight
 from cl_analyze.data.memory import mebibytes
 from cl_analyze.data.remote import is_url, open_url
 from cl_analyze.data.rows import BFLOAT16, Container, RowArray, is_floating, is_real
@@ -159,12 +160,15 @@ def open_container(path: str) -> Container:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def _listing(container: Container) -> str:
-    """What a container holds: its first arrays, and how many more there are."""
+def _listing(container: Container, keys: Sequence[str] = ()) -> str:
+    """What a container holds, or some of it: its first arrays, and how many more there are."""
     parts = [
-        f"{quoted(key)} {array.shape} {array.dtype_name}" for key, array in container.arrays.items()
+        f"{quoted(key)} {array.shape} {array.dtype_name}"
+        for key, array in container.arrays.items()
+        if not keys or key in keys
     ]
-    parts += [f"{quoted(key)} ({why})" for key, why in container.skipped.items()]
+    if not keys:
+        parts += [f"{quoted(key)} ({why})" for key, why in container.skipped.items()]
     return some(parts, _MOST_LISTED)
 
 
@@ -289,6 +293,11 @@ def _main_of(opened: Opened) -> _Main:
         n_views = array.shape[1]
         if n_views == 0:
             raise DataError(f"{name}: an (N, V, D) array needs a view, found {array.shape}")
+        if n_views > 1 and array.shape[2] == 1:
+            raise DataError(
+                f"{name}: {array.shape} would be {n_views} views of one dimension: save "
+                "(rows, dimensions), z[:, :, 0]"
+            )
         if n_views == 1:
             notes.append(f"{name}: {array.shape} read as (rows, dimensions): it has one view")
         else:
@@ -450,6 +459,16 @@ def _labels_beside(
         and name.lower() not in ID_KEYS
         and np.dtype("f4" if array.dtype == BFLOAT16 else array.dtype).kind not in "fc"
     ]
+    inside = [
+        key
+        for key, array in container.arrays.items()
+        if array.shape == (n_rows,) and {*key.lower().split("/")[:-1]} & {*LABEL_KEYS}
+    ]
+    if inside and not why:
+        why.append(
+            f"its array {quoted(inside[0])} may be the labels: if it is, pass --labels "
+            f"{main.path}::{inside[0]}"
+        )
     if len(others) == 1 and not why and container.format not in TABLES:
         why.append(
             f"its array {quoted(others[0])} has one value a row, and no name that means labels: if "
@@ -493,16 +512,21 @@ def _choose_main(container: Container, spec: Spec) -> tuple[str, list[str]]:
                 for key, array in arrays.items()
                 if len(array.shape) == n_axes and key not in roles and wanted(array.dtype)
             ]
-            if len(found) == 1:
+            if len(found) == 1 and not (container.instead and is_weight(found[0])):
                 return found[0], []
+            if found and container.instead:
+                raise DataError(f"{spec}: {container.instead}")
             if found:
+                several = _listing(container, found)
                 raise DataError(
                     f"{spec}: several arrays could be the embeddings and none is named "
-                    f"{MAIN_KEY!r}; choose one as {spec.path}::KEY from {_listing(container)}"
+                    f"{MAIN_KEY!r}; choose one as {spec.path}::KEY from {several}"
                 )
     for first, second in VIEW_KEYS:
         if {first, second} <= set(arrays):
             return first, [f"{spec}: no array {MAIN_KEY!r}; its view {first!r} stands for it"]
+    if container.instead:
+        raise DataError(f"{spec}: {container.instead}")
     raise DataError(f"{spec}: no 2-D array of real numbers; the file holds {_listing(container)}")
 
 
@@ -548,6 +572,22 @@ def from_memory(value: Any, name: str) -> Opened:
     return Opened(RowArray.of(words(array)), name)
 
 
+def _refuse_roles(frame: Any, name: str) -> None:
+    """Refuse a DataFrame some of whose columns are no dimensions by their names.
+
+    Raises:
+        DataError: names them, and how to leave them out.
+    """
+    columns = [str(column) for column in frame.columns]
+    roles = [column for column in columns if is_role(column, columns)]
+    if roles:
+        listed = ", ".join(map(repr, roles))
+        raise DataError(
+            f"{name}: the columns {some(map(quoted, roles))} are no dimensions by their names: "
+            f"pass frame.drop(columns=[{listed}]), and labels by themselves"
+        )
+
+
 def _of_columns(value: Any) -> str:
     """Which columns of a DataFrame are no numbers, and how to leave them out."""
     if not hasattr(value, "select_dtypes"):
@@ -587,6 +627,8 @@ def embeddings_from_memory(value: Any, name: str) -> OpenedEmbeddings:
     Raises:
         DataError: wrong rank or dtype, or fewer than two rows.
     """
+    if hasattr(value, "columns") and hasattr(value, "drop"):
+        _refuse_roles(value, name)
     opened = from_memory(value, name)
     found = _main_of(opened)
     return OpenedEmbeddings(

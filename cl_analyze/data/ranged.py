@@ -68,6 +68,17 @@ class FileBytes:
                     return None
         return found
 
+    def strided(self, offset: int, size: int, step: int, count: int) -> NDArray[np.uint8] | None:
+        """(count, size) bytes, pieces of the file that lie `step` apart; None: truncated."""
+        found = np.empty((count, size), np.uint8)
+        into = memoryview(found.reshape(-1).data)
+        with self._open() as descriptor:
+            for at in range(count):
+                part = into[at * size : (at + 1) * size]
+                if _fill(descriptor, part, offset + at * step) < size:
+                    return None
+        return found
+
     def check(self) -> None:
         """Raise where the file has changed.
 
@@ -173,7 +184,7 @@ class FortranRows:
     """Rows of values that are stored by columns: a piece of every column is read for a block.
 
     Attributes:
-        source: where bytes come from.
+        source: the file.
         shape: of the array, its first axis the fastest.
         dtype: of the values as they are stored.
         offset: of the first value.
@@ -181,7 +192,7 @@ class FortranRows:
         view: index along the second of three axes; None: all.
     """
 
-    source: ByteRanges
+    source: FileBytes
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     offset: int
@@ -191,6 +202,11 @@ class FortranRows:
     def __len__(self) -> int:
         return self.shape[0]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that this holds: none."""
+        return 0
+
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, tuple):
             _, view = index
@@ -199,33 +215,35 @@ class FortranRows:
             start, stop, step = index.indices(len(self))
             index = np.arange(start, max(stop, start))[::step]
         wanted = np.asarray(index)
-        columns: NDArray[Any] = np.arange(int(np.prod(self.shape[1:], dtype=np.int64)))
-        tail = self.shape[1:]
-        columns = columns.reshape(tail[::-1]).T  # number of each column of values, as stored
-        if self.view is not None:
-            columns, tail = columns[self.view], tail[1:]
-        out = np.empty((len(wanted), columns.size), self.dtype)
-        for at, column in enumerate(columns.ravel().tolist()):
-            out[:, at] = self._column(column, wanted)
-        return self.as_words(out.reshape(len(wanted), *tail))
-
-    def _column(self, column: int, wanted: NDArray[np.int64]) -> NDArray[Any]:
-        """Values of one column in the given rows."""
-        size, first = self.dtype.itemsize, self.offset + column * len(self) * self.dtype.itemsize
-        if not len(wanted):
-            return np.empty(0, self.dtype)
-        low, high = int(wanted.min()), int(wanted.max()) + 1
-        found: Any
+        tail, size = self.shape[1:], self.dtype.itemsize
+        step, origin = len(self) * size, self.offset
+        if self.view is not None:  # every so many columns, beginning with the view's first
+            origin, step, tail = origin + self.view * step, tail[0] * step, tail[1:]
+        n_columns = int(np.prod(tail, dtype=np.int64))
+        low, high = (int(wanted.min()), int(wanted.max()) + 1) if len(wanted) else (0, 0)
+        out = np.empty((len(wanted), n_columns), self.dtype)
         if high - low <= _GAP_ROWS * len(wanted):
-            found = self.source.read(first + low * size, first + high * size)
-            if len(found) == (high - low) * size:
-                return np.frombuffer(found, self.dtype)[wanted - low]
+            first, width = origin + low * size, (high - low) * size
+            most = max(1, _MOST_AT_ONCE // max(width, 1))
+            for at in range(0, n_columns, most):
+                count = min(most, n_columns - at)
+                found = self._there(self.source.strided(first + at * step, width, step, count))
+                out[:, at : at + count] = found.view(self.dtype)[:, wanted - low].T
         else:
-            found = self.source.gather(first, size, wanted)
-            if found is not None:
-                return np.frombuffer(found, self.dtype)
-        raise DataError(f"{self.source.name}: truncated: not all rows are there")
+            for at in range(n_columns):
+                found = self._there(self.source.gather(origin + at * step, size, wanted))
+                out[:, at] = found.view(self.dtype)[:, 0]
+        rows = self.as_words(out.reshape(len(wanted), *tail[::-1]))
+        return rows.transpose(0, *range(len(tail), 0, -1))
+
+    def _there(self, found: Any) -> NDArray[np.uint8]:
+        if found is None:
+            raise DataError(f"{self.source.name}: truncated: not all rows are there")
+        there: NDArray[np.uint8] = found
+        return there
 
 
+_MOST_AT_ONCE = 1 << 24
+"""Bytes of columns that are read before they are put in their rows."""
 _GAP_ROWS = 64
 """Rows for each wanted one up to which those between are read along."""

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from cl_analyze.data.formats.npy import Header, read_header
 from cl_analyze.data.rows import Container, RowArray
 from cl_analyze.errors import DataError, DependencyError
-from cl_analyze.quoting import quoted
+from cl_analyze.quoting import quoted, without_secrets
 
 _HEAD = 64 * 1024 + 16
 _GAP = 1 << 16
@@ -67,7 +67,8 @@ def _scheme(url: str) -> str:
     scheme = url.partition("://")[0].lower()
     if scheme not in SCHEMES:
         raise DataError(
-            f"{url}: {quoted(scheme, 20)} URLs are not read (only {', '.join(sorted(SCHEMES))}); "
+            f"{without_secrets(url)}: "
+            f"{quoted(scheme, 20)} URLs are not read (only {', '.join(sorted(SCHEMES))}); "
             "copy the file here first"
         )
     return scheme
@@ -79,12 +80,12 @@ def _file_system(url: str) -> tuple[Any, str]:
         import fsspec
     except ImportError as error:
         raise DependencyError(
-            f"{url}: reading a URL needs fsspec: pip install 'cl-analyze[dask]'"
+            f"{without_secrets(url)}: reading a URL needs fsspec: pip install 'cl-analyze[dask]'"
         ) from error
     try:
         system, path = fsspec.core.url_to_fs(url)
     except Exception as error:  # e.g. s3fs is missing, no credentials; every driver has its own
-        raise DependencyError(f"{url}: {type(error).__name__}: {error}") from error
+        raise DependencyError(f"{without_secrets(url)}: {type(error).__name__}: {error}") from error
     return system, path
 
 
@@ -119,7 +120,9 @@ def _ask(url: str, start: int, stop: int) -> _Answer:
     )
     if parts.username:
         user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        request.add_header("Authorization", f"Basic {b64encode(user.encode()).decode()}")
+        request.add_unredirected_header(
+            "Authorization", f"Basic {b64encode(user.encode()).decode()}"
+        )
     try:
         with urlopen(request, timeout=SECONDS) as response:
             status, headers = response.status, response.headers
@@ -128,29 +131,39 @@ def _ask(url: str, start: int, stop: int) -> _Answer:
         if error.code == 416:  # behind the end
             said = error.headers.get("Content-Range", "").rpartition("/")[2]
             return _Answer(b"", int(said) if said.isdecimal() else start, "")
-        raise DataError(f"{url}: cannot be read: HTTP {error.code} {error.reason}") from error
+        raise DataError(
+            f"{without_secrets(url)}: cannot be read: HTTP {error.code} {error.reason}"
+        ) from error
     except TimeoutError as error:
-        raise DataError(f"{url}: its server was silent for {SECONDS} s; try again later") from error
+        raise DataError(
+            f"{without_secrets(url)}: its server was silent for {SECONDS} s; try again later"
+        ) from error
     except (URLError, OSError, ValueError, HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         if isinstance(reason, TimeoutError):
-            raise DataError(f"{url}: its server was silent for {SECONDS} s") from error
-        raise DataError(f"{url}: cannot be read: {reason}") from error
+            raise DataError(
+                f"{without_secrets(url)}: its server was silent for {SECONDS} s"
+            ) from error
+        raise DataError(f"{without_secrets(url)}: cannot be read: {reason}") from error
     found = _RANGE.match(headers.get("Content-Range", ""))
     if status != 206 or found is None:
         raise DataError(
-            f"{url}: its server does not answer ranges of bytes (HTTP {status}): copy the file "
+            f"{without_secrets(url)}: "
+            f"its server does not answer ranges of bytes (HTTP {status}): copy the file "
             "here first"
         )
     first, last, total = (int(number) for number in found.groups())
     if first != start or last != min(stop, total) - 1 or len(data) != last - first + 1:
         raise DataError(
-            f"{url}: asked for bytes {start} to {stop - 1}, its server gave {len(data)} from "
+            f"{without_secrets(url)}: "
+            f"asked for bytes {start} to {stop - 1}, its server gave {len(data)} from "
             f"{first} of {total}: copy the file here first"
         )
     version = f"{total} {headers.get('ETag') or headers.get('Last-Modified') or ''}"
     if _versions.setdefault(url, version) != version:
-        raise DataError(f"{url}: the content has changed since it was opened; run again")
+        raise DataError(
+            f"{without_secrets(url)}: the content has changed since it was opened; run again"
+        )
     return _Answer(data, total, version)
 
 
@@ -169,9 +182,13 @@ def fetched(url: str, start: int, stop: int) -> bytes:
     try:
         data: bytes = system.cat_file(path, start=start, end=stop)
     except Exception as error:
-        raise DataError(f"{url}: cannot be read: {type(error).__name__}: {error}") from error
+        raise DataError(
+            f"{without_secrets(url)}: cannot be read: {type(error).__name__}: {error}"
+        ) from error
     if len(data) > stop - start:
-        raise DataError(f"{url}: more bytes came than were asked for: copy the file here first")
+        raise DataError(
+            f"{without_secrets(url)}: more bytes came than were asked for: copy the file here first"
+        )
     return data
 
 
@@ -183,7 +200,9 @@ def url_size(url: str) -> int | None:
     try:
         size: int | None = system.size(path)
     except Exception as error:
-        raise DataError(f"{url}: cannot be read: {type(error).__name__}: {error}") from error
+        raise DataError(
+            f"{without_secrets(url)}: cannot be read: {type(error).__name__}: {error}"
+        ) from error
     return size
 
 
@@ -231,20 +250,25 @@ def open_url(url: str) -> Container:
     _scheme(url)
     _versions.pop(url, None)
     if PurePosixPath(url.partition("?")[0]).suffix.lower() != ".npy":
-        raise DataError(f"{url}: of URLs only .npy is read; copy other files here first")
+        raise DataError(
+            f"{without_secrets(url)}: of URLs only .npy is read; copy other files here first"
+        )
     head = fetched(url, 0, _HEAD)
     size = url_size(url)
     try:
         header = read_header(io.BytesIO(head))
     except DataError as error:
-        raise DataError(f"{url}: {error}") from error
+        raise DataError(f"{without_secrets(url)}: {error}") from error
     if size is not None and size < header.offset + header.n_bytes:
         raise DataError(
-            f"{url}: truncated: the header promises {header.n_bytes} bytes of values for shape "
+            f"{without_secrets(url)}: "
+            f"truncated: the header promises {header.n_bytes} bytes of values for shape "
             f"{header.shape}, {size - header.offset} are there"
         )
     if header.fortran_order and len(header.shape) > 1:
-        raise DataError(f"{url}: its values are stored by columns; save it in C order")
+        raise DataError(
+            f"{without_secrets(url)}: its values are stored by columns; save it in C order"
+        )
     loader = _Loader(url, header)
     if len(header.shape) < 2:
         values = loader()[:]

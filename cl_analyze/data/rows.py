@@ -211,6 +211,7 @@ class Container:
         shards: the files, where there are several.
         main: the key of the main array where the format names it.
         has_groups: whether keys are paths of groups, as in HDF5 and Zarr.
+        instead: what a file without embeddings looks like, and what to save; empty: nothing known.
     """
 
     path: PurePath
@@ -221,6 +222,7 @@ class Container:
     shards: tuple[Path, ...] = ()
     main: str | None = None
     has_groups: bool = False
+    instead: str = ""
 
     @property
     def has_keys(self) -> bool:

@@ -265,9 +265,11 @@ def _check_shapes(shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
                 f"(rows, dimensions): return {remedy}"
             )
         if name in ("labels", "ids") and len(shape) != 1:
-            remedy = (
-                "labels.argmax(1)" if name == "labels" and len(shape) == 2 else "one value each"
-            )
+            remedy = "one value each"
+            if math.prod(shape[1:]) == 1:
+                remedy = f"{name}.flatten()"
+            elif name == "labels" and len(shape) == 2:
+                remedy = "labels.argmax(1)"
             raise ConfigError(
                 f"SaveEmbeddings: {where} returns {name!r} of shape {shape}, and they must be one "
                 f"value a row: return {remedy}"

@@ -183,6 +183,9 @@ def edit(gate, change):
         (lambda d: d["sources"][0].update(rows_with_pseudo_values=59), "pseudo-values of 300 rows, where 59 are said"),
         (lambda d: d["sources"][0]["results"][0].update(arrays=[]), "the array pseudo/0/0 is not its own"),
         (lambda d: d["sources"][0]["results"][0].update(value=1e400), "inf is no number to report"),
+        (lambda d: d["sources"][0]["results"][0].update(std_error=-0.5), "its errors are not negative"),
+        (lambda d: d["sources"][0]["results"][0].update(n=0), "n is a number of rows, found 0"),
+        (lambda d: d["sources"][0]["results"][0].update(effective_n=301), "effective_n lies between"),
         (lambda d: d["sources"][0]["results"][0].update(n=10**6), "is of 1000000 rows, where 300 are said"),
     ],
 )  # fmt: skip
@@ -192,6 +195,15 @@ def test_baselines_that_cannot_be_used_are_refused(gate, change, message):
     assert result.returncode == 2
     assert message in result.stderr
     assert not result.stdout
+
+
+def test_one_group_judges_nothing(gate):
+    """Rows of one group say nothing of how far others would differ."""
+    (gate.folder / "r.toml").write_text("[[rule]]\nmetric = 'uniformity'\nmax = -0.1\n")
+    for groups, verdict in ((np.zeros(300, int), "inconclusive"), (np.arange(300), "pass")):
+        np.save(gate.folder / "groups.npy", groups)
+        result = gate("check", "emb.npz", "--rules", "r.toml", "--groups", "groups.npy", "--json")
+        assert json.loads(result.stdout)["verdict"] == verdict, result.stderr
 
 
 def test_another_version_is_only_noted(gate):

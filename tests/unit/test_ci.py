@@ -87,6 +87,12 @@ def test_the_action_passes_fails_and_cannot_judge(folder):
     assert "::error title=cl-analyze" in result.stderr
     result, outputs = run_action(folder, embeddings="missing.npz")
     assert (result.returncode, outputs["verdict"]) == (2, "")
+    (folder / "cl-analyze.toml").write_text(RULES)
+    result, outputs = run_action(folder, embeddings=" emb.npz \r\n\r\n", arguments="--quiet\r\n")
+    assert (result.returncode, outputs["verdict"]) == (0, "pass"), result.stderr
+    (folder / "bin" / "cl-analyze").write_text("#!/bin/sh\nexit 0\n")
+    result, outputs = run_action(folder, embeddings="emb.npz")
+    assert (result.returncode, outputs["verdict"]) == (2, ""), "no verdict is no pass"
 
 
 def test_the_action_takes_names_as_they_are(folder):
@@ -116,8 +122,8 @@ def test_the_action_installs_what_it_comes_with_or_what_is_asked_for(folder):
             env=environment(folder, CL_VERSION=version, CL_ACTION=str(ROOT)),
         )
     first, second = (folder / "installed.log").read_text().splitlines()
-    assert first == f"-I -m pip install --quiet -c {ROOT}/constraints.txt {ROOT}"
-    assert second == "-I -m pip install --quiet cl-analyze==0.1.0"
+    assert first == f"-P -m pip install --quiet -c {ROOT}/constraints.txt {ROOT}"
+    assert second == "-P -m pip install --quiet -- cl-analyze==0.1.0"
 
 
 def test_every_input_of_the_action_is_used_and_explained():

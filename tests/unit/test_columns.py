@@ -135,7 +135,7 @@ def test_whole_numbers_among_decimals_of_a_parquet_file(tmp_path, values):
     frame.to_parquet(tmp_path / "e.parquet")
     opened = open_embeddings(Spec(str(tmp_path / "e.parquet")))
     assert opened.main.array.shape == (N, D)
-    assert any("'other' of them looks like labels" in note for note in opened.notes)
+    assert any("of these 'other' look like labels" in note for note in opened.notes)
 
 
 def test_a_unit_that_never_fires_is_a_dimension(tmp_path):
@@ -165,10 +165,13 @@ def test_integers_alone_are_dimensions(tmp_path):
         (["0", "1", "2"], [["5", "6", "7"]], True),
         (["1", "2", "3"], [["5", "6", "7"]], False),
         (["1", "2", "3"], [["5", "6.5", "7"]], True),
-        (["1", "2", "3", "4"], [["5", "6", "7", "8"]], True),
+        (["1", "2", "3", "4"], [["5", "6", "7", "8"]], False),
+        (["0", "1", "2x"], [["5", "6", "7"]], False),
         (["1", "2"], [["3", "0.5O"], ["5", "6"]], False),
         (["3", "7", "9"], [["1", "2.5", "3"]], False),
         (["3", "7", "9"], [["1.5", "2.5", "3.5"]], True),
+        (["9", "3", "7"], [["1.5", "2.5", "3.5"]], True),
+        (["9", "3", "3"], [["1.5", "2.5", "3.5"]], False),
         (["0.12", "0.5", "cat"], [["0.3", "0.4", "dog"]], False),
         (["9" * 5000, "1", "2"], [["1.5", "2.5", "3.5"]], False),
     ],
@@ -292,3 +295,91 @@ def test_a_column_of_lists_beside_the_embeddings(cli, name, column, key):
     assert "internal error" not in cli("inspect", "e.parquet").stderr
     result = cli("tolerance", f"e.parquet{key}", "--no-files")
     assert result.returncode == 0 if name == "label" else "one value a row" in result.stderr
+
+
+NUMBERED = pd.DataFrame(ROWS, columns=[f"dim_{i}" for i in range(D)])
+SAVERS = {
+    ".csv": lambda frame, path: frame.to_csv(path, index=False),
+    ".parquet": lambda frame, path: frame.to_parquet(path, index=False),
+}
+
+
+@pytest.mark.parametrize("suffix", SAVERS)
+def test_two_views_in_columns_are_two_matrices(tmp_path, suffix):
+    views = {"text": ROWS, "image": ROWS[::-1]}
+    frame = pd.concat(
+        [pd.DataFrame(z, columns=[f"{v}_{i}" for i in range(D)]) for v, z in views.items()], axis=1
+    ).assign(label=LABELS)
+    path = tmp_path / f"e{suffix}"
+    SAVERS[suffix](frame, path)
+    for view, rows in views.items():
+        np.testing.assert_allclose(
+            open_embeddings(Spec(str(path), view)).main.array.read(0, N), rows, atol=1e-9
+        )
+    with pytest.raises(DataError, match=r"several arrays.*from 'text' .*, 'image' \(40, 6\)"):
+        open_embeddings(Spec(str(path)))
+
+
+@pytest.mark.parametrize("suffix", SAVERS)
+def test_a_dimension_that_is_no_number_is_never_left_out_in_silence(tmp_path, suffix):
+    words = NUMBERED.assign(dim_2=[f"{value} m" for value in NUMBERED["dim_2"]])
+    path = tmp_path / f"e{suffix}"
+    SAVERS[suffix](words, path)
+    with pytest.raises(DataError, match="column 'dim_2' is numbered like the dimensions"):
+        open_embeddings(Spec(str(path)))
+
+
+def test_decimal_numbers_of_a_database_are_refused_as_a_dimension(tmp_path):
+    from decimal import Decimal
+
+    frame = NUMBERED.assign(dim_2=[Decimal(str(value)) for value in NUMBERED["dim_2"]])
+    frame.to_parquet(tmp_path / "e.parquet")
+    with pytest.raises(DataError, match=r"'dim_2' is numbered like the dimensions.*decimal"):
+        open_embeddings(Spec(str(tmp_path / "e.parquet")))
+
+
+def test_columns_beside_numbered_ones_do_not_stop_the_file(tmp_path):
+    frame = NUMBERED.assign(price=["1,5", *["2"] * (N - 1)], empty=np.nan, note=IMAGES)
+    frame.to_csv(tmp_path / "e.csv", index=False)
+    opened = open_embeddings(Spec(str(tmp_path / "e.csv")))
+    np.testing.assert_array_equal(opened.main.array.read(0, N), ROWS)
+    with pytest.raises(DataError, match="decimal commas"):
+        open_array(Spec(str(tmp_path / "e.csv"), "price"), ("labels",))
+    frame.rename(columns={f"dim_{i}": name for i, name in enumerate("abcdef")}).to_csv(
+        tmp_path / "named.csv", index=False
+    )
+    with pytest.raises(DataError, match="decimal commas"):  # it may have been a dimension
+        open_embeddings(Spec(str(tmp_path / "named.csv")))
+
+
+@pytest.mark.parametrize("suffix", SAVERS)
+def test_a_target_is_no_dimension_and_a_coordinate_y_is_one(tmp_path, suffix):
+    path = tmp_path / f"e{suffix}"
+    SAVERS[suffix](pd.DataFrame(ROWS[:, :4], columns=["a", "b", "c", "y"]), path)
+    np.testing.assert_array_equal(
+        open_embeddings(Spec(str(path))).main.array.read(0, N), ROWS[:, :3]
+    )
+    SAVERS[suffix](pd.DataFrame(ROWS[:, :3], columns=["x", "y", "z"]), path)
+    np.testing.assert_array_equal(
+        open_embeddings(Spec(str(path))).main.array.read(0, N), ROWS[:, :3]
+    )
+
+
+def test_a_frame_with_labels_in_it_is_refused():
+    with pytest.raises(DataError, match=r"frame.drop\(columns=\['label'\]\)"):
+        cla.uniformity(FRAME.assign(label=LABELS))
+    assert cla.uniformity(FRAME).value == pytest.approx(naive(ROWS))
+
+
+HINTS = {
+    "r.tsv": ("a\tb\n1\t0.5\t0.25\n2\t0.1\t0.7\n", "col.names = NA"),
+    "excel.csv": ("sep=,\n0.5,0.25\n0.1,0.7\n", "is 'sep=,': remove it"),
+}
+
+
+@pytest.mark.parametrize("name", HINTS)
+def test_what_other_programs_write_before_the_rows_is_told(tmp_path, name):
+    text, message = HINTS[name]
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=message):
+        open_embeddings(Spec(str(tmp_path / name)))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
+import zipfile
 
 import numpy as np
 import pytest
 import torch
 
 from cl_analyze.data.opening import Spec, open_embeddings
+from cl_analyze.data.ranged import FortranRows, RangedRows
 from cl_analyze.errors import DataError
 
 ROWS = np.random.default_rng(7).standard_normal((40, 6))
@@ -45,7 +48,10 @@ TORCH = {
         "500 vectors of 8, one a key: save torch.stack",
     ),
     "a model": (model, "looks like a model's weights"),
+    "a layer": (lambda: torch.nn.Linear(4, 8).state_dict(), "looks like a model's weights"),
     "a checkpoint": (lambda: {"epoch": 3, "state_dict": model()}, "looks like a model's weights"),
+    "keys that look alike": (lambda: {1: Z, "1": Z}, "two of its keys are written '1'"),
+    "views of one dimension": (lambda: Z[:, :, None], r"save \(rows, dimensions\), z\[:, :, 0\]"),
     "a meta tensor": (lambda: {"embeddings": torch.empty(3, 2, device="meta")}, "without values"),
 }
 
@@ -70,9 +76,43 @@ def test_tensors_of_every_layout_are_the_rows(tmp_path):
     torch.save(layouts, tmp_path / "e.pt")
     for key, tensor in layouts.items():
         array = open_embeddings(Spec(str(tmp_path / "e.pt"), key)).main.array
+        if key in ("whole", "part", "half", "bfloat16", "int", "bool"):
+            assert isinstance(array.values(), RangedRows)
         np.testing.assert_array_equal(array.read(0, len(tensor)), tensor.double().numpy())
         some = np.array([3, 0, 3])
         np.testing.assert_array_equal(array.take(some), tensor.double().numpy()[some])
+
+
+def test_embeddings_among_other_entries_are_read(tmp_path):
+    """What a file looks like decides only where it has no embeddings."""
+    for others in (model(), {f"img{i}.jpg": torch.randn(8) for i in range(500)}):
+        torch.save({**others, "embeddings": Z}, tmp_path / "e.pt")
+        array = open_embeddings(Spec(str(tmp_path / "e.pt"))).main.array
+        np.testing.assert_array_equal(array.read(0, 40), ROWS)
+    torch.save({"token.weight": Z}, tmp_path / "table.pt")
+    assert open_embeddings(Spec(str(tmp_path / "table.pt"))).main.array.shape == (40, 6)
+
+
+def test_numbers_in_the_other_byte_order(tmp_path):
+    torch.save({"embeddings": Z}, tmp_path / "own.pt")
+    with zipfile.ZipFile(tmp_path / "own.pt") as own, zipfile.ZipFile(tmp_path / "e.pt", "w") as e:
+        for entry in own.infolist():
+            data = own.read(entry)
+            if entry.filename.endswith("/byteorder"):
+                data = b"big" if sys.byteorder == "little" else b"little"
+            elif "/data/" in entry.filename:
+                data = np.frombuffer(data, "f8").byteswap().tobytes()
+            e.writestr(entry.filename, data)
+    array = open_embeddings(Spec(str(tmp_path / "e.pt"))).main.array
+    np.testing.assert_array_equal(array.read(0, 40), ROWS)
+    np.testing.assert_array_equal(array.take(np.array([3, 0])), ROWS[[3, 0]])
+
+
+def test_labels_in_a_dictionary_are_told(tmp_path):
+    torch.save({"z": Z, "labels": {"fine": torch.arange(40)}}, tmp_path / "e.pt")
+    opened = open_embeddings(Spec(str(tmp_path / "e.pt")))
+    assert opened.labels is None
+    assert any("::labels/fine" in text for text in opened.unused)
 
 
 def test_labels_of_a_torch_file_are_read_by_bytes_too(tmp_path):
@@ -81,13 +121,15 @@ def test_labels_of_a_torch_file_are_read_by_bytes_too(tmp_path):
     np.testing.assert_array_equal(opened.labels.array.values(), np.arange(40) % 3)
 
 
-@pytest.mark.parametrize("shape", [(50, 7), (50, 3, 7), (2, 1)])
+@pytest.mark.parametrize("shape", [(50, 7), (50, 3, 7), (2, 3)])
 def test_fortran_order_by_bytes(tmp_path, shape):
     rows = np.random.default_rng(0).standard_normal(shape)
     np.save(tmp_path / "e.npy", np.asfortranarray(rows))
     from cl_analyze.data.formats import open_file
 
     array = open_file(tmp_path / "e.npy").arrays[""]
+    assert isinstance(array.values(), FortranRows)
+    assert array.values().nbytes == 0
     some = np.array([1, 0, shape[0] - 1, 1])
     if len(shape) == 3:
         for view in range(shape[1]):

@@ -12,13 +12,13 @@ import torch
 
 import cl_analyze as cla
 from cl_analyze.data.labels import encode
-from cl_analyze.data.opening import from_memory
+from cl_analyze.data.opening import Spec, from_memory, open_array, open_embeddings
 from cl_analyze.errors import DataError
 from tests.unit.test_columns import LABELS, ROWS, WORDS, D, N, naive
 
 MISSING = [
     "", "nan", "NaN", "NA", "N/A", "n/a", "<NA>", "#N/A", "NaT", "None", "null", "NULL", "-nan",
-    "1.#QNAN",
+    "1.#QNAN", "\\N", "(null)", " NA ", "NaN\t",
 ]  # fmt: skip
 
 
@@ -104,7 +104,7 @@ def test_labels_that_cannot_be_used_stop_nothing_and_are_told(cli, name):
     assert re.search(message, text), text
     silent = cli("report", name, "--no-files", "--labels", "none")
     assert silent.returncode == 0
-    assert "warning: " + name not in silent.stderr or "labels" not in silent.stderr
+    assert "labels" not in silent.stderr, "none are wanted, so nothing is said of them"
     (cli.folder / "r.toml").write_text('[[rule]]\nmetric = "uniformity"\nmax = -1\n')
     assert cli("check", name, "--rules", "r.toml").returncode == 0
 
@@ -301,3 +301,19 @@ def test_containers_in_python(kind):
     else:
         with pytest.raises(DataError, match=message):
             cla.uniformity(make())
+
+
+def test_classes_that_differ_keep_names_that_differ(tmp_path):
+    words = np.array(["a\n", "a\\n", "b"] * 4)
+    np.savez(tmp_path / "e.npz", embeddings=ROWS[:12], labels=words)
+    opened = open_embeddings(Spec(str(tmp_path / "e.npz")))
+    found = encode(opened.labels)
+    assert found.names == ("a\\n", "a\\\\n", "b")
+    np.testing.assert_array_equal(found.counts, [4, 4, 4])
+
+
+def test_long_ids_beside_missing_ones_keep_all_digits(tmp_path):
+    (tmp_path / "ids.txt").write_text("9007199254740993\n\n9007199254740992\n")
+    found = encode(open_array(Spec(str(tmp_path / "ids.txt")), ("labels",)))
+    assert found.names == ("9007199254740992", "9007199254740993")
+    assert found.n_unlabelled == 1

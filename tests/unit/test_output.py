@@ -49,6 +49,25 @@ def report():
 # ---- files
 
 
+def test_nothing_is_made_behind_a_link_out_of_the_folder(tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "tables").symlink_to(outside)
+    with pytest.raises(ConfigError, match="is a link out of"):
+        output.write_files(tmp_path / "out", "report", {"tables/deep/a.csv": b"a"})
+    assert not list(outside.iterdir())
+
+
+def test_a_fifo_under_a_temporary_name_stops_nothing(tmp_path):
+    """Whoever may write into the folder could else make every run wait for ever."""
+    names = [tmp_path / f"{output._TEMPORARY}-x-1-{kind}" for kind in ("fifo", "link")]
+    os.mkfifo(names[0])
+    names[1].symlink_to("/dev/tty")
+    output.write_files(tmp_path, "report", {"a.txt": b"a"})
+    assert (tmp_path / "a.txt").read_bytes() == b"a"
+
+
 def test_a_failed_run_leaves_the_old_files(tmp_path, monkeypatch):
     output.write_files(tmp_path, "report", {"a.txt": b"old a", "b.txt": b"old b"})
     staged = []

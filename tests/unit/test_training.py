@@ -773,6 +773,8 @@ def test_nothing_is_saved_between_and_in_dry_runs(small, tmp_path):
          r"batch 1 of embed have shapes {'embeddings': \(5,\)}, those before {.*\(4,\)}"),
         (lambda m, b: {"embeddings": b[0]} | ({"labels": b[1]} if b[2][0] else {}),
          "batch 1 of embed .*'labels'.*those before .*: every batch needs the same arrays"),
+        (lambda m, b: {"embeddings": b[0], "labels": b[1][:, None]},
+         r"'labels' of shape \(32, 1\).*return labels.flatten\(\)"),
         (lambda m, b: {"embeddings": b[0], "ids": b[1]}, "91 rows have 3 different ids"),
     ],
 )  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import mmap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,12 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.data.formats.columns import (
-    ROLE_COLUMNS,
-    dimensions,
-    is_continuous,
+    MATRIX,
+    Judged,
     is_index_name,
-    is_no_coordinate,
+    is_role,
     left_out_notes,
+    main_family,
+    matrices_of,
+    refuse_gaps,
     refuse_wide,
 )
 from cl_analyze.data.formats.extra import imported, own_errors
@@ -39,7 +41,7 @@ _BATCH = 4096
 """Rows of a Parquet file that are decoded in one go."""
 _MOST_FOOTER = 64 << 20
 _ROWS_TO_JUDGE = 256
-"""Rows that mostly tell whether a column's values can be coordinates."""
+"""Rows that mostly tell whether a column's values are coordinates."""
 
 
 class _Table(Protocol):
@@ -420,7 +422,11 @@ def _container(path: Path, table: _Table) -> Container:
         name = field.name
         kind = _plain(field.type)
         if _is_list(kind) and _is_number(_leaf(kind)):
-            found = _rows_of_lists(table, name)
+            try:
+                found = _rows_of_lists(table, name)
+            except DataError as error:  # texts as numbers, boxes: not what is measured, mostly
+                skipped[name] = str(error)
+                continue
             if found is None:
                 skipped[name] = "lists without values"
             else:
@@ -428,29 +434,31 @@ def _container(path: Path, table: _Table) -> Container:
         elif _is_number(kind) or _is_word(kind):
             dtype = np.dtype(kind.to_pandas_dtype()).str if _is_number(kind) else "|O"
             arrays[name] = column((name,), (), dtype)
-            is_role = name.lower() in ROLE_COLUMNS
-            if is_role and np.dtype(dtype).kind == "f":  # coordinates x, y, z: no classes
-                is_role = not is_continuous(arrays[name].values())
             is_index = name in index or is_index_name(name, number)
-            if _is_number(kind) and not is_role and not is_index:
+            if _is_number(kind) and not is_role(name, names) and not is_index:
                 numeric[name] = np.dtype(dtype)
             else:
                 left_out.append(name)
         else:
-            skipped[name or f"column {number}"] = f"{field.type}, not numbers, lists or words"
+            skipped[name or f"column {number}"] = (
+                f"{field.type}, not numbers, lists or words: cast it to float"
+            )
     notes: list[str] = []
-    no_lists = all(len(array.shape) == 1 for array in arrays.values())
-    if no_lists and len(numeric) > 1:
-        chosen = dimensions(numeric, _Coordinates(table, numeric, arrays))
-        wide = chosen.names
-        left_out += [name for name in numeric if name in chosen.left_out]
-        if "embeddings" not in arrays:
-            dtype = np.result_type(*(arrays[name].dtype for name in wide)).str
-            arrays["embeddings"] = column(tuple(wide), (len(wide),), dtype)
-        notes += left_out_notes(left_out, chosen.suspects)
-        if index & set(left_out):
-            listed = some(map(quoted, sorted(index & set(left_out))))
-            notes.append(f"pandas saved {listed} as the index of the rows")
+    lists = [name for name, array in arrays.items() if len(array.shape) > 1]
+    stem = main_family(numeric)
+    refuse_gaps(stem, {**skipped, **dict.fromkeys(left_out, "it holds words")})
+    matrices = matrices_of(numeric, lists, lambda names: _judged(table, names))
+    for key, chosen in matrices.items():
+        if key in arrays:
+            continue
+        dtype = np.result_type(*(arrays[name].dtype for name in chosen.names)).str
+        arrays[key] = column(tuple(chosen.names), (len(chosen.names),), dtype)
+        if key == MATRIX:
+            left_out += [*lists, *(name for name in numeric if name in chosen.left_out)]
+            notes += left_out_notes(left_out, chosen)
+            if index & set(left_out):
+                listed = some(map(quoted, sorted(index & set(left_out))))
+                notes.append(f"pandas saved {listed} as the index of the rows")
     if not arrays:
         reasons = some((f"{quoted(name)} ({why})" for name, why in skipped.items())) or "nothing"
         raise DataError(f"no column of numbers, lists of numbers or words: it holds {reasons}")
@@ -467,33 +475,25 @@ def _pandas_index(schema: Any) -> set[str]:
     return {name for name in listed if isinstance(name, str)}
 
 
-class _Coordinates:
-    """Whether a column's values look like labels, ids or an index.
+def _judged(table: _Table, names: Sequence[str]) -> dict[str, Judged]:
+    """What the values of columns look like.
 
-    A few rows of all columns say no of most; the others are read.
+    All are read together, and only for as long as some could still look like labels or an index.
     """
-
-    def __init__(
-        self, table: _Table, numeric: Mapping[str, np.dtype[Any]], arrays: Mapping[str, RowArray]
-    ) -> None:
-        self._arrays = arrays
-        self._first: dict[str, NDArray[Any]] = {}
-        decimals = [name for name, dtype in numeric.items() if dtype.kind == "f"]
-        for piece in range(len(table.lengths)):
-            for batch in table.batches(piece, decimals):
-                if len(batch) and not self._first:
-                    some_rows = batch.slice(0, _ROWS_TO_JUDGE)
-                    self._first = {name: _numbers(some_rows.column(name), 0) for name in decimals}
-                break
-            if self._first:
-                break
-
-    def __call__(self, name: str) -> bool:
-        if name not in self._first:
-            return True
-        if not is_no_coordinate(self._first[name]) and self._first[name].any():
-            return False
-        return is_no_coordinate(self._arrays[name].values())
+    found = {name: Judged() for name in names}
+    for piece in range(len(table.lengths)):
+        still = [name for name, one in found.items() if one.is_open]
+        if not still:
+            break
+        for batch in table.batches(piece, still):
+            for first in range(0, len(batch), _ROWS_TO_JUDGE):
+                part = batch.slice(first, _ROWS_TO_JUDGE)
+                still = [name for name in still if found[name].is_open]
+                for name in still:
+                    found[name].add(np.asarray(_numbers(part.column(name), 0)))
+                if not still:
+                    break
+    return found
 
 
 def _rows_of_lists(table: _Table, name: str) -> tuple[tuple[int, ...], str] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,8 @@ ROLE_COLUMNS = frozenset(
 )
 _INDEX_NAME = re.compile(r"(?:|Unnamed: [0-9.]+|__index_level_[0-9]+__)\Z")
 _NUMBERED = re.compile(r"(.*?)([0-9]+)\Z")
-_FEWEST_EVEN = 4
-"""Values from which on even steps are no chance."""
+_FEWEST_EVEN, _FEWEST_WHOLE = 4, 5
+"""Values from which on even steps, and whole numbers among decimals, are no chance."""
 MOST_COLUMNS = 16_384
 """Columns above which a table is refused before it is parsed: each costs its readers much more than
 a column of a matrix."""
@@ -56,34 +56,78 @@ def is_continuous(values: NDArray[Any]) -> bool:
     return bool((present != np.floor(present)).any())
 
 
-def is_no_coordinate(values: NDArray[Any]) -> bool:
-    """Whether numbers among decimals look like labels, ids or an index, not like a coordinate.
+class Judged:
+    """Whether numbers among decimals look like labels, ids or an index, found block by block.
 
-    Whole numbers do, but for a column of zeros (a unit that never fires), and so do values in
-    even steps.
+    Whole numbers do, but for a column of zeros (a unit that never fires), and so do values in even
+    steps, as an index of times has.
+    """
 
-    >>> is_no_coordinate(np.array([3.0, 1.0, 2.0])), is_no_coordinate(np.array([0.0, 0.0]))
+    def __init__(self) -> None:
+        self._n = 0
+        self._whole, self._even = True, True
+        self._any = False
+        self._largest, self._eps = 0.0, 0.0
+        self._is_float = True
+        self._first = 0.0
+        self._last: float | None = None
+        self._step: float | None = None
+
+    def add(self, values: NDArray[Any]) -> None:
+        """Look at the next values, (n,) floats."""
+        if not len(values):
+            return
+        present = values[np.isfinite(values)].astype(np.float64)
+        self._n += len(values)
+        self._whole = self._whole and not is_continuous(present)
+        self._any = self._any or bool(present.any())
+        self._even = self._even and len(present) == len(values)
+        if not self._even:
+            return
+        self._eps = float(np.finfo(values.dtype).eps) if values.dtype.kind == "f" else 0.0
+        self._is_float = values.dtype.kind == "f"
+        self._first = float(present[0]) if self._last is None else self._first
+        self._largest = max(self._largest, float(np.abs(present).max()))
+        before = [] if self._last is None else [self._last]
+        steps = np.diff(np.concatenate([before, present]))
+        self._last = float(present[-1])
+        if not len(steps):
+            return
+        self._step = float(steps[0]) if self._step is None else self._step
+        slack = 8 * self._eps * self._largest
+        self._even = abs(self._step) > slack and bool((np.abs(steps - self._step) <= slack).all())
+
+    @property
+    def is_open(self) -> bool:
+        """Whether further values could still make it look like one."""
+        return self._whole or self._even
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether the values that were seen look like labels, ids or an index."""
+        if not self._any:
+            return False
+        fewest = _FEWEST_WHOLE if self._is_float else 1
+        return (self._whole and self._n >= fewest) or (self._even and self._n >= _FEWEST_EVEN)
+
+    @property
+    def counts_rows(self) -> bool:
+        """Whether the values are 0, 1, 2, ... or 1, 2, 3, ..., which no dimension is."""
+        is_even = self._even and self._n >= _FEWEST_EVEN and self._step is not None
+        return is_even and self._step == 1.0 and self._first in (0.0, 1.0)
+
+
+def judged(values: NDArray[Any]) -> Judged:
+    """What a whole column looks like.
+
+    >>> judged(np.array([3.0, 1.0, 2.0, 2.0, 0.0])).is_suspect, judged(np.zeros(9)).is_suspect
     (True, False)
-    >>> is_no_coordinate(np.array([0.5, 1.0, 1.5, 2.0])), is_no_coordinate(np.array([0.3, 0.9]))
+    >>> judged(np.array([0.5, 1.0, 1.5, 2.0])).is_suspect, judged(np.array([0.3, 0.9])).is_suspect
     (True, False)
     """
-    if values.dtype.kind in "iub":
-        return True
-    present = values[np.isfinite(values)]
-    if not len(present):
-        return False
-    if not is_continuous(present):
-        return bool(present.any())
-    return _is_even(values)
-
-
-def _is_even(values: NDArray[Any]) -> bool:
-    """Whether values rise or fall by one step, as an index of times does."""
-    if len(values) < _FEWEST_EVEN or not np.isfinite(values).all():
-        return False
-    steps = np.diff(values.astype(np.float64))
-    slack = 8 * float(np.finfo(values.dtype).eps) * float(np.abs(values).max())
-    return bool(abs(steps[0]) > slack and (np.abs(steps - steps[0]) <= slack).all())
+    found = Judged()
+    found.add(values)
+    return found
 
 
 @dataclass(frozen=True)
@@ -93,71 +137,192 @@ class Chosen:
     Attributes:
         names: the dimensions, in their order.
         suspects: those left out since their values look like labels, ids or an index.
-        left_out: these, and those whose names are not numbered like the dimensions.
+        kept: those whose values look so too, and which are dimensions all the same.
+        left_out: suspects, and those whose names are not numbered like the dimensions.
     """
 
     names: list[str]
     suspects: list[str]
+    kept: list[str]
     left_out: Set[str]
+
+
+def families(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names that are numbered alike, by what stands before the number.
+
+    >>> families(["text_0", "text_1", "loss"])
+    {'text_': ['text_0', 'text_1']}
+    """
+    stems: dict[str, list[str]] = {}
+    for name in names:
+        found = _NUMBERED.match(name)
+        if found is not None:
+            stems.setdefault(found[1], []).append(name)
+    return {stem: members for stem, members in stems.items() if len(members) > 1}
+
+
+def main_family(names: Collection[str]) -> str | None:
+    """The stem of the names that are dimensions by themselves: more than half, numbered alike.
+
+    None where there is none.  Bare numbers are what columns without names are called, and no stem.
+    """
+    found = families(names)
+    stem = max(found, key=lambda stem: len(found[stem]), default="")
+    return stem if stem and 2 * len(found[stem]) > len(names) else None
 
 
 def dimensions(
     columns: Mapping[str, np.dtype[Any]],
-    is_no_dimension: Callable[[str], bool],
+    judge: Callable[[Sequence[str]], Mapping[str, Judged]],
     named: bool = True,
 ) -> Chosen:
     """Those of the numeric columns that are dimensions, in their order.
 
     Where more than half are numbered alike (`dim_0`, `dim_1`, ...), these alone; else, where there
-    are at least two columns of decimals, not those among them that look like labels, ids or an
-    index; else all.  Bare numbers (0, 1, 2, ...) are what columns without names are called: they
-    do not tell a label from a dimension.
+    are at least two columns of decimals, not the integers among them, and not the few decimals that
+    look like labels, ids or an index; else all but those that count the rows.  Many that look so
+    are features (zeros and ones), and of columns without names (bare numbers 0, 1, 2, ... are what
+    these are called) only those at an end are taken for more.
 
     Args:
         columns: the dtype of each.
-        is_no_dimension: whether a column's values look like labels, ids or an index.
+        judge: what the values of some columns look like.
         named: whether names are the file's own.
 
     >>> f, i = np.dtype(float), np.dtype(int)
-    >>> def whole(name): return name == "image"
-    >>> dimensions({"dim_0": f, "dim_1": f, "score": f}, whole).names
+    >>> dimensions({"dim_0": f, "dim_1": f, "score": f}, lambda names: {}).names
     ['dim_0', 'dim_1']
-    >>> dimensions({"image": i, "x": f, "y": f}, whole)
-    Chosen(names=['x', 'y'], suspects=['image'], left_out={'image'})
+    >>> pixels = np.array([7, 9, 4])
+    >>> dimensions({"image": i, "x": f, "y": f}, lambda names: {"image": judged(pixels)})
+    Chosen(names=['x', 'y'], suspects=['image'], kept=[], left_out={'image'})
     """
-    stems: dict[str, list[str]] = {}
-    for name in columns if named else ():
-        found = _NUMBERED.match(name)
-        if found is not None:
-            stems.setdefault(found[1], []).append(name)
-    stem = max(stems, key=lambda stem: len(stems[stem]), default="")
-    candidates = stems.get(stem, [])
-    if len(candidates) <= max(1, len(columns) / 2):
-        stem, candidates = "", list(columns)
-    suspects = [] if stem else [name for name in candidates if is_no_dimension(name)]
-    if len(candidates) - len(suspects) < 2:
-        suspects = []
-    kept = dict.fromkeys(candidates)
-    for name in suspects:
-        del kept[name]
-    return Chosen(list(kept), suspects, columns.keys() - kept.keys())
+    stem = main_family(columns) if named else None
+    if stem is not None:
+        members = families(columns)[stem]
+        return Chosen(members, [], [], columns.keys() - set(members))
+    found = families(columns).get("", []) if named else []
+    are_numbered = 2 * len(found) > len(columns)
+    candidates = found if are_numbered else list(columns)
+    looks = judge(candidates)
+    decimals = [name for name in candidates if columns[name].kind == "f"]
+    kept: list[str] = []
+    if len(decimals) < 2:
+        out = {name for name, one in looks.items() if one.counts_rows}
+        out = out if len(out) < len(candidates) - 1 else set()
+    else:
+        out = {name for name, one in looks.items() if one.is_suspect and name not in decimals}
+        alike = {name for name, one in looks.items() if one.is_suspect} - out
+        if not named or are_numbered:  # names that say nothing
+            alike -= set(candidates[_AT_AN_END:-_AT_AN_END])
+        if len(alike) <= max(2, 0.1 * len(decimals)) and 2 * len(alike) < len(decimals):
+            out |= alike
+        else:
+            kept = [name for name in candidates if name in alike]
+    return Chosen(
+        [name for name in candidates if name not in out],
+        [name for name in candidates if name in out],
+        kept,
+        (columns.keys() - set(candidates)) | out,
+    )
 
 
-def left_out_notes(left_out: Sequence[str], suspects: Sequence[str]) -> list[str]:
-    """Which columns are no dimensions, and why not where it is a guess.
+MATRIX = "embeddings"
+"""The key of the dimensions of a table together."""
+_VECTORS = frozenset({"embedding", "embeddings", "emb", "vector", "vectors", "feature", "features"})
+
+
+def is_role(name: str, names: Collection[str]) -> bool:
+    """Whether a column is a label, an id, a group or an index by its name, and no dimension.
+
+    Beside a column x one called y is a coordinate.
+
+    >>> is_role("Label", ["Label", "a"]), is_role("y", ["x", "y", "z"])
+    (True, False)
+    """
+    if name.lower() == "y" and "x" in {other.lower() for other in names}:
+        return False
+    return name.lower() in ROLE_COLUMNS
+
+
+def matrices_of(
+    numeric: Mapping[str, np.dtype[Any]],
+    lists: Collection[str],
+    judge: Callable[[Sequence[str]], Mapping[str, Judged]],
+    named: bool = True,
+) -> dict[str, Chosen]:
+    """The matrices that the numeric columns of a table make, by their keys.
+
+    One, `embeddings`; but several families of one size, as of two views, are a matrix each, called
+    by what stands before their numbers.  Beside columns of lists the numbers are one only where
+    they are numbered alike, and no list is called an embedding.
+
+    Args:
+        numeric: dtypes of the columns that may be dimensions.
+        lists: names of the columns of lists.
+        judge, named: see `dimensions`.
+    """
+    if len(numeric) < 2:
+        return {}
+    if lists and (main_family(numeric) is None or any(n.lower() in _VECTORS for n in lists)):
+        return {}
+    found = {stem: own for stem, own in families(numeric).items() if stem} if named else {}
+    largest = max(map(len, found.values()), default=0)
+    alike = {stem: own for stem, own in found.items() if len(own) == largest}
+    if len(alike) > 1 and 2 * len(alike) * largest > len(numeric):
+        return {
+            stem.rstrip("_-. ") or stem: Chosen(own, [], [], numeric.keys() - set(own))
+            for stem, own in alike.items()
+        }
+    return {MATRIX: dimensions(numeric, judge, named)}
+
+
+def is_numbered_like(name: str, stem: str | None) -> bool:
+    """Whether a name is `stem` and a number; never for None."""
+    found = _NUMBERED.match(name)
+    return found is not None and found[1] == stem
+
+
+def refuse_gaps(stem: str | None, others: Mapping[str, str]) -> None:
+    """Refuse a matrix of which a column is missing: one that is numbered like it, and no number.
+
+    Args:
+        stem: of the dimensions; None: they have none.
+        others: the columns that are no dimensions, and why.
+
+    Raises:
+        DataError: names the column.
+    """
+    for name, why in others.items():
+        if is_numbered_like(name, stem):
+            raise DataError(
+                f"column {quoted(name)} is numbered like the dimensions and is no column of "
+                f"numbers: {why}; mend it, or give it another name"
+            )
+
+
+_AT_AN_END = 2
+"""Columns at either end of a row without names where labels, ids and indexes stand."""
+
+
+def left_out_notes(left_out: Sequence[str], chosen: Chosen) -> list[str]:
+    """Which columns are no dimensions, and where that is a guess.
 
     Args:
         left_out: all of them.
-        suspects: those left out for their values.
+        chosen: the dimensions.
     """
     notes = []
     if left_out:
         notes.append(f"columns left out of the embeddings: {some(map(quoted, left_out), 10)}")
-    if suspects:
+    looks = "look like labels, ids or an index (whole numbers or even steps among decimals)"
+    if chosen.suspects:
         notes.append(
-            f"{some(map(quoted, suspects), 10)} of them "
-            + ("look" if len(suspects) > 1 else "looks")
-            + " like labels, ids or an index (whole numbers or even steps among decimals): if they "
-            "are dimensions, number all names alike (dim_0, dim_1, ...)"
+            f"of these {some(map(quoted, chosen.suspects), 10)} {looks}: if they are dimensions, "
+            "number all names alike (dim_0, dim_1, ...)"
+        )
+    if chosen.kept:
+        notes.append(
+            f"{some(map(quoted, chosen.kept), 10)} {looks}, and are taken for dimensions: if they "
+            "are none, save the others in a file of their own"
         )
     return notes

@@ -8,7 +8,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,12 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.data.formats.columns import (
+    MATRIX,
     ROLE_COLUMNS,
-    dimensions,
-    is_continuous,
     is_index_name,
-    is_no_coordinate,
+    is_numbered_like,
+    is_role,
+    judged,
     left_out_notes,
+    main_family,
+    matrices_of,
+    refuse_gaps,
     refuse_wide,
 )
 from cl_analyze.data.formats.text import decoding, typed
@@ -98,7 +102,7 @@ def has_header(first: Sequence[str], following: Sequence[Sequence[str]]) -> bool
 
     A single column of words has one only when the word is a usual column name, for it may be a
     label.  With several columns: an empty first field (pandas' index), numbers that count (0, 1, 2,
-    ... or 1, 2, 3, ..., words beside them or not) or that only rise while the cells under them are
+    ... or 1, 2, 3, ..., words beside them or not) or that differ while the cells under them are
     decimals, a usual name, or more words than numbers.
 
     Args:
@@ -135,8 +139,8 @@ def _are_numbers_as_names(names: Sequence[str], following: Sequence[Sequence[str
         cells = [cell.strip() for fields in under for cell in fields]
         over_decimals = any(_is_given_number(cell) and not _DIGITS.match(cell) for cell in cells)
         alone = numbers[0] == 0 and len(places) == len(names)
-        return alone or over_decimals or len(numbers) > 3
-    if len(numbers) < 3 or any(b <= a for a, b in pairwise(numbers)):
+        return alone or over_decimals
+    if len(numbers) < 3 or len(set(numbers)) < len(numbers):
         return False
     return not any(_DIGITS.match(cell.strip()) for fields in under for cell in fields)
 
@@ -346,10 +350,14 @@ def _require_equal_lengths(path: Path, separator: str, skip: int) -> None:
     for number, fields in enumerate(_lines(path, separator, skip), 1 + skip):
         if expected is None:
             expected = len(fields)
+        if number == 1 + skip and fields[0].startswith("sep="):
+            raise DataError(f"line {number} is {quoted(separator.join(fields))}: remove it")
         if len(fields) != expected:
+            of_r = number == 2 + skip and len(fields) == expected + 1
+            hint = " (of R's write.table: save with col.names = NA)" if of_r else ""
             raise DataError(
                 f"line {number} has {len(fields)} fields, the first line has {expected}; every "
-                "line must have the same number"
+                f"line must have the same number{hint}"
             )
 
 
@@ -360,44 +368,57 @@ def _container(
 
     arrays: dict[str, RowArray] = {}
     numeric: dict[str, NDArray[Any]] = {}
+    skipped: dict[str, str] = {}
     left_out = []
-    for name, series in frame.items():
-        key = str(name)
-        is_role = key.lower() in ROLE_COLUMNS and header
-        if pd.api.types.is_bool_dtype(series) or pd.api.types.is_numeric_dtype(series):
+    names = [str(name) for name in frame.columns]
+    for key, series in zip(names, (frame[name] for name in frame.columns), strict=True):
+        role = header and is_role(key, names)
+        try:
+            if is_list_column(series):
+                arrays[key] = RowArray.of(_lists(key, series))
+                continue
             values: NDArray[Any] = series.to_numpy()
-            numeric[key] = values
-        elif is_list_column(series):
-            arrays[key] = RowArray.of(_lists(key, series))
-            continue
-        else:
-            words = ["" if pd.isna(item) else str(item) for item in series]
-            values = typed(words)
-            if is_role and is_continuous(values):  # coordinates x, y, z: no classes
-                numeric[key] = values
-            else:
-                if not is_role and len(frame.columns) > 1:
+            if not pd.api.types.is_numeric_dtype(series):
+                words = ["" if pd.isna(item) else str(item) for item in series]
+                values = typed(words)
+                if not role and len(names) > 1 and values.dtype.kind not in "if":
                     _require_words(key, words, skipped_lines + header)
-                left_out.append(key)
-        if len(frame.columns) > 1 and values.dtype.kind == "f" and np.isnan(values).all():
-            raise DataError(
-                f"column {quoted(key)} is empty (a separator at the end of each line?); remove it"
-            )
+            if len(names) > 1 and values.dtype.kind == "f" and np.isnan(values).all():
+                raise DataError(
+                    f"column {quoted(key)} is empty (a separator at the end of each line?); "
+                    "remove it"
+                )
+        except DataError as error:
+            skipped[key] = str(error)
+            continue
         arrays[key] = RowArray.of(values)
-    has_lists = any(len(array.shape) > 1 for array in arrays.values())
-    if len(arrays) == 1 and not header:
+        if values.dtype.kind in "bif" and not role:
+            numeric[key] = values
+        else:
+            left_out.append(key)
+    if len(arrays) == 1 == len(names) and not header:
         return Container(path, "csv", {"": next(iter(arrays.values()))}, notes=tuple(notes))
-    if numeric and len(frame.columns) > 1 and "embeddings" not in arrays and not has_lists:
-        chosen = dimensions(
-            {key: values.dtype for key, values in numeric.items()},
-            lambda key: is_no_coordinate(numeric[key]),
-            header,
-        )
-        matrix = np.column_stack([numeric[key] for key in chosen.names])
-        arrays["embeddings"] = RowArray.of(matrix.astype(np.float64, copy=False))
-        left_out += [key for key in numeric if key in chosen.left_out]
-        notes += left_out_notes(left_out, chosen.suspects)
-    return Container(path, "csv", arrays, {}, tuple(notes))
+    lists = [key for key, array in arrays.items() if len(array.shape) > 1]
+    stem = main_family(numeric) if header else None
+    for key, why in skipped.items():
+        if (stem is None and not lists) or is_numbered_like(key, stem):
+            raise DataError(why)  # it may have been a dimension
+    refuse_gaps(stem, dict.fromkeys(left_out, "it holds words"))
+    matrices = matrices_of(
+        {key: values.dtype for key, values in numeric.items()},
+        lists,
+        lambda keys: {key: judged(numeric[key]) for key in keys},
+        header,
+    )
+    for key, chosen in matrices.items():
+        if key in arrays:
+            continue
+        matrix = np.column_stack([numeric[name] for name in chosen.names])
+        arrays[key] = RowArray.of(matrix.astype(np.float64, copy=False))
+        if key == MATRIX:
+            left_out += [*lists, *(name for name in numeric if name in chosen.left_out)]
+            notes += left_out_notes(left_out, chosen)
+    return Container(path, "csv", arrays, skipped, tuple(notes))
 
 
 def is_list_column(series: Any) -> bool:

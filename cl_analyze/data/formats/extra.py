@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cl_analyze.errors import AnalysisError, DataError, DependencyError
+from cl_analyze.errors import AnalysisError, DataError, DependencyError, is_out_of_memory
 
 _OF_THE_SYSTEM = (errno.EMFILE, errno.ENFILE, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOENT)
 """Errors that do not say that a file is damaged."""
@@ -24,6 +24,8 @@ def imported(module: str, path: Path) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
+        if is_out_of_memory(error):
+            raise MemoryError(str(error)) from error
         library = module.partition(".")[0]
         raise DependencyError(
             f"{path}: reading this format needs {library}: pip install 'cl-analyze[formats]'"
@@ -44,9 +46,9 @@ def own_errors(doing: str) -> Iterator[None]:
         yield
     except AnalysisError:
         raise
-    except MemoryError as error:
-        raise DataError(f"{doing}: what it decodes to does not fit into memory") from error
     except Exception as error:
+        if is_out_of_memory(error):
+            raise DataError(f"{doing}: what it decodes to does not fit into memory") from error
         if isinstance(error, OSError) and error.errno in _OF_THE_SYSTEM:
             raise DataError(f"{doing}: {error.strerror or error}") from error
         lines = str(error).splitlines() or [type(error).__name__]

@@ -19,6 +19,8 @@ _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)\Z")
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?\Z", re.IGNORECASE)
 
 
+_EXACT_DIGITS = 15
+"""Digits that every integer of a float64 keeps."""
 _LONGEST_NUMBER = 400
 """Characters of a number; longer ones, which no format holds, are words."""
 
@@ -51,6 +53,8 @@ def typed(words: list[str]) -> NDArray[Any]:
             return np.array([int(word) for word in words], dtype=np.int64)
         except OverflowError:
             return np.array(words)
+    if any(len(word) > _EXACT_DIGITS and _INTEGER.match(word) for word in given):
+        return np.array(words)  # beside NaN they would lose digits
     return np.array([float(word) if word else np.nan for word in words])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
 import warnings
 import zipfile
 from collections import Counter
@@ -24,22 +25,23 @@ from cl_analyze.quoting import quoted, some
 _SAFE_SAVE = "save tensors alone, as torch.save({'embeddings': z, 'labels': y}, path)"
 _EXPANDED = 64 << 20
 """Bytes up to which a tensor may repeat its values, as `expand` does."""
-_WEIGHTS = (".weight", ".bias", ".running_mean", ".running_var", ".in_proj_weight")
+_WEIGHTS = ("weight", "bias", "running_mean", "running_var", "in_proj_weight", "in_proj_bias")
 _FEWEST_ALIKE = 20
+_MOST_ENTRIES = 100_000
 
 
-def _load(path: Path, mapped: bool = True) -> Any:
+def _load(path: Path) -> Any:
     with warnings.catch_warnings():
         # torch warns of unusual pickles before it refuses them; the refusal says enough
         warnings.simplefilter("ignore", UserWarning)
-        return _load_quietly(path, mapped)
+        return _load_quietly(path)
 
 
-def _load_quietly(path: Path, mapped: bool) -> Any:
+def _load_quietly(path: Path) -> Any:
     import torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except MemoryError:
         raise
     except RuntimeError as error:
@@ -185,15 +187,27 @@ def _scalars(values: Sequence[Any]) -> NDArray[Any] | None:
 def _entries(
     content: Any, prefix: str = "", depth: int = 4, above: tuple[int, ...] = ()
 ) -> dict[str, Any]:
-    """What a file holds by its keys, those of dictionaries in dictionaries as outer/inner."""
+    """What a file holds by its keys, those of dictionaries in dictionaries as outer/inner.
+
+    Raises:
+        DataError: more entries than a file of embeddings has.
+    """
     if not isinstance(content, dict):
         return {"": content}
     found: dict[str, Any] = {}
+    within = (*above, id(content))
     for key, value in content.items():
         name = f"{prefix}{key}"
-        inner = isinstance(value, dict) and depth > 0 and id(value) not in above
-        within = (*above, id(content))
-        found.update(_entries(value, f"{name}/", depth - 1, within) if inner else {name: value})
+        inner = isinstance(value, dict) and depth > 0 and id(value) not in within
+        entries = _entries(value, f"{name}/", depth - 1, within) if inner else {name: value}
+        twice = next((each for each in entries if each in found), None)
+        if twice is not None:  # 1 and "1"
+            raise DataError(f"two of its keys are written {quoted(twice)}: give them other names")
+        found.update(entries)
+        if len(found) > _MOST_ENTRIES:
+            raise DataError(
+                f"it holds more than {_MOST_ENTRIES} entries: save the embeddings in one tensor"
+            )
     return found
 
 
@@ -219,14 +233,15 @@ class _Loader:
             return self.rows if len(self.rows.shape) > 1 else self.rows[:]
         require_room(f"{self.path}: entry {quoted(self.key)}", self.size)
         self.source.check()
-        array = _array_of(_entries(_load(self.path, mapped=False))[self.key])
-        self.source.check()
+        array = _array_of(_entries(_load(self.path))[self.key])
         if isinstance(array, str):
             raise DataError(f"{self.path}: entry {quoted(self.key)} is {array}")
-        return array.values()
+        values = np.array(array.values())  # of this entry alone, away from the map
+        self.source.check()
+        return values
 
 
-def _rows_in(path: Path, source: FileBytes, tensor: Any) -> RangedRows | None:
+def _rows_in(maps: Sequence[_Map], source: FileBytes, tensor: Any) -> RangedRows | None:
     """A mapped tensor's rows by their place in the file; None where that cannot be told.
 
     A map would do, but a file that shrinks under it ends the process.
@@ -235,7 +250,8 @@ def _rows_in(path: Path, source: FileBytes, tensor: Any) -> RangedRows | None:
         return None
     if tensor.is_conj() or tensor.is_neg():
         return None
-    place = _place_in_map(path, tensor.data_ptr())
+    address = tensor.data_ptr()
+    place = next((address - m.start + m.offset for m in maps if m.start <= address < m.stop), None)
     size = tensor.numel() * tensor.element_size()
     if place is None or place + size > source.size:
         return None
@@ -243,22 +259,38 @@ def _rows_in(path: Path, source: FileBytes, tensor: Any) -> RangedRows | None:
     return RangedRows(source, tuple(tensor.shape), dtype, place)
 
 
-def _place_in_map(path: Path, address: int) -> int | None:
-    """The offset in a file of an address in a map of it (Linux), None where there is none."""
-    status = path.stat()
+@dataclass(frozen=True)
+class _Map:
+    """Addresses start..stop-1 are the file's bytes from an offset."""
+
+    start: int
+    stop: int
+    offset: int
+
+
+def _maps_of(path: Path) -> list[_Map]:
+    """Where a file is mapped (Linux); nowhere where its numbers have another byte order.
+
+    Of those torch changes the order in its own copy of the pages.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            orders = [n for n in archive.namelist() if n.rpartition("/")[2] == "byteorder"]
+            if orders and archive.read(orders[0])[:8].decode("ascii", "replace") != sys.byteorder:
+                return []
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return []
+    status, found = path.stat(), []
     with contextlib.suppress(OSError, ValueError):
         for line in (
             Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").split("\n")
         ):
             span, _, rest = line.partition(" ")
             start, _, stop = span.partition("-")
-            if not stop or not int(start, 16) <= address < int(stop, 16):
-                continue
-            _, offset, _, inode = rest.split()[:4]
-            if int(inode) != status.st_ino:
-                return None
-            return int(offset, 16) + address - int(start, 16)
-    return None
+            fields = rest.split()
+            if stop and len(fields) > 3 and int(fields[3]) == status.st_ino:
+                found.append(_Map(int(start, 16), int(stop, 16), int(fields[1], 16)))
+    return found
 
 
 def open_torch(path: Path) -> Container:
@@ -272,6 +304,7 @@ def open_torch(path: Path) -> Container:
     source = FileBytes(path.absolute(), status.st_size, status.st_mtime_ns)
     content = _load(path)
     entries = _entries(content)
+    maps = _maps_of(path)
     arrays: dict[str, RowArray] = {}
     skipped: dict[str, str] = {}
     for key, value in entries.items():
@@ -279,34 +312,39 @@ def open_torch(path: Path) -> Container:
         if isinstance(array, str):
             skipped[str(key)] = array
             continue
-        rows = _rows_in(path, source, value) if hasattr(value, "data_ptr") else None
+        if not hasattr(value, "data_ptr"):  # a list, which is decoded already
+            arrays[str(key)] = array
+            continue
+        rows = _rows_in(maps, source, value)
         loader = _Loader(path.absolute(), str(key), source, rows, array.n_bytes)
         at_once = 0 if rows is not None else array.n_bytes
         arrays[str(key)] = RowArray(array.shape, array.dtype, loader, at_once)
     if not arrays:
         found = some(f"{quoted(key or 'content')}: {why}" for key, why in skipped.items())
         raise DataError(f"the file holds no tensor ({found or 'nothing'}): {_SAFE_SAVE}")
-    _refuse_vectors_by_name(arrays)
     has_groups = isinstance(content, dict) and any(isinstance(v, dict) for v in content.values())
-    return Container(path, "pt", arrays, skipped, has_groups=has_groups)
+    instead = _looks_like(arrays)
+    return Container(path, "pt", arrays, skipped, has_groups=has_groups, instead=instead)
 
 
-def _refuse_vectors_by_name(arrays: dict[str, RowArray]) -> None:
-    """Refuse a file of one vector a key, and one of a model's weights.
+def is_weight(key: str) -> bool:
+    """Whether a key is one that torch gives a parameter of a model's layer."""
+    return key.rpartition(".")[2] in _WEIGHTS
 
-    Raises:
-        DataError: says what it looks like, and what to save.
-    """
+
+def _looks_like(arrays: dict[str, RowArray]) -> str:
+    """What a file without embeddings is, and what to save: vectors by name, a model's weights."""
     shapes = Counter(array.shape for array in arrays.values())
     shape, count = shapes.most_common(1)[0]
     if count >= _FEWEST_ALIKE and count > 0.9 * len(arrays) and len(shape) == 1 and shape[0] > 1:
-        raise DataError(
+        return (
             f"it holds {count} vectors of {shape[0]}, one a key: save "
             "torch.stack(list(d.values())), and their keys as ids"
         )
-    n_weights = sum(name.endswith(_WEIGHTS) for name in arrays)
-    if len(arrays) >= _FEWEST_ALIKE and n_weights > len(arrays) / 2:
-        raise DataError(
+    n_weights = sum(map(is_weight, arrays))
+    if n_weights > max(1, len(arrays) / 2):
+        return (
             f"it looks like a model's weights ({some(map(quoted, arrays), 2)}): save what the "
             "encoder says of the data, torch.save({'embeddings': z, 'labels': y}, path)"
         )
+    return ""

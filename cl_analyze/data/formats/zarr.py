@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import stat
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,6 +117,9 @@ def open_zarr(path: Path) -> Container:
     """
     zarr = imported("zarr", path)
     files = _files(path)
+    stored: Counter[Path] = Counter()
+    for file, size in files.items():
+        stored.update(dict.fromkeys(file.parents, size))
     arrays: dict[str, RowArray] = {}
     skipped: dict[str, str] = {}
     notes: list[str] = []
@@ -142,8 +146,7 @@ def open_zarr(path: Path) -> Container:
                 )
             is_text = hasattr(array.dtype, "na_object")
             dtype = "|O" if is_text else np.dtype(array.dtype).str
-            stored = sum(size for file, size in files.items() if file.is_relative_to(path / name))
-            loader = _Loader(path.absolute(), name, stored)
+            loader = _Loader(path.absolute(), name, stored.get(path / name, 0))
             arrays[name] = RowArray(tuple(array.shape), dtype, loader)
     if not arrays:
         reasons = some(f"{quoted(name or 'array')}: {why}" for name, why in skipped.items())
@@ -159,9 +162,13 @@ def _files(path: Path) -> dict[Path, int]:
     """
     found = {}
     for place in sorted(path.rglob("*")):
-        mode = place.stat().st_mode
+        try:
+            status = place.stat()
+        except OSError:  # a link to nothing, which counts as no file
+            continue
+        mode = status.st_mode
         if stat.S_ISREG(mode):
-            found[place] = place.stat().st_size
+            found[place] = status.st_size
         elif not stat.S_ISDIR(mode):
             raise DataError(f"{place.relative_to(path)} in it is a FIFO, a device or a socket")
     return found
