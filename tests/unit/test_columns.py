@@ -329,13 +329,76 @@ def test_a_dimension_that_is_no_number_is_never_left_out_in_silence(tmp_path, su
         open_embeddings(Spec(str(path)))
 
 
-def test_decimal_numbers_of_a_database_are_refused_as_a_dimension(tmp_path):
+def test_decimal_numbers_of_a_database_are_numbers(tmp_path):
     from decimal import Decimal
 
-    frame = NUMBERED.assign(dim_2=[Decimal(str(value)) for value in NUMBERED["dim_2"]])
+    frame = pd.DataFrame(ROWS, columns=list("abcdef"))
+    frame = frame.assign(c=[Decimal(str(value)) for value in frame["c"]], when=pd.Timestamp(0))
     frame.to_parquet(tmp_path / "e.parquet")
-    with pytest.raises(DataError, match=r"'dim_2' is numbered like the dimensions.*decimal"):
-        open_embeddings(Spec(str(tmp_path / "e.parquet")))
+    opened = open_embeddings(Spec(str(tmp_path / "e.parquet")))
+    np.testing.assert_allclose(opened.main.array.read(0, N), ROWS, rtol=1e-15)
+    assert any("left out of the embeddings: 'when'" in note for note in opened.notes)
+
+
+@pytest.mark.parametrize("suffix", SAVERS)
+def test_gaps_and_words_among_columns_with_numbers_for_names(tmp_path, suffix):
+    """Words may stand at an end, where file names do; between dimensions one is missing."""
+    path = tmp_path / f"e{suffix}"
+    columns = [str(i) for i in range(D + 1)]
+    for at, fits in ((0, True), (3, False), (D, True)):
+        frame = pd.DataFrame(np.insert(ROWS, at, 0, axis=1), columns=columns)
+        SAVERS[suffix](frame.assign(**{str(at): IMAGES}), path)
+        if fits:
+            np.testing.assert_array_equal(
+                open_embeddings(Spec(str(path))).main.array.read(0, N), ROWS
+            )
+        else:
+            with pytest.raises(DataError, match="column '3' is numbered like the dimensions"):
+                open_embeddings(Spec(str(path)))
+
+
+def test_families_of_different_size_are_matrices_each(tmp_path):
+    sizes = {"text": 3, "image": 2, "audio": 2}
+    parts = [pd.DataFrame(ROWS[:, :n]).add_prefix(f"{name}_") for name, n in sizes.items()]
+    pd.concat(parts, axis=1).to_csv(tmp_path / "e.csv", index=False)
+    for name, n in sizes.items():
+        array = open_embeddings(Spec(str(tmp_path / "e.csv"), name)).main.array
+        np.testing.assert_array_equal(array.read(0, N), ROWS[:, :n])
+
+
+@pytest.mark.parametrize(
+    "names", ["emb emb.1 emb.2 emb.3 emb.4 emb.5", "e[0] e[1] e[2] e[3] e[4] e[5]"]
+)
+def test_other_ways_to_number_columns(tmp_path, names):
+    frame = pd.DataFrame(ROWS, columns=names.split()).assign(score=np.sqrt(np.arange(N)))
+    frame.to_csv(tmp_path / "e.csv", index=False)
+    np.testing.assert_array_equal(
+        open_embeddings(Spec(str(tmp_path / "e.csv"))).main.array.read(0, N), ROWS
+    )
+
+
+def test_many_whole_columns_are_features_and_the_dimensions_are_told(tmp_path):
+    whole = (ROWS * 30).astype("i1")
+    frame = pd.DataFrame(whole, columns=list("abcdef")).assign(p=ROWS[:, 0], q=ROWS[:, 1])
+    frame.to_csv(tmp_path / "e.csv", index=False)
+    opened = open_embeddings(Spec(str(tmp_path / "e.csv")))
+    assert opened.main.array.shape == (N, D + 2)
+    assert any("dimensions are the 8 columns 'a', 'b'" in note for note in opened.notes)
+    assert any("are taken for dimensions" in note for note in opened.notes)
+
+
+@pytest.mark.parametrize("written", ["{:+.4f}", " {:.4f}", "{:.4e}"])
+def test_a_coordinate_y_is_read_like_x(tmp_path, written):
+    lines = [",".join(written.format(value) for value in row) for row in ROWS[:, :3]]
+    (tmp_path / "e.csv").write_text("\n".join(["x,y,z", *lines]))
+    array = open_embeddings(Spec(str(tmp_path / "e.csv"))).main.array
+    np.testing.assert_allclose(array.read(0, N), ROWS[:, :3], atol=1e-4)
+
+
+def test_y_beside_words_is_a_target(tmp_path):
+    frame = pd.DataFrame(ROWS[:, :3], columns=list("abc")).assign(x=IMAGES, y=ROWS[:, 3])
+    frame.to_csv(tmp_path / "e.csv", index=False)
+    assert open_embeddings(Spec(str(tmp_path / "e.csv"))).main.array.shape == (N, 3)
 
 
 def test_columns_beside_numbered_ones_do_not_stop_the_file(tmp_path):

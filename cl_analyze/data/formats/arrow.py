@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from cl_analyze.data.formats.columns import (
     MATRIX,
     Judged,
+    column_notes,
     is_index_name,
     is_role,
-    left_out_notes,
     main_family,
     matrices_of,
     refuse_gaps,
@@ -207,7 +207,19 @@ def _leaf(kind: Any) -> Any:
 def _is_number(kind: Any) -> bool:
     from pyarrow import types
 
-    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind))
+    return bool(
+        types.is_integer(kind)
+        or types.is_floating(kind)
+        or types.is_boolean(kind)
+        or types.is_decimal(kind)
+    )
+
+
+def _dtype_of(kind: Any) -> str:
+    """The dtype of a column of numbers; decimal numbers of a database are float64 here."""
+    from pyarrow import types
+
+    return "<f8" if types.is_decimal(kind) else np.dtype(kind.to_pandas_dtype()).str
 
 
 def _is_word(kind: Any) -> bool:
@@ -223,6 +235,13 @@ def _storage(array: Any) -> Any:
     return _storage(array.dictionary_decode()) if hasattr(array, "dictionary_decode") else array
 
 
+def _as_floats(array: Any) -> Any:
+    """Decimal numbers as floats, anything else as it is."""
+    from pyarrow import types
+
+    return array.cast("float64") if types.is_decimal(array.type) else array
+
+
 def _numbers(array: Any, first: int, per_row: int = 1) -> NDArray[Any]:
     """Values of a column's rows: (n, ...) by the lists they are nested in.
 
@@ -236,7 +255,7 @@ def _numbers(array: Any, first: int, per_row: int = 1) -> NDArray[Any]:
     Raises:
         DataError: lists of different lengths.
     """
-    array = _storage(array)
+    array = _as_floats(_storage(array))
     if not _is_list(array.type):
         if array.null_count and str(array.type) == "bool":
             array = array.cast("uint8")
@@ -272,7 +291,7 @@ def _numbers(array: Any, first: int, per_row: int = 1) -> NDArray[Any]:
 
 def _words(array: Any) -> NDArray[Any]:
     """Values of a column with one value a row; integers with nulls keep all their digits."""
-    array = _storage(array)
+    array = _as_floats(_storage(array))
     if not array.null_count or not str(array.type).startswith(("int", "uint")):
         values: NDArray[Any] = array.to_numpy(zero_copy_only=False)
         return values
@@ -409,6 +428,7 @@ def _container(path: Path, table: _Table) -> Container:
         return array
 
     names = table.schema.names
+    of_numbers = [field.name for field in table.schema if _is_number(_plain(field.type))]
     refuse_wide(len(names))
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
@@ -432,10 +452,10 @@ def _container(path: Path, table: _Table) -> Container:
             else:
                 arrays[name] = column((name,), *found)
         elif _is_number(kind) or _is_word(kind):
-            dtype = np.dtype(kind.to_pandas_dtype()).str if _is_number(kind) else "|O"
+            dtype = _dtype_of(kind) if _is_number(kind) else "|O"
             arrays[name] = column((name,), (), dtype)
             is_index = name in index or is_index_name(name, number)
-            if _is_number(kind) and not is_role(name, names) and not is_index:
+            if _is_number(kind) and not is_role(name, of_numbers) and not is_index:
                 numeric[name] = np.dtype(dtype)
             else:
                 left_out.append(name)
@@ -446,7 +466,7 @@ def _container(path: Path, table: _Table) -> Container:
     notes: list[str] = []
     lists = [name for name, array in arrays.items() if len(array.shape) > 1]
     stem = main_family(numeric)
-    refuse_gaps(stem, {**skipped, **dict.fromkeys(left_out, "it holds words")})
+    refuse_gaps(stem, numeric, {**skipped, **dict.fromkeys(left_out, "it holds words")})
     matrices = matrices_of(numeric, lists, lambda names: _judged(table, names))
     for key, chosen in matrices.items():
         if key in arrays:
@@ -454,8 +474,9 @@ def _container(path: Path, table: _Table) -> Container:
         dtype = np.result_type(*(arrays[name].dtype for name in chosen.names)).str
         arrays[key] = column(tuple(chosen.names), (len(chosen.names),), dtype)
         if key == MATRIX:
-            left_out += [*lists, *(name for name in numeric if name in chosen.left_out)]
-            notes += left_out_notes(left_out, chosen)
+            left_out += [*lists, *skipped]
+            left_out += [name for name in numeric if name in chosen.left_out]
+            notes += column_notes(left_out, chosen)
             if index & set(left_out):
                 listed = some(map(quoted, sorted(index & set(left_out))))
                 notes.append(f"pandas saved {listed} as the index of the rows")

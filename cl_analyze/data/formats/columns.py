@@ -17,7 +17,7 @@ ROLE_COLUMNS = frozenset(
     {"label", "labels", "y", "target", "targets", "class", "id", "ids", "group", "groups", "index"}
 )
 _INDEX_NAME = re.compile(r"(?:|Unnamed: [0-9.]+|__index_level_[0-9]+__)\Z")
-_NUMBERED = re.compile(r"(.*?)([0-9]+)\Z")
+_NUMBERED = re.compile(r"(.*?)([0-9]+)[\])]?\Z")
 _FEWEST_EVEN, _FEWEST_WHOLE = 4, 5
 """Values from which on even steps, and whole numbers among decimals, are no chance."""
 MOST_COLUMNS = 16_384
@@ -150,25 +150,34 @@ class Chosen:
 def families(names: Iterable[str]) -> dict[str, list[str]]:
     """Names that are numbered alike, by what stands before the number.
 
-    >>> families(["text_0", "text_1", "loss"])
-    {'text_': ['text_0', 'text_1']}
+    >>> families(["text_0", "text_1", "loss"]), families(["emb", "emb.1", "emb.2"])
+    ({'text_': ['text_0', 'text_1']}, {'emb.': ['emb', 'emb.1', 'emb.2']})
     """
-    stems: dict[str, list[str]] = {}
-    for name in names:
+    listed = list(names)
+    stems: dict[str, set[str]] = {}
+    for name in listed:
         found = _NUMBERED.match(name)
         if found is not None:
-            stems.setdefault(found[1], []).append(name)
-    return {stem: members for stem, members in stems.items() if len(members) > 1}
+            stems.setdefault(found[1], set()).add(name)
+    # of columns with one name pandas numbers all but the first: emb, emb.1, emb.2
+    for name in {*listed} & {stem[:-1] for stem in stems if stem.endswith(".")}:
+        stems[f"{name}."].add(name)
+    return {
+        stem: [name for name in listed if name in members]
+        for stem, members in stems.items()
+        if len(members) > 1
+    }
 
 
 def main_family(names: Collection[str]) -> str | None:
-    """The stem of the names that are dimensions by themselves: more than half, numbered alike.
+    """The stem of the names that most columns have, more than half, numbered alike; else None.
 
-    None where there is none.  Bare numbers are what columns without names are called, and no stem.
+    >>> main_family(["dim_0", "dim_1", "score"]), main_family(["0", "1", "score"])
+    ('dim_', '')
     """
     found = families(names)
-    stem = max(found, key=lambda stem: len(found[stem]), default="")
-    return stem if stem and 2 * len(found[stem]) > len(names) else None
+    stem = max(found, key=lambda stem: len(found[stem]), default=None)
+    return stem if stem is not None and 2 * len(found[stem]) > len(names) else None
 
 
 def dimensions(
@@ -179,10 +188,10 @@ def dimensions(
     """Those of the numeric columns that are dimensions, in their order.
 
     Where more than half are numbered alike (`dim_0`, `dim_1`, ...), these alone; else, where there
-    are at least two columns of decimals, not the integers among them, and not the few decimals that
-    look like labels, ids or an index; else all but those that count the rows.  Many that look so
-    are features (zeros and ones), and of columns without names (bare numbers 0, 1, 2, ... are what
-    these are called) only those at an end are taken for more.
+    are at least two columns of decimals, not the fewer integers among them, and not the few
+    decimals that look like labels, ids or an index; else all but those that count the rows.  Many
+    that look so are features (zeros and ones), and of columns without names (bare numbers 0, 1, 2,
+    ... are what these are called) only those at an end are taken for more.
 
     Args:
         columns: the dtype of each.
@@ -197,12 +206,11 @@ def dimensions(
     Chosen(names=['x', 'y'], suspects=['image'], kept=[], left_out={'image'})
     """
     stem = main_family(columns) if named else None
-    if stem is not None:
+    if stem:  # bare numbers are what columns without names are called
         members = families(columns)[stem]
         return Chosen(members, [], [], columns.keys() - set(members))
-    found = families(columns).get("", []) if named else []
-    are_numbered = 2 * len(found) > len(columns)
-    candidates = found if are_numbered else list(columns)
+    are_numbered = stem == ""
+    candidates = families(columns)[""] if are_numbered else list(columns)
     looks = judge(candidates)
     decimals = [name for name in candidates if columns[name].kind == "f"]
     kept: list[str] = []
@@ -210,8 +218,11 @@ def dimensions(
         out = {name for name, one in looks.items() if one.counts_rows}
         out = out if len(out) < len(candidates) - 1 else set()
     else:
-        out = {name for name, one in looks.items() if one.is_suspect and name not in decimals}
-        alike = {name for name, one in looks.items() if one.is_suspect} - out
+        alike = {name for name, one in looks.items() if one.is_suspect}
+        out = alike - set(decimals)
+        if len(out) > max(2, len(decimals) / 2):  # features that happen to be whole
+            out = set()
+        alike -= out
         if not named or are_numbered:  # names that say nothing
             alike -= set(candidates[_AT_AN_END:-_AT_AN_END])
         if len(alike) <= max(2, 0.1 * len(decimals)) and 2 * len(alike) < len(decimals):
@@ -231,15 +242,15 @@ MATRIX = "embeddings"
 _VECTORS = frozenset({"embedding", "embeddings", "emb", "vector", "vectors", "feature", "features"})
 
 
-def is_role(name: str, names: Collection[str]) -> bool:
+def is_role(name: str, numeric: Collection[str]) -> bool:
     """Whether a column is a label, an id, a group or an index by its name, and no dimension.
 
-    Beside a column x one called y is a coordinate.
+    Beside a column x of numbers one called y is a coordinate.
 
     >>> is_role("Label", ["Label", "a"]), is_role("y", ["x", "y", "z"])
     (True, False)
     """
-    if name.lower() == "y" and "x" in {other.lower() for other in names}:
+    if name.lower() == "y" and "x" in {other.lower() for other in numeric}:
         return False
     return name.lower() in ROLE_COLUMNS
 
@@ -252,9 +263,9 @@ def matrices_of(
 ) -> dict[str, Chosen]:
     """The matrices that the numeric columns of a table make, by their keys.
 
-    One, `embeddings`; but several families of one size, as of two views, are a matrix each, called
-    by what stands before their numbers.  Beside columns of lists the numbers are one only where
-    they are numbered alike, and no list is called an embedding.
+    One, `embeddings`; but several families none of which is the larger half, as of two views, are a
+    matrix each, called by what stands before their numbers.  Beside columns of lists the numbers
+    are one only where they are numbered alike, and no list is called an embedding.
 
     Args:
         numeric: dtypes of the columns that may be dimensions.
@@ -263,15 +274,15 @@ def matrices_of(
     """
     if len(numeric) < 2:
         return {}
-    if lists and (main_family(numeric) is None or any(n.lower() in _VECTORS for n in lists)):
+    stem = main_family(numeric) if named else None
+    if lists and (stem is None or any(n.lower() in _VECTORS for n in lists)):
         return {}
-    found = {stem: own for stem, own in families(numeric).items() if stem} if named else {}
-    largest = max(map(len, found.values()), default=0)
-    alike = {stem: own for stem, own in found.items() if len(own) == largest}
-    if len(alike) > 1 and 2 * len(alike) * largest > len(numeric):
+    found = families(numeric) if named and stem is None else {}
+    found.pop("", None)
+    if len(found) > 1 and 2 * sum(map(len, found.values())) > len(numeric):
         return {
-            stem.rstrip("_-. ") or stem: Chosen(own, [], [], numeric.keys() - set(own))
-            for stem, own in alike.items()
+            stem.rstrip("_-. [(") or stem: Chosen(own, [], [], numeric.keys() - set(own))
+            for stem, own in found.items()
         }
     return {MATRIX: dimensions(numeric, judge, named)}
 
@@ -282,18 +293,28 @@ def is_numbered_like(name: str, stem: str | None) -> bool:
     return found is not None and found[1] == stem
 
 
-def refuse_gaps(stem: str | None, others: Mapping[str, str]) -> None:
+def _is_at_an_end(name: str, numeric: Collection[str]) -> bool:
+    """Whether hardly a number of the columns without names is smaller, or hardly one larger."""
+    found = map(_NUMBERED.match, (name, *families(numeric).get("", [])))
+    number, *others = (int(match[2]) for match in found if match is not None)
+    return min(sum(n < number for n in others), sum(n > number for n in others)) < _AT_AN_END
+
+
+def refuse_gaps(stem: str | None, numeric: Collection[str], others: Mapping[str, str]) -> None:
     """Refuse a matrix of which a column is missing: one that is numbered like it, and no number.
+
+    At either end of columns that have numbers for names there may be a word for each row.
 
     Args:
         stem: of the dimensions; None: they have none.
+        numeric: the columns of numbers.
         others: the columns that are no dimensions, and why.
 
     Raises:
         DataError: names the column.
     """
     for name, why in others.items():
-        if is_numbered_like(name, stem):
+        if is_numbered_like(name, stem) and not (stem == "" and _is_at_an_end(name, numeric)):
             raise DataError(
                 f"column {quoted(name)} is numbered like the dimensions and is no column of "
                 f"numbers: {why}; mend it, or give it another name"
@@ -304,14 +325,20 @@ _AT_AN_END = 2
 """Columns at either end of a row without names where labels, ids and indexes stand."""
 
 
-def left_out_notes(left_out: Sequence[str], chosen: Chosen) -> list[str]:
-    """Which columns are no dimensions, and where that is a guess.
+def column_notes(left_out: Sequence[str], chosen: Chosen, named: bool = True) -> list[str]:
+    """Which columns are dimensions where names do not tell, which are none, and what is a guess.
 
     Args:
-        left_out: all of them.
+        left_out: all that are none.
         chosen: the dimensions.
+        named: whether names are the file's own.
     """
     notes = []
+    if named and main_family(chosen.names) is None:
+        ends = [*chosen.names[:5], "...", *chosen.names[-4:]]
+        listed = chosen.names if len(chosen.names) <= 10 else ends
+        shown = ", ".join(name if name == "..." else quoted(name) for name in listed)
+        notes.append(f"dimensions are the {len(chosen.names)} columns {shown}")
     if left_out:
         notes.append(f"columns left out of the embeddings: {some(map(quoted, left_out), 10)}")
     looks = "look like labels, ids or an index (whole numbers or even steps among decimals)"

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from cl_analyze.data.formats.columns import (
     MATRIX,
     ROLE_COLUMNS,
+    column_notes,
     is_index_name,
     is_numbered_like,
     is_role,
     judged,
-    left_out_notes,
     main_family,
     matrices_of,
     refuse_gaps,
@@ -319,7 +319,7 @@ def _counts(column: Any) -> bool:
 def _parse(path: Path, separator: str, skip: int, names: list[str]) -> Any:
     import pandas as pd
 
-    as_text = {name: str for name in names if name.lower() in ROLE_COLUMNS}
+    as_text = {name: str for name in names if is_role(name, names)}
     if len(names) == 1:
         as_text = dict.fromkeys(names, str)
     try:
@@ -371,8 +371,9 @@ def _container(
     skipped: dict[str, str] = {}
     left_out = []
     names = [str(name) for name in frame.columns]
+    of_numbers = [key for key in names if pd.api.types.is_numeric_dtype(frame[key])]
     for key, series in zip(names, (frame[name] for name in frame.columns), strict=True):
-        role = header and is_role(key, names)
+        role = header and is_role(key, of_numbers)
         try:
             if is_list_column(series):
                 arrays[key] = RowArray.of(_lists(key, series))
@@ -403,7 +404,7 @@ def _container(
     for key, why in skipped.items():
         if (stem is None and not lists) or is_numbered_like(key, stem):
             raise DataError(why)  # it may have been a dimension
-    refuse_gaps(stem, dict.fromkeys(left_out, "it holds words"))
+    refuse_gaps(stem, numeric, dict.fromkeys(left_out, "it holds words"))
     matrices = matrices_of(
         {key: values.dtype for key, values in numeric.items()},
         lists,
@@ -416,8 +417,9 @@ def _container(
         matrix = np.column_stack([numeric[name] for name in chosen.names])
         arrays[key] = RowArray.of(matrix.astype(np.float64, copy=False))
         if key == MATRIX:
-            left_out += [*lists, *(name for name in numeric if name in chosen.left_out)]
-            notes += left_out_notes(left_out, chosen)
+            left_out += [*lists, *skipped]
+            left_out += [name for name in numeric if name in chosen.left_out]
+            notes += column_notes(left_out, chosen, header)
     return Container(path, "csv", arrays, skipped, tuple(notes))
 
 
@@ -522,9 +524,10 @@ def _require_words(key: str, words: list[str], lines_before: int) -> None:
     if len(bad) > len(words) / 2:
         return
     if not bad:  # digits of other scripts, integers of more than 64 bits
+        odd = next((word for word in words if not word.isascii() or len(word) > 18), words[0])
         raise DataError(
             f"column {quoted(key)} holds numbers that are words to most programs "
-            f"({quoted(words[0], 40)}); write plain decimal numbers"
+            f"({quoted(odd, 40)}); write plain decimal numbers"
         )
     row = bad[0]
     raise DataError(
