@@ -27,6 +27,7 @@ from cl_analyze.data.formats.columns import (
     main_family,
     matrices_of,
     refuse_gaps,
+    refuse_repeated,
     refuse_wide,
 )
 from cl_analyze.data.formats.extra import imported, own_errors
@@ -404,8 +405,8 @@ def open_arrow(path: Path) -> Container:
     """Open a Parquet, Feather or Arrow file.
 
     Keys: every column by its name.  Columns of lists (fixed-size or not, nested once for views) are
-    matrices.  Without any, the numeric columns together are `embeddings`, role columns such as
-    `label` and `id` left out.
+    matrices.  So are numeric columns: `embeddings`, or one for each family of names, role columns
+    such as `label` and `id` left out (see `matrices_of`).
 
     Raises:
         DependencyError: pyarrow is not installed.
@@ -430,9 +431,7 @@ def _container(path: Path, table: _Table) -> Container:
     names = table.schema.names
     of_numbers = [field.name for field in table.schema if _is_number(_plain(field.type))]
     refuse_wide(len(names))
-    if len(set(names)) < len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise DataError(f"column names must differ; repeated: {some(map(quoted, twice))}")
+    refuse_repeated(names)
     index = _pandas_index(table.schema)
     arrays: dict[str, RowArray] = {}
     skipped: dict[str, str] = {}

@@ -16,6 +16,11 @@ from cl_analyze.quoting import quoted, some
 ROLE_COLUMNS = frozenset(
     {"label", "labels", "y", "target", "targets", "class", "id", "ids", "group", "groups", "index"}
 )
+MATRIX = "embeddings"
+"""The key of the dimensions of a table together."""
+_VECTORS = frozenset({"embedding", "embeddings", "emb", "vector", "vectors", "feature", "features"})
+_AT_AN_END = 2
+"""Columns at either end of a row without names where labels, ids and indexes stand."""
 _INDEX_NAME = re.compile(r"(?:|Unnamed: [0-9.]+|__index_level_[0-9]+__)\Z")
 _NUMBERED = re.compile(r"(.*?)([0-9]+)[\])]?\Z")
 _FEWEST_EVEN, _FEWEST_WHOLE = 4, 5
@@ -23,6 +28,17 @@ _FEWEST_EVEN, _FEWEST_WHOLE = 4, 5
 MOST_COLUMNS = 16_384
 """Columns above which a table is refused before it is parsed: each costs its readers much more than
 a column of a matrix."""
+
+
+def refuse_repeated(names: Sequence[str]) -> None:
+    """Refuse a table in which a name does not say which column it is.
+
+    Raises:
+        DataError: a name occurs twice.
+    """
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise DataError(f"column names must differ; repeated: {some(map(quoted, twice))}")
 
 
 def refuse_wide(n_columns: int) -> None:
@@ -237,11 +253,6 @@ def dimensions(
     )
 
 
-MATRIX = "embeddings"
-"""The key of the dimensions of a table together."""
-_VECTORS = frozenset({"embedding", "embeddings", "emb", "vector", "vectors", "feature", "features"})
-
-
 def is_role(name: str, numeric: Collection[str]) -> bool:
     """Whether a column is a label, an id, a group or an index by its name, and no dimension.
 
@@ -271,6 +282,10 @@ def matrices_of(
         numeric: dtypes of the columns that may be dimensions.
         lists: names of the columns of lists.
         judge, named: see `dimensions`.
+
+    >>> views = dict.fromkeys(["t_0", "t_1", "t.0", "t.1", "i_0", "i_1"], np.dtype(float))
+    >>> list(matrices_of(views, [], lambda names: {}))
+    ['t_', 't.', 'i']
     """
     if len(numeric) < 2:
         return {}
@@ -280,9 +295,12 @@ def matrices_of(
     found = families(numeric) if named and stem is None else {}
     found.pop("", None)
     if len(found) > 1 and 2 * sum(map(len, found.values())) > len(numeric):
+        keys = [stem.rstrip("_-. [(") for stem in found]
         return {
-            stem.rstrip("_-. [(") or stem: Chosen(own, [], [], numeric.keys() - set(own))
-            for stem, own in found.items()
+            key if key and keys.count(key) == 1 else stem: Chosen(
+                own, [], [], numeric.keys() - set(own)
+            )
+            for key, (stem, own) in zip(keys, found.items(), strict=True)
         }
     return {MATRIX: dimensions(numeric, judge, named)}
 
@@ -319,10 +337,6 @@ def refuse_gaps(stem: str | None, numeric: Collection[str], others: Mapping[str,
                 f"column {quoted(name)} is numbered like the dimensions and is no column of "
                 f"numbers: {why}; mend it, or give it another name"
             )
-
-
-_AT_AN_END = 2
-"""Columns at either end of a row without names where labels, ids and indexes stand."""
 
 
 def column_notes(left_out: Sequence[str], chosen: Chosen, named: bool = True) -> list[str]:

@@ -26,6 +26,7 @@ from cl_analyze.data.formats.columns import (
     main_family,
     matrices_of,
     refuse_gaps,
+    refuse_repeated,
     refuse_wide,
 )
 from cl_analyze.data.formats.text import decoding, typed
@@ -249,9 +250,7 @@ def open_delimited(path: Path, header: bool | None = None) -> Container:
         raise DataError("a header and no rows")
     first = start.first
     names = [name.strip() for name in first] if header else [str(i) for i in range(len(first))]
-    if len(set(names)) < len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise DataError(f"column names must differ; repeated: {some(map(quoted, twice))}")
+    refuse_repeated(names)
     skip = start.skip + (header and not start.commented)
     frame = _parse(path, separator, skip, names)
     if frame.isna().to_numpy().any():  # a line that is cut off has empty cells at its end
