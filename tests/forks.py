@@ -31,9 +31,10 @@ def can_fork(environment: Mapping[str, str]) -> bool:
 
 
 class Forks:
-    """A process that waits for command lines and runs each in a fork."""
+    """A process that waits for command lines and runs each in a fork, of the checkout at `root`."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: Path = ROOT) -> None:
+        self._root = root
         self._process: subprocess.Popen[bytes] | None = None
 
     def run(
@@ -56,7 +57,7 @@ class Forks:
         if self._process is None:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.forks"],
-                cwd=ROOT,
+                cwd=self._root,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
             )
