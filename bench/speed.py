@@ -26,13 +26,13 @@ from numpy.typing import NDArray
 import cl_analyze as cla
 from cl_analyze.data.rows import RowArray
 from cl_analyze.data.unit import UnitRows
+from cl_analyze.inputs.memory import n_threads
 from cl_analyze.pairs.backend import make_backend
 from cl_analyze.pairs.engine import PairSource, reduce_pairs
 from cl_analyze.pairs.executors import ThreadExecutor
 from cl_analyze.pairs.plan import symmetric_plan
 from cl_analyze.pairs.reducers import NearestNeighbours
 from cl_analyze.pairs.rescoring import MARGIN, rescore
-from cl_analyze.preparation import n_threads
 
 N_THREADS = 2
 TAUS = (0.07, 0.2, 0.5, 1.0)

@@ -16,14 +16,9 @@ from cl_analyze._version import __version__
 
 if TYPE_CHECKING:
     from cl_analyze import losses
-    from cl_analyze.analysis import Report, analyze
-    from cl_analyze.errors import (
-        AnalysisError,
-        ConfigError,
-        DataError,
-        DependencyError,
-    )
-    from cl_analyze.functions import (
+    from cl_analyze.analysis import Report
+    from cl_analyze.api import (
+        analyze,
         compare,
         penalty,
         quality,
@@ -31,7 +26,13 @@ if TYPE_CHECKING:
         tolerance,
         uniformity,
     )
-    from cl_analyze.preparation import Request, RunOptions
+    from cl_analyze.errors import (
+        AnalysisError,
+        ConfigError,
+        DataError,
+        DependencyError,
+    )
+    from cl_analyze.options import Request, RunOptions
     from cl_analyze.tables import Record, Results, Table
 
 _WHERE = {
@@ -41,17 +42,17 @@ _WHERE = {
     "DependencyError": "errors",
     "Record": "tables",
     "Report": "analysis",
-    "Request": "preparation",
+    "Request": "options",
     "Results": "tables",
-    "RunOptions": "preparation",
+    "RunOptions": "options",
     "Table": "tables",
-    "analyze": "analysis",
-    "compare": "functions",
-    "penalty": "functions",
-    "quality": "functions",
-    "similarity": "functions",
-    "tolerance": "functions",
-    "uniformity": "functions",
+    "analyze": "api",
+    "compare": "api",
+    "penalty": "api",
+    "quality": "api",
+    "similarity": "api",
+    "tolerance": "api",
+    "uniformity": "api",
 }
 
 __all__ = [

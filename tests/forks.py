@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parents[1]
-SECONDS = 120
+SECONDS = 1200
+"""After which a command is taken to hang: no machine is as slow as that."""
 AT_START = ("PYTHON", "LANG", "LC_", "OMP_", "OPENBLAS_", "MPL")
 """What the interpreter or libraries read as they start."""
 
@@ -141,7 +142,7 @@ def serve() -> None:
 
     for name in (
         "cli.app", "cli.gate", "cli.terminal", "analysis", "comparison", "checks", "checks.junit",
-        "functions", "report.html", "figures.matplotlib_renderer", "figures.catalogue",
+        "api", "report.html", "figures.matplotlib_renderer", "figures.catalogue",
     ):  # fmt: skip
         importlib.import_module(f"cl_analyze.{name}")
     for name in ("scipy.special", "scipy.optimize", "matplotlib.figure", "jinja2", "rich.console"):

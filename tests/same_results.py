@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -216,13 +217,19 @@ def main(revision: str, patterns: list[str]) -> int:
     """Run both, print the differences; 1 where a number changed."""
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
-        old, inputs = work / "old", work / "inputs"
-        old.mkdir()
-        inputs.mkdir()
+        old, new, inputs = work / "old", work / "new", work / "inputs"
+        for folder in (old, new, inputs):
+            folder.mkdir()
         archive = subprocess.run(
             ["git", "archive", revision], cwd=ROOT, check=True, capture_output=True
         )
         subprocess.run(["tar", "x"], cwd=old, check=True, input=archive.stdout)
+        listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        files = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True).stdout
+        for path in map(Path, filter(None, files.decode().split("\0"))):
+            if (ROOT / path).exists():  # a copy, so that the tree may change meanwhile
+                (new / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / path, new / path)
         write_inputs(inputs)
         lines = [
             line
@@ -230,7 +237,7 @@ def main(revision: str, patterns: list[str]) -> int:
             if not patterns or any(pattern in line for pattern in patterns)
         ]
         with ThreadPoolExecutor(2) as pool:
-            ran = list(pool.map(run_all, (old, ROOT), (lines, lines), (work / "a", work / "b")))
+            ran = list(pool.map(run_all, (old, new), (lines, lines), (work / "a", work / "b")))
         found = [
             each for line, a, b in zip(lines, *ran, strict=True) for each in differences(line, a, b)
         ]

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from cl_analyze.analysis import metric_options
 from cl_analyze.checks.rules import Rule
 from cl_analyze.errors import ConfigError
 from cl_analyze.metrics import METRICS
-from cl_analyze.metrics.family import MetricOptions
+from cl_analyze.options import MetricOptions
 from cl_analyze.tables import Param, Record
 
 _SCALARS = {
@@ -59,7 +58,7 @@ def needs(rules: Sequence[Rule], seed: int = 0, anchors: int | None = None) -> l
         own = [rules[i] for i in indices]
         names = {family_of(rule.metric) for rule in own}
         try:
-            options = metric_options(
+            options = MetricOptions(
                 **dict(scalars), **_lists(own), top_k=_top_k(own), seed=seed, anchors=anchors
             )
         except (ConfigError, TypeError, ValueError) as error:

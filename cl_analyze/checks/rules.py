@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from cl_analyze.errors import ConfigError
 from cl_analyze.metrics import BETWEEN, METRICS
-from cl_analyze.metrics.family import Better
+from cl_analyze.metrics.metric import Better
 from cl_analyze.quoting import described, quoted
 from cl_analyze.small_files import read_text
 from cl_analyze.tables import Param, Unit

@@ -15,7 +15,8 @@ from cl_analyze.checks.needs import needs, select
 from cl_analyze.checks.rules import Rule
 from cl_analyze.differences import Match, match_rows
 from cl_analyze.errors import ConfigError
-from cl_analyze.preparation import Listener, Request, RunOptions, Silent
+from cl_analyze.inputs.listener import Listener, Silent
+from cl_analyze.options import Request, RunOptions
 from cl_analyze.tables import Record, Results, Table
 
 

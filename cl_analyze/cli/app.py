@@ -1,4 +1,4 @@
-"""The commands.  Importing this loads Typer and the standard library alone."""
+"""The command line.  Importing this loads Typer and the standard library alone."""
 
 from __future__ import annotations
 
@@ -8,19 +8,8 @@ from typing import Annotated
 import typer
 
 from cl_analyze._version import __version__
-from cl_analyze.cli import (
-    check,
-    compare,
-    inspect,
-    losses,
-    penalty,
-    quality,
-    report,
-    similarity,
-    tolerance,
-    uniformity,
-)
-from cl_analyze.cli.lists import ListCommand
+from cl_analyze.cli.commands import COMMANDS
+from cl_analyze.cli.parameters import PanelCommand, function_of
 
 app = typer.Typer(
     name="cl-analyze",
@@ -55,13 +44,5 @@ def _root(
     pass
 
 
-app.command(cls=ListCommand)(uniformity.uniformity)
-app.command(cls=ListCommand)(tolerance.tolerance)
-app.command(cls=ListCommand)(similarity.similarity)
-app.command(cls=ListCommand)(penalty.penalty)
-app.command(cls=ListCommand)(losses.losses)
-app.command(cls=ListCommand)(quality.quality)
-app.command(cls=ListCommand)(compare.compare)
-app.command(cls=ListCommand)(report.report)
-app.command(cls=ListCommand)(check.check)
-app.command(cls=ListCommand)(inspect.inspect)
+for each in COMMANDS:
+    app.command(each.name, cls=PanelCommand)(function_of(each))

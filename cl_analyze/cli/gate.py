@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cl_analyze.cli.run import refuse_empty, requests, run_options, shown_arguments
+from cl_analyze.cli.run import requests, shown_arguments
 from cl_analyze.cli.terminal import ReaderGoneError, Talk, check_lines, write_lines, write_text
 from cl_analyze.errors import CheckFailedError, ConfigError, error_text
+from cl_analyze.options import CheckFiles, MetricOptions, Request, RunOptions
+from cl_analyze.options.declaration import from_command_line, options_of
 
 if TYPE_CHECKING:
     from cl_analyze.checks import Checked
 
-_INPUTS = ("embeddings", "labels", "pairs", "ids", "groups", "train", "train_labels", "queue")
-_FILES = ("rules", "baseline", "save_baseline", "junit", "markdown")
+
+def _inputs(given: Mapping[str, Any]) -> Iterator[str]:
+    """Every file that is measured, or belongs to one."""
+    for name in ("embeddings", *options_of(Request)):
+        named = given.get(name)
+        yield from [named] if isinstance(named, str) else named or ()
 
 
 def _check_outputs(given: Mapping[str, Any], paths: Mapping[str, Path | None]) -> None:
@@ -28,10 +34,8 @@ def _check_outputs(given: Mapping[str, Any], paths: Mapping[str, Path | None]) -
     from cl_analyze.data.opening import Spec, real_path
 
     read: dict[Path, str] = {}
-    for name in _INPUTS:
-        values = given[name]
-        for value in [values] if isinstance(values, str) else values or ():
-            read[real_path(Spec.parse(value).path)] = value
+    for named in _inputs(given):
+        read[real_path(Spec.parse(named).path)] = named
     for rules in (paths["rules"], Path(OWN_FILE), Path(PROJECT_FILE)):
         if rules is not None:
             read[real_path(rules)] = str(rules)
@@ -52,7 +56,13 @@ def _check_outputs(given: Mapping[str, Any], paths: Mapping[str, Path | None]) -
             read[place] = str(path)
 
 
-def _checked(given: Mapping[str, Any], paths: Mapping[str, Path | None], talk: Talk) -> Checked:
+def _checked(
+    given: Mapping[str, Any],
+    paths: Mapping[str, Path | None],
+    run: RunOptions,
+    options: MetricOptions,
+    talk: Talk,
+) -> Checked:
     """Read rules and baseline, measure, judge."""
     from cl_analyze.checks import load_rules, run_checks
     from cl_analyze.checks.baseline import load_baseline
@@ -63,11 +73,11 @@ def _checked(given: Mapping[str, Any], paths: Mapping[str, Path | None], talk: T
     return run_checks(
         requests(given),
         rules,
-        run_options(given),
+        run,
         baseline,
         paths["save_baseline"],
-        given["seed"],
-        given["anchors"],
+        options.seed,
+        options.anchors,
         listener=talk,
         arguments=shown_arguments(),
     )
@@ -91,19 +101,19 @@ def _write_error(paths: Mapping[str, Path | None], message: str) -> None:
         replace_file(markdown, markdown_error(message).encode())
 
 
-def run_gate(given: Mapping[str, Any]) -> None:
+def run_gate(command: str, given: Mapping[str, Any]) -> None:
     """Run the checks; what is asked for is written before anything is printed.
 
     Where they cannot be judged, the files for other programs say so, and the error is raised.
 
     Args:
-        given: the command function's parameters by name.
+        command: its name.
+        given: the command's parameters by name.
 
     Raises:
         AnalysisError: what cannot be judged.
         CheckFailedError: a check failed.
     """
-    from cl_analyze.analysis import check_counts
     from cl_analyze.checks.github import (
         error_command,
         on_github,
@@ -116,10 +126,9 @@ def run_gate(given: Mapping[str, Any]) -> None:
     from cl_analyze.output import replace_file
     from cl_analyze.tables import to_json
 
-    for name in (*_FILES, "resume"):
-        refuse_empty(name.replace("_", "-"), given[name])
-    check_counts(given["seed"], given["anchors"])
-    paths = {name: None if given[name] is None else Path(given[name]) for name in _FILES}
+    named = vars(from_command_line(CheckFiles, given))
+    paths = {name: None if path is None else Path(path) for name, path in named.items()}
+    run, options = from_command_line(RunOptions, given), from_command_line(MetricOptions, given)
     _check_outputs(given, paths)
     # a run that is ended from outside must not leave an earlier one's verdict either
     unfinished = "the run ended before it could judge: was it stopped, or out of memory?"
@@ -128,7 +137,7 @@ def run_gate(given: Mapping[str, Any]) -> None:
     )
     talk = Talk(given["quiet"], given["verbose"])
     try:
-        found = _checked(given, paths, talk)
+        found = _checked(given, paths, run, options, talk)
     except Exception as error:
         # a file that an earlier run left must not pass for this one's
         message = error_text(error)

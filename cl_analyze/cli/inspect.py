@@ -1,44 +1,40 @@
-"""`cl-analyze inspect`."""
+"""`cl-analyze inspect` from its parsed options."""
 
 from __future__ import annotations
 
-from cl_analyze.cli import options
+from collections.abc import Mapping
+from typing import Any
+
+from cl_analyze.cli.terminal import write_lines, write_text
+from cl_analyze.data.inspection import inspect_file
+from cl_analyze.errors import DataError
+from cl_analyze.options import Request
+from cl_analyze.options.declaration import options_of
+from cl_analyze.tables import to_json
 
 
-def inspect(
-    files: options.Files,
-    labels: options.LabelFiles = None,
-    as_json: options.AsJson = False,
-    unlabelled: options.Unlabelled = None,
-) -> None:
-    """What is in a file, and what is wrong with it.
+def run_inspection(command: str, given: Mapping[str, Any]) -> None:
+    """Look into files and print what is in them.
 
-    Every array with its shape and dtype; for embeddings norms, invalid rows, duplicates and labels;
-    problems with their fix. A file with problems is exit code 2.
+    Args:
+        command: its name.
+        given: the command's parameters by name.
 
-    Example: cl-analyze inspect emb.npz
+    Raises:
+        ConfigError: labels are neither one file for all nor one for each.
+        DataError: a file is not fit for analysis.
     """
-    from cl_analyze.cli.terminal import write_lines, write_text
-    from cl_analyze.data.inspection import inspect_file
-    from cl_analyze.errors import ConfigError, DataError
-    from cl_analyze.tables import to_json
-
-    if labels and len(labels) not in (1, len(files)):
-        raise ConfigError(
-            f"--labels is given {len(labels)} times for {len(files)} FILE: give one for all, or "
-            "one for each"
-        )
-    found = [
-        inspect_file(
-            file, None if not labels else labels[0] if len(labels) == 1 else labels[i], unlabelled
-        )
-        for i, file in enumerate(files)
+    files, labels = given["embeddings"], options_of(Request)["labels"]
+    of_each = labels.kind.for_each(labels.flag, given["labels"], len(files), "FILE")
+    inspected = [
+        inspect_file(file, own, given["unlabelled"])
+        for file, own in zip(files, of_each, strict=True)
     ]
-    if as_json:
-        write_text(to_json({"files": [one.to_dict() for one in found]}))
+    if given["as_json"]:
+        write_text(to_json({"files": [one.to_dict() for one in inspected]}))
     else:
-        blocks = (one.lines() for one in found)
+        blocks = (one.lines() for one in inspected)
         write_lines(line for i, block in enumerate(blocks) for line in [*[""] * (i > 0), *block])
-    if any(one.problems for one in found):
-        names = ", ".join(one.name for one in found if one.problems)
+    if any(one.problems for one in inspected):
+        names = ", ".join(one.name for one in inspected if one.problems)
         raise DataError(f"{names}: not fit for analysis; see the problems above")

@@ -6,74 +6,34 @@ tokens after it for as long as they convert, so that a file name that follows is
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from typer.core import TyperCommand
 
 from cl_analyze.errors import ConfigError
-
-FORMATS = ("png", "svg", "pdf")
-_NUMBER = re.compile(
-    r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|nan|inf|infinity)\Z", re.IGNORECASE
-)
-_NUMBER_LISTS = frozenset({"--tau", "--t", "--batch-size", "--k"})
-_EXAMPLES = {"--k": "1 10 20", "--batch-size": "64 256", "--t": "1 2 3"}
-FAMILIES = ("uniformity", "tolerance", "similarity", "penalty", "losses", "quality")
-_WORD_LISTS = {"--format": frozenset(FORMATS), "--metrics": frozenset(FAMILIES)}
+from cl_analyze.options import DECLARING
+from cl_analyze.options.declaration import options_for
+from cl_analyze.options.kinds import Flag, Kind, Numbers, is_number
 
 
-def is_number(token: str) -> bool:
-    """Whether a token is a number for the command line: nan and inf too, but not 1_0.
-
-    >>> [is_number(token) for token in ("0.07", "-1e3", "nan", ".5", "1_0", "0.npy", "")]
-    [True, True, True, True, False, False, False]
-    """
-    return _NUMBER.match(token) is not None
-
-
-def parse_numbers(option: str, tokens: Sequence[str] | None) -> tuple[float, ...] | None:
-    """Tokens of a list option as numbers > 0, repeats dropped; None where there are none.
-
-    Raises:
-        ConfigError: not a number, not finite, or not > 0.
-    """
-    if not tokens:
-        return None
-    numbers = []
-    for token in tokens:
-        if not is_number(token):
-            example = _EXAMPLES.get(option, "0.07 0.2 0.5")
-            raise ConfigError(f"{option}: {token!r} is not a number; write {option} {example}")
-        value = float(token)
-        if not 0 < value < float("inf"):
-            raise ConfigError(f"{option} must be finite and > 0, found {token}")
-        numbers.append(value)
-    return tuple(dict.fromkeys(numbers))
-
-
-def _converts(option: str, token: str) -> bool:
-    parts = [part for part in token.split(",") if part] or [token]
-    if option in _WORD_LISTS:
-        return all(part in _WORD_LISTS[option] for part in parts)
-    return all(is_number(part) for part in parts)
-
-
-def rewrite(arguments: Sequence[str], lists: frozenset[str], valued: frozenset[str]) -> list[str]:
+def rewrite(
+    arguments: Sequence[str], lists: Mapping[str, Kind], valued: frozenset[str]
+) -> list[str]:
     """Spell every list as repeated options.
 
     Args:
         arguments: the command's tokens.
-        lists: its list options.
+        lists: the kinds of its list options, by name.
         valued: its options that take one value, whose value is never looked at.
 
     Raises:
         ConfigError: a number where a file belongs.
 
-    >>> rewrite(["--tau", "0.07", "0.2", "emb.npy"], frozenset({"--tau"}), frozenset())
+    >>> tau = {"--tau": Numbers()}
+    >>> rewrite(["--tau", "0.07", "0.2", "emb.npy"], tau, frozenset())
     ['--tau', '0.07', '--tau', '0.2', 'emb.npy']
-    >>> rewrite(["--tau=0.07,0.2", "emb.npy"], frozenset({"--tau"}), frozenset())
+    >>> rewrite(["--tau=0.07,0.2", "emb.npy"], tau, frozenset())
     ['--tau', '0.07', '--tau', '0.2', 'emb.npy']
     """
     out: list[str] = []
@@ -91,7 +51,7 @@ def rewrite(arguments: Sequence[str], lists: frozenset[str], valued: frozenset[s
                 out += _repeated(name, [value])
                 continue
             taken = []
-            while position < len(arguments) and _converts(name, arguments[position]):
+            while position < len(arguments) and lists[name].is_value(arguments[position]):
                 taken.append(arguments[position])
                 position += 1
             if taken:
@@ -108,10 +68,8 @@ def rewrite(arguments: Sequence[str], lists: frozenset[str], valued: frozenset[s
             continue
         if is_number(token):
             hint = "a file so named needs ./ in front"
-            if last_list:
-                option = last_list.partition("=")[0]
+            if last_list and isinstance(lists[last_list.partition("=")[0]], Numbers):
                 hint = f"a list has no '=': write {last_list.replace('=', ' ')} {token}; {hint}"
-                hint = hint if option in _NUMBER_LISTS else "a file so named needs ./ in front"
             raise ConfigError(f"{token!r} is a number, not a file; {hint}")
         out.append(token)
     return out
@@ -127,18 +85,18 @@ class ListCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Rewrite the tokens, then parse them as Typer does."""
-        lists: set[str] = set()
-        valued: set[str] = set()
-        for param in self.params:
-            if param.param_type_name != "option" or getattr(param, "is_flag", False):
-                continue
-            for name in param.opts:
-                is_list = name in _NUMBER_LISTS or name in _WORD_LISTS
-                (lists if is_list else valued).add(name)
+        kinds = {
+            flag: each.kind
+            for each in options_for(self.name or "", DECLARING)
+            for flag in each.flags
+            if not isinstance(each.kind, Flag)
+        }
+        lists = {flag: kind for flag, kind in kinds.items() if kind.is_list}
+        valued = set(kinds) - set(lists)
         if not ctx.resilient_parsing:
             self._refuse_other_commands_options(ctx, args, valued)
         try:
-            args = rewrite(args, frozenset(lists), frozenset(valued))
+            args = rewrite(args, lists, frozenset(valued))
         except ConfigError as error:
             if not ctx.resilient_parsing:  # shell completion must not fail on half a line
                 ctx.fail(str(error))

@@ -5,6 +5,6 @@ cache.py    what was measured of a checkpoint, kept by the hash of its content
 run.py      measure each, compare it with the reference, see how its space moved
 """
 
-from cl_analyze.comparison.run import CompareOptions, run_comparison
+from cl_analyze.comparison.run import run_comparison
 
-__all__ = ["CompareOptions", "run_comparison"]
+__all__ = ["run_comparison"]

@@ -11,14 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.analysis import (
-    Collected,
-    Report,
-    check_definition,
-    executor_of,
-    measure_one,
-    of_definition,
-)
+from cl_analyze.analysis.collected import Collected, check_definition, of_definition
+from cl_analyze.analysis.report import Report
+from cl_analyze.analysis.run import executor_of, measure_one
 from cl_analyze.comparison.cache import Cache, Entry, entry_key
 from cl_analyze.comparison.order import axis_label, positions
 from cl_analyze.data.opening import real_path
@@ -33,31 +28,18 @@ from cl_analyze.differences import (
     params_text,
 )
 from cl_analyze.errors import ConfigError
+from cl_analyze.inputs.listener import Listener, Recorder, Silent
+from cl_analyze.inputs.names import source_names
+from cl_analyze.inputs.prepare import Prepared, prepare
 from cl_analyze.metrics import BETWEEN, METRICS
-from cl_analyze.metrics.family import (
-    Family,
-    FamilyResult,
-    Measured,
-    MetricOptions,
-    PairFreeFamily,
-    PairRunner,
-    Subject,
-    nearest_negatives_reducer,
-)
+from cl_analyze.metrics.family import Family, FamilyResult, Measured
 from cl_analyze.metrics.movement import Space, movement
 from cl_analyze.metrics.quality.family import with_voters
+from cl_analyze.metrics.runner import PairRunner
+from cl_analyze.metrics.subject import Subject, nearest_negatives_reducer
+from cl_analyze.options import CompareOptions, MetricOptions, Request, RunOptions
 from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.executors import Executor, single_threaded_blas
-from cl_analyze.preparation import (
-    Listener,
-    Prepared,
-    Recorder,
-    Request,
-    RunOptions,
-    Silent,
-    prepare,
-    source_names,
-)
 from cl_analyze.quoting import some
 from cl_analyze.stats import rounding
 from cl_analyze.tables import Cell, Record, Table
@@ -69,22 +51,7 @@ NOTED = 3
 CHECKPOINT_COLUMNS = ("source", "axis", "x", "reference", "n", "d", "rows", "pareto")
 
 
-@dataclass(frozen=True)
-class CompareOptions:
-    """How checkpoints are compared.
-
-    Attributes:
-        against: the reference as it was named among the checkpoints; None: the first.
-        x: what places them along a run, see `order.positions`; None: nothing.
-        cache: folder that keeps what was measured; None: nothing is kept.
-    """
-
-    against: str | None = None
-    x: str | None = None
-    cache: Path | None = None
-
-
-class _Neighbours(PairFreeFamily):
+class _Neighbours(Family):
     """Takes the lists of neighbours from the pass that the metrics make."""
 
     name = "neighbours"
@@ -196,7 +163,7 @@ def run_comparison(
     ]
     if "-" in named:
         raise ConfigError("compare reads its files twice: - (standard input) cannot be compared")
-    cache = None if asked.cache is None else Cache(asked.cache)
+    cache = None if asked.cache is None else Cache(Path(asked.cache))
     titles = source_names(requests)
     places: Sequence[float | None] = [None] * len(requests)
     if asked.x is not None:

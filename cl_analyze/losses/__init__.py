@@ -127,8 +127,8 @@ class _Losses(ModuleType):
     """This package, which can be called and loads its names when they are asked for."""
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        """Measure saved embeddings: see `cl_analyze.functions.losses`."""
-        from cl_analyze.functions import losses
+        """Measure saved embeddings: see `cl_analyze.api.losses`."""
+        from cl_analyze.api import losses
 
         return losses(*args, **options)
 

@@ -1,12 +1,50 @@
-"""Metric families, one file each, listed in METRICS.
+"""Metrics: what is computed, and how a new metric is added.
 
-family.py             what a family is, and how the passes of several families run together
-even_similarities.py  the penalty without embeddings
-uniform_law.py        closed forms of the uniform sphere, the reference beside every number
+A **metric** is declared beside its formula (`metric.py`): name, unit, definitions, parameters, a
+sentence in plain words, and what its value depends on.  `--definition`, the rules of `check`, the
+page, `compare` and the documentation read the declaration, so that a metric is described in one
+place.
+
+A **family** (`family.py`) is a set of metrics that are computed together.  A family names the
+reducers that it needs in a pass over the pairs of rows; the passes of all families run together,
+and a reducer that two families name is computed once.  Then each family reads the results and
+returns records and tables.  METRICS lists the families.
+
+A whole new metric, the range of all cosines:
+
+>>> from cl_analyze.metrics.family import Family, FamilyResult
+>>> from cl_analyze.metrics.means import Number
+>>> from cl_analyze.metrics.metric import Metric
+>>> from cl_analyze.pairs.reducers import PairMoments
+>>> MEAN_SQUARE = Metric("mean_square_cosine", "none", "mean of the squared cosines of all pairs.")
+>>> class MeanSquare(Family):
+...     name, title, metrics = "mean_square", "Mean square", (MEAN_SQUARE,)
+...     def first_pass(self, subject, options):
+...         return (PairMoments("all"),)
+...     def compute(self, subject, options, measured, runner):
+...         sums = measured.first[PairMoments("all")]        # (N, 2): sums of s and of s squared
+...         value = float(sums[:, 1].sum()) / (subject.n * (subject.n - 1))
+...         number = Number(value, None, subject.n)
+...         return FamilyResult((MEAN_SQUARE.record(subject.source, subject.d, number),))
+>>> import numpy as np
+>>> import cl_analyze as cla
+>>> METRICS["mean_square"] = MeanSquare()
+>>> cla.analyze(np.eye(8), metrics="mean_square").records.find("mean_square_cosine").value
+0.0
+>>> del METRICS["mean_square"]
+
+metric.py               how a metric is declared
+family.py               what a family is, and how the passes of several families run together
+subject.py, runner.py   the checkpoint, and passes over its pairs
+anchors.py, means.py    estimates from some anchors; means and their errors
+uniform_law.py          closed forms of the uniform sphere, the reference beside every number
+forecast.py             what a run will cost
+the others              a family each; even_similarities.py is the penalty without embeddings
 """
 
 from cl_analyze.metrics.family import Family
 from cl_analyze.metrics.losses import Losses
+from cl_analyze.metrics.metric import Metric
 from cl_analyze.metrics.movement import Movements
 from cl_analyze.metrics.penalty import Penalty
 from cl_analyze.metrics.quality import Quality
@@ -22,4 +60,9 @@ METRICS: dict[str, Family] = {
 BETWEEN: dict[str, Family] = {family.name: family for family in (Movements(),)}
 """Families of two checkpoints, which only a comparison has numbers of."""
 
-__all__ = ["BETWEEN", "METRICS"]
+ALL_METRICS: tuple[Metric, ...] = tuple(
+    metric for family in (*METRICS.values(), *BETWEEN.values()) for metric in family.metrics
+)
+"""Every declaration."""
+
+__all__ = ["ALL_METRICS", "BETWEEN", "METRICS"]

@@ -6,26 +6,35 @@ import math
 
 import numpy as np
 
-from cl_analyze.metrics.family import FamilyResult, MetricOptions
+from cl_analyze.metrics.bins import TABLE_BINS, bin_centres
+from cl_analyze.metrics.family import FamilyResult
 from cl_analyze.metrics.hard_curve import hard_curve_of_even_similarities
-from cl_analyze.metrics.penalty import CURVE_COLUMNS, UNITS, curve_rows
-from cl_analyze.metrics.similarity import TABLE_BINS, bin_centres
+from cl_analyze.metrics.means import Number
+from cl_analyze.metrics.penalty import (
+    CURVE_COLUMNS,
+    EFFECTIVE_NEGATIVES,
+    ENTROPY,
+    TOP1_SHARE,
+    TOP10_SHARE,
+    curve_rows,
+)
+from cl_analyze.options import MetricOptions
 from cl_analyze.stats import pseudo_values, standard_error
 from cl_analyze.tables import Cell, Record, Table
 
 UNIFORM_SOURCE = "uniform[-1,1]"
 
 
-def penalty_of_uniform_similarities(options: MetricOptions, n_negatives: int) -> FamilyResult:
+def penalty_of_uniform_similarities(options: MetricOptions) -> FamilyResult:
     """The paper's Fig. 3 setting: similarities spread evenly over [-1, 1], no embeddings.
 
     The curve is the exact law for many negatives, K r(s) = exp(s/tau) / (tau sinh(1/tau)); the
     summaries are of one seeded draw of K similarities, their errors a jackknife over the draw.
 
     Args:
-        options: temperatures and seed.
-        n_negatives: K, at least 2.
+        options: temperatures, seed, and the number K of similarities.
     """
+    n_negatives = options.n_negatives
     drawn = np.random.default_rng(options.seed).uniform(-1.0, 1.0, size=n_negatives)
     nearest = np.sort(drawn)[::-1]
     records: list[Record] = []
@@ -46,27 +55,17 @@ def penalty_of_uniform_similarities(options: MetricOptions, n_negatives: int) ->
         rank = np.arange(n_negatives)
         top1_left = np.where(rank < 1, share[1], share[0]) / left
         top10_left = np.where(rank < 10, ten - share + eleventh, ten) / left
-        for metric, definition, value, without in (
-            ("penalty_entropy", None, entropy, entropy_left),
-            ("penalty_effective_negatives", "mean_exp", math.exp(entropy), np.exp(entropy_left)),
-            ("penalty_effective_negatives", "exp_mean", math.exp(entropy), np.exp(entropy_left)),
-            ("penalty_top1_share", None, float(share[0]), top1_left),
-            ("penalty_top10_share", None, ten, top10_left),
+        for metric, value, without in (
+            (ENTROPY, entropy, entropy_left),
+            (EFFECTIVE_NEGATIVES.at("mean_exp"), math.exp(entropy), np.exp(entropy_left)),
+            (EFFECTIVE_NEGATIVES.at("exp_mean"), math.exp(entropy), np.exp(entropy_left)),
+            (TOP1_SHARE, float(share[0]), top1_left),
+            (TOP10_SHARE, ten, top10_left),
         ):
             pseudo = pseudo_values(value, without)
+            number = Number(value, standard_error(pseudo), n_negatives, pseudo)
             records.append(
-                Record(
-                    source=UNIFORM_SOURCE,
-                    metric=metric,
-                    definition=definition,
-                    params={"tau": tau},
-                    value=value,
-                    std_error=standard_error(pseudo),
-                    unit=UNITS[metric],
-                    n=n_negatives,
-                    d=None,
-                    pseudo_values=pseudo,
-                )
+                metric.at(metric.definition, tau=tau).record(UNIFORM_SOURCE, None, number)
             )
         # log of tau sinh(1/tau), without overflow
         log_level = math.log(tau / 2.0) + 1.0 / tau + math.log(-math.expm1(-2.0 / tau))

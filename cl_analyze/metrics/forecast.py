@@ -8,12 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cl_analyze.metrics.family import (
-    Family,
-    MetricOptions,
-    PairRunner,
-    Subject,
-)
+from cl_analyze.metrics.family import Family
+from cl_analyze.metrics.runner import PairRunner
+from cl_analyze.metrics.subject import Subject
+from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.engine import PairSource, Reducer, reduce_pairs
 from cl_analyze.pairs.executors import SerialExecutor
 from cl_analyze.pairs.plan import symmetric_plan
@@ -30,13 +28,14 @@ class Forecast:
     """Expected cost of a run, and of what else could be asked of the same rows.
 
     Attributes:
-        families: what is computed.
+        has_curve_pass, has_deletions: whether a family has the curve's pass, and deletions.
         n_rows: N.
         seconds_a_pair: of the first pass, all threads or workers together.
         own: families with passes of their own, and seconds a pair of those.
     """
 
-    families: tuple[str, ...]
+    has_curve_pass: bool
+    has_deletions: bool
     n_rows: int
     seconds_a_pair: float
     own: tuple[tuple[Family, float], ...] = ()
@@ -49,9 +48,9 @@ class Forecast:
         """Of all passes."""
         n, anchors = self.n_rows, options.anchors_of(self.n_rows)
         pairs = float(self._pairs(anchors))
-        if {"similarity", "penalty"} & set(self.families):
+        if self.has_curve_pass:
             pairs += CURVE_COST * min(options.curve_anchors or n, anchors or n) * n
-        if "penalty" in self.families:
+        if self.has_deletions:
             sampled = options.sampled_anchors if n > options.exact_deletions else None
             pairs += DELETION_COST * self._pairs(anchors or sampled)
         return self.seconds_a_pair * pairs + sum(
@@ -92,7 +91,8 @@ def forecast(
         return (time.perf_counter() - started) / plan.n_pairs / runner.executor.n_at_once
 
     return Forecast(
-        tuple(family.name for family in families),
+        any(family.has_curve_pass for family in families),
+        any(family.has_deletions for family in families),
         n,
         seconds_a_pair(wanted),
         tuple((family, seconds_a_pair(reducers)) for family, reducers in own if reducers),

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.errors import ConfigError
-from cl_analyze.metrics.family import ANCHOR_BYTES, MetricOptions, PairRunner, Subject
-from cl_analyze.metrics.similarity import TABLE_BINS, bin_centres
+from cl_analyze.metrics.bins import TABLE_BINS, bin_centres
+from cl_analyze.metrics.runner import ANCHOR_BYTES, PairRunner
+from cl_analyze.metrics.subject import Subject
+from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.strips import hard_negatives, n_kept
 from cl_analyze.tables import Cell, Table
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,24 @@ class Number:
     pseudo_values: Vector | None = None
     sampling_error: float | None = None
     pseudo_noise: Vector | None = None
+
+    def moved(self, value: float, slope: float) -> Number:
+        """A function of this number, linear near it: its value there, and its slope."""
+        error, sampling, pseudo = self.std_error, self.sampling_error, self.pseudo_values
+        return Number(
+            value,
+            None if error is None else slope * error,
+            self.n,
+            None if pseudo is None else value + slope * (pseudo - self.value),
+            None if sampling is None else slope * sampling,
+        )
+
+    def shifted(self, by: float) -> Number:
+        """This number plus a constant."""
+        pseudo = self.pseudo_values
+        return replace(
+            self, value=self.value + by, pseudo_values=None if pseudo is None else pseudo + by
+        )
 
 
 def mean_with_effects(

@@ -20,35 +20,50 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.data.unit import UnitRows
-from cl_analyze.metrics.family import (
-    FamilyResult,
-    Measured,
-    MetricOptions,
-    PairFreeFamily,
-    PairRunner,
-    Subject,
-)
-from cl_analyze.metrics.means import mean_with_effects
+from cl_analyze.metrics.family import Family, FamilyResult, Measured
+from cl_analyze.metrics.means import Number, mean_with_effects
+from cl_analyze.metrics.metric import K, Metric, Parameter
+from cl_analyze.metrics.runner import PairRunner
+from cl_analyze.metrics.subject import Subject
+from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.plan import spans
 from cl_analyze.stats import pseudo_values, standard_error
-from cl_analyze.tables import Cell, Param, Record, Table, Unit, undefined
+from cl_analyze.tables import Cell, Record, Table
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 Index = NDArray[np.int64]
 
-MOVEMENT_DEFINITIONS: dict[str, tuple[str, ...]] = {
-    "cka": ("linear_debiased", "linear"),
-    "neighbour_overlap": (),
-    "procrustes_residual": (),
-}
+_AGAINST = Parameter("against")
+CKA = Metric(
+    "cka",
+    "none",
+    "similarity of the two checkpoints' similarity matrices, 1 where equal up to rotation and "
+    "scale; linear_debiased has no bias from few rows.",
+    ("linear_debiased", "linear"),
+    parameters=(_AGAINST,),
+    source="Kornblith et al. 2019; Song et al. 2012.",
+)
+NEIGHBOUR_OVERLAP = Metric(
+    "neighbour_overlap",
+    "share",
+    "share of the k nearest rows that are the same in both checkpoints.",
+    parameters=(K, _AGAINST),
+)
+PROCRUSTES_RESIDUAL = Metric(
+    "procrustes_residual",
+    "squared_distance",
+    "mean squared distance of unit rows after the best rotation of one checkpoint onto the other.",
+    parameters=(_AGAINST,),
+)
 
 
-class Movements(PairFreeFamily):
-    """The names and definitions of what is said of two checkpoints; `movement` computes them."""
+class Movements(Family):
+    """The metrics of two checkpoints; `movement` computes them."""
 
     name = "movement"
-    definitions = MOVEMENT_DEFINITIONS
+    title = "How the space moved"
+    metrics = (CKA, NEIGHBOUR_OVERLAP, PROCRUSTES_RESIDUAL)
 
     def compute(
         self, subject: Subject, options: MetricOptions, measured: Measured, runner: PairRunner
@@ -153,17 +168,13 @@ def _unbiased(n: int, pairs: Vector | float, k: Vector, m: Vector, both: Vector 
     return np.asarray(pairs + k * m / ((n - 1) * (n - 2)) - 2 * both / (n - 2))
 
 
-@dataclass(frozen=True)
-class _Found:
-    """A statistic with its pseudo-values, and its error where that is not theirs."""
-
-    value: float
-    pseudo: Vector | None
-    std_error: float | None = None
-    noise: Vector | None = None
-
-
-def _cka(cross: Dependence, one: Dependence, other: Dependence, debiased: bool) -> _Found | None:
+def _cka(
+    cross: Dependence,
+    one: Dependence,
+    other: Dependence,
+    debiased: bool,
+    groups: Index | None = None,
+) -> Number | None:
     """Normalised dependence; None where a space has no spread to compare."""
 
     def parts(each: Dependence) -> tuple[float, Vector]:
@@ -177,8 +188,9 @@ def _cka(cross: Dependence, one: Dependence, other: Dependence, debiased: bool) 
         return None
     value = xy / math.sqrt(xx * yy)
     if min(xx_out.min(), yy_out.min()) <= 0:  # one row is all the spread that there is
-        return _Found(value, None)
-    return _Found(value, pseudo_values(value, xy_out / np.sqrt(xx_out * yy_out)))
+        return Number(value, None, len(xy_out))
+    pseudo = pseudo_values(value, xy_out / np.sqrt(xx_out * yy_out))
+    return Number(value, standard_error(pseudo, groups), len(xy_out), pseudo)
 
 
 @dataclass(frozen=True)
@@ -308,52 +320,28 @@ def movement(
 
     Cost: time O(N D_1 D_2 + D^3), memory O(D_1 D_2 + N).
     """
-    params: dict[str, Param] = {"against": against}
     n = one.n
     records: list[Record] = []
 
-    def add(
-        metric: str,
-        definition: str | None,
-        more: dict[str, Param],
-        found: _Found | None,
-        unit: Unit,
-        reason: str,
-    ) -> None:
-        stated = {**more, **params}
-        if found is None:
-            records.append(undefined(source, metric, definition, stated, unit, None, reason))
-            return
-        error = found.std_error
-        if error is None:
-            error = standard_error(found.pseudo, groups)
-        records.append(
-            Record(
-                source,
-                metric,
-                definition,
-                stated,
-                found.value,
-                error,
-                unit,
-                n,
-                None,
-                pseudo_values=found.pseudo,
-                pseudo_noise=found.noise,
-            )
-        )
+    def add(metric: Metric, number: Number | None, reason: str) -> None:
+        at = metric.at(metric.definition, **metric.params, against=against)
+        if number is None:
+            records.append(at.undefined(source, None, reason))
+        else:
+            records.append(at.record(source, None, number))
 
     residuals: Vector | None = None
-    found_cka: dict[str, _Found | None] = dict.fromkeys(MOVEMENT_DEFINITIONS["cka"])
+    of_cka: dict[str, Number | None] = dict.fromkeys(CKA.definitions)
     reason = f"more than {WIDEST} dimensions" if max(one.rows.dim, other.rows.dim) > WIDEST else ""
     reason = reason or ("fewer than 5 rows" if n < 5 else "")
     if not reason:
         cross = Dependence(one, other)
         own = one.self_similarity, other.self_similarity
-        found_cka = {name: _cka(cross, *own, name == "linear_debiased") for name in found_cka}
+        for name in CKA.definitions:
+            of_cka[name] = _cka(cross, *own, name == "linear_debiased", groups)
         residuals = procrustes(one, other, cross.products).residuals
-    for name, found in found_cka.items():
-        add("cka", name, {}, found, "none", reason or "all rows of a checkpoint coincide")
+    for name, number in of_cka.items():
+        add(CKA.at(name), number, reason or "all rows of a checkpoint coincide")
     shares: Vector | None = None
     shown = 0
     for k in ks:
@@ -365,16 +353,18 @@ def movement(
             overlap = neighbour_overlap(*neighbours, k)
             if not shown or abs(k - 10) < abs(shown - 10):
                 shares, shown = overlap.shares, k
-        value = None
+        mean = None
         if overlap is not None:
             mean = mean_with_effects(
                 overlap.shares, overlap.shares, overlap.effects, 0.0, groups, None
             )
-            if mean is not None and mean.pseudo_values is not None:
-                value = _Found(mean.value, mean.pseudo_values, mean.std_error, mean.pseudo_noise)
-        add("neighbour_overlap", None, {"k": k}, value, "share", why)
-    rotated = None if residuals is None else _Found(float(residuals.mean()), residuals)
-    add("procrustes_residual", None, {}, rotated, "squared_distance", reason)
+            if mean is not None and mean.pseudo_values is None:
+                mean = None  # too few rows for an error
+        add(NEIGHBOUR_OVERLAP.at(k=k), mean, why)
+    rotated = None
+    if residuals is not None:
+        rotated = Number(float(residuals.mean()), standard_error(residuals, groups), n, residuals)
+    add(PROCRUSTES_RESIDUAL, rotated, reason)
     rows, classes = _moved(
         source, against, residuals, shares, shown, codes, names if codes is not None else ()
     )

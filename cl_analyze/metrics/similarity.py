@@ -8,48 +8,68 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.data.unit import paired
 from cl_analyze.metrics.anchors import FEWEST, Anchors, Estimate
-from cl_analyze.metrics.family import (
-    Better,
-    FamilyResult,
-    Found,
-    Measured,
-    MetricOptions,
-    PairFreeFamily,
-    PairRunner,
-    Subject,
-    near_duplicate_notes,
-    nearest_negatives_reducer,
+from cl_analyze.metrics.bins import (
+    FINE_BINS,
+    TABLE_BINS,
+    bin_rows,
+    histogram,
+    histogram_quantiles,
+    histogram_shares,
 )
-from cl_analyze.metrics.means import woodruff
+from cl_analyze.metrics.family import Family, FamilyResult, Measured
+from cl_analyze.metrics.means import Number, woodruff
+from cl_analyze.metrics.metric import NEGATIVES, Better, Metric, Parameter
+from cl_analyze.metrics.runner import Found, PairRunner
+from cl_analyze.metrics.subject import Subject, near_duplicate_notes, nearest_negatives_reducer
 from cl_analyze.metrics.uniform_law import (
     REFERENCE_COLUMNS,
     cosine_share_below,
     expected_nearest,
 )
+from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.engine import Reducer
-from cl_analyze.pairs.reducers import (
-    PairHistogram,
-    PairMoments,
-    RowCountsBelow,
-)
+from cl_analyze.pairs.reducers import PairHistogram, PairMoments, RowCountsBelow
 from cl_analyze.pairs.reducers.neighbours import Neighbours
 from cl_analyze.stats import pseudo_values, standard_error
-from cl_analyze.tables import Cell, Param, Record, Table, Unit, undefined
+from cl_analyze.tables import Cell, Param, Record, Table
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-TABLE_BINS = 200
-FINE_BINS = 200 * 82  # at least 2^14, and a whole number to each of the table's bins
 
 Vector = NDArray[np.float64]
-_UNIT: Unit = "cosine"
+Function = Callable[[Vector], Vector]
+
+_DEFINITIONS = ("view_pairs", "same_class")
+_PARAMETERS = (Parameter("group", "top_k"), NEGATIVES)
+MEAN = Metric(
+    "similarity_mean",
+    "cosine",
+    "mean cosine of a group: positives, or the l-th nearest negative of each row.",
+    _DEFINITIONS,
+    parameters=_PARAMETERS,
+)
+STD = Metric(
+    "similarity_std",
+    "cosine",
+    "standard deviation of these cosines.",
+    _DEFINITIONS,
+    parameters=_PARAMETERS,
+)
+QUANTILE = Metric(
+    "similarity_quantile",
+    "cosine",
+    "their quantile at q.",
+    _DEFINITIONS,
+    parameters=(*_PARAMETERS, Parameter("q")),
+)
 
 
 @dataclass(frozen=True)
@@ -106,10 +126,42 @@ def _own_values(values: Vector, function: Callable[[Vector], Vector]) -> _RowVal
     return _RowValues(function(values), zero, zero)
 
 
-Part = Callable[[Callable[[Vector], Vector]], _RowValues]
+Part = Callable[[Function], _RowValues]
 
 
-class Similarity(PairFreeFamily):
+@dataclass(frozen=True)
+class _Group:
+    """One group of similarities: where its records belong.
+
+    Attributes:
+        subject: the checkpoint.
+        definition: view_pairs or same_class for positives; None for negatives.
+        params: the group, and which rows are negatives.
+    """
+
+    subject: Subject
+    definition: str | None
+    params: Mapping[str, Any]
+
+    def _metrics(self) -> list[Metric]:
+        """Mean, standard deviation, and each quantile."""
+        at = [MEAN, STD, *(QUANTILE.at(q=q) for q in QUANTILES)]
+        return [each.at(self.definition, **self.params, **each.params) for each in at]
+
+    def records(self, mean: Number, std: Number, quantiles: Sequence[Number]) -> list[Record]:
+        """Records of the numbers."""
+        numbers = (mean, std, *quantiles)
+        return [
+            metric.record(self.subject.source, self.subject.d, number)
+            for metric, number in zip(self._metrics(), numbers, strict=True)
+        ]
+
+    def undefined(self, reason: str) -> list[Record]:
+        """Records that say why there are no numbers."""
+        return [m.undefined(self.subject.source, self.subject.d, reason) for m in self._metrics()]
+
+
+class Similarity(Family):
     """`similarity_mean`, `similarity_std`, `similarity_quantile` by group, and histograms.
 
     Groups: `positive` (pairs of views where there are views, else every same-class pair once) and
@@ -119,27 +171,27 @@ class Similarity(PairFreeFamily):
     """
 
     name = "similarity"
+    title = "Positives and nearest negatives"
+    metrics = (MEAN, STD, QUANTILE)
     uses_views = True
-    definitions: dict[str, tuple[str, ...]] = {  # noqa: RUF012
-        "similarity_mean": ("view_pairs", "same_class"),
-        "similarity_std": ("view_pairs", "same_class"),
-        "similarity_quantile": ("view_pairs", "same_class"),
-    }
+    reads_neighbours = True
+    has_curve_pass = True
 
     def better(self, metric: str, params: Mapping[str, Param]) -> Better | None:
         """Positives are better near; negatives push where they are near, and say no more."""
-        is_of_positives = params.get("group") == "positive" and metric != "similarity_std"
+        is_of_positives = params.get("group") == "positive" and metric != STD.name
         return "higher" if is_of_positives else None
 
-    def _class_positives(self, subject: Subject) -> bool:
-        return subject.views is None and subject.labels is not None
+    def memory(self, n_rows: int, dim: int, options: MetricOptions, n_threads: int) -> int:
+        """Values of each rank."""
+        return 16 * (options.top_k + 2) * (options.anchors_of(n_rows) or n_rows)
 
     def first_pass(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
         """Neighbours and, where positives are classes, their moments and fine histogram."""
         reducers: list[Reducer] = []
         if subject.partners is None:
             reducers.append(nearest_negatives_reducer(subject, options))
-        if self._class_positives(subject):
+        if _are_classes_positive(subject):
             reducers += [PairMoments("same_class"), PairHistogram(FINE_BINS, "same_class")]
         return tuple(reducers)
 
@@ -163,424 +215,290 @@ class Similarity(PairFreeFamily):
         anchors: Anchors | None,
     ) -> tuple[Reducer, ...]:
         """Counts under the quantiles of same-class pairs, for their errors."""
-        quantiles = self._class_quantiles(subject, first)
-        return () if quantiles is None else (RowCountsBelow(quantiles, "same_class"),)
-
-    def _class_quantiles(self, subject: Subject, first: Found) -> tuple[float, ...] | None:
-        if not self._class_positives(subject):
-            return None
-        counts = first[PairHistogram(FINE_BINS, "same_class")]
-        if counts.sum() == 0:
-            return None
-        return tuple(float(q) for q in _histogram_quantiles(counts, np.array(QUANTILES)))
+        quantiles = _class_quantiles(subject, first)
+        return (RowCountsBelow(quantiles, "same_class"),) if quantiles else ()
 
     def compute(
         self, subject: Subject, options: MetricOptions, measured: Measured, runner: PairRunner
     ) -> FamilyResult:
         """Records by group, the histogram table, and a note on near-duplicates."""
-        cross = subject.partners is not None
+        is_cross = subject.partners is not None
         found = measured.first
-        if cross:
+        if is_cross:
             found = runner.cross([nearest_negatives_reducer(subject, options)], measured.anchors)
-        neighbours = runner.nearest_negatives(options, found, measured.anchors, cross)
+        neighbours = runner.nearest_negatives(options, found, measured.anchors, is_cross)
         records: list[Record] = []
         histograms: list[dict[str, Cell]] = []
+        is_exhaustive = measured.anchors is None
         if subject.views is not None:
             values, _ = paired(*subject.views)
-            records += self._records(
-                subject, {"group": "positive"}, "view_pairs", values, self._part(values)
-            )
-            histograms += _bin_rows(subject.source, "positive", _histogram(values), True)
+            group = _Group(subject, "view_pairs", {"group": "positive"})
+            records += _of_values(group, values, lambda f: _own_values(values, f), "")
+            histograms += bin_rows(subject.source, "positive", histogram(values), True)
         elif subject.labels is not None:
-            more, counts = self._class_records(subject, measured)
-            records += more
-            if counts is not None:
-                histograms += _bin_rows(
-                    subject.source, "positive", counts, measured.anchors is None
-                )
-        exhaustive = measured.anchors is None
+            records += _of_classes(subject, measured)
+            fine = measured.first[PairHistogram(FINE_BINS, "same_class")]
+            if fine.sum():
+                counts = fine.reshape(TABLE_BINS, -1).sum(axis=1) / (2.0 if is_exhaustive else 1.0)
+                histograms += bin_rows(subject.source, "positive", counts, is_exhaustive)
         for rank in range(options.top_k):
-            values = neighbours.values[:, rank]
-            group: dict[str, Param] = {"group": f"negative_{rank + 1}", **options.negative_params}
-
-            def part(
-                f: Callable[[Vector], Vector], rank: int = rank, near: Neighbours = neighbours
-            ) -> _RowValues:
-                return _nth_neighbour(near, rank, f, subject.n)
-
-            reason = f"no row has {rank + 1} negative{'s' if rank else ''}"
-            if measured.anchors is not None and np.isfinite(values).sum() < FEWEST:
-                values = np.full(len(values), np.nan)
-                reason = reason.replace("no row", "hardly any of the anchors")
-            if measured.anchors is None or not np.isfinite(values).any():
-                records += self._records(subject, group, None, values, part, reason)
-            else:
-                parts = [
-                    partial(part, near=_of_rows(neighbours, half))
-                    for half in measured.anchors.halves
-                ]
-                records += self._estimated(subject, group, values, parts, measured.anchors)
-            histograms += _bin_rows(
-                subject.source,
-                str(group["group"]),
-                _histogram(values[np.isfinite(values)]),
-                exhaustive,
-            )
-        exact = len(measured.curve_anchors) == subject.n
-        all_pairs = measured.curve[PairHistogram(TABLE_BINS, "all")]
-        histograms += _bin_rows(subject.source, "all", all_pairs / (2.0 if exact else 1.0), exact)
-        columns = ("source", "group", "bin_left", "bin_right", "count", "density", "exact")
+            records += _of_rank(subject, options, measured.anchors, neighbours, rank)
+            values = _values_of_rank(neighbours, rank, measured.anchors)
+            counts = histogram(values[np.isfinite(values)])
+            name = negative_group(rank + 1)
+            histograms += bin_rows(subject.source, name, counts, is_exhaustive)
+        is_exact = len(measured.curve_anchors) == subject.n
+        counts = measured.curve[PairHistogram(TABLE_BINS, "all")] / (2.0 if is_exact else 1.0)
+        histograms += bin_rows(subject.source, "all", counts, is_exact)
         histograms += _law_rows(subject)
+        columns = ("source", "group", "bin_left", "bin_right", "count", "density", "exact")
         tables = (
             Table("similarity_histogram", columns, tuple(histograms)),
             _reference(subject, options),
         )
-        notes = () if cross else near_duplicate_notes(subject, options, neighbours)
+        notes = () if is_cross else near_duplicate_notes(subject, options, neighbours)
         return FamilyResult(tuple(records), tables, notes)
 
-    def _part(self, values: Vector) -> Part:
-        return lambda function: _own_values(values, function)
 
-    def _records(
-        self,
-        subject: Subject,
-        params: dict[str, Param],
-        definition: str | None,
-        values: Vector,
-        part: Part,
-        reason: str = "",
-    ) -> list[Record]:
-        """Mean, standard deviation and quantiles of one value for each anchor."""
-        present = values[np.isfinite(values)]
-        n, d = len(present), subject.d
-        if n == 0:
-            return [
-                undefined(subject.source, metric, definition, {**params, **extra}, _UNIT, d, reason)
-                for metric, extra in _metric_params()
-            ]
-        mean, square = float(present.mean()), float((present**2).mean())
-        std = math.sqrt(max(float(present.var()), 0.0))
-        first = part(lambda v: v).mean_without()
-        second = part(np.square).mean_without()
-        records = [
-            self._record(subject, "similarity_mean", definition, params, mean, first, n),
-        ]
-        spread = np.sqrt(np.maximum(second - first**2, 0.0))
-        shift = std - math.sqrt(max(square - mean**2, 0.0))  # the same rounding on both sides
-        records.append(
-            self._record(subject, "similarity_std", definition, params, std, spread + shift, n)
+def _are_classes_positive(subject: Subject) -> bool:
+    return subject.views is None and subject.labels is not None
+
+
+def _class_quantiles(subject: Subject, first: Found) -> tuple[float, ...]:
+    """Quantiles of all same-class pairs; empty where these are no positives, or there are none."""
+    if not _are_classes_positive(subject):
+        return ()
+    counts = first[PairHistogram(FINE_BINS, "same_class")]
+    if counts.sum() == 0:
+        return ()
+    return tuple(float(q) for q in histogram_quantiles(counts, np.array(QUANTILES)))
+
+
+def _values_of_rank(neighbours: Neighbours, rank: int, anchors: Anchors | None) -> Vector:
+    """Similarities of the nearest negatives of one rank; all NaN for too few anchors."""
+    values: Vector = neighbours.values[:, rank]
+    if anchors is not None and np.isfinite(values).sum() < FEWEST:
+        return np.full(len(values), np.nan)
+    return values
+
+
+def _of_rank(
+    subject: Subject,
+    options: MetricOptions,
+    anchors: Anchors | None,
+    neighbours: Neighbours,
+    rank: int,
+) -> list[Record]:
+    """Records of the l-th nearest negative, l from 1 = rank + 1."""
+    params = {"group": negative_group(rank + 1), **options.negative_params}
+    group = _Group(subject, None, params)
+    values = _values_of_rank(neighbours, rank, anchors)
+    if anchors is None or not np.isfinite(values).any():
+        nobody = "no row" if anchors is None else "hardly any of the anchors"
+        reason = f"{nobody} has {rank + 1} negative{'s' if rank else ''}"
+        part = partial(_nth_neighbour, neighbours, rank, n_rows=subject.n)
+        return _of_values(group, values, part, reason)
+    parts = [
+        partial(_nth_neighbour, _of_rows(neighbours, half), rank, n_rows=subject.n)
+        for half in anchors.halves
+    ]
+    return _estimated(group, values, parts, anchors)
+
+
+def _error(subject: Subject, value: float, without: Vector) -> float | None:
+    pseudo = pseudo_values(value, without) if subject.n > 3 else None
+    return standard_error(pseudo, subject.groups)
+
+
+def _deleted(subject: Subject, value: float, without: Vector, n: int) -> Number:
+    """A number with the jackknife's error and pseudo-values."""
+    pseudo = pseudo_values(value, without) if subject.n > 3 else None
+    return Number(value, standard_error(pseudo, subject.groups), n, pseudo)
+
+
+def _of_values(group: _Group, values: Vector, part: Part, reason: str) -> list[Record]:
+    """Mean, standard deviation and quantiles of one value for each anchor."""
+    present = values[np.isfinite(values)]
+    n = len(present)
+    if n == 0:
+        return group.undefined(reason)
+    mean, square = float(present.mean()), float((present**2).mean())
+    std = math.sqrt(max(float(present.var()), 0.0))
+    first = part(lambda v: v).mean_without()
+    second = part(np.square).mean_without()
+    spread = np.sqrt(np.maximum(second - first**2, 0.0))
+    shift = std - math.sqrt(max(square - mean**2, 0.0))  # the same rounding on both sides
+    quantiles = []
+    for q in QUANTILES:
+        at = float(np.quantile(present, q))
+        below = part(partial(_is_below, at=at)).mean_without()
+        share_error = _error(group.subject, float((present <= at).mean()), below)
+        error = woodruff(lambda p: np.quantile(present, p), q, share_error)
+        quantiles.append(Number(at, error, n))
+    return group.records(
+        _deleted(group.subject, mean, first, n),
+        _deleted(group.subject, std, spread + shift, n),
+        quantiles,
+    )
+
+
+def _number(estimate: Estimate, error: float | None) -> Number:
+    return Number(estimate.value, error, estimate.n, None, estimate.sampling_error)
+
+
+def _root(squared: Number) -> Number:
+    """The standard deviation from the mean squared distance."""
+    std = math.sqrt(max(squared.value, 0.0))
+    return squared.moved(std, 0.5 / std if std > 0 else 0.0)
+
+
+def _estimated(
+    group: _Group, values: Vector, parts: Sequence[Part], anchors: Anchors
+) -> list[Record]:
+    """As `_of_values`, from the anchors' values; `parts` are about two halves of them."""
+
+    def mean_of(function: Function, drawn: Anchors = anchors) -> Number:
+        own = function(values)
+        population = drawn.population(own)
+        estimate = drawn.mean(own, population)
+        effects = []
+        for part in parts:
+            of_half = part(function)
+            scale = population / max(int(np.isfinite(of_half.values).sum()), 1)
+            effects.append(-scale * (of_half.gains + estimate.value * of_half.lost))
+        error = drawn.std_error(own, effects, population, group.subject.groups)
+        return _number(estimate, error)
+
+    middle = mean_of(lambda v: v)
+    squared = mean_of(lambda v: (v - middle.value) ** 2)
+    plain = anchors.without_moments()  # the quantile itself is the anchors' own
+    present = values[np.isfinite(values)]
+    quantiles = []
+    for q in QUANTILES:
+        at = float(np.quantile(present, q))
+        share = mean_of(partial(_is_below, at=at), plain)
+        quantiles.append(_quantile(at, share, q, partial(np.quantile, present)))
+    return group.records(middle, _root(squared), quantiles)
+
+
+def _quantile(
+    at: float, share: Number, q: float, quantile: Callable[[Any], Any], width: float = 0.0
+) -> Number:
+    """A quantile with Woodruff's errors, from the share at or below it."""
+    error, sampling = (
+        woodruff(quantile, q, of_share) for of_share in (share.std_error, share.sampling_error)
+    )
+    return Number(at, error, share.n, None, (sampling or 0.0) + width)
+
+
+def _of_classes(subject: Subject, measured: Measured) -> list[Record]:
+    """The positive group where positives are all same-class pairs."""
+    assert subject.labels is not None
+    group = _Group(subject, "same_class", {"group": "positive"})
+    fine = measured.first[PairHistogram(FINE_BINS, "same_class")]
+    if fine.sum() == 0:
+        return group.undefined(
+            "no class has two members"
+            if measured.anchors is None
+            else "no anchor has another row of its class"
         )
-        for q in QUANTILES:
-            at = float(np.quantile(present, q))
-            below = part(lambda v, at=at: _share(v <= at, v))  # type: ignore[misc]
-            share = float((present <= at).mean())
-            error = woodruff(
-                lambda p: np.quantile(present, p),
-                q,
-                self._error(subject, share, below.mean_without()),
-            )
-            records.append(
-                Record(
-                    source=subject.source,
-                    metric="similarity_quantile",
-                    definition=definition,
-                    params={**params, "q": q},
-                    value=at,
-                    std_error=error,
-                    unit=_UNIT,
-                    n=n,
-                    d=d,
-                )
-            )
-        return records
+    codes, counts = subject.labels.codes, subject.labels.counts.astype(np.float64)
+    partners = np.where(codes >= 0, counts[codes] - 1, np.nan)
+    if measured.anchors is not None:
+        return _estimated_of_classes(group, measured, measured.anchors, partners)
+    return _exact_of_classes(group, measured, partners)
 
-    def _estimated(
-        self,
-        subject: Subject,
-        params: dict[str, Param],
-        values: Vector,
-        parts: Sequence[Part],
-        anchors: Anchors,
-    ) -> list[Record]:
-        """As `_records`, from the anchors' values; `parts` are about two halves of them."""
 
-        def mean_of(
-            function: Callable[[Vector], Vector], drawn: Anchors = anchors
-        ) -> tuple[Estimate, float | None]:
-            own = function(values)
-            population = drawn.population(own)
-            found = drawn.mean(own, population)
-            effects = []
-            for part in parts:
-                of_half = part(function)
-                scale = population / max(int(np.isfinite(of_half.values).sum()), 1)
-                effects.append(-scale * (of_half.gains + found.value * of_half.lost))
-            return found, drawn.std_error(own, effects, population, subject.groups)
+def _exact_of_classes(group: _Group, measured: Measured, partners: Vector) -> list[Record]:
+    """All same-class pairs, each row deleted.
 
-        plain = anchors.without_moments()  # the quantile itself is the anchors' own
-        middle, error = mean_of(lambda v: v)
-        records = [
-            self._estimate(
-                subject, "similarity_mean", None, params, middle, error, middle.sampling_error
-            )
-        ]
-        squared, error = mean_of(lambda v: (v - middle.value) ** 2)
-        std = math.sqrt(max(squared.value, 0.0))
-        slope = 0.5 / std if std > 0 else 0.0
-        records.append(
-            self._estimate(
-                subject,
-                "similarity_std",
-                None,
-                params,
-                replace(squared, value=std),
-                None if error is None else slope * error,
-                slope * squared.sampling_error,
-            )
+    Args:
+        partners: (N,) how many positives each row has; NaN for unlabelled rows.
+    """
+    subject = group.subject
+    sums = measured.first[PairMoments("same_class")]
+    fine = measured.first[PairHistogram(FINE_BINS, "same_class")]
+    labelled = ~np.isnan(partners)
+    n_labelled = int(labelled.sum())
+    n_pairs = float(np.nansum(partners))
+    n_anchors = int((partners >= 1).sum())
+
+    def without(column: Vector) -> Vector:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            left: Vector = (column.sum() - 2 * column) / (n_pairs - 2 * partners)
+        return np.where(np.isfinite(left), left, np.nan)
+
+    mean, square = (float(sums[:, c].sum() / n_pairs) for c in (0, 1))
+    std = math.sqrt(max(square - mean**2, 0.0))
+    spread = np.sqrt(np.maximum(without(sums[:, 1]) - without(sums[:, 0]) ** 2, 0.0))
+    at = _class_quantiles(subject, measured.first)
+    reducer = RowCountsBelow(at, "same_class")
+    rows = [np.arange(subject.n) if part is None else part for part in measured.second.anchors]
+    below = np.concatenate([part[reducer] for part in measured.second.found])
+    seen = np.concatenate(rows)
+    shares = histogram_shares(fine, np.array(at))
+    quantiles = []
+    for c, q in enumerate(QUANTILES):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            left = (shares[c] * n_pairs - 2 * below[:, c]) / (n_pairs - 2 * partners[seen])
+        left = np.where(np.isfinite(left), left, np.nan)
+        pseudo = np.full(subject.n, np.nan)
+        pseudo[seen] = n_labelled * shares[c] - (n_labelled - 1) * left
+        error = standard_error(pseudo, subject.groups) if subject.n > 3 else None
+        if error is not None:  # the spread may come from a sample of the rows
+            error *= math.sqrt(int(labelled[seen].sum()) / n_labelled)
+        of_quantile = woodruff(partial(histogram_quantiles, fine), q, error)
+        quantiles.append(Number(at[c], of_quantile, n_anchors, None, 2.0 / FINE_BINS))
+    return group.records(
+        _deleted(subject, mean, without(sums[:, 0]), n_anchors),
+        _deleted(subject, std, spread, n_anchors),
+        quantiles,
+    )
+
+
+def _estimated_of_classes(
+    group: _Group, measured: Measured, anchors: Anchors, partners: Vector
+) -> list[Record]:
+    """All same-class pairs, from the anchors' pairs.
+
+    A mean over pairs is a ratio of two means over rows; its errors are those of the mean of what
+    is left of each row's sum after the ratio's share of its number of partners.
+    """
+    subject = group.subject
+    own_partners = np.nan_to_num(partners[anchors.rows])
+    per_row = float(np.nansum(partners)) / subject.n
+    seen = own_partners.sum()
+    n_anchored = int((own_partners >= 1).sum())
+
+    def ratio_of(sums: Vector) -> Number:
+        ratio = float(sums.sum() / seen)
+        left = (sums - ratio * own_partners) / per_row
+        sampling = anchors.without_moments().mean(left).sampling_error
+        error = anchors.std_error(2.0 * left, groups=subject.groups)
+        return Number(ratio, error, n_anchored, None, sampling)
+
+    sums = measured.first[PairMoments("same_class")]
+    middle = ratio_of(sums[:, 0])
+    about = sums[:, 1] - 2.0 * middle.value * sums[:, 0] + middle.value**2 * own_partners
+    at = _class_quantiles(subject, measured.first)
+    below = np.empty((len(anchors.rows), len(at)))
+    for half, found in zip(anchors.halves, measured.second.found, strict=True):
+        below[half] = found[RowCountsBelow(at, "same_class")]
+    fine = measured.first[PairHistogram(FINE_BINS, "same_class")]
+    quantiles = [
+        _quantile(
+            at[c], ratio_of(below[:, c]), q, partial(histogram_quantiles, fine), 2.0 / FINE_BINS
         )
-        present = values[np.isfinite(values)]
-        for q in QUANTILES:
-            at = float(np.quantile(present, q))
-            share, error = mean_of(
-                lambda v, at=at: _share(v <= at, v),  # type: ignore[misc]
-                plain,
-            )
-            errors = [
-                woodruff(lambda p: np.quantile(present, p), q, of_share)
-                for of_share in (error, share.sampling_error)
-            ]
-            assert errors[1] is not None
-            records.append(
-                self._estimate(
-                    subject,
-                    "similarity_quantile",
-                    None,
-                    {**params, "q": q},
-                    replace(share, value=at),
-                    errors[0],
-                    errors[1],
-                )
-            )
-        return records
-
-    def _estimate(
-        self,
-        subject: Subject,
-        metric: str,
-        definition: str | None,
-        params: dict[str, Param],
-        found: Estimate,
-        std_error: float | None,
-        sampling_error: float,
-    ) -> Record:
-        return Record(
-            source=subject.source,
-            metric=metric,
-            definition=definition,
-            params=params,
-            value=found.value,
-            std_error=std_error,
-            unit=_UNIT,
-            n=found.n,
-            d=subject.d,
-            sampling_error=sampling_error,
-            exact=False,
-        )
-
-    def _estimated_class_records(
-        self,
-        subject: Subject,
-        measured: Measured,
-        anchors: Anchors,
-        partners: Vector,
-        quantiles: tuple[float, ...],
-        fine: Vector,
-    ) -> list[Record]:
-        """The positive group of all same-class pairs, from the anchors' pairs.
-
-        A mean over pairs is a ratio of two means over rows; its errors are those of the mean of
-        what is left of each row's sum after the ratio's share of its number of partners.
-        """
-        params: dict[str, Param] = {"group": "positive"}
-        own_partners = np.nan_to_num(partners[anchors.rows])
-        per_row = float(np.nansum(partners)) / subject.n
-        seen = own_partners.sum()
-        anchored = int((own_partners >= 1).sum())
-
-        def ratio_of(sums: Vector) -> tuple[Estimate, float | None]:
-            ratio = float(sums.sum() / seen)
-            left = (sums - ratio * own_partners) / per_row
-            found = anchors.without_moments().mean(left)
-            error = anchors.std_error(2.0 * left, groups=subject.groups)
-            return Estimate(ratio, found.sampling_error, anchored), error
-
-        def record(metric: str, found: Estimate, error: float | None, **more: Param) -> Record:
-            return self._estimate(
-                subject,
-                metric,
-                "same_class",
-                {**params, **more},
-                found,
-                error,
-                found.sampling_error,
-            )
-
-        sums = measured.first[PairMoments("same_class")]
-        middle, error = ratio_of(sums[:, 0])
-        records = [record("similarity_mean", middle, error)]
-        about = sums[:, 1] - 2.0 * middle.value * sums[:, 0] + middle.value**2 * own_partners
-        squared, error = ratio_of(about)
-        std = math.sqrt(max(squared.value, 0.0))
-        slope = 0.5 / std if std > 0 else 0.0
-        records.append(
-            record(
-                "similarity_std",
-                Estimate(std, slope * squared.sampling_error, anchored),
-                None if error is None else slope * error,
-            )
-        )
-        below = np.empty((len(anchors.rows), len(quantiles)))
-        for half, found in zip(anchors.halves, measured.second.found, strict=True):
-            below[half] = found[RowCountsBelow(quantiles, "same_class")]
-        for c, (q, at) in enumerate(zip(QUANTILES, quantiles, strict=True)):
-            share, error = ratio_of(below[:, c])
-            errors = [
-                woodruff(lambda p: _histogram_quantiles(fine, np.asarray(p)), q, of_share)
-                for of_share in (error, share.sampling_error)
-            ]
-            sampling = (errors[1] or 0.0) + 2.0 / FINE_BINS
-            records.append(
-                record("similarity_quantile", Estimate(at, sampling, anchored), errors[0], q=q)
-            )
-        return records
-
-    def _error(self, subject: Subject, value: float, without: Vector) -> float | None:
-        pseudo = pseudo_values(value, without) if subject.n > 3 else None
-        return standard_error(pseudo, subject.groups)
-
-    def _record(
-        self,
-        subject: Subject,
-        metric: str,
-        definition: str | None,
-        params: dict[str, Param],
-        value: float,
-        without: Vector,
-        n: int,
-    ) -> Record:
-        pseudo = pseudo_values(value, without) if subject.n > 3 else None
-        return Record(
-            source=subject.source,
-            metric=metric,
-            definition=definition,
-            params=params,
-            value=value,
-            std_error=standard_error(pseudo, subject.groups),
-            unit=_UNIT,
-            n=n,
-            d=subject.d,
-            pseudo_values=pseudo,
-        )
-
-    def _class_records(
-        self, subject: Subject, measured: Measured
-    ) -> tuple[list[Record], Vector | None]:
-        """The positive group where positives are all same-class pairs."""
-        assert subject.labels is not None
-        params: dict[str, Param] = {"group": "positive"}
-        fine = measured.first[PairHistogram(FINE_BINS, "same_class")]
-        if fine.sum() == 0:
-            reason = (
-                "no class has two members"
-                if measured.anchors is None
-                else "no anchor has another row of its class"
-            )
-            return [
-                undefined(
-                    subject.source,
-                    metric,
-                    "same_class",
-                    {**params, **extra},
-                    _UNIT,
-                    subject.d,
-                    reason,
-                )
-                for metric, extra in _metric_params()
-            ], None
-        codes, counts = subject.labels.codes, subject.labels.counts.astype(np.float64)
-        labelled = codes >= 0
-        partners = np.where(labelled, counts[codes] - 1, np.nan)
-        anchors = measured.anchors
-        if anchors is not None:
-            quantiles = self._class_quantiles(subject, measured.first) or ()
-            return self._estimated_class_records(
-                subject, measured, anchors, partners, quantiles, fine
-            ), fine.reshape(TABLE_BINS, -1).sum(axis=1)
-        sums = measured.first[PairMoments("same_class")]
-        n_labelled = int(labelled.sum())
-        n_pairs = float(np.nansum(partners))
-        n_anchors = int((partners >= 1).sum())
-
-        def without(column: Vector) -> Vector:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                left: Vector = (column.sum() - 2 * column) / (n_pairs - 2 * partners)
-            return np.where(np.isfinite(left), left, np.nan)
-
-        mean, square = (float(sums[:, c].sum() / n_pairs) for c in (0, 1))
-        std = math.sqrt(max(square - mean**2, 0.0))
-        spread = np.sqrt(np.maximum(without(sums[:, 1]) - without(sums[:, 0]) ** 2, 0.0))
-        records = [
-            self._record(
-                subject,
-                "similarity_mean",
-                "same_class",
-                params,
-                mean,
-                without(sums[:, 0]),
-                n_anchors,
-            ),
-            self._record(subject, "similarity_std", "same_class", params, std, spread, n_anchors),
-        ]
-        quantiles = self._class_quantiles(subject, measured.first) or ()
-        reducer = RowCountsBelow(quantiles, "same_class")
-        rows = [np.arange(subject.n) if part is None else part for part in measured.second.anchors]
-        below = np.concatenate([part[reducer] for part in measured.second.found])
-        seen = np.concatenate(rows)
-        shares = _histogram_shares(fine, np.array(quantiles))
-        for c, (q, at) in enumerate(zip(QUANTILES, quantiles, strict=True)):
-            with np.errstate(divide="ignore", invalid="ignore"):
-                left = (shares[c] * n_pairs - 2 * below[:, c]) / (n_pairs - 2 * partners[seen])
-            left = np.where(np.isfinite(left), left, np.nan)
-            pseudo = np.full(subject.n, np.nan)
-            pseudo[seen] = n_labelled * shares[c] - (n_labelled - 1) * left
-            error = standard_error(pseudo, subject.groups) if subject.n > 3 else None
-            if error is not None:  # the spread may come from a sample of the rows
-                error *= math.sqrt(int(labelled[seen].sum()) / n_labelled)
-            records.append(
-                Record(
-                    source=subject.source,
-                    metric="similarity_quantile",
-                    definition="same_class",
-                    params={**params, "q": q},
-                    value=at,
-                    std_error=woodruff(
-                        lambda p: _histogram_quantiles(fine, np.asarray(p)), q, error
-                    ),
-                    unit=_UNIT,
-                    n=n_anchors,
-                    d=subject.d,
-                    sampling_error=2.0 / FINE_BINS,
-                    exact=False,
-                )
-            )
-        return records, fine.reshape(TABLE_BINS, -1).sum(axis=1) / 2.0
+        for c, q in enumerate(QUANTILES)
+    ]
+    return group.records(middle, _root(ratio_of(about)), quantiles)
 
 
 def _law_rows(subject: Subject) -> list[dict[str, Cell]]:
     """The cosine law of uniform points in the histogram's bins, as group `uniform_law`."""
     edges = np.linspace(-1.0, 1.0, TABLE_BINS + 1)
     share = np.diff(cosine_share_below(subject.d, edges))
-    rows = _bin_rows(subject.source, "uniform_law", share, True)
+    rows = bin_rows(subject.source, "uniform_law", share, True)
     return [{**row, "count": None} for row in rows]
 
 
@@ -591,7 +509,7 @@ def _reference(subject: Subject, options: MetricOptions) -> Table:
         {
             "source": subject.source,
             "quantity": "similarity_mean",
-            "group": f"negative_{rank + 1}",
+            "group": negative_group(rank + 1),
             "tau": None,
             "value": float(value),
             "std_error": 0.0,
@@ -601,58 +519,15 @@ def _reference(subject: Subject, options: MetricOptions) -> Table:
     return Table("similarity_reference", REFERENCE_COLUMNS, tuple(rows))
 
 
-def _metric_params() -> list[tuple[str, dict[str, Param]]]:
-    return [
-        ("similarity_mean", {}),
-        ("similarity_std", {}),
-    ] + [("similarity_quantile", {"q": q}) for q in QUANTILES]
+def _is_below(values: Vector, at: float) -> Vector:
+    """1 where a value is at or below a limit, 0 above; NaN stays."""
+    return np.where(np.isnan(values), np.nan, (values <= at).astype(np.float64))
 
 
-def _share(flags: NDArray[np.bool_], values: Vector) -> Vector:
-    return np.where(np.isnan(values), np.nan, flags.astype(np.float64))
+def negative_group(rank: int) -> str:
+    """The name of the group of the l-th nearest negatives, l from 1.
 
-
-def bin_centres() -> Vector:
-    """Centres of the tables' bins on [-1, 1]."""
-    return (np.arange(TABLE_BINS) + 0.5).astype(np.float64) * (2.0 / TABLE_BINS) - 1.0
-
-
-def _histogram(values: Vector) -> Vector:
-    counts, _ = np.histogram(values, bins=TABLE_BINS, range=(-1.0, 1.0))
-    return counts.astype(np.float64)
-
-
-def _histogram_quantiles(counts: Vector, q: NDArray[np.float64]) -> Vector:
-    """Quantiles of a histogram on [-1, 1]: linear within the bin where the share is reached."""
-    width = 2.0 / len(counts)
-    cumulative = np.cumsum(counts) / counts.sum()
-    occupied = np.flatnonzero(counts)
-    at = occupied[np.minimum(np.searchsorted(cumulative[occupied], q), len(occupied) - 1)]
-    below = cumulative[at] - counts[at] / counts.sum()
-    inside = np.clip((q - below) / (cumulative[at] - below), 0.0, 1.0)
-    found: Vector = -1.0 + width * (at + inside)
-    return found
-
-
-def _histogram_shares(counts: Vector, at: Vector) -> Vector:
-    edges = np.linspace(-1.0, 1.0, len(counts) + 1)
-    cumulative = np.concatenate([[0.0], np.cumsum(counts)]) / counts.sum()
-    found: Vector = np.interp(at, edges, cumulative)
-    return found
-
-
-def _bin_rows(source: str, group: str, counts: Vector, exact: bool) -> list[dict[str, Cell]]:
-    width = 2.0 / len(counts)
-    total = float(counts.sum())
-    return [
-        {
-            "source": source,
-            "group": group,
-            "bin_left": round(-1.0 + b * width, 10),
-            "bin_right": round(-1.0 + (b + 1) * width, 10),
-            "count": int(count),
-            "density": float(count / (total * width)) if total else 0.0,
-            "exact": exact,
-        }
-        for b, count in enumerate(counts)
-    ]
+    >>> negative_group(1)
+    'negative_1'
+    """
+    return f"negative_{rank}"

@@ -13,16 +13,14 @@ from numpy.typing import NDArray
 
 from cl_analyze.data.unit import UnitRows
 from cl_analyze.data.validation import block_rows
-from cl_analyze.metrics.family import (
-    FamilyResult,
-    Measured,
-    MetricOptions,
-    PairFreeFamily,
-    PairRunner,
-    Subject,
-)
+from cl_analyze.metrics.family import Family, FamilyResult, Measured
+from cl_analyze.metrics.means import Number
+from cl_analyze.metrics.metric import Metric
+from cl_analyze.metrics.runner import PairRunner
+from cl_analyze.metrics.subject import Subject
+from cl_analyze.options import MetricOptions
 from cl_analyze.stats import pseudo_values, standard_error
-from cl_analyze.tables import Cell, Record, Table, Unit, undefined
+from cl_analyze.tables import Cell, Table
 
 Vector = NDArray[np.float64]
 
@@ -80,7 +78,42 @@ def class_sums(rows: UnitRows, codes: NDArray[np.int64], n_classes: int) -> Clas
     return ClassSums(counts, within, own, other, to_others)
 
 
-class Tolerance(PairFreeFamily):
+TOLERANCE = Metric(
+    "tolerance",
+    "cosine",
+    "mean cosine of pairs of one class. micro_excl: over all such pairs of different rows; "
+    "macro_excl: the mean of the classes' means; micro_incl: with each row paired with itself; "
+    "indicator: eq. 11 of Wang & Liu 2021 as printed.",
+    ("micro_excl", "macro_excl", "micro_incl", "indicator"),
+    (
+        "mean s over all ordered pairs i ≠ j of one class; every pair counts once",
+        "mean over classes of two or more members of the class's own mean",
+        "as `micro_excl`, self pairs included",
+        "eq. 11 as printed: mean over all N² pairs of s·[same class]",
+    ),
+    better="higher",
+    self_pairs=("micro_incl", "indicator"),
+    needs="labels",
+)
+BETWEEN_CLASSES = Metric(
+    "between_class_similarity",
+    "cosine",
+    "mean cosine of pairs of different classes.",
+    formulas=("mean s over pairs of different classes",),
+    better="lower",
+    needs="labels",
+)
+TOLERANCE_GAP = Metric(
+    "tolerance_gap",
+    "cosine",
+    "tolerance less between_class_similarity.",
+    formulas=("`micro_excl` minus `between_class_similarity`",),
+    better="higher",
+    needs="labels",
+)
+
+
+class Tolerance(Family):
     """`tolerance` in four definitions, `between_class_similarity`, and their gap.
 
     micro_excl: mean of s over all ordered pairs i != j of one class (every pair counts once).
@@ -90,16 +123,12 @@ class Tolerance(PairFreeFamily):
     """
 
     name = "tolerance"
-    definitions: dict[str, tuple[str, ...]] = {  # noqa: RUF012
-        "tolerance": ("micro_excl", "macro_excl", "micro_incl", "indicator"),
-        "between_class_similarity": (),
-        "tolerance_gap": (),
-    }
-    directions = {  # noqa: RUF012
-        "tolerance": "higher",
-        "between_class_similarity": "lower",
-        "tolerance_gap": "higher",
-    }
+    title = "Tolerance"
+    metrics = (TOLERANCE, BETWEEN_CLASSES, TOLERANCE_GAP)
+
+    def memory(self, n_rows: int, dim: int, options: MetricOptions, n_threads: int) -> int:
+        """Sums of each row, and pseudo-values."""
+        return 96 * (options.anchors_of(n_rows) or n_rows)
 
     def compute(
         self, subject: Subject, options: MetricOptions, measured: Measured, runner: PairRunner
@@ -109,37 +138,23 @@ class Tolerance(PairFreeFamily):
             return FamilyResult(())
         labels = subject.labels
         sums = class_sums(subject.rows, labels.codes, len(labels.names))
-        found = _Definitions(sums, labels.codes)
+        of = _Definitions(sums, labels.codes)
         records = []
-        unit: Unit = "cosine"
-        for metric, definition, (value, without, reason) in (
-            ("tolerance", "micro_excl", found.micro_excl()),
-            ("tolerance", "macro_excl", found.macro_excl()),
-            ("tolerance", "micro_incl", found.micro_incl()),
-            ("tolerance", "indicator", found.indicator()),
-            ("between_class_similarity", None, found.between()),
-            ("tolerance_gap", None, found.gap()),
+        for metric, (value, without, reason) in (
+            (TOLERANCE.at("micro_excl"), of.micro_excl()),
+            (TOLERANCE.at("macro_excl"), of.macro_excl()),
+            (TOLERANCE.at("micro_incl"), of.micro_incl()),
+            (TOLERANCE.at("indicator"), of.indicator()),
+            (BETWEEN_CLASSES, of.between()),
+            (TOLERANCE_GAP, of.gap()),
         ):
             if value is None or without is None:
-                records.append(
-                    undefined(subject.source, metric, definition, {}, unit, subject.d, reason)
-                )
+                records.append(metric.undefined(subject.source, subject.d, reason))
                 continue
             pseudo = pseudo_values(value, without) if _finite(without) else None
-            records.append(
-                Record(
-                    source=subject.source,
-                    metric=metric,
-                    definition=definition,
-                    params={},
-                    value=value,
-                    std_error=standard_error(pseudo, subject.groups),
-                    unit=unit,
-                    n=found.n,
-                    d=subject.d,
-                    pseudo_values=pseudo,
-                )
-            )
+            error = standard_error(pseudo, subject.groups)
+            number = Number(value, error, of.n, pseudo)
+            records.append(metric.record(subject.source, subject.d, number))
         return FamilyResult(tuple(records), (self._by_class(subject, sums),))
 
     def _by_class(self, subject: Subject, sums: ClassSums) -> Table:

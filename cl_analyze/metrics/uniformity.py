@@ -7,24 +7,21 @@ is more uniform (published tables often print its negative).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
 from cl_analyze.metrics.anchors import Anchors, Vector
-from cl_analyze.metrics.family import (
-    FamilyResult,
-    Measured,
-    MetricOptions,
-    PairFreeFamily,
-    PairRunner,
-    Subject,
-)
+from cl_analyze.metrics.family import Family, FamilyResult, Measured
+from cl_analyze.metrics.means import Number
+from cl_analyze.metrics.metric import Metric, T
+from cl_analyze.metrics.runner import PairRunner
+from cl_analyze.metrics.subject import Subject
 from cl_analyze.metrics.uniform_law import uniformity_of_uniform_law
+from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.reducers import LogSumOfSquares, RowLogSumExp
 from cl_analyze.stats import kernel_mean_standard_error, pseudo_values, standard_error
-from cl_analyze.tables import Param, Record
+from cl_analyze.tables import Record
 
 
 def kernel_tau(t: float) -> float:
@@ -32,18 +29,44 @@ def kernel_tau(t: float) -> float:
     return 1.0 / (2.0 * t)
 
 
-@dataclass(frozen=True)
-class _Potential:
-    """Log of the mean potential, its errors, and how many rows it was averaged over."""
+UNIFORMITY = Metric(
+    "uniformity",
+    "nats",
+    "log of the mean of exp(−t·‖x − y‖²) over pairs of unit rows; u_stat leaves a row paired with "
+    "itself out, v_stat counts it.",
+    ("u_stat", "v_stat"),
+    (
+        "log of the mean over i ≠ j of exp(−t‖xᵢ−xⱼ‖²)",
+        "the same over all N² pairs, self pairs included",
+    ),
+    (T,),
+    better="lower",
+    depends_on=("dimensions",),
+    self_pairs=("v_stat",),
+    source="Wang & Isola 2020; Wang & Liu 2021, eq. 10.",
+)
+UNIFORM_LAW = Metric(
+    "uniformity_of_uniform_law",
+    "nats",
+    "what uniformity is for independent points spread evenly over the sphere of this dimension, in "
+    "closed form.",
+    formulas=(
+        "its value for independent uniform points in this dimension: −2t + log ₀F₁(; d/2; t²)",
+    ),
+    parameters=(T,),
+    is_law=True,
+)
+UNIFORMITY_GAP = Metric(
+    "uniformity_gap",
+    "nats",
+    "uniformity less that of the uniform law: comparable between dimensions.",
+    formulas=("`u_stat` minus the law; comparable between dimensions",),
+    parameters=(T,),
+    better="lower",
+)
 
-    value: float
-    std_error: float | None
-    pseudo_values: Vector | None
-    n: int
-    sampling_error: float = 0.0
 
-
-class Uniformity(PairFreeFamily):
+class Uniformity(Family):
     """`uniformity` (u_stat: i != j; v_stat: self pairs too), the uniform law's value, and the gap.
 
     u_stat is the mean over ordered pairs i != j, the log taken of the mean; std_error is the exact
@@ -51,13 +74,9 @@ class Uniformity(PairFreeFamily):
     """
 
     name = "uniformity"
+    title = "Uniformity"
+    metrics = (UNIFORMITY, UNIFORM_LAW, UNIFORMITY_GAP)
     uses_labels = False
-    definitions: dict[str, tuple[str, ...]] = {  # noqa: RUF012
-        "uniformity": ("u_stat", "v_stat"),
-        "uniformity_of_uniform_law": (),
-        "uniformity_gap": (),
-    }
-    directions = {"uniformity": "lower", "uniformity_gap": "lower"}  # noqa: RUF012
 
     def first_pass(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
         """The kernel's row sums, and the sum of its square for the standard error."""
@@ -67,6 +86,10 @@ class Uniformity(PairFreeFamily):
             for reducer in (RowLogSumExp(kernel_tau(t)), LogSumOfSquares(kernel_tau(t)))
         )
 
+    def memory(self, n_rows: int, dim: int, options: MetricOptions, n_threads: int) -> int:
+        """Row sums and pseudo-values."""
+        return 96 * len(options.ts) * (options.anchors_of(n_rows) or n_rows)
+
     def compute(
         self, subject: Subject, options: MetricOptions, measured: Measured, runner: PairRunner
     ) -> FamilyResult:
@@ -74,60 +97,29 @@ class Uniformity(PairFreeFamily):
         records: list[Record] = []
         n, d = subject.n, subject.d
         for t in options.ts:
-            params: dict[str, Param] = {"t": t}
             log_rows = measured.first[RowLogSumExp(kernel_tau(t))] - 2.0 * t
             log_squares = float(measured.first[LogSumOfSquares(kernel_tau(t))]) - 4.0 * t
-            found = (
+            u_stat = (
                 self._exact(subject, log_rows, log_squares)
                 if measured.anchors is None
                 else self._estimated(subject, log_rows, log_squares, measured.anchors)
             )
-            value, error, pseudo = found.value, found.std_error, found.pseudo_values
-            exact = measured.anchors is None
             law = uniformity_of_uniform_law(d, t)
-            v_value = float(np.logaddexp(value + math.log((n - 1) / n), -math.log(n)))
-            # d v_value / d value: how much of the potential is not the self pairs'
-            slope = math.exp(value - v_value) * (n - 1) / n
-            for metric, definition, number, its_error, its_pseudo, weight in (
-                ("uniformity", "u_stat", value, error, pseudo, 1.0),
-                (
-                    "uniformity",
-                    "v_stat",
-                    v_value,
-                    None if error is None else slope * error,
-                    None if pseudo is None else v_value + slope * (pseudo - value),
-                    slope,
-                ),
-                ("uniformity_of_uniform_law", None, law, 0.0, None, 0.0),
-                (
-                    "uniformity_gap",
-                    None,
-                    value - law,
-                    error,
-                    None if pseudo is None else pseudo - law,
-                    1.0,
-                ),
-            ):
-                estimated = not exact and weight > 0
-                records.append(
-                    Record(
-                        source=subject.source,
-                        metric=metric,
-                        definition=definition,
-                        params=params,
-                        value=number,
-                        std_error=its_error,
-                        unit="nats",
-                        n=found.n if estimated else n,
-                        d=d,
-                        pseudo_values=its_pseudo,
-                        sampling_error=weight * found.sampling_error if estimated else None,
-                        exact=not estimated,
-                    )
+            v_value = float(np.logaddexp(u_stat.value + math.log((n - 1) / n), -math.log(n)))
+            # d v_value / d value: the share of the potential that pairs i != j have
+            slope = math.exp(u_stat.value - v_value) * (n - 1) / n
+            records += [
+                metric.at(definition, t=t).record(subject.source, d, number)
+                for metric, definition, number in (
+                    (UNIFORMITY, "u_stat", u_stat),
+                    (UNIFORMITY, "v_stat", u_stat.moved(v_value, slope)),
+                    (UNIFORM_LAW, None, Number(law, 0.0, n)),
+                    (UNIFORMITY_GAP, None, u_stat.shifted(-law)),
                 )
+            ]
         return FamilyResult(tuple(records))
 
-    def _exact(self, subject: Subject, log_rows: Vector, log_squares: float) -> _Potential:
+    def _exact(self, subject: Subject, log_rows: Vector, log_squares: float) -> Number:
         """From the row sums of every row."""
         n = subject.n
         top = float(log_rows.max())
@@ -142,11 +134,11 @@ class Uniformity(PairFreeFamily):
                 pseudo = pseudo_values(value, np.log(without) + top)
         if subject.groups is not None:
             error = standard_error(pseudo, subject.groups)
-        return _Potential(value, error, pseudo, n)
+        return Number(value, error, n, pseudo)
 
     def _estimated(
         self, subject: Subject, log_rows: Vector, log_squares: float, anchors: Anchors
-    ) -> _Potential:
+    ) -> Number:
         """From the row sums of the anchors."""
         n = subject.n
         top = float(log_rows.max())
@@ -159,4 +151,4 @@ class Uniformity(PairFreeFamily):
         else:
             squares = math.exp(log_squares - 2.0 * top) * n / len(row_sums)
             relative = kernel_mean_standard_error(row_sums, squares, n)
-        return _Potential(value, relative, None, mean.n, mean.sampling_error / mean.value)
+        return Number(value, relative, mean.n, None, mean.sampling_error / mean.value)

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cl_analyze.analysis import one_number
 from cl_analyze.errors import DataError
+from cl_analyze.options.kinds import one_number
 from cl_analyze.tables import Record
 from cl_analyze.training._metric import EmbeddingMetric, unit
 

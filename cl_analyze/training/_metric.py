@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.nn import Module, functional
 from torchmetrics import Metric
 
-from cl_analyze.analysis import whole_number
 from cl_analyze.errors import DataError
+from cl_analyze.options.kinds import whole_number
 from cl_analyze.tables import Param, Record, Unit, undefined
 
 SOURCE = "embeddings"

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cl_analyze.analysis import analyze, one_number
-from cl_analyze.preparation import RunOptions
+from cl_analyze.api import analyze
+from cl_analyze.options import RunOptions
+from cl_analyze.options.kinds import one_number
 from cl_analyze.tables import Record
 from cl_analyze.training._reservoir import UNLABELLED, SampledMetric
 

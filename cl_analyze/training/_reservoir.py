@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import Metric
 
-from cl_analyze.analysis import whole_number
 from cl_analyze.errors import ConfigError, DataError
+from cl_analyze.options.kinds import whole_number
 from cl_analyze.tables import Record
 from cl_analyze.training._metric import LARGEST_LABEL, EmbeddingMetric
 

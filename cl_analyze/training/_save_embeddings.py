@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cl_analyze.analysis import whole_number
 from cl_analyze.errors import AnalysisError, ConfigError, DataError
+from cl_analyze.options.kinds import whole_number
 from cl_analyze.output import replacing
 
 ARRAYS = ("embeddings", "labels", "view1", "view2", "ids")

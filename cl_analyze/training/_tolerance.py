@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cl_analyze.analysis import whole_number
 from cl_analyze.errors import ConfigError, DataError
 from cl_analyze.metrics.tolerance import Tolerance as Family
 from cl_analyze.metrics.tolerance import value_of_sums
+from cl_analyze.options.kinds import whole_number
 from cl_analyze.tables import Record
 from cl_analyze.training._metric import EmbeddingMetric, unit
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cl_analyze.analysis import one_number
-from cl_analyze.functions import uniformity
+from cl_analyze.api import uniformity
+from cl_analyze.options.kinds import one_number
 from cl_analyze.tables import Record
 from cl_analyze.training._reservoir import SampledMetric
 

@@ -232,7 +232,7 @@ def test_another_version_is_only_noted(gate):
         (["--save-baseline", "no/b.json"], "--save-baseline: there is no folder no: make it first"),
         (["--junit", "no/j.xml"], "--junit: there is no folder no: make it first"),
         (["--markdown", ""], "--markdown is empty; is a variable unset?"),
-        (["--seed", "-1"], "seed must be at least 0"),
+        (["--seed", "-1"], "--seed must be a whole number of at least 0"),
         (["--labels", "no.txt"], "no.txt"),
     ],
 )

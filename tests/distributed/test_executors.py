@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 import cl_analyze as cla
-from cl_analyze.analysis import metric_options, run_analysis
+from cl_analyze.analysis import run_analysis
 from cl_analyze.errors import AnalysisError, ConfigError
-from cl_analyze.preparation import Request, RunOptions, Silent
+from cl_analyze.inputs.listener import Silent
+from cl_analyze.options import MetricOptions, Request, RunOptions
 from cl_analyze.tables import to_json
 
 distributed = pytest.importorskip("distributed")
@@ -51,7 +52,7 @@ def report(files, executor=None, listener=None, anchors=None, embeddings=None, *
     return run_analysis(
         [Request(embeddings or str(files / "emb.npy"), str(files / "labels.npy"), source="emb")],
         FAMILIES,
-        metric_options(taus=[0.07, 0.5], top_k=3, anchors=anchors),
+        MetricOptions(taus=[0.07, 0.5], top_k=3, anchors=anchors),
         RunOptions(**{**RUN, **run}),
         "report",
         executor,

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from cl_analyze.errors import ConfigError
+from cl_analyze.inputs.listener import Silent
 from cl_analyze.pairs.saved import SavedPass, fingerprint
-from cl_analyze.preparation import Silent
 from tests.conftest import ROOT
 from tests.distributed.test_executors import content, files, report  # noqa: F401
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from cl_analyze.preparation import Silent
+from cl_analyze.inputs.listener import Silent
 from tests.distributed.test_executors import report
 
 class Dies(Silent):

@@ -22,14 +22,15 @@ from hypothesis import strategies as st
 from cl_analyze.checks.baseline import load_baseline
 from cl_analyze.checks.rules import Rule, load_rules
 from cl_analyze.checks.run import run_checks
-from cl_analyze.cli.lists import parse_numbers, rewrite
+from cl_analyze.cli.lists import rewrite
 from cl_analyze.data import memory
 from cl_analyze.data.identifiers import identify
 from cl_analyze.data.labels import encode
 from cl_analyze.data.opening import Spec, open_container, open_embeddings
 from cl_analyze.data.validation import check_rows
 from cl_analyze.errors import AnalysisError
-from cl_analyze.preparation import Request, RunOptions
+from cl_analyze.options import FAMILIES, FORMATS, Request, RunOptions
+from cl_analyze.options.kinds import Numbers, Words
 from tests.fuzz import names
 from tests.fuzz.mutations import Spoilt, drawn, spoilt
 
@@ -303,7 +304,13 @@ _USUAL = (
     "--tau=0.1,x emb.npy"
 )
 _TOKENS = st.one_of(st.sampled_from(_USUAL.split()), st.text(max_size=6))
-_LISTS = frozenset({"--tau", "--t", "--k", "--format", "--metrics"})
+_LISTS = {
+    "--tau": Numbers(),
+    "--t": Numbers(),
+    "--k": Numbers(whole=True),
+    "--format": Words(words=FORMATS),
+    "--metrics": Words(words=FAMILIES),
+}
 
 
 def _text(random: Random, most: int) -> str:
@@ -337,7 +344,7 @@ def _lists(case: object) -> None:
         assert again == out, "what is spelt out stays as it is"
         for option, value in pairwise(out):
             if option == "--tau":
-                parse_numbers(option, [value])
+                Numbers().parse(option, [value])
     except AnalysisError:
         pass
 

@@ -118,7 +118,10 @@ def test_torch_device_computes_the_same():
     from cl_analyze.data.rows import RowArray
     from cl_analyze.data.unit import UnitRows
     from cl_analyze.metrics import METRICS
-    from cl_analyze.metrics.family import MetricOptions, PairRunner, Subject, measure
+    from cl_analyze.metrics.family import measure
+    from cl_analyze.metrics.runner import PairRunner
+    from cl_analyze.metrics.subject import Subject
+    from cl_analyze.options import MetricOptions
     from cl_analyze.pairs.backend import make_backend
     from cl_analyze.pairs.executors import SerialExecutor
 
@@ -152,7 +155,10 @@ def test_sampled_deletions_agree_with_exact_ones_on_average():
     from cl_analyze.data.rows import RowArray
     from cl_analyze.data.unit import UnitRows
     from cl_analyze.metrics import METRICS
-    from cl_analyze.metrics.family import MetricOptions, PairRunner, Subject, measure
+    from cl_analyze.metrics.family import measure
+    from cl_analyze.metrics.runner import PairRunner
+    from cl_analyze.metrics.subject import Subject
+    from cl_analyze.options import MetricOptions
     from cl_analyze.pairs.backend import make_backend
     from cl_analyze.pairs.executors import SerialExecutor
 

@@ -203,9 +203,10 @@ def test_small_temperatures_put_everything_on_the_nearest(random):
 
 
 def test_curve_of_even_similarities_is_the_exact_law():
-    from cl_analyze.analysis import metric_options, uniform_penalty
+    from cl_analyze.analysis import uniform_penalty
+    from cl_analyze.options import MetricOptions, RunOptions
 
-    report = uniform_penalty(metric_options(taus=[0.07, 0.5]), 4095, "penalty")
+    report = uniform_penalty(MetricOptions(taus=[0.07, 0.5]), RunOptions())
     for tau in (0.07, 0.5):
         rows = [r for r in report.tables["penalty_curve"].rows if r["tau"] == tau]
         for row in rows[::40]:
@@ -218,10 +219,11 @@ def test_curve_of_even_similarities_is_the_exact_law():
 
 
 def test_summaries_of_even_similarities_are_of_the_seeded_draw():
-    from cl_analyze.analysis import metric_options, uniform_penalty
+    from cl_analyze.analysis import uniform_penalty
+    from cl_analyze.options import MetricOptions, RunOptions
 
     tau = 0.2
-    report = uniform_penalty(metric_options(taus=[tau], seed=3), 500, "penalty")
+    report = uniform_penalty(MetricOptions(taus=[tau], seed=3, n_negatives=500), RunOptions())
     drawn = np.random.default_rng(3).uniform(-1, 1, 500)
     r = np.exp(drawn / tau - naive.log_sum_exp(drawn / tau))
     entropy = report.records.find("penalty_entropy")

@@ -10,8 +10,8 @@ import pytest
 
 import cl_analyze as cla
 from cl_analyze.data.opening import Spec, open_embeddings
-from cl_analyze.metrics.family import MetricOptions
-from cl_analyze.preparation import chosen_precision
+from cl_analyze.inputs.memory import chosen_precision
+from cl_analyze.options import MetricOptions
 from tests.reference.cases import as_array, cases
 
 TAUS = (1e-4, 1e-3, 0.019, 0.02, 1.0, 100.0, 1e4)

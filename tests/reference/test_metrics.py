@@ -531,15 +531,15 @@ def test_references_are_of_this_n_and_d(random):
 
 
 def test_precision_is_chosen_as_documented(random, monkeypatch):
-    from cl_analyze import preparation
     from cl_analyze.data.opening import from_memory
+    from cl_analyze.inputs import memory
 
     def chosen(dtype, n=100, taus=(0.1,), **options):
         opened = from_memory(np.zeros((4, 2), dtype=dtype), "x")
-        from cl_analyze.analysis import metric_options
+        from cl_analyze.options import MetricOptions
 
-        return preparation.chosen_precision(
-            opened, n, metric_options(taus=taus), cla.RunOptions(**options)
+        return memory.chosen_precision(
+            opened, n, MetricOptions(taus=taus), cla.RunOptions(**options)
         )
 
     assert chosen("f8") is np.float64

@@ -120,15 +120,15 @@ def test_the_same_space_has_not_moved(random, how):
     elif how == "permuted":
         order = random.permutation(80)
         y, its_ids = x[order], ids[order]
-    from cl_analyze.analysis import metric_options
-    from cl_analyze.comparison import CompareOptions, run_comparison
+    from cl_analyze.comparison import run_comparison
+    from cl_analyze.options import CompareOptions, MetricOptions
 
     requests = [
         cla.Request(x, source="before", ids=ids.astype(str)),
         cla.Request(y, source="after", ids=its_ids),
     ]
     report = run_comparison(
-        requests, ("uniformity",), metric_options(), cla.RunOptions(), CompareOptions()
+        requests, ("uniformity",), MetricOptions(), cla.RunOptions(), CompareOptions()
     )
     for definition in ("linear_debiased", "linear"):
         cka = report.records.find("cka", definition)

@@ -20,7 +20,7 @@ from cl_analyze.checks.needs import needs, select
 from cl_analyze.checks.rules import find_rules, parse_rule
 from cl_analyze.differences import Match
 from cl_analyze.errors import ConfigError
-from cl_analyze.preparation import Request, RunOptions
+from cl_analyze.options import Request, RunOptions
 from cl_analyze.tables import Record
 
 SCHEMA = Path(__file__).parent / "junit-10.xsd"

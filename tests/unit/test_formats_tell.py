@@ -191,7 +191,7 @@ def test_rows_that_no_neighbours_lay_out(monkeypatch, rows, method):
     from cl_analyze.metrics.quality import projection
 
     monkeypatch.setattr(projection, "require", lambda method: None)
-    monkeypatch.setattr("cl_analyze.analysis.require", lambda method: None)
+    monkeypatch.setattr("cl_analyze.analysis.run.require", lambda method: None)
     report = cla.analyze(rows, metrics="quality", projection=method, ks=[1])
     assert any(f"by PCA, not {method}" in text for text in report.warnings), report.warnings
     if "projection" in report.tables:

@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cl_analyze.cli.lists import is_number, parse_numbers, rewrite
-from cl_analyze.cli.options import parse_curve_anchors, parse_size
+from cl_analyze.cli.lists import rewrite
 from cl_analyze.errors import ConfigError
+from cl_analyze.options import FORMATS
+from cl_analyze.options.kinds import Numbers, Size, WholeOrAll, Words, is_number
 
-LISTS = frozenset({"--tau", "--format"})
+LISTS = {"--tau": Numbers(), "--format": Words(words=FORMATS)}
 VALUED = frozenset({"--out", "-o", "--seed"})
 
 
@@ -77,20 +78,21 @@ def test_rewriting_never_crashes_and_keeps_what_is_no_list(arguments):
 @given(st.floats(min_value=1e-300, max_value=1e300))
 def test_every_float_is_a_number(value):
     assert is_number(repr(value))
-    assert parse_numbers("--tau", [repr(value), repr(value)]) == (value,)
+    assert Numbers().parse("--tau", [repr(value), repr(value)]) == (value,)
 
 
 def test_sizes():
-    assert parse_size("1.5k") == 1536
-    assert parse_size("3000") == 3000
+    assert Size().parse("--memory", "1.5k") == 1536
+    assert Size().parse("--memory", "3000") == 3000
     for bad in ("", "-1GiB", "0", "2 giga", "GiB"):
         with pytest.raises(ConfigError, match="is not a size"):
-            parse_size(bad)
+            Size().parse("--memory", bad)
 
 
 def test_curve_anchors():
-    assert parse_curve_anchors("all") is None
-    assert parse_curve_anchors("12") == 12
+    anchors = WholeOrAll()
+    assert anchors.check("curve-anchors", anchors.parse("--curve-anchors", "all")) is None
+    assert anchors.parse("--curve-anchors", "12") == 12
     for bad in ("0", "-3", "1.5", "many"):
         with pytest.raises(ConfigError, match="--curve-anchors"):
-            parse_curve_anchors(bad)
+            anchors.parse("--curve-anchors", bad)

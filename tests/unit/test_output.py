@@ -331,15 +331,15 @@ def test_every_figure_of_the_report_is_drawn(report):
 def test_temperatures_order_the_figures():
     rows = {f"run-tau-{tau}.npy": tau for tau in (1.0, 0.07, 0.5)}
     random = np.random.default_rng(0)
-    from cl_analyze.analysis import metric_options, run_analysis
-    from cl_analyze.preparation import Request, RunOptions
+    from cl_analyze.analysis import run_analysis
+    from cl_analyze.options import MetricOptions, Request, RunOptions
 
     requests = [
         Request(random.standard_normal((30, 4)), labels=np.arange(30) % 3, source=name)
         for name in rows
     ]
     report = run_analysis(
-        requests, ("uniformity", "tolerance"), metric_options(), RunOptions(), "report"
+        requests, ("uniformity", "tolerance"), MetricOptions(), RunOptions(), "report"
     )
     assert sources.by_temperature(report.document) == [
         "run-tau-0.07.npy",

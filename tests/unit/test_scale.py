@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 import cl_analyze as cla
-from cl_analyze.analysis import metric_options, run_analysis
+from cl_analyze.analysis import run_analysis
 from cl_analyze.errors import ConfigError
-from cl_analyze.preparation import Request, RunOptions, Silent, room
+from cl_analyze.inputs.listener import Silent
+from cl_analyze.inputs.memory import room
+from cl_analyze.options import MetricOptions, Request, RunOptions
 from tests.conftest import ROOT
 
 PEAK = """
@@ -58,7 +60,7 @@ def test_peak_memory_does_not_grow_with_the_file(tmp_path):
 def test_the_budget_sets_the_block():
     def block(memory):
         run = RunOptions(memory=memory, threads=2)
-        return room(run, 50_000, 256, np.float32, metric_options(), ("penalty",), "x").block
+        return room(run, 50_000, 256, np.float32, MetricOptions(), ("penalty",), "x").block
 
     assert block(2 << 30) == 1024
     smaller = [block(m << 20) for m in (260, 200, 170, 155)]
@@ -75,7 +77,7 @@ def test_a_budget_that_is_too_small_names_what_would_do():
             1_000_000,
             256,
             np.float32,
-            metric_options(),
+            MetricOptions(),
             ("penalty",),
             "x",
         )
@@ -86,7 +88,7 @@ def test_a_budget_that_is_too_small_names_what_would_do():
         1_000_000,
         256,
         np.float32,
-        metric_options(),
+        MetricOptions(),
         ("penalty",),
         "x",
     )
@@ -102,13 +104,13 @@ class Notes(Silent):
 
 
 def notes_of(monkeypatch, rows, long, very_long, **options):
-    monkeypatch.setattr("cl_analyze.analysis.LONG", long)
-    monkeypatch.setattr("cl_analyze.analysis.VERY_LONG", very_long)
+    monkeypatch.setattr("cl_analyze.analysis.cost.LONG", long)
+    monkeypatch.setattr("cl_analyze.analysis.cost.VERY_LONG", very_long)
     listener = Notes()
     run_analysis(
         [Request(rows, source="x")],
         ("uniformity", "penalty"),
-        metric_options(taus=[0.1], **options),
+        MetricOptions(taus=[0.1], **options),
         RunOptions(block=64),
         "report",
         listener=listener,

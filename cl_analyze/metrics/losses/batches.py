@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.metrics.family import MetricOptions, Subject
 from cl_analyze.metrics.losses.catalogue import LOSSES, SavedLoss
 from cl_analyze.metrics.losses.pieces import Constants, dense_pieces
+from cl_analyze.metrics.subject import Subject
+from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.executors import Executor
 from cl_analyze.pairs.kernels import KERNELS
 

@@ -9,14 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cl_analyze.metrics.anchors import Anchors
-from cl_analyze.metrics.family import (
-    FamilyResult,
-    Measured,
-    MetricOptions,
-    PairFreeFamily,
-    PairRunner,
-    Subject,
-)
+from cl_analyze.metrics.family import Family, FamilyResult, Measured
 from cl_analyze.metrics.losses.batches import BatchEstimate, batch_estimates
 from cl_analyze.metrics.losses.catalogue import (
     LOSSES,
@@ -31,6 +24,9 @@ from cl_analyze.metrics.losses.passes import Moment, Passes, pair_sets, wanted_l
 from cl_analyze.metrics.losses.pieces import VIEWS, Constants, Vector
 from cl_analyze.metrics.losses.prototypes import clop_values, mean_discrepancy
 from cl_analyze.metrics.means import Number, mean_with_effects
+from cl_analyze.metrics.runner import PairRunner
+from cl_analyze.metrics.subject import Subject
+from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.kernels import KERNELS
 from cl_analyze.pairs.reducers import RowLogSumExp
@@ -79,7 +75,7 @@ class _Entry:
 DEFINITIONS = tuple(dict.fromkeys(x.definition for x in LOSSES if x.definition is not None))
 
 
-class Losses(PairFreeFamily):
+class Losses(Family):
     """`loss` and its two parts for every loss that the inputs allow, and what belongs beside them.
 
     Means over anchors (rows of the first view, or of both).  Errors take in that every row is an
@@ -88,6 +84,7 @@ class Losses(PairFreeFamily):
     """
 
     name = "losses"
+    title = "Losses"
     uses_views = True
     definitions: dict[str, tuple[str, ...]] = {  # noqa: RUF012
         "loss": DEFINITIONS,
@@ -114,6 +111,11 @@ class Losses(PairFreeFamily):
             return self.definitions[record.metric]
         name = record.params["name"]
         return tuple(x.definition for x in LOSSES if x.name == name and x.definition is not None)
+
+    def memory(self, n_rows: int, dim: int, options: MetricOptions, n_threads: int) -> int:
+        """Masses of four matrices and three sets of pairs, and weights received, for each tau."""
+        per_row = 600 + (96 + 40 * 16) * len(options.taus)
+        return per_row * (options.anchors_of(n_rows) or n_rows)
 
     def own_reducers(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
         """Masses of the sets of pairs, as every matrix of similarities is asked for."""

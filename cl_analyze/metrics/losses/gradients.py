@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.metrics.family import ANCHOR_BYTES
 from cl_analyze.metrics.losses.passes import Passes, pair_sets
 from cl_analyze.metrics.losses.pieces import Matrix, Vector
+from cl_analyze.metrics.runner import ANCHOR_BYTES
 from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.kernels import KERNELS, kernel_slopes
 from cl_analyze.pairs.reducers import PairHistogram, PenaltyHistogram

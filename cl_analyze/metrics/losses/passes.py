@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from cl_analyze.data.unit import UnitRows, paired
 from cl_analyze.metrics.anchors import Anchors, draw_anchors
-from cl_analyze.metrics.family import ANCHOR_BYTES, Found, MetricOptions, PairRunner, Subject
 from cl_analyze.metrics.losses.catalogue import LOSSES, Terms
 from cl_analyze.metrics.losses.pieces import MATRICES, NEAR, VIEWS, Constants, Matrix, Pieces, View
+from cl_analyze.metrics.runner import ANCHOR_BYTES, Found, PairRunner
+from cl_analyze.metrics.subject import Subject
+from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.kernels import KERNELS, Kernel, kernel_values
 from cl_analyze.pairs.reducers import (

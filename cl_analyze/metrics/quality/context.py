@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.metrics.anchors import Anchors
-from cl_analyze.metrics.family import Measured, MetricOptions, PairRunner, Subject
+from cl_analyze.metrics.family import Measured
 from cl_analyze.metrics.means import mean_with_effects
 from cl_analyze.metrics.quality.jackknife import jackknife_groups
 from cl_analyze.metrics.quality.rows import FormRows, forms
+from cl_analyze.metrics.runner import PairRunner
+from cl_analyze.metrics.subject import Subject
+from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.executors import Executor, SerialExecutor, ThreadExecutor
 from cl_analyze.stats import effective_rows, pseudo_values, standard_error
 from cl_analyze.tables import Param, Record, Unit, undefined

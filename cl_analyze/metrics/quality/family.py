@@ -4,16 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from cl_analyze.metrics.family import (
-    FamilyResult,
-    Measured,
-    MetricOptions,
-    PairFreeFamily,
-    PairRunner,
-    Subject,
-    near_duplicate_notes,
-    nearest_negatives_reducer,
-)
+from cl_analyze.metrics.family import Family, FamilyResult, Measured
 from cl_analyze.metrics.quality.classes_part import (
     DEFINITIONS as CLASS_DEFINITIONS,
 )
@@ -32,7 +23,9 @@ from cl_analyze.metrics.quality.geometry_part import (
     near_duplicate_table,
 )
 from cl_analyze.metrics.quality.neighbours_part import classify, knn_records
+from cl_analyze.metrics.quality.probe import KEPT_BYTES as PROBE_BYTES
 from cl_analyze.metrics.quality.probe import MOST_ITERATIONS
+from cl_analyze.metrics.quality.probe import MOST_ROWS as MOST_PROBE_ROWS
 from cl_analyze.metrics.quality.probe_part import (
     Probed,
     confusion_table,
@@ -41,6 +34,7 @@ from cl_analyze.metrics.quality.probe_part import (
     probes,
 )
 from cl_analyze.metrics.quality.rows import FORMS
+from cl_analyze.metrics.quality.spectrum import memory_needed as spectrum_memory
 from cl_analyze.metrics.quality.spectrum_part import (
     DEFINITIONS as SPECTRUM_DEFINITIONS,
 )
@@ -50,6 +44,9 @@ from cl_analyze.metrics.quality.spectrum_part import (
     spectrum_tables,
 )
 from cl_analyze.metrics.quality.views_part import view_parts
+from cl_analyze.metrics.runner import PairRunner
+from cl_analyze.metrics.subject import Subject, near_duplicate_notes, nearest_negatives_reducer
+from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.executors import single_threaded_blas
 from cl_analyze.pairs.reducers import PairHistogram
@@ -69,7 +66,7 @@ _HIGHER = (
 )  # fmt: skip
 
 
-class Quality(PairFreeFamily):
+class Quality(Family):
     """Spectrum and collapse, geometry, use (kNN, probe), views, class structure.
 
     All of it looks at the embeddings alone, but alignment, recall and the modality gap, which need
@@ -79,7 +76,9 @@ class Quality(PairFreeFamily):
     """
 
     name = "quality"
+    title = "Representation quality"
     uses_views = True
+    reads_neighbours = True
     definitions: dict[str, tuple[str, ...]] = {  # noqa: RUF012
         **SPECTRUM_DEFINITIONS,
         "norm_mean": (),
@@ -119,6 +118,12 @@ class Quality(PairFreeFamily):
         if subject.labels is not None and options.anchors_of(subject.n) is None:
             wanted.append(same_class_potential())
         return tuple(wanted)
+
+    def memory(self, n_rows: int, dim: int, options: MetricOptions, n_threads: int) -> int:
+        """Values of rows, pseudo-values of means over them, spectra, the rows of the probe."""
+        probe = min(4 * dim * min(n_rows, MOST_PROBE_ROWS), PROBE_BYTES)
+        kept = 600 * (options.anchors_of(n_rows) or n_rows)
+        return kept + spectrum_memory(n_rows, dim, n_threads) + probe
 
     def own_reducers(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
         """As the pass against a training set; retrieval costs about as much a pair."""

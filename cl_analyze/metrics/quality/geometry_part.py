@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.metrics.anchors import Anchors
-from cl_analyze.metrics.family import NEAR_DUPLICATE
 from cl_analyze.metrics.quality.context import Context
 from cl_analyze.metrics.quality.geometry import (
     BINS,
@@ -21,6 +20,7 @@ from cl_analyze.metrics.quality.geometry import (
 )
 from cl_analyze.metrics.quality.jackknife import jackknife_error
 from cl_analyze.metrics.quality.neighbours import Hubness, hubness, hubness_without
+from cl_analyze.metrics.subject import NEAR_DUPLICATE
 from cl_analyze.pairs.reducers import BinSums, PairHistogram
 from cl_analyze.pairs.reducers.neighbours import Neighbours
 from cl_analyze.stats import effective_rows, standard_error

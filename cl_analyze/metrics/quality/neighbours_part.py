@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.metrics.anchors import Anchors
-from cl_analyze.metrics.family import ANCHOR_BYTES, NEAR_DUPLICATE
 from cl_analyze.metrics.quality.context import FEW_ANCHORS, Context
 from cl_analyze.metrics.quality.neighbours import (
     VOTE_TEMPERATURE,
@@ -16,6 +15,8 @@ from cl_analyze.metrics.quality.neighbours import (
     vote_effects,
     weighted_votes,
 )
+from cl_analyze.metrics.runner import ANCHOR_BYTES
+from cl_analyze.metrics.subject import NEAR_DUPLICATE
 from cl_analyze.pairs.reducers.neighbours import Neighbours
 from cl_analyze.tables import Param, Record
 

@@ -25,7 +25,7 @@ from cl_analyze.pairs.backend import Index
 from cl_analyze.pairs.engine import shared_exponential_order
 from cl_analyze.pairs.tile import PairSet, Tile
 
-STATISTICS = ("entropy", "exp_entropy", "same_class_share", "top1_share", "top10_share")
+STATISTICS = ("entropy", "exp_entropy", "false_negative_share", "top1_share", "top10_share")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class PenaltyGiven:
         rows: (m,) which rows they are about, ascending; None: all.
         log_mass: log Z, minus infinity for rows that are no anchors.
         entropy: H in nats.
-        same_class_share: f, 0 for unlabelled rows.
+        false_negative_share: f, 0 for unlabelled rows.
         top1_share, top10_share: shares of the nearest and the ten nearest negatives.
         skip: the row that carries more than half of the anchor's penalty, -1 where none does.
     """
@@ -44,7 +44,7 @@ class PenaltyGiven:
     rows: Index | None
     log_mass: NDArray[np.float64]
     entropy: NDArray[np.float64]
-    same_class_share: NDArray[np.float64]
+    false_negative_share: NDArray[np.float64]
     top1_share: NDArray[np.float64]
     top10_share: NDArray[np.float64]
     skip: Index
@@ -137,7 +137,7 @@ class LeaveOneOut:
         gains[:, 3] = weighted(ratio, given.top1_share[at])
         gains[:, 4] = weighted(ratio, given.top10_share[at])
         if self.labelled:
-            gains[:, 2] = weighted(ratio, given.same_class_share[at]) - total(
+            gains[:, 2] = weighted(ratio, given.false_negative_share[at]) - total(
                 tile.product(ratio, tile.mask("same_class"))
             )
         exponent = tile.product(tile.similarity, 1.0 / self.tau)

@@ -1,16 +1,100 @@
-"""One function for each metric family: the short way from an array to its numbers."""
+"""What people call: analyze, compare, and a function for each metric family.
+
+The options are declared in `cl_analyze.options`; their keywords, defaults and descriptions are
+added to these functions from there.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from cl_analyze.analysis import Report, analyze, families, metric_options, uniform_penalty
-from cl_analyze.comparison import CompareOptions, run_comparison
+import numpy as np
+
+from cl_analyze.analysis import Report, families, run_analysis, uniform_penalty
+from cl_analyze.comparison import run_comparison
 from cl_analyze.errors import ConfigError
-from cl_analyze.preparation import Request, RunOptions
+from cl_analyze.options import CompareOptions, MetricOptions, Request, RunOptions
+from cl_analyze.options.declaration import split_by_class, with_options
 from cl_analyze.tables import Record, Results
+
+_ASKED = (Request, MetricOptions)
+
+
+@with_options(_ASKED, without=("n_negatives",))
+def analyze(
+    embeddings: Any,
+    labels: Any = None,
+    pairs: Any = None,
+    *,
+    metrics: Iterable[str] | str = ("uniformity", "tolerance", "similarity", "penalty"),
+    source: str | None = None,
+    run: RunOptions | None = None,
+    executor: Any = None,
+    **options: Any,
+) -> Report:
+    """Measure saved embeddings: everything that the inputs allow, from one pass over the pairs.
+
+    Args:
+        embeddings: (N, D) array, torch tensor, or path (PATH or PATH::KEY); (N, V, D) gives views;
+            a list of paths gives several checkpoints.
+        labels: (N,) classes as an array or a path; None takes those in the embeddings' file.
+        pairs: (N, D) partners of the rows as an array or a path; None takes views in the file.
+        metrics: families to compute, or "all".
+        source: name in the output.
+        {options}
+        run: device, precision, threads, memory, where to keep what a run could resume from.
+        executor: where the work runs: a `concurrent.futures` executor or a Dask client; default
+            threads.  With other processes or machines, give embeddings as a path that they see.
+
+    Returns:
+        A Report: `.results` (DataFrame), `.records`, `.tables`, `.save(folder)`.
+
+    Raises:
+        DataError: the inputs do not hold what is needed.
+        ConfigError: an option makes no sense.
+
+    Cost: time O(N^2 D), memory O(N (top_k + taus) + block^2 threads).
+
+    >>> import numpy as np
+    >>> report = analyze(np.eye(64), metrics="uniformity")
+    >>> round(report.records.find("uniformity").value, 9)    # orthogonal rows: -2t
+    -4.0
+    """
+    companions, asked = split_by_class(options, *_ASKED)
+    companions.update(labels=labels, pairs=pairs)
+    is_list = isinstance(embeddings, list | tuple)
+    if is_list and all(isinstance(item, str | Path) for item in embeddings):
+        of_each = _one_each(companions, len(embeddings))
+        requests = [Request(z, **own) for z, own in zip(embeddings, of_each, strict=True)]
+    else:
+        requests = [Request(embeddings, source=source, **companions)]
+    return run_analysis(
+        requests,
+        families(metrics),
+        MetricOptions(**asked),
+        run or RunOptions(),
+        "report",
+        executor,
+    )
+
+
+def _one_each(companions: Mapping[str, Any], n: int) -> list[dict[str, Any]]:
+    """Companions of n checkpoints: from a list of one for each, or one for all."""
+    of_each: list[dict[str, Any]] = [{} for _ in range(n)]
+    for name, given in companions.items():
+        values = [given] * n
+        is_shared = name in ("queue", "clop_anchors")
+        if isinstance(given, list | tuple) and len(given) == n and not is_shared:
+            values = list(given)
+            if not all(isinstance(one, str | Path) or np.ndim(one) > 0 for one in values):
+                raise ConfigError(
+                    f"{name}: give one for all checkpoints, or a list with one for each"
+                )
+        for own, value in zip(of_each, values, strict=True):
+            own[name] = value
+    return of_each
 
 
 def uniformity(embeddings: Any, t: float = 2.0, *, run: RunOptions | None = None) -> Record:
@@ -47,15 +131,16 @@ def uniformity(embeddings: Any, t: float = 2.0, *, run: RunOptions | None = None
     return found.records.find("uniformity")
 
 
+@with_options(_ASKED, "tolerance")
 def tolerance(
-    embeddings: Any, labels: Any = None, *, groups: Any = None, run: RunOptions | None = None
+    embeddings: Any, labels: Any = None, *, run: RunOptions | None = None, **options: Any
 ) -> Results:
     """Mean cosine of same-class pairs in four definitions, beside between-class similarity.
 
     Args:
         embeddings: (N, D) array, torch tensor, or path.
         labels: (N,) classes or a path; None takes those in the embeddings' file.
-        groups: (N,) codes of rows that belong together, for clustered error bars.
+        {options}
         run: device, precision, threads, memory.
 
     Returns:
@@ -75,18 +160,17 @@ def tolerance(
     >>> [round(found.find("tolerance", name).value, 9) for name in ("micro_excl", "micro_incl")]
     [-0.3, 0.35]
     """
-    return analyze(embeddings, labels=labels, groups=groups, metrics="tolerance", run=run).records
+    return analyze(embeddings, labels, metrics="tolerance", run=run, **options).records
 
 
+@with_options(_ASKED, "similarity")
 def similarity(
     embeddings: Any,
     labels: Any = None,
     pairs: Any = None,
     *,
-    top_k: int = 10,
-    negatives: Literal["instance", "class"] = "instance",
-    groups: Any = None,
     run: RunOptions | None = None,
+    **options: Any,
 ) -> Results:
     """Similarity of positives and of the nearest negatives: means, spreads, quantiles.
 
@@ -94,9 +178,7 @@ def similarity(
         embeddings: (N, D) array, (N, V, D) views, torch tensor, or path.
         labels: (N,) classes or a path; without views positives are all same-class pairs.
         pairs: (N, D) partners of the rows; positives are (row, partner).
-        top_k: how many nearest negatives.
-        negatives: instance (every other row) or class (rows of other classes).
-        groups: (N,) codes of rows that belong together, for clustered error bars.
+        {options}
         run: device, precision, threads, memory.
 
     Returns:
@@ -114,33 +196,17 @@ def similarity(
     >>> found.find("similarity_mean", group="negative_1").value
     0.0
     """
-    return analyze(
-        embeddings,
-        labels=labels,
-        pairs=pairs,
-        groups=groups,
-        top_k=top_k,
-        negatives=negatives,
-        metrics="similarity",
-        run=run,
-    ).records
+    return analyze(embeddings, labels, pairs, metrics="similarity", run=run, **options).records
 
 
+@with_options(_ASKED, "losses")
 def losses(
     embeddings: Any,
     pairs: Any = None,
     labels: Any = None,
     *,
-    taus: Sequence[float] | None = None,
-    hard_alpha: float = 0.1,
-    simple_lambda: float | None = None,
-    kcl_t: float = 2.0,
-    kcl_gamma: float = 16.0,
-    batch_sizes: Sequence[int] = (),
-    queue: Any = None,
-    clop_anchors: Any = None,
-    groups: Any = None,
     run: RunOptions | None = None,
+    **options: Any,
 ) -> Results:
     """Every loss on two saved views: value, error, alignment and uniformity part.
 
@@ -148,14 +214,7 @@ def losses(
         embeddings: (N, D) array, (N, 2, D) views, torch tensor, or path.
         pairs: (N, D) partners of the rows; None takes views in the embeddings' file.
         labels: (N,) classes or a path, for the supervised losses.
-        taus: temperatures, each > 0.
-        hard_alpha: share of the negatives that the hard losses keep, in (0, 1].
-        simple_lambda: weight of the simple losses' negatives; None: 1 / (number of negatives).
-        kcl_t, kcl_gamma: parameter of the kernels, and weight of their energies.
-        batch_sizes: sizes for which expectations over batches are estimated.
-        queue: (K, D) further negatives of the contrastive loss.
-        clop_anchors: (C, D) anchors of the classes; None: the orthonormal frame that fits best.
-        groups: (N,) codes of rows that belong together, for clustered error bars.
+        {options}
         run: device, precision, threads, memory.
 
     Returns:
@@ -177,36 +236,17 @@ def losses(
     >>> round(found.find("loss", "one_way", name="contrastive").value, 6)   # log(1 + 2 exp(-2))
     0.239545
     """
-    return analyze(
-        embeddings,
-        labels=labels,
-        pairs=pairs,
-        groups=groups,
-        taus=taus,
-        metrics="losses",
-        hard_alpha=hard_alpha,
-        simple_lambda=simple_lambda,
-        kcl_t=kcl_t,
-        kcl_gamma=kcl_gamma,
-        batch_sizes=batch_sizes,
-        queue=queue,
-        clop_anchors=clop_anchors,
-        run=run,
-    ).records
+    return analyze(embeddings, labels, pairs, metrics="losses", run=run, **options).records
 
 
+@with_options(_ASKED, "quality")
 def quality(
     embeddings: Any,
     labels: Any = None,
     pairs: Any = None,
     *,
-    ks: Sequence[int] | None = None,
-    train: Any = None,
-    train_labels: Any = None,
-    alignment_power: float = 2.0,
-    groups: Any = None,
-    seed: int = 0,
     run: RunOptions | None = None,
+    **options: Any,
 ) -> Results:
     """Is a representation collapsed, is it useful, and where does it fail.
 
@@ -214,13 +254,7 @@ def quality(
         embeddings: (N, D) array, (N, 2, D) views, torch tensor, or path.
         labels: (N,) classes or a path, for accuracies and class structure.
         pairs: (N, D) partners of the rows, for alignment, recall and the modality gap.
-        ks: neighbours that vote, and that recall looks at; default 1 10 20 200.
-        train: (M, D) rows that kNN and probe learn from; None: leave-one-out, and a part of the
-            rows.
-        train_labels: (M,) their classes; None takes those in their file.
-        alignment_power: exponent of the distances in alignment, > 0.
-        groups: (N,) codes of rows that belong together: they share a side of every split.
-        seed: of splits and draws.
+        {options}
         run: device, precision, threads, memory.
 
     Returns:
@@ -245,31 +279,17 @@ def quality(
     >>> round(found.find("effective_rank").value, 6), found.find("knn_accuracy", k=1).value
     (3.0, 1.0)
     """
-    return analyze(
-        embeddings,
-        labels=labels,
-        pairs=pairs,
-        groups=groups,
-        metrics="quality",
-        ks=ks,
-        train=train,
-        train_labels=train_labels,
-        alignment_power=alignment_power,
-        seed=seed,
-        run=run,
-    ).records
+    return analyze(embeddings, labels, pairs, metrics="quality", run=run, **options).records
 
 
+@with_options(_ASKED, "penalty", without=("penalty_alpha",))
 def penalty(
     embeddings: Any = None,
     labels: Any = None,
     *,
-    taus: Sequence[float] | None = None,
-    negatives: Literal["instance", "class"] = "instance",
-    n_negatives: int = 4095,
     hard_alpha: float | None = None,
-    groups: Any = None,
     run: RunOptions | None = None,
+    **options: Any,
 ) -> Results:
     """How each temperature spreads the relative penalty over an anchor's negatives.
 
@@ -277,11 +297,9 @@ def penalty(
         embeddings: (N, D) array, torch tensor, or path; None: similarities spread evenly over
             [-1, 1], the setting of the paper's Fig. 3.
         labels: (N,) classes or a path, for the false-negative share.
-        taus: temperatures, each > 0.
-        negatives: instance (every other row) or class (rows of other classes).
         n_negatives: how many similarities are drawn where there are no embeddings.
         hard_alpha: share of the negatives that truncated curves keep; None: no such curves.
-        groups: (N,) codes of rows that belong together, for clustered error bars.
+        {options}
         run: device, precision, threads, memory.
 
     Returns:
@@ -302,39 +320,26 @@ def penalty(
     >>> round(found.find("penalty_effective_negatives").value, 6)
     4.0
     """
-    if embeddings is None:
-        if labels is not None or groups is not None:
-            raise ConfigError("labels and groups need embeddings")
-        options = metric_options(taus=taus, penalty_alpha=hard_alpha)
-        return uniform_penalty(options, n_negatives).records
-    return analyze(
-        embeddings,
-        labels=labels,
-        groups=groups,
-        taus=taus,
-        negatives=negatives,
-        penalty_alpha=hard_alpha,
-        metrics="penalty",
-        run=run,
-    ).records
+    n_negatives = options.pop("n_negatives", None)
+    if embeddings is not None:
+        report = analyze(
+            embeddings, labels, metrics="penalty", penalty_alpha=hard_alpha, run=run, **options
+        )
+        return report.records
+    if labels is not None or options.pop("groups", None) is not None:
+        raise ConfigError("labels and groups need embeddings")
+    asked = MetricOptions(penalty_alpha=hard_alpha, n_negatives=n_negatives, **options)
+    return uniform_penalty(asked, run or RunOptions()).records
 
 
+@with_options((*_ASKED, CompareOptions), "compare")
 def compare(
     checkpoints: Sequence[str | Path] | Mapping[str, Any],
     labels: Any = None,
     *,
-    ids: Any = None,
-    groups: Any = None,
-    train: Any = None,
-    train_labels: Any = None,
-    against: str | None = None,
-    x: str | None = None,
     metrics: Iterable[str] | str = "all",
-    ts: Sequence[float] | None = None,
-    taus: Sequence[float] | None = None,
-    ks: Sequence[int] | None = None,
-    cache: str | Path | None = None,
     run: RunOptions | None = None,
+    **options: Any,
 ) -> Report:
     """Several checkpoints on the same rows: every metric, paired differences, how the space moved.
 
@@ -342,19 +347,8 @@ def compare(
         checkpoints: paths, or arrays (N, D) by name; they may differ in D.
         labels: (N,) classes of all of them, or a path, or one of these by name; None takes those in
             each file.
-        ids: (N,) what identifies the rows of all of them, or by name; None takes those in each
-            file, else rows are matched by position where their number and labels agree.
-        groups: (N,) codes of rows that belong together, or by name, for clustered error bars.
-        train: (M, D) rows that kNN and probe learn from, or (encoders have spaces of their own)
-            by name; None: leave-one-out, and a part of the rows.
-        train_labels: (M,) their classes, or by name; None takes those in their file.
-        against: the one to compare with, by name; None: the first.
-        x: a word or pattern that finds a number in the names, to order them by.
         metrics: families to compute, or "all".
-        ts: exponents of uniformity, each > 0.
-        taus: temperatures of the penalty, each > 0.
-        ks: neighbours that vote, and whose overlap is taken.
-        cache: folder that keeps what is measured by the hash of its content; None: nothing is kept.
+        {options}
         run: device, precision, threads, memory.
 
     Returns:
@@ -377,43 +371,40 @@ def compare(
     >>> round(found.records.find("cka").value, 9)          # a rotation changes nothing
     1.0
     """
-    if isinstance(checkpoints, Mapping):
-        named: list[tuple[str, Any, str | None]] = [
-            (str(name), z, str(name)) for name, z in checkpoints.items()
-        ]
-    else:
-        for item in checkpoints:
-            if not isinstance(item, str | Path):
-                raise ConfigError(
-                    f"compare takes paths, or arrays by name as a dictionary, found {type(item)}"
-                )
-        named = [(str(path), path, None) for path in checkpoints]
-
-    def of(companions: Any, name: str, what: str) -> Any:
-        """One for all, or one by name."""
-        if not isinstance(companions, Mapping):
-            return companions
-        if name not in companions:
-            raise ConfigError(f"{what}: there are none for {name}, only for {list(companions)}")
-        return companions[name]
-
+    companions, asked, how = split_by_class(options, *_ASKED, CompareOptions)
+    companions["labels"] = labels
+    is_by_name = isinstance(checkpoints, Mapping)
+    for item in () if is_by_name else checkpoints:
+        if not isinstance(item, str | Path):
+            raise ConfigError(
+                f"compare takes paths, or arrays by name as a dictionary, found {type(item)}"
+            )
+    named = (
+        checkpoints.items()
+        if isinstance(checkpoints, Mapping)
+        else [(path, path) for path in checkpoints]
+    )
     requests = [
         Request(
-            value,
-            of(labels, name, "labels"),
-            None,
-            of(groups, name, "groups"),
-            source,
-            train=of(train, name, "train"),
-            train_labels=of(train_labels, name, "train_labels"),
-            ids=of(ids, name, "ids"),
+            z,
+            source=str(name) if is_by_name else None,
+            **{what: _by_name(given, str(name), what) for what, given in companions.items()},
         )
-        for name, value, source in named
+        for name, z in named
     ]
     return run_comparison(
         requests,
         families(metrics),
-        metric_options(ts=ts, taus=taus, ks=ks),
+        MetricOptions(**asked),
         run or RunOptions(),
-        CompareOptions(against, x, None if cache is None else Path(cache)),
+        CompareOptions(**how),
     )
+
+
+def _by_name(companion: Any, name: str, what: str) -> Any:
+    """The companion of a checkpoint: one for all, or one by its name."""
+    if not isinstance(companion, Mapping):
+        return companion
+    if name not in companion:
+        raise ConfigError(f"{what}: there are none for {name}, only for {list(companion)}")
+    return companion[name]

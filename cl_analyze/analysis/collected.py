@@ -1,0 +1,164 @@
+"""Inputs, records and tables of checkpoints, on their way into a report."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_analyze._version import __version__
+from cl_analyze.analysis.report import Report
+from cl_analyze.differences import RowKeys
+from cl_analyze.document import Document
+from cl_analyze.errors import ConfigError
+from cl_analyze.inputs.listener import Recorder
+from cl_analyze.metrics import BETWEEN, METRICS
+from cl_analyze.metrics.family import FamilyResult
+from cl_analyze.metrics.subject import Subject
+from cl_analyze.options import MetricOptions, RunOptions
+from cl_analyze.tables import Record, Results, Table
+
+
+def check_definition(definition: str | None, names: Sequence[str]) -> None:
+    """Whether a metric of these families has the definition.
+
+    Raises:
+        ConfigError: none has.
+    """
+    if definition is None:
+        return
+    known = [
+        d for name in names for ds in {**METRICS, **BETWEEN}[name].definitions.values() for d in ds
+    ]
+    if definition not in known:
+        listing = ", ".join(dict.fromkeys(known)) or "none here"
+        raise ConfigError(f"no metric here has a definition {definition!r}; there are: {listing}")
+
+
+def of_definition(records: Iterable[Record], family: str, definition: str | None) -> list[Record]:
+    """A family's records of one definition, where their metric has it; None: all."""
+    definitions_of = {**METRICS, **BETWEEN}[family].definitions_of
+    return [
+        record
+        for record in records
+        if definition is None
+        or record.definition in (None, definition)
+        or definition not in definitions_of(record)
+    ]
+
+
+class Collected:
+    """Inputs, records and tables of all checkpoints, in the order of arrival."""
+
+    def __init__(self) -> None:
+        self.inputs: list[dict[str, Any]] = []
+        self.records: dict[str, list[Record]] = {}
+        self.tables: dict[str, Table] = {}
+        self.positives: dict[str, str] = {}
+        self.n_rows: dict[str, int] = {}
+        self.n_anchors: dict[str, int] = {}
+        self.groups: dict[str, NDArray[np.int64]] = {}
+        self.rows: dict[str, RowKeys] = {}
+
+    def add_inputs(self, entries: Iterable[dict[str, Any]]) -> None:
+        """Entries of `inputs`, each once."""
+        self.inputs += [entry for entry in entries if entry not in self.inputs]
+
+    def add(self, found: dict[str, FamilyResult], told: Recorder) -> None:
+        """What families found in one checkpoint."""
+        for name, result in found.items():
+            self.records.setdefault(name, []).extend(result.records)
+            for table in result.tables:
+                before = self.tables.get(table.name)
+                rows = table.rows if before is None else (*before.rows, *table.rows)
+                self.tables[table.name] = replace(table, rows=rows)
+            for text in result.notes:
+                told.warn(text)
+
+    def add_subject(self, subject: Subject, options: MetricOptions) -> None:
+        """What there is to know of a checkpoint beside its numbers."""
+        source = subject.source
+        self.positives[source] = subject.positives
+        self.n_rows[source] = subject.n
+        n_anchors = options.anchors_of(subject.n)
+        if n_anchors is not None:
+            self.n_anchors[source] = n_anchors
+        self.rows[source] = RowKeys.of(subject.n, subject.labels, subject.ids, subject.kept)
+        if subject.groups is not None:
+            self.groups[source] = subject.groups
+
+    def report(
+        self,
+        command: str,
+        arguments: Sequence[str],
+        names: Sequence[str],
+        options: MetricOptions,
+        run: RunOptions,
+        told: Recorder,
+    ) -> Report:
+        """All of it, records in the order of the families.
+
+        Raises:
+            ConfigError: one definition alone is asked for, and no record has it.
+        """
+        records: list[Record] = []
+        by_family: dict[str, tuple[int, ...]] = {}
+        for name in names:
+            kept = of_definition(self.records.get(name, []), name, run.definition)
+            if kept:
+                by_family[name] = tuple(range(len(records), len(records) + len(kept)))
+                records += kept
+        there = dict.fromkeys(r.definition for r in records if r.definition is not None)
+        if run.definition is not None and run.definition not in there:
+            raise ConfigError(
+                f"with these inputs no number has the definition {run.definition!r}; there are: "
+                f"{', '.join(there)}"
+            )
+        return Report(
+            Document(
+                command=command,
+                arguments=tuple(arguments),
+                version=__version__,
+                created=_now(),
+                inputs=tuple(self.inputs),
+                environment={
+                    "python": platform.python_version(),
+                    "numpy": np.__version__,
+                    "platform": platform.platform(),
+                    "device": run.device,
+                    "precision": run.precision,
+                    "seed": options.seed,
+                },
+                results=Results(records),
+                families=by_family,
+                tables=self.tables,
+                warnings=tuple(told.warnings),
+                positives=self.positives,
+                negatives=(
+                    "every other row"
+                    if options.negatives == "instance"
+                    else "rows of other classes"
+                ),
+                n_rows=self.n_rows,
+                n_anchors=self.n_anchors,
+            ),
+            self.groups,
+            self.rows,
+        )
+
+
+def _now() -> str:
+    """UTC time; SOURCE_DATE_EPOCH fixes it for reproducible files."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    when = (
+        datetime.datetime.fromtimestamp(int(epoch), tz=datetime.UTC)
+        if epoch is not None and epoch.isascii() and epoch.isdigit() and len(epoch) < 12
+        else datetime.datetime.now(tz=datetime.UTC)
+    )
+    return when.replace(microsecond=0).isoformat()

@@ -1,0 +1,95 @@
+"""Which rows are left, and what about them the user should know."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_analyze.data.labels import Labels, distinct_rows, negative_classes
+from cl_analyze.data.opening import Opened
+from cl_analyze.data.validation import RowCheck, listed, require_valid, subnormal_in_words
+from cl_analyze.errors import DataError
+from cl_analyze.inputs.listener import Recorder
+from cl_analyze.options import RunOptions
+from cl_analyze.quoting import quoted, some
+
+
+def kept_rows(
+    checks: Sequence[tuple[Opened, RowCheck]], n_rows: int, run: RunOptions, recorder: Recorder
+) -> NDArray[np.int64]:
+    """Rows that are valid everywhere, ascending.
+
+    Raises:
+        DataError: an invalid row where none may be dropped, or fewer than two are left.
+    """
+    kept = np.ones(n_rows, dtype=bool)
+    for opened, check in checks:
+        if run.on_invalid == "error":
+            require_valid(check, opened.name)
+        elif len(check.invalid):
+            kept[check.invalid] = False
+            recorder.warn(
+                f"{opened.name}: dropped {listed(check.invalid)} (NaN, infinite or zero norm), "
+                "with what belongs to them"
+            )
+    if kept.sum() < 2:
+        raise DataError(f"{checks[0][0].name}: fewer than 2 valid rows are left")
+    return np.flatnonzero(kept).astype(np.int64)
+
+
+def warn_about(
+    title: str, check: RowCheck, labels: Labels | None, run: RunOptions, recorder: Recorder
+) -> None:
+    """Say what about rows and labels may make the numbers mean less than they seem to."""
+    if len(check.subnormal):
+        recorder.warn(f"{title}: {subnormal_in_words(check)}")
+    n = len(check.duplicates)
+    if n:
+        recorder.warn(
+            f"{title}: {n} row{'s are' if n > 1 else ' is'} equal to an earlier row "
+            f"({listed(check.duplicates)})"
+        )
+    if labels is None:
+        return
+    if distinct_rows(labels):
+        recorder.warn(
+            f"{title}: {len(labels.names)} classes of {len(labels.codes)} rows: are the labels "
+            "ids, texts or numbers to predict? --labels none leaves them out"
+        )
+    if labels.n_singletons:
+        recorder.warn(
+            f"{title}: classes with one member, which has no positive: {labels.n_singletons}"
+        )
+    negative = negative_classes(labels)
+    if negative:
+        recorder.warn(
+            f"{title}: the label {some(negative)} is taken as a class; pass --unlabelled "
+            f"{negative[0]} if it means none"
+        )
+    if run.unlabelled is not None and not labels.n_unlabelled:
+        recorder.warn(
+            f"{title}: no label is {quoted(run.unlabelled)}, so --unlabelled changes nothing"
+        )
+    if labels.n_unlabelled:
+        recorder.warn(
+            f"{title}: {labels.n_unlabelled} rows are unlabelled and left out of class metrics"
+            + (f" ({some(map(quoted, labels.missing))} read as missing)" if labels.missing else "")
+        )
+
+
+MOST_REPEATED = 0.05
+"""Share of equal rows on one side of pairs from which on retrieval says little."""
+
+
+def warn_of_repeats(checks: Sequence[tuple[Opened, RowCheck]], recorder: Recorder) -> None:
+    """Captions or items that stand several times on one side, and once on the other."""
+    shares = [len(check.duplicates) / opened.array.n_rows for opened, check in checks]
+    for (opened, check), share in zip(checks, shares, strict=True):
+        if share > MOST_REPEATED and share > 2.0 * min(shares):
+            recorder.warn(
+                f"{opened.name}: {len(check.duplicates)} rows are repeated, on this side of the "
+                "pairs alone: all of the equal rows are as near, and recall and ranks count but "
+                "one of them as right; give every row one partner, and no row twice"
+            )

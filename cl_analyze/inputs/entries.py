@@ -1,0 +1,73 @@
+"""Entries of `inputs` in the document: what was read, and the hash of its content."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cl_analyze.data.opening import STDIN, Opened
+from cl_analyze.data.remote import is_url, url_bytes
+from cl_analyze.quoting import printable, without_secrets
+
+
+@cache
+def _sha256_of_file(path: str, size: int, modified: int) -> str:
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _sha256_of_path(path: Path) -> str:
+    status = path.stat()
+    return _sha256_of_file(str(path), status.st_size, status.st_mtime_ns)
+
+
+def sha256(opened: Opened) -> str:
+    """SHA-256 of a file's bytes (read once a run), or of the values of an array in memory.
+
+    Of shards: of the text of their hashes, in their order.
+    """
+    if opened.shards:
+        hashes = [_sha256_of_path(path) for path in opened.shards]
+        return hashlib.sha256("".join(hashes).encode()).hexdigest()
+    if opened.path is not None and is_url(opened.path):
+        digest = hashlib.sha256()
+        for piece in url_bytes(opened.path):
+            digest.update(piece)
+        return digest.hexdigest()
+    if opened.path is not None and opened.path != STDIN:
+        return _sha256_of_path(Path(opened.path))
+    digest = hashlib.sha256()
+    values = opened.array.values()
+    step = max(1, (1 << 20) // max(values[:1].size, 1))
+    for start in range(0, len(values), step):
+        part = values[start : start + step]
+        if part.dtype.hasobject:  # the text, for objects are only addresses
+            digest.update("\n".join(map(str, part.ravel())).encode())
+        else:
+            digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()
+
+
+def input_entry(
+    opened: Opened, dropped: int, duplicates: int | None = None, unlabelled: int | None = None
+) -> dict[str, Any]:
+    """What the document says of one array; None where a count does not apply."""
+    shape = opened.array.shape
+    return {
+        "path": None if opened.path is None else without_secrets(printable(opened.path)),
+        "key": opened.key,
+        "sha256": sha256(opened),
+        "n": shape[0],
+        "d": shape[1] if len(shape) > 1 else None,
+        "dtype": opened.array.dtype_name,
+        "dropped_rows": dropped,
+        "duplicate_rows": duplicates,
+        "unlabelled_rows": unlabelled,
+    }

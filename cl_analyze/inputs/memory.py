@@ -1,0 +1,119 @@
+"""Threads, precision and tiles: how a run fits into the machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cl_analyze.data.memory import free_memory, mebibytes
+from cl_analyze.data.opening import Opened
+from cl_analyze.errors import ConfigError
+from cl_analyze.metrics import METRICS
+from cl_analyze.metrics.anchors import WIDEST
+from cl_analyze.options import MetricOptions, RunOptions
+from cl_analyze.pairs.plan import DEFAULT_BLOCK, MOST_BLOCKS, SMALLEST_BLOCK, spans
+from cl_analyze.pairs.rescoring import MARGIN
+
+FLOAT64_ROWS = 20_000
+FLOAT64_TAU = 0.02
+KEPT_ROWS = 128 << 20
+"""Bytes of unit rows that are kept unless a budget says otherwise; others are read again."""
+
+
+def n_threads(run: RunOptions) -> int:
+    """Threads asked for, else the cores this process may use, and one more where there are several.
+
+    The one more computes while others wait for the interpreter lock (a tenth faster on two cores).
+    """
+    if run.threads is not None:
+        return run.threads
+    if hasattr(os, "sched_getaffinity"):
+        cores = len(os.sched_getaffinity(0))
+    else:
+        cores = os.cpu_count() or 1
+    return cores + 1 if cores > 1 else 1
+
+
+def chosen_precision(
+    main: Opened, n_rows: int, options: MetricOptions, run: RunOptions
+) -> type[np.floating[Any]]:
+    """The dtype of the similarities; see `RunOptions.precision`."""
+    if run.precision != "auto":
+        return np.float32 if run.precision == "float32" else np.float64
+    if run.device.startswith("mps"):  # it has no float64
+        return np.float32
+    if min(options.taus) < FLOAT64_TAU:
+        return np.float64
+    wide = main.array.dtype != "bfloat16" and np.dtype(main.array.dtype).itemsize == 8
+    return np.float64 if wide and n_rows <= FLOAT64_ROWS else np.float32
+
+
+@dataclass(frozen=True)
+class Room:
+    """How a run fits into its memory.
+
+    Attributes:
+        block: rows of a tile.
+        cached: bytes for unit rows that are kept.
+        needed: bytes that the run takes beside these.
+    """
+
+    block: int
+    cached: int
+    needed: int
+
+
+def room(
+    run: RunOptions,
+    n_rows: int,
+    dim: int,
+    dtype: type[np.floating[Any]],
+    options: MetricOptions,
+    names: Sequence[str],
+    title: str,
+) -> Room:
+    """The largest block that the budget allows, and what is left to keep rows in.
+
+    Raises:
+        ConfigError: the budget is too small for the smallest block.
+    """
+    budget = run.memory if run.memory is not None else free_memory() // 4
+    size = np.dtype(dtype).itemsize
+    looked_at = options.anchors_of(n_rows) or n_rows
+    families = [METRICS[name] for name in names]
+    kept = 64 * looked_at + 64 * n_rows
+    kept += sum(each.memory(n_rows, dim, options, n_threads(run)) for each in families)
+    if any(each.reads_neighbours for each in families):
+        kept += 40 * looked_at * (options.n_neighbours_of(n_rows) + MARGIN)
+    if options.anchors_of(n_rows) is not None:  # second moments of the rows, a few at a time
+        kept += 48 * min(dim, WIDEST) ** 2
+    block = run.block or _usual_block(run.device, dim)
+    smallest = min(block, SMALLEST_BLOCK)
+    remedies = "a smaller --k, fewer --tau" if "quality" in names else "fewer --tau"
+    while True:
+        n_blocks = len(spans(n_rows, block))
+        threads = min(n_threads(run), n_blocks * (n_blocks + 1) // 2)
+        side = min(block, n_rows)
+        held = min(MOST_BLOCKS, n_blocks) + 1
+        needed = kept + threads * (10 * side**2 * size + side * dim * (held * size + 24))
+        if needed <= budget:
+            limit = budget if run.memory is not None else KEPT_ROWS
+            return Room(block, min(budget - needed, limit), needed)
+        if block == smallest or run.block is not None:
+            raise ConfigError(
+                f"{title}: {n_rows} rows of {dim} need about {mebibytes(needed)}, the budget is "
+                f"{mebibytes(budget)}; pass --memory {needed // 2**20 + 1}MiB or more, "
+                f"--anchors M for an estimate from M rows, {remedies}, or fewer --threads"
+            )
+        block = max(block // 2, smallest)
+
+
+def _usual_block(device: str, dim: int) -> int:
+    """Rows of a tile: long rows fill a core with fewer of them, a GPU needs more."""
+    if device != "cpu":
+        return 4 * DEFAULT_BLOCK
+    return DEFAULT_BLOCK if dim <= 1024 else DEFAULT_BLOCK // 2

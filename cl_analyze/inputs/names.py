@@ -1,0 +1,51 @@
+"""What checkpoints are called in the output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cl_analyze.data.opening import Spec, real_path
+from cl_analyze.data.remote import is_url
+from cl_analyze.errors import ConfigError
+from cl_analyze.options import Request
+from cl_analyze.quoting import printable, without_secrets
+
+
+def source_names(requests: Sequence[Request]) -> list[str]:
+    """Names of sources: the shortest path suffix that is unique, with ::KEY where one was typed.
+
+    Raises:
+        ConfigError: one array is named twice.
+    """
+    specs = [
+        Spec.parse(str(request.embeddings))
+        if isinstance(request.embeddings, str | Path)
+        else Spec(request.source or "embeddings")
+        for request in requests
+    ]
+    seen: dict[tuple[str, str | None], str] = {}
+    for spec in specs:
+        place = (spec.path if is_url(spec.path) else str(real_path(spec.path)), spec.key)
+        if place in seen:
+            raise ConfigError(f"{seen[place]} and {spec} are the same; name each checkpoint once")
+        seen[place] = str(spec)
+    names = []
+    for request, spec in zip(requests, specs, strict=True):
+        if request.source is not None:
+            names.append(without_secrets(printable(request.source)))
+            continue
+        parts = Path(spec.path).parts
+        suffix = spec.path
+        for length in range(1, len(parts) + 1):
+            suffix = str(Path(*parts[-length:]))
+            alike = {s.path for s in specs if Path(*Path(s.path).parts[-length:]) == Path(suffix)}
+            if len(alike) == 1:
+                break
+        if is_url(spec.path):  # what follows may be a signature
+            suffix = suffix.partition("?")[0]
+        title = suffix if spec.key is None else f"{suffix}::{spec.key}"
+        title = without_secrets(printable(title))
+        again = names.count(title)
+        names.append(title if not again else f"{title} ({again + 1})")
+    return names

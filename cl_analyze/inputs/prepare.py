@@ -1,0 +1,248 @@
+"""One checkpoint from a request to a subject: open, check, drop, normalise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_analyze.data.labels import Labels
+from cl_analyze.data.opening import (
+    Opened,
+    OpenedEmbeddings,
+    Spec,
+    embeddings_from_memory,
+    open_embeddings,
+)
+from cl_analyze.data.rows import Rows, SelectedRows
+from cl_analyze.data.unit import UnitRows, normalise
+from cl_analyze.data.validation import RowCheck, check_rows
+from cl_analyze.errors import ConfigError, DataError
+from cl_analyze.inputs.checks import kept_rows, warn_about, warn_of_repeats
+from cl_analyze.inputs.companions import EMBEDDINGS, Companion, Companions, open_companions
+from cl_analyze.inputs.entries import input_entry
+from cl_analyze.inputs.listener import Recorder
+from cl_analyze.inputs.memory import KEPT_ROWS, Room, chosen_precision, room
+from cl_analyze.metrics import METRICS
+from cl_analyze.metrics.subject import Subject, TrainSet
+from cl_analyze.options import MetricOptions, Request, RunOptions
+from cl_analyze.pairs.saved import fingerprint
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A subject, entries of `inputs` for the arrays it was made from, and how it fits."""
+
+    subject: Subject
+    inputs: tuple[dict[str, Any], ...]
+    room: Room
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of what the arrays hold, and of nothing else."""
+        return fingerprint(
+            [
+                [entry[k] for k in ("sha256", "key", "n", "d", "dtype", "dropped_rows")]
+                for entry in self.inputs
+            ]
+        )
+
+
+def prepare(
+    request: Request,
+    title: str,
+    names: Sequence[str],
+    options: MetricOptions,
+    run: RunOptions,
+    recorder: Recorder,
+) -> Prepared:
+    """Open and check one checkpoint, drop what was asked to be dropped, put rows on the sphere.
+
+    Args:
+        request: what the user named.
+        title: its name in the output.
+        names: the metric families that will look at it.
+        options, run: what is asked, and how to compute.
+        recorder: hears notes and warnings.
+
+    Raises:
+        DataError: the inputs do not hold what is needed.
+        ConfigError: options that they cannot meet, or a budget they do not fit.
+    """
+    opened = _open(request, title, names)
+    for text in opened.notes:
+        recorder.note(text)
+    for text in opened.warnings:
+        recorder.warn(text)
+    companions = open_companions(request, title, opened, run, recorder)
+    _check_needs(title, names, options, opened, companions, recorder)
+    recorder.stage(f"{title}: checking rows")
+    checks = _checked_rows(opened, companions)
+    main = opened.main
+    kept = kept_rows(checks, main.array.n_rows, run, recorder)
+    _check_batches(title, options, len(kept))
+    dropped = len(kept) < main.array.n_rows
+    if dropped:
+        companions.drop(EMBEDDINGS, kept)
+    labels = companions["labels"]
+    warn_about(title, checks[0][1], None if labels is None else labels.values, run, recorder)
+    n_matrices = 2 if companions["pairs"] is not None else 3 if opened.views is not None else 1
+    if n_matrices > 1:
+        warn_of_repeats(checks, recorder)
+    _check_values(title, options, companions)
+
+    dtype = chosen_precision(main, len(kept), options, run)
+    fits = room(run, len(kept), main.array.shape[1], dtype, options, names, title)
+    subject = _subject(
+        title, opened, companions, kept if dropped else None, dtype, fits.cached // n_matrices
+    )
+    return Prepared(subject, tuple(_entries(checks, kept, companions)), fits)
+
+
+def _open(request: Request, title: str, names: Sequence[str]) -> OpenedEmbeddings:
+    """The embeddings, with only those companions of their file that the metrics look at."""
+    wants_labels = request.match or any(METRICS[name].uses_labels for name in names)
+    wants_views = request.pairs is None and any(METRICS[name].uses_views for name in names)
+    if isinstance(request.embeddings, str | Path):
+        return open_embeddings(
+            Spec.parse(str(request.embeddings)), wants_labels, wants_views, request.match
+        )
+    opened = embeddings_from_memory(request.embeddings, title)
+    return opened if wants_views else replace(opened, views=None)
+
+
+def _check_needs(
+    title: str,
+    names: Sequence[str],
+    options: MetricOptions,
+    opened: OpenedEmbeddings,
+    companions: Companions,
+    recorder: Recorder,
+) -> None:
+    """Whether there is what the metrics need.
+
+    Raises:
+        DataError: labels or a second view are missing.
+    """
+    needs_labels = tuple(names) == ("tolerance",)
+    if not needs_labels and options.negatives != "class":
+        for text in companions.unused:
+            recorder.warn(f"{text}; --labels none says that there are none")
+    if tuple(names) == ("losses",) and opened.views is None and companions["pairs"] is None:
+        raise DataError(
+            f"{title}: losses need two views of the same rows: pass --pairs FILE with the partners "
+            "(or a file that holds view1 and view2)"
+        )
+    if needs_labels and companions["labels"] is None:
+        raise DataError(
+            f"{title}: tolerance needs labels: pass --labels FILE{companions.why_no_labels}"
+        )
+
+
+def _checked_rows(
+    opened: OpenedEmbeddings, companions: Companions
+) -> list[tuple[Opened, RowCheck]]:
+    """The embeddings, and their partners or views, with what was found in the rows of each."""
+    partners = companions["pairs"]
+    beside = (opened.views or ()) if partners is None else (partners.opened,)
+    others = [other for other in beside if other.array is not opened.main.array]
+    return [(each, check_rows(each.array)) for each in (opened.main, *others)]
+
+
+def _check_batches(title: str, options: MetricOptions, n_rows: int) -> None:
+    if options.batch_sizes and 2 * options.batch_sizes[-1] > n_rows:
+        raise ConfigError(
+            f"--batch-size {options.batch_sizes[-1]}: {title} has {n_rows} pairs; batches of more "
+            f"than half of them are all alike: give at most {n_rows // 2}"
+        )
+
+
+def _check_values(title: str, options: MetricOptions, companions: Companions) -> None:
+    """Whether the values of the rows that are left can be used.
+
+    Raises:
+        DataError: a row without a group, or no labelled row where negatives go by class.
+        ConfigError: no labels where negatives go by class.
+    """
+    groups, labels = companions.values("groups"), companions.values("labels")
+    if groups is not None and (groups < 0).any():
+        raise DataError(f"{title}: every row needs a group; {int((groups < 0).sum())} have none")
+    if options.negatives == "class":
+        if labels is None:
+            raise ConfigError(
+                f"{title}: class negatives need labels: pass --labels FILE"
+                f"{companions.why_no_labels}"
+            )
+        if not labels.names:
+            raise DataError(f"{title}: class negatives need labels, and no row is labelled")
+
+
+def _entries(
+    checks: Sequence[tuple[Opened, RowCheck]], kept: NDArray[np.int64], companions: Companions
+) -> list[dict[str, Any]]:
+    """Entries of `inputs`: embeddings, views or partners, then the other companions."""
+    labels = companions["labels"]
+    entries = []
+    for number, (opened, check) in enumerate(checks):
+        unlabelled = labels.values.n_unlabelled if labels is not None and not number else None
+        duplicates = len(np.intersect1d(check.duplicates, kept))
+        entries.append(input_entry(opened, opened.array.n_rows - len(kept), duplicates, unlabelled))
+    others = (each for name, each in companions.by_role.items() if name != "pairs")
+    return entries + [each.entry() for each in others]
+
+
+def _subject(
+    title: str,
+    opened: OpenedEmbeddings,
+    companions: Companions,
+    kept: NDArray[np.int64] | None,
+    dtype: type[np.floating[Any]],
+    cached: int,
+) -> Subject:
+    def unit(array: Any) -> UnitRows:
+        rows: Rows = array if kept is None else SelectedRows(array, kept)
+        return UnitRows(rows, dtype, cached)
+
+    def own_rows(companion: Companion) -> UnitRows:
+        return UnitRows(companion.rows, dtype, KEPT_ROWS // 4)
+
+    rows = unit(opened.main.array)
+    views = partners = None
+    if (given := companions["pairs"]) is not None:
+        partners = unit(given.opened.array)
+        views = (rows, partners)
+    elif opened.views is not None:
+        first, second = opened.views
+        views = (unit(first.array), unit(second.array))
+    queue, anchors, train = (companions[name] for name in ("queue", "clop_anchors", "train"))
+    labels: Labels | None = companions.values("labels")
+    return Subject(
+        source=title,
+        rows=rows,
+        labels=labels,
+        views=views,
+        partners=partners,
+        groups=companions.values("groups"),
+        queue=None if queue is None else own_rows(queue),
+        frame=None
+        if anchors is None
+        else normalise(anchors.opened.array.read(0, anchors.opened.array.n_rows)),
+        train=None
+        if train is None or labels is None
+        else _train_set(own_rows(train), companions.values("train_labels"), labels),
+        ids=companions.values("ids"),
+        kept=kept,
+    )
+
+
+def _train_set(rows: UnitRows, own: Labels, tested: Labels) -> TrainSet:
+    """Training rows with their classes counted as the tested rows' are."""
+    known = {name: code for code, name in enumerate(tested.names)}
+    further = [name for name in own.names if name not in known]
+    known.update({name: len(tested.names) + i for i, name in enumerate(further)})
+    recoded = np.array([known[name] for name in own.names] + [-1], dtype=np.int64)
+    return TrainSet(rows, recoded[own.codes], (*tested.names, *further))

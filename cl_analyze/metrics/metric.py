@@ -1,0 +1,109 @@
+"""How a metric is declared, beside its formula.
+
+From the declarations come the choices of `--definition`, the rules of `check`, what `compare`
+leaves out, the sentences of the page, and the tables of docs/metrics.md and docs/quality.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from cl_analyze.metrics.means import Number
+from cl_analyze.tables import Param, Record, Unit, undefined
+
+Better = Literal["lower", "higher"]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a metric's records.
+
+    Attributes:
+        name: its key in `params`.
+        option: the field of `MetricOptions` that sets it; empty: nothing does.
+    """
+
+    name: str
+    option: str = ""
+
+
+T = Parameter("t", "ts")
+TAU = Parameter("tau", "taus")
+K = Parameter("k", "ks")
+NEGATIVES = Parameter("negatives", "negatives")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """The declaration of a metric.
+
+    Attributes:
+        name, unit: as in records.
+        sentence: what the metric is, in plain words.
+        definitions: names of its definitions, the default first; empty where there is one only.
+        formulas: what each definition is, for the documentation; one where there is one only.
+        parameters: of its records.
+        better: whether low or high values are better; None: neither.
+        depends_on: what the value on one law changes with beside the law: numbers of checkpoints
+            that differ in it are not compared.
+        self_pairs: definitions that pair a row with itself; these pairs weigh more among few rows.
+        is_law: whether the value is known in closed form, so that no chance is in a difference.
+        needs: what must be given beside the embeddings: "labels" or "views".
+        source: where the metric was defined.
+        definition, params: of one value, see `at`; not compared.
+    """
+
+    name: str
+    unit: Unit
+    sentence: str
+    definitions: tuple[str, ...] = ()
+    formulas: tuple[str, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    better: Better | None = None
+    depends_on: tuple[Literal["dimensions", "rows"], ...] = ()
+    self_pairs: tuple[str, ...] = ()
+    is_law: bool = False
+    needs: Literal["", "labels", "views"] = ""
+    source: str = ""
+    definition: str | None = field(default=None, compare=False)
+    params: Mapping[str, Param] = field(default_factory=dict, compare=False)
+
+    def at(self, definition: str | None = None, **params: Param) -> Metric:
+        """The value of one definition with these parameters.
+
+        >>> Metric("recall_at_k", "share", "").at(k=10).params
+        {'k': 10}
+        """
+        return replace(self, definition=definition, params=params)
+
+    def record(self, source: str, d: int | None, number: Number) -> Record:
+        """A record of the value that `at` selects.
+
+        Args:
+            source: the checkpoint.
+            d: its dimensions.
+            number: value, errors, count of rows, pseudo-values.
+        """
+        return Record(
+            source=source,
+            metric=self.name,
+            definition=self.definition,
+            params=dict(self.params),
+            value=number.value,
+            std_error=number.std_error,
+            unit=self.unit,
+            n=number.n,
+            d=d,
+            sampling_error=number.sampling_error,
+            exact=number.sampling_error is None,
+            pseudo_values=number.pseudo_values,
+            pseudo_noise=number.pseudo_noise,
+        )
+
+    def undefined(self, source: str, d: int | None, reason: str) -> Record:
+        """A record that says why there is no value."""
+        return undefined(
+            source, self.name, self.definition, dict(self.params), self.unit, d, reason
+        )

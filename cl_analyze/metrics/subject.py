@@ -1,0 +1,114 @@
+"""One checkpoint, ready to be measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_analyze.data.labels import Labels
+from cl_analyze.data.unit import UnitRows
+from cl_analyze.options import MetricOptions
+from cl_analyze.pairs.reducers import NearestNeighbours
+from cl_analyze.pairs.reducers.neighbours import Neighbours
+from cl_analyze.pairs.rescoring import MARGIN
+
+NEAR_DUPLICATE = 1.0 - 1e-6
+
+
+@dataclass(frozen=True)
+class TrainSet:
+    """Rows that classifiers learn from, where they are not the rows that are tested.
+
+    Attributes:
+        rows: unit rows.
+        codes: (M,) classes, an index into `names`, -1 unlabelled.
+        names: the classes of the tested rows in their order, then those found here alone.
+    """
+
+    rows: UnitRows
+    codes: NDArray[np.int64]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One checkpoint, ready to be measured.
+
+    Attributes:
+        source: its name in the output.
+        rows: unit rows of the embeddings.
+        labels: classes, or None.
+        views: unit rows of two views whose rows pair up, or None.
+        partners: with an explicit second file of partners: its unit rows; negatives come from it.
+        groups: (N,) codes of rows that belong together, or None.
+        queue: unit rows that are further negatives of the losses, or None.
+        frame: (C, D) unit anchors of the classes, in the order of their names, or None.
+        train: rows that classifiers learn from; None: leave-one-out, or a part of these rows.
+        ids: (N,) what identifies each row across files, as 64-bit hashes, or None.
+        kept: (N,) which rows of the file these are; None: all.
+    """
+
+    source: str
+    rows: UnitRows
+    labels: Labels | None = None
+    views: tuple[UnitRows, UnitRows] | None = None
+    partners: UnitRows | None = None
+    groups: NDArray[np.int64] | None = None
+    queue: UnitRows | None = None
+    frame: NDArray[np.float64] | None = None
+    train: TrainSet | None = None
+    ids: NDArray[np.uint64] | None = None
+    kept: NDArray[np.int64] | None = None
+
+    def release(self) -> None:
+        """Let go of the rows kept in memory; they are read again when asked for."""
+        for rows in (self.rows, self.partners, *(self.views or ())):
+            if rows is not None:
+                rows.release()
+
+    @property
+    def n(self) -> int:
+        """Number of rows."""
+        return self.rows.n_rows
+
+    @property
+    def d(self) -> int:
+        """Number of dimensions."""
+        return self.rows.dim
+
+    @property
+    def positives(self) -> str:
+        """What counts as a positive pair, in words."""
+        if self.partners is not None:
+            return "each row with its partner in the second file"
+        if self.views is not None:
+            return "view 1 with view 2 of the same row"
+        if self.labels is not None:
+            return "every pair of rows of one class"
+        return "none (no views and no labels)"
+
+    @property
+    def codes(self) -> NDArray[np.int64] | None:
+        """Class codes, or None."""
+        return None if self.labels is None else self.labels.codes
+
+
+def nearest_negatives_reducer(subject: Subject, options: MetricOptions) -> NearestNeighbours:
+    """The reducer that all families take their nearest negatives from."""
+    k = min(options.n_neighbours_of(subject.n) + MARGIN, subject.n - 1)
+    return NearestNeighbours(k, options.pairs)
+
+
+def near_duplicate_notes(
+    subject: Subject, options: MetricOptions, neighbours: Neighbours
+) -> tuple[str, ...]:
+    """What to say where rows have another at cosine above 1 - 1e-6 (equal rows among them)."""
+    near = int((neighbours.values[:, 0] > NEAR_DUPLICATE).sum())
+    if not near or options.negatives == "class":
+        return ()
+    return (
+        f"{subject.source}: {near} rows have another row at cosine above 1 - 1e-6 (duplicates or "
+        "near-duplicates)",
+    )

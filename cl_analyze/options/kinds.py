@@ -1,0 +1,393 @@
+"""Kinds of options: how values are written on the command line, and which of them are allowed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from cl_analyze.errors import ConfigError
+from cl_analyze.quoting import quoted
+
+SMALLEST, LARGEST = 1e-6, 1e6
+"""Temperatures and exponents outside this range have no use, and overflow."""
+ALL = "all"
+
+_NUMBER = re.compile(
+    r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|nan|inf|infinity)\Z", re.IGNORECASE
+)
+
+
+def is_number(token: str) -> bool:
+    """Whether a token is a number for the command line: nan and inf too, but not 1_0.
+
+    >>> [is_number(token) for token in ("0.07", "-1e3", "nan", ".5", "1_0", "0.npy", "")]
+    [True, True, True, True, False, False, False]
+    """
+    return _NUMBER.match(token) is not None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How the values of an option are written, and which of them are allowed.
+
+    The base class takes any one word.
+
+    Attributes:
+        metavar: stands for the value in the help.
+    """
+
+    metavar: str = ""
+
+    @property
+    def type(self) -> Any:
+        """The type that the parser of the command line converts to."""
+        return str
+
+    @property
+    def is_list(self) -> bool:
+        """Whether one option takes several values: `--tau 0.07 0.2`."""
+        return False
+
+    def is_value(self, token: str) -> bool:
+        """Whether a token of the command line is a value of this list option."""
+        return False
+
+    def parse(self, flag: str, typed: Any) -> Any:
+        """The value for a parameter of the command line; None: it was not given.
+
+        Raises:
+            ConfigError: what was typed is no such value.
+        """
+        return typed
+
+    def for_each(self, flag: str, value: Any, n: int, what: str) -> list[Any]:
+        """The value of each of n files."""
+        return [self.parse(flag, value)] * n
+
+    def check(self, name: str, value: Any) -> Any:
+        """The value as computations take it.
+
+        Raises:
+            ConfigError: it is not allowed; the message calls the option `name`.
+        """
+        return value
+
+
+@dataclass(frozen=True)
+class Flag(Kind):
+    """On or off."""
+
+    @property
+    def type(self) -> Any:
+        """A switch."""
+        return bool
+
+
+@dataclass(frozen=True)
+class Place(Kind):
+    """A file, a folder or an address; an empty one is a variable that is not set."""
+
+    def parse(self, flag: str, typed: Any) -> Any:
+        """See `Kind.parse`."""
+        if typed == "":
+            raise ConfigError(f"{flag} is empty; is a variable unset?")
+        return typed
+
+
+@dataclass(frozen=True)
+class Companions(Kind):
+    """Files that belong to the embeddings.
+
+    Attributes:
+        shared: whether one file may belong to all checkpoints; else each needs its own.
+    """
+
+    metavar: str = "PATH"
+    shared: bool = True
+
+    @property
+    def type(self) -> Any:
+        """The option can be repeated."""
+        return list[str]
+
+    def for_each(self, flag: str, files: Any, n: int, what: str) -> list[Any]:
+        """The file of each of n embeddings, from one for each or one for all; None: not given.
+
+        Raises:
+            ConfigError: another number of files.
+        """
+        if not files:
+            return [None] * n
+        if len(files) == n:
+            return list(files)
+        if self.shared and len(files) == 1:
+            return list(files) * n
+        remedy = (
+            "give one for all, or repeat the option, one for each"
+            if self.shared
+            else "repeat the option, one for each, in their order"
+        )
+        raise ConfigError(f"{flag} is given {len(files)} times for {n} {what}: {remedy}")
+
+
+@dataclass(frozen=True)
+class Numbers(Kind):
+    """Finite numbers above 0; a repeated one counts once.
+
+    Attributes:
+        whole: whether they are whole numbers, which are then sorted.
+        least: the smallest that is allowed, of whole numbers.
+        example: a list that could be written.
+    """
+
+    whole: bool = False
+    least: int = 1
+    example: str = "0.07 0.2 0.5"
+
+    @property
+    def type(self) -> Any:
+        """The option can be repeated."""
+        return list[str]
+
+    @property
+    def is_list(self) -> bool:
+        """Several values after one option."""
+        return True
+
+    def is_value(self, token: str) -> bool:
+        """A number, or numbers with commas between them."""
+        return all(is_number(part) for part in [p for p in token.split(",") if p] or [token])
+
+    def parse(self, flag: str, typed: Any) -> Any:
+        """See `Kind.parse`."""
+        if not typed:
+            return None
+        numbers = []
+        for token in typed:
+            if not is_number(token):
+                raise ConfigError(f"{flag}: {token!r} is not a number; write {flag} {self.example}")
+            value = float(token)
+            if not 0 < value < float("inf"):
+                raise ConfigError(f"{flag} must be finite and > 0, found {token}")
+            if self.whole and value != int(value):
+                raise ConfigError(f"{flag} takes whole numbers, found {value:g}")
+            numbers.append(int(value) if self.whole else value)
+        return tuple(dict.fromkeys(numbers))
+
+    def check(self, name: str, value: Any) -> Any:
+        """See `Kind.check`."""
+        if self.whole:
+            listed = value if isinstance(value, Iterable) else (value,)
+            return tuple(sorted({whole_number(name, each, self.least) for each in listed}))
+        return positive_numbers(name, value)
+
+
+@dataclass(frozen=True)
+class Number(Kind):
+    """One finite number above 0.
+
+    Attributes:
+        or_zero: whether 0 is allowed too.
+    """
+
+    or_zero: bool = False
+
+    @property
+    def type(self) -> Any:
+        """A number."""
+        return float
+
+    def check(self, name: str, value: Any) -> Any:
+        """See `Kind.check`."""
+        if value is None or (self.or_zero and value == 0):
+            return value
+        return one_number(name, value)
+
+
+@dataclass(frozen=True)
+class Share(Kind):
+    """A share in (0, 1]."""
+
+    @property
+    def type(self) -> Any:
+        """A number."""
+        return float
+
+    def check(self, name: str, value: Any) -> Any:
+        """See `Kind.check`."""
+        if value is None:
+            return None
+        is_a_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_a_number or not 0 < value <= 1:
+            raise ConfigError(f"{name} must lie in (0, 1], found {value}")
+        return float(value)
+
+
+@dataclass(frozen=True)
+class Whole(Kind):
+    """A whole number.
+
+    Attributes:
+        least: the smallest that is allowed.
+    """
+
+    least: int = 1
+
+    @property
+    def type(self) -> Any:
+        """A whole number."""
+        return int
+
+    def check(self, name: str, value: Any) -> Any:
+        """See `Kind.check`."""
+        return None if value is None else whole_number(name, value, self.least)
+
+
+@dataclass(frozen=True)
+class WholeOrAll(Kind):
+    """A whole number of at least 1, or the word `all`, which is None in Python."""
+
+    def parse(self, flag: str, typed: Any) -> Any:
+        """See `Kind.parse`."""
+        if typed in (None, ALL):
+            return typed
+        is_whole = typed.isascii() and typed.isdigit() and len(typed) < 19
+        if not is_whole or int(typed) < 1:
+            raise ConfigError(f"{flag}: {quoted(typed, 40)} is neither a number >= 1 nor all")
+        return int(typed)
+
+    def check(self, name: str, value: Any) -> Any:
+        """See `Kind.check`."""
+        return None if value in (None, ALL) else whole_number(name, value)
+
+
+@dataclass(frozen=True)
+class Choice(Kind):
+    """One of some words."""
+
+    words: tuple[str, ...] = ()
+
+    @property
+    def type(self) -> Any:
+        """An enumeration of the words, which the parser knows."""
+        from enum import Enum
+
+        return Enum("Choice", {word: word for word in self.words}, type=str)
+
+    def parse(self, flag: str, typed: Any) -> Any:
+        """See `Kind.parse`."""
+        return getattr(typed, "value", typed)
+
+    def check(self, name: str, value: Any) -> Any:
+        """See `Kind.check`."""
+        if value not in self.words:
+            *first, last = self.words
+            raise ConfigError(f"{name} must be {', '.join(first)} or {last}, found {value!r}")
+        return value
+
+
+@dataclass(frozen=True)
+class Words(Kind):
+    """Some of several words."""
+
+    words: tuple[str, ...] = ()
+
+    @property
+    def type(self) -> Any:
+        """The option can be repeated."""
+        return list[str]
+
+    @property
+    def is_list(self) -> bool:
+        """Several values after one option."""
+        return True
+
+    def is_value(self, token: str) -> bool:
+        """One of the words, or some with commas between them."""
+        parts = [part for part in token.split(",") if part] or [token]
+        return all(part in self.words for part in parts)
+
+    def parse(self, flag: str, typed: Any) -> Any:
+        """See `Kind.parse`."""
+        if not typed:
+            return None
+        for word in typed:
+            if word not in self.words:
+                raise ConfigError(f"{flag}: {word!r} is none of {', '.join(self.words)}")
+        return tuple(dict.fromkeys(typed))
+
+
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*(?:([KMGT])(?:(I)?B)?|B)?\Z", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Size(Kind):
+    """An amount of memory such as 2GiB or 500MB, in bytes.
+
+    >>> Size().parse("--memory", "2GiB"), Size().parse("--memory", "500 MB")
+    (2147483648, 500000000)
+    """
+
+    metavar: str = "SIZE"
+
+    def parse(self, flag: str, typed: Any) -> Any:
+        """See `Kind.parse`."""
+        if typed is None:
+            return None
+        match = _SIZE.match(typed.strip())
+        size = 0.0
+        if match is not None:
+            is_decimal = match[0].upper().endswith("B") and not match[3]
+            power = "KMGT".index(match[2].upper()) + 1 if match[2] else 0
+            size = float(match[1]) * (1000 if is_decimal else 1024) ** power
+        if not 1 <= size < 2**63:
+            raise ConfigError(f"{flag}: {quoted(typed, 40)} is not a size; write 2GiB or 500MB")
+        return int(size)
+
+
+def positive_numbers(name: str, values: Any) -> tuple[float, ...]:
+    """Finite numbers > 0, each once; one number is a list of one.
+
+    Raises:
+        ConfigError: a value is no number, not > 0, or too small or large to be of use.
+    """
+    import numpy as np
+
+    try:
+        numbers = np.asarray(values, dtype=np.float64).reshape(-1).tolist()
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name} must be numbers, found {values!r}") from error
+    if not numbers or np.asarray(values).dtype.kind == "b":
+        raise ConfigError(f"{name}: at least one number is needed, found {values!r}")
+    for value in numbers:
+        if not 0 < value < float("inf"):
+            raise ConfigError(f"{name} must be finite and > 0, found {value:g}")
+        if not SMALLEST <= value <= LARGEST:
+            raise ConfigError(f"{name} must lie in {SMALLEST:g} .. {LARGEST:g}, found {value:g}")
+    return tuple(dict.fromkeys(numbers))
+
+
+def one_number(name: str, value: Any) -> float:
+    """A finite number above 0.
+
+    Raises:
+        ConfigError: it is not, or too small or large to be of use, or there are several.
+    """
+    numbers = positive_numbers(name, value)
+    if len(numbers) != 1:
+        raise ConfigError(f"{name} must be one number, found {value!r}")
+    return numbers[0]
+
+
+def whole_number(name: str, value: Any, least: int = 1) -> int:
+    """A whole number.
+
+    Raises:
+        ConfigError: the value is none, or less than `least`.
+    """
+    is_whole = hasattr(value, "__index__") and not isinstance(value, bool)
+    if not is_whole or value < least:
+        raise ConfigError(f"{name} must be a whole number of at least {least}, found {value!r}")
+    return int(value)
