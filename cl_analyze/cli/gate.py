@@ -54,7 +54,7 @@ def _check_outputs(given: Mapping[str, Any], paths: Mapping[str, Path | None]) -
 
 def _checked(given: Mapping[str, Any], paths: Mapping[str, Path | None], talk: Talk) -> Checked:
     """Read rules and baseline, measure, judge."""
-    from cl_analyze.checks import load_rules, run_checks
+    from cl_analyze.checks import CheckOptions, load_rules, run_checks
     from cl_analyze.checks.baseline import load_baseline
     from cl_analyze.checks.rules import find_rules
 
@@ -64,10 +64,7 @@ def _checked(given: Mapping[str, Any], paths: Mapping[str, Path | None], talk: T
         requests(given),
         rules,
         run_options(given),
-        baseline,
-        paths["save_baseline"],
-        given["seed"],
-        given["anchors"],
+        CheckOptions(baseline, paths["save_baseline"], given["seed"], given["anchors"]),
         listener=talk,
         arguments=shown_arguments(),
     )
