@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -35,15 +36,11 @@ def markdown(checks: Sequence[Check], limit: int | None = None) -> str:
     text = "\n".join([*head, *lines]) + "\n"
     if limit is None or len(text.encode()) <= limit:
         return text
-    used = len("\n".join(head).encode()) + 100
-    kept: list[str] = []
-    for line in lines:
-        used += len(line.encode()) + 1
-        if used > limit:
-            break
-        kept.append(line)
-    left = len(lines) - len(kept)
-    return "\n".join([*head, *kept, "", f"{left} more checks do not fit here."]) + "\n"
+    room = limit - len("\n".join(head).encode()) - 100  # bytes for the last line
+    sizes = itertools.accumulate(len(line.encode()) + 1 for line in lines)
+    n_kept = sum(size <= room for size in sizes)
+    last = f"{len(lines) - n_kept} more checks do not fit here."
+    return "\n".join([*head, *lines[:n_kept], "", last]) + "\n"
 
 
 def markdown_error(message: str) -> str:

@@ -100,7 +100,7 @@ def _values(rules: Sequence[Rule], key: str, default: tuple[Any, ...]) -> tuple[
 
 
 def _top_k(rules: Sequence[Rule]) -> int:
-    """The highest rank of a nearest negative that a rule names, the default at least."""
+    """Nearest negatives that rules name, the default ten at least."""
     most = MetricOptions().top_k
     for rule in rules:
         _, _, rank = str(rule.params.get("group", "")).partition("negative_")

@@ -66,7 +66,7 @@ def reference_index(given: Sequence[Given], against: str | None) -> int:
     """Which checkpoint has the name, the title, the path or the stem; None: the first.
 
     Raises:
-        ConfigError: none has.
+        ConfigError: no checkpoint has.
     """
     if against is None:
         return 0

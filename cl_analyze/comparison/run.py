@@ -178,8 +178,8 @@ def run_comparison(
     cache = None if asked.cache is None else Cache(asked.cache)
     reference = reference_index(given, asked.against)
     counter = _Counter(listener or Silent(), len(given))
-    with executor_of(run, executor) as where:
-        comparison = _Comparison(given, tuple(names), options, run, where, counter, cache)
+    with executor_of(run, executor) as workers:
+        comparison = _Comparison(given, tuple(names), options, run, workers, counter, cache)
         return comparison.report(reference, asked.x, arguments)
 
 
@@ -384,5 +384,5 @@ def _is_same(one: Any, other: Any) -> bool:
 
 
 def _without_pseudo_values(result: FamilyResult) -> FamilyResult:
-    """Those of hundreds of checkpoints are too many to hold."""
+    """The pseudo-values of hundreds of checkpoints would take too much memory."""
     return replace(result, records=tuple(record.bare() for record in result.records))
