@@ -21,7 +21,6 @@ class Checkpoint:
     Attributes:
         title: name of the source.
         x: place along the run; None: no order was asked for.
-        is_reference: whether the others are compared with it.
         n, d: rows and dimensions.
         match: how the rows were matched with those of the reference.
         families: results without pseudo-values, of the movement from the reference too.
@@ -29,7 +28,6 @@ class Checkpoint:
 
     title: str
     x: float | None
-    is_reference: bool
     n: int
     d: int
     match: Match
@@ -52,7 +50,7 @@ def warn(checkpoints: Sequence[Checkpoint], reference: Checkpoint, recorder: Rec
         )
     unpaired: dict[str, list[Checkpoint]] = {}
     for one in checkpoints:
-        if not one.is_reference and one.match.order is None:
+        if one is not reference and one.match.order is None:
             unpaired.setdefault(one.match.text, []).append(one)
     for text, ones in unpaired.items():
         more = "; what depends on the number of rows is not compared"
@@ -67,15 +65,17 @@ def warn(checkpoints: Sequence[Checkpoint], reference: Checkpoint, recorder: Rec
         )
 
 
-def checkpoints_table(checkpoints: Sequence[Checkpoint], x: str | None) -> Table:
-    """Where each checkpoint stands: along the run, and on the front of the trade-off."""
+def checkpoints_table(
+    checkpoints: Sequence[Checkpoint], reference: Checkpoint, x: str | None
+) -> Table:
+    """The place of each checkpoint along the run, and on the front of the trade-off."""
     front = pareto_front(checkpoints)
     rows: list[dict[str, Cell]] = [
         {
             "source": one.title,
             "axis": None if x is None else axis_label(x),
             "x": one.x,
-            "reference": one.is_reference,
+            "reference": one is reference,
             "n": one.n,
             "d": one.d,
             "rows": one.match.text,

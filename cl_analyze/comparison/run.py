@@ -192,6 +192,11 @@ class _Reference:
     space: Space
     entry: Entry
 
+    @property
+    def title(self) -> str:
+        """The name of the source."""
+        return self.subject.source
+
 
 @dataclass(frozen=True)
 class _Comparison:
@@ -209,40 +214,27 @@ class _Comparison:
         """Check all checkpoints, measure and compare them, the reference first."""
         counter, count = self.counter, len(self.given)
         collected = Collected()
-        rows = collected.rows
         self.check(collected)
-        reference: _Reference | None = None
-        checkpoints: dict[int, Checkpoint] = {}
+        one = self.given[reference_at]
+        subject, entry = self.measure(1, one, collected)
+        reference = _Reference(one.request, subject, Space(subject.rows), entry)
+        match = Match(None, "the reference")
+        checkpoints = {reference_at: _checkpoint(one, subject, match, entry.families)}
         changes: list[Difference] = []
-        order = [reference_at, *(i for i in range(count) if i != reference_at)]
-        for number, i in enumerate(order, 1):
-            counter.turn_to(number, number == 1)
+        others = (i for i in range(count) if i != reference_at)
+        for number, i in enumerate(others, 2):
             one = self.given[i]
-            subject, entry = self.measure(one)
-            collected.add_subject(subject, self.options)
+            subject, entry = self.measure(number, one, collected)
+            match = match_rows(collected.rows[one.title], collected.rows[reference.title])
+            if match.moves_rows:
+                self.check_companions(one, reference, subject, match)
+            changes += self.changes(entry, reference.entry, match, subject.groups)
             families = dict(entry.families)
-            if reference is None:
-                match = Match(None, "the reference")
-                reference = _Reference(one.request, subject, Space(subject.rows), entry)
-            else:
-                match = match_rows(rows[subject.source], rows[reference.subject.source])
-                if match.moves_rows:
-                    self.check_companions(one, reference, subject, match)
-                changes += self.changes(entry, reference.entry, match, subject.groups)
-                if match.order is not None:
-                    counter.stage(f"{one.title}: how the space moved")
-                    with single_threaded_blas():
-                        families["movement"] = self.movement(reference, subject, entry, match)
-            checkpoints[i] = Checkpoint(
-                one.title,
-                one.x,
-                i == reference_at,
-                subject.n,
-                subject.d,
-                match,
-                {name: _without_pseudo_values(result) for name, result in families.items()},
-            )
-            subject.release()
+            if match.order is not None:
+                counter.stage(f"{one.title}: how the space moved")
+                with single_threaded_blas():
+                    families["movement"] = self.movement(reference, subject, entry, match)
+            checkpoints[i] = _checkpoint(one, subject, match, families)
         listed = [checkpoints[i] for i in range(count)]
         for checkpoint in listed:
             collected.add(checkpoint.families, counter)
@@ -251,9 +243,9 @@ class _Comparison:
             counter.turn_to(1)
             n_kept = count - counter.n_measured
             counter.note(f"{n_kept} of {count} checkpoints came from the cache")
-        cells = ({**one.to_dict(), "params": params_text(one.one)} for one in adjusted(changes))
-        collected.tables["compare"] = Table("compare", COLUMNS, tuple(cells))
-        collected.tables["checkpoints"] = checkpoints_table(listed, x)
+        rows = ({**one.to_dict(), "params": params_text(one.one)} for one in adjusted(changes))
+        collected.tables["compare"] = Table("compare", COLUMNS, tuple(rows))
+        collected.tables["checkpoints"] = checkpoints_table(listed, checkpoints[reference_at], x)
         return collected.report(
             "compare", arguments, [*self.names, *BETWEEN], self.options, self.run, counter
         )
@@ -273,10 +265,12 @@ class _Comparison:
                 f"{self.counter.n_left_out} notes on further checkpoints are left out"
             )
 
-    def measure(self, one: Given) -> tuple[Subject, Entry]:
+    def measure(self, number: int, one: Given, collected: Collected) -> tuple[Subject, Entry]:
         """A checkpoint's rows and numbers, the numbers from the cache where it has them."""
+        self.counter.turn_to(number, number == 1)
         prepared = self.prepare(one, Recorder(Silent()))
         subject = prepared.subject
+        collected.add_subject(subject, self.options)
         key = ""
         if self.cache is not None:
             companions = (subject.labels, subject.groups, subject.views, subject.partners)
@@ -316,7 +310,7 @@ class _Comparison:
         base, groups = reference.subject, one.request.groups
         if groups is not None and _is_same(groups, reference.request.groups):
             raise ConfigError(
-                f"{one.title} has the rows of {base.source} in another order: one --groups for "
+                f"{one.title} has the rows of {reference.title} in another order: one --groups for "
                 "both would go by position; leave it out, or put rows in one order"
             )
         if subject.labels is None or base.labels is None or match.order is None:
@@ -328,7 +322,7 @@ class _Comparison:
         if differing:
             self.counter.warn(
                 f"{one.title}: {differing} of {subject.n} rows have another label than the row of "
-                f"{base.source} with their id; are ids and labels in its order?"
+                f"{reference.title} with their id; are ids and labels in its order?"
             )
 
     def changes(
@@ -363,7 +357,7 @@ class _Comparison:
         labels = subject.labels
         moved = movement(
             subject.source,
-            base.source,
+            reference.title,
             Space(subject.rows),
             space,
             lists,
@@ -383,6 +377,13 @@ def _is_same(one: Any, other: Any) -> bool:
     return one is other
 
 
-def _without_pseudo_values(result: FamilyResult) -> FamilyResult:
-    """The pseudo-values of hundreds of checkpoints would take too much memory."""
-    return replace(result, records=tuple(record.bare() for record in result.records))
+def _checkpoint(
+    one: Given, subject: Subject, match: Match, families: dict[str, FamilyResult]
+) -> Checkpoint:
+    """A checkpoint without rows and pseudo-values: those of hundreds take too much memory."""
+    bare = {
+        name: replace(result, records=tuple(record.bare() for record in result.records))
+        for name, result in families.items()
+    }
+    subject.release()
+    return Checkpoint(one.title, one.x, subject.n, subject.d, match, bare)
