@@ -14,7 +14,7 @@ from torchmetrics import Metric
 
 from cl_analyze.analysis import whole_number
 from cl_analyze.errors import ConfigError, DataError
-from cl_analyze.tables import Param, Record, Unit
+from cl_analyze.tables import Param, Record, Unit, undefined
 
 SOURCE = "embeddings"
 
@@ -28,7 +28,7 @@ class EmbeddingMetric(Metric):
     After `compute`, `record` describes the number: definition, parameters, rows, and the standard
     error where the state allows one.  An undefined value is NaN, with a warning and the reason.
 
-    Rows that distributed samplers repeat as padding count twice, as in all of torchmetrics.
+    Rows that distributed samplers repeat as padding count twice, as in other metrics.
 
     Subclasses define `update` and `measured`.
 
@@ -96,19 +96,18 @@ class EmbeddingMetric(Metric):
         """The record of the states."""
         raise NotImplementedError
 
-    def recorded(
-        self,
-        value: float | None,
-        n: int = 0,
-        std_error: float | None = None,
-        reason: str = "",
-    ) -> Record:
-        """The record of a value of `n` rows, or of no value with the reason."""
-        n, why = (0, reason) if value is None else (n, None)
+    def recorded(self, value: float, n: int, std_error: float | None = None) -> Record:
+        """The record of a value of `n` rows."""
         return Record(
             SOURCE, self.metric, self.definition, self.params, value, std_error, self.scale, n,
-            self.dim, reason=why,
+            self.dim,
         )  # fmt: skip
+
+    def undefined(self, reason: str) -> Record:
+        """The record without a value, and the reason."""
+        return undefined(
+            SOURCE, self.metric, self.definition, self.params, self.scale, self.dim, reason
+        )
 
     def compute(self) -> Tensor:
         """The value of all rows so far, of all ranks."""

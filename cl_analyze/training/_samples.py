@@ -145,9 +145,9 @@ class SampledMetric(EmbeddingMetric):
         """The record of the kept rows."""
         rows, labels = self.kept()
         if len(rows) < 2:
-            return self.recorded(None, reason="there are fewer than two rows")
+            return self.undefined("there are fewer than two rows")
         if self.labelled and (labels == UNLABELLED).all():
-            return self.recorded(None, reason="no row is labelled")
+            return self.undefined("no row is labelled")
         return replace(self.of_sample(rows, labels), exact=len(rows) == int(self.n_seen))
 
     def of_sample(self, rows: NDArray[np.float32], labels: NDArray[np.int64]) -> Record:

@@ -68,7 +68,7 @@ class Alignment(EmbeddingMetric):
         """The record of the sums."""
         n = int(self.n)
         if n == 0:
-            return self.recorded(None, reason="there are no pairs")
+            return self.undefined("there are no pairs")
         total, squares = self.sums.tolist()
         error = None
         if n > 1:
@@ -135,8 +135,7 @@ class EffectiveRank(EmbeddingMetric):
         floor = np.finfo(np.float64).eps * self.dim * largest
         values = np.sqrt(np.where(squares > floor, squares, 0.0))
         if not values.any():
-            reason = "the rows do not vary" if n else "there are no rows"
-            return self.recorded(None, reason=reason)
+            return self.undefined("the rows do not vary" if n else "there are no rows")
         return self.recorded(effective_rank(values), n)
 
 
@@ -211,4 +210,6 @@ class Tolerance(EmbeddingMetric):
             state.cpu().numpy() for state in (self.counts, self.sums, self.squares)
         )
         value, reason = value_of_sums(self.definition, counts, sums, squares)
-        return self.recorded(value, int(counts.sum()), reason=reason)
+        if value is None:
+            return self.undefined(reason)
+        return self.recorded(value, int(counts.sum()))
