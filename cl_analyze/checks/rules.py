@@ -294,18 +294,18 @@ def _is_finite(value: Any) -> bool:
     return is_number and abs(value) < LARGEST
 
 
+_FLAG = ("be true or false", lambda value: isinstance(value, bool))
+_SEVERITY = ('be "fail" or "warn"', get_args(Severity).__contains__)
 _REQUIREMENTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **dict.fromkeys(BOUNDS, ("be a finite number", _is_finite)),
+    "relative": _FLAG,
     "confidence": (
         "lie between 0 and 1",
         lambda value: _is_finite(value) and 0 < value <= 1 - 1e-9,
     ),
-    **dict.fromkeys(
-        ("severity", "on_inconclusive"), ('be "fail" or "warn"', get_args(Severity).__contains__)
-    ),
-    **dict.fromkeys(
-        ("relative", "require_paired"), ("be true or false", lambda value: isinstance(value, bool))
-    ),
+    "severity": _SEVERITY,
+    "on_inconclusive": _SEVERITY,
+    "require_paired": _FLAG,
 }
 """Key of a rule -> which values it may have, in words and as a function."""
 
