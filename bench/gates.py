@@ -22,9 +22,9 @@ from functools import partial
 import numpy as np
 
 import cl_analyze as cla
-from cl_analyze.analysis import run_analysis
+from cl_analyze.analysis.run import run_analysis
 from cl_analyze.checks.baseline import BaselineSource
-from cl_analyze.checks.judge import judge, overall
+from cl_analyze.checks.judge import Earlier, judge, overall
 from cl_analyze.checks.needs import needs, select
 from cl_analyze.checks.rules import Rule
 from cl_analyze.differences import match_rows
@@ -64,15 +64,8 @@ def verdict(rule: Rule, after: cla.Report, before: cla.Report, paired: bool) -> 
     base = BaselineSource("before", theirs, tuple(before.records), None)
     match = match_rows(mine, theirs)
     assert (match.order is not None) == paired
-    found = judge(
-        rule,
-        select(rule, tuple(after.records), "after"),
-        base,
-        select(rule, tuple(before.records), "before"),
-        match,
-        None,
-    )
-    return overall(found)
+    earlier = Earlier(select(rule, tuple(before.records), "before"), base, match)
+    return overall(judge(rule, select(rule, tuple(after.records), "after"), earlier))
 
 
 def draw(seed: Sequence[int], n: int, paired: bool, worse: float) -> tuple[cla.Report, cla.Report]:

@@ -16,7 +16,7 @@ from cl_analyze._version import __version__
 
 if TYPE_CHECKING:
     from cl_analyze import losses
-    from cl_analyze.analysis import Report
+    from cl_analyze.analysis.report import Report
     from cl_analyze.api import (
         analyze,
         compare,

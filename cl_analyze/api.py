@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from cl_analyze.analysis import Report, families, run_analysis, uniform_penalty
+from cl_analyze.analysis.report import Report
+from cl_analyze.analysis.run import families, run_analysis, uniform_penalty
 from cl_analyze.comparison import run_comparison
 from cl_analyze.errors import ConfigError
 from cl_analyze.options import CompareOptions, MetricOptions, Request, RunOptions

@@ -7,14 +7,14 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.quoting import printable
+from cl_analyze.quoting import printable, quoted
 from cl_analyze.stats import share_interval
 
 if TYPE_CHECKING:
@@ -203,7 +203,22 @@ class Record:
     @property
     def name(self) -> str:
         """metric[definition], as messages write it."""
-        return self.metric if self.definition is None else f"{self.metric}[{self.definition}]"
+        return full_name(self.metric, self.definition, {})
+
+    @property
+    def full_name(self) -> str:
+        """The name and every parameter, see `full_name`."""
+        return full_name(self.metric, self.definition, self.params)
+
+
+def full_name(metric: str, definition: str | None, params: Mapping[str, Param]) -> str:
+    """A number as messages write it: metric[definition], then `key=value` for every parameter.
+
+    >>> full_name("penalty_entropy", None, {"tau": 0.2}), full_name("uniformity", "u_stat", {})
+    ('penalty_entropy tau=0.2', 'uniformity[u_stat]')
+    """
+    name = metric if definition is None else f"{metric}[{definition}]"
+    return " ".join([name, *(f"{key}={quoted(value)[1:-1]}" for key, value in params.items())])
 
 
 def undefined(

@@ -38,16 +38,24 @@ max_worse = 0.01
 confidence = 0.9
 [[rule]]
 metric = "knn_accuracy"
-k = 10
+params = { k = 10.0 }
 min = 0.5
+on_inconclusive = "fail"
 [[rule]]
 metric = "penalty_entropy"
-tau = 0.2
-max_change = 0.5
+params = { tau = 0.2 }
+max_drop = 0.05
+max_rise = 0
+relative = true
+severity = "warn"
 [[rule]]
 metric = "loss"
-name = "dhel"
-tau = 0.3
+definition = "symmetric"
+params = { name = "dhel", tau = 0.3 }
+max = 9.0
+[[rule]]
+metric = "loss"
+params = { name = "kcl_gaussian", gamma = 4, t = 2 }
 max = 9.0
 """
 
@@ -72,6 +80,16 @@ def write_inputs(folder: Path) -> None:
     broken = rows[:200].copy()
     broken[[3, 70]] = np.nan
     np.save(folder / "broken.npy", broken)
+    check = "check tau-0.2.npz --rules rules.toml --save-baseline earlier.json --quiet"
+    subprocess.run(
+        [sys.executable, "-m", "cl_analyze", *check.split()],
+        cwd=folder,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+    )
+    if not (folder / "earlier.json").exists():
+        raise RuntimeError("the rules of the check commands cannot be judged")
     for name, (rows, labels) in cases().items():
         title = re.sub("[^a-z0-9]+", "-", name)
         other = np.roll(rows, 1, axis=1) + 0.5 * rows
@@ -116,6 +134,9 @@ compare tau-0.07.npz tau-0.2.npz tau-1.0.npz --x tau --cache cache
 compare tau-0.07.npz tau-0.2.npz --against tau-0.2.npz --metrics uniformity losses --tau 0.2
 compare tau-0.07.npz tau-0.2.npz --metrics quality penalty --anchors 100 --definition micro_excl
 check tau-0.2.npz --rules rules.toml
+check tau-0.2.npz tau-1.0.npz --rules rules.toml --baseline earlier.json --json
+check tau-1.0.npz --rules rules.toml --baseline earlier.json --junit j.xml --markdown m.md
+check tau-0.2.npz --rules rules.toml --anchors 100 --seed 3 --save-baseline b.json
 check tau-1.0.npz --rules rules.toml --save-baseline base --junit j.xml --markdown m.md
 inspect tau-0.2.npz rows.npy broken.npy labels.npy
 report tau-0.2.npz --memory 1KB

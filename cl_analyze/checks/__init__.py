@@ -1,15 +1,15 @@
 """Gates for continuous integration: rules on numbers, against bounds or against a baseline.
 
 rules.py      what a rule is, and reading rules from a file
-needs.py      what must be computed for some rules, and which record a rule means
-baseline.py   numbers of an earlier checkpoint with what paired tests need
+needs.py      which analyses some rules need, and which record a rule means
+baseline.py   numbers of an earlier checkpoint, with pseudo-values for paired tests
 judge.py      the verdict of a rule
-run.py        all of it
+run.py        measure, judge, save a baseline
 junit.py, markdown.py, github.py   the verdicts for other programs
 """
 
 from cl_analyze.checks.judge import Check, overall
 from cl_analyze.checks.rules import Rule, load_rules
-from cl_analyze.checks.run import Checked, run_checks
+from cl_analyze.checks.run import Checked, CheckOptions, run_checks
 
-__all__ = ["Check", "Checked", "Rule", "load_rules", "overall", "run_checks"]
+__all__ = ["Check", "CheckOptions", "Checked", "Rule", "load_rules", "overall", "run_checks"]

@@ -1,7 +1,7 @@
-"""Baselines: the numbers of a checkpoint, kept with what paired tests against it need.
+"""Baselines: saved numbers of a checkpoint, with the arrays that paired tests against them need.
 
-`base.json` holds the numbers and says of which rows they are; `base.npz` beside it holds
-pseudo-values (float32), of a seeded subset of the rows where there are very many, and ids of rows.
+`base.json` holds the numbers and identifies the rows; `base.npz` beside it holds pseudo-values
+(float32; of a seeded sample of the rows above `MOST_ROWS`) and the ids of the rows.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze._version import __version__
-from cl_analyze.analysis import Report
+from cl_analyze.analysis.report import Report
 from cl_analyze.data.formats.npz import read_arrays
 from cl_analyze.differences import Match, RowKeys
 from cl_analyze.errors import ConfigError
@@ -29,10 +29,10 @@ from cl_analyze.tables import Record, to_json
 
 SCHEMA = "cl-analyze-baseline/1"
 MOST_DATA = 4 << 30
-"""Bytes of a baseline's arrays."""
+"""Largest size of a baseline's arrays in bytes."""
 LARGEST = 1e300
 MOST_ROWS = 100_000
-"""Rows whose pseudo-values are kept."""
+"""Most rows whose pseudo-values are saved."""
 Index = NDArray[np.int64]
 
 
@@ -41,10 +41,10 @@ class BaselineSource:
     """One checkpoint of a baseline.
 
     Attributes:
-        source: its name when it was saved.
-        keys: what identifies its rows.
-        records: its numbers, with pseudo-values; NaN for rows outside the sample.
-        sample: rows that have pseudo-values; None: all.
+        source: the name when the baseline was saved.
+        keys: the identity of the rows.
+        records: the numbers, with pseudo-values; NaN for rows outside the sample.
+        sample: rows that have pseudo-values; None: all rows.
     """
 
     source: str
@@ -53,7 +53,7 @@ class BaselineSource:
     sample: Index | None
 
     def sample_of(self, match: Match) -> Index | None:
-        """The sample's rows in the other checkpoint's numbering; None: all."""
+        """The rows of the sample in the numbering of the other checkpoint; None: all rows."""
         if self.sample is None or match.order is None:
             return None
         return np.flatnonzero(np.isin(match.order, self.sample))
@@ -61,12 +61,12 @@ class BaselineSource:
 
 @dataclass(frozen=True)
 class Baseline:
-    """A baseline's checkpoints.
+    """The checkpoints of a baseline.
 
     Attributes:
-        path: where it was read from.
-        version: of the program that wrote it.
-        sources: its checkpoints.
+        path: of the JSON file.
+        version: version of the program that saved the baseline.
+        sources: the checkpoints, one at least.
     """
 
     path: Path
@@ -74,17 +74,17 @@ class Baseline:
     sources: tuple[BaselineSource, ...]
 
     def of(self, source: str) -> BaselineSource:
-        """The checkpoint that a source is compared with: the only one, or the one so named.
+        """The checkpoint that a source is compared with: the only one, or the one of this name.
 
         Raises:
-            ConfigError: several, and none has the name.
+            ConfigError: there are several, and no checkpoint has the name.
         """
         if len(self.sources) == 1:
             return self.sources[0]
-        for each in self.sources:
-            if each.source == source:
-                return each
-        names = ", ".join(each.source for each in self.sources)
+        by_name = {checkpoint.source: checkpoint for checkpoint in self.sources}
+        if source in by_name:
+            return by_name[source]
+        names = ", ".join(by_name)
         raise ConfigError(
             f"{self.path} has several checkpoints ({names}) and none named {source}: save a "
             "baseline of one"
@@ -92,19 +92,20 @@ class Baseline:
 
 
 def save_baseline(path: Path, report: Report, chosen: Sequence[Record], seed: int) -> list[Path]:
-    """Write a baseline and its arrays, each whole or not at all, the arrays first.
+    """Write a baseline and its arrays, each file whole or not at all, the arrays first.
 
     Args:
-        path: of the JSON; the arrays get the suffix .npz.
-        report: what was measured.
-        chosen: its records that rules name.
-        seed: of the sample of rows.
+        path: of the JSON file; the file of the arrays has the suffix .npz.
+        report: the report of the checkpoints.
+        chosen: the records of the report that rules name.
+        seed: seed of the sample of rows.
 
     Returns:
         The written paths.
 
     Raises:
-        ConfigError: the name would be that of the arrays, or a file cannot be written.
+        ConfigError: both files would have one name, the arrays would replace another file, or a
+            file cannot be written.
     """
     data_path = path.with_suffix(".npz")
     if data_path == path:
@@ -165,19 +166,15 @@ _KINDS = (*_OF_RECORDS, "ids", "rows")
 
 
 def _check_replaced(path: Path) -> None:
-    """Whether what a baseline's arrays would replace is a baseline's.
-
-    Raises:
-        ConfigError: it holds something else.
-    """
+    """Refuse to replace a file that does not hold the arrays of a baseline."""
     if not path.exists():
         return
     try:
         with path.open("rb") as file:
-            ours = all(name.partition("/")[0] in _KINDS for name in read_arrays(file))
+            is_ours = all(name.partition("/")[0] in _KINDS for name in read_arrays(file))
     except (OSError, ValueError):
-        ours = False
-    if not ours:
+        is_ours = False
+    if not is_ours:
         raise ConfigError(
             f"--save-baseline: {path} is there and is no baseline's; its arrays would replace it: "
             "give another name"
@@ -188,8 +185,8 @@ def load_baseline(path: Path) -> Baseline:
     """Read a baseline.
 
     Raises:
-        ConfigError: a file is missing or unreadable, another schema, or arrays that are not those
-            that were saved with it.
+        ConfigError: a file is missing or unreadable, the schema is another one, or the arrays were
+            not saved with the JSON file.
     """
     try:
         document = json.loads(read_text(path))
@@ -223,7 +220,7 @@ def load_baseline(path: Path) -> Baseline:
         sources = tuple(_source(entry, s, arrays) for s, entry in enumerate(document["sources"]))
         if not sources:
             raise ValueError("it has no checkpoint")
-        if len({each.source for each in sources}) < len(sources):
+        if len({checkpoint.source for checkpoint in sources}) < len(sources):
             raise ValueError("two checkpoints have one name")
         return Baseline(path, str(document.get("version")), sources)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
@@ -233,7 +230,7 @@ def load_baseline(path: Path) -> Baseline:
 
 
 def _record(fields: dict[str, Any]) -> Record:
-    """A saved record, its fields of the types that they must have."""
+    """A saved record, after a check of the types and values of all fields."""
     record = Record.restored(fields)
     words = (record.source, record.metric, record.unit, *record.params)
     numbers = (record.value, record.std_error, record.sampling_error, record.d, record.effective_n)
@@ -257,10 +254,10 @@ def _record(fields: dict[str, Any]) -> Record:
 
 
 def _source(entry: dict[str, Any], s: int, arrays: dict[str, NDArray[Any]]) -> BaselineSource:
-    """One checkpoint, all that the JSON says of it held against the arrays.
+    """One checkpoint, after a check that the JSON and the arrays agree.
 
     Raises:
-        KeyError, TypeError, ValueError: what does not fit.
+        KeyError, TypeError, ValueError: they do not.
     """
     n, name = entry["n"], entry["source"]
     hashes = (entry["labels_sha256"], entry["kept_sha256"])

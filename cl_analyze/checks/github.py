@@ -1,4 +1,4 @@
-"""What GitHub Actions shows of a step: annotations and a summary."""
+"""Annotations and a summary of a step of GitHub Actions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cl_analyze.checks.judge import VERDICTS, Check
+from cl_analyze.checks.judge import Check, ranked
 from cl_analyze.checks.markdown import markdown
 from cl_analyze.quoting import printable, without_secrets
 
@@ -23,23 +23,22 @@ def on_github(environment: Mapping[str, str]) -> bool:
 
 
 def workflow_commands(checks: Sequence[Check]) -> list[str]:
-    """Workflow commands for what needs attention, failures first, ten at most."""
-    ranked = sorted(checks, key=lambda check: VERDICTS.index(check.verdict))
+    """Workflow commands for checks that need attention, failures first, ten at most."""
     return [
         f"::{_LEVELS[check.verdict]} title={_property(f'cl-analyze: {check.name}')}::"
         f"{_data(f'{check.record.source}: {check.text}')}"
-        for check in ranked
+        for check in ranked(checks)
         if check.verdict in _LEVELS
     ][:MOST_ANNOTATIONS]
 
 
 def error_command(message: str) -> str:
-    """The workflow command for what could not be judged."""
+    """The workflow command for checks that could not be judged."""
     return f"::error title=cl-analyze could not judge::{_data(message)}"
 
 
 def write_summary(checks: Sequence[Check], path: Path) -> None:
-    """Append the table to the step's summary, within what GitHub takes.
+    """Append the table to the step's summary, within the size that GitHub takes.
 
     Raises:
         OSError: the file cannot be written.

@@ -1,9 +1,9 @@
-"""The verdict of a rule: where the interval of a number lies beside a bound."""
+"""The verdict of a rule: on which side of a bound the interval of a number lies."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,48 +21,45 @@ from cl_analyze.differences import (
 )
 from cl_analyze.errors import ConfigError
 from cl_analyze.stats import difference, rounding
-from cl_analyze.tables import Record, number_text
+from cl_analyze.tables import Record, Table, number_text
 
+Groups = NDArray[np.int64]
 Verdict = Literal["pass", "warn", "fail", "inconclusive", "skipped"]
 VERDICTS: tuple[Verdict, ...] = ("fail", "inconclusive", "warn", "skipped", "pass")
-"""The verdicts, what needs attention first."""
+"""The verdicts, the most urgent first."""
 
-COLUMNS = (
-    "verdict",
-    "source",
-    "metric",
-    "definition",
-    "params",
-    "rule",
-    "bound",
-    "value",
-    "std_error",
-    "baseline",
-    "difference",
-    "low",
-    "high",
-    "confidence",
-    "severity",
-    "paired",
-    "text",
-)
+
+@dataclass(frozen=True)
+class Earlier:
+    """The number of the baseline that a number is compared with.
+
+    Attributes:
+        record: the number.
+        source: the checkpoint of the baseline.
+        match: how the rows of both checkpoints were matched.
+    """
+
+    record: Record
+    source: BaselineSource
+    match: Match
 
 
 @dataclass(frozen=True)
 class Check:
-    """What one bound of a rule says of one checkpoint.
+    """The verdict of one bound of a rule on one checkpoint.
 
     Attributes:
         rule: the rule.
         kind: min, max, max_drop, max_rise or max_worse.
-        bound: its value, of the number itself or of its change.
+        bound: the bound of the value, or of the change against the baseline.
         record: the number.
         verdict: see `Verdict`.
-        text: why, in one sentence.
-        baseline: the baseline's value, None where the bound needs none or there is none.
+        text: the reason in one sentence.
+        baseline: the baseline's value; None where the bound needs no baseline or there is none.
         difference: value minus baseline.
-        low, high: the interval that decided, of the value or of the difference; None: the point.
-        paired: whether the difference is of the same rows; None where there is none.
+        low, high: the interval that decided, of the value or of the difference; None: the point
+            decided.
+        paired: whether the difference is one of matched rows; None where there is no difference.
     """
 
     rule: Rule
@@ -80,20 +77,13 @@ class Check:
     @property
     def name(self) -> str:
         """The number and its bound, as reports list it."""
-        params = " ".join(f"{key}={value}" for key, value in self.record.params.items())
-        return f"{self.record.name} {params}".rstrip() + f": {self.rule_text}"
+        return f"{self.record.full_name}: {self.rule_text}"
 
     @property
     def rule_text(self) -> str:
         """The bound in words."""
-        value = getattr(self.rule, self.kind)
-        of = " of the baseline" if self.rule.relative and self.baseline_needed else ""
-        return f"{self.kind} {value:g}{of}"
-
-    @property
-    def baseline_needed(self) -> bool:
-        """Whether the bound is one of a change."""
-        return self.kind in OF_CHANGE
+        share = " of the baseline" if self.rule.relative and self.kind in OF_CHANGE else ""
+        return f"{self.kind} {self.rule.bounds[self.kind]:g}{share}"
 
     def to_dict(self) -> dict[str, Any]:
         """A row of the table of checks."""
@@ -118,77 +108,68 @@ class Check:
         }
 
 
-def overall(checks: Sequence[Check]) -> Verdict:
-    """The verdict of all: fail where one fails; else what needs attention most; else pass.
+def checks_table(checks: Iterable[Check]) -> Table:
+    """The table of at least one check."""
+    rows = tuple(check.to_dict() for check in checks)
+    return Table("checks", tuple(rows[0]), rows)
 
-    What was skipped says nothing of the others.
-    """
-    found = {check.verdict for check in checks}
-    for verdict in ("fail", "inconclusive", "warn", "pass"):
-        if verdict in found:
-            return verdict
-    return "skipped"
+
+def ranked(checks: Iterable[Check]) -> list[Check]:
+    """The checks, the most urgent verdicts first."""
+    return sorted(checks, key=lambda check: VERDICTS.index(check.verdict))
+
+
+def overall(checks: Sequence[Check]) -> Verdict:
+    """The most urgent verdict; skipped checks count only where all are skipped."""
+    verdicts = [check.verdict for check in ranked(checks) if check.verdict != "skipped"]
+    return verdicts[0] if verdicts else "skipped"
 
 
 def counts_text(checks: Sequence[Check]) -> str:
-    """How many checks have each verdict, what needs attention first."""
-    counts = ((sum(check.verdict == each for check in checks), each) for each in VERDICTS)
-    return ", ".join(f"{n} {each}" for n, each in counts if n)
+    """How many checks have each verdict, the most urgent first."""
+    counts = ((sum(check.verdict == verdict for check in checks), verdict) for verdict in VERDICTS)
+    return ", ".join(f"{n} {verdict}" for n, verdict in counts if n)
 
 
 def judge(
-    rule: Rule,
-    record: Record,
-    base: BaselineSource | None,
-    earlier: Record | None,
-    match: Match | None,
-    groups: NDArray[np.int64] | None,
+    rule: Rule, record: Record, earlier: Earlier | None = None, groups: Groups | None = None
 ) -> list[Check]:
     """One check for each bound of a rule.
 
     Args:
         rule: the rule.
         record: the number of the checkpoint.
-        base: the baseline's checkpoint, None where there is no baseline.
-        earlier: the same number there, where the rule needs one.
-        match: how rows were matched.
-        groups: of the checkpoint's rows that belong together.
+        earlier: the same number of the baseline; None: bounds of the change are skipped.
+        groups: (N,) codes of the checkpoint's rows that belong together.
 
     Raises:
-        ConfigError: pairs are required and rows cannot be matched, or a relative bound of 0.
+        ConfigError: the baseline cannot be compared with, pairs are required and rows cannot be
+            matched, or a relative bound is one of 0.
     """
-    found = []
-    for kind, size in rule.bounds:
-        if kind in ("min", "max"):
-            found.append(_of_value(rule, kind, size, record, groups))
-        elif base is None or earlier is None or match is None:
+    checks = []
+    for kind, size in rule.bounds.items():
+        if kind not in OF_CHANGE:
+            checks.append(_check_of_value(rule, kind, size, record, groups))
+        elif earlier is None:
             text = "skipped: no baseline is given (--baseline)"
-            found.append(Check(rule, kind, size, record, "skipped", text))
+            checks.append(Check(rule, kind, size, record, "skipped", text))
         else:
-            found.append(_of_change(rule, kind, size, record, base, earlier, match, groups))
-    return found
+            checks.append(_check_of_change(rule, kind, size, record, earlier, groups))
+    return checks
 
 
-def _of_value(
-    rule: Rule, kind: str, bound: float, record: Record, groups: NDArray[np.int64] | None
+def _check_of_value(
+    rule: Rule, kind: str, bound: float, record: Record, groups: Groups | None
 ) -> Check:
-    """A bound of the value itself."""
-    value = float(record.value or 0.0)
+    value, error = float(record.value or 0.0), record.total_error
     units = error_units(record, groups)
     interval = difference(
-        value,
-        0.0,
-        None,
-        None,
-        (record.total_error, 0.0),
-        None,
-        rule.confidence,
-        units=(units, math.inf),
+        value, 0.0, None, None, (error, 0.0), None, rule.confidence, units=(units, math.inf)
     )
     low, high = record.interval_at(rule.confidence) or (interval.low, interval.high)
     side = _side(kind, value, bound, low, high)
-    shown = f"{number_text(value, record.total_error)} {_interval(low, high, rule)}".rstrip()
-    if groups is not None and units < 2:  # it says nothing of how far others would differ
+    shown = f"{number_text(value, error)} {_interval_text(low, high, rule)}"
+    if groups is not None and units < 2:  # one group says nothing of the spread between groups
         side, low, high = "across", None, None
         shown = f"{value:.4g}, of one group, which has no error bar"
     sign = "below the min" if kind == "min" else "above the max"
@@ -196,53 +177,44 @@ def _of_value(
     return Check(rule, kind, bound, record, verdict, text, low=low, high=high)
 
 
-def _of_change(
-    rule: Rule,
-    kind: str,
-    size: float,
-    record: Record,
-    base: BaselineSource,
-    earlier: Record,
-    match: Match,
-    groups: NDArray[np.int64] | None,
+def _check_of_change(
+    rule: Rule, kind: str, size: float, record: Record, earlier: Earlier, groups: Groups | None
 ) -> Check:
-    """A bound of what the value falls or rises."""
+    match, other = earlier.match, earlier.record
     if rule.require_paired and match.order is None:
         raise ConfigError(f"{record.source}: {rule.name} requires paired rows; {match.text}")
-    why = not_comparable(record, earlier, match.same_n)
-    if why is not None:
+    reason = not_comparable(record, other, match.same_n)
+    if reason is not None:
         raise ConfigError(
-            f"{record.source}: {rule.name} cannot be held against the baseline: {why}"
+            f"{record.source}: {rule.name} cannot be held against the baseline: {reason}"
         )
-    before, value = float(earlier.value or 0.0), float(record.value or 0.0)
-    falls = kind == "max_drop" or (kind == "max_worse" and rule.better == "higher")
-    step = -1.0 if falls else 1.0
-    bound, factor = step * size, 1.0
+    before, value = float(other.value or 0.0), float(record.value or 0.0)
+    is_drop = kind == "max_drop" or (kind == "max_worse" and rule.better == "higher")
+    bound, factor = -size if is_drop else size, 1.0
     if rule.relative:
         if before == 0.0:
             raise ConfigError(
                 f"{record.source}: {rule.name} is 0 in the baseline, so no share of it bounds a "
                 "change: leave out relative"
             )
-        bound = step * size * abs(before)
-        # value - before - bound is value - factor * before, whose error has that of the bound
-        factor = 1.0 + step * size * math.copysign(1.0, before)
-    sample = base.sample_of(match)
-    found = record_difference(record, earlier, match.order, groups, rule.confidence, factor, sample)
+        # value - before - bound is value - factor * before: the interval has the bound's error too
+        factor = 1.0 + bound * math.copysign(1.0, before)
+        bound *= abs(before)
+    sample = earlier.source.sample_of(match)
+    paired = record_difference(record, other, match.order, groups, rule.confidence, factor, sample)
     shift = (factor - 1.0) * before
-    low = None if found.low is None else found.low + shift
-    high = None if found.high is None else found.high + shift
+    low = None if paired.low is None else paired.low + shift
+    high = None if paired.high is None else paired.high + shift
     change = value - before
-    slack = rounding(value, before)
-    side = _side("min" if step < 0 else "max", change, bound, low, high, slack)
-    pairs = "paired" if found.paired else "unpaired"
-    shown = f"{change:+.4g} from {before:.4g} {_interval(low, high, rule)}, {pairs}"
-    of = f" ({size:g} of the baseline)" if rule.relative else ""
-    what = "a drop of more than" if step < 0 else "a rise of more than"
+    side = _side("min" if is_drop else "max", change, bound, low, high, rounding(value, before))
+    pairs = "paired" if paired.paired else "unpaired"
+    shown = f"{change:+.4g} from {before:.4g} {_interval_text(low, high, rule)}, {pairs}"
+    limit = f"{abs(bound):.4g}" + (f" ({size:g} of the baseline)" if rule.relative else "")
+    direction = "drop" if is_drop else "rise"
     verdict, text = _verdict(
-        rule, side, shown, f"{what} {abs(bound):.4g}{of}", f"{kind} {abs(bound):.4g}{of}"
+        rule, side, shown, f"a {direction} of more than {limit}", f"{kind} {limit}"
     )
-    return Check(rule, kind, bound, record, verdict, text, before, change, low, high, found.paired)
+    return Check(rule, kind, bound, record, verdict, text, before, change, low, high, paired.paired)
 
 
 Side = Literal["inside", "beyond", "across"]
@@ -256,7 +228,7 @@ def _side(
     high: float | None,
     slack: float = 0.0,
 ) -> Side:
-    """Where an interval lies, but for the slack of rounding; without one, the point."""
+    """Where an interval (the point, where there is none) lies, but for the slack of rounding."""
     if low is None or high is None:
         low = high = point
     if kind == "min":
@@ -274,7 +246,7 @@ def _verdict(rule: Rule, side: Side, shown: str, beyond: str, bound: str) -> tup
     return "inconclusive", f"{shown}: inconclusive beside {bound}"
 
 
-def _interval(low: float | None, high: float | None, rule: Rule) -> str:
+def _interval_text(low: float | None, high: float | None, rule: Rule) -> str:
     if low is None or high is None:
         return "(no error bar: the point decides)"
     return f"({100 * rule.confidence:g}% interval {low:.4g} to {high:.4g})"

@@ -1,4 +1,4 @@
-"""Verdicts as a JUnit file, which GitLab, Jenkins and others show."""
+"""Verdicts as a JUnit file, for GitLab, Jenkins and other programs."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from cl_analyze.quoting import printable, without_secrets
 def junit(checks: Sequence[Check], created: str) -> bytes:
     """One test suite for each checkpoint, one test case for each check.
 
-    A failed check is a failure, a skipped one is skipped; what is inconclusive or only warned of
-    passes, with its text as output.
+    A failed check is a failure, a skipped check is skipped; an inconclusive check and a warning
+    pass, with the reason as output.
 
     Args:
         checks: the checks.
         created: UTC time, ISO 8601.
     """
     counts = _counts(checks)
-    del counts["skipped"]  # which the schema has for suites alone
+    del counts["skipped"]  # the schema has this count for suites alone
     root = ElementTree.Element("testsuites", {"name": "cl-analyze", **counts})
     for number, source in enumerate(dict.fromkeys(check.record.source for check in checks)):
         own = [check for check in checks if check.record.source == source]
@@ -55,23 +55,20 @@ def junit(checks: Sequence[Check], created: str) -> bytes:
 
 
 def junit_error(message: str) -> bytes:
-    """A suite of one case that could not be judged, and why."""
+    """A suite of one case, with the reason why the checks could not be judged."""
     counts = {"tests": "1", "failures": "0", "errors": "1", "time": "0"}
     root = ElementTree.Element("testsuites", {"name": "cl-analyze", **counts})
     suite = ElementTree.SubElement(root, "testsuite", {"name": "cl-analyze check", **counts})
-    case = ElementTree.SubElement(
-        suite, "testcase", name="could not judge", classname="cl-analyze", time="0"
-    )
-    ElementTree.SubElement(case, "error", message=_text(message), type="input").text = _text(
-        message
-    )
+    attributes = {"name": "could not judge", "classname": "cl-analyze", "time": "0"}
+    case = ElementTree.SubElement(suite, "testcase", attributes)
+    text = _text(message)
+    ElementTree.SubElement(case, "error", message=text, type="input").text = text
     return _bytes(root)
 
 
 def _bytes(root: ElementTree.Element) -> bytes:
     ElementTree.indent(root)
-    found: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
-    return found + b"\n"
+    return bytes(ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)) + b"\n"
 
 
 def _counts(checks: Sequence[Check]) -> dict[str, str]:

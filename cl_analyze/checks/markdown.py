@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 
-from cl_analyze.checks.judge import VERDICTS, Check, counts_text, overall
+from cl_analyze.checks.judge import Check, counts_text, overall, ranked
 from cl_analyze.quoting import printable, without_secrets
 from cl_analyze.tables import number_text
 
 _MARKS = {"pass": "✅", "fail": "❌", "warn": "⚠️", "inconclusive": "❔", "skipped": "⏭️"}
 _LINKS = re.compile(r"@(?=\w)|(?<=www)\.|:(?=//)")
-"""What makes a mention or a link of plain text."""
+"""Characters that turn plain text into a mention or a link."""
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~$&#])")
 
 
 def markdown(checks: Sequence[Check], limit: int | None = None) -> str:
-    """The overall verdict, then a table of the checks, what needs attention first.
+    """The overall verdict, then a table of the checks, the most urgent first.
 
     Args:
         checks: the checks.
-        limit: bytes that the text may have; rows that do not fit are counted in a last line.
+        limit: largest size of the text in bytes; a last line counts the rows that do not fit.
     """
     verdict = overall(checks)
     head = [
@@ -31,24 +32,19 @@ def markdown(checks: Sequence[Check], limit: int | None = None) -> str:
         "| verdict | checkpoint | number | value | rule | why |",
         "|---|---|---|---:|---|---|",
     ]
-    ranked = sorted(checks, key=lambda check: VERDICTS.index(check.verdict))
-    lines = [_row(check) for check in ranked]
+    lines = [_row(check) for check in ranked(checks)]
     text = "\n".join([*head, *lines]) + "\n"
     if limit is None or len(text.encode()) <= limit:
         return text
-    used = len("\n".join(head).encode()) + 100
-    kept: list[str] = []
-    for line in lines:
-        used += len(line.encode()) + 1
-        if used > limit:
-            break
-        kept.append(line)
-    left = len(lines) - len(kept)
-    return "\n".join([*head, *kept, "", f"{left} more checks do not fit here."]) + "\n"
+    room = limit - len("\n".join(head).encode()) - 100  # bytes for the last line
+    sizes = itertools.accumulate(len(line.encode()) + 1 for line in lines)
+    n_kept = sum(size <= room for size in sizes)
+    last = f"{len(lines) - n_kept} more checks do not fit here."
+    return "\n".join([*head, *lines[:n_kept], "", last]) + "\n"
 
 
 def markdown_error(message: str) -> str:
-    """Why nothing could be judged."""
+    """The reason why the checks could not be judged."""
     return f"## 🚫 cl-analyze check: could not judge\n\n{escaped(message)}\n"
 
 
@@ -56,11 +52,10 @@ def _row(check: Check) -> str:
     record = check.record
     value = number_text(float(record.value or 0.0), record.total_error)
     error = f" {record.error_text}" if record.error_text else ""
-    params = " ".join(f"{key}={value}" for key, value in record.params.items())
     cells = (
         f"{_MARKS[check.verdict]} {check.verdict}",
         escaped(record.source),
-        escaped(f"{record.name} {params}".rstrip()),
+        escaped(record.full_name),
         escaped(value + error),
         escaped(check.rule_text),
         escaped(check.text),
@@ -69,7 +64,7 @@ def _row(check: Check) -> str:
 
 
 def escaped(text: str) -> str:
-    r"""Text that Markdown shows as it is, in one cell of a table.
+    r"""Text that Markdown shows unchanged, in one cell of a table.
 
     >>> escaped("a|b*c")
     'a\\|b\\*c'

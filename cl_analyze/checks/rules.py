@@ -1,11 +1,11 @@
-"""Rules: what a number must be, read from cl-analyze.toml or pyproject.toml."""
+"""Rules: bounds of one number each, read from cl-analyze.toml or pyproject.toml."""
 
 from __future__ import annotations
 
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -15,15 +15,14 @@ from cl_analyze.metrics import BETWEEN, METRICS
 from cl_analyze.metrics.metric import Better
 from cl_analyze.quoting import described, quoted
 from cl_analyze.small_files import read_text
-from cl_analyze.tables import Param, Unit
+from cl_analyze.tables import Param, Unit, full_name
 
 Severity = Literal["fail", "warn"]
 LARGEST = 1e300
 BOUNDS = ("min", "max", "max_drop", "max_rise", "max_worse")
 OF_CHANGE = BOUNDS[2:]
+"""Bounds of the change against a baseline; the others are bounds of the value."""
 MOST_BYTES = 4 << 20
-_DEEP = re.compile(r"(?<![\w\"'.-])(?:[\w\"'-]+[ \t]*\.[ \t]*){100}")
-_QUOTED = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'")
 OWN_FILE, PROJECT_FILE = "cl-analyze.toml", "pyproject.toml"
 PARAMETERS = (
     "tau", "t", "k", "q", "group", "negatives", "name", "alpha", "lambda", "gamma", "power",
@@ -31,25 +30,38 @@ PARAMETERS = (
     "first_rank", "last_rank",
 )  # fmt: skip
 """Parameters that records of some metric have."""
+_WHOLE_NUMBERS = frozenset({"k", "batch_size", "view", "first_rank", "last_rank"})
+"""Parameters that are whole numbers: a rule may write 10.0 for 10."""
+_NAMED_LOSSES = ("loss", "loss_alignment", "loss_uniformity")
+"""Metrics whose definitions depend on the parameter `name`."""
+_LONGEST_WORD = 100
+_DEEP_KEY = re.compile(r"(?<![\w\"'.-])(?:[\w\"'-]+[ \t]*\.[ \t]*){100}")
+_QUOTED_TEXT = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'")
+
+
+def family_of(metric: str) -> str:
+    """The name of the family that a metric belongs to."""
+    return next(name for name, family in METRICS.items() if metric in family.definitions)
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What one number must be.
+    """The bounds of one number.
 
     Attributes:
-        metric: which.
-        definition: of the metric; None: its default.
-        params: parameters that the number must have; the others are free where there is one only.
-        unit: of the number, where the rule states it: a check against mistaking one for another.
+        metric: name of the metric.
+        definition: of the metric; None: the default definition.
+        params: parameters that the number must have; a parameter that the rule leaves out may have
+            any value, if only one number fits.
+        unit: unit of the number, where the rule states one: it guards against a wrong number.
         min, max: bounds of the value.
-        max_drop, max_rise: bounds of what it falls or rises against the baseline, >= 0.
-        max_worse: of what it falls or rises in the direction that is worse, >= 0.
-        relative: whether these are shares of the baseline's value.
+        max_drop, max_rise: bounds of the fall and the rise against the baseline, >= 0.
+        max_worse: bound of the change in the direction that is worse, >= 0.
+        relative: whether bounds of the change are shares of the baseline's value.
         confidence: of the two-sided interval that decides.
-        severity: what beyond a bound means.
-        on_inconclusive: what an interval across a bound means.
-        require_paired: whether a comparison without matched rows is an error.
+        severity: verdict on an interval beyond a bound.
+        on_inconclusive: verdict on an interval across a bound.
+        require_paired: whether a baseline whose rows cannot be matched is an error.
     """
 
     metric: str
@@ -68,54 +80,48 @@ class Rule:
     require_paired: bool = False
 
     @property
-    def bounds(self) -> list[tuple[str, float]]:
-        """The bounds that it has, by name."""
-        found = [(name, getattr(self, name)) for name in BOUNDS]
-        return [(name, value) for name, value in found if value is not None]
+    def bounds(self) -> dict[str, float]:
+        """The bounds that are set, by name."""
+        values = {name: getattr(self, name) for name in BOUNDS}
+        return {name: value for name, value in values.items() if value is not None}
 
     @property
     def needs_baseline(self) -> bool:
-        """Whether a bound is against a baseline."""
-        return any(getattr(self, name) is not None for name in OF_CHANGE)
+        """Whether a bound is one of the change."""
+        return not self.bounds.keys().isdisjoint(OF_CHANGE)
 
     @property
     def better(self) -> Better | None:
-        """Which values of the metric are better; None where neither is by itself."""
-        family = next(f for f in METRICS.values() if self.metric in f.definitions)
-        return family.better(self.metric, self.params)
+        """Whether high or low values are better; None where neither is by itself."""
+        return METRICS[family_of(self.metric)].better(self.metric, self.params)
 
     @property
     def guards_the_better_side(self) -> str | None:
-        """A bound that stops the number from getting better, which is seldom meant."""
+        """The bound that stops the number from getting better, which is seldom meant."""
         wrong = {"lower": "max_drop", "higher": "max_rise"}.get(self.better or "")
-        return wrong if wrong is not None and getattr(self, wrong) is not None else None
+        return wrong if wrong in self.bounds else None
 
     @property
     def name(self) -> str:
         """The number as messages write it."""
-        name = self.metric if self.definition is None else f"{self.metric}[{self.definition}]"
-        params = " ".join(f"{key}={quoted(value)[1:-1]}" for key, value in self.params.items())
-        return f"{name} {params}".rstrip()
-
-
-_LONGEST_WORD = 100
+        return full_name(self.metric, self.definition, self.params)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """A suggestion for a misspelt word, as the end of a message; empty where none is near.
+    """A suggestion for a misspelt word, as the end of a message; empty where no word is near.
 
     >>> nearest("uniformty", ["tolerance", "uniformity"])
     "; did you mean 'uniformity'?"
     """
-    found = difflib.get_close_matches(word[:_LONGEST_WORD], list(known), n=1, cutoff=0.6)
-    return f"; did you mean {found[0]!r}?" if found else ""
+    matches = difflib.get_close_matches(word[:_LONGEST_WORD], list(known), n=1, cutoff=0.6)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
 def find_rules(path: Path | None, folder: Path) -> Path:
-    """The rules file: the one given, else cl-analyze.toml, else a pyproject.toml that has some.
+    """The file of rules: `path`, else cl-analyze.toml, else a pyproject.toml that has rules.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is no such file.
     """
     if path is not None:
         return path
@@ -133,7 +139,7 @@ def find_rules(path: Path | None, folder: Path) -> Path:
 def _read(path: Path) -> dict[str, Any]:
     try:
         text = read_text(path, MOST_BYTES)
-        if _DEEP.search(_QUOTED.sub("_", text)):
+        if _DEEP_KEY.search(_QUOTED_TEXT.sub("_", text)):
             raise ValueError("a key has more than 100 parts between dots")
         return tomllib.loads(text)
     except OSError as error:
@@ -151,175 +157,167 @@ def load_rules(path: Path) -> list[Rule]:
     """Read and check rules.
 
     Args:
-        path: a TOML file with [[rule]] tables; of one named pyproject.toml, [tool.cl-analyze].
+        path: a TOML file with [[rule]] tables; in a pyproject.toml, under [tool.cl-analyze].
 
     Raises:
-        ConfigError: it cannot be read; an unknown key, metric, definition, parameter or unit, or
-            values that make no sense; messages name the rule and suggest the nearest name.
+        ConfigError: the file cannot be read; an unknown key, metric, definition, parameter or unit;
+            values that make no sense.  Messages name the rule and suggest the nearest name.
     """
     if path.name == PROJECT_FILE:
-        where, content = "tool.cl-analyze", _tool_tables(path).get("cl-analyze")
+        place, content = "tool.cl-analyze", _tool_tables(path).get("cl-analyze")
         if not isinstance(content, dict):
             raise ConfigError(f"{path} has no table [tool.cl-analyze] with rules")
     else:
-        where, content = "the file", _read(path)
+        place, content = "the file", _read(path)
     for key in content:
         if key != "rule":
             raise ConfigError(
-                f"{path}: unknown key {quoted(key, 60)} in {where}{nearest(key, ['rule'])}; "
+                f"{path}: unknown key {quoted(key, 60)} in {place}{nearest(key, ['rule'])}; "
                 "rules are [[rule]] tables"
             )
-    listed = content.get("rule", [])
-    if not isinstance(listed, list) or not all(isinstance(item, dict) for item in listed):
+    tables = content.get("rule", [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise ConfigError(f"{path}: rules are [[rule]] tables (with two brackets)")
-    if not listed:
+    if not tables:
         raise ConfigError(f"{path} has no rules: write [[rule]] tables")
-    return [parse_rule(item, f"{path}: rule {i}") for i, item in enumerate(listed, 1)]
+    return [parse_rule(table, f"{path}: rule {i}") for i, table in enumerate(tables, 1)]
 
 
-def parse_rule(given: Mapping[str, Any], where: str) -> Rule:
+def parse_rule(given: Mapping[str, Any], context: str) -> Rule:
     """One rule from its table.
 
     Args:
         given: the table.
-        where: how messages call it.
+        context: file and number of the rule, the start of every message.
 
     Raises:
         ConfigError: see `load_rules`.
     """
-    known = [each.name for each in fields(Rule)]
+    known = [key.name for key in fields(Rule)]
     for key in given:
         if key not in known:
             raise ConfigError(
-                f"{where}: unknown key {quoted(key, 60)}{nearest(key, known)} Keys are "
+                f"{context}: unknown key {quoted(key, 60)}{nearest(key, known)} Keys are "
                 f"{', '.join(known)}"
             )
-    definitions = {
-        metric: of for family in METRICS.values() for metric, of in family.definitions.items()
-    }
     metric = given.get("metric")
     if not isinstance(metric, str):
-        raise ConfigError(f'{where}: metric = "NAME" is needed, found {described(metric)}')
-    where = f"{where} ({quoted(metric, 60)[1:-1]})"
-    if any(metric in family.definitions for family in BETWEEN.values()):
-        raise ConfigError(f"{where}: it is one of two checkpoints, which compare has, not check")
-    if metric not in definitions:
-        raise ConfigError(f"{where}: there is no such metric{nearest(metric, definitions)}")
+        raise ConfigError(f'{context}: metric = "NAME" is needed, found {described(metric)}')
+    context = f"{context} ({quoted(metric, 60)[1:-1]})"
     definition = given.get("definition")
-    every = {d for of in definitions.values() for d in of}
-    if definition is not None and (not isinstance(definition, str) or definition not in every):
-        listed = ", ".join(definitions[metric])
-        raise ConfigError(
-            f"{where}: no metric has a definition {described(definition)}"
-            + (f"; it has {listed}" if listed else nearest(str(definition), every))
-        )
-    if definition is not None and definitions[metric] and definition not in definitions[metric]:
-        own = definitions[metric]
-        if metric not in ("loss", "loss_alignment", "loss_uniformity"):  # theirs go by name
-            raise ConfigError(
-                f"{where}: it has no definition {described(definition)}; it has {', '.join(own)}"
-            )
-    unit = given.get("unit")
-    units = get_args(Unit)
-    if unit is not None and unit not in units:
-        raise ConfigError(
-            f"{where}: there is no unit {described(unit)}{nearest(str(unit), units)}; units are "
-            f"{', '.join(units)}"
-        )
-    rule = Rule(
-        metric,
-        definition,
-        _params(given.get("params", {}), where),
-        unit,
-        min=_number(given.get("min"), "min", where),
-        max=_number(given.get("max"), "max", where),
-        max_drop=_number(given.get("max_drop"), "max_drop", where),
-        max_rise=_number(given.get("max_rise"), "max_rise", where),
-        max_worse=_number(given.get("max_worse"), "max_worse", where),
-        relative=_flag(given, "relative", where),
-        confidence=_confidence(given.get("confidence", 0.95), where),
-        severity=_severity(given, "severity", "fail", where),
-        on_inconclusive=_severity(given, "on_inconclusive", "warn", where),
-        require_paired=_flag(given, "require_paired", where),
-    )
-    _check_bounds(rule, where)
+    _check_names(metric, definition, context)
+    unit = _unit(given.get("unit"), context)
+    params = _params(given.get("params", {}), context)
+    rule = Rule(metric, definition, params, unit, **_values(given, context))
+    _check_bounds(rule, context)
     return rule
 
 
-def _check_bounds(rule: Rule, where: str) -> None:
-    """Bounds that can be met, and options that have something to act on."""
+def _check_names(metric: str, definition: Any, context: str) -> None:
+    if any(metric in family.definitions for family in BETWEEN.values()):
+        raise ConfigError(f"{context}: it is one of two checkpoints, which compare has, not check")
+    definitions = {
+        name: own for family in METRICS.values() for name, own in family.definitions.items()
+    }
+    if metric not in definitions:
+        raise ConfigError(f"{context}: there is no such metric{nearest(metric, definitions)}")
+    if definition is None:
+        return
+    every = {name for own in definitions.values() for name in own}
+    own = definitions[metric]
+    if not isinstance(definition, str) or definition not in every:
+        remedy = f"; it has {', '.join(own)}" if own else nearest(str(definition), every)
+        raise ConfigError(f"{context}: no metric has a definition {described(definition)}{remedy}")
+    if own and definition not in own and metric not in _NAMED_LOSSES:
+        raise ConfigError(
+            f"{context}: it has no definition {described(definition)}; it has {', '.join(own)}"
+        )
+
+
+def _check_bounds(rule: Rule, context: str) -> None:
+    """Whether every bound can be met, and every option has a bound that it changes."""
     if not rule.bounds:
-        raise ConfigError(f"{where}: a bound is needed: {', '.join(BOUNDS)}")
+        raise ConfigError(f"{context}: a bound is needed: {', '.join(BOUNDS)}")
     if rule.min is not None and rule.max is not None and rule.min > rule.max:
-        raise ConfigError(f"{where}: min {rule.min:g} is above max {rule.max:g}")
+        raise ConfigError(f"{context}: min {rule.min:g} is above max {rule.max:g}")
     if rule.max_worse is not None and rule.better is None:
         raise ConfigError(
-            f"{where}: neither high nor low values are better by themselves, so max_worse says "
+            f"{context}: neither high nor low values are better by themselves, so max_worse says "
             "nothing: use max_drop or max_rise"
         )
-    for name in OF_CHANGE:
-        value = getattr(rule, name)
-        if value is not None and value < 0:
-            raise ConfigError(f"{where}: {name} must be at least 0, found {value:g}")
+    for name, value in rule.bounds.items():
+        if name in OF_CHANGE and value < 0:
+            raise ConfigError(f"{context}: {name} must be at least 0, found {value:g}")
     for name in ("relative", "require_paired"):
         if getattr(rule, name) and not rule.needs_baseline:
-            raise ConfigError(f"{where}: {name} goes with {', '.join(OF_CHANGE)}")
+            raise ConfigError(f"{context}: {name} goes with {', '.join(OF_CHANGE)}")
 
 
-def _params(given: Any, where: str) -> dict[str, Param]:
+def _unit(unit: Any, context: str) -> str | None:
+    units = get_args(Unit)
+    if unit is None or unit in units:
+        return None if unit is None else str(unit)
+    raise ConfigError(
+        f"{context}: there is no unit {described(unit)}{nearest(str(unit), units)}; units are "
+        f"{', '.join(units)}"
+    )
+
+
+def _params(given: Any, context: str) -> dict[str, Param]:
     if not isinstance(given, dict):
         raise ConfigError(
-            f"{where}: params is a table, as {{ tau = 0.2 }}, found {described(given)}"
+            f"{context}: params is a table, as {{ tau = 0.2 }}, found {described(given)}"
         )
-    for key, value in given.items():
-        if key not in PARAMETERS:
+    for name, value in given.items():
+        if name not in PARAMETERS:
+            suggestion = nearest(name, PARAMETERS)
             raise ConfigError(
-                f"{where}: no metric has a parameter {quoted(key, 60)}{nearest(key, PARAMETERS)}"
+                f"{context}: no metric has a parameter {quoted(name, 60)}{suggestion}"
             )
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise ConfigError(
-                f"{where}: {key} must be a number or a text, found {described(value)}"
-            )
-        if not isinstance(value, str) and not abs(value) < LARGEST:
-            raise ConfigError(f"{where}: {key} must be finite, found {described(value)}")
+        if isinstance(value, str) or _is_finite(value):
+            continue
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        requirement = "be finite" if is_number else "be a number or a text"
+        raise ConfigError(f"{context}: {name} must {requirement}, found {described(value)}")
     return {
-        key: int(value)
-        if isinstance(value, float) and value == int(value) and key in _WHOLE
-        else value
-        for key, value in given.items()
+        name: int(value) if name in _WHOLE_NUMBERS and _is_whole(value) else value
+        for name, value in given.items()
     }
 
 
-_WHOLE = frozenset({"k", "batch_size", "view", "first_rank", "last_rank"})
+def _is_whole(value: Param) -> bool:
+    return isinstance(value, float) and value.is_integer()
 
 
-def _number(value: Any, name: str, where: str) -> float | None:
-    if value is None:
-        return None
-    usable = isinstance(value, int | float) and not isinstance(value, bool)
-    if not usable or not abs(value) < LARGEST:
-        raise ConfigError(f"{where}: {name} must be a finite number, found {described(value)}")
-    return float(value)
+def _is_finite(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and abs(value) < LARGEST
 
 
-def _confidence(value: Any, where: str) -> float:
-    number = _number(value, "confidence", where)
-    if number is None or not 0 < number <= 1 - 1e-9:
-        raise ConfigError(f"{where}: confidence must lie between 0 and 1, found {described(value)}")
-    return number
+_FLAG = ("be true or false", lambda value: isinstance(value, bool))
+_SEVERITY = ('be "fail" or "warn"', get_args(Severity).__contains__)
+_REQUIREMENTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    **dict.fromkeys(BOUNDS, ("be a finite number", _is_finite)),
+    "relative": _FLAG,
+    "confidence": (
+        "lie between 0 and 1",
+        lambda value: _is_finite(value) and 0 < value <= 1 - 1e-9,
+    ),
+    "severity": _SEVERITY,
+    "on_inconclusive": _SEVERITY,
+    "require_paired": _FLAG,
+}
+"""Key of a rule -> which values it may have, in words and as a function."""
 
 
-def _flag(given: Mapping[str, Any], name: str, where: str) -> bool:
-    value = given.get(name, False)
-    if not isinstance(value, bool):
-        raise ConfigError(f"{where}: {name} must be true or false, found {described(value)}")
-    return value
-
-
-def _severity(given: Mapping[str, Any], name: str, default: Severity, where: str) -> Severity:
-    value = given.get(name, default)
-    if value == "fail":
-        return "fail"
-    if value == "warn":
-        return "warn"
-    raise ConfigError(f'{where}: {name} must be "fail" or "warn", found {described(value)}')
+def _values(given: Mapping[str, Any], context: str) -> dict[str, Any]:
+    """The values of the keys in `_REQUIREMENTS`, numbers as floats."""
+    values = {key: given[key] for key in _REQUIREMENTS if key in given}
+    for key, value in values.items():
+        requirement, holds = _REQUIREMENTS[key]
+        if not holds(value):
+            raise ConfigError(f"{context}: {key} must {requirement}, found {described(value)}")
+    return {
+        key: value if isinstance(value, bool | str) else float(value)
+        for key, value in values.items()
+    }

@@ -1,4 +1,4 @@
-"""Compute what rules name, judge it, keep a baseline."""
+"""Measure the numbers that rules name, judge the rules, save a baseline."""
 
 from __future__ import annotations
 
@@ -8,24 +8,43 @@ from pathlib import Path
 from typing import Any
 
 from cl_analyze._version import __version__
-from cl_analyze.analysis import Report, run_analysis
+from cl_analyze.analysis.report import Report
+from cl_analyze.analysis.run import run_analysis
 from cl_analyze.checks.baseline import Baseline, BaselineSource, save_baseline
-from cl_analyze.checks.judge import COLUMNS, Check, Verdict, judge, overall
+from cl_analyze.checks.judge import Check, Earlier, Verdict, checks_table, judge, overall
 from cl_analyze.checks.needs import needs, select
 from cl_analyze.checks.rules import Rule
-from cl_analyze.differences import Match, match_rows
+from cl_analyze.differences import match_rows
 from cl_analyze.errors import ConfigError
 from cl_analyze.inputs.listener import Listener, Silent
 from cl_analyze.options import Request, RunOptions
-from cl_analyze.tables import Record, Results, Table
+from cl_analyze.tables import Record, Results
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """What rules are judged against, and from which rows.
+
+    Attributes:
+        baseline: earlier numbers; None: bounds of the change are skipped.
+        save_to: where to save these numbers as a baseline; None: nowhere.
+        seed: seed of everything drawn at random.
+        anchors: rows from which means over rows are estimated; None: every row.
+    """
+
+    baseline: Baseline | None = None
+    save_to: Path | None = None
+    seed: int = 0
+    anchors: int | None = None
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What came out of some rules.
+    """The verdicts on some checkpoints.
 
     Attributes:
-        report: what was measured; its table `checks` and its verdict are those of the checks.
+        report: the numbers that the rules name; the report's table `checks` and its verdict are
+            those of the checks.
         checks: one for each checkpoint, rule and bound, in this order.
     """
 
@@ -34,7 +53,7 @@ class Checked:
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict of all."""
+        """The verdict of all checks."""
         return overall(self.checks)
 
 
@@ -42,118 +61,110 @@ def run_checks(
     requests: Sequence[Request],
     rules: Sequence[Rule],
     run: RunOptions,
-    baseline: Baseline | None = None,
-    save_to: Path | None = None,
-    seed: int = 0,
-    anchors: int | None = None,
+    options: CheckOptions | None = None,
     executor: Any = None,
     listener: Listener | None = None,
     arguments: Sequence[str] = (),
 ) -> Checked:
-    """Measure checkpoints, and judge every rule on each.
+    """Measure checkpoints, and judge every rule on each of them.
 
     Args:
         requests: the checkpoints.
-        rules: what must hold.
+        rules: the rules, one at least.
         run: how to compute.
-        baseline: what changes are measured against; None: such bounds are skipped.
-        save_to: where to keep these numbers as a baseline; None: nowhere.
-        seed, anchors, executor, listener, arguments: as for an analysis.
+        options: the baseline, where to save a new one, seed and anchors.
+        executor, listener, arguments: see `run_analysis`.
 
     Raises:
-        ConfigError: a rule that matches no record or several, or that the baseline has not.
+        ConfigError: a rule fits no record or several, or the baseline lacks the number.
         DataError: inputs that cannot be used.
     """
-    told = listener or Silent()
+    listener, options = listener or Silent(), options or CheckOptions()
+    baseline = options.baseline
     if baseline is not None and baseline.version != __version__:
-        told.note(f"{baseline.path} was written by version {baseline.version}")
+        listener.note(f"{baseline.path} was written by version {baseline.version}")
     for rule in rules:
         if rule.guards_the_better_side is not None:
-            told.note(
+            listener.note(
                 f"{rule.name}: {rule.better} is better, and {rule.guards_the_better_side} stops it "
                 "from getting better; max_worse stops it from getting worse"
             )
     requests = [replace(request, match=True) for request in requests]
     reports = []
     chosen: dict[tuple[str, int], Record] = {}
-    for need in needs(rules, seed, anchors):
+    for need in needs(rules, options.seed, options.anchors):
         report = run_analysis(
-            requests, need.families, need.options, run, "check", executor, told, arguments
+            requests, need.families, need.options, run, "check", executor, listener, arguments
         )
         reports.append(report)
-        for source in report.document.sources or tuple(report.rows):
+        for source in report.rows:
             own = [record for record in report.records if record.source == source]
-            for i in need.rules:
-                chosen[source, i] = select(rules[i], own, source)
+            chosen.update({(source, i): select(rules[i], own, source) for i in need.rules})
     report = reports[0]
     checks: list[Check] = []
     for source, keys in report.rows.items():
-        base: BaselineSource | None = None
-        match: Match | None = None
+        base = match = None
         if baseline is not None and any(rule.needs_baseline for rule in rules):
             base = baseline.of(source)
             match = match_rows(keys, base.keys)
-            told.note(f"{source} against {base.source} of {baseline.path}: {match.text}")
+            listener.note(f"{source} against {base.source} of {baseline.path}: {match.text}")
         for i, rule in enumerate(rules):
-            record = chosen[source, i]
-            earlier = None
-            if base is not None and baseline is not None and rule.needs_baseline:
-                earlier = _earlier(rule, record, base, baseline)
-            groups = report.groups.get(source)
-            checks += judge(rule, record, base, earlier, match, groups)
-    named = [chosen[s, i] for s in report.rows for i in range(len(rules))]
+            record, earlier = chosen[source, i], None
+            if baseline and base and match and rule.needs_baseline:
+                earlier = Earlier(_same_number(rule, record, base, baseline.path), base, match)
+            checks += judge(rule, record, earlier, report.groups.get(source))
+    named = [chosen[source, i] for source in report.rows for i in range(len(rules))]
     records = list({id(record): record for record in named}.values())
+    warnings = dict.fromkeys(text for report in reports for text in report.warnings)
     document = replace(
         report.document,
         inputs=_inputs(reports),
         results=Results(records),
         families=_families(reports, records),
-        tables={"checks": Table("checks", COLUMNS, tuple(check.to_dict() for check in checks))},
-        warnings=tuple(dict.fromkeys(text for each in reports for text in each.warnings)),
+        tables={"checks": checks_table(checks)},
+        warnings=tuple(warnings),
         verdict=overall(checks),
     )
     report = replace(report, document=document)
-    if save_to is not None:
-        for path in save_baseline(save_to, report, records, seed):
-            told.note(f"wrote {path}")
+    if options.save_to is not None:
+        for path in save_baseline(options.save_to, report, records, options.seed):
+            listener.note(f"wrote {path}")
     return Checked(report, tuple(checks))
 
 
-def _earlier(rule: Rule, record: Record, base: BaselineSource, baseline: Baseline) -> Record:
-    """The baseline's number, of the same definition and parameters.
-
-    Raises:
-        ConfigError: it has none.
-    """
-    of_metric = [each for each in base.records if each.metric == record.metric]
-    for each in of_metric:
-        if (each.definition, each.params) == (record.definition, record.params):
-            if each.value is None:
-                raise ConfigError(f"{baseline.path}: {rule.name} is undefined: {each.reason}")
-            return each
+def _same_number(rule: Rule, record: Record, base: BaselineSource, path: Path) -> Record:
+    """The baseline's number of the same metric, definition and parameters."""
+    of_metric = [other for other in base.records if other.metric == record.metric]
+    for other in of_metric:
+        if (other.definition, other.params) == (record.definition, record.params):
+            if other.value is None:
+                raise ConfigError(f"{path}: {rule.name} is undefined: {other.reason}")
+            return other
     wanted = f"definition {record.definition}, params {record.params}"
-    there = "; ".join(f"definition {r.definition}, params {r.params}" for r in of_metric)
+    known = "; ".join(f"definition {r.definition}, params {r.params}" for r in of_metric)
     raise ConfigError(
-        f"{baseline.path} has no {record.metric} with {wanted}; it has {there or 'none'}: save the "
+        f"{path} has no {record.metric} with {wanted}; it has {known or 'none'}: save the "
         "baseline again with these rules"
     )
 
 
 def _inputs(reports: Sequence[Report]) -> tuple[dict[str, Any], ...]:
-    found: list[dict[str, Any]] = []
+    """The entries of all reports, each once."""
+    entries: list[dict[str, Any]] = []
     for report in reports:
-        found += [entry for entry in report.document.inputs if entry not in found]
-    return tuple(found)
+        entries += [entry for entry in report.document.inputs if entry not in entries]
+    return tuple(entries)
 
 
 def _families(reports: Sequence[Report], records: Sequence[Record]) -> dict[str, tuple[int, ...]]:
-    """Families with the indices of their records."""
-    found: dict[str, list[int]] = {}
+    """Each family with the indices of its records, in the order of the reports."""
     place = {id(record): i for i, record in enumerate(records)}
+    families: dict[str, tuple[int, ...]] = {}
     for report in reports:
         for family, indices in report.document.families.items():
-            own = [report.records[i] for i in indices]
-            kept = [place[id(record)] for record in own if id(record) in place]
-            if kept:
-                found.setdefault(family, []).extend(kept)
-    return {family: tuple(indices) for family, indices in found.items()}
+            own = tuple(
+                place[key] for key in (id(report.records[i]) for i in indices) if key in place
+            )
+            if own:
+                families[family] = families.get(family, ()) + own
+    return families

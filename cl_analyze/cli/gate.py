@@ -64,7 +64,7 @@ def _checked(
     talk: Talk,
 ) -> Checked:
     """Read rules and baseline, measure, judge."""
-    from cl_analyze.checks import load_rules, run_checks
+    from cl_analyze.checks import CheckOptions, load_rules, run_checks
     from cl_analyze.checks.baseline import load_baseline
     from cl_analyze.checks.rules import find_rules
 
@@ -74,10 +74,7 @@ def _checked(
         requests(given),
         rules,
         run,
-        baseline,
-        paths["save_baseline"],
-        options.seed,
-        options.anchors,
+        CheckOptions(baseline, paths["save_baseline"], options.seed, options.anchors),
         listener=talk,
         arguments=shown_arguments(),
     )

@@ -31,7 +31,7 @@ from cl_analyze.options.declaration import from_command_line, options_of
 from cl_analyze.quoting import natural, printable, without_secrets
 
 if TYPE_CHECKING:
-    from cl_analyze.analysis import Report
+    from cl_analyze.analysis.report import Report
     from cl_analyze.document import Document
 
 

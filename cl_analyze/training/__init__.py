@@ -1,14 +1,13 @@
 """While training: metrics for torchmetrics, and a Lightning callback that saves embeddings.
 
-    _metric.py          what all metrics share: rows in, a number and its record out
-    _reservoir.py       a seeded sample of rows that merges across batches and ranks
-    _uniformity.py  _penalty.py     read off such a sample
-    _tolerance.py  _alignment.py  _effective_rank.py     read off sums, exact
+    _metric.py           the base of all metrics: rows in, a number and its record out
+    _samples.py          metrics of a sample of rows that merges across batches and ranks
+    _sums.py             metrics of sums, which are exact
     _save_embeddings.py  the callback
 
-Every value is what the functions of this package say of the same rows.  Extra: training.
+Every value is that of the package's functions on the same rows.  Extra: training.
 
-Names load torch, torchmetrics or Lightning when they are first used.
+The first use of a name loads torch, torchmetrics or Lightning.
 """
 
 from __future__ import annotations
@@ -16,23 +15,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cl_analyze.training._alignment import Alignment
-    from cl_analyze.training._effective_rank import EffectiveRank
     from cl_analyze.training._metric import EmbeddingMetric
-    from cl_analyze.training._penalty import FalseNegativeShare, PenaltyEntropy
+    from cl_analyze.training._samples import FalseNegativeShare, PenaltyEntropy, Uniformity
     from cl_analyze.training._save_embeddings import SaveEmbeddings
-    from cl_analyze.training._tolerance import Tolerance
-    from cl_analyze.training._uniformity import Uniformity
+    from cl_analyze.training._sums import Alignment, EffectiveRank, Tolerance
 
 _WHERE = {
-    "Alignment": "_alignment",
-    "EffectiveRank": "_effective_rank",
+    "Alignment": "_sums",
+    "EffectiveRank": "_sums",
     "EmbeddingMetric": "_metric",
-    "FalseNegativeShare": "_penalty",
-    "PenaltyEntropy": "_penalty",
+    "FalseNegativeShare": "_samples",
+    "PenaltyEntropy": "_samples",
     "SaveEmbeddings": "_save_embeddings",
-    "Tolerance": "_tolerance",
-    "Uniformity": "_uniformity",
+    "Tolerance": "_sums",
+    "Uniformity": "_samples",
 }
 
 __all__ = [

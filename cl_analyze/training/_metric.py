@@ -1,10 +1,10 @@
-"""What the metrics share: rows are checked, a number comes out, and its record stays."""
+"""The base of the metrics: it checks rows, returns a number, and keeps the record of it."""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -12,31 +12,29 @@ from torch import Tensor
 from torch.nn import Module, functional
 from torchmetrics import Metric
 
-from cl_analyze.errors import DataError
+from cl_analyze.errors import ConfigError, DataError
 from cl_analyze.options.kinds import whole_number
 from cl_analyze.tables import Param, Record, Unit, undefined
 
 SOURCE = "embeddings"
-LARGEST_LABEL = 2**24
-"""Classes are kept as float32 beside their rows: exact up to here."""
 
 
 class EmbeddingMetric(Metric):
     """Base of the metrics of embeddings: `update` with a batch, `compute` a 0-D float32 tensor.
 
-    States have a fixed size, set by the options, whatever the number of rows; ranks are joined by
-    torchmetrics when `compute` is called, other metric objects by `merge_state`.  States keep
-    their types, float64 for sums, whatever the model is cast to.
-    After `compute`, `record` has what the number is: definition, parameters, rows, standard error
-    where the state allows one.  An undefined value is NaN, with a warning that has the reason.
+    The options set the size of the states; the number of rows does not change it.  `compute` joins
+    the states of all ranks, `merge_state` those of other metric objects.  States keep their types
+    (float64 for sums) when the model is cast to another type.
+    After `compute`, `record` describes the number: definition, parameters, rows, and the standard
+    error where the state allows one.  An undefined value is NaN, with a warning and the reason.
 
-    Rows of the padding that distributed samplers repeat count twice, as in every such metric.
+    Rows that distributed samplers repeat as padding count twice, as in other metrics.
 
     Subclasses define `update` and `measured`.
 
     Args:
         dim: columns of the embeddings.
-        options: torchmetrics' own, as `dist_sync_on_step`.
+        options: options of torchmetrics.Metric, as `dist_sync_on_step`.
 
     Raises:
         ConfigError: an option makes no sense.
@@ -52,7 +50,7 @@ class EmbeddingMetric(Metric):
     is_differentiable: bool | None = False
     record: Record | None = None
     metric: str
-    """Its name in the metric reference, as are `definition`, `params` and `scale` (its unit)."""
+    """Name in the metric reference, which has `definition`, `params` and `scale` (unit) too."""
     scale: Unit
     definition: str | None = None
     unlabelled: int | None = None
@@ -66,33 +64,47 @@ class EmbeddingMetric(Metric):
         """Make states of metrics with other options unequal.
 
         A MetricCollection lets metrics share one state where states are equal after the first
-        batch, which some first batches bring about whatever the options.
+        batch; some first batches make states equal although the options differ.
         """
-        what = torch.tensor(options, dtype=torch.float64)
-        self.add_state("options", what, dist_reduce_fx="max")
+        self.add_state("options", torch.tensor(options, dtype=torch.float64), dist_reduce_fx="max")
+
+    def add_sums(self, **zeros: Tensor) -> None:
+        """Add states that begin with these values, and that ranks add up."""
+        for name, value in zeros.items():
+            self.add_state(name, value, dist_reduce_fx="sum")
+
+    def choose(self, definition: str, known: Iterable[str]) -> None:
+        """Set the definition.
+
+        Raises:
+            ConfigError: it is not a known one.
+        """
+        if definition not in known:
+            raise ConfigError(f"definition must be one of {', '.join(known)}, found {definition!r}")
+        self.definition = definition
 
     def _apply(self, fn: Callable[[Tensor], Tensor], exclude_state: Sequence[str] = "") -> Module:
-        """Move the states to another device, and leave their types alone."""
+        """Move the states to another device, without a change of their types."""
 
         def moved(state: Tensor) -> Tensor:
-            there = fn(state)
-            return there if there.dtype == state.dtype else state.to(there.device)
+            result = fn(state)
+            return result if result.dtype == state.dtype else state.to(result.device)
 
         return super()._apply(moved, exclude_state)
 
     def measured(self) -> Record:
-        """The record of what the states hold."""
+        """The record of the states."""
         raise NotImplementedError
 
     def recorded(self, value: float, n: int, std_error: float | None = None) -> Record:
-        """A value of `n` rows as this metric's record."""
+        """The record of a value of `n` rows."""
         return Record(
             SOURCE, self.metric, self.definition, self.params, value, std_error, self.scale, n,
             self.dim,
         )  # fmt: skip
 
     def undefined(self, reason: str) -> Record:
-        """This metric's record without a value, and why."""
+        """The record without a value, and the reason."""
         return undefined(
             SOURCE, self.metric, self.definition, self.params, self.scale, self.dim, reason
         )
@@ -111,7 +123,7 @@ class EmbeddingMetric(Metric):
         return torch.tensor(value, dtype=torch.float32, device=self.device)
 
     def rows(self, embeddings: Tensor, what: str = "embeddings") -> Tensor:
-        """(M, D) rows of a batch, checked, in float32 at least.
+        """(M, D) rows of a batch, checked, in float32 or float64.
 
         Raises:
             DataError: another shape or type, or a row with NaN, infinity or zero norm.
@@ -139,12 +151,12 @@ class EmbeddingMetric(Metric):
     def classes(self, labels: Tensor, n_rows: int) -> Tensor:
         """(M,) classes of a batch, -1 where a row is unlabelled.
 
-        One rule everywhere: a label means unlabelled where it is said to, by `unlabelled` here and
-        by --unlabelled on the command line, and nowhere else.
+        One rule for the whole package: only the label that `unlabelled` names (--unlabelled on the
+        command line) means unlabelled.
 
         Raises:
-            DataError: another shape, no whole numbers, or a negative one that is not said to mean
-                unlabelled.
+            DataError: another shape, no integers, or a negative label that `unlabelled` does not
+                name.
         """
         name = type(self).__name__
         if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.is_complex():
@@ -155,19 +167,19 @@ class EmbeddingMetric(Metric):
                 f"{name}: labels must have shape ({n_rows},), one a row, found "
                 f"{tuple(labels.shape)}"
             )
-        found = labels.detach().long()
-        if self.unlabelled is not None:
-            is_unlabelled = found == self.unlabelled
+        codes = labels.detach().long()
+        if self.unlabelled is None:
+            is_unlabelled = torch.zeros_like(codes, dtype=torch.bool)
         else:
-            is_unlabelled = torch.zeros_like(found, dtype=torch.bool)
-        negative = found[(found < 0) & ~is_unlabelled]
+            is_unlabelled = codes == self.unlabelled
+        negative = codes[(codes < 0) & ~is_unlabelled]
         if len(negative):
             value = int(negative[0])
             raise DataError(
                 f"{name}: classes are numbered from 0, found {value}: pass unlabelled={value} if "
                 f"it means that a row has none, as --unlabelled {value} on the command line"
             )
-        return found.masked_fill(is_unlabelled, -1)
+        return codes.masked_fill(is_unlabelled, -1)
 
 
 def unit(rows: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A Lightning callback that saves the embeddings of a validation loader, to compare."""
+"""A Lightning callback that saves the embeddings of a validation loader, for `compare`."""
 
 from __future__ import annotations
 
@@ -25,30 +25,31 @@ Embed = Callable[[Any, Any], Mapping[str, Tensor]]
 class SaveEmbeddings(lightning.Callback):
     """Writes DIR/epoch-0009-step-570.npz every n epochs, for `cl-analyze compare DIR/*.npz`.
 
-    The arrays are those that `cl-analyze` reads by itself: `embeddings` (N, D) and, where they
-    are given, `labels` (N,), `view1` and `view2` (N, D), `ids` (N,).  They come from what
-    `validation_step` returns, or from `embed`.  A file appears whole or not at all; epochs are
-    numbered from 0, as Lightning does, and `compare --x epoch` or `--x step` orders the files.
+    The arrays have the names that `cl-analyze` looks for: `embeddings` (N, D) and, where they are
+    given, `labels` (N,), `view1` and `view2` (N, D), `ids` (N,).  `validation_step` or `embed`
+    returns them.  A file appears whole or not at all; epochs are numbered from 0, as in Lightning,
+    and `compare --x epoch` or `--x step` orders the files.
 
-    With several ranks the rows of all are written by the first, sorted by `ids`, which are needed
-    then: samplers deal rows out by turns and repeat some.  With ids rows are in their order also
-    on one rank.  What cannot be saved is an error on every rank.
+    With several ranks the first rank writes the rows of all, sorted by `ids`, which are needed
+    then: samplers give the rows to the ranks in turns and repeat some.  With ids one rank sorts its
+    rows too.  An array that cannot be saved is an error on every rank.
 
-    Nothing is written in the sanity check and in `fast_dev_run`.  `trainer.validate(ckpt_path=...)`
-    writes under the checkpoint's name, and under `validate` without one.
+    The sanity check and `fast_dev_run` write nothing.  `trainer.validate(ckpt_path=...)` writes
+    under the checkpoint's name, and under `validate` without one.
 
     Args:
-        folder: where the files go; it is made when it is missing.
-        every_n_epochs: epochs n, 2n, ... are saved, each validation in them (several where
-            `val_check_interval` says so, with steps of their own).
-        embed: takes the module and a batch (on the module's device), returns a dictionary with
-            `embeddings` and what else is to be saved; None: `validation_step` returns one.  It runs
-            under no_grad, in evaluation mode and the trainer's precision, on every validation
-            batch of those epochs.
-        dataloader: which of several validation loaders; `-loader-1` and so on is in the name.
+        folder: where the files go; made when it is missing.
+        every_n_epochs: epochs n, 2n, ... are saved, with each validation in them
+            (`val_check_interval` makes several, with different steps).
+        embed: function of the module and a batch (on the module's device) that returns a dictionary
+            with `embeddings` and the other arrays to save; None: `validation_step` returns the
+            dictionary.  `embed` runs under no_grad, in evaluation mode and the trainer's precision,
+            on every validation batch of the saved epochs.
+        dataloader: which of several validation loaders; the names of the files then end in
+            `-loader-1` and so on.
 
     Raises:
-        ConfigError: an option makes no sense, or what a batch gives cannot be saved.
+        ConfigError: an option makes no sense, or the arrays of a batch cannot be saved.
 
     Cost: the arrays of the loader in the host's memory, half precision as float32; a few times
     that on the first rank while it writes.
@@ -76,9 +77,8 @@ class SaveEmbeddings(lightning.Callback):
         self._has_written = False
 
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Say so where no epoch was saved."""
-        dry = getattr(trainer, "fast_dev_run", False)
-        if trainer.global_rank == 0 and not self._has_written and not dry:
+        """Warn where no epoch was saved."""
+        if trainer.global_rank == 0 and not self._has_written and not _is_trial(trainer):
             warnings.warn(
                 f"SaveEmbeddings: nothing was saved in {trainer.current_epoch} epochs with "
                 f"every_n_epochs={self.every_n_epochs}: is there a validation loader, and does it "
@@ -90,7 +90,7 @@ class SaveEmbeddings(lightning.Callback):
     def on_validation_epoch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
-        """Forget what an interrupted epoch left."""
+        """Forget the rows of an interrupted epoch."""
         self._parts, self._failed = {}, None
 
     def on_validation_batch_end(
@@ -105,18 +105,18 @@ class SaveEmbeddings(lightning.Callback):
         """Keep the arrays of a batch.
 
         Raises:
-            ConfigError: there are no embeddings, or arrays that do not fit each other; with several
-                ranks at the end of the epoch.
+            ConfigError: there are no embeddings, or arrays do not fit each other; several ranks
+                raise it at the end of the epoch.
         """
         if dataloader_idx != self.dataloader or not self._is_due(trainer) or self._failed:
             return
         if self.embed is None:
-            found, where = outputs, "validation_step"
+            returned, function = outputs, "validation_step"
         else:
             with trainer.precision_plugin.val_step_context(), torch.no_grad():
-                found, where = self.embed(pl_module, batch), "embed"
+                returned, function = self.embed(pl_module, batch), "embed"
         try:
-            self._keep(found, where, batch_idx)
+            self._keep(returned, function, batch_idx)
         except AnalysisError as error:
             if trainer.world_size == 1:
                 raise
@@ -134,33 +134,35 @@ class SaveEmbeddings(lightning.Callback):
         if not self._is_due(trainer):
             return
         parts, self._parts = self._parts, {}
-        here = {name: np.concatenate(arrays) for name, arrays in parts.items()}
-        if trainer.world_size == 1:
-            self._write(trainer, [here])
+        own = {name: np.concatenate(arrays) for name, arrays in parts.items()}
+        distributed, n_ranks = torch.distributed, trainer.world_size
+        if n_ranks == 1:
+            self._write(trainer, [own])
             return
-        if here and "ids" not in here:
+        if own and "ids" not in own:
             self._failed = ConfigError(
-                f"SaveEmbeddings: {trainer.world_size} ranks share the rows, in turns and with "
-                "repeats: return 'ids', the index of each row in the data set, beside the "
-                "embeddings"
+                f"SaveEmbeddings: {n_ranks} ranks share the rows, in turns and with repeats: "
+                "return 'ids', the index of each row in the data set, beside the embeddings"
             )
-        distributed, world = torch.distributed, trainer.world_size
         if self._hosts is None and distributed.get_backend() != "gloo":
             self._hosts = distributed.new_group(backend="gloo")  # rows stay off the GPUs
-        failures: list[AnalysisError | None] = [None] * world
-        distributed.all_gather_object(failures, self._failed, group=self._hosts)
-        _raise_first(failures)
-        first = trainer.global_rank == 0
-        gathered: list[Any] | None = [None] * world if first else None
-        distributed.gather_object(here, gathered, group=self._hosts)
-        outcome: list[AnalysisError | None] = [None]
+        self._raise_on_all_ranks(n_ranks)
+        gathered: list[Any] | None = [None] * n_ranks if trainer.global_rank == 0 else None
+        distributed.gather_object(own, gathered, group=self._hosts)
         if gathered is not None:
             try:
                 self._write(trainer, gathered)
             except AnalysisError as error:
-                outcome = [error]
-        distributed.broadcast_object_list(outcome, group=self._hosts)
-        _raise_first(outcome)
+                self._failed = error
+        self._raise_on_all_ranks(n_ranks)
+
+    def _raise_on_all_ranks(self, n_ranks: int) -> None:
+        """Raise the first rank's failure on every rank."""
+        failures: list[AnalysisError | None] = [None] * n_ranks
+        torch.distributed.all_gather_object(failures, self._failed, group=self._hosts)
+        for failure in failures:
+            if failure is not None:
+                raise failure
 
     def on_exception(
         self,
@@ -168,51 +170,46 @@ class SaveEmbeddings(lightning.Callback):
         pl_module: lightning.LightningModule,
         exception: BaseException,
     ) -> None:
-        """Let go of the rows of an epoch that did not end."""
+        """Free the rows of an epoch that did not end."""
         self._parts = {}
 
     def _is_due(self, trainer: lightning.Trainer) -> bool:
-        if trainer.sanity_checking or getattr(trainer, "fast_dev_run", False):
+        if trainer.sanity_checking or _is_trial(trainer):
             return False
-        fitting = trainer.state.fn == "fit"
-        return not fitting or (trainer.current_epoch + 1) % self.every_n_epochs == 0
+        is_fitting = trainer.state.fn == "fit"
+        return not is_fitting or (trainer.current_epoch + 1) % self.every_n_epochs == 0
 
-    def _keep(self, found: Any, where: str, index: int) -> None:
-        """Add what a batch gives to what there is.
-
-        Raises:
-            ConfigError: it does not fit.
-        """
-        if not isinstance(found, Mapping) or "embeddings" not in found:
-            what = f"keys {list(found)}" if isinstance(found, Mapping) else type(found).__name__
+    def _keep(self, returned: Any, function: str, index: int) -> None:
+        """Add the arrays of a batch to those of the batches before."""
+        is_mapping = isinstance(returned, Mapping)
+        if not is_mapping or "embeddings" not in returned:
+            found = f"keys {list(returned)}" if is_mapping else type(returned).__name__
             raise ConfigError(
-                f"SaveEmbeddings: {where} must return a dictionary with 'embeddings' (and labels, "
-                f"view1, view2, ids where there are), found {what}"
+                f"SaveEmbeddings: {function} must return a dictionary with 'embeddings' (and "
+                f"labels, view1, view2, ids where there are), found {found}"
             )
-        arrays = {name: as_array(found[name]) for name in ARRAYS if found.get(name) is not None}
+        given = {name: returned[name] for name in ARRAYS if returned.get(name) is not None}
+        arrays = {name: as_array(values) for name, values in given.items()}
         shapes = {name: array.shape for name, array in arrays.items()}
         if len({shape[:1] for shape in shapes.values()}) > 1 or () in shapes.values():
             raise ConfigError(
-                f"SaveEmbeddings: batch {index} of {where} has shapes {shapes}: every array needs "
-                "one entry a row"
+                f"SaveEmbeddings: batch {index} of {function} has shapes {shapes}: every array "
+                "needs one entry a row"
             )
-        _check_shapes(shapes, where)
+        for name, shape in shapes.items():
+            _check_shape(name, shape, function)
         before = {name: array[0].shape[1:] for name, array in self._parts.items()}
         now = {name: shape[1:] for name, shape in shapes.items()}
         if before and before != now:
             raise ConfigError(
-                f"SaveEmbeddings: rows of batch {index} of {where} have shapes {now}, those before "
-                f"{before}: every batch needs the same arrays"
+                f"SaveEmbeddings: rows of batch {index} of {function} have shapes {now}, those "
+                f"before {before}: every batch needs the same arrays"
             )
         for name, array in arrays.items():
             self._parts.setdefault(name, []).append(array)
 
     def _write(self, trainer: lightning.Trainer, parts: list[dict[str, NDArray[Any]]]) -> None:
-        """Write the rows of all ranks.
-
-        Raises:
-            AnalysisError: there are none, they do not fit, or the file cannot be written.
-        """
+        """Write the rows of all ranks."""
         arrays = joined(parts)
         if not arrays:
             raise ConfigError(
@@ -244,46 +241,35 @@ class SaveEmbeddings(lightning.Callback):
         self._has_written = True
 
 
-def _check_shapes(shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
-    """Refuse what the command line would refuse to read, while the run can still be mended.
-
-    Raises:
-        ConfigError: embeddings or views that are not (rows, dimensions), or labels or ids that are
-            not one value a row.
-    """
-    for name, shape in shapes.items():
-        rest = math.prod(shape[2:])
-        if name in ("embeddings", "view1", "view2") and len(shape) != 2:
-            is_stack = name == "embeddings" and len(shape) == 3 and shape[1] > 0
-            if is_stack:  # views of each row
-                continue
-            remedy = (
-                "z.flatten(1)" if rest == 1 or len(shape) < 2 else "z.mean over the axes behind"
-            )
-            raise ConfigError(
-                f"SaveEmbeddings: {where} returns {name!r} of shape {shape}, and they must be "
-                f"(rows, dimensions): return {remedy}"
-            )
-        if name in ("labels", "ids") and len(shape) != 1:
-            remedy = "one value each"
-            if math.prod(shape[1:]) == 1:
-                remedy = f"{name}.flatten()"
-            elif name == "labels" and len(shape) == 2:
-                remedy = "labels.argmax(1)"
-            raise ConfigError(
-                f"SaveEmbeddings: {where} returns {name!r} of shape {shape}, and they must be one "
-                f"value a row: return {remedy}"
-            )
+def _is_trial(trainer: lightning.Trainer) -> bool:
+    return bool(getattr(trainer, "fast_dev_run", False))
 
 
-def _raise_first(failures: list[AnalysisError | None]) -> None:
-    for failure in failures:
-        if failure is not None:
-            raise failure
+def _check_shape(name: str, shape: tuple[int, ...], function: str) -> None:
+    """Refuse shapes that the command line refuses too, while the run can still be corrected."""
+    if name in ("labels", "ids"):
+        if len(shape) == 1:
+            return
+        needed, remedy = "one value a row", "one value each"
+        if math.prod(shape[1:]) == 1:
+            remedy = f"{name}.flatten()"
+        elif name == "labels" and len(shape) == 2:
+            remedy = "labels.argmax(1)"
+    else:
+        is_stack = name == "embeddings" and len(shape) == 3 and shape[1] > 0  # views of each row
+        if len(shape) == 2 or is_stack:
+            return
+        needed, remedy = "(rows, dimensions)", "z.mean over the axes behind"
+        if math.prod(shape[2:]) == 1 or len(shape) < 2:
+            remedy = "z.flatten(1)"
+    raise ConfigError(
+        f"SaveEmbeddings: {function} returns {name!r} of shape {shape}, and they must be {needed}: "
+        f"return {remedy}"
+    )
 
 
 def as_array(values: Any) -> NDArray[Any]:
-    """A copy of what a batch gives as an array: half precision becomes float32."""
+    """A copy of a batch's values as an array: half precision becomes float32."""
     if isinstance(values, Tensor):
         values = values.detach()
         if values.is_floating_point() and values.dtype != torch.float64:
@@ -293,27 +279,27 @@ def as_array(values: Any) -> NDArray[Any]:
 
 
 def joined(parts: list[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
-    """The rows of all ranks, in the order of their ids where there are any, each once.
+    """The rows of all ranks, with ids in the order of the ids, each row once.
 
     Raises:
-        ConfigError: ranks that have other arrays.
+        ConfigError: ranks have different arrays.
         DataError: more ids repeat than samplers repeat rows.
     """
-    there = [part for part in parts if part]
-    if not there:
+    filled = [part for part in parts if part]
+    if not filled:
         return {}
-    shapes = [{name: array.shape[1:] for name, array in part.items()} for part in there]
+    shapes = [{name: array.shape[1:] for name, array in part.items()} for part in filled]
     if any(other != shapes[0] for other in shapes):
         raise ConfigError(
             "SaveEmbeddings: every rank needs the same arrays, found rows of shapes "
             + " and ".join(map(str, shapes))
         )
-    arrays = {name: np.concatenate([part[name] for part in there]) for name in there[0]}
+    arrays = {name: np.concatenate([part[name] for part in filled]) for name in filled[0]}
     if "ids" not in arrays:
         return arrays
     ids, first = np.unique(arrays["ids"], return_index=True)
     repeated = len(arrays["ids"]) - len(ids)
-    if repeated >= len(parts):  # a sampler deals the same number to every rank
+    if repeated >= len(parts):  # a sampler gives every rank the same number of rows
         raise DataError(
             f"SaveEmbeddings: {len(arrays['ids'])} rows have {len(ids)} different ids: an id says "
             "which row of the data set it is, as its index"

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from cl_analyze.checks.baseline import load_baseline
 from cl_analyze.checks.rules import Rule, load_rules
-from cl_analyze.checks.run import run_checks
+from cl_analyze.checks.run import CheckOptions, run_checks
 from cl_analyze.cli.lists import rewrite
 from cl_analyze.data import memory
 from cl_analyze.data.identifiers import identify
@@ -431,7 +431,7 @@ def _baselines(case: object) -> None:
     with suppress(AnalysisError):
         baseline = load_baseline(folder() / "saved.json")
         request = Request(ROWS, labels=LABELS, source="embeddings")
-        run_checks([request], [RULE], RunOptions(), baseline)
+        run_checks([request], [RULE], RunOptions(), CheckOptions(baseline))
 
 
 def _streams(case: object) -> None:

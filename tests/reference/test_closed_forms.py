@@ -203,7 +203,7 @@ def test_small_temperatures_put_everything_on_the_nearest(random):
 
 
 def test_curve_of_even_similarities_is_the_exact_law():
-    from cl_analyze.analysis import uniform_penalty
+    from cl_analyze.analysis.run import uniform_penalty
     from cl_analyze.options import MetricOptions, RunOptions
 
     report = uniform_penalty(MetricOptions(taus=[0.07, 0.5]), RunOptions())
@@ -219,7 +219,7 @@ def test_curve_of_even_similarities_is_the_exact_law():
 
 
 def test_summaries_of_even_similarities_are_of_the_seeded_draw():
-    from cl_analyze.analysis import uniform_penalty
+    from cl_analyze.analysis.run import uniform_penalty
     from cl_analyze.options import MetricOptions, RunOptions
 
     tau = 0.2

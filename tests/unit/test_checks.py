@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import xmlschema
 
-from cl_analyze.checks import Rule, load_rules, overall, run_checks
+from cl_analyze.checks import CheckOptions, Rule, load_rules, overall, run_checks
 from cl_analyze.checks.baseline import load_baseline
 from cl_analyze.checks.github import MOST_ANNOTATIONS, workflow_commands, write_summary
-from cl_analyze.checks.judge import _side, judge
+from cl_analyze.checks.judge import Earlier, _side, judge
 from cl_analyze.checks.junit import junit, junit_error
 from cl_analyze.checks.markdown import markdown
 from cl_analyze.checks.needs import needs, select
@@ -174,16 +174,16 @@ def test_an_interval_lies_inside_beyond_or_across(kind, low, high, expected):
     ],
 )
 def test_verdicts(rule, verdict):
-    (check,) = judge(rule, record(0.5, 0.01), None, None, None, None)
+    (check,) = judge(rule, record(0.5, 0.01))
     assert check.verdict == verdict
-    (point,) = judge(dataclasses.replace(rule, min=0.4, max_drop=None), record(0.5), None, None, None, None)  # fmt: skip
+    (point,) = judge(dataclasses.replace(rule, min=0.4, max_drop=None), record(0.5))
     assert point.verdict == "pass", "without an error bar the point decides"
     assert "the point decides" in point.text
 
 
 def test_the_worst_verdict_is_that_of_all():
     checks = {
-        name: judge(rule, record(0.5, 0.01), None, None, None, None)[0]
+        name: judge(rule, record(0.5, 0.01))[0]
         for name, rule in (
             ("pass", Rule("tolerance", min=0.1)),
             ("warn", Rule("tolerance", min=0.9, severity="warn")),
@@ -210,7 +210,7 @@ def changed(rule, values, before, match=None):
     one = record(values.mean(), values.std(ddof=1) / 10, values)
     other = record(before.mean(), before.std(ddof=1) / 10, before)
     match = match or Match(np.arange(100), "paired")
-    return judge(rule, one, Base(), other, match, None)[0]
+    return judge(rule, one, Earlier(other, Base(), match))[0]
 
 
 def test_drops_are_tested_on_pairs(random):
@@ -240,7 +240,7 @@ def test_relative_bounds_are_shares_of_the_baseline(random):
         changed(Rule("tolerance", max_drop=0.20, relative=True), values, before).verdict == "pass"
     )
     with pytest.raises(ConfigError, match="is 0 in the baseline"):
-        judge(Rule("tolerance", max_drop=0.1, relative=True), record(1.0), Base(), record(0.0), Match(None, ""), None)  # fmt: skip
+        judge(Rule("tolerance", max_drop=0.1, relative=True), record(1.0), Earlier(record(0.0), Base(), Match(None, "")))  # fmt: skip
 
 
 def test_the_same_numbers_pass_whatever_rounding_says(random):
@@ -255,11 +255,11 @@ def test_few_rows_have_wide_intervals():
     widths = []
     for n in (3, 100_000):
         one = dataclasses.replace(record(0.5, 0.01), n=n)
-        (check,) = judge(Rule("tolerance", min=0.0), one, None, None, None, None)
+        (check,) = judge(Rule("tolerance", min=0.0), one)
         widths.append((check.high - check.low) / 0.02)
     assert widths == pytest.approx([4.303, 1.960], abs=1e-3)
     one = dataclasses.replace(record(0.5, 0.01), n=1000)
-    (check,) = judge(Rule("tolerance", min=0.0), one, None, None, None, np.arange(1000) % 3)
+    (check,) = judge(Rule("tolerance", min=0.0), one, groups=np.arange(1000) % 3)
     assert (check.high - check.low) / 0.02 == pytest.approx(4.303, abs=1e-3), "groups count"
 
 
@@ -282,7 +282,7 @@ def test_what_cannot_be_compared_is_not_judged(metric, params, change, reason):
     rule = Rule(metric, params=params, max_rise=0.1)
     match = Match(None, "unpaired", same_n="n" not in change)
     with pytest.raises(ConfigError, match=f"cannot be held against the baseline: it {reason}"):
-        judge(rule, dataclasses.replace(one, **change), Base(), one, match, None)
+        judge(rule, dataclasses.replace(one, **change), Earlier(one, Base(), match))
 
 
 HOSTILE = "a|b`<script>\x00\x1b[31m %0A::error::x,y\n# head"
@@ -301,7 +301,7 @@ def checks():
         check
         for source in ("good.npy", HOSTILE)
         for rule in rules
-        for check in judge(rule, record(0.5, 0.01, source=source), None, None, None, None)
+        for check in judge(rule, record(0.5, 0.01, source=source))
     ]
 
 
@@ -386,11 +386,15 @@ def test_rows_are_told_apart_by_labels_whatever_the_rules_need(random, tmp_path)
         Rule("tolerance", max_drop=0.1),
         Rule("alignment", params={"power": 1}, max_rise=9),
     ]
-    run_checks([Request(path)], everything[:2], RunOptions(), save_to=tmp_path / "b.json")
+    run_checks(
+        [Request(path)], everything[:2], RunOptions(), CheckOptions(save_to=tmp_path / "b.json")
+    )
     base = load_baseline(tmp_path / "b.json")
-    (check,) = run_checks([Request(path)], everything[:1], RunOptions(), base).checks
+    (check,) = run_checks([Request(path)], everything[:1], RunOptions(), CheckOptions(base)).checks
     assert check.paired, "labels are known though no rule needs them"
-    (check,) = run_checks([Request(turned)], everything[:1], RunOptions(), base).checks
+    (check,) = run_checks(
+        [Request(turned)], everything[:1], RunOptions(), CheckOptions(base)
+    ).checks
     assert not check.paired
 
 
@@ -399,11 +403,11 @@ def test_rows_that_were_dropped_are_not_the_same(random, tmp_path):
     one, other = rows.copy(), rows.copy()
     one[3], other[40] = np.nan, np.nan
     rule, run = Rule("uniformity", max_rise=0.1), RunOptions(on_invalid="drop")
-    run_checks([Request(one, source="z")], [rule], run, save_to=tmp_path / "b.json")
+    run_checks([Request(one, source="z")], [rule], run, CheckOptions(save_to=tmp_path / "b.json"))
     base = load_baseline(tmp_path / "b.json")
-    (check,) = run_checks([Request(one, source="z")], [rule], run, base).checks
+    (check,) = run_checks([Request(one, source="z")], [rule], run, CheckOptions(base)).checks
     assert check.paired
-    (check,) = run_checks([Request(other, source="z")], [rule], run, base).checks
+    (check,) = run_checks([Request(other, source="z")], [rule], run, CheckOptions(base)).checks
     assert not check.paired
 
 
@@ -413,9 +417,9 @@ def test_large_baselines_keep_a_sample_of_rows(random, tmp_path, monkeypatch):
     z = random.normal(size=(400, 6)) + 0.5
     rule = Rule("uniformity", max_rise=0.02)
     request = Request(z, source="emb", ids=np.arange(400))
-    run_checks([request], [rule], RunOptions(), save_to=tmp_path / "full.json")
+    run_checks([request], [rule], RunOptions(), CheckOptions(save_to=tmp_path / "full.json"))
     monkeypatch.setattr(baseline, "MOST_ROWS", 100)
-    run_checks([request], [rule], RunOptions(), save_to=tmp_path / "some.json")
+    run_checks([request], [rule], RunOptions(), CheckOptions(save_to=tmp_path / "some.json"))
     kept = load_baseline(tmp_path / "some.json")
     assert len(kept.sources[0].sample) == 100
     order = random.permutation(400)
@@ -423,7 +427,7 @@ def test_large_baselines_keep_a_sample_of_rows(random, tmp_path, monkeypatch):
     widths = {}
     for name in ("full", "some"):
         base = load_baseline(tmp_path / f"{name}.json")
-        (check,) = run_checks([later], [rule], RunOptions(), base).checks
+        (check,) = run_checks([later], [rule], RunOptions(), CheckOptions(base)).checks
         assert check.paired
         widths[name] = check.high - check.low
     assert widths["some"] == pytest.approx(widths["full"], rel=0.3), "scaled to all rows"

@@ -331,7 +331,7 @@ def test_every_figure_of_the_report_is_drawn(report):
 def test_temperatures_order_the_figures():
     rows = {f"run-tau-{tau}.npy": tau for tau in (1.0, 0.07, 0.5)}
     random = np.random.default_rng(0)
-    from cl_analyze.analysis import run_analysis
+    from cl_analyze.analysis.run import run_analysis
     from cl_analyze.options import MetricOptions, Request, RunOptions
 
     requests = [

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import cl_analyze as cla
-from cl_analyze.analysis import run_analysis
+from cl_analyze.analysis.run import run_analysis
 from cl_analyze.errors import ConfigError
 from cl_analyze.inputs.listener import Silent
 from cl_analyze.inputs.memory import room

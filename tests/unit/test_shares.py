@@ -10,7 +10,7 @@ import pytest
 from scipy import stats as reference
 
 import cl_analyze as cla
-from cl_analyze.checks.judge import judge
+from cl_analyze.checks.judge import Earlier, judge
 from cl_analyze.checks.rules import Rule
 from cl_analyze.differences import record_difference
 from cl_analyze.stats import difference, effective_rows, share_interval
@@ -80,14 +80,14 @@ def test_groups_count_beside_the_ends_and_tell_their_error_elsewhere(random):
 def test_a_rule_that_few_rows_cannot_decide_is_inconclusive(n_rows):
     record = share(np.ones(n_rows))
     for rule in (Rule("knn_accuracy", min=0.97), Rule("knn_accuracy", min=0.9)):
-        (check,) = judge(rule, record, None, None, None, None)
+        (check,) = judge(rule, record)
         assert check.verdict == "inconclusive"
         assert check.high == 1.0
-    (check,) = judge(Rule("knn_accuracy", max=0.5), share(np.ones(20)), None, None, None, None)
+    (check,) = judge(Rule("knn_accuracy", max=0.5), share(np.ones(20)))
     assert check.verdict == "fail"
-    (check,) = judge(Rule("knn_accuracy", min=0.97), share(np.ones(400)), None, None, None, None)
+    (check,) = judge(Rule("knn_accuracy", min=0.97), share(np.ones(400)))
     assert check.verdict == "pass"
-    (check,) = judge(Rule("antihub_share", max=0.01), share(np.zeros(20)), None, None, None, None)
+    (check,) = judge(Rule("antihub_share", max=0.01), share(np.zeros(20)))
     assert check.verdict == "inconclusive"
 
 
@@ -96,7 +96,7 @@ def test_the_confidence_of_a_rule_is_that_of_its_interval():
     lows = []
     for confidence in (0.5, 0.95, 0.999):
         rule = Rule("knn_accuracy", min=0.97, confidence=confidence)
-        (check,) = judge(rule, record, None, None, None, None)
+        (check,) = judge(rule, record)
         lows.append(check.low)
     assert lows == sorted(lows, reverse=True)
     assert lows[1] == pytest.approx(0.8316, abs=1e-4)
@@ -155,12 +155,12 @@ def test_a_fall_of_a_perfect_score_is_not_proven_by_few_rows(relative):
     keys = RowKeys(20)
     source = BaselineSource("a.npy", keys, (base,), None)
     rule = Rule("knn_accuracy", max_drop=0.02, relative=relative)
-    (check,) = judge(rule, share(np.ones(20)), source, base, match_rows(keys, keys), None)
+    (check,) = judge(rule, share(np.ones(20)), Earlier(base, source, match_rows(keys, keys)))
     assert check.verdict == "inconclusive"
     large = share(np.ones(2000))
     source = BaselineSource("a.npy", RowKeys(2000), (large,), None)
     match = match_rows(RowKeys(2000), RowKeys(2000))
-    (check,) = judge(rule, share(np.ones(2000)), source, large, match, None)
+    (check,) = judge(rule, share(np.ones(2000)), Earlier(large, source, match))
     assert check.verdict == "pass"
 
 

@@ -28,7 +28,7 @@ from cl_analyze.training import (
     Tolerance,
     Uniformity,
 )
-from cl_analyze.training._reservoir import _mixed, keys
+from cl_analyze.training._samples import _mixed, keys
 from cl_analyze.training._save_embeddings import joined
 from tests.conftest import ROOT, SAMPLES
 
