@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -19,54 +20,75 @@ State = Any
 Progress = Callable[[int, int], None]
 
 
-class Reducer(Protocol):
-    """A reduction over pairs: a frozen, hashable configuration with five pure functions.
+class Reducer:
+    """A reduction over pairs: a frozen, hashable dataclass with pure functions.
 
-    States hold NumPy arrays about one block of rows.  `merge` is associative and `identity` is its
-    identity; tests check both for every reducer.
+    A subclass defines `identity`, and `reduce` or `reduce_side`.  The other functions are right for
+    states that are arrays and merge by addition.  States hold NumPy arrays about one block of rows.
+    `merge` is associative and `identity` is its identity; tests check both for every reducer.
+
+    A reducer that has a field `tau` uses the tile's exponentials at that temperature.
 
     Attributes:
-        sort_key: reducers are asked in ascending order of it, so that those that can share a
-            tile's exponentials come one after the other.
-        pairs: which pairs it counts.
         side: what its states are about: `rows`; `columns`, where a rectangular pass keeps those of
             its columns; or `all`, one state for all rows together.
     """
 
+    side: ClassVar[str] = "rows"
+
     @property
     def pairs(self) -> PairSet:
         """The pairs that count."""
-        ...
-
-    @property
-    def sort_key(self) -> tuple[float, ...]:
-        """Where in a tile's work this reducer comes."""
-        ...
-
-    @property
-    def side(self) -> str:
-        """`rows`, `columns` or `all`."""
-        ...
+        raise NotImplementedError
 
     def identity(self, n_rows: int) -> State:
         """The state of a block of rows that has seen no pair."""
-        ...
+        raise NotImplementedError
 
     def reduce(self, tile: Tile) -> tuple[State, State]:
         """The tile's contribution to its rows' and to its columns' states (None: nothing)."""
-        ...
+        of_rows, of_columns = self.sides(tile)
+        return (
+            self.reduce_side(tile, True) if of_rows else None,
+            self.reduce_side(tile, False) if of_columns else None,
+        )
+
+    def reduce_side(self, tile: Tile, of_rows: bool) -> State:
+        """The tile's contribution to its rows' states, or to its columns'."""
+        raise NotImplementedError
+
+    def sides(self, tile: Tile) -> tuple[bool, bool]:
+        """Whether the tile feeds its rows' states, and its columns'."""
+        return tile.both_sides or self.side != "columns", tile.both_sides or self.side == "columns"
 
     def merge(self, a: State, b: State) -> State:
         """The state after the pairs of both."""
-        ...
+        return a + b
 
     def bound(self, state: State) -> Bound:
         """Per row, the similarity under which pairs no longer matter; None: all matter."""
-        ...
+        return None
 
     def finalize(self, states: Sequence[State]) -> Any:
         """The result for all rows, from the blocks' states in row order."""
-        ...
+        return (
+            functools.reduce(self.merge, states) if self.side == "all" else np.concatenate(states)
+        )
+
+
+def from_earlier_pass() -> Any:
+    """A reducer's field for the results of an earlier pass, which two equal reducers share."""
+    return field(default=None, compare=False, repr=False)
+
+
+def _order_in_tile(reducer: Reducer) -> tuple[float, int]:
+    """Reducers of one temperature come together, and tau right before tau/2.
+
+    The exponentials at tau/2 are squares of those at tau.  Reducers without a temperature come
+    last.
+    """
+    mantissa, exponent = math.frexp(getattr(reducer, "tau", math.inf))
+    return mantissa, -exponent
 
 
 @dataclass(frozen=True)
@@ -100,7 +122,7 @@ class PairSource:
         anchors = backend.to_device(self.rows.block(*rows)) if anchors is None else anchors
         others = backend.to_device(self.cols.block(*cols)) if others is None else others
         similarity = backend.scratch("similarity", (rows[1] - rows[0], cols[1] - cols[0]))
-        backend.matmul(anchors, others, out=similarity)
+        backend.xp.matmul(anchors, others.T, out=similarity)
         row_ids = (
             np.arange(rows[0], rows[1])
             if self.row_index is None
@@ -128,12 +150,6 @@ def _inside(columns: Index, span: tuple[int, int]) -> tuple[Index, Index]:
     """Positions (row, column) of the columns that fall into a span."""
     rows = np.flatnonzero((columns >= span[0]) & (columns < span[1]))
     return rows, columns[rows] - span[0]
-
-
-def shared_exponential_order(tau: float) -> tuple[float, ...]:
-    """Sort key under which tau comes right before tau/2, whose exponentials are its squares."""
-    mantissa, exponent = math.frexp(tau)
-    return (mantissa, -float(exponent))
 
 
 @dataclass(frozen=True)
@@ -276,7 +292,7 @@ def reduce_pairs(
     Cost: one matrix product of half (symmetric) or all of the plan's pairs, plus what the reducers
     add; memory O(block^2) per thread, plus the states.
     """
-    wanted = sorted(dict.fromkeys(reducers), key=lambda reducer: reducer.sort_key)
+    wanted = sorted(dict.fromkeys(reducers), key=_order_in_tile)
     if not wanted:
         return {}
     if plan.symmetric and source.rows is not source.cols:

@@ -99,19 +99,19 @@ class _Strips:
         for first, last in spans(n, self.block):
             part = backend.scratch("similarity", (m, last - first))
             others = backend.to_device(self.cols.block(first, last))
-            strip[:, first:last] = backend.matmul(anchors, others, out=part)
+            strip[:, first:last] = backend.xp.matmul(anchors, others.T, out=part)
         own = self.own[start:stop]
         there = np.flatnonzero(own >= 0)
         backend.set_at(strip, there, own[there], -2.0)
         threshold = backend.kth_largest(strip, self.k)
-        peak = backend.to_host(backend.row_max(strip))
+        peak = backend.to_host(xp.max(strip, axis=1))
         limit = backend.vector(threshold)[:, None]
         ones = backend.vector(np.ones(n))
         raised = xp.maximum(strip, limit)
         excess = raised - limit
-        similarity = backend.to_host(backend.row_dot(excess, ones)) + self.k * threshold
+        similarity = backend.to_host(excess @ ones) + self.k * threshold
         # columns: sums of the excess over anchors
-        over = backend.to_host(backend.col_dot(excess, backend.vector(np.ones(m))))
+        over = backend.to_host(backend.vector(np.ones(m)) @ excess)
         log_mass = np.empty((len(self.taus), m))
         received = np.empty((len(self.taus), n))
         histogram = np.zeros((len(self.taus), self.n_bins))
@@ -124,12 +124,12 @@ class _Strips:
             at_threshold = backend.to_host(lowest[:, 0])
             backend.exp_scaled(raised, 1.0 / tau, top, out=values)
             xp.subtract(values, lowest, out=values)
-            beyond = backend.to_host(backend.row_dot(values, ones))
+            beyond = backend.to_host(values @ ones)
             mass = np.maximum(beyond, 0.0) + self.k * at_threshold
             log_mass[at] = np.log(mass) + peak / tau
             total = np.logaddexp(log_mass[at], self.positives[start:stop] / tau)
             weights = np.exp(peak / tau - total)
-            received[at] = backend.to_host(backend.col_dot(values, backend.vector(weights)))
+            received[at] = backend.to_host(backend.vector(weights) @ values)
             if bins is not None:
                 histogram[at] = self._binned(strip, limit, values, at_threshold, mass, bins)
         return HardNegatives(threshold, similarity, log_mass, received, over, histogram)
@@ -150,14 +150,14 @@ class _Strips:
         backend = self.backend
         ones = backend.vector(np.ones(strip.shape[1]))
         above = strip > limit
-        n_above = backend.to_host(backend.row_dot(above * ones, ones))
+        n_above = backend.to_host((above * ones) @ ones)
         tied = strip == limit
-        n_tied = backend.to_host(backend.row_dot(tied * ones, ones))
+        n_tied = backend.to_host((tied * ones) @ ones)
         part = at_threshold * (self.k - n_above) / np.maximum(n_tied, 1.0)
         kept = beyond + above * backend.vector(at_threshold)[:, None]
         kept = kept + tied * backend.vector(part)[:, None]
         shares = kept * backend.vector(1.0 / mass)[:, None]
-        return backend.bin_sums(bins, shares, self.n_bins)
+        return backend.bin_sums(bins, self.n_bins, shares)
 
 
 def hard_negatives(

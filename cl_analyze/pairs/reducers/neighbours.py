@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.pairs.backend import Array, Entries, Index
+from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.tile import Bound, PairSet, Tile
 
 NO_NEIGHBOUR = -1
@@ -71,7 +72,7 @@ class Neighbours:
 
 
 @dataclass(frozen=True)
-class NearestNeighbours:
+class NearestNeighbours(Reducer):
     """The k largest similarities (to float32) of each row over a set of pairs, as `Neighbours`.
 
     Attributes:
@@ -81,25 +82,16 @@ class NearestNeighbours:
 
     k: int
     pairs: PairSet = "all"
-    side = "rows"
-
-    @property
-    def sort_key(self) -> tuple[float, ...]:
-        """After everything that uses exponentials: it overwrites none of their buffers."""
-        return (np.inf,)
 
     def identity(self, n_rows: int) -> NeighbourState:
-        """No row has entries."""
         return NeighbourState(
             n_rows, np.zeros((0, self.k), np.uint64), np.zeros(0, np.int64), np.zeros(0, np.uint64)
         )
 
     def bound(self, state: NeighbourState) -> NDArray[np.float64] | None:
-        """Each row's k-th best so far; None while no row has k."""
         return unpack(state.best[:, 0])[0] if len(state.best) else None
 
     def reduce(self, tile: Tile) -> tuple[NeighbourState, NeighbourState | None]:
-        """Entries that reach their row's bound, or the tile's own k-th best where it has none."""
         unmasked = self.pairs == "all" and not len(tile.left_out[0])
         similarity = tile.similarity if unmasked else tile.selected(self.pairs)
         for_rows, for_cols = tile.bounds.get(self, (None, None))
@@ -136,7 +128,6 @@ class NearestNeighbours:
         return self._sorted_in(state) if sort else state
 
     def merge(self, a: NeighbourState, b: NeighbourState) -> NeighbourState:
-        """Entries of both; sorted in once there is one a row on average."""
         if not len(a.best):
             a, b = b, a
         owners, waiting = [a.owners, b.owners], [a.waiting, b.waiting]
@@ -170,7 +161,6 @@ class NearestNeighbours:
         return state.best if len(state.best) else np.zeros((state.n_rows, self.k), np.uint64)
 
     def finalize(self, states: Sequence[NeighbourState]) -> Neighbours:
-        """Dense (N, k) arrays, best first."""
         keys = np.concatenate([self._dense(self._sorted_in(state)) for state in states])
         keys.sort(axis=1)
         return Neighbours(*unpack(keys[:, ::-1]))
