@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Param = float | int | str
+ARRAYS = ("pseudo", "noise")
+"""Names of a record's arrays in stores: jackknife pseudo-values, and the noise of two copies."""
 Unit = Literal[
     "nats",
     "cosine",
@@ -127,20 +129,30 @@ class Record:
         return {key: getattr(self, key) for key in RECORD_KEYS}
 
     def stored(self) -> dict[str, Any]:
-        """What `restored` makes the record from again, but for its pseudo-values.
+        """The fields that `restored` makes the record from again; `arrays` are kept beside them.
 
         >>> record = Record("a.npy", "knn_accuracy", None, {"k": 1}, 1.0, 0.0, "accuracy", 20, 3)
         >>> Record.restored(replace(record, effective_n=20.0).stored()).effective_n
         20.0
         """
-        found = {**self.to_dict(), "effective_n": self.effective_n}
-        del found["interval"]
-        return found
+        fields = {**self.to_dict(), "effective_n": self.effective_n}
+        del fields["interval"]
+        return fields
+
+    def arrays(self) -> dict[str, NDArray[np.float64]]:
+        """Pseudo-values and their noise, where the record has them, by the names of `restored`."""
+        arrays = {"pseudo": self.pseudo_values, "noise": self.pseudo_noise}
+        return {kind: values for kind, values in arrays.items() if values is not None}
 
     @classmethod
-    def restored(cls, fields: dict[str, Any]) -> Record:
-        """The record of `stored`'s dictionary."""
-        return cls(**fields)
+    def restored(
+        cls,
+        fields: dict[str, Any],
+        pseudo: NDArray[np.float64] | None = None,
+        noise: NDArray[np.float64] | None = None,
+    ) -> Record:
+        """The record of a dictionary of `stored` and the arrays of `arrays`."""
+        return cls(**fields, pseudo_values=pseudo, pseudo_noise=noise)
 
     @property
     def interval(self) -> list[float] | None:

@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from cl_analyze.data.unit import UnitRows
 from cl_analyze.pairs.backend import Array, Backend, Index
 from cl_analyze.pairs.executors import Executor, SerialExecutor
 from cl_analyze.pairs.plan import Plan, Span, Unit
+from cl_analyze.pairs.saved import SavedPass
 from cl_analyze.pairs.tile import Bound, PairSet, Tile
 
 State = Any
@@ -250,22 +251,6 @@ class _DeviceBlocks:
         return self._rows[i], self._cols[j]
 
 
-class Saved(Protocol):
-    """Keeps the states of a pass, so that a run that was cut off can go on."""
-
-    def load(self, identities: list[list[State]]) -> tuple[int, list[list[State]]] | None:
-        """Units that are merged already and the states after them; None: nothing was kept."""
-        ...
-
-    def resumed(self, done: int, total: int) -> None:
-        """Hear that a pass goes on after so many pairs, of pairs in all."""
-        ...
-
-    def save(self, n_units: int, states: list[list[State]], finished: bool) -> None:
-        """Called after each merged unit; keeps the states when it is time to."""
-        ...
-
-
 def reduce_pairs(
     reducers: Iterable[Reducer],
     source: PairSource,
@@ -273,7 +258,7 @@ def reduce_pairs(
     backend: Backend,
     executor: Executor | None = None,
     progress: Progress | None = None,
-    saved: Saved | None = None,
+    saved: SavedPass | None = None,
 ) -> dict[Reducer, Any]:
     """Run one pass over the pairs of a plan.
 
@@ -324,7 +309,7 @@ def reduce_pairs(
     done = sum(plan.n_pairs_of(unit) for unit in units[:n_done])
     total = plan.n_pairs
     if saved is not None and n_done:
-        saved.resumed(done, total)
+        saved.on_resume(done, total)
     remaining = units[n_done:]
     results = (executor or SerialExecutor()).run(job, map(with_bounds, remaining))
     for position, (unit, partials) in enumerate(zip(remaining, results, strict=True), n_done + 1):

@@ -1,4 +1,4 @@
-"""Nearest neighbours whose order does not hang on rounding.
+"""Nearest neighbours whose order does not depend on rounding.
 
 The pass proposes candidates in its own precision, a margin more than asked for.  Here they are
 scored again by explicit dot products in float64 and ordered by (similarity descending, index
@@ -40,10 +40,7 @@ def rounding(dtype: np.dtype[np.floating], dim: int) -> float:
 class _Candidates:
     """Job: the k best of the candidates of some rows, and which of these rows are unsure.
 
-    Attributes:
-        rows, cols: unit rows of both sides.
-        k: neighbours wanted.
-        slack: how far a candidate's float32 value may be from the exact one, twice.
+    `slack` is twice the distance that a candidate's float32 value may have from the exact one.
     """
 
     rows: UnitRows
@@ -79,8 +76,7 @@ class _AllColumns:
     rows: UnitRows
     cols: UnitRows
     k: int
-    row_labels: Index | None
-    col_labels: Index | None
+    codes: Index | None
     apart: bool
 
     def run(self, chosen: Index) -> Neighbours:
@@ -95,10 +91,10 @@ class _AllColumns:
             if not self.apart:
                 inside = np.flatnonzero((chosen >= start) & (chosen < stop))
                 scores[inside, chosen[inside] - start] = -np.inf
-            if self.row_labels is not None and self.col_labels is not None:
-                mine, theirs = self.row_labels[chosen][:, None], self.col_labels[start:stop]
-                scores[(mine == theirs) | (mine < 0) | (theirs < 0)] = -np.inf
-            # what only ties with the k-th best comes after it, for columns ascend
+            if self.codes is not None:
+                of_rows, of_cols = self.codes[chosen][:, None], self.codes[start:stop]
+                scores[(of_rows == of_cols) | (of_rows < 0) | (of_cols < 0)] = -np.inf
+            # a column that only ties with the k-th best comes after it, for columns ascend
             better = scores.max(axis=1) > values[:, -1] - 1.0 / _GRID
             reached = np.flatnonzero(better)
             if not len(reached):
@@ -117,8 +113,7 @@ def rescore(
     k: int,
     rows: UnitRows,
     cols: UnitRows,
-    row_labels: Index | None = None,
-    col_labels: Index | None = None,
+    codes: Index | None = None,
     row_index: Index | None = None,
     executor: Executor | None = None,
     apart: bool = False,
@@ -129,10 +124,10 @@ def rescore(
         found: candidates, (n, >= k), from a pass over these rows and columns.
         k: neighbours wanted.
         rows, cols: unit rows of both sides.
-        row_labels, col_labels: given where only columns of another class count.
-        row_index: (n,) which rows were looked at; None: all.
+        codes: class codes of rows and columns, given where only columns of another class count.
+        row_index: (n,) which rows the candidates belong to; None: all.
         executor: where the work runs; default serial.
-        apart: whether column i may be a neighbour of row i, as where they are different things.
+        apart: whether column i may be a neighbour of row i, because they are different items.
 
     Returns:
         (n, k) similarities in float64 and their columns.
@@ -140,7 +135,7 @@ def rescore(
     Cost: n (k + margin) D, plus N D for each ambiguous row.
     """
     n_rows, n_candidates = found.values.shape
-    where = executor or SerialExecutor()
+    executor = executor or SerialExecutor()
     own = np.arange(n_rows) if row_index is None else row_index
     parts = [np.arange(a, b) for a, b in spans(n_rows, _ROWS_OF_A_UNIT)]
     slack = 2.0 * max(rounding(rows.dtype, rows.dim), float(np.finfo(np.float32).eps))
@@ -149,14 +144,14 @@ def rescore(
     indices = np.empty((n_rows, k), dtype=np.int64)
     unsure = np.zeros(n_rows, dtype=bool)
     job = _Candidates(rows, cols, k, slack)
-    for part, (best, flags) in zip(parts, where.run(job, units), strict=True):
+    for part, (best, flags) in zip(parts, executor.run(job, units), strict=True):
         values[part], indices[part] = best.values, best.indices
         unsure[part] = flags
     if n_candidates < cols.n_rows - (not apart) and unsure.any():
         ambiguous = np.flatnonzero(unsure)
         pieces = [ambiguous[a:b] for a, b in spans(len(ambiguous), _ROWS_AT_ONCE)]
-        every = _AllColumns(rows, cols, k, row_labels, col_labels, apart)
-        results = where.run(every, (own[piece] for piece in pieces))
+        all_columns = _AllColumns(rows, cols, k, codes, apart)
+        results = executor.run(all_columns, (own[piece] for piece in pieces))
         for piece, best in zip(pieces, results, strict=True):
             values[piece], indices[piece] = best.values, best.indices
     return Neighbours(values, indices)

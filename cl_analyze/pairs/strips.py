@@ -66,17 +66,19 @@ class HardNegatives:
 
 
 @dataclass(frozen=True)
-class _Strips:
-    """Job: `HardNegatives` of a span of anchors.
+class Strips:
+    """The anchors, their negatives and the sums that are wanted; a job for executors.
 
     Attributes:
-        rows, cols: unit rows of anchors and candidates.
+        rows, cols: unit rows of anchors and candidates, of one precision.
         own: (m,) the column that is no negative of each anchor, -1 none.
         positives: (m,) similarity of each anchor's positive, in the total that weights refer to;
             minus infinity where the total is that of the negatives alone.
-        k: negatives kept.
+        k: negatives kept, 1 <= k < number of columns.
         taus: temperatures.
-        n_bins: of the histogram, 0 for none.
+        backend: where similarities are computed.
+        block: columns at a time.
+        n_bins: of the histogram of kept mass; 0 for none.
     """
 
     rows: UnitRows
@@ -87,10 +89,10 @@ class _Strips:
     taus: tuple[float, ...]
     backend: Backend
     block: int
-    n_bins: int
+    n_bins: int = 0
 
     def run(self, span: tuple[int, int]) -> HardNegatives:
-        """Sums of the anchors from start to stop - 1."""
+        """Sums of the anchors in a span; `histogram` is their sum, not their mean."""
         start, stop = span
         backend, xp = self.backend, self.backend.xp
         n, m = self.cols.n_rows, stop - start
@@ -101,8 +103,8 @@ class _Strips:
             others = backend.to_device(self.cols.block(first, last))
             strip[:, first:last] = backend.xp.matmul(anchors, others.T, out=part)
         own = self.own[start:stop]
-        there = np.flatnonzero(own >= 0)
-        backend.set_at(strip, there, own[there], -2.0)
+        excluded = np.flatnonzero(own >= 0)
+        backend.set_at(strip, excluded, own[excluded], -2.0)
         threshold = backend.kth_largest(strip, self.k)
         peak = backend.to_host(xp.max(strip, axis=1))
         limit = backend.vector(threshold)[:, None]
@@ -110,13 +112,12 @@ class _Strips:
         raised = xp.maximum(strip, limit)
         excess = raised - limit
         similarity = backend.to_host(excess @ ones) + self.k * threshold
-        # columns: sums of the excess over anchors
-        over = backend.to_host(backend.vector(np.ones(m)) @ excess)
+        excess_of_columns = backend.to_host(backend.vector(np.ones(m)) @ excess)
         log_mass = np.empty((len(self.taus), m))
         received = np.empty((len(self.taus), n))
         histogram = np.zeros((len(self.taus), self.n_bins))
         top = backend.vector(peak)[:, None]
-        values = excess
+        values = excess  # its buffer is used again
         bins = backend.bins(strip, self.n_bins) if self.n_bins else None
         for at, tau in enumerate(self.taus):
             # by the same operations as the row's, so that what is not kept comes out as zero
@@ -132,7 +133,9 @@ class _Strips:
             received[at] = backend.to_host(backend.vector(weights) @ values)
             if bins is not None:
                 histogram[at] = self._binned(strip, limit, values, at_threshold, mass, bins)
-        return HardNegatives(threshold, similarity, log_mass, received, over, histogram)
+        return HardNegatives(
+            threshold, similarity, log_mass, received, excess_of_columns, histogram
+        )
 
     def _binned(
         self,
@@ -161,63 +164,33 @@ class _Strips:
 
 
 def hard_negatives(
-    rows: UnitRows,
-    cols: UnitRows,
-    own: Index,
-    positives: Vector,
-    k: int,
-    taus: tuple[float, ...],
-    backend: Backend,
-    executor: Executor,
-    block: int,
-    n_bins: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    strips: Strips, executor: Executor, progress: Callable[[int, int], None] | None = None
 ) -> HardNegatives:
     """Take the k nearest negatives of every anchor, among all columns but its own.
 
     Args:
-        rows, cols: unit rows of anchors and candidates, of one precision.
-        own: (m,) the column that is no negative of each anchor, -1 none.
-        positives: (m,) similarity of each anchor's positive; minus infinity where totals are
-            those of the negatives alone.
-        k: negatives kept, 1 <= k < number of columns.
-        taus: temperatures.
-        backend, executor, block: where, on how many threads, and columns at a time.
-        n_bins: of the histogram of kept mass; 0 for none.
+        strips: of which anchors, and which sums.
+        executor: where strips are computed.
         progress: called with pairs done, and pairs in all.
 
     Cost: m * N similarities and one exponential each per temperature; memory a strip of a million
     values, six times, a thread.
     """
-    n, m = cols.n_rows, rows.n_rows
+    n, m = strips.cols.n_rows, strips.rows.n_rows
     height = int(np.clip(_VALUES_OF_A_STRIP // n, 1, _MOST_ROWS))
-    job = _Strips(rows, cols, own, positives, k, taus, backend, block, n_bins)
-    parts: list[HardNegatives] = []
-    received = np.zeros((len(taus), n))
+    of_anchors: list[tuple[Vector, Vector, NDArray[np.float64]]] = []
+    received = np.zeros((len(strips.taus), n))
     excess = np.zeros(n)
-    histogram = np.zeros((len(taus), n_bins))
+    histogram = np.zeros((len(strips.taus), strips.n_bins))
     units = spans(m, height)
-    for (_, stop), part in zip(units, executor.run(job, units), strict=True):
+    for (_, stop), part in zip(units, executor.run(strips, units), strict=True):
         received += part.received
         excess += part.excess
         histogram += part.histogram
-        parts.append(
-            HardNegatives(
-                part.threshold,
-                part.similarity,
-                part.log_mass,
-                received[:, :0],
-                excess[:0],
-                histogram[:, :0],
-            )
-        )
+        of_anchors.append((part.threshold, part.similarity, part.log_mass))
         if progress is not None:
             progress(stop * n, m * n)
-    return HardNegatives(
-        np.concatenate([part.threshold for part in parts]),
-        np.concatenate([part.similarity for part in parts]),
-        np.concatenate([part.log_mass for part in parts], axis=1),
-        received,
-        excess,
-        histogram / m,
+    threshold, similarity, log_mass = (
+        np.concatenate(parts, axis=-1) for parts in zip(*of_anchors, strict=True)
     )
+    return HardNegatives(threshold, similarity, log_mass, received, excess, histogram / m)
