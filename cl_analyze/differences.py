@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from cl_analyze.data.identifiers import Ids
 from cl_analyze.data.labels import Labels
-from cl_analyze.stats import Interval, PairedDifference, difference, holm
+from cl_analyze.stats import Estimate, PairedDifference, difference, holm
 from cl_analyze.tables import Record
 
 Index = NDArray[np.int64]
@@ -119,9 +118,8 @@ def match_rows(one: RowKeys, other: RowKeys) -> Match:
     """
     same_n = one.n == other.n
     if one.ids is not None and other.ids is not None:
-        there = np.argsort(other.ids, kind="stable")
-        place = np.searchsorted(other.ids[there], one.ids).clip(max=other.n - 1)
-        order = there[place]
+        by_id = np.argsort(other.ids, kind="stable")
+        order = by_id[np.searchsorted(other.ids[by_id], one.ids).clip(max=other.n - 1)]
         common = int((other.ids[order] == one.ids).sum())
         if common == one.n == other.n:
             return Match(order.astype(np.int64), f"paired: {one.n} rows matched by their ids")
@@ -177,13 +175,13 @@ class Difference:
 
     Attributes:
         one, other: their records.
-        found: one minus other, with its error.
-        p_holm: adjusted over the table it stands in.
+        change: one minus other, with its error.
+        p_holm: adjusted over the table that the difference is in.
     """
 
     one: Record
     other: Record
-    found: PairedDifference
+    change: PairedDifference
     p_holm: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -194,12 +192,12 @@ class Difference:
             "params": self.one.params,
             "source_a": self.one.source,
             "source_b": self.other.source,
-            "difference": self.found.value,
-            "std_error": self.found.std_error,
-            "low": self.found.low,
-            "high": self.found.high,
+            "difference": self.change.value,
+            "std_error": self.change.std_error,
+            "low": self.change.low,
+            "high": self.change.high,
             "p_holm": self.p_holm,
-            "paired": self.found.paired,
+            "paired": self.change.paired,
         }
 
 
@@ -238,52 +236,36 @@ def record_difference(
         sample: the only rows of one for which pseudo-values are used (their error is scaled to
             all rows); None: all.
     """
-    mine, theirs = one.pseudo_values, other.pseudo_values
+    a, b = _estimate(one, confidence), _estimate(other, confidence).times(factor)
+    a = replace(a, units=error_units(one, groups))
+    share = 1.0
     if (
         order is None
-        or mine is None
-        or theirs is None
-        or len(order) != len(mine)
-        or len(theirs) <= order.max()
+        or a.pseudo is None
+        or b.pseudo is None
+        or len(order) != len(a.pseudo)
+        or len(b.pseudo) <= order.max()
     ):
-        mine = theirs = None
-    share, noise = 1.0, None
-    if mine is not None and theirs is not None and order is not None:
-        theirs = factor * theirs[order]
-        noise = np.zeros(len(mine)) if one.pseudo_noise is None else one.pseudo_noise
-        if other.pseudo_noise is not None:
-            noise = noise - factor * other.pseudo_noise[order]
+        a = replace(a, pseudo=None)
+    else:
+        b = b.of_rows(order)
         if sample is not None:
-            share = len(sample) / len(mine)
-            mine, theirs, noise = mine[sample], theirs[sample], noise[sample]
+            share = len(sample) / len(order)
+            a, b = a.of_rows(sample), b.of_rows(sample)
             groups = None if groups is None else groups[sample]
-    sampling = [each for each in (one.sampling_error, other.sampling_error) if each]
-    other_error = other.total_error
-    return difference(
-        float(one.value or 0.0),
-        factor * float(other.value or 0.0),
-        mine,
-        theirs,
-        (one.total_error, None if other_error is None else abs(factor) * other_error),
-        groups,
-        confidence,
-        share,
-        math.hypot(*sampling),
-        noise,
-        (error_units(one, groups), other.n),
-        _intervals_of_shares(one, other, factor, confidence),
+    return difference(a, b, groups, confidence, share)
+
+
+def _estimate(record: Record, confidence: float) -> Estimate:
+    return Estimate(
+        float(record.value or 0.0),
+        record.pseudo_values,
+        record.pseudo_noise,
+        record.total_error,
+        record.sampling_error or 0.0,
+        record.n,
+        record.interval_at(confidence),
     )
-
-
-def _intervals_of_shares(
-    one: Record, other: Record, factor: float, confidence: float
-) -> tuple[Interval, Interval] | None:
-    """The intervals of two shares, the other's times a factor; None for other numbers."""
-    of_one, of_other = one.interval_at(confidence), other.interval_at(confidence)
-    if of_one is None or of_other is None:
-        return None
-    low, high = sorted(factor * end for end in of_other)
-    return of_one, (low, high)
 
 
 def error_units(record: Record, groups: Index | None) -> int:
@@ -300,21 +282,20 @@ def differences(
 ) -> Iterator[Difference]:
     """Every number that both have and that can be compared; p-values are not adjusted yet.
 
-    References in closed form are left out.
-    What depends on the dimensions is left out where these differ, and what depends on the number
-    of rows where that does.
+    References in closed form are left out.  Metrics that depend on the dimensions are left out
+    where the dimensions differ; metrics that depend on the number of rows, where that differs.
     """
-    theirs = {identity(record): record for record in others}
+    by_identity = {identity(record): record for record in others}
     for record in ones:
-        other = theirs.get(identity(record))
+        other = by_identity.get(identity(record))
         if other is None or record.value is None or other.value is None:
             continue
         if record.metric in NOT_MEASURED:
             continue
         if not_comparable(record, other, match.same_n) is not None:
             continue
-        found = record_difference(record, other, match.order, groups, confidence)
-        yield Difference(record, other, found)
+        change = record_difference(record, other, match.order, groups, confidence)
+        yield Difference(record, other, change)
 
 
 SIGNIFICANT = 0.05
@@ -325,11 +306,8 @@ def is_real(p_holm: object) -> bool:
     return isinstance(p_holm, float) and p_holm < SIGNIFICANT
 
 
-def adjusted(found: Iterable[Difference]) -> list[Difference]:
+def adjusted(differences: Iterable[Difference]) -> list[Difference]:
     """The same with p-values adjusted by Holm's method over all of them."""
-    listed = list(found)
-    p_values = holm([each.found.p_value for each in listed])
-    return [
-        Difference(each.one, each.other, each.found, p_value)
-        for each, p_value in zip(listed, p_values, strict=True)
-    ]
+    listed = list(differences)
+    p_values = holm([each.change.p_value for each in listed])
+    return [replace(each, p_holm=p) for each, p in zip(listed, p_values, strict=True)]

@@ -21,7 +21,7 @@ from cl_analyze.data.formats.npz import read_arrays, write_arrays
 from cl_analyze.errors import ConfigError
 from cl_analyze.output import remove_abandoned, replacing
 
-FORMAT = 5
+FORMAT = 4
 """Changes where the names or shapes of stored arrays change: files of other formats are ignored."""
 _DIGEST_BYTES = 32
 
