@@ -236,35 +236,51 @@ def record_difference(
         sample: the only rows of one for which pseudo-values are used (their error is scaled to
             all rows); None: all.
     """
-    a, b = _estimate(one, confidence), _estimate(other, confidence).times(factor)
-    a = replace(a, units=error_units(one, groups))
-    share = 1.0
-    if (
-        order is None
-        or a.pseudo is None
-        or b.pseudo is None
-        or len(order) != len(a.pseudo)
-        or len(b.pseudo) <= order.max()
-    ):
-        a = replace(a, pseudo=None)
-    else:
-        b = b.of_rows(order)
-        if sample is not None:
-            share = len(sample) / len(order)
-            a, b = a.of_rows(sample), b.of_rows(sample)
-            groups = None if groups is None else groups[sample]
-    return difference(a, b, groups, confidence, share)
+    mine, others = one.pseudo_values, other.pseudo_values
+    is_paired = (
+        order is not None
+        and mine is not None
+        and others is not None
+        and len(order) == len(mine)
+        and len(others) > order.max()
+    )
+    units, share = error_units(one, groups), 1.0
+    rows = order if is_paired else None
+    rows_of_one: Index | slice | None = None if rows is None else slice(None)
+    if rows is not None and sample is not None:
+        rows_of_one, rows, share = sample, rows[sample], len(sample) / len(rows)
+        groups = None if groups is None else groups[sample]
+    return difference(
+        _estimate(one, rows_of_one, confidence, units),
+        _estimate(other, rows, confidence, other.n, factor),
+        groups,
+        confidence,
+        share,
+    )
 
 
-def _estimate(record: Record, confidence: float) -> Estimate:
+def _estimate(
+    record: Record,
+    rows: Index | slice | None,
+    confidence: float,
+    units: int,
+    factor: float = 1.0,
+) -> Estimate:
+    """A record's number times a factor, with the pseudo-values of some rows (None: without)."""
+    interval = record.interval_at(confidence)
+    if interval is not None and factor < 0:
+        interval = interval[::-1]
     return Estimate(
-        float(record.value or 0.0),
-        record.pseudo_values,
-        record.pseudo_noise,
-        record.total_error,
-        record.sampling_error or 0.0,
-        record.n,
-        record.interval_at(confidence),
+        value=factor * float(record.value or 0.0),
+        error=None if record.total_error is None else abs(factor) * record.total_error,
+        sampling=record.sampling_error or 0.0,
+        units=units,
+        interval=None if interval is None else (factor * interval[0], factor * interval[1]),
+        **{
+            field: factor * values[rows]
+            for field, values in record.arrays().items()
+            if rows is not None
+        },
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -239,26 +239,6 @@ class Estimate:
     sampling: float = 0.0
     units: float = math.inf
     interval: Interval | None = None
-
-    def times(self, factor: float) -> Estimate:
-        """The statistic times a factor; the sampling error stays."""
-        low, high = sorted(factor * end for end in self.interval or (0.0, 0.0))
-        return replace(
-            self,
-            value=factor * self.value,
-            pseudo=None if self.pseudo is None else factor * self.pseudo,
-            noise=None if self.noise is None else factor * self.noise,
-            error=None if self.error is None else abs(factor) * self.error,
-            interval=None if self.interval is None else (low, high),
-        )
-
-    def of_rows(self, rows: NDArray[np.int64]) -> Estimate:
-        """The same with the pseudo-values of some rows, in their order."""
-        return replace(
-            self,
-            pseudo=None if self.pseudo is None else self.pseudo[rows],
-            noise=None if self.noise is None else self.noise[rows],
-        )
 
 
 @dataclass(frozen=True)

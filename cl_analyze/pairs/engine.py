@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cl_analyze.data.unit import UnitRows
 from cl_analyze.pairs.backend import Array, Backend, Index
@@ -94,7 +95,7 @@ def _order_in_tile(reducer: Reducer) -> tuple[float, int]:
 
 @dataclass(frozen=True)
 class PairSource:
-    """What a pass reads.
+    """The rows that a pass reads, and which pairs of them count.
 
     Attributes:
         rows, cols: unit rows; the same object in a symmetric pass.
@@ -124,50 +125,45 @@ class PairSource:
         others = backend.to_device(self.cols.block(*cols)) if others is None else others
         similarity = backend.scratch("similarity", (rows[1] - rows[0], cols[1] - cols[0]))
         backend.xp.matmul(anchors, others.T, out=similarity)
-        row_ids = (
-            np.arange(rows[0], rows[1])
-            if self.row_index is None
-            else self.row_index[rows[0] : rows[1]]
-        )
+        in_rows, in_cols = slice(*rows), slice(*cols)
+        row_ids = np.arange(*rows) if self.row_index is None else self.row_index[in_rows]
         positions = [_inside(row_ids, cols)]
         if self.left_out is not None:
-            positions.append(_inside(self.left_out[rows[0] : rows[1]], cols))
+            positions.append(_inside(self.left_out[in_rows], cols))
+        left_rows, left_cols = (np.concatenate(parts) for parts in zip(*positions, strict=True))
         return Tile(
             similarity=similarity,
             rows=row_ids,
-            cols=np.arange(cols[0], cols[1]),
-            left_out=(
-                np.concatenate([p[0] for p in positions]),
-                np.concatenate([p[1] for p in positions]),
-            ),
+            cols=np.arange(*cols),
+            left_out=(left_rows, left_cols),
             both_sides=False,
             backend=backend,
-            row_labels=None if self.row_labels is None else self.row_labels[rows[0] : rows[1]],
-            col_labels=None if self.col_labels is None else self.col_labels[cols[0] : cols[1]],
+            row_labels=None if self.row_labels is None else self.row_labels[in_rows],
+            col_labels=None if self.col_labels is None else self.col_labels[in_cols],
         )
 
 
-def _inside(columns: Index, span: tuple[int, int]) -> tuple[Index, Index]:
+def _inside(columns: Index, span: Span) -> tuple[Index, Index]:
     """Positions (row, column) of the columns that fall into a span."""
     rows = np.flatnonzero((columns >= span[0]) & (columns < span[1]))
     return rows, columns[rows] - span[0]
 
 
+Partials = list[dict[int, State]]
+"""For each reducer, block -> the block's state after the tiles of one unit."""
+
+
 @dataclass(frozen=True)
 class _BoundedUnit:
-    """A unit, and the bounds that were known when it was handed out: position -> block -> bound."""
+    """A unit and, for each reducer, block -> the bound known when the unit was handed out."""
 
     unit: Unit
-    bounds: dict[int, dict[int, Bound]]
-
-
-Partials = list[dict[int, State]]
-"""For each reducer, block -> what a unit found about the block."""
+    bounds: list[dict[int, NDArray[np.float64]]]
 
 
 @dataclass(frozen=True)
 class PairJob:
-    """All that units of a pass share; picklable: where it arrives, files are opened again.
+    """Data that all units of a pass share; picklable: another process opens the files again.
 
     Attributes:
         reducers: in the order in which tiles ask them.
@@ -192,46 +188,40 @@ class PairJob:
     def run(self, handed: _BoundedUnit) -> Partials:
         """States of the blocks of one unit, its tiles merged in their order."""
         plan, symmetric = self.plan, self.plan.symmetric
-        found: Partials = [{} for _ in self.reducers]
-        bounds = [dict(handed.bounds.get(r, {})) for r in range(len(self.reducers))]
+        partials: Partials = [{} for _ in self.reducers]
+        bounds = [dict(of_blocks) for of_blocks in handed.bounds]
         blocks = _DeviceBlocks(self.source, self.backend, plan)
         tiles = list(plan.tiles(handed.unit))
-        for (i, j), coming in zip(tiles, [*tiles[1:], None], strict=True):
+        for (i, j), next_tile in zip(tiles, [*tiles[1:], None], strict=True):
             anchors, others = blocks.get(i, j)
-            if coming is not None:
-                blocks.get(*coming)  # its copy to a GPU runs beside this tile's kernels
-            tile = self.source.tile(
-                self.backend, plan.row_spans[i], plan.col_spans[j], anchors, others
-            )
+            if next_tile is not None:
+                blocks.get(*next_tile)  # its copy to a GPU runs beside this tile's kernels
+            spans = plan.row_spans[i], plan.col_spans[j]
+            tile = self.source.tile(self.backend, *spans, anchors, others)
             tile.both_sides = symmetric and i != j
             for r, reducer in enumerate(self.reducers):
                 if symmetric or reducer.side == "rows":
                     tile.bounds[reducer] = (bounds[r].get(i), bounds[r].get(j))
                 for_rows, for_cols = reducer.reduce(tile)
+                parts = [(i, for_rows), (j, for_cols)]
                 if reducer.side == "all":
                     parts = [(0, for_rows)]
-                elif symmetric:
-                    parts = [(i, for_rows), (j, for_cols)]
-                else:
-                    parts = [(j, for_cols) if reducer.side == "columns" else (i, for_rows)]
+                elif not symmetric:
+                    parts = [parts[reducer.side == "columns"]]
                 for block, state in parts:
                     if state is None:
                         continue
-                    before = found[r].get(block)
-                    after = state if before is None else reducer.merge(before, state)
-                    found[r][block] = after
-                    bounds[r][block] = _higher(bounds[r].get(block), reducer.bound(after))
-        return found
-
-
-def _higher(a: Bound, b: Bound) -> Bound:
-    if a is None or b is None:
-        return b if a is None else a
-    return np.maximum(a, b)
+                    if block in partials[r]:
+                        state = reducer.merge(partials[r][block], state)
+                    partials[r][block] = state
+                    bound = reducer.bound(state)
+                    if bound is not None:
+                        bounds[r][block] = np.maximum(bounds[r].get(block, -np.inf), bound)
+        return partials
 
 
 class _DeviceBlocks:
-    """The blocks of one unit where the backend computes: each is moved there once."""
+    """The blocks of one unit on the backend's device: each is moved there once."""
 
     def __init__(self, source: PairSource, backend: Backend, plan: Plan) -> None:
         self._source, self._backend, self._plan = source, backend, plan
@@ -289,21 +279,16 @@ def reduce_pairs(
         kept = saved.load(states)
         if kept is not None:
             n_done, states = kept
-    bounds = [
-        [reducer.bound(state) for state in kept]
-        for reducer, kept in zip(wanted, states, strict=True)
-    ]
 
     def with_bounds(unit: Unit) -> _BoundedUnit:
-        known: dict[int, dict[int, Bound]] = {}
+        bounds: list[dict[int, NDArray[np.float64]]] = [{} for _ in wanted]
+        blocks = sorted({*range(*unit.rows), *(range(*unit.cols) if plan.symmetric else ())})
         for r, reducer in enumerate(wanted):
-            if reducer.side != "rows":
-                continue
-            blocks = {*range(*unit.rows), *(range(*unit.cols) if plan.symmetric else ())}
-            there = {block: bounds[r][block] for block in sorted(blocks)}
-            if any(bound is not None for bound in there.values()):
-                known[r] = there
-        return _BoundedUnit(unit, known)
+            for block in blocks if reducer.side == "rows" else ():
+                bound = reducer.bound(states[r][block])
+                if bound is not None:
+                    bounds[r][block] = bound
+        return _BoundedUnit(unit, bounds)
 
     units = list(plan.units())
     done = sum(plan.n_pairs_of(unit) for unit in units[:n_done])
@@ -316,7 +301,6 @@ def reduce_pairs(
         for r, (reducer, partial) in enumerate(zip(wanted, partials, strict=True)):
             for block, state in partial.items():
                 states[r][block] = reducer.merge(states[r][block], state)
-                bounds[r][block] = reducer.bound(states[r][block])
         if saved is not None:
             saved.save(position, states, position == len(units))
         done += plan.n_pairs_of(unit)

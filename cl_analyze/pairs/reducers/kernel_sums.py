@@ -1,8 +1,8 @@
-"""Row sums of a kernel of the distance, and the pairs too near for a cosine to tell it.
+"""Row sums of a kernel of the distance, and pairs whose distance a cosine does not give.
 
-d2 = 2 - 2s loses all digits where rows nearly coincide.  Kernels that are bounded there do not
-mind; the Riesz kernel is decided by such pairs, so it leaves out those under a floor, and
-`NearPairs` lists them, to be computed from the explicit difference of their rows.
+d2 = 2 - 2s loses all digits where rows nearly coincide.  This does not matter for kernels that are
+bounded there.  The Riesz kernel depends on such pairs most of all: its sums leave out pairs under
+a floor, and `NearPairs` lists them, to be computed from the explicit difference of their rows.
 """
 
 from __future__ import annotations
