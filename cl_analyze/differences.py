@@ -1,4 +1,4 @@
-"""Differences between two checkpoints: which rows are the same, and what changed by how much."""
+"""Differences between two checkpoints: which rows are the same, and the change of each number."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Index = NDArray[np.int64]
 NOT_MEASURED = frozenset(
     {"uniformity_of_uniform_law", "hyperspherical_energy_reference", "dcl_nscl_gap_bound"}
 )
-"""References in closed form, which no two checkpoints differ in by chance."""
+"""References in closed form: no chance is in their differences."""
 _OF_NEGATIVES = frozenset(
     {
         "penalty_entropy",
@@ -52,19 +52,19 @@ DEPENDS_ON_ROWS = _OF_NEGATIVES | {
 }
 """Metrics whose value on one law changes with the number of rows."""
 _COUNTS_ITSELF = frozenset({"v_stat", "micro_incl", "indicator"})
-"""Definitions that pair a row with itself, which weighs more among few rows."""
+"""Definitions that pair a row with itself: these pairs weigh more among few rows."""
 _NEAREST = "negative_"
 
 
 @dataclass(frozen=True)
 class RowKeys:
-    """What tells whether the rows of two checkpoints are the same items.
+    """Identifies the rows of a checkpoint, to find the same items in another.
 
     Attributes:
         n: number of rows.
-        labels: SHA-256 of their classes in order, None where there are none.
-        ids: (n,) what identifies each row, None where nothing does.
-        kept: SHA-256 of which rows of the file they are; None: all.
+        labels: SHA-256 of their classes in order, None without labels.
+        ids: (n,) identifiers of the rows, None without identifiers.
+        kept: SHA-256 of the indices of the rows in their file; None: all rows of the file.
     """
 
     n: int
@@ -160,12 +160,12 @@ Identity = tuple[str, str | None, tuple[tuple[str, Any], ...]]
 
 
 def identity(record: Record) -> Identity:
-    """What makes records of two checkpoints the same number: metric, definition, parameters."""
+    """Metric, definition and parameters: equal for records of the same number."""
     return record.metric, record.definition, tuple(sorted(record.params.items()))
 
 
 def params_text(record: Record) -> str:
-    """Parameters as JSON, keys in order, as cells of a table have them."""
+    """Parameters as JSON with sorted keys, as in the cells of tables."""
     return json.dumps(record.params, sort_keys=True)
 
 
@@ -318,7 +318,7 @@ SIGNIFICANT = 0.05
 
 
 def is_real(p_holm: object) -> bool:
-    """Whether an adjusted p-value is of a difference beyond noise."""
+    """Whether an adjusted p-value says that a difference is no noise."""
     return isinstance(p_holm, float) and p_holm < SIGNIFICANT
 
 

@@ -101,11 +101,11 @@ def _staged(files: Mapping[Path, bytes]) -> Iterator[list[tuple[Path, Path]]]:
 def _put_in_place(
     folder: Path, command: str, files: Iterable[str], staged: Iterable[tuple[Path, Path]]
 ) -> None:
-    """Rename what is staged, and remove what the command's last run left beside it."""
+    """Rename the staged files, and remove what only the command's last run wrote."""
     index = _read_index(folder)
     owned = set(index.get(command, []))
     claimed = {name for owner, names in index.items() if owner != command for name in names}
-    # until all is done the index has the files of both runs, so that none is forgotten
+    # until the end the index has the files of both runs, so that no file is forgotten
     _write_index(folder, {**index, command: sorted(owned | set(files))})
     replaced = False
     try:
@@ -113,7 +113,7 @@ def _put_in_place(
             temporary.replace(target)
             replaced = True
     except OSError:
-        if not replaced:  # else the index names what is there, and what was
+        if not replaced:  # else the index must name the files of both runs
             with contextlib.suppress(OSError):
                 if index:
                     _write_index(folder, index)
@@ -124,7 +124,7 @@ def _put_in_place(
         with contextlib.suppress(OSError):  # gone, or no file any more
             if _leads_inside(folder, folder / name):
                 (folder / name).unlink()
-    with contextlib.suppress(OSError):  # no room: the index names more than there is, no harm
+    with contextlib.suppress(OSError):  # no room: an index with too many names does no harm
         _write_index(folder, {**index, command: sorted(files)})
 
 
@@ -184,7 +184,7 @@ def replace_files(files: Mapping[Path, bytes]) -> list[Path]:
     """
     paths = list(files)
     try:
-        # what a link points to is replaced, not the link
+        # the target of a link is replaced, not the link
         places = {Path(os.path.realpath(path)): data for path, data in files.items()}
         special = [path for path in files if _is_special(path)]
         if special and len(files) > 1:
@@ -202,16 +202,12 @@ def replace_files(files: Mapping[Path, bytes]) -> list[Path]:
 
 
 def _is_special(path: Path) -> bool:
-    """Whether there is something that is neither a file nor a folder: a device, FIFO or socket."""
+    """Whether the path exists and is neither a file nor a folder: a device, FIFO or socket."""
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _write_through(path: Path, data: bytes) -> None:
-    """Write to a device or a FIFO, which must not be replaced by a file.
-
-    Raises:
-        OSError: it cannot be written, or nobody reads the FIFO.
-    """
+    """Write to a device or a FIFO, which must not be replaced by a file."""
     # without O_NONBLOCK a FIFO that nobody reads would wait for ever
     descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
     with os.fdopen(descriptor, "wb") as file:
@@ -220,7 +216,7 @@ def _write_through(path: Path, data: bytes) -> None:
 
 
 def _temporary(target: Path) -> Path:
-    """A name beside a target that says which process of which machine writes it."""
+    """A name beside a target with the machine and the process that write it."""
     if target.is_dir():
         raise IsADirectoryError(0, f"{target} is a directory")
     name = f"{_TEMPORARY}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(8)}"
@@ -355,7 +351,7 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def _read_index(folder: Path) -> dict[str, list[str]]:
-    """The index of earlier runs; where it is missing or damaged, nothing is known to be stale."""
+    """The index of earlier runs; empty where it is missing or damaged."""
     try:
         index = json.loads(read_text(folder / INDEX))
     except (OSError, ValueError, RecursionError):

@@ -1,9 +1,9 @@
-"""Standard errors: one currency, jackknife pseudo-values over rows.
+"""Standard errors from jackknife pseudo-values over rows, and differences of two checkpoints.
 
 For a statistic theta of N rows, the pseudo-value of row i is p_i = N theta - (N - 1) theta_(-i),
-with theta_(-i) the statistic without that row.  Then std(p) / sqrt(N) is its standard error, and
-the same p_i serve paired comparisons of two checkpoints on the same rows.  Rows are what was
-sampled, never pairs: pairs share rows, and counting them as independent makes errors far too small.
+with theta_(-i) the statistic without that row.  Its standard error is std(p) / sqrt(N), and the
+same p_i serve paired comparisons of two checkpoints on the same rows.  The sample consists of rows,
+not of pairs: pairs share rows, and errors that take pairs as independent are far too small.
 
 Rows that take no part in a statistic have NaN pseudo-values and are left out here.
 """

@@ -7,7 +7,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -245,9 +245,6 @@ class Results(Sequence[Record]):
 
     def __getitem__(self, index: Any) -> Any:
         return self._records[index]
-
-    def __iter__(self) -> Iterator[Record]:
-        return iter(self._records)
 
     def __repr__(self) -> str:
         return f"Results({len(self._records)} records)"
