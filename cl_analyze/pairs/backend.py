@@ -1,8 +1,8 @@
 """The array primitives of tiles and reducers that NumPy and torch do not share.
 
-What both libraries have (arithmetic with `out=`, products, maxima) is called through `xp`,
+Arithmetic with `out=`, products and maxima, which both have, are called through `xp`,
 array-api-compat's namespace of the library.  States of reducers are always NumPy arrays in float64
-on the host, so that devices without float64 can take part.
+on the host, so that devices without float64 can be used.
 """
 
 from __future__ import annotations

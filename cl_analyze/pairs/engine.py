@@ -99,7 +99,7 @@ class PairSource:
 
     Attributes:
         rows, cols: unit rows; the same object in a symmetric pass.
-        row_index: (n_rows,) global index of each row; None where rows are 0..n-1.
+        row_index: (n_rows,) global index of each row; None: 0..n-1.
         row_labels, col_labels: class codes, -1 unlabelled; None without labels.
         left_out: (n_rows,) for each row one column that never counts beside itself, -1 none.
     """
@@ -117,9 +117,9 @@ class PairSource:
         """Compute the similarities of a block of rows with a block of columns.
 
         Args:
-            backend: where.
+            backend: computes them.
             rows, cols: (start, stop) of both.
-            anchors, others: the blocks, where they are on the device already.
+            anchors, others: the blocks on the device; None: they are read and moved there.
         """
         anchors = backend.to_device(self.rows.block(*rows)) if anchors is None else anchors
         others = backend.to_device(self.cols.block(*cols)) if others is None else others
@@ -259,7 +259,7 @@ def reduce_pairs(
         backend: where tiles are computed.
         executor: default serial.
         progress: called with (pairs done, pairs in all) after each unit.
-        saved: where states are kept on the way, and taken from.
+        saved: keeps the states on the way, and has those of an earlier run.
 
     Returns:
         Each reducer's finalized result.

@@ -77,9 +77,8 @@ class FuturesExecutor:
     """Any `concurrent.futures`-style executor, or a Dask client: `submit` gives futures.
 
     Units go to other processes or machines, which open the files again; only states travel back.
-    The job is pickled once.  A Dask client keeps it on its scheduler, so that a worker that joins
-    late, or in place of a lost one, gets it too; other executors send it with each unit, and their
-    processes unpickle it once.
+    The job is pickled once.  A Dask client keeps it on its scheduler, so that workers that join
+    later get it too.  Other executors send it with each unit, and their processes unpickle it once.
 
     Args:
         client: has `submit(function, *arguments)`.
@@ -212,8 +211,8 @@ _pinned = False
 def _run_elsewhere(home: str, token: str, payload: bytes, unit: Any) -> Any:
     """Run one unit in another process, which keeps the last job it was given.
 
-    A process of its own is pinned for good: its threads would undo each other's pinning.  Threads
-    of the calling process are pinned by the caller.
+    Another process is pinned for good: its threads would undo each other's pinning.  Threads of
+    the calling process are pinned by the caller.
     """
     global _pinned
     if home != _PROCESS and not _pinned:

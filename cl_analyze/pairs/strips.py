@@ -1,14 +1,14 @@
 """The hardest negatives of each anchor where their number grows with N: whole rows at a time.
 
-A share alpha of the negatives is too many to carry along from tile to tile, so an anchor's whole
-row of similarities is computed at once, for a few anchors: a strip.  With q the k-th largest
-similarity of a row, exp(max(s, q)) - exp(q) is what a negative adds beyond the threshold and zero
-under it, so that one elementwise maximum serves the sum over the kept negatives,
+A share alpha of the negatives is too many to keep from tile to tile.  A strip is a few anchors with
+their whole rows of similarities.  With q the k-th largest similarity of a row and f(s) =
+exp(s / tau), the sum over the kept negatives needs one elementwise maximum:
 
-    sum_kept f(s) = sum_j (f(max(s_j, q)) - f(q)) + k f(q),
+    sum_kept f(s) = sum_j (f(max(s_j, q)) - f(q)) + k f(q)
 
-which counts ties at the threshold right whichever of them are kept, and what each row does to it:
-being there adds f(max(s_j, q)) - f(q) + alpha f(q), for k grows with the number of negatives.
+A term is zero under the threshold, and ties at the threshold count right whichever of them are
+kept.  One row more adds f(max(s_j, q)) - f(q) + alpha f(q), for k grows with the number of
+negatives.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Strips:
         values = excess  # its buffer is used again
         bins = backend.bins(strip, self.n_bins) if self.n_bins else None
         for at, tau in enumerate(self.taus):
-            # by the same operations as the row's, so that what is not kept comes out as zero
+            # the same operations as for the row: negatives that are not kept come out as zero
             lowest = backend.exp_scaled(limit, 1.0 / tau, top, out=limit * 0.0)
             at_threshold = backend.to_host(lowest[:, 0])
             backend.exp_scaled(raised, 1.0 / tau, top, out=values)
@@ -148,7 +148,7 @@ class Strips:
     ) -> Vector:
         """Sum over the anchors of shares of the kept mass, in bins of similarity.
 
-        Of negatives tied at the threshold each has the same part of what is kept of them.
+        Negatives that tie at the threshold have equal shares.
         """
         backend = self.backend
         ones = backend.vector(np.ones(strip.shape[1]))

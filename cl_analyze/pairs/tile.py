@@ -31,7 +31,7 @@ class Exponentials:
 
     Attributes:
         values: (rows, cols) array of the backend.
-        shift: what was subtracted: a number, or one for each row (or column) on the host.
+        shift: the subtracted number, or one for each row (or column) on the host.
         squared: whether the values are squares of another temperature's.
     """
 
@@ -50,9 +50,8 @@ class Tile:
     """Similarities of a block of rows with a block of columns.
 
     Attributes:
-        similarity: (n_rows, n_cols) cosines in the backend's dtype; entries of left-out pairs
-            (self pairs above all) are there but never count: reducers use `exponentials`, `mask`
-            or `left_out`.
+        similarity: (n_rows, n_cols) cosines in the backend's dtype, also of left-out pairs, which
+            never count: reducers use `exponentials`, `mask` or `left_out`.
         rows, cols: global indices of the rows and columns.
         row_labels, col_labels: class codes, -1 unlabelled; None without labels.
         left_out: positions (row, column) in this tile of pairs that never count: i == j by
@@ -163,12 +162,12 @@ class Tile:
     def exponentials(self, tau: float, columns: bool = False) -> Exponentials:
         """exp((s - shift) / tau) over all pairs that count, each taken once per tile and tau.
 
-        One shift serves rows and columns wherever the dtype's range allows: 0 while 1/tau is within
-        it, the tile's maximum below that.  Where even that would lose a row's or a column's mass
-        (tau so small that its peak lies far under the tile's), rows and columns are exponentiated
-        apart, with their own peaks; `columns` says whose shift is wanted.
-        The exponentials of tau/2 come as squares of those of tau when these were the last asked
-        (once: squares of squares would add up their rounding).
+        One shift serves rows and columns where the dtype's range allows: 0 while 1/tau is within
+        the range, else the tile's maximum.  For a very small tau the peak of some row or column may
+        lie so far under the tile's maximum that its mass would be lost: then each row (or, with
+        `columns`, each column) is shifted by its own peak.
+        The exponentials of tau/2 are squares of those of tau where the last call was for tau (once
+        only: squares of squares would add up their rounding).
         The array is valid until the next call.
         """
         last = self._exponentials.get(columns)
@@ -177,29 +176,29 @@ class Tile:
         backend = self.backend
         buffer = backend.scratch("exponentials", self.shape)
         if 1.0 / tau > self.exponent_range:
-            found = self._shifted(self.selected("all"), tau, columns, buffer)
+            result = self._shifted(self.selected("all"), tau, columns, buffer)
         elif last is not None and last[0] == 2.0 * tau and not last[1].squared:
             backend.xp.multiply(buffer, buffer, out=buffer)
-            found = Exponentials(buffer, 0.0, squared=True)
+            result = Exponentials(buffer, 0.0, squared=True)
         else:
             backend.exp_scaled(self.similarity, 1.0 / tau, 0.0, out=buffer)
             backend.set_at(buffer, *self.left_out, 0.0)
-            found = Exponentials(buffer, 0.0)
-        sides = (False, True) if found.has_one_shift else (columns,)
-        self._exponentials = dict.fromkeys(sides, (tau, found))
-        return found
+            result = Exponentials(buffer, 0.0)
+        sides = (False, True) if result.has_one_shift else (columns,)
+        self._exponentials = dict.fromkeys(sides, (tau, result))
+        return result
 
     def restricted(self, tau: float, pairs: PairSet, columns: bool = False) -> Exponentials:
         """`exponentials` that are zero outside a set of pairs.
 
-        They are masked from those of all pairs wherever the dtype's range allows; below, the set
-        gets a shift of its own, for its peak may lie far under that of all pairs.
+        The exponentials of all pairs are masked where the dtype's range allows.  For a smaller tau
+        the set has a shift of its own, because its peak may lie far under the peak of all pairs.
         """
         if pairs == "all":
             return self.exponentials(tau, columns)
         if 1.0 / tau <= self.exponent_range:
-            found = self.exponentials(tau, columns)
-            return Exponentials(self.product(found.values, self.mask(pairs)), found.shift)
+            of_all = self.exponentials(tau, columns)
+            return Exponentials(self.product(of_all.values, self.mask(pairs)), of_all.shift)
         buffer = self.backend.scratch("product", self.shape)
         return self._shifted(self.selected(pairs), tau, columns, buffer)
 
@@ -237,7 +236,7 @@ class Tile:
         return self._counts[1]
 
     def gaps(self) -> Array:
-        """1 - s of every pair: small numbers where similarities crowd at 1, so sums keep digits."""
+        """1 - s of every pair: sums keep their digits where similarities are near 1."""
         if self._gaps is None:
             buffer = self.backend.scratch("gaps", self.shape)
             self._gaps = self.backend.complement(self.similarity, out=buffer)

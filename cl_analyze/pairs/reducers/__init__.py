@@ -5,7 +5,7 @@
     neighbours.py    per row: the k largest similarities
     moments.py       per row: sums of s and s^2 over a set of pairs; counts under thresholds
     histogram.py     similarities and penalty mass in bins
-    leave_one_out.py per row: what every other row's penalty statistics gain when it is deleted
+    leave_one_out.py per row: gain of the others' penalty statistics when it is deleted (jackknife)
     received.py      per row: the weight it has in the softmaxes of the others
     kernel_sums.py   per row: sums of a kernel of the distance; pairs too near for a cosine
     ranks.py         per row: how many others are nearer than its partner

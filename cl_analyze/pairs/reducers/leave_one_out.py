@@ -7,10 +7,10 @@ With r = r_ab the share of anchor a's penalty that falls on row b, deleting b ch
     same-class share   by  r' (f - [a, b of one class])
     share of the top   by  r' T      (the rows in the top are corrected by the caller)
 
-all exact.  The sums over a for each b are what a jackknife over rows needs; they require the
-anchors' masses and entropies of an earlier pass.  Where one row carries more than half of an
-anchor's penalty, 1 - r would be a difference of near-equals: such pairs are named in `skip`, left
-out here, and handled by the caller from the mass that remains without them.
+all exact.  A jackknife over rows needs the sums over a for each b; they require the anchors' masses
+and entropies of an earlier pass.  Where one row carries more than half of an anchor's penalty,
+1 - r would lose digits: such pairs are named in `skip` and left out here, and the caller computes
+them from the mass that remains without the row.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class PenaltyGiven:
 
 @dataclass(frozen=True)
 class LeaveOneOut(Reducer):
-    """Sums over anchors of what their statistics gain when a row is deleted.
+    """Sums over anchors of the gains of their statistics when a row is deleted.
 
     Finalizes to (N, 5), columns as in `STATISTICS`.  In a rectangular pass rows are the anchors
     and the result is about the columns.
