@@ -22,38 +22,34 @@ NOT_MEASURED = frozenset(
     {"uniformity_of_uniform_law", "hyperspherical_energy_reference", "dcl_nscl_gap_bound"}
 )
 """References in closed form: no chance is in their differences."""
-_OF_NEGATIVES = frozenset(
-    {
-        "penalty_entropy",
-        "penalty_effective_negatives",
-        "penalty_top1_share",
-        "penalty_top10_share",
-        "loss",
-        "loss_uniformity",
-        "a_infonce_effective_negatives",
-    }
-)
-DEPENDS_ON_DIMENSIONS = _OF_NEGATIVES | {
-    "uniformity",
-    "uniformity_wasserstein",
-    "hyperspherical_energy",
-    "mean_cosine",
-    "near_duplicate_share",
+_DEPENDS_ON = {
+    **dict.fromkeys(
+        (
+            "penalty_entropy",
+            "penalty_effective_negatives",
+            "penalty_top1_share",
+            "penalty_top10_share",
+            "loss",
+            "loss_uniformity",
+            "a_infonce_effective_negatives",
+            "near_duplicate_share",
+        ),
+        ("dimensions", "rows"),
+    ),
+    "uniformity": ("dimensions",),
+    "uniformity_wasserstein": ("dimensions",),
+    "hyperspherical_energy": ("dimensions",),
+    "mean_cosine": ("dimensions",),
+    "recall_at_k": ("rows",),
+    "median_rank": ("rows",),
+    "hubness_skewness": ("rows",),
+    "hubness_robin_hood": ("rows",),
+    "antihub_share": ("rows",),
+    "numerical_rank": ("rows",),
 }
-"""Metrics whose value on evenly spread rows changes with the dimensions."""
-DEPENDS_ON_ROWS = _OF_NEGATIVES | {
-    "recall_at_k",
-    "median_rank",
-    "hubness_skewness",
-    "hubness_robin_hood",
-    "antihub_share",
-    "near_duplicate_share",
-    "numerical_rank",
-}
-"""Metrics whose value on one law changes with the number of rows."""
+"""Metrics whose value changes with the dimensions (on evenly spread rows) or the number of rows."""
 _COUNTS_ITSELF = frozenset({"v_stat", "micro_incl", "indicator"})
 """Definitions that pair a row with itself: these pairs weigh more among few rows."""
-_NEAREST = "negative_"
 
 
 @dataclass(frozen=True)
@@ -142,16 +138,18 @@ def not_comparable(one: Record, other: Record, same_n: bool) -> str | None:
     """Why a number of two checkpoints cannot be compared; None where it can.
 
     Args:
-        one, other: the number of each.
-        same_n: whether both have as many rows.
+        one, other: the records of the number.
+        same_n: whether both checkpoints have as many rows.
     """
-    nearest = str(one.params.get("group", "")).startswith(_NEAREST)
-    if one.d != other.d and (nearest or one.metric in DEPENDS_ON_DIMENSIONS):
+    depends_on = _DEPENDS_ON.get(one.metric, ())
+    if str(one.params.get("group", "")).startswith("negative_"):  # the k-th nearest negative
+        depends_on = ("dimensions", "rows")
+    if one.d != other.d and "dimensions" in depends_on:
         instead = ": uniformity_gap does not" if one.metric == "uniformity" else ""
         return f"it depends on the dimensions, {one.d} and {other.d} here{instead}"
     if same_n:
         return None
-    if nearest or one.metric in DEPENDS_ON_ROWS or one.definition in _COUNTS_ITSELF:
+    if "rows" in depends_on or one.definition in _COUNTS_ITSELF:
         return "it depends on the number of rows, which differs"
     return None
 

@@ -286,15 +286,13 @@ def difference(
     apart = noise = None
     if a.pseudo is not None and b.pseudo is not None and len(a.pseudo) == len(b.pseudo):
         apart, noise = a.pseudo - b.pseudo, _noise_of_difference(a, b)
-        doubled = apart, apart
-        if noise is not None:
-            doubled = apart + noise, apart - noise
-        error = cross_standard_error(*doubled, groups)
+        copies = (apart, apart) if noise is None else (apart + noise, apart - noise)
+        error = cross_standard_error(*copies, groups)
         if error is not None:
             error = math.hypot(error * math.sqrt(share), math.hypot(a.sampling, b.sampling))
     else:
         is_known = a.error is not None and b.error is not None
-        error = math.hypot(a.error or 0.0, b.error or 0.0) if is_known else None
+        error = math.hypot(a.error or 0.0, b.error or 0.0) if is_known else None  # variances add
     paired = apart is not None
     if error is None:
         return PairedDifference(value, None, None, None, None, paired)
@@ -304,7 +302,7 @@ def difference(
     low, high = value - quantile * error, value + quantile * error
     error_to_zero = error
     if a.interval is not None and b.interval is not None:
-        wide = _difference_of_shares(a, b, groups if paired else None, paired)
+        wide = _newcombe_interval(a, b, groups, paired)
         low, high = min(low, wide[0]), max(high, wide[1])
         error_to_zero = (value - low if value > 0 else high - value) / quantile
     if abs(value) <= rounding(a.value, b.value):
@@ -323,7 +321,7 @@ def _noise_of_difference(a: Estimate, b: Estimate) -> Vector | None:
     return -b.noise if a.noise is None else a.noise - b.noise
 
 
-def _difference_of_shares(
+def _newcombe_interval(
     a: Estimate, b: Estimate, groups: NDArray[np.int64] | None, paired: bool
 ) -> Interval:
     """Interval of a difference of shares from both intervals and their correlation.

@@ -32,16 +32,13 @@ class Reducer:
     A reducer that has a field `tau` uses the tile's exponentials at that temperature.
 
     Attributes:
+        pairs: which pairs count.
         side: what its states are about: `rows`; `columns`, where a rectangular pass keeps those of
             its columns; or `all`, one state for all rows together.
     """
 
     side: ClassVar[str] = "rows"
-
-    @property
-    def pairs(self) -> PairSet:
-        """The pairs that count."""
-        raise NotImplementedError
+    pairs: PairSet
 
     def identity(self, n_rows: int) -> State:
         """The state of a block of rows that has seen no pair."""
@@ -79,7 +76,7 @@ class Reducer:
 
 
 def from_earlier_pass() -> Any:
-    """A reducer's field for the results of an earlier pass, which two equal reducers share."""
+    """A reducer's field for results of an earlier pass; reducers are compared without it."""
     return field(default=None, compare=False, repr=False)
 
 
