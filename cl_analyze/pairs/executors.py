@@ -82,12 +82,10 @@ class FuturesExecutor:
 
     Args:
         client: has `submit(function, *arguments)`.
-        n_ahead: units under way at the same time; None: twice what is computed at once.
     """
 
-    def __init__(self, client: Any, n_ahead: int | None = None) -> None:
+    def __init__(self, client: Any) -> None:
         self._client = client
-        self._n_ahead = n_ahead
         self._is_dask = hasattr(client, "scheduler_info")
 
     @property
@@ -141,7 +139,7 @@ class FuturesExecutor:
                 options["pure"] = False
             work = (_run_elsewhere, _PROCESS, token, payload)
         wait = self._result_of_cluster if self._is_dask else _result
-        n_ahead = self._n_ahead or max(4, 2 * self.n_at_once)
+        n_ahead = max(4, 2 * self.n_at_once)
         try:
             with single_threaded_blas():
                 yield from _in_order(
