@@ -1,12 +1,11 @@
-"""Differences between two checkpoints: which rows are the same, and what changed by how much."""
+"""Differences between two checkpoints: which rows are the same, and the change of each number."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 
 from cl_analyze.data.identifiers import Ids
 from cl_analyze.data.labels import Labels
-from cl_analyze.stats import Interval, PairedDifference, difference, holm
+from cl_analyze.stats import Estimate, PairedDifference, difference, holm
 from cl_analyze.tables import Record
 
 Index = NDArray[np.int64]
@@ -22,50 +21,46 @@ Index = NDArray[np.int64]
 NOT_MEASURED = frozenset(
     {"uniformity_of_uniform_law", "hyperspherical_energy_reference", "dcl_nscl_gap_bound"}
 )
-"""References in closed form, which no two checkpoints differ in by chance."""
-_OF_NEGATIVES = frozenset(
-    {
-        "penalty_entropy",
-        "penalty_effective_negatives",
-        "penalty_top1_share",
-        "penalty_top10_share",
-        "loss",
-        "loss_uniformity",
-        "a_infonce_effective_negatives",
-    }
-)
-DEPENDS_ON_DIMENSIONS = _OF_NEGATIVES | {
-    "uniformity",
-    "uniformity_wasserstein",
-    "hyperspherical_energy",
-    "mean_cosine",
-    "near_duplicate_share",
+"""References in closed form: no chance is in their differences."""
+_DEPENDS_ON = {
+    **dict.fromkeys(
+        (
+            "penalty_entropy",
+            "penalty_effective_negatives",
+            "penalty_top1_share",
+            "penalty_top10_share",
+            "loss",
+            "loss_uniformity",
+            "a_infonce_effective_negatives",
+            "near_duplicate_share",
+        ),
+        ("dimensions", "rows"),
+    ),
+    "uniformity": ("dimensions",),
+    "uniformity_wasserstein": ("dimensions",),
+    "hyperspherical_energy": ("dimensions",),
+    "mean_cosine": ("dimensions",),
+    "recall_at_k": ("rows",),
+    "median_rank": ("rows",),
+    "hubness_skewness": ("rows",),
+    "hubness_robin_hood": ("rows",),
+    "antihub_share": ("rows",),
+    "numerical_rank": ("rows",),
 }
-"""Metrics whose value on evenly spread rows changes with the dimensions."""
-DEPENDS_ON_ROWS = _OF_NEGATIVES | {
-    "recall_at_k",
-    "median_rank",
-    "hubness_skewness",
-    "hubness_robin_hood",
-    "antihub_share",
-    "near_duplicate_share",
-    "numerical_rank",
-}
-"""Metrics whose value on one law changes with the number of rows."""
+"""Metrics whose value changes with the dimensions (on evenly spread rows) or the number of rows."""
 _COUNTS_ITSELF = frozenset({"v_stat", "micro_incl", "indicator"})
-"""Definitions that pair a row with itself, which weighs more among few rows."""
-_NEAREST = "negative_"
+"""Definitions that pair a row with itself: these pairs weigh more among few rows."""
 
 
 @dataclass(frozen=True)
 class RowKeys:
-    """What tells whether the rows of two checkpoints are the same items.
+    """Identifies the rows of a checkpoint, to find the same items in another.
 
     Attributes:
         n: number of rows.
-        labels: SHA-256 of their classes in order, None where there are none.
-        ids: (n,) what identifies each row, None where nothing does.
-        kept: SHA-256 of which rows of the file they are; None: all.
+        labels: SHA-256 of their classes in order, None without labels.
+        ids: (n,) identifiers of the rows, None without identifiers.
+        kept: SHA-256 of the indices of the rows in their file; None: all rows of the file.
     """
 
     n: int
@@ -119,9 +114,8 @@ def match_rows(one: RowKeys, other: RowKeys) -> Match:
     """
     same_n = one.n == other.n
     if one.ids is not None and other.ids is not None:
-        there = np.argsort(other.ids, kind="stable")
-        place = np.searchsorted(other.ids[there], one.ids).clip(max=other.n - 1)
-        order = there[place]
+        by_id = np.argsort(other.ids, kind="stable")
+        order = by_id[np.searchsorted(other.ids[by_id], one.ids).clip(max=other.n - 1)]
         common = int((other.ids[order] == one.ids).sum())
         if common == one.n == other.n:
             return Match(order.astype(np.int64), f"paired: {one.n} rows matched by their ids")
@@ -144,16 +138,18 @@ def not_comparable(one: Record, other: Record, same_n: bool) -> str | None:
     """Why a number of two checkpoints cannot be compared; None where it can.
 
     Args:
-        one, other: the number of each.
-        same_n: whether both have as many rows.
+        one, other: the records of the number.
+        same_n: whether both checkpoints have as many rows.
     """
-    nearest = str(one.params.get("group", "")).startswith(_NEAREST)
-    if one.d != other.d and (nearest or one.metric in DEPENDS_ON_DIMENSIONS):
+    depends_on = _DEPENDS_ON.get(one.metric, ())
+    if str(one.params.get("group", "")).startswith("negative_"):  # the k-th nearest negative
+        depends_on = ("dimensions", "rows")
+    if one.d != other.d and "dimensions" in depends_on:
         instead = ": uniformity_gap does not" if one.metric == "uniformity" else ""
         return f"it depends on the dimensions, {one.d} and {other.d} here{instead}"
     if same_n:
         return None
-    if nearest or one.metric in DEPENDS_ON_ROWS or one.definition in _COUNTS_ITSELF:
+    if "rows" in depends_on or one.definition in _COUNTS_ITSELF:
         return "it depends on the number of rows, which differs"
     return None
 
@@ -162,12 +158,12 @@ Identity = tuple[str, str | None, tuple[tuple[str, Any], ...]]
 
 
 def identity(record: Record) -> Identity:
-    """What makes records of two checkpoints the same number: metric, definition, parameters."""
+    """Metric, definition and parameters: equal for records of the same number."""
     return record.metric, record.definition, tuple(sorted(record.params.items()))
 
 
 def params_text(record: Record) -> str:
-    """Parameters as JSON, keys in order, as cells of a table have them."""
+    """Parameters as JSON with sorted keys, as in the cells of tables."""
     return json.dumps(record.params, sort_keys=True)
 
 
@@ -177,13 +173,13 @@ class Difference:
 
     Attributes:
         one, other: their records.
-        found: one minus other, with its error.
-        p_holm: adjusted over the table it stands in.
+        change: one minus other, with its error.
+        p_holm: adjusted over the table that the difference is in.
     """
 
     one: Record
     other: Record
-    found: PairedDifference
+    change: PairedDifference
     p_holm: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -194,12 +190,12 @@ class Difference:
             "params": self.one.params,
             "source_a": self.one.source,
             "source_b": self.other.source,
-            "difference": self.found.value,
-            "std_error": self.found.std_error,
-            "low": self.found.low,
-            "high": self.found.high,
+            "difference": self.change.value,
+            "std_error": self.change.std_error,
+            "low": self.change.low,
+            "high": self.change.high,
             "p_holm": self.p_holm,
-            "paired": self.found.paired,
+            "paired": self.change.paired,
         }
 
 
@@ -238,52 +234,52 @@ def record_difference(
         sample: the only rows of one for which pseudo-values are used (their error is scaled to
             all rows); None: all.
     """
-    mine, theirs = one.pseudo_values, other.pseudo_values
-    if (
-        order is None
-        or mine is None
-        or theirs is None
-        or len(order) != len(mine)
-        or len(theirs) <= order.max()
-    ):
-        mine = theirs = None
-    share, noise = 1.0, None
-    if mine is not None and theirs is not None and order is not None:
-        theirs = factor * theirs[order]
-        noise = np.zeros(len(mine)) if one.pseudo_noise is None else one.pseudo_noise
-        if other.pseudo_noise is not None:
-            noise = noise - factor * other.pseudo_noise[order]
-        if sample is not None:
-            share = len(sample) / len(mine)
-            mine, theirs, noise = mine[sample], theirs[sample], noise[sample]
-            groups = None if groups is None else groups[sample]
-    sampling = [each for each in (one.sampling_error, other.sampling_error) if each]
-    other_error = other.total_error
+    mine, others = one.pseudo_values, other.pseudo_values
+    is_paired = (
+        order is not None
+        and mine is not None
+        and others is not None
+        and len(order) == len(mine)
+        and len(others) > order.max()
+    )
+    units, share = error_units(one, groups), 1.0
+    rows = order if is_paired else None
+    rows_of_one: Index | slice | None = None if rows is None else slice(None)
+    if rows is not None and sample is not None:
+        rows_of_one, rows, share = sample, rows[sample], len(sample) / len(rows)
+        groups = None if groups is None else groups[sample]
     return difference(
-        float(one.value or 0.0),
-        factor * float(other.value or 0.0),
-        mine,
-        theirs,
-        (one.total_error, None if other_error is None else abs(factor) * other_error),
+        _estimate(one, rows_of_one, confidence, units),
+        _estimate(other, rows, confidence, other.n, factor),
         groups,
         confidence,
         share,
-        math.hypot(*sampling),
-        noise,
-        (error_units(one, groups), other.n),
-        _intervals_of_shares(one, other, factor, confidence),
     )
 
 
-def _intervals_of_shares(
-    one: Record, other: Record, factor: float, confidence: float
-) -> tuple[Interval, Interval] | None:
-    """The intervals of two shares, the other's times a factor; None for other numbers."""
-    of_one, of_other = one.interval_at(confidence), other.interval_at(confidence)
-    if of_one is None or of_other is None:
-        return None
-    low, high = sorted(factor * end for end in of_other)
-    return of_one, (low, high)
+def _estimate(
+    record: Record,
+    rows: Index | slice | None,
+    confidence: float,
+    units: int,
+    factor: float = 1.0,
+) -> Estimate:
+    """A record's number times a factor, with the pseudo-values of some rows (None: without)."""
+    interval = record.interval_at(confidence)
+    if interval is not None and factor < 0:
+        interval = interval[::-1]
+    return Estimate(
+        value=factor * float(record.value or 0.0),
+        error=None if record.total_error is None else abs(factor) * record.total_error,
+        sampling=record.sampling_error or 0.0,
+        units=units,
+        interval=None if interval is None else (factor * interval[0], factor * interval[1]),
+        **{
+            field: factor * values[rows]
+            for field, values in record.arrays().items()
+            if rows is not None
+        },
+    )
 
 
 def error_units(record: Record, groups: Index | None) -> int:
@@ -300,36 +296,32 @@ def differences(
 ) -> Iterator[Difference]:
     """Every number that both have and that can be compared; p-values are not adjusted yet.
 
-    References in closed form are left out.
-    What depends on the dimensions is left out where these differ, and what depends on the number
-    of rows where that does.
+    References in closed form are left out.  Metrics that depend on the dimensions are left out
+    where the dimensions differ; metrics that depend on the number of rows, where that differs.
     """
-    theirs = {identity(record): record for record in others}
+    by_identity = {identity(record): record for record in others}
     for record in ones:
-        other = theirs.get(identity(record))
+        other = by_identity.get(identity(record))
         if other is None or record.value is None or other.value is None:
             continue
         if record.metric in NOT_MEASURED:
             continue
         if not_comparable(record, other, match.same_n) is not None:
             continue
-        found = record_difference(record, other, match.order, groups, confidence)
-        yield Difference(record, other, found)
+        change = record_difference(record, other, match.order, groups, confidence)
+        yield Difference(record, other, change)
 
 
 SIGNIFICANT = 0.05
 
 
 def is_real(p_holm: object) -> bool:
-    """Whether an adjusted p-value is of a difference beyond noise."""
+    """Whether an adjusted p-value says that a difference is no noise."""
     return isinstance(p_holm, float) and p_holm < SIGNIFICANT
 
 
-def adjusted(found: Iterable[Difference]) -> list[Difference]:
+def adjusted(differences: Iterable[Difference]) -> list[Difference]:
     """The same with p-values adjusted by Holm's method over all of them."""
-    listed = list(found)
-    p_values = holm([each.found.p_value for each in listed])
-    return [
-        Difference(each.one, each.other, each.found, p_value)
-        for each, p_value in zip(listed, p_values, strict=True)
-    ]
+    listed = list(differences)
+    p_values = holm([each.change.p_value for each in listed])
+    return [replace(each, p_holm=p) for each, p in zip(listed, p_values, strict=True)]

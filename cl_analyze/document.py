@@ -1,4 +1,4 @@
-"""What one run found, as data: the document behind JSON, CSV, figures and the HTML report."""
+"""The results of one run as data: the document behind JSON, CSV, figures and the HTML report."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SCHEMA = "cl-analyze/1"
 
 @dataclass(frozen=True)
 class Document:
-    """A run's results with what they were made from.
+    """A run's results with its inputs, settings and warnings.
 
     Attributes:
         command: the subcommand that made it.
@@ -25,12 +25,12 @@ class Document:
         results: every record.
         families: metric family -> its records' indices in `results`.
         tables: further tables, by name.
-        warnings: what the user should know.
-        positives: in words, what counts as a positive pair for each source.
-        negatives: in words, what counts as a negative.
-        n_rows: rows of each source.
-        n_anchors: source -> anchors from which its means are estimated, where they are.
-        verdict: of checks; None where none were made.
+        warnings: notes for the user.
+        positives: source -> in words, which pairs are positive.
+        negatives: in words, which pairs are negative.
+        n_rows: source -> its rows.
+        n_anchors: source -> the anchors of its estimated means; no entry where means are exact.
+        verdict: of checks; None without checks.
     """
 
     command: str
@@ -60,18 +60,12 @@ class Document:
 
     def all_tables(self) -> dict[str, Table]:
         """Family tables and further tables, by name."""
-        found = {name: self.family_table(name) for name in self.families}
-        return {**found, **self.tables}
+        return {name: self.family_table(name) for name in self.families} | self.tables
 
-    def rows(self, table: str, **where: Cell) -> list[dict[str, Cell]]:
-        """Rows of a further table that agree with the given cells; none where it is missing."""
-        if table not in self.tables:
-            return []
-        return [
-            row
-            for row in self.tables[table].rows
-            if all(row.get(key) == value for key, value in where.items())
-        ]
+    def rows(self, table: str, **cells: Cell) -> list[dict[str, Cell]]:
+        """Rows of a further table that agree with the given cells; no rows without the table."""
+        rows = self.tables[table].rows if table in self.tables else ()
+        return [row for row in rows if all(row.get(key) == cells[key] for key in cells)]
 
     def records(self, metric: str, definition: str | None = None) -> list[Record]:
         """Records of a metric (of one definition where given), in order."""
@@ -83,11 +77,11 @@ class Document:
 
     @cached_property
     def _by_metric(self) -> dict[str, list[Record]]:
-        """Records of each metric: those of hundreds of checkpoints are too many to search."""
-        found: dict[str, list[Record]] = {}
+        """Records of each metric; the records of hundreds of checkpoints are too many to search."""
+        records: dict[str, list[Record]] = {}
         for record in self.results:
-            found.setdefault(record.metric, []).append(record)
-        return found
+            records.setdefault(record.metric, []).append(record)
+        return records
 
     def to_dict(self, files: tuple[str, ...] = ()) -> dict[str, Any]:
         """The JSON document."""

@@ -1,7 +1,7 @@
-"""The errors that are the user's to mend.
+"""Errors that the user can correct.
 
-Every message says what must hold, what was found, where, and what to do.  The command line turns
-them into one line on stderr and exit code 2; from Python they are ordinary exceptions.
+Every message says the requirement, the value found, its place, and the remedy.  The command line
+prints one line on stderr and exits with code 2; in Python they are ordinary exceptions.
 """
 
 from __future__ import annotations
@@ -39,30 +39,30 @@ _NO_MEMORY = (
     "not enough memory",
     "failed to map segment",
 )
-"""What libraries say where memory ran out, beside raising MemoryError."""
+"""Parts of the messages of libraries that had no memory and raise no MemoryError."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error, or one that it came from, says that memory ran out.
+    """Whether an error, or one of its causes, says that memory ran out.
 
     >>> is_out_of_memory(MemoryError()), is_out_of_memory(ValueError("no number"))
     (True, False)
     """
-    seen: BaseException | None = error
+    cause: BaseException | None = error
     for _ in range(10):
-        if seen is None:
+        if cause is None:
             break
-        if isinstance(seen, MemoryError) or getattr(seen, "errno", None) == errno.ENOMEM:
+        if isinstance(cause, MemoryError) or getattr(cause, "errno", None) == errno.ENOMEM:
             return True
-        of_libraries = isinstance(seen, RuntimeError | ImportError | OSError | SystemError)
-        if of_libraries and any(words in str(seen).lower() for words in _NO_MEMORY):
+        of_libraries = isinstance(cause, RuntimeError | ImportError | OSError | SystemError)
+        if of_libraries and any(words in str(cause).lower() for words in _NO_MEMORY):
             return True
-        seen = seen.__cause__ or seen.__context__
+        cause = cause.__cause__ or cause.__context__
     return False
 
 
 def error_text(error: BaseException) -> str:
-    """What people are told of an error: ours as it is, memory that ran out, or a bug."""
+    """The message for users: an `AnalysisError`'s own, memory, a lost file, or a bug."""
     if isinstance(error, AnalysisError):
         return str(error)
     if is_out_of_memory(error):
@@ -81,5 +81,5 @@ def error_text(error: BaseException) -> str:
 
 
 def is_of_the_system(error: BaseException) -> bool:
-    """Whether the system could not open or read a file, as one that was deleted during the run."""
+    """Whether the system could not open or read a file, such as one deleted during the run."""
     return isinstance(error, OSError) and bool(error.filename) and error.strerror is not None

@@ -1,10 +1,10 @@
 """Files that are whole or absent, whatever happens to the process that writes them.
 
 All files of a run are written under temporary names beside their targets, flushed to disk, and
-only then renamed, all at once: Ctrl-C and SIGTERM wait until that is done, and another process that
-writes into the same folder waits for its turn.  A small index file in the folder remembers which
-command wrote which files, so that a later run of the same command can remove what it no longer
-writes.  What a killed process leaves under temporary names, the next that writes there removes.
+only then renamed, all at once.  Ctrl-C and SIGTERM wait until that is done, and another process
+that writes into the same folder waits for its turn.  An index file in the folder remembers which
+command wrote which files, so that the next run of the command removes files that it no longer
+writes.  Temporary files of a killed process are removed by the next process that writes there.
 """
 
 from __future__ import annotations
@@ -101,11 +101,11 @@ def _staged(files: Mapping[Path, bytes]) -> Iterator[list[tuple[Path, Path]]]:
 def _put_in_place(
     folder: Path, command: str, files: Iterable[str], staged: Iterable[tuple[Path, Path]]
 ) -> None:
-    """Rename what is staged, and remove what the command's last run left beside it."""
+    """Rename the staged files, and remove what only the command's last run wrote."""
     index = _read_index(folder)
     owned = set(index.get(command, []))
     claimed = {name for owner, names in index.items() if owner != command for name in names}
-    # until all is done the index has the files of both runs, so that none is forgotten
+    # until the end the index has the files of both runs, so that no file is forgotten
     _write_index(folder, {**index, command: sorted(owned | set(files))})
     replaced = False
     try:
@@ -113,7 +113,7 @@ def _put_in_place(
             temporary.replace(target)
             replaced = True
     except OSError:
-        if not replaced:  # else the index names what is there, and what was
+        if not replaced:  # else the index must name the files of both runs
             with contextlib.suppress(OSError):
                 if index:
                     _write_index(folder, index)
@@ -124,7 +124,7 @@ def _put_in_place(
         with contextlib.suppress(OSError):  # gone, or no file any more
             if _leads_inside(folder, folder / name):
                 (folder / name).unlink()
-    with contextlib.suppress(OSError):  # no room: the index names more than there is, no harm
+    with contextlib.suppress(OSError):  # no room: an index with too many names does no harm
         _write_index(folder, {**index, command: sorted(files)})
 
 
@@ -140,10 +140,10 @@ def _write_index(folder: Path, index: Mapping[str, list[str]]) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write what replaces a path, whole or not at all.
+    """A file whose content replaces a path, whole or not at all.
 
     Raises:
-        OSError: it cannot be written; what was there is there still.
+        OSError: it cannot be written; the file before is kept.
     """
     remove_abandoned([path.parent])
     with _replacing(path) as file:
@@ -169,19 +169,12 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def replace_file(path: Path, data: bytes) -> Path:
-    """Write one file, whole or not at all; what was there is replaced.
-
-    Returns:
-        The path.
-
-    Raises:
-        ConfigError: it cannot be written.
-    """
+    """Write one file, whole or not at all, and return its path; see `replace_files`."""
     return replace_files({path: data})[0]
 
 
 def replace_files(files: Mapping[Path, bytes]) -> list[Path]:
-    """Write files of one folder that belong together: all of them, or none.
+    """Write or replace files of one folder that belong together: all of them, or none.
 
     Returns:
         The paths, in the order given.
@@ -191,7 +184,7 @@ def replace_files(files: Mapping[Path, bytes]) -> list[Path]:
     """
     paths = list(files)
     try:
-        # what a link points to is replaced, not the link
+        # the target of a link is replaced, not the link
         places = {Path(os.path.realpath(path)): data for path, data in files.items()}
         special = [path for path in files if _is_special(path)]
         if special and len(files) > 1:
@@ -209,16 +202,12 @@ def replace_files(files: Mapping[Path, bytes]) -> list[Path]:
 
 
 def _is_special(path: Path) -> bool:
-    """Whether there is something that is neither a file nor a folder: a device, FIFO or socket."""
+    """Whether the path exists and is neither a file nor a folder: a device, FIFO or socket."""
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def _write_through(path: Path, data: bytes) -> None:
-    """Write to a device or a FIFO, which must not be replaced by a file.
-
-    Raises:
-        OSError: it cannot be written, or nobody reads the FIFO.
-    """
+    """Write to a device or a FIFO, which must not be replaced by a file."""
     # without O_NONBLOCK a FIFO that nobody reads would wait for ever
     descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
     with os.fdopen(descriptor, "wb") as file:
@@ -227,7 +216,7 @@ def _write_through(path: Path, data: bytes) -> None:
 
 
 def _temporary(target: Path) -> Path:
-    """A name beside a target that says which process of which machine writes it."""
+    """A name beside a target with the machine and the process that write it."""
     if target.is_dir():
         raise IsADirectoryError(0, f"{target} is a directory")
     name = f"{_TEMPORARY}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(8)}"
@@ -247,43 +236,44 @@ def _write(path: Path, data: bytes) -> list[int]:
         return _held(file)
 
 
+def _lock(descriptor: int) -> bool | None:
+    """Take a lock without waiting; False: another process has it; None: there are no locks."""
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):  # Windows, or a file system without locks
+        return None
+    return True
+
+
 def _held(file: BinaryIO) -> list[int]:
-    """A lock on a temporary file, which says in every container that its writer lives.
+    """A lock on a temporary file, which tells every container that its writer is alive.
 
     Returns:
         The descriptor that holds it; nothing where there are no locks.
     """
     try:
-        import fcntl
-
         descriptor = os.dup(file.fileno())
-    except (ImportError, OSError):
+    except OSError:
         return []
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # a file system without locks
-        os.close(descriptor)
-        return []
-    return [descriptor]
+    if _lock(descriptor):
+        return [descriptor]
+    os.close(descriptor)
+    return []
 
 
 def _is_held(path: Path) -> bool:
-    """Whether a process that lives holds the lock of a temporary file."""
-    try:
-        import fcntl
-    except ImportError:
-        return False
+    """Whether a living process holds the lock of a temporary file."""
     # whoever may write here may put a FIFO or a link under such a name
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
+    flags = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
+    descriptor = os.open(path, os.O_RDONLY | flags)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # a file system without locks
-        return False
+        return _lock(descriptor) is False
     finally:
         os.close(descriptor)
-    return False
 
 
 @contextlib.contextmanager
@@ -321,28 +311,17 @@ def _is_abandoned(path: Path) -> bool:
 @contextlib.contextmanager
 def _turn(folder: Path) -> Iterator[None]:
     """One process at a time puts files into a folder."""
-    try:
-        import fcntl
-    except ImportError:  # Windows has no lock on a folder
+    if os.name != "posix":  # Windows has no lock on a folder
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         until = time.monotonic() + LONGEST_WAIT
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise OSError(
-                        errno.EAGAIN,
-                        f"another process has held its lock for {LONGEST_WAIT:.0f} s",
-                    ) from None
-                time.sleep(0.05)
-                continue
-            except OSError:  # a file system without locks
-                pass
-            break
+        while _lock(descriptor) is False:
+            if time.monotonic() > until:
+                text = f"another process has held its lock for {LONGEST_WAIT:.0f} s"
+                raise OSError(errno.EAGAIN, text)
+            time.sleep(0.05)
         yield
     finally:
         os.close(descriptor)
@@ -372,7 +351,7 @@ def _uninterrupted() -> Iterator[None]:
 
 
 def _read_index(folder: Path) -> dict[str, list[str]]:
-    """The index of earlier runs; where it is missing or damaged, nothing is known to be stale."""
+    """The index of earlier runs; empty where it is missing or damaged."""
     try:
         index = json.loads(read_text(folder / INDEX))
     except (OSError, ValueError, RecursionError):
@@ -390,5 +369,5 @@ def _is_inside(name: object) -> bool:
     """Whether an index entry names a file below the folder (an edited index must not reach out)."""
     if not isinstance(name, str):
         return False
-    parts = Path(name).parts
-    return bool(parts) and not Path(name).is_absolute() and ".." not in parts
+    path = Path(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts

@@ -1,7 +1,7 @@
-"""Text that came from outside (names of files, arrays, columns, classes, keys) made safe to show.
+"""Text from outside (names of files, arrays, columns, classes, keys) made safe to show.
 
 A terminal obeys control characters, a CI log obeys a line that begins with `::error::`, and a
-direction mark makes a line read backwards.  What is not a visible character is shown as its escape.
+direction mark makes a line read backwards.  Invisible characters are shown as their escapes.
 """
 
 from __future__ import annotations
@@ -17,10 +17,7 @@ _QUERY = re.compile(r"(://[^\s?#'\"]{0,2000}\?)[^\s#'\"]*")
 
 
 def printable(text: str) -> str:
-    r"""Text in which every invisible character is an escape: it stays on one line, and is harmless.
-
-    Control characters, line breaks, direction marks and lone surrogates are written as Python
-    writes them.
+    r"""Text on one line, each invisible character (also a line break) as Python's escape of it.
 
     >>> print(printable("emb" + chr(27) + "[31m.npy"), printable("a" + chr(10) + "::error::b"))
     emb\x1b[31m.npy a\n::error::b
@@ -66,7 +63,7 @@ def natural(text: str) -> tuple[tuple[int, int, str], ...]:
     ['step-1e', 'step-2', 'step-10']
     """
     parts = _DIGITS.split(text)
-    # numbers by how long they are, then by their digits: those of any length compare
+    # numbers by their length, then by their digits: numbers of any length can be compared
     return tuple(
         (len(part.lstrip("0")), 0, part.lstrip("0")) if i % 2 else (-1, i, part)
         for i, part in enumerate(parts)
@@ -74,7 +71,7 @@ def natural(text: str) -> tuple[tuple[int, int, str], ...]:
 
 
 def without_secrets(text: str) -> str:
-    """Text whose URLs have neither user and password nor a query, which is where signatures are.
+    """Text whose URLs have neither user and password nor a query, which may hold a signature.
 
     >>> without_secrets("https://me:word@host/a.npy?X-Amz-Signature=1 cannot be read")
     'https://host/a.npy?... cannot be read'
@@ -85,7 +82,7 @@ def without_secrets(text: str) -> str:
 
 
 def described(value: object, most: int = 40) -> str:
-    """A value from a file as Python writes it, shortened; integers of any length too.
+    """A value from a file as Python writes it, shortened; also integers of any length.
 
     >>> described("a" * 100), described(10**5000)
     ("'aaaaaaaaaaaaaaaaaaa...aaaaaaaaaaaaaaaaaaa'", 'an integer of 16610 bits')

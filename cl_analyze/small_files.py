@@ -1,7 +1,6 @@
-"""Small text files that decide something (rules, baselines, indexes), read whole and with a bound.
+"""Small files (rules, baselines, indexes), read whole and with a bound.
 
-What is no regular file is refused before it is opened for good: a FIFO would wait for ever, a
-device would never end.
+Only regular files are read: a FIFO would wait for ever, a device would never end.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from pathlib import Path
 
 _PIECE = 1 << 20
 MOST_BYTES = 64 << 20
-"""Bytes of a file that is read whole, unless its reader says otherwise."""
+"""Largest size of a file that is read whole, unless its reader gives another."""
 
 
 def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:

@@ -1,9 +1,9 @@
-"""Standard errors: one currency, jackknife pseudo-values over rows.
+"""Standard errors from jackknife pseudo-values over rows, and differences of two checkpoints.
 
 For a statistic theta of N rows, the pseudo-value of row i is p_i = N theta - (N - 1) theta_(-i),
-with theta_(-i) the statistic without that row.  Then std(p) / sqrt(N) is its standard error, and
-the same p_i serve paired comparisons of two checkpoints on the same rows.  Rows are what was
-sampled, never pairs: pairs share rows, and counting them as independent makes errors far too small.
+with theta_(-i) the statistic without that row.  Its standard error is std(p) / sqrt(N), and the
+same p_i serve paired comparisons of two checkpoints on the same rows.  The sample consists of rows,
+not of pairs: pairs share rows, and errors that take pairs as independent are far too small.
 
 Rows that take no part in a statistic have NaN pseudo-values and are left out here.
 """
@@ -59,10 +59,10 @@ def cross_standard_error(
 ) -> float | None:
     """Standard error from two noisy copies of the same pseudo-values.
 
-    The copies come from two disjoint samples of anchors.  Their covariance is free of the noise's
-    variance, but disjoint samples of a finite population lean against each other: with m of N
-    anchors each, noise of variance 2 N^2 S^2 / m in the difference goes with a covariance of
-    -N S^2, which is added back.  With first is second this is the usual variance.
+    The copies come from two disjoint samples of anchors.  Their covariance is free of the variance
+    of the noise, but disjoint samples of a finite population are correlated negatively: with m of
+    N anchors each, noise of variance 2 N^2 S^2 / m in the difference goes with a covariance of
+    -N S^2, which is added back.  Of a vector and itself this is the usual variance.
 
     Args:
         first, second: (N,) copies.
@@ -70,20 +70,15 @@ def cross_standard_error(
         share: m / N.
 
     Returns:
-        The standard error; where even the corrected covariance is negative (pure noise), that of
-        the copies' mean.
+        The standard error.  Where even the corrected covariance is negative (pure noise), the
+        standard error of the mean of the copies.
     """
     if first is None or second is None:
         return None
-    taking_part = np.isfinite(first) & np.isfinite(second)
-    a, b = first[taking_part], second[taking_part]
-    n = len(a)
+    n = int((np.isfinite(first) & np.isfinite(second)).sum())
     if n < 2:
         return None
-    a, b = a - a.mean(), b - b.mean()
-    if groups is not None:
-        _, codes = np.unique(groups[taking_part], return_inverse=True)
-        a, b = (np.bincount(codes, weights=part).astype(np.float64) for part in (a, b))
+    a, b = _deviations((first, second), groups)
     units = len(a)
     if units < 2:
         return None
@@ -94,11 +89,21 @@ def cross_standard_error(
     return math.sqrt(units / (units - 1) * covariance) / n
 
 
-def merged_copies(copies: Sequence[Vector], share: float = 0.0) -> tuple[Vector, Vector | None]:
-    """One or two noisy copies of pseudo-values as their mean, and the noise beside it.
+def _deviations(vectors: Sequence[Vector], groups: NDArray[np.int64] | None) -> list[Vector]:
+    """Deviations from the mean, of the rows that are in all vectors; summed over groups."""
+    taking_part = np.logical_and.reduce([np.isfinite(vector) for vector in vectors])
+    centred = [vector[taking_part] - vector[taking_part].mean() for vector in vectors]
+    if groups is None:
+        return centred
+    _, codes = np.unique(groups[taking_part], return_inverse=True)
+    return [np.bincount(codes, weights=part).astype(np.float64) for part in centred]
 
-    The covariance that `cross_standard_error` takes of two copies is the sum of squares of the
-    first less that of the second.
+
+def merged_copies(copies: Sequence[Vector], share: float = 0.0) -> tuple[Vector, Vector | None]:
+    """The mean of one or two noisy copies of pseudo-values, and the noise of that mean.
+
+    The sum of squares of the mean less that of the noise is the covariance of
+    `cross_standard_error`.
 
     Args:
         copies: one or two (N,) vectors.
@@ -150,11 +155,11 @@ def kernel_mean_standard_error(
 def effective_rows(
     values: Vector, error: float | None, groups: NDArray[np.int64] | None = None
 ) -> float:
-    """How many independent rows a share rests on.
+    """The number of independent rows that a share comes from.
 
-    Away from 0 and 1 the standard error tells, for a share of n independent rows has variance
-    p (1 - p) / n; never more than the rows.  Beside 0 or 1, where few rows differ from the others
-    and the error says little or 0, all rows count, or all groups of rows that belong together.
+    Away from 0 and 1 it follows from the standard error: a share of n independent rows has
+    variance p (1 - p) / n.  It is at most the number of rows.  Near 0 or 1 few rows differ from
+    the others, and the error is too small: there all rows (or groups) count.
 
     Args:
         values: (N,) values in [0, 1], NaN for rows that take no part.
@@ -166,14 +171,14 @@ def effective_rows(
     >>> round(effective_rows(np.tile([0.0, 1.0], 50), 0.1))          # twice the binomial error
     25
     """
-    there = np.isfinite(values)
-    own = values[there]
-    share, n_rows = float(own.mean()), float(len(own))
-    rarer = own > 0 if share < 0.5 else own < 1
+    taking_part = np.isfinite(values)
+    values = values[taking_part]
+    share, n_rows = float(values.mean()), float(len(values))
+    rarer = values > 0 if share < 0.5 else values < 1
     units, differing = n_rows, int(rarer.sum())
     if groups is not None:
-        units = float(len(np.unique(groups[there])))
-        differing = len(np.unique(groups[there][rarer]))
+        units = float(len(np.unique(groups[taking_part])))
+        differing = len(np.unique(groups[taking_part][rarer]))
     most = units if differing < _FEW_DIFFER else n_rows
     if not error or not 0.0 < share < 1.0:
         return most
@@ -181,22 +186,24 @@ def effective_rows(
 
 
 _FEW_DIFFER = 5
-"""Rows or groups that differ from the others below which their spread tells no error."""
+"""Below this number of rows or groups that differ from the others, no error is estimated."""
 
 
 def share_interval(share: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Interval of a share of n independent rows, right at 0 and 1 too.
+    """Clopper-Pearson interval of a share of n independent rows, right at 0 and 1 too.
 
-    Clopper and Pearson's (Biometrika 1934): it covers at least as often as it says.  With n an
-    effective number of rows it need not be whole (Korn & Graubard, Survey Methodology 1998).
+    It covers at least as often as its confidence says.
 
     Args:
         share: in [0, 1].
-        n: rows, or what `effective_rows` gives.
+        n: rows, or the effective number of them (`effective_rows`), which need not be whole.
         confidence: of the two-sided interval.
 
     >>> tuple(round(end, 4) for end in share_interval(1.0, 20))
     (0.8316, 1.0)
+
+    Reference:
+        Clopper & Pearson, Biometrika 1934; Korn & Graubard, Survey Methodology 1998.
     """
     from scipy import special
 
@@ -211,33 +218,27 @@ def share_interval(share: float, n: float, confidence: float = 0.95) -> tuple[fl
 Interval = tuple[float, float]
 
 
-def _difference_of_shares(
-    value_a: float, value_b: float, of_a: Interval, of_b: Interval, correlation: float
-) -> Interval:
-    """Interval of a difference from the two intervals and how the two go together.
+@dataclass(frozen=True)
+class Estimate:
+    """A statistic of one checkpoint, with what its error is computed from.
 
-    Reference:
-        Newcombe, Statistics in Medicine 1998 (method 10); Zou & Donner, Biometrics 2008.
+    Attributes:
+        value: the statistic.
+        pseudo: (m,) jackknife pseudo-values; None: unknown.
+        noise: (m,) noise of the pseudo-values, see `merged_copies`; None: they have no noise.
+        error: standard error, for an unpaired comparison; None: unknown.
+        sampling: part of the error that comes from estimating by anchors.
+        units: rows or groups behind the error.
+        interval: of a share, at the confidence of the comparison; None: no share.
     """
 
-    def reach(a: float, b: float) -> float:
-        return math.sqrt(max(a * a + b * b - 2.0 * correlation * a * b, 0.0))
-
-    below_a, above_a = value_a - of_a[0], of_a[1] - value_a
-    below_b, above_b = value_b - of_b[0], of_b[1] - value_b
-    value = value_a - value_b
-    return value - reach(below_a, above_b), value + reach(above_a, below_b)
-
-
-def _correlation(a: Vector, b: Vector, groups: NDArray[np.int64] | None) -> float:
-    """Correlation of two vectors of pseudo-values, of sums of groups where there are some."""
-    there = np.isfinite(a) & np.isfinite(b)
-    a, b = (values[there] - values[there].mean() for values in (a, b))
-    if groups is not None:
-        _, codes = np.unique(groups[there], return_inverse=True)
-        a, b = (np.bincount(codes, weights=values).astype(np.float64) for values in (a, b))
-    size = math.sqrt(float(a @ a) * float(b @ b))
-    return min(max(float(a @ b) / size, -1.0), 1.0) if size > 0 else 0.0
+    value: float
+    pseudo: Vector | None = None
+    noise: Vector | None = None
+    error: float | None = None
+    sampling: float = 0.0
+    units: float = math.inf
+    interval: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -261,73 +262,88 @@ class PairedDifference:
 
 
 def difference(
-    value_a: float,
-    value_b: float,
-    pseudo_a: Vector | None,
-    pseudo_b: Vector | None,
-    std_errors: tuple[float | None, float | None] = (None, None),
+    a: Estimate,
+    b: Estimate,
     groups: NDArray[np.int64] | None = None,
     confidence: float = 0.95,
     share: float = 1.0,
-    sampling: float = 0.0,
-    noise: Vector | None = None,
-    units: tuple[float, float] = (math.inf, math.inf),
-    shares: tuple[Interval, Interval] | None = None,
 ) -> PairedDifference:
-    """Compare a statistic of two checkpoints, paired where both have pseudo-values of equal rows.
+    """a minus b, paired where both have pseudo-values of equal rows.
 
-    Without pairs the variances add (`std_errors`, which hold what sampling adds).
+    Without pairs the variances add, and the degrees of freedom are Welch's.  Near 0 and 1 the
+    errors of shares are too small: the interval of a difference of shares is the wider of Student's
+    and Newcombe's.
 
     Args:
-        value_a, value_b: the statistic of each.
-        pseudo_a, pseudo_b: (m,) their pseudo-values, row by row the same items; None: unpaired.
-        std_errors: of each, for the unpaired comparison.
+        a, b: the statistic of each; pseudo-values row by row of the same items.
         groups: (m,) codes of rows that belong together.
         confidence: of the interval.
         share: of all rows that the m rows are.
-        sampling: what estimating both from anchors adds to a paired difference's error.
-        noise: (m,) what `merged_copies` gives beside the difference of pseudo-values.
-        units: rows or groups behind each error, for an unpaired comparison's degrees of freedom
-            (Welch, Biometrika 1947).
-        shares: the intervals of both at this confidence where they are shares, whose errors say
-            too little beside 0 and 1: then the difference's interval is the wider of two.
     """
     from scipy import special
 
-    value = value_a - value_b
-    paired = pseudo_a is not None and pseudo_b is not None and len(pseudo_a) == len(pseudo_b)
-    degrees: float
-    if paired and pseudo_a is not None and pseudo_b is not None:
-        apart = pseudo_a - pseudo_b
-        beside = np.zeros(len(apart)) if noise is None else noise
-        error = cross_standard_error(apart + beside, apart - beside, groups)
-        error = None if error is None else math.hypot(error * math.sqrt(share), sampling)
-        degrees = _degrees_of_freedom(apart, noise, groups)
+    value = a.value - b.value
+    apart = noise = None
+    if a.pseudo is not None and b.pseudo is not None and len(a.pseudo) == len(b.pseudo):
+        apart, noise = a.pseudo - b.pseudo, _noise_of_difference(a, b)
+        copies = (apart, apart) if noise is None else (apart + noise, apart - noise)
+        error = cross_standard_error(*copies, groups)
+        if error is not None:
+            error = math.hypot(error * math.sqrt(share), math.hypot(a.sampling, b.sampling))
     else:
-        one, two = std_errors
-        error = math.hypot(one, two) if one is not None and two is not None else None
-        degrees = math.inf if error is None else _welch((one or 0.0, two or 0.0), units)
+        is_known = a.error is not None and b.error is not None
+        error = math.hypot(a.error or 0.0, b.error or 0.0) if is_known else None  # variances add
+    paired = apart is not None
     if error is None:
         return PairedDifference(value, None, None, None, None, paired)
+    degrees = _welch(a, b) if apart is None else _degrees_of_freedom(apart, noise, groups)
     tail = 0.5 + confidence / 2
     quantile = float(special.ndtri(tail) if math.isinf(degrees) else special.stdtrit(degrees, tail))
     low, high = value - quantile * error, value + quantile * error
-    towards_zero = error
-    if shares is not None:
-        correlation = 0.0
-        if paired and pseudo_a is not None and pseudo_b is not None:
-            correlation = _correlation(pseudo_a, pseudo_b, groups)
-        wide = _difference_of_shares(value_a, value_b, *shares, correlation)
+    error_to_zero = error
+    if a.interval is not None and b.interval is not None:
+        wide = _newcombe_interval(a, b, groups, paired)
         low, high = min(low, wide[0]), max(high, wide[1])
-        towards_zero = (value - low if value > 0 else high - value) / quantile
-    if abs(value) <= rounding(value_a, value_b):
+        error_to_zero = (value - low if value > 0 else high - value) / quantile
+    if abs(value) <= rounding(a.value, b.value):
         p_value = 1.0
-    elif towards_zero == 0.0:
+    elif error_to_zero == 0.0:
         p_value = 0.0
     else:
-        z = -abs(value) / towards_zero
+        z = -abs(value) / error_to_zero
         p_value = 2.0 * float(special.ndtr(z) if math.isinf(degrees) else special.stdtr(degrees, z))
     return PairedDifference(value, error, low, high, p_value, paired)
+
+
+def _noise_of_difference(a: Estimate, b: Estimate) -> Vector | None:
+    if b.noise is None:
+        return a.noise
+    return -b.noise if a.noise is None else a.noise - b.noise
+
+
+def _newcombe_interval(
+    a: Estimate, b: Estimate, groups: NDArray[np.int64] | None, paired: bool
+) -> Interval:
+    """Interval of a difference of shares from both intervals and their correlation.
+
+    Reference:
+        Newcombe, Statistics in Medicine 1998 (method 10); Zou & Donner, Biometrics 2008.
+    """
+    assert a.interval is not None
+    assert b.interval is not None
+    correlation = 0.0
+    if paired and a.pseudo is not None and b.pseudo is not None:
+        x, y = _deviations((a.pseudo, b.pseudo), groups)
+        size = math.sqrt(float(x @ x) * float(y @ y))
+        correlation = min(max(float(x @ y) / size, -1.0), 1.0) if size > 0 else 0.0
+
+    def reach(x: float, y: float) -> float:
+        return math.sqrt(max(x * x + y * y - 2.0 * correlation * x * y, 0.0))
+
+    below_a, above_a = a.value - a.interval[0], a.interval[1] - a.value
+    below_b, above_b = b.value - b.interval[0], b.interval[1] - b.value
+    value = a.value - b.value
+    return value - reach(below_a, above_b), value + reach(above_a, below_b)
 
 
 ROUNDING = 1e-6
@@ -335,17 +351,17 @@ ROUNDING = 1e-6
 
 
 def rounding(value_a: float, value_b: float) -> float:
-    """The difference of two values that says nothing: what rounding could make of equal ones."""
+    """The largest difference of two values that rounding alone can make."""
     return ROUNDING * max(abs(value_a), abs(value_b), 1e-3)
 
 
-def _welch(errors: tuple[float, float], units: tuple[float, float]) -> float:
-    """Degrees of freedom of the sum of two independent variances."""
-    squares = [error**2 for error in errors]
+def _welch(a: Estimate, b: Estimate) -> float:
+    """Degrees of freedom of the sum of two independent variances (Welch, Biometrika 1947)."""
+    squares = [(estimate.error or 0.0) ** 2 for estimate in (a, b)]
     share = sum(
-        square**2 / max(n - 1, 1)
-        for square, n in zip(squares, units, strict=True)
-        if math.isfinite(n)
+        square**2 / max(estimate.units - 1, 1)
+        for square, estimate in zip(squares, (a, b), strict=True)
+        if math.isfinite(estimate.units)
     )
     return math.inf if share == 0 else sum(squares) ** 2 / share
 
@@ -353,26 +369,16 @@ def _welch(errors: tuple[float, float], units: tuple[float, float]) -> float:
 def _degrees_of_freedom(
     pseudo: Vector, noise: Vector | None, groups: NDArray[np.int64] | None
 ) -> float:
-    """Degrees of freedom of the variance that pseudo-values give.
+    """Degrees of freedom of the variance of pseudo-values.
 
-    One less than the rows or groups; with noise taken off, Satterthwaite's 2 V^2 / Var(V), for a
-    variance that is a difference of two can be small by chance.
-
-    Reference:
-        Satterthwaite, Biometrics Bulletin 1946.
+    One less than the rows or groups.  Where the variance of noise is subtracted, the difference can
+    be small by chance: then Satterthwaite's 2 V^2 / Var(V) (Biometrics Bulletin 1946).
     """
-    taking_part = np.isfinite(pseudo)
-    units = len(np.unique(groups[taking_part])) if groups is not None else int(taking_part.sum())
     if noise is None or not np.any(noise):
-        return max(units - 1, 1)
-    parts = []
-    for values in (pseudo[taking_part], noise[taking_part]):
-        centred = values - values.mean()
-        if groups is not None:
-            _, codes = np.unique(groups[taking_part], return_inverse=True)
-            centred = np.bincount(codes, weights=centred)
-        parts.append(np.square(centred))
-    terms = parts[0] - parts[1]
+        return max(len(_deviations((pseudo,), groups)[0]) - 1, 1)
+    of_rows, of_noise = _deviations((pseudo, noise), groups)
+    units = len(of_rows)
+    terms = np.square(of_rows) - np.square(of_noise)
     spread = units * float(terms.var(ddof=1))
     if terms.sum() <= 0 or spread == 0:  # then the error is that of the noisy mean
         return max(units - 1, 1)

@@ -1,4 +1,4 @@
-"""Records and tables: what every number is, once, for JSON, CSV, the terminal and pandas."""
+"""Records and tables: one description of every number for JSON, CSV, the terminal and pandas."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Param = float | int | str
+ARRAYS = ("pseudo", "noise")
+"""Names of a record's arrays in stores: jackknife pseudo-values, and the noise of two copies."""
 Unit = Literal[
     "nats",
     "cosine",
@@ -41,6 +43,7 @@ _FEW_HITS = 5.0
 """Hits or misses of a share below which its interval is far from symmetric."""
 _UNUSUAL = re.compile(r"[^\n\x20-\x7e]")
 
+
 RECORD_KEYS = (
     "source",
     "metric",
@@ -60,7 +63,7 @@ RECORD_KEYS = (
 
 @dataclass(frozen=True)
 class Record:
-    """One number with everything that says what it is.
+    """One number, with its name, its parameters, its errors and its unit.
 
     Attributes:
         source: which file or array.
@@ -69,15 +72,15 @@ class Record:
         params: the metric's own parameters.
         value: the number; None where it is undefined, and `reason` says why.
         std_error: standard error over rows, as a sample of the population; None where unknown.
-        sampling_error: distance to expect from the exact value on this file, where not exact.
         unit: unit of value and errors.
         n: rows (anchors) that the value averages over.
         d: dimensions, None where there are none.
+        sampling_error: distance to expect from the exact value on this file, where not exact.
         exact: whether every pair the definition names was counted.
         reason: why there is no value.
         pseudo_values: (N,) jackknife pseudo-values, for comparisons; not part of the output.
-        pseudo_noise: (N,) for pseudo-values that are the mean of two noisy copies, half the copies'
-            difference: its sum of squares is what the noise adds to that of pseudo_values.
+        pseudo_noise: (N,) where pseudo-values are the mean of two noisy copies, half the difference
+            of the copies: see `stats.merged_copies`.
         effective_n: of a share, the independent rows that its interval counts; None for numbers
             whose interval is the value +- 1.96 errors.
 
@@ -109,7 +112,7 @@ class Record:
                 raise ValueError(f"{self.metric}: {number} is no number to report")
 
     def bare(self) -> Record:
-        """The record without what serves comparisons alone.
+        """The record without pseudo-values, which only comparisons need.
 
         >>> record = Record("a.npy", "tolerance", None, {}, 0.2, None, "cosine", 10, 3)
         >>> replace(record, pseudo_values=np.zeros(10)).bare().pseudo_values is None
@@ -127,33 +130,39 @@ class Record:
         return {key: getattr(self, key) for key in RECORD_KEYS}
 
     def stored(self) -> dict[str, Any]:
-        """What `restored` makes the record from again, but for its pseudo-values.
+        """The fields that `restored` makes the record from again; `arrays` are kept beside them.
 
         >>> record = Record("a.npy", "knn_accuracy", None, {"k": 1}, 1.0, 0.0, "accuracy", 20, 3)
         >>> Record.restored(replace(record, effective_n=20.0).stored()).effective_n
         20.0
         """
-        found = {**self.to_dict(), "effective_n": self.effective_n}
-        del found["interval"]
-        return found
+        fields = {**self.to_dict(), "effective_n": self.effective_n}
+        del fields["interval"]
+        return fields
+
+    def arrays(self) -> dict[str, NDArray[np.float64]]:
+        """Pseudo-values and their noise, where the record has them, by the names of `restored`."""
+        arrays = {"pseudo": self.pseudo_values, "noise": self.pseudo_noise}
+        return {kind: values for kind, values in arrays.items() if values is not None}
 
     @classmethod
-    def restored(cls, fields: dict[str, Any]) -> Record:
-        """The record of `stored`'s dictionary."""
-        return cls(**fields)
+    def restored(
+        cls,
+        fields: dict[str, Any],
+        pseudo: NDArray[np.float64] | None = None,
+        noise: NDArray[np.float64] | None = None,
+    ) -> Record:
+        """The record of a dictionary of `stored` and the arrays of `arrays`."""
+        return cls(**fields, pseudo_values=pseudo, pseudo_noise=noise)
 
     @property
     def interval(self) -> list[float] | None:
-        """The 95% interval of a share, which its error does not tell beside 0 and 1; else None.
-
-        >>> record = Record("a.npy", "knn_accuracy", None, {"k": 1}, 1.0, 0.0, "accuracy", 20, 3)
-        >>> [round(end, 3) for end in replace(record, effective_n=20.0).interval]
-        [0.832, 1.0]
-        """
-        return None if (found := self.interval_at(0.95)) is None else list(found)
+        """The 95% interval of a share, see `interval_at`."""
+        ends = self.interval_at(0.95)
+        return None if ends is None else list(ends)
 
     def interval_at(self, confidence: float) -> tuple[float, float] | None:
-        """The interval of a share at a confidence; None for numbers of other kinds.
+        """The interval of a share at a confidence, right near 0 and 1; None for other numbers.
 
         >>> record = Record("a.npy", "knn_accuracy", None, {"k": 1}, 0.9, 0.1, "accuracy", 20, 3)
         >>> [round(end, 3) for end in replace(record, effective_n=20.0).interval_at(0.5)]
@@ -173,7 +182,7 @@ class Record:
     def error_text(self) -> str:
         """`± 0.004`, and for an estimate `(sampling 0.01)`; empty where no error is known.
 
-        Of a share beside 0 or 1, whose error says too little, the 95% interval.
+        Of a share near 0 or 1, whose error is too small, the 95% interval.
 
         >>> record = Record("a.npy", "knn_accuracy", None, {"k": 1}, 1.0, 0.0, "accuracy", 20, 3)
         >>> replace(record, effective_n=20.0).error_text
@@ -182,10 +191,10 @@ class Record:
         parts = []
         if self.is_beside_an_end and self.interval is not None:
             low, high = self.interval
-            ends = (
+            ends = [
                 f"{end:g}" if end in (0.0, 1.0) else number_text(end, high - low)
                 for end in (low, high)
-            )
+            ]
             parts.append(f"({' to '.join(ends)})")
         elif self.std_error:
             parts.append(f"± {number_text(self.std_error, self.std_error)}")
@@ -252,9 +261,6 @@ class Results(Sequence[Record]):
     def __getitem__(self, index: Any) -> Any:
         return self._records[index]
 
-    def __iter__(self) -> Iterator[Record]:
-        return iter(self._records)
-
     def __repr__(self) -> str:
         return f"Results({len(self._records)} records)"
 
@@ -279,15 +285,13 @@ class Results(Sequence[Record]):
                 and all(record.params.get(key) == value for key, value in params.items())
             ):
                 return record
-        there = sorted(
-            {
-                f"{record.name} name={record.params['name']}"
-                if "name" in record.params
-                else record.name
-                for record in self._records
-            }
-        )
-        raise KeyError(f"no record {metric} {definition or ''} {params}; there are {there}")
+        names = {
+            f"{record.name} name={record.params['name']}"
+            if "name" in record.params
+            else record.name
+            for record in self._records
+        }
+        raise KeyError(f"no record {metric} {definition or ''} {params}; there are {sorted(names)}")
 
     def to_frame(self) -> pd.DataFrame:
         """A DataFrame with the record's keys as columns, each parameter in a column of its own.

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 
 from cl_analyze._version import __version__
 from cl_analyze.analysis.report import Report
-from cl_analyze.data.formats.npz import read_arrays
+from cl_analyze.data.formats.npz import read_arrays, write_arrays
 from cl_analyze.differences import Match, RowKeys
 from cl_analyze.errors import ConfigError
 from cl_analyze.output import replace_files
 from cl_analyze.quoting import described, quoted
 from cl_analyze.small_files import read_bytes, read_text
-from cl_analyze.tables import Record, to_json
+from cl_analyze.tables import ARRAYS, Record, to_json
 
 SCHEMA = "cl-analyze-baseline/1"
 MOST_DATA = 4 << 30
@@ -123,11 +123,9 @@ def save_baseline(path: Path, report: Report, chosen: Sequence[Record], seed: in
         if keys.ids is not None:
             arrays[f"ids/{s}"] = keys.ids
         for i, record in enumerate(own):
-            both = (record.pseudo_values, record.pseudo_noise)
-            for kind, values in zip(_OF_RECORDS, both, strict=True):
-                if values is not None:
-                    kept = values if sample is None else values[sample]
-                    arrays[f"{kind}/{s}/{i}"] = kept.astype(np.float32)
+            for kind, values in record.arrays().items():
+                kept = values if sample is None else values[sample]
+                arrays[f"{kind}/{s}/{i}"] = kept.astype(np.float32)
         sources.append(
             {
                 "source": source,
@@ -136,17 +134,11 @@ def save_baseline(path: Path, report: Report, chosen: Sequence[Record], seed: in
                 "kept_sha256": keys.kept,
                 "ids": keys.ids is not None,
                 "rows_with_pseudo_values": keys.n if sample is None else len(sample),
-                "results": [
-                    {
-                        **record.stored(),
-                        "arrays": [k for k in _OF_RECORDS if f"{k}/{s}/{i}" in arrays],
-                    }
-                    for i, record in enumerate(own)
-                ],
+                "results": [{**record.stored(), "arrays": list(record.arrays())} for record in own],
             }
         )
     stream = io.BytesIO()
-    np.savez(stream, allow_pickle=False, **arrays)
+    write_arrays(stream, arrays)
     data = stream.getvalue()
     _check_replaced(data_path)
     document = {
@@ -161,8 +153,7 @@ def save_baseline(path: Path, report: Report, chosen: Sequence[Record], seed: in
     return [path, data_path]
 
 
-_OF_RECORDS = ("pseudo", "noise")
-_KINDS = (*_OF_RECORDS, "ids", "rows")
+_KINDS = (*ARRAYS, "ids", "rows")
 
 
 def _check_replaced(path: Path) -> None:
@@ -305,14 +296,10 @@ def _source(entry: dict[str, Any], s: int, arrays: dict[str, NDArray[Any]]) -> B
             raise ValueError(f"a number of {quoted(record.source)} stands under {quoted(name)}")
         if record.n > n:
             raise ValueError(f"{record.metric} is of {record.n} rows, where {n} are said")
-        has = None if there is None else {kind: kind in there for kind in ("pseudo", "noise")}
-        records.append(
-            replace(
-                record,
-                pseudo_values=full(f"pseudo/{s}/{i}", None if has is None else has["pseudo"]),
-                pseudo_noise=full(f"noise/{s}/{i}", None if has is None else has["noise"]),
-            )
+        values, noise = (
+            full(f"{kind}/{s}/{i}", None if there is None else kind in there) for kind in ARRAYS
         )
+        records.append(replace(record, pseudo_values=values, pseudo_noise=noise))
     ids = arrays.get(f"ids/{s}")
     if (ids is not None) != bool(entry["ids"]) or (
         ids is not None and (ids.shape != (n,) or ids.dtype != np.uint64)

@@ -20,7 +20,7 @@ from cl_analyze.differences import (
     record_difference,
 )
 from cl_analyze.errors import ConfigError
-from cl_analyze.stats import difference, rounding
+from cl_analyze.stats import Estimate, difference, rounding
 from cl_analyze.tables import Record, Table, number_text
 
 Groups = NDArray[np.int64]
@@ -163,9 +163,8 @@ def _check_of_value(
 ) -> Check:
     value, error = float(record.value or 0.0), record.total_error
     units = error_units(record, groups)
-    interval = difference(
-        value, 0.0, None, None, (error, 0.0), None, rule.confidence, units=(units, math.inf)
-    )
+    estimate = Estimate(value, error=record.total_error, units=units)
+    interval = difference(estimate, Estimate(0.0, error=0.0), confidence=rule.confidence)
     low, high = record.interval_at(rule.confidence) or (interval.low, interval.high)
     side = _side(kind, value, bound, low, high)
     shown = f"{number_text(value, error)} {_interval_text(low, high, rule)}"

@@ -12,7 +12,7 @@ from cl_analyze.metrics.bins import TABLE_BINS, bin_centres
 from cl_analyze.metrics.runner import ANCHOR_BYTES, PairRunner
 from cl_analyze.metrics.subject import Subject
 from cl_analyze.options import MetricOptions
-from cl_analyze.pairs.strips import hard_negatives, n_kept
+from cl_analyze.pairs.strips import Strips, hard_negatives, n_kept
 from cl_analyze.tables import Cell, Table
 
 COLUMNS = (
@@ -54,19 +54,18 @@ def hard_curve(
     if options.negatives != "instance":
         raise ConfigError("--hard-alpha keeps the hardest of all other rows: not --negatives class")
     rows = subject.rows
-    found = hard_negatives(
+    strips = Strips(
         rows.select(anchors, ANCHOR_BYTES),
         rows,
-        anchors,
-        np.full(len(anchors), -np.inf),
-        n_kept(alpha, subject.n - 1),
-        options.taus,
-        runner.backend,
-        runner.executor,
-        runner.block,
-        TABLE_BINS,
-        runner.progress,
+        own=anchors,
+        positives=np.full(len(anchors), -np.inf),
+        k=n_kept(alpha, subject.n - 1),
+        taus=options.taus,
+        backend=runner.backend,
+        block=runner.block,
+        n_bins=TABLE_BINS,
     )
+    found = hard_negatives(strips, runner.executor, runner.progress)
     out: list[dict[str, Cell]] = []
     exact = len(anchors) == subject.n
     for at, tau in enumerate(options.taus):

@@ -89,7 +89,6 @@ class PairRunner:
                 subject.rows,
                 cols,
                 codes,
-                codes,
                 None if anchors is None else anchors.rows,
                 self.executor,
             )

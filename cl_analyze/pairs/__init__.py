@@ -19,7 +19,7 @@ takes from it what it needs:
                                                                       |
                        finalize(states in row order) <-- merge of units in plan order
 
-    backend.py     the dozen array primitives that tiles and reducers use, for NumPy and torch
+    backend.py     the array primitives that NumPy and torch do not share
     tile.py        one tile: what reducers may ask of it, computed at most once
     plan.py        which tiles, in which order: a function of the shape and the block size alone;
                    gathered into units, which are what runs at a time

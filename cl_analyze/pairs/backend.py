@@ -1,14 +1,14 @@
-"""The array primitives of tiles and reducers, once for NumPy and torch.
+"""The array primitives of tiles and reducers that NumPy and torch do not share.
 
-Both libraries are reached through array-api-compat's namespaces; what differs between them
-(out= arguments, scatter, sorting) is wrapped here and nowhere else.  States of reducers are always
-NumPy arrays in float64 on the host, so that devices without float64 can take part.
+Arithmetic with `out=`, products and maxima, which both have, are called through `xp`,
+array-api-compat's namespace of the library.  States of reducers are always NumPy arrays in float64
+on the host, so that devices without float64 can be used.
 """
 
 from __future__ import annotations
 
 import threading
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +24,11 @@ _FEW = 1 / 32
 
 
 class Backend:
-    """NumPy, and the base of the torch backend: names follow what a tile does.
+    """NumPy, and the base of the torch backend.
 
     Args:
         dtype: dtype of similarities and exponentials.
     """
-
-    name = "numpy"
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
         import array_api_compat.numpy as xp
@@ -42,7 +40,7 @@ class Backend:
     def __reduce__(self) -> tuple[Any, ...]:
         return Backend, (self.dtype,)
 
-    # ---- moving data
+    # ---- data and memory
 
     def to_device(self, array: NDArray[Any]) -> Array:
         """A host array where this backend computes."""
@@ -52,34 +50,23 @@ class Backend:
         """A small result as a float64 host array."""
         return np.asarray(array, dtype=np.float64)
 
-    def to_host_index(self, array: Array) -> Index:
-        """A small integer result as an int64 host array."""
-        return np.asarray(array, dtype=np.int64)
+    def vector(self, values: NDArray[Any]) -> Array:
+        """A host vector in the tile's dtype."""
+        return self.to_device(values.astype(self.dtype))
 
-    # ---- memory
-
-    def scratch(self, name: str, shape: tuple[int, int]) -> Array:
-        """A reusable buffer of this thread; its content is whatever was left in it."""
+    def scratch(self, name: str, shape: tuple[int, int], dtype: Any = None) -> Array:
+        """A reusable buffer of this thread with arbitrary content; default: the tile's dtype."""
         buffers = self._scratch.__dict__.setdefault("buffers", {})
         size = shape[0] * shape[1]
         flat = buffers.get(name)
         if flat is None or flat.shape[0] < size:
-            flat = buffers[name] = self.empty(size)
+            flat = buffers[name] = self._empty(size, np.dtype(dtype or self.dtype))
         return flat[:size].reshape(shape)
 
-    def empty(self, size: int) -> Array:
-        """An uninitialised vector."""
-        return np.empty(size, dtype=self.dtype)
+    def _empty(self, size: int, dtype: np.dtype[Any]) -> Array:
+        return np.empty(size, dtype=dtype)
 
-    def vector(self, values: NDArray[np.float64]) -> Array:
-        """A host vector in the tile's dtype."""
-        return self.to_device(values.astype(self.dtype))
-
-    # ---- arithmetic
-
-    def matmul(self, a: Array, b: Array, out: Array) -> Array:
-        """a @ b.T into out."""
-        return self.xp.matmul(a, b.T, out=out)
+    # ---- a whole tile
 
     def exp_scaled(self, s: Array, scale: float, shift: Any, out: Array) -> Array:
         """exp(scale * (s - shift)) into out; shift is a number or broadcasts with s."""
@@ -92,56 +79,24 @@ class Backend:
             self.xp.multiply(out, scale, out=out)
         return self.xp.exp(out, out=out)
 
-    def multiply(self, a: Array, b: Any, out: Array) -> Array:
-        """a * b into out."""
-        return self.xp.multiply(a, b, out=out)
-
     def complement(self, a: Array, out: Array) -> Array:
         """1 - a into out."""
         return self.xp.add(self.xp.multiply(a, -1.0, out=out), 1.0, out=out)
 
-    def row_dot(self, matrix: Array, weights: Array) -> Array:
-        """matrix @ weights."""
-        return matrix @ weights
-
-    def col_dot(self, matrix: Array, weights: Array) -> Array:
-        """weights @ matrix."""
-        return weights @ matrix
-
-    def row_squares(self, matrix: Array) -> NDArray[np.float64]:
-        """Sum of squares of each row, on the host."""
-        return self.to_host(self.xp.vecdot(matrix, matrix))
-
-    def row_max(self, matrix: Array) -> Array:
-        """Maximum of each row."""
-        return matrix.max(axis=1)
-
-    def col_max(self, matrix: Array) -> Array:
-        """Maximum of each column."""
-        return matrix.max(axis=0)
+    def same_class(self, rows: Index, cols: Index, out: Array) -> Array:
+        """1 where the row's class code equals the column's and is >= 0, else 0, into out."""
+        flags = self.scratch("flags", out.shape, bool)
+        # an unlabelled column equals no row; 32 bits hold every code and compare twice as fast
+        row_codes = self.to_device(rows.astype(np.int32))
+        col_codes = self.to_device(np.where(cols < 0, -2, cols).astype(np.int32))
+        self.xp.equal(row_codes[:, None], col_codes[None, :], out=flags)
+        out[...] = flags
+        return out
 
     def set_at(self, matrix: Array, rows: Index, cols: Index, value: float) -> None:
         """matrix[rows, cols] = value, in place."""
         if len(rows):
-            matrix[rows, cols] = value
-
-    def take_at(self, matrix: Array, rows: Index, cols: Index) -> NDArray[np.float64]:
-        """matrix[rows, cols] on the host."""
-        return self.to_host(matrix[rows, cols])
-
-    def equal_mask(self, rows: Index, cols: Index, out: Array) -> Array:
-        """1 where the row's code equals the column's and both are >= 0, else 0, into out."""
-        flags = self._flags(out.shape)
-        np.equal(_narrow(rows)[:, None], _narrow(cols)[None, :], out=flags)
-        out[...] = flags
-        if rows.min(initial=0) < 0:
-            out[rows < 0] = 0
-        return out
-
-    def known_mask(self, rows: Index, cols: Index, out: Array) -> Array:
-        """1 where both codes are >= 0, else 0, into out."""
-        out[...] = (rows >= 0)[:, None] & (cols >= 0)[None, :]
-        return out
+            matrix[self.to_device(rows), self.to_device(cols)] = value
 
     # ---- searching
 
@@ -158,34 +113,22 @@ class Backend:
         Returns:
             For rows, and for columns: owner, partner and value of each entry, on the host.
         """
-        n_cols = matrix.shape[1]
-        flags = self._flags(matrix.shape)
+        flags = self.scratch("flags", matrix.shape, bool)
         lowest = row_limits.min() if col_limits is None else min(row_limits.min(), col_limits.min())
         np.greater_equal(matrix, lowest, out=flags)
         if np.count_nonzero(flags) <= _FEW * flags.size:  # one comparison serves both sides
-            rows, cols, values = _entries(matrix, np.flatnonzero(flags), n_cols)
-            mine = values >= row_limits[rows]
-            for_rows = rows[mine], cols[mine], values[mine]
+            rows, cols, values = _entries(matrix, flags)
+            reached = values >= row_limits[rows]
+            for_rows = rows[reached], cols[reached], values[reached]
             if col_limits is None:
                 return for_rows, None
-            mine = values >= col_limits[cols]
-            return for_rows, (cols[mine], rows[mine], values[mine])
-        np.greater_equal(matrix, row_limits[:, None], out=flags)
-        for_rows = _entries(matrix, np.flatnonzero(flags), n_cols)
+            reached = values >= col_limits[cols]
+            return for_rows, (cols[reached], rows[reached], values[reached])
+        for_rows = _entries(matrix, np.greater_equal(matrix, row_limits[:, None], out=flags))
         if col_limits is None:
             return for_rows, None
-        np.greater_equal(matrix, col_limits[None, :], out=flags)
-        rows, cols, values = _entries(matrix, np.flatnonzero(flags), n_cols)
+        rows, cols, values = _entries(matrix, np.greater_equal(matrix, col_limits, out=flags))
         return for_rows, (cols, rows, values)
-
-    def _flags(self, shape: tuple[int, int]) -> NDArray[np.bool_]:
-        buffers = self._scratch.__dict__.setdefault("buffers", {})
-        size = shape[0] * shape[1]
-        flat = buffers.get("flags")
-        if flat is None or flat.shape[0] < size:
-            flat = buffers["flags"] = np.empty(size, dtype=np.bool_)
-        found: NDArray[np.bool_] = flat[:size].reshape(shape)
-        return found
 
     def kth_largest(self, matrix: Array, k: int) -> NDArray[np.float64]:
         """The k-th largest value of each row, on the host; minus infinity in shorter rows."""
@@ -194,9 +137,7 @@ class Backend:
             return np.full(matrix.shape[0], -np.inf)
         return self.to_host(np.partition(matrix, n - k, axis=1)[:, n - k])
 
-    def select(self, matrix: Array, mask: Array) -> Array:
-        """The entries whose mask is not zero, as a vector."""
-        return matrix[mask != 0]
+    # ---- bins
 
     def bins(self, matrix: Array, n_bins: int) -> Any:
         """Index of each value's bin among n equal bins on [-1, 1], values outside clamped in."""
@@ -206,43 +147,31 @@ class Backend:
         np.clip(scaled, 0.0, n_bins - 1.0, out=scaled)
         return scaled.astype(np.intp)
 
-    def bin_counts(self, bins: Any, n_bins: int) -> NDArray[np.float64]:
-        """Number of values in each bin."""
-        return np.bincount(bins.ravel(), minlength=n_bins).astype(np.float64)
-
-    def bin_sums(self, bins: Any, weights: Array, n_bins: int) -> NDArray[np.float64]:
-        """Sum of the weights in each bin."""
-        sums = np.bincount(bins.ravel(), weights=np.asarray(weights).ravel(), minlength=n_bins)
-        return sums.astype(np.float64, copy=False)
+    def bin_sums(self, bins: Any, n_bins: int, weights: Array = None) -> NDArray[np.float64]:
+        """Sum of the weights in each bin; without weights the number of values."""
+        flat = None if weights is None else weights.reshape(-1)
+        return self.to_host(self.xp.bincount(bins.reshape(-1), flat, minlength=n_bins))
 
 
-def _entries(matrix: NDArray[Any], at: Index, n_cols: int) -> Entries:
-    """Row, column and value at flat positions."""
-    rows = at // n_cols
-    cols = at - rows * n_cols
+def _entries(matrix: NDArray[Any], flags: NDArray[np.bool_]) -> Entries:
+    """Row, column and value of the flagged entries."""
+    positions = np.flatnonzero(flags)
+    rows = positions // matrix.shape[1]
+    cols = positions - rows * matrix.shape[1]
     return rows, cols, matrix[rows, cols]
-
-
-def _narrow(codes: Index) -> NDArray[Any]:
-    """Class codes in 32 bits (there are never more), which compare twice as fast."""
-    return codes.astype(np.int32)
 
 
 class TorchBackend(Backend):
     """The same primitives on torch tensors: `--device cuda` or `mps`, and in tests `cpu`."""
 
-    name = "torch"
-
     def __init__(self, dtype: np.dtype[Any], device: str) -> None:
         import array_api_compat.torch as xp
         import torch
 
+        super().__init__(dtype)
         self.xp = xp
         self.torch = torch
         self.device = torch.device(device)
-        self.dtype = np.dtype(dtype)
-        self._torch_dtype = torch.float64 if self.dtype == np.float64 else torch.float32
-        self._scratch = threading.local()
         if self.device.type == "cuda":
             torch.backends.cuda.matmul.allow_tf32 = False
 
@@ -257,39 +186,10 @@ class TorchBackend(Backend):
         return host.pin_memory().to(self.device, non_blocking=True)
 
     def to_host(self, array: Array) -> NDArray[np.float64]:
-        return cast(NDArray[np.float64], array.cpu().numpy().astype(np.float64))
+        return np.array(array.cpu().numpy(), dtype=np.float64)
 
-    def to_host_index(self, array: Array) -> Index:
-        return cast(Index, array.cpu().numpy().astype(np.int64))
-
-    def empty(self, size: int) -> Array:
-        return self.torch.empty(size, dtype=self._torch_dtype, device=self.device)
-
-    def row_max(self, matrix: Array) -> Array:
-        return self.torch.amax(matrix, dim=1)
-
-    def col_max(self, matrix: Array) -> Array:
-        return self.torch.amax(matrix, dim=0)
-
-    def _index(self, index: Index) -> Array:
-        return self.torch.from_numpy(np.ascontiguousarray(index)).to(self.device)
-
-    def set_at(self, matrix: Array, rows: Index, cols: Index, value: float) -> None:
-        if len(rows):
-            matrix[self._index(rows), self._index(cols)] = value
-
-    def take_at(self, matrix: Array, rows: Index, cols: Index) -> NDArray[np.float64]:
-        return self.to_host(matrix[self._index(rows), self._index(cols)])
-
-    def equal_mask(self, rows: Index, cols: Index, out: Array) -> Array:
-        left, right = self._index(rows), self._index(cols)
-        out[...] = (left[:, None] == right[None, :]) & (left >= 0)[:, None]
-        return out
-
-    def known_mask(self, rows: Index, cols: Index, out: Array) -> Array:
-        left, right = self._index(rows), self._index(cols)
-        out[...] = (left >= 0)[:, None] & (right >= 0)[None, :]
-        return out
+    def _empty(self, size: int, dtype: np.dtype[Any]) -> Array:
+        return self.torch.empty(size, dtype=getattr(self.torch, dtype.name), device=self.device)
 
     def kth_largest(self, matrix: Array, k: int) -> NDArray[np.float64]:
         if k > matrix.shape[1]:
@@ -299,31 +199,18 @@ class TorchBackend(Backend):
     def entries_at_least(
         self, matrix: Array, row_limits: NDArray[Any], col_limits: NDArray[Any] | None
     ) -> tuple[Entries, Entries | None]:
-        found: list[Entries | None] = []
-        for part, limits in ((matrix, row_limits), (matrix.T, col_limits)):
-            if limits is None:
-                found.append(None)
-                continue
-            owner, partner = self.torch.nonzero(
-                part >= self.to_device(limits)[:, None], as_tuple=True
-            )
-            values = part[owner, partner].cpu().numpy()
-            found.append((self.to_host_index(owner), self.to_host_index(partner), values))
-        for_rows, for_cols = found
-        assert for_rows is not None
-        return for_rows, for_cols
+        for_rows = self._entries(matrix, row_limits)
+        return for_rows, None if col_limits is None else self._entries(matrix.T, col_limits)
+
+    def _entries(self, matrix: Array, limits: NDArray[Any]) -> Entries:
+        reached = matrix >= self.to_device(limits)[:, None]
+        owner, partner = self.torch.nonzero(reached, as_tuple=True)
+        values = matrix[owner, partner]
+        return owner.cpu().numpy(), partner.cpu().numpy(), values.cpu().numpy()
 
     def bins(self, matrix: Array, n_bins: int) -> Any:
         scaled = ((matrix + 1.0) * (n_bins / 2.0)).clamp(0, n_bins - 1)
         return scaled.to(self.torch.int64)
-
-    def bin_counts(self, bins: Any, n_bins: int) -> NDArray[np.float64]:
-        return self.to_host(self.torch.bincount(bins.reshape(-1), minlength=n_bins))
-
-    def bin_sums(self, bins: Any, weights: Array, n_bins: int) -> NDArray[np.float64]:
-        return self.to_host(
-            self.torch.bincount(bins.reshape(-1), weights.reshape(-1), minlength=n_bins)
-        )
 
 
 def make_backend(device: str, dtype: type[np.floating[Any]], use_torch: bool = False) -> Backend:

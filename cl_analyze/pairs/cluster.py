@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import queue
 import socket
 import threading
 from collections.abc import Iterator
@@ -17,16 +18,16 @@ CONNECT_SECONDS = 10
 
 
 def _worker_version() -> str:
-    from cl_analyze._version import __version__ as there
+    from cl_analyze._version import __version__ as version_of_worker
 
-    return there
+    return version_of_worker
 
 
 def _require_listener(address: str, host: str, port: int) -> None:
-    """Ask whether anybody listens, which Dask does for long and with tracebacks.
+    """Try the address first: Dask itself tries for long, and reports it with tracebacks.
 
     Raises:
-        ConfigError: nobody does.
+        ConfigError: nothing listens there.
     """
     try:
         socket.create_connection((host, port), CONNECT_SECONDS).close()
@@ -38,30 +39,30 @@ def _require_listener(address: str, host: str, port: int) -> None:
 
 
 def _connected(client: Any, address: str) -> Any:
-    """A client of a scheduler that says who it is in time.
+    """A client of a scheduler that answers in time.
 
-    Somebody who listens and says nothing would hold the client for a minute, whatever its timeout.
+    A server that listens and says nothing would hold the client for a minute, whatever its timeout.
 
     Raises:
-        TimeoutError: nobody has answered.
-        Exception: what the client raises.
+        TimeoutError: the scheduler has not answered.
+        Exception: an error of the client.
     """
-    found: list[Any] = []
+    results: queue.Queue[Any] = queue.Queue()
 
     def connect() -> None:
         try:
-            found.append(client(address, timeout=CONNECT_SECONDS, set_as_default=False))
-        except Exception as error:  # noqa: BLE001  # raised where it is waited for
-            found.append(error)
+            results.put(client(address, timeout=CONNECT_SECONDS, set_as_default=False))
+        except Exception as error:  # noqa: BLE001  # raised below
+            results.put(error)
 
-    thread = threading.Thread(target=connect, daemon=True, name="connect")
-    thread.start()
-    thread.join(CONNECT_SECONDS + 1)
-    if not found:
-        raise TimeoutError
-    if isinstance(found[0], Exception):
-        raise found[0]
-    return found[0]
+    threading.Thread(target=connect, daemon=True, name="connect").start()
+    try:
+        result = results.get(timeout=CONNECT_SECONDS + 1)
+    except queue.Empty:
+        raise TimeoutError from None
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
 @contextlib.contextmanager
@@ -86,11 +87,11 @@ def dask_client(address: str) -> Iterator[Any]:
             f"--scheduler {quoted(address, 80)} is no address; write it as tcp://host:8786"
         )
     _require_listener(address, host.strip("[]"), int(port))
-    # its own reports of what failed come as tracebacks, beside the error
+    # Dask would print tracebacks beside the error
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     try:
         client = _connected(Client, address)
-    except Exception as error:  # of the network, of TLS, of messages that are none
+    except Exception as error:  # of the network, of TLS, or of another protocol
         raise ConfigError(
             f"--scheduler {address}: no Dask scheduler answers within {CONNECT_SECONDS} s "
             f"({type(error).__name__}); write its address as tcp://host:8786"
@@ -102,17 +103,17 @@ def dask_client(address: str) -> Iterator[Any]:
             raise ConfigError(f"--scheduler {address}: the cluster has no worker") from error
         try:
             versions = client.run(_worker_version, on_error="return")
-        except Exception as error:  # it went away in between
+        except Exception as error:  # the scheduler is gone
             raise ConfigError(
                 f"--scheduler {address}: the cluster does not answer ({type(error).__name__})"
             ) from error
-        for worker, found in versions.items():
-            if found != __version__:
+        for worker, version in versions.items():
+            if version != __version__:
                 raise ConfigError(
                     f"--scheduler {address}: worker {worker} must have cl-analyze {__version__}, "
-                    f"found {found!r}; install the same version there"
+                    f"found {version!r}; install the same version there"
                 )
         yield client
     finally:
-        with contextlib.suppress(Exception):  # a scheduler that is gone cannot be told
+        with contextlib.suppress(Exception):  # the scheduler may be gone
             client.close(timeout=CONNECT_SECONDS)

@@ -2,80 +2,101 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cl_analyze.data.unit import UnitRows
 from cl_analyze.pairs.backend import Array, Backend, Index
 from cl_analyze.pairs.executors import Executor, SerialExecutor
 from cl_analyze.pairs.plan import Plan, Span, Unit
+from cl_analyze.pairs.saved import SavedPass
 from cl_analyze.pairs.tile import Bound, PairSet, Tile
 
 State = Any
 Progress = Callable[[int, int], None]
 
 
-class Reducer(Protocol):
-    """A reduction over pairs: a frozen, hashable configuration with five pure functions.
+class Reducer:
+    """A reduction over pairs: a frozen, hashable dataclass with pure functions.
 
-    States hold NumPy arrays about one block of rows.  `merge` is associative and `identity` is its
-    identity; tests check both for every reducer.
+    A subclass defines `identity`, and `reduce` or `reduce_side`.  The other functions are right for
+    states that are arrays and merge by addition.  States hold NumPy arrays about one block of rows.
+    `merge` is associative and `identity` is its identity; tests check both for every reducer.
+
+    A reducer that has a field `tau` uses the tile's exponentials at that temperature.
 
     Attributes:
-        sort_key: reducers are asked in ascending order of it, so that those that can share a
-            tile's exponentials come one after the other.
-        pairs: which pairs it counts.
+        pairs: which pairs count.
         side: what its states are about: `rows`; `columns`, where a rectangular pass keeps those of
             its columns; or `all`, one state for all rows together.
     """
 
-    @property
-    def pairs(self) -> PairSet:
-        """The pairs that count."""
-        ...
-
-    @property
-    def sort_key(self) -> tuple[float, ...]:
-        """Where in a tile's work this reducer comes."""
-        ...
-
-    @property
-    def side(self) -> str:
-        """`rows`, `columns` or `all`."""
-        ...
+    side: ClassVar[str] = "rows"
+    pairs: PairSet
 
     def identity(self, n_rows: int) -> State:
         """The state of a block of rows that has seen no pair."""
-        ...
+        raise NotImplementedError
 
     def reduce(self, tile: Tile) -> tuple[State, State]:
         """The tile's contribution to its rows' and to its columns' states (None: nothing)."""
-        ...
+        of_rows, of_columns = self.sides(tile)
+        return (
+            self.reduce_side(tile, True) if of_rows else None,
+            self.reduce_side(tile, False) if of_columns else None,
+        )
+
+    def reduce_side(self, tile: Tile, of_rows: bool) -> State:
+        """The tile's contribution to its rows' states, or to its columns'."""
+        raise NotImplementedError
+
+    def sides(self, tile: Tile) -> tuple[bool, bool]:
+        """Whether the tile feeds its rows' states, and its columns'."""
+        return tile.both_sides or self.side != "columns", tile.both_sides or self.side == "columns"
 
     def merge(self, a: State, b: State) -> State:
         """The state after the pairs of both."""
-        ...
+        return a + b
 
     def bound(self, state: State) -> Bound:
         """Per row, the similarity under which pairs no longer matter; None: all matter."""
-        ...
+        return None
 
     def finalize(self, states: Sequence[State]) -> Any:
         """The result for all rows, from the blocks' states in row order."""
-        ...
+        return (
+            functools.reduce(self.merge, states) if self.side == "all" else np.concatenate(states)
+        )
+
+
+def from_earlier_pass() -> Any:
+    """A reducer's field for results of an earlier pass; reducers are compared without it."""
+    return field(default=None, compare=False, repr=False)
+
+
+def _order_in_tile(reducer: Reducer) -> tuple[float, int]:
+    """Reducers of one temperature come together, and tau right before tau/2.
+
+    The exponentials at tau/2 are squares of those at tau.  Reducers without a temperature come
+    last.
+    """
+    mantissa, exponent = math.frexp(getattr(reducer, "tau", math.inf))
+    return mantissa, -exponent
 
 
 @dataclass(frozen=True)
 class PairSource:
-    """What a pass reads.
+    """The rows that a pass reads, and which pairs of them count.
 
     Attributes:
         rows, cols: unit rows; the same object in a symmetric pass.
-        row_index: (n_rows,) global index of each row; None where rows are 0..n-1.
+        row_index: (n_rows,) global index of each row; None: 0..n-1.
         row_labels, col_labels: class codes, -1 unlabelled; None without labels.
         left_out: (n_rows,) for each row one column that never counts beside itself, -1 none.
     """
@@ -93,64 +114,53 @@ class PairSource:
         """Compute the similarities of a block of rows with a block of columns.
 
         Args:
-            backend: where.
+            backend: computes them.
             rows, cols: (start, stop) of both.
-            anchors, others: the blocks, where they are on the device already.
+            anchors, others: the blocks on the device; None: they are read and moved there.
         """
         anchors = backend.to_device(self.rows.block(*rows)) if anchors is None else anchors
         others = backend.to_device(self.cols.block(*cols)) if others is None else others
         similarity = backend.scratch("similarity", (rows[1] - rows[0], cols[1] - cols[0]))
-        backend.matmul(anchors, others, out=similarity)
-        row_ids = (
-            np.arange(rows[0], rows[1])
-            if self.row_index is None
-            else self.row_index[rows[0] : rows[1]]
-        )
+        backend.xp.matmul(anchors, others.T, out=similarity)
+        in_rows, in_cols = slice(*rows), slice(*cols)
+        row_ids = np.arange(*rows) if self.row_index is None else self.row_index[in_rows]
         positions = [_inside(row_ids, cols)]
         if self.left_out is not None:
-            positions.append(_inside(self.left_out[rows[0] : rows[1]], cols))
+            positions.append(_inside(self.left_out[in_rows], cols))
+        left_rows, left_cols = (np.concatenate(parts) for parts in zip(*positions, strict=True))
         return Tile(
             similarity=similarity,
             rows=row_ids,
-            cols=np.arange(cols[0], cols[1]),
-            left_out=(
-                np.concatenate([p[0] for p in positions]),
-                np.concatenate([p[1] for p in positions]),
-            ),
+            cols=np.arange(*cols),
+            left_out=(left_rows, left_cols),
             both_sides=False,
             backend=backend,
-            row_labels=None if self.row_labels is None else self.row_labels[rows[0] : rows[1]],
-            col_labels=None if self.col_labels is None else self.col_labels[cols[0] : cols[1]],
+            row_labels=None if self.row_labels is None else self.row_labels[in_rows],
+            col_labels=None if self.col_labels is None else self.col_labels[in_cols],
         )
 
 
-def _inside(columns: Index, span: tuple[int, int]) -> tuple[Index, Index]:
+def _inside(columns: Index, span: Span) -> tuple[Index, Index]:
     """Positions (row, column) of the columns that fall into a span."""
     rows = np.flatnonzero((columns >= span[0]) & (columns < span[1]))
     return rows, columns[rows] - span[0]
 
 
-def shared_exponential_order(tau: float) -> tuple[float, ...]:
-    """Sort key under which tau comes right before tau/2, whose exponentials are its squares."""
-    mantissa, exponent = math.frexp(tau)
-    return (mantissa, -float(exponent))
+Partials = list[dict[int, State]]
+"""For each reducer, block -> the block's state after the tiles of one unit."""
 
 
 @dataclass(frozen=True)
 class _BoundedUnit:
-    """A unit, and the bounds that were known when it was handed out: position -> block -> bound."""
+    """A unit and, for each reducer, block -> the bound known when the unit was handed out."""
 
     unit: Unit
-    bounds: dict[int, dict[int, Bound]]
-
-
-Partials = list[dict[int, State]]
-"""For each reducer, block -> what a unit found about the block."""
+    bounds: list[dict[int, NDArray[np.float64]]]
 
 
 @dataclass(frozen=True)
 class PairJob:
-    """All that units of a pass share; picklable: where it arrives, files are opened again.
+    """Data that all units of a pass share; picklable: another process opens the files again.
 
     Attributes:
         reducers: in the order in which tiles ask them.
@@ -175,46 +185,40 @@ class PairJob:
     def run(self, handed: _BoundedUnit) -> Partials:
         """States of the blocks of one unit, its tiles merged in their order."""
         plan, symmetric = self.plan, self.plan.symmetric
-        found: Partials = [{} for _ in self.reducers]
-        bounds = [dict(handed.bounds.get(r, {})) for r in range(len(self.reducers))]
+        partials: Partials = [{} for _ in self.reducers]
+        bounds = [dict(of_blocks) for of_blocks in handed.bounds]
         blocks = _DeviceBlocks(self.source, self.backend, plan)
         tiles = list(plan.tiles(handed.unit))
-        for (i, j), coming in zip(tiles, [*tiles[1:], None], strict=True):
+        for (i, j), next_tile in zip(tiles, [*tiles[1:], None], strict=True):
             anchors, others = blocks.get(i, j)
-            if coming is not None:
-                blocks.get(*coming)  # its copy to a GPU runs beside this tile's kernels
-            tile = self.source.tile(
-                self.backend, plan.row_spans[i], plan.col_spans[j], anchors, others
-            )
+            if next_tile is not None:
+                blocks.get(*next_tile)  # its copy to a GPU runs beside this tile's kernels
+            spans = plan.row_spans[i], plan.col_spans[j]
+            tile = self.source.tile(self.backend, *spans, anchors, others)
             tile.both_sides = symmetric and i != j
             for r, reducer in enumerate(self.reducers):
                 if symmetric or reducer.side == "rows":
                     tile.bounds[reducer] = (bounds[r].get(i), bounds[r].get(j))
                 for_rows, for_cols = reducer.reduce(tile)
+                parts = [(i, for_rows), (j, for_cols)]
                 if reducer.side == "all":
                     parts = [(0, for_rows)]
-                elif symmetric:
-                    parts = [(i, for_rows), (j, for_cols)]
-                else:
-                    parts = [(j, for_cols) if reducer.side == "columns" else (i, for_rows)]
+                elif not symmetric:
+                    parts = [parts[reducer.side == "columns"]]
                 for block, state in parts:
                     if state is None:
                         continue
-                    before = found[r].get(block)
-                    after = state if before is None else reducer.merge(before, state)
-                    found[r][block] = after
-                    bounds[r][block] = _higher(bounds[r].get(block), reducer.bound(after))
-        return found
-
-
-def _higher(a: Bound, b: Bound) -> Bound:
-    if a is None or b is None:
-        return b if a is None else a
-    return np.maximum(a, b)
+                    if block in partials[r]:
+                        state = reducer.merge(partials[r][block], state)
+                    partials[r][block] = state
+                    bound = reducer.bound(state)
+                    if bound is not None:
+                        bounds[r][block] = np.maximum(bounds[r].get(block, -np.inf), bound)
+        return partials
 
 
 class _DeviceBlocks:
-    """The blocks of one unit where the backend computes: each is moved there once."""
+    """The blocks of one unit on the backend's device: each is moved there once."""
 
     def __init__(self, source: PairSource, backend: Backend, plan: Plan) -> None:
         self._source, self._backend, self._plan = source, backend, plan
@@ -234,22 +238,6 @@ class _DeviceBlocks:
         return self._rows[i], self._cols[j]
 
 
-class Saved(Protocol):
-    """Keeps the states of a pass, so that a run that was cut off can go on."""
-
-    def load(self, identities: list[list[State]]) -> tuple[int, list[list[State]]] | None:
-        """Units that are merged already and the states after them; None: nothing was kept."""
-        ...
-
-    def resumed(self, done: int, total: int) -> None:
-        """Hear that a pass goes on after so many pairs, of pairs in all."""
-        ...
-
-    def save(self, n_units: int, states: list[list[State]], finished: bool) -> None:
-        """Called after each merged unit; keeps the states when it is time to."""
-        ...
-
-
 def reduce_pairs(
     reducers: Iterable[Reducer],
     source: PairSource,
@@ -257,7 +245,7 @@ def reduce_pairs(
     backend: Backend,
     executor: Executor | None = None,
     progress: Progress | None = None,
-    saved: Saved | None = None,
+    saved: SavedPass | None = None,
 ) -> dict[Reducer, Any]:
     """Run one pass over the pairs of a plan.
 
@@ -268,7 +256,7 @@ def reduce_pairs(
         backend: where tiles are computed.
         executor: default serial.
         progress: called with (pairs done, pairs in all) after each unit.
-        saved: where states are kept on the way, and taken from.
+        saved: keeps the states on the way, and has those of an earlier run.
 
     Returns:
         Each reducer's finalized result.
@@ -276,7 +264,7 @@ def reduce_pairs(
     Cost: one matrix product of half (symmetric) or all of the plan's pairs, plus what the reducers
     add; memory O(block^2) per thread, plus the states.
     """
-    wanted = sorted(dict.fromkeys(reducers), key=lambda reducer: reducer.sort_key)
+    wanted = sorted(dict.fromkeys(reducers), key=_order_in_tile)
     if not wanted:
         return {}
     if plan.symmetric and source.rows is not source.cols:
@@ -288,34 +276,28 @@ def reduce_pairs(
         kept = saved.load(states)
         if kept is not None:
             n_done, states = kept
-    bounds = [
-        [reducer.bound(state) for state in kept]
-        for reducer, kept in zip(wanted, states, strict=True)
-    ]
 
     def with_bounds(unit: Unit) -> _BoundedUnit:
-        known: dict[int, dict[int, Bound]] = {}
+        bounds: list[dict[int, NDArray[np.float64]]] = [{} for _ in wanted]
+        blocks = sorted({*range(*unit.rows), *(range(*unit.cols) if plan.symmetric else ())})
         for r, reducer in enumerate(wanted):
-            if reducer.side != "rows":
-                continue
-            blocks = {*range(*unit.rows), *(range(*unit.cols) if plan.symmetric else ())}
-            there = {block: bounds[r][block] for block in sorted(blocks)}
-            if any(bound is not None for bound in there.values()):
-                known[r] = there
-        return _BoundedUnit(unit, known)
+            for block in blocks if reducer.side == "rows" else ():
+                bound = reducer.bound(states[r][block])
+                if bound is not None:
+                    bounds[r][block] = bound
+        return _BoundedUnit(unit, bounds)
 
     units = list(plan.units())
     done = sum(plan.n_pairs_of(unit) for unit in units[:n_done])
     total = plan.n_pairs
     if saved is not None and n_done:
-        saved.resumed(done, total)
+        saved.on_resume(done, total)
     remaining = units[n_done:]
     results = (executor or SerialExecutor()).run(job, map(with_bounds, remaining))
     for position, (unit, partials) in enumerate(zip(remaining, results, strict=True), n_done + 1):
         for r, (reducer, partial) in enumerate(zip(wanted, partials, strict=True)):
             for block, state in partial.items():
                 states[r][block] = reducer.merge(states[r][block], state)
-                bounds[r][block] = reducer.bound(states[r][block])
         if saved is not None:
             saved.save(position, states, position == len(units))
         done += plan.n_pairs_of(unit)

@@ -1,6 +1,6 @@
 """Where work runs: an executor takes a job and its units and yields results in the units' order.
 
-A job is picklable and does one thing: `run(unit)`.  What a unit needs travels with it; what all
+A job is picklable and does one thing: `run(unit)`.  Data of one unit is in the unit; data that all
 units share is in the job, which threads share and other processes get once.
 """
 
@@ -19,7 +19,7 @@ from cl_analyze.errors import AnalysisError, ConfigError, DataError, is_out_of_m
 
 
 class Job(Protocol):
-    """What is to be done with each unit; picklable."""
+    """The work on a unit; picklable."""
 
     def run(self, unit: Any) -> Any:
         """The result of one unit."""
@@ -27,11 +27,7 @@ class Job(Protocol):
 
 
 class Executor(Protocol):
-    """Runs a job over units, in order.
-
-    Attributes:
-        n_at_once: units that are computed at the same time.
-    """
+    """Runs a job over units, in order."""
 
     @property
     def n_at_once(self) -> int:
@@ -73,7 +69,7 @@ class ThreadExecutor:
             yield from _in_order(lambda unit: pool.submit(job.run, unit), units, 2 * self.n_at_once)
 
 
-_LOOK_EVERY, _LONGEST_ALONE = 5.0, 60.0
+_POLL_SECONDS, _MOST_SECONDS_WITHOUT_WORKERS = 5.0, 60.0
 """Seconds between two looks at a cluster, and without any worker until a run gives up."""
 
 
@@ -81,50 +77,49 @@ class FuturesExecutor:
     """Any `concurrent.futures`-style executor, or a Dask client: `submit` gives futures.
 
     Units go to other processes or machines, which open the files again; only states travel back.
-    The job is pickled once.  A Dask client keeps it on its scheduler, so that a worker that joins
-    late, or in place of a lost one, gets it too; other executors send it with each unit, and their
-    processes unpickle it once.
+    The job is pickled once.  A Dask client keeps it on its scheduler, so that workers that join
+    later get it too.  Other executors send it with each unit, and their processes unpickle it once.
 
     Args:
         client: has `submit(function, *arguments)`.
-        n_ahead: units under way at the same time; None: twice what is computed at once.
     """
 
-    def __init__(self, client: Any, n_ahead: int | None = None) -> None:
+    def __init__(self, client: Any) -> None:
         self._client = client
-        self._n_ahead = n_ahead
         self._is_dask = hasattr(client, "scheduler_info")
 
     @property
     def n_at_once(self) -> int:
-        """Threads of a cluster's workers, or processes of a pool; 8 where that cannot be told."""
+        """Threads of a cluster's workers, or processes of a pool; 8 where they are not known."""
         if self._is_dask:
-            workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
-            n_threads: int = sum(worker["nthreads"] for worker in workers)
-            return max(1, n_threads)
-        workers = getattr(self._client, "_max_workers", None)
-        return workers if isinstance(workers, int) else 8
+            return max(1, sum(int(worker["nthreads"]) for worker in self._workers().values()))
+        n_workers = getattr(self._client, "_max_workers", None)
+        return n_workers if isinstance(n_workers, int) else 8
+
+    def _workers(self) -> dict[str, Any]:
+        workers: dict[str, Any] = self._client.scheduler_info(n_workers=-1)["workers"]
+        return workers
 
     def _result_of_cluster(self, future: Any) -> Any:
-        """A result of a Dask cluster, which waits for ever for workers that are all gone.
+        """A result of a Dask cluster, which would wait for ever for workers that are all gone.
 
         Raises:
             AnalysisError: there has been no worker for a minute, or no scheduler.
         """
-        alone = 0.0
+        without_workers = 0.0
         while True:
             try:
-                return future.result(timeout=_LOOK_EVERY)
+                return future.result(timeout=_POLL_SECONDS)
             except TimeoutError as error:
                 if future.status not in ("pending", "lost"):
                     raise
-                there = getattr(self._client, "status", "running") == "running"
-                workers = self._client.scheduler_info(n_workers=-1)["workers"] if there else ()
-                alone = 0.0 if workers else alone + _LOOK_EVERY
-                if alone >= _LONGEST_ALONE or not there:
-                    what = "has no worker any more" if there else "is gone"
+                is_running = getattr(self._client, "status", "running") == "running"
+                has_workers = is_running and self._workers()
+                without_workers = 0.0 if has_workers else without_workers + _POLL_SECONDS
+                if without_workers >= _MOST_SECONDS_WITHOUT_WORKERS or not is_running:
+                    state = "has no worker any more" if is_running else "is gone"
                     raise AnalysisError(
-                        f"the cluster {what}; start it again, and the run with --resume DIR"
+                        f"the cluster {state}; start it again, and the run with --resume DIR"
                     ) from error
 
     def run(self, job: Job, units: Iterable[Any]) -> Iterator[Any]:
@@ -134,25 +129,22 @@ class FuturesExecutor:
             AnalysisError: workers died, or cannot read the input.
         """
         client = self._client
-        n_ahead = self._n_ahead or max(4, 2 * self.n_at_once)
-        if isinstance(client, ThreadPoolExecutor):
-            with single_threaded_blas():
-                yield from _in_order(lambda unit: client.submit(job.run, unit), units, n_ahead)
-            return
-        payload: Any = pickle.dumps(job)
-        token = hashlib.sha256(payload).hexdigest()
+        work: tuple[Any, ...] = (job.run,)
         options: dict[str, Any] = {}
-        if self._is_dask:
-            payload = client.submit(bytes, payload, key=f"cl-analyze-{token}")
-            options["pure"] = False
-
-        def submit(unit: Any) -> Any:
-            return client.submit(_run_elsewhere, _PROCESS, token, payload, unit, **options)
-
+        if not isinstance(client, ThreadPoolExecutor):
+            payload: Any = pickle.dumps(job)
+            token = hashlib.sha256(payload).hexdigest()
+            if self._is_dask:
+                payload = client.submit(bytes, payload, key=f"cl-analyze-{token}")
+                options["pure"] = False
+            work = (_run_elsewhere, _PROCESS, token, payload)
+        wait = self._result_of_cluster if self._is_dask else _result
+        n_ahead = max(4, 2 * self.n_at_once)
         try:
             with single_threaded_blas():
-                wait = self._result_of_cluster if self._is_dask else _result
-                yield from _in_order(submit, units, n_ahead, wait)
+                yield from _in_order(
+                    lambda unit: client.submit(*work, unit, **options), units, n_ahead, wait
+                )
         except (BrokenExecutor, CancelledError) as error:
             raise AnalysisError(
                 f"the workers are gone ({type(error).__name__}: {error}); were they out of memory?"
@@ -169,7 +161,7 @@ def as_executor(given: Any) -> Executor:
     """An executor as it is, or a wrapped Dask client or `concurrent.futures` executor.
 
     Raises:
-        ConfigError: it is none of these.
+        ConfigError: it is neither.
     """
     if isinstance(given, type):
         raise ConfigError(f"executor must be made first: pass {given.__name__}(...), not the class")
@@ -217,8 +209,8 @@ _pinned = False
 def _run_elsewhere(home: str, token: str, payload: bytes, unit: Any) -> Any:
     """Run one unit in another process, which keeps the last job it was given.
 
-    A process of its own is pinned for good: its threads would undo each other's pinning.  Threads
-    of the calling process are pinned by the caller.
+    Another process is pinned for good: its threads would undo each other's pinning.  Threads of
+    the calling process are pinned by the caller.
     """
     global _pinned
     if home != _PROCESS and not _pinned:

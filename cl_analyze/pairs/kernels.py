@@ -11,10 +11,24 @@ over pairs is an energy: the lower, the more evenly the rows are spread.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 Kernel = Literal["gaussian", "log", "imq", "riesz"]
 KERNELS: tuple[Kernel, ...] = ("gaussian", "log", "imq", "riesz")
+
+_VALUES: dict[str, Callable[[Any, float, Any], Any]] = {
+    "gaussian": lambda d2, t, xp: xp.exp(-t * d2),
+    "log": lambda d2, t, xp: -0.5 * xp.log1p(t * d2),
+    "imq": lambda d2, t, xp: t / xp.sqrt(t * t + d2),
+    "riesz": lambda d2, t, xp: d2 ** (-0.5 * t),
+}
+_SLOPES: dict[str, Callable[[Any, float, Any], Any]] = {
+    "gaussian": lambda d2, t, xp: 2.0 * t * xp.exp(-t * d2),
+    "log": lambda d2, t, xp: t / (1.0 + t * d2),
+    "imq": lambda d2, t, xp: t * (t * t + d2) ** -1.5,
+    "riesz": lambda d2, t, xp: t * d2 ** (-0.5 * t - 1.0),
+}
 
 
 def kernel_values(kernel: Kernel, squared_distances: Any, t: float, xp: Any) -> Any:
@@ -30,35 +44,14 @@ def kernel_values(kernel: Kernel, squared_distances: Any, t: float, xp: Any) -> 
     >>> [round(float(kernel_values(k, np.array(2.0), 2.0, np)), 4) for k in KERNELS]
     [0.0183, -0.8047, 0.8165, 0.5]
     """
-    d2 = squared_distances
-    if kernel == "gaussian":
-        return xp.exp(-t * d2)
-    if kernel == "log":
-        return -0.5 * xp.log1p(t * d2)
-    if kernel == "imq":
-        return t / xp.sqrt(t * t + d2)
-    if kernel == "riesz":
-        return d2 ** (-0.5 * t)
-    raise ValueError(f"no kernel {kernel!r}")
+    return _VALUES[kernel](squared_distances, t, xp)
 
 
 def kernel_slopes(kernel: Kernel, squared_distances: Any, t: float, xp: Any) -> Any:
-    """dk/ds >= 0 at d2 = 2 - 2s: how hard a pair is pushed apart.
-
-    Args:
-        kernel, squared_distances, t, xp: as for `kernel_values`.
+    """dk/ds >= 0 at d2 = 2 - 2s: how hard a pair is pushed apart; arguments of `kernel_values`.
 
     >>> import numpy as np
     >>> float(kernel_slopes("riesz", np.array(2.0), 2.0, np))
     0.5
     """
-    d2 = squared_distances
-    if kernel == "gaussian":
-        return 2.0 * t * xp.exp(-t * d2)
-    if kernel == "log":
-        return t / (1.0 + t * d2)
-    if kernel == "imq":
-        return t * (t * t + d2) ** -1.5
-    if kernel == "riesz":
-        return t * d2 ** (-0.5 * t - 1.0)
-    raise ValueError(f"no kernel {kernel!r}")
+    return _SLOPES[kernel](squared_distances, t, xp)

@@ -1,9 +1,9 @@
 """Which tiles a pass computes, and in which order: a function of shapes and block size alone.
 
-Tiles are gathered into units: a unit is what one thread, process or machine computes at a time, a
-group of row blocks with a group of column blocks.  It reads each of its blocks once, merges its
-tiles' partial states, and hands on one state for each block it touched.  Because units depend on
-nothing but the shape, the same additions happen in the same order wherever they run.
+Tiles are gathered into units.  A unit is a group of row blocks with a group of column blocks, and
+one thread, process or machine computes it at a time: it reads each of its blocks once, merges the
+states of its tiles, and returns one state for each block.  Units depend on the shape alone, so the
+same additions happen in the same order wherever they run.
 """
 
 from __future__ import annotations
@@ -73,19 +73,16 @@ class Plan:
         """
         start, stop = unit.rows
         if self.symmetric and unit.rows == unit.cols:
-            found = [(i, i + o) for o in range(stop - start) for i in range(start, stop - o)]
+            tiles = [(i, i + o) for o in range(stop - start) for i in range(start, stop - o)]
         else:
-            found = [(i, j) for i in range(start, stop) for j in range(*unit.cols)]
-        if self.reach is None:
-            yield from found
-        else:
-            yield from (tile for tile in found if tile[1] <= self.reach[tile[0]])
+            tiles = [(i, j) for i in range(start, stop) for j in range(*unit.cols)]
+        reach = self.reach
+        yield from tiles if reach is None else [(i, j) for i, j in tiles if j <= reach[i]]
 
     def n_pairs_of(self, unit: Unit) -> int:
         """Similarities that a unit computes."""
-        return sum(
-            _length(self.row_spans[i]) * _length(self.col_spans[j]) for i, j in self.tiles(unit)
-        )
+        rows, cols = self.row_spans, self.col_spans
+        return sum(_length(rows[i]) * _length(cols[j]) for i, j in self.tiles(unit))
 
     @property
     def n_pairs(self) -> int:
@@ -95,8 +92,7 @@ class Plan:
         rows, cols = self.row_spans[-1][1], self.col_spans[-1][1]
         if not self.symmetric:
             return rows * cols
-        squares = sum(_length(span) ** 2 for span in self.row_spans)
-        return (rows * cols + squares) // 2
+        return (rows * cols + sum(_length(span) ** 2 for span in self.row_spans)) // 2
 
 
 def _length(span: Span) -> int:

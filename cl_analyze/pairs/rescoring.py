@@ -1,11 +1,10 @@
-"""Nearest neighbours whose order does not hang on rounding.
+"""Nearest neighbours whose order does not depend on rounding.
 
-The pass proposes candidates in its own precision, a margin more than asked for.  Here they are
+The pass proposes candidates in its own precision, a few more than asked for.  Here they are
 scored again by explicit dot products in float64 and ordered by (similarity descending, index
-ascending), similarities compared on a grid of 2^-40, so that equal pairs tie whatever the order of
-summation.
-Rows whose last candidate is still within rounding of the k-th neighbour (many near-ties: collapsed
-or duplicated embeddings) are scored against every column.
+ascending).  Similarities are compared on a grid of 2^-40, so that equal pairs tie whatever the
+order of summation.  Rows whose last candidate is within rounding of the k-th neighbour (many
+near-ties: collapsed or duplicated embeddings) are ambiguous: they are scored against every column.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _ROWS_OF_A_UNIT = 1024
 
 
 def rounding(dtype: np.dtype[np.floating], dim: int) -> float:
-    """How far a cosine of that precision may be from the exact one, generously."""
+    """A generous bound of the distance between a cosine of that precision and the exact one."""
     return float(np.finfo(dtype).eps) * (8.0 + math.sqrt(dim))
 
 
@@ -40,10 +39,7 @@ def rounding(dtype: np.dtype[np.floating], dim: int) -> float:
 class _Candidates:
     """Job: the k best of the candidates of some rows, and which of these rows are unsure.
 
-    Attributes:
-        rows, cols: unit rows of both sides.
-        k: neighbours wanted.
-        slack: how far a candidate's float32 value may be from the exact one, twice.
+    `slack` is twice the distance that a candidate's float32 value may have from the exact one.
     """
 
     rows: UnitRows
@@ -52,22 +48,22 @@ class _Candidates:
     slack: float
 
     def run(self, unit: tuple[Index, Neighbours]) -> tuple[Neighbours, NDArray[np.bool_]]:
-        """Values and columns of a slice of the rows, and a flag for each."""
-        own, found = unit
+        """Values and columns of a slice of the rows, and a flag for each row that is unsure."""
+        own, candidates = unit
         values, indices = [], []
         dim = max(self.rows.dim, _SHORT)  # short rows are spread over as many pages of a file
-        step = max(1, _VALUES_AT_ONCE // (found.indices.shape[1] * dim))
+        step = max(1, _VALUES_AT_ONCE // (candidates.indices.shape[1] * dim))
         for start in range(0, len(own), step):
-            candidates = found.indices[start : start + step]
+            columns = candidates.indices[start : start + step]
             scores = self.rows.products(
-                own[start : start + step], np.maximum(candidates, 0), self.cols
+                own[start : start + step], np.maximum(columns, 0), self.cols
             )
-            scores[candidates == NO_NEIGHBOUR] = -np.inf
-            best, columns = _best(scores, candidates, self.k)
-            values.append(best)
-            indices.append(columns)
+            scores[columns == NO_NEIGHBOUR] = -np.inf
+            best_values, best_columns = _best(scores, columns, self.k)
+            values.append(best_values)
+            indices.append(best_columns)
         result = Neighbours(np.concatenate(values), np.concatenate(indices))
-        last = found.values[:, -1]
+        last = candidates.values[:, -1]
         unsure = np.isfinite(last) & (last >= result.values[:, -1] - self.slack)
         return result, unsure
 
@@ -79,8 +75,7 @@ class _AllColumns:
     rows: UnitRows
     cols: UnitRows
     k: int
-    row_labels: Index | None
-    col_labels: Index | None
+    codes: Index | None
     apart: bool
 
     def run(self, chosen: Index) -> Neighbours:
@@ -95,68 +90,68 @@ class _AllColumns:
             if not self.apart:
                 inside = np.flatnonzero((chosen >= start) & (chosen < stop))
                 scores[inside, chosen[inside] - start] = -np.inf
-            if self.row_labels is not None and self.col_labels is not None:
-                mine, theirs = self.row_labels[chosen][:, None], self.col_labels[start:stop]
-                scores[(mine == theirs) | (mine < 0) | (theirs < 0)] = -np.inf
-            # what only ties with the k-th best comes after it, for columns ascend
-            better = scores.max(axis=1) > values[:, -1] - 1.0 / _GRID
-            reached = np.flatnonzero(better)
-            if not len(reached):
+            if self.codes is not None:
+                of_rows, of_cols = self.codes[chosen][:, None], self.codes[start:stop]
+                scores[(of_rows == of_cols) | (of_rows < 0) | (of_cols < 0)] = -np.inf
+            # a column that only ties with the k-th best comes after it, for columns ascend
+            changed = np.flatnonzero(scores.max(axis=1) > values[:, -1] - 1.0 / _GRID)
+            if not len(changed):
                 continue
-            scores = scores[reached]
+            scores = scores[changed]
             best = _best_columns(scores, min(self.k, stop - start))
-            columns = np.concatenate([indices[reached], start + best], axis=1)
-            found = np.concatenate([values[reached], np.take_along_axis(scores, best, 1)], axis=1)
-            columns[np.isneginf(found)] = self.cols.n_rows  # absent: after every column
-            values[reached], indices[reached] = _best(found, columns, self.k)
+            columns = np.concatenate([indices[changed], start + best], axis=1)
+            merged = np.concatenate([values[changed], np.take_along_axis(scores, best, 1)], axis=1)
+            columns[np.isneginf(merged)] = self.cols.n_rows  # absent: after every column
+            values[changed], indices[changed] = _best(merged, columns, self.k)
         return Neighbours(values, indices)
 
 
 def rescore(
-    found: Neighbours,
+    candidates: Neighbours,
     k: int,
     rows: UnitRows,
     cols: UnitRows,
-    row_labels: Index | None = None,
-    col_labels: Index | None = None,
+    codes: Index | None = None,
     row_index: Index | None = None,
     executor: Executor | None = None,
     apart: bool = False,
 ) -> Neighbours:
-    """Exact order of the k nearest among candidates, and all columns where those do not suffice.
+    """Exact order of the k nearest among candidates, or among all columns for ambiguous rows.
 
     Args:
-        found: candidates, (n, >= k), from a pass over these rows and columns.
+        candidates: (n, >= k), from a pass over these rows and columns.
         k: neighbours wanted.
         rows, cols: unit rows of both sides.
-        row_labels, col_labels: given where only columns of another class count.
-        row_index: (n,) which rows were looked at; None: all.
+        codes: class codes of rows and columns, given where only columns of another class count.
+        row_index: (n,) which rows the candidates belong to; None: all.
         executor: where the work runs; default serial.
-        apart: whether column i may be a neighbour of row i, as where they are different things.
+        apart: whether column i may be a neighbour of row i, because they are different items.
 
     Returns:
         (n, k) similarities in float64 and their columns.
 
     Cost: n (k + margin) D, plus N D for each ambiguous row.
     """
-    n_rows, n_candidates = found.values.shape
-    where = executor or SerialExecutor()
+    n_rows, n_candidates = candidates.values.shape
+    executor = executor or SerialExecutor()
     own = np.arange(n_rows) if row_index is None else row_index
     parts = [np.arange(a, b) for a, b in spans(n_rows, _ROWS_OF_A_UNIT)]
     slack = 2.0 * max(rounding(rows.dtype, rows.dim), float(np.finfo(np.float32).eps))
-    units = ((own[part], Neighbours(found.values[part], found.indices[part])) for part in parts)
+    units = (
+        (own[part], Neighbours(candidates.values[part], candidates.indices[part])) for part in parts
+    )
     values = np.empty((n_rows, k))
     indices = np.empty((n_rows, k), dtype=np.int64)
     unsure = np.zeros(n_rows, dtype=bool)
     job = _Candidates(rows, cols, k, slack)
-    for part, (best, flags) in zip(parts, where.run(job, units), strict=True):
+    for part, (best, flags) in zip(parts, executor.run(job, units), strict=True):
         values[part], indices[part] = best.values, best.indices
         unsure[part] = flags
     if n_candidates < cols.n_rows - (not apart) and unsure.any():
         ambiguous = np.flatnonzero(unsure)
         pieces = [ambiguous[a:b] for a, b in spans(len(ambiguous), _ROWS_AT_ONCE)]
-        every = _AllColumns(rows, cols, k, row_labels, col_labels, apart)
-        results = where.run(every, (own[piece] for piece in pieces))
+        all_columns = _AllColumns(rows, cols, k, codes, apart)
+        results = executor.run(all_columns, (own[piece] for piece in pieces))
         for piece, best in zip(pieces, results, strict=True):
             values[piece], indices[piece] = best.values, best.indices
     return Neighbours(values, indices)

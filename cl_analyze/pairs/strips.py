@@ -1,14 +1,14 @@
 """The hardest negatives of each anchor where their number grows with N: whole rows at a time.
 
-A share alpha of the negatives is too many to carry along from tile to tile, so an anchor's whole
-row of similarities is computed at once, for a few anchors: a strip.  With q the k-th largest
-similarity of a row, exp(max(s, q)) - exp(q) is what a negative adds beyond the threshold and zero
-under it, so that one elementwise maximum serves the sum over the kept negatives,
+A share alpha of the negatives is too many to keep from tile to tile.  A strip is a few anchors with
+their whole rows of similarities.  With q the k-th largest similarity of a row and f(s) =
+exp(s / tau), the sum over the kept negatives needs one elementwise maximum:
 
-    sum_kept f(s) = sum_j (f(max(s_j, q)) - f(q)) + k f(q),
+    sum_kept f(s) = sum_j (f(max(s_j, q)) - f(q)) + k f(q)
 
-which counts ties at the threshold right whichever of them are kept, and what each row does to it:
-being there adds f(max(s_j, q)) - f(q) + alpha f(q), for k grows with the number of negatives.
+A term is zero under the threshold, and ties at the threshold count right whichever of them are
+kept.  One row more adds f(max(s_j, q)) - f(q) + alpha f(q), for k grows with the number of
+negatives.
 """
 
 from __future__ import annotations
@@ -66,17 +66,19 @@ class HardNegatives:
 
 
 @dataclass(frozen=True)
-class _Strips:
-    """Job: `HardNegatives` of a span of anchors.
+class Strips:
+    """The anchors, their negatives and the sums that are wanted; a job for executors.
 
     Attributes:
-        rows, cols: unit rows of anchors and candidates.
+        rows, cols: unit rows of anchors and candidates, of one precision.
         own: (m,) the column that is no negative of each anchor, -1 none.
         positives: (m,) similarity of each anchor's positive, in the total that weights refer to;
             minus infinity where the total is that of the negatives alone.
-        k: negatives kept.
+        k: negatives kept, 1 <= k < number of columns.
         taus: temperatures.
-        n_bins: of the histogram, 0 for none.
+        backend: where similarities are computed.
+        block: columns at a time.
+        n_bins: of the histogram of kept mass; 0 for none.
     """
 
     rows: UnitRows
@@ -87,10 +89,10 @@ class _Strips:
     taus: tuple[float, ...]
     backend: Backend
     block: int
-    n_bins: int
+    n_bins: int = 0
 
     def run(self, span: tuple[int, int]) -> HardNegatives:
-        """Sums of the anchors from start to stop - 1."""
+        """Sums of the anchors in a span; `histogram` is their sum, not their mean."""
         start, stop = span
         backend, xp = self.backend, self.backend.xp
         n, m = self.cols.n_rows, stop - start
@@ -99,40 +101,41 @@ class _Strips:
         for first, last in spans(n, self.block):
             part = backend.scratch("similarity", (m, last - first))
             others = backend.to_device(self.cols.block(first, last))
-            strip[:, first:last] = backend.matmul(anchors, others, out=part)
+            strip[:, first:last] = backend.xp.matmul(anchors, others.T, out=part)
         own = self.own[start:stop]
-        there = np.flatnonzero(own >= 0)
-        backend.set_at(strip, there, own[there], -2.0)
+        excluded = np.flatnonzero(own >= 0)
+        backend.set_at(strip, excluded, own[excluded], -2.0)
         threshold = backend.kth_largest(strip, self.k)
-        peak = backend.to_host(backend.row_max(strip))
+        peak = backend.to_host(xp.max(strip, axis=1))
         limit = backend.vector(threshold)[:, None]
         ones = backend.vector(np.ones(n))
         raised = xp.maximum(strip, limit)
         excess = raised - limit
-        similarity = backend.to_host(backend.row_dot(excess, ones)) + self.k * threshold
-        # columns: sums of the excess over anchors
-        over = backend.to_host(backend.col_dot(excess, backend.vector(np.ones(m))))
+        similarity = backend.to_host(excess @ ones) + self.k * threshold
+        excess_of_columns = backend.to_host(backend.vector(np.ones(m)) @ excess)
         log_mass = np.empty((len(self.taus), m))
         received = np.empty((len(self.taus), n))
         histogram = np.zeros((len(self.taus), self.n_bins))
         top = backend.vector(peak)[:, None]
-        values = excess
+        values = excess  # its buffer is used again
         bins = backend.bins(strip, self.n_bins) if self.n_bins else None
         for at, tau in enumerate(self.taus):
-            # by the same operations as the row's, so that what is not kept comes out as zero
+            # the same operations as for the row: negatives that are not kept come out as zero
             lowest = backend.exp_scaled(limit, 1.0 / tau, top, out=limit * 0.0)
             at_threshold = backend.to_host(lowest[:, 0])
             backend.exp_scaled(raised, 1.0 / tau, top, out=values)
             xp.subtract(values, lowest, out=values)
-            beyond = backend.to_host(backend.row_dot(values, ones))
+            beyond = backend.to_host(values @ ones)
             mass = np.maximum(beyond, 0.0) + self.k * at_threshold
             log_mass[at] = np.log(mass) + peak / tau
             total = np.logaddexp(log_mass[at], self.positives[start:stop] / tau)
             weights = np.exp(peak / tau - total)
-            received[at] = backend.to_host(backend.col_dot(values, backend.vector(weights)))
+            received[at] = backend.to_host(backend.vector(weights) @ values)
             if bins is not None:
                 histogram[at] = self._binned(strip, limit, values, at_threshold, mass, bins)
-        return HardNegatives(threshold, similarity, log_mass, received, over, histogram)
+        return HardNegatives(
+            threshold, similarity, log_mass, received, excess_of_columns, histogram
+        )
 
     def _binned(
         self,
@@ -145,79 +148,49 @@ class _Strips:
     ) -> Vector:
         """Sum over the anchors of shares of the kept mass, in bins of similarity.
 
-        Of negatives tied at the threshold each has the same part of what is kept of them.
+        Negatives that tie at the threshold have equal shares.
         """
         backend = self.backend
         ones = backend.vector(np.ones(strip.shape[1]))
         above = strip > limit
-        n_above = backend.to_host(backend.row_dot(above * ones, ones))
+        n_above = backend.to_host((above * ones) @ ones)
         tied = strip == limit
-        n_tied = backend.to_host(backend.row_dot(tied * ones, ones))
+        n_tied = backend.to_host((tied * ones) @ ones)
         part = at_threshold * (self.k - n_above) / np.maximum(n_tied, 1.0)
         kept = beyond + above * backend.vector(at_threshold)[:, None]
         kept = kept + tied * backend.vector(part)[:, None]
         shares = kept * backend.vector(1.0 / mass)[:, None]
-        return backend.bin_sums(bins, shares, self.n_bins)
+        return backend.bin_sums(bins, self.n_bins, shares)
 
 
 def hard_negatives(
-    rows: UnitRows,
-    cols: UnitRows,
-    own: Index,
-    positives: Vector,
-    k: int,
-    taus: tuple[float, ...],
-    backend: Backend,
-    executor: Executor,
-    block: int,
-    n_bins: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    strips: Strips, executor: Executor, progress: Callable[[int, int], None] | None = None
 ) -> HardNegatives:
     """Take the k nearest negatives of every anchor, among all columns but its own.
 
     Args:
-        rows, cols: unit rows of anchors and candidates, of one precision.
-        own: (m,) the column that is no negative of each anchor, -1 none.
-        positives: (m,) similarity of each anchor's positive; minus infinity where totals are
-            those of the negatives alone.
-        k: negatives kept, 1 <= k < number of columns.
-        taus: temperatures.
-        backend, executor, block: where, on how many threads, and columns at a time.
-        n_bins: of the histogram of kept mass; 0 for none.
+        strips: of which anchors, and which sums.
+        executor: where strips are computed.
         progress: called with pairs done, and pairs in all.
 
     Cost: m * N similarities and one exponential each per temperature; memory a strip of a million
     values, six times, a thread.
     """
-    n, m = cols.n_rows, rows.n_rows
+    n, m = strips.cols.n_rows, strips.rows.n_rows
     height = int(np.clip(_VALUES_OF_A_STRIP // n, 1, _MOST_ROWS))
-    job = _Strips(rows, cols, own, positives, k, taus, backend, block, n_bins)
-    parts: list[HardNegatives] = []
-    received = np.zeros((len(taus), n))
+    of_anchors: list[tuple[Vector, Vector, NDArray[np.float64]]] = []
+    received = np.zeros((len(strips.taus), n))
     excess = np.zeros(n)
-    histogram = np.zeros((len(taus), n_bins))
+    histogram = np.zeros((len(strips.taus), strips.n_bins))
     units = spans(m, height)
-    for (_, stop), part in zip(units, executor.run(job, units), strict=True):
+    for (_, stop), part in zip(units, executor.run(strips, units), strict=True):
         received += part.received
         excess += part.excess
         histogram += part.histogram
-        parts.append(
-            HardNegatives(
-                part.threshold,
-                part.similarity,
-                part.log_mass,
-                received[:, :0],
-                excess[:0],
-                histogram[:, :0],
-            )
-        )
+        of_anchors.append((part.threshold, part.similarity, part.log_mass))
         if progress is not None:
             progress(stop * n, m * n)
-    return HardNegatives(
-        np.concatenate([part.threshold for part in parts]),
-        np.concatenate([part.similarity for part in parts]),
-        np.concatenate([part.log_mass for part in parts], axis=1),
-        received,
-        excess,
-        histogram / m,
+    threshold, similarity, log_mass = (
+        np.concatenate(parts, axis=-1) for parts in zip(*of_anchors, strict=True)
     )
+    return HardNegatives(threshold, similarity, log_mass, received, excess, histogram / m)

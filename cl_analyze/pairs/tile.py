@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -30,7 +31,7 @@ class Exponentials:
 
     Attributes:
         values: (rows, cols) array of the backend.
-        shift: what was subtracted: a number, or one for each row (or column) on the host.
+        shift: the subtracted number, or one for each row (or column) on the host.
         squared: whether the values are squares of another temperature's.
     """
 
@@ -38,15 +39,19 @@ class Exponentials:
     shift: Any
     squared: bool = False
 
+    @property
+    def has_one_shift(self) -> bool:
+        """Whether one shift serves the whole tile, its rows and its columns alike."""
+        return np.ndim(self.shift) == 0
+
 
 @dataclass
 class Tile:
     """Similarities of a block of rows with a block of columns.
 
     Attributes:
-        similarity: (n_rows, n_cols) cosines in the backend's dtype; entries of left-out pairs
-            (self pairs above all) are there but never count: reducers use `exponentials`, `mask`
-            or `left_out`.
+        similarity: (n_rows, n_cols) cosines in the backend's dtype, also of left-out pairs, which
+            never count: reducers use `exponentials`, `mask` or `left_out`.
         rows, cols: global indices of the rows and columns.
         row_labels, col_labels: class codes, -1 unlabelled; None without labels.
         left_out: positions (row, column) in this tile of pairs that never count: i == j by
@@ -66,7 +71,7 @@ class Tile:
     bounds: dict[Any, tuple[Bound, Bound]] = field(default_factory=dict)
     _masks: dict[str, Array] = field(default_factory=dict)
     _exponentials: dict[bool, tuple[float, Exponentials]] = field(default_factory=dict)
-    _ones: tuple[Array, Array] | None = None
+    _ones: dict[bool, Array] = field(default_factory=dict)
     _gaps: Array | None = None
     _bins: tuple[int, Any] | None = None
     _counts: tuple[int, NDArray[np.float64]] | None = None
@@ -81,41 +86,66 @@ class Tile:
         """How far (in nats) exponents may lie from zero in this tile's dtype."""
         return _EXPONENT_RANGE[self.backend.dtype.itemsize]
 
-    def ones(self) -> tuple[Array, Array]:
-        """Vectors of ones, one entry a row and one a column."""
-        if self._ones is None:
+    def spread(self, values: NDArray[Any], of_rows: bool = True) -> Array:
+        """One value for each row (or for each column) on the device, to broadcast over the tile."""
+        vector = self.backend.vector(values)
+        return vector[:, None] if of_rows else vector[None, :]
+
+    def dot(self, matrix: Array, weights: Array, of_rows: bool = True) -> NDArray[np.float64]:
+        """Sum over the columns for each row (or over the rows for each column), on the host.
+
+        Args:
+            matrix: (n_rows, n_cols).
+            weights: of the columns (or of the rows), on the device; sums are accumulated in the
+                tile's dtype.
+            of_rows: whether the rows get the sums.
+        """
+        return self.backend.to_host(matrix @ weights if of_rows else weights @ matrix)
+
+    def sums(self, matrix: Array, of_rows: bool = True) -> NDArray[np.float64]:
+        """Row sums (or column sums) on the host, accumulated in the tile's dtype."""
+        if of_rows not in self._ones:
             n_rows, n_cols = self.shape
-            self._ones = (
-                self.backend.vector(np.ones(n_rows)),
-                self.backend.vector(np.ones(n_cols)),
-            )
-        return self._ones
+            self._ones[of_rows] = self.backend.vector(np.ones(n_cols if of_rows else n_rows))
+        return self.dot(matrix, self._ones[of_rows], of_rows)
 
-    def row_sums(self, matrix: Array) -> NDArray[np.float64]:
-        """Row sums on the host, accumulated in the tile's dtype."""
-        return self.backend.to_host(self.backend.row_dot(matrix, self.ones()[1]))
+    def side_sums(
+        self, matrices: Iterable[Array], of_rows: bool, of_columns: bool
+    ) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+        """(n_rows, m) row sums and (n_cols, m) column sums of m matrices; None where not asked for.
 
-    def col_sums(self, matrix: Array) -> NDArray[np.float64]:
-        """Column sums on the host, accumulated in the tile's dtype."""
-        return self.backend.to_host(self.backend.col_dot(matrix, self.ones()[0]))
+        A matrix is summed before the next one is computed, which may use the same buffer.
+        """
+        rows, columns = [], []
+        for matrix in matrices:
+            if of_rows:
+                rows.append(self.sums(matrix))
+            if of_columns:
+                columns.append(self.sums(matrix, of_rows=False))
+        return (
+            np.stack(rows, axis=1) if of_rows else None,
+            np.stack(columns, axis=1) if of_columns else None,
+        )
 
     def mask(self, pairs: PairSet) -> Array:
         """1 where a pair belongs to the set, else 0, in the tile's dtype."""
         if pairs not in self._masks:
-            buffer = self.backend.scratch(f"mask-{pairs}", self.shape)
+            backend = self.backend
+            buffer = backend.scratch(f"mask-{pairs}", self.shape)
             if pairs == "all":
                 buffer[...] = 1
+            elif self.row_labels is None or self.col_labels is None:
+                raise ValueError(f"the pair set {pairs!r} needs labels")
             else:
-                if self.row_labels is None or self.col_labels is None:
-                    raise ValueError(f"the pair set {pairs!r} needs labels")
-                if pairs == "same_class":
-                    self.backend.equal_mask(self.row_labels, self.col_labels, buffer)
-                else:
-                    other = self.backend.scratch("mask-both-labelled", self.shape)
-                    self.backend.known_mask(self.row_labels, self.col_labels, other)
-                    self.backend.equal_mask(self.row_labels, self.col_labels, buffer)
-                    self.backend.xp.subtract(other, buffer, out=buffer)
-            self.backend.set_at(buffer, *self.left_out, 0.0)
+                backend.same_class(self.row_labels, self.col_labels, buffer)
+                if pairs == "other_class":
+                    labelled = backend.scratch("labelled", self.shape)
+                    labelled[...] = self.spread(self.row_labels >= 0)
+                    backend.xp.multiply(
+                        labelled, self.spread(self.col_labels >= 0, False), out=labelled
+                    )
+                    backend.xp.subtract(labelled, buffer, out=buffer)
+            backend.set_at(buffer, *self.left_out, 0.0)
             self._masks[pairs] = buffer
         return self._masks[pairs]
 
@@ -132,76 +162,61 @@ class Tile:
     def exponentials(self, tau: float, columns: bool = False) -> Exponentials:
         """exp((s - shift) / tau) over all pairs that count, each taken once per tile and tau.
 
-        One shift serves rows and columns wherever the dtype's range allows: 0 while 1/tau is within
-        it, the tile's maximum below that.  Where even that would lose a row's or a column's mass
-        (tau so small that its peak lies far under the tile's), rows and columns are exponentiated
-        apart, with their own peaks; `columns` says whose shift is wanted.
-        The exponentials of tau/2 come as squares of those of tau when these were the last asked
-        (once: squares of squares would add up their rounding).
+        One shift serves rows and columns where the dtype's range allows: 0 while 1/tau is within
+        the range, else the tile's maximum.  For a very small tau the peak of some row or column may
+        lie so far under the tile's maximum that its mass would be lost: then each row (or, with
+        `columns`, each column) is shifted by its own peak.
+        The exponentials of tau/2 are squares of those of tau where the last call was for tau (once
+        only: squares of squares would add up their rounding).
         The array is valid until the next call.
         """
-        if columns in self._exponentials and self._exponentials[columns][0] == tau:
-            return self._exponentials[columns][1]
+        last = self._exponentials.get(columns)
+        if last is not None and last[0] == tau:
+            return last[1]
         backend = self.backend
         buffer = backend.scratch("exponentials", self.shape)
-        if 1.0 / tau <= self.exponent_range:
-            last = self._exponentials.get(False)
-            if last is not None and last[0] == 2.0 * tau and not last[1].squared:
-                backend.multiply(buffer, buffer, out=buffer)
-                return self._remember(tau, Exponentials(buffer, 0.0, squared=True))
+        if 1.0 / tau > self.exponent_range:
+            result = self._shifted(self.selected("all"), tau, columns, buffer)
+        elif last is not None and last[0] == 2.0 * tau and not last[1].squared:
+            backend.xp.multiply(buffer, buffer, out=buffer)
+            result = Exponentials(buffer, 0.0, squared=True)
+        else:
             backend.exp_scaled(self.similarity, 1.0 / tau, 0.0, out=buffer)
             backend.set_at(buffer, *self.left_out, 0.0)
-            return self._remember(tau, Exponentials(buffer, 0.0))
-        apart, found = self._shifted(self.selected("all"), tau, columns, buffer)
-        if not apart:
-            return self._remember(tau, found)
-        self._exponentials = {columns: (tau, found)}
-        return found
+            result = Exponentials(buffer, 0.0)
+        sides = (False, True) if result.has_one_shift else (columns,)
+        self._exponentials = dict.fromkeys(sides, (tau, result))
+        return result
 
     def restricted(self, tau: float, pairs: PairSet, columns: bool = False) -> Exponentials:
         """`exponentials` that are zero outside a set of pairs.
 
-        They are masked from those of all pairs wherever the dtype's range allows; below, the set
-        gets a shift of its own, for its peak may lie far under that of all pairs.
+        The exponentials of all pairs are masked where the dtype's range allows.  For a smaller tau
+        the set has a shift of its own, because its peak may lie far under the peak of all pairs.
         """
         if pairs == "all":
             return self.exponentials(tau, columns)
         if 1.0 / tau <= self.exponent_range:
-            found = self.exponentials(tau, columns)
-            return Exponentials(self.product(found.values, self.mask(pairs)), found.shift)
+            of_all = self.exponentials(tau, columns)
+            return Exponentials(self.product(of_all.values, self.mask(pairs)), of_all.shift)
         buffer = self.backend.scratch("product", self.shape)
-        return self._shifted(self.selected(pairs), tau, columns, buffer)[1]
+        return self._shifted(self.selected(pairs), tau, columns, buffer)
 
-    def _shifted(
-        self, selected: Array, tau: float, columns: bool, buffer: Array
-    ) -> tuple[bool, Exponentials]:
-        """Exponentials relative to one peak or, where that is too far for some, to each its own.
-
-        Returns:
-            Whether rows and columns are apart, and the exponentials.
-        """
+    def _shifted(self, selected: Array, tau: float, columns: bool, buffer: Array) -> Exponentials:
+        """Exponentials relative to the tile's peak or, where that is too far, to each row's own."""
         backend = self.backend
-        row_peaks = backend.to_host(backend.row_max(selected))
-        col_peaks = backend.to_host(backend.col_max(selected))
+        row_peaks = backend.to_host(backend.xp.max(selected, axis=1))
+        col_peaks = backend.to_host(backend.xp.max(selected, axis=0))
         peaks = np.concatenate([row_peaks, col_peaks])
         finite = peaks[np.isfinite(peaks)]
         if not len(finite) or (finite.max() - finite.min()) / tau <= self.exponent_range:
             top = float(finite.max()) if len(finite) else 0.0
             backend.exp_scaled(selected, 1.0 / tau, top, out=buffer)
-            return False, Exponentials(buffer, top)
-        own = (
-            np.where(np.isfinite(col_peaks), col_peaks, 0.0)
-            if columns
-            else np.where(np.isfinite(row_peaks), row_peaks, 0.0)
-        )
-        shift = backend.vector(own)
-        spread = shift[None, :] if columns else shift[:, None]
-        backend.exp_scaled(selected, 1.0 / tau, spread, out=buffer)
-        return True, Exponentials(buffer, backend.to_host(shift))
-
-    def _remember(self, tau: float, found: Exponentials) -> Exponentials:
-        self._exponentials = {False: (tau, found), True: (tau, found)}
-        return found
+            return Exponentials(buffer, top)
+        peaks = col_peaks if columns else row_peaks
+        shift = self.spread(np.where(np.isfinite(peaks), peaks, 0.0), not columns)
+        backend.exp_scaled(selected, 1.0 / tau, shift, out=buffer)
+        return Exponentials(buffer, backend.to_host(shift.reshape(-1)))
 
     def bins(self, n_bins: int) -> Any:
         """Bin of every similarity among n equal bins on [-1, 1]."""
@@ -212,16 +227,16 @@ class Tile:
     def counts(self, n_bins: int) -> NDArray[np.float64]:
         """Pairs that count (of the set `all`) in each of n equal bins."""
         if self._counts is None or self._counts[0] != n_bins:
-            counts = self.backend.bin_counts(self.bins(n_bins), n_bins)
+            counts = self.backend.bin_sums(self.bins(n_bins), n_bins)
             rows, cols = self.left_out
             if len(rows):
                 unwanted = self.backend.bins(self.similarity[rows, cols], n_bins)
-                counts = counts - self.backend.bin_counts(unwanted, n_bins)
+                counts = counts - self.backend.bin_sums(unwanted, n_bins)
             self._counts = (n_bins, counts)
         return self._counts[1]
 
     def gaps(self) -> Array:
-        """1 - s of every pair: small numbers where similarities crowd at 1, so sums keep digits."""
+        """1 - s of every pair: sums keep their digits where similarities are near 1."""
         if self._gaps is None:
             buffer = self.backend.scratch("gaps", self.shape)
             self._gaps = self.backend.complement(self.similarity, out=buffer)
@@ -229,4 +244,4 @@ class Tile:
 
     def product(self, a: Array, b: Any) -> Array:
         """a * b in a buffer that is valid until the next call."""
-        return self.backend.multiply(a, b, out=self.backend.scratch("product", self.shape))
+        return self.backend.xp.multiply(a, b, out=self.backend.scratch("product", self.shape))

@@ -13,7 +13,7 @@ import cl_analyze as cla
 from cl_analyze.checks.judge import Earlier, judge
 from cl_analyze.checks.rules import Rule
 from cl_analyze.differences import record_difference
-from cl_analyze.stats import difference, effective_rows, share_interval
+from cl_analyze.stats import Estimate, difference, effective_rows, share_interval
 from cl_analyze.tables import Record
 
 
@@ -127,7 +127,9 @@ def test_differences_of_shares_in_the_middle_are_those_of_the_rows(random):
     one = share((shared + 0.1 * random.random(3000)) < 0.6)
     other = share(shared < 0.6)
     found = record_difference(one, other, np.arange(3000))
-    plain = difference(one.value, other.value, one.pseudo_values, other.pseudo_values)
+    plain = difference(
+        Estimate(one.value, one.pseudo_values), Estimate(other.value, other.pseudo_values)
+    )
     assert found.std_error == plain.std_error
     assert (found.high - found.low) == pytest.approx(plain.high - plain.low, rel=0.15)
     assert found.low <= plain.low

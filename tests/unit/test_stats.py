@@ -7,6 +7,7 @@ import pytest
 from scipy import stats as reference
 
 from cl_analyze import stats
+from cl_analyze.stats import Estimate
 
 
 def test_pseudo_values_of_a_mean_are_the_values(random):
@@ -66,7 +67,7 @@ def test_halves_of_a_finite_population_lean_against_each_other(random):
 def test_paired_difference_is_a_one_sample_t_test(random):
     a, b = random.standard_normal((2, 25)) + 0.3
     b = b + 0.9 * a
-    found = stats.difference(a.mean(), b.mean(), a, b, confidence=0.9)
+    found = stats.difference(Estimate(a.mean(), a), Estimate(b.mean(), b), confidence=0.9)
     expected = reference.ttest_1samp(a - b, 0.0)
     low, high = expected.confidence_interval(0.9)
     assert found.paired
@@ -75,14 +76,14 @@ def test_paired_difference_is_a_one_sample_t_test(random):
 
 
 def test_unpaired_difference_adds_variances():
-    found = stats.difference(1.0, 0.4, None, None, (0.3, 0.4))
+    found = stats.difference(Estimate(1.0, error=0.3), Estimate(0.4, error=0.4))
     assert not found.paired
     assert found.std_error == pytest.approx(0.5)
     assert found.high == pytest.approx(0.6 + 1.959964 * 0.5, rel=1e-6)
     assert found.p_value == pytest.approx(2 * reference.norm.sf(1.2))
-    unknown = stats.difference(1.0, 0.4, None, None)
+    unknown = stats.difference(Estimate(1.0), Estimate(0.4))
     assert (unknown.value, unknown.std_error, unknown.p_value) == (pytest.approx(0.6), None, None)
-    same = stats.difference(1.0, 1.0, np.ones(5), np.ones(5))
+    same = stats.difference(Estimate(1.0, np.ones(5)), Estimate(1.0, np.ones(5)))
     assert (same.std_error, same.p_value) == (0.0, 1.0)
 
 

@@ -58,11 +58,11 @@ def read_arrays(stream: BinaryIO) -> dict[str, NDArray[Any]]:
 
 
 def write_arrays(stream: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write an archive as numpy.savez does; an interruption leaves no open ZIP file behind."""
+    """Write the bytes of numpy.savez; an interruption leaves no open ZIP file behind."""
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                npy_format.write_array(cast(BinaryIO, member), np.asarray(array), (2, 0), False)
+                npy_format.write_array(cast(BinaryIO, member), np.asarray(array), None, False)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from cl_analyze.pairs.reducers import (
 )
 from cl_analyze.pairs.reducers.neighbours import Neighbours
 from cl_analyze.pairs.rescoring import MARGIN, rescore
-from cl_analyze.pairs.strips import HardNegatives, hard_negatives, n_kept
+from cl_analyze.pairs.strips import HardNegatives, Strips, hard_negatives, n_kept
 from cl_analyze.pairs.tile import PairSet
 
 Vector = NDArray[np.float64]
@@ -303,7 +303,7 @@ class Passes:
         u, v = self.view_pair("uv")
         k = min(2, self.n - 1)
         candidates = found[NearestNeighbours(self._n_nearest())]
-        return rescore(candidates, k, u, v, None, None, self.chosen, self.runner.executor)
+        return rescore(candidates, k, u, v, None, self.chosen, self.runner.executor)
 
     @property
     def halves(self) -> list[Index]:
@@ -333,7 +333,7 @@ class Passes:
         """The hardest negatives of some anchors (positions among `rows`)."""
         own = self.rows[at]
         self.runner.announce("losses: hardest negatives")
-        return hard_negatives(
+        strips = Strips(
             rows,
             cols,
             own,
@@ -341,11 +341,10 @@ class Passes:
             n_kept(self.constants.alpha, self.n - 1),
             self.options.taus,
             self.runner.backend,
-            self.runner.executor,
             self.runner.block,
             n_bins,
-            self.runner.progress,
         )
+        return hard_negatives(strips, self.runner.executor, self.runner.progress)
 
     # ---- how rows act on the others' losses
 

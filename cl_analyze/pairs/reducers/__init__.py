@@ -5,15 +5,16 @@
     neighbours.py    per row: the k largest similarities
     moments.py       per row: sums of s and s^2 over a set of pairs; counts under thresholds
     histogram.py     similarities and penalty mass in bins
-    leave_one_out.py per row: what every other row's penalty statistics gain when it is deleted
+    leave_one_out.py per row: gain of the others' penalty statistics when it is deleted (jackknife)
     received.py      per row: the weight it has in the softmaxes of the others
     kernel_sums.py   per row: sums of a kernel of the distance; pairs too near for a cosine
     ranks.py         per row: how many others are nearer than its partner
 
-ALL is what the property tests run over: a new reducer gets its identity, associativity, block,
-thread and permutation tests by being listed.
+The property tests run over ALL reducers that `__all__` lists: a new one gets its tests of identity,
+associativity, blocks, threads and permutation by being listed.
 """
 
+from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.reducers.histogram import BinSums, PairHistogram, PenaltyHistogram
 from cl_analyze.pairs.reducers.kernel_sums import KernelSums, NearPairs
 from cl_analyze.pairs.reducers.leave_one_out import LeaveOneOut, PenaltyGiven
@@ -26,25 +27,6 @@ from cl_analyze.pairs.reducers.softmax import (
     LogSumOfSquares,
     RowLogSumExp,
     SoftmaxMoments,
-)
-
-ALL = (
-    LogSumOfSquares,
-    RowLogSumExp,
-    SoftmaxMoments,
-    NearestNeighbours,
-    PairMoments,
-    RowCountsBelow,
-    PairHistogram,
-    PenaltyHistogram,
-    LeaveOneOut,
-    ColumnLogSumExp,
-    SoftmaxReceived,
-    KernelSums,
-    NearPairs,
-    BinSums,
-    PartnerRanks,
-    ColumnPartnerRanks,
 )
 
 __all__ = [
@@ -68,3 +50,6 @@ __all__ = [
     "SoftmaxReceived",
     "SoftmaxTotals",
 ]
+
+_CLASSES = [globals()[name] for name in __all__ if name != "ALL"]
+ALL: tuple[type[Reducer], ...] = tuple(c for c in _CLASSES if issubclass(c, Reducer))

@@ -5,39 +5,20 @@ Both count ordered pairs (i, j): in a symmetric pass each unordered pair counts 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.pairs.backend import Index
-from cl_analyze.pairs.reducers.moments import RowSums, both_sides
+from cl_analyze.pairs.backend import Array, Index
+from cl_analyze.pairs.engine import Reducer, from_earlier_pass
+from cl_analyze.pairs.reducers.moments import RowSums
 from cl_analyze.pairs.tile import PairSet, Tile
 
 
-class _Bins:
-    """States that are arrays of bins, no matter which rows, and merge by addition."""
-
-    side = "all"
-    sort_key = (np.inf,)
-
-    def bound(self, state: NDArray[np.float64]) -> None:
-        """Every pair matters."""
-        return
-
-    def merge(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Bins add."""
-        return a + b
-
-    def finalize(self, states: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-        """The bins of all rows together."""
-        total: NDArray[np.float64] = np.sum(states, axis=0)
-        return total
-
-
 @dataclass(frozen=True)
-class PairHistogram(_Bins):
+class PairHistogram(Reducer):
     """Ordered pairs in each of `n_bins` equal bins on [-1, 1]; finalizes to (n_bins,) counts.
 
     Attributes:
@@ -47,23 +28,22 @@ class PairHistogram(_Bins):
 
     n_bins: int
     pairs: PairSet = "all"
+    side = "all"
 
     def identity(self, n_rows: int) -> NDArray[np.float64]:
-        """Empty bins."""
         return np.zeros(self.n_bins)
 
     def reduce(self, tile: Tile) -> tuple[NDArray[np.float64], None]:
-        """Counts of the tile, twice where it stands for its transpose as well."""
         if self.pairs == "all":
             counts = tile.counts(self.n_bins)
         else:
-            chosen = tile.backend.select(tile.similarity, tile.mask(self.pairs))
-            counts = tile.backend.bin_counts(tile.backend.bins(chosen, self.n_bins), self.n_bins)
+            counted = tile.similarity[tile.mask(self.pairs) != 0]
+            counts = tile.backend.bin_sums(tile.backend.bins(counted, self.n_bins), self.n_bins)
         return counts * (2.0 if tile.both_sides else 1.0), None
 
 
 @dataclass(frozen=True)
-class PenaltyHistogram(_Bins):
+class PenaltyHistogram(Reducer):
     """Penalty mass and share of negatives in bins, averaged by given row weights.
 
     For each bin b: row 0 of the result is sum_i w_i #{j in b} / K_i, and row 1 + m is
@@ -83,44 +63,39 @@ class PenaltyHistogram(_Bins):
     taus: tuple[float, ...]
     n_bins: int
     pairs: PairSet = "all"
-    anchors: Index = field(default_factory=lambda: np.zeros(0, np.int64), compare=False, repr=False)
-    log_masses: NDArray[np.float64] = field(
-        default_factory=lambda: np.zeros((0, 0)), compare=False, repr=False
-    )
-    row_weights: NDArray[np.float64] = field(
-        default_factory=lambda: np.zeros(0), compare=False, repr=False
-    )
-    counts: NDArray[np.float64] = field(
-        default_factory=lambda: np.zeros(0), compare=False, repr=False
-    )
+    anchors: Index = from_earlier_pass()
+    log_masses: NDArray[np.float64] = from_earlier_pass()
+    row_weights: NDArray[np.float64] = from_earlier_pass()
+    counts: NDArray[np.float64] = from_earlier_pass()
+    side = "all"
 
     def identity(self, n_rows: int) -> NDArray[np.float64]:
-        """Empty bins."""
         return np.zeros((1 + len(self.taus), self.n_bins))
 
     def reduce(self, tile: Tile) -> tuple[NDArray[np.float64], None]:
-        """Bins of the tile's rows."""
         if tile.both_sides:
             raise ValueError("penalty histograms belong to rectangular passes")
-        backend, rows = tile.backend, np.searchsorted(self.anchors, tile.rows)
+        rows = np.searchsorted(self.anchors, tile.rows)
         bins = tile.bins(self.n_bins)
         weights, counts = self.row_weights[rows], self.counts[rows]
         share = np.divide(weights, counts, out=np.zeros(len(rows)), where=counts > 0)
+
+        def binned(values: Array, row_weights: NDArray[np.float64]) -> NDArray[np.float64]:
+            weighted = tile.product(values, tile.spread(row_weights))
+            return tile.backend.bin_sums(bins, self.n_bins, weighted)
+
         if self.pairs == "all" and np.ptp(share) == 0:  # every row weighs the same
-            out = [share[0] * tile.counts(self.n_bins)]
+            sums = [share[0] * tile.counts(self.n_bins)]
         else:
-            spread = tile.product(tile.mask(self.pairs), backend.vector(share)[:, None])
-            out = [backend.bin_sums(bins, spread, self.n_bins)]
+            sums = [binned(tile.mask(self.pairs), share)]
         for tau, log_mass in zip(self.taus, self.log_masses[:, rows], strict=True):
-            found = tile.restricted(tau, self.pairs)
+            exponentials = tile.restricted(tau, self.pairs)
             valid = (weights > 0) & np.isfinite(log_mass)
-            level = np.where(valid, found.shift / tau - log_mass, 0.0)
+            level = np.where(valid, exponentials.shift / tau - log_mass, 0.0)
             # more than this only where the tile holds no pair of the anchor
             scale = np.exp(np.minimum(level, tile.exponent_range + 25))
-            scale = np.where(valid, weights, 0.0) * scale
-            scaled = tile.product(found.values, backend.vector(scale)[:, None])
-            out.append(backend.bin_sums(bins, scaled, self.n_bins))
-        return np.stack(out), None
+            sums.append(binned(exponentials.values, np.where(valid, weights, 0.0) * scale))
+        return np.stack(sums), None
 
 
 @dataclass(frozen=True)
@@ -134,16 +109,15 @@ class BinSums(RowSums):
     """
 
     n_bins: int
-    values: NDArray[np.float64] = field(
-        default_factory=lambda: np.zeros(0), compare=False, repr=False
-    )
+    values: NDArray[np.float64] = from_earlier_pass()
     pairs: PairSet = "all"
 
     def identity(self, n_rows: int) -> NDArray[np.float64]:
-        """Zero sums."""
-        return np.zeros(n_rows)
+        return np.zeros((n_rows, 1))
 
-    def reduce(self, tile: Tile) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-        """Row sums and column sums of the bins' values."""
-        chosen = tile.backend.vector(self.values)[tile.bins(self.n_bins)]
-        return both_sides(tile, tile.product(chosen, tile.mask(self.pairs)))
+    def terms(self, tile: Tile) -> Iterator[Array]:
+        values = tile.backend.vector(self.values)[tile.bins(self.n_bins)]
+        yield tile.product(values, tile.mask(self.pairs))
+
+    def finalize(self, states: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        return np.concatenate(states)[:, 0]

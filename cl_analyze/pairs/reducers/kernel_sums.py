@@ -1,21 +1,22 @@
-"""Row sums of a kernel of the distance, and the pairs too near for a cosine to tell it.
+"""Row sums of a kernel of the distance, and pairs whose distance a cosine does not give.
 
-d2 = 2 - 2s loses all digits where rows nearly coincide.  Kernels that are bounded there do not
-mind; the Riesz kernel is decided by such pairs, so it leaves out those under a floor, and
-`NearPairs` lists them, to be computed from the explicit difference of their rows.
+d2 = 2 - 2s loses all digits where rows nearly coincide.  This does not matter for kernels that are
+bounded there.  The Riesz kernel depends on such pairs most of all: its sums leave out pairs under
+a floor, and `NearPairs` lists them, to be computed from the explicit difference of their rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.pairs.backend import Index
+from cl_analyze.pairs.backend import Array, Index
+from cl_analyze.pairs.engine import Reducer, State
 from cl_analyze.pairs.kernels import Kernel, kernel_values
-from cl_analyze.pairs.reducers.moments import RowSums, both_sides, stacked
+from cl_analyze.pairs.reducers.moments import RowSums
 from cl_analyze.pairs.tile import PairSet, Tile
 
 
@@ -36,11 +37,13 @@ class KernelSums(RowSums):
     pairs: PairSet = "all"
 
     def identity(self, n_rows: int) -> NDArray[np.float64]:
-        """Zero sums."""
         return np.zeros((n_rows, 2))
 
-    def reduce(self, tile: Tile) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-        """Row sums and column sums of the kernel and its square."""
+    def reduce(self, tile: Tile) -> tuple[State, State]:
+        with np.errstate(over="ignore", divide="ignore"):
+            return super().reduce(tile)
+
+    def terms(self, tile: Tile) -> Iterator[Array]:
         xp = tile.backend.xp
         d2 = xp.clip(tile.product(tile.gaps(), 2.0), 0.0, None)
         if self.pairs == "all":
@@ -51,10 +54,10 @@ class KernelSums(RowSums):
         counted = counted * (d2 >= self.floor)
         # at 2 the kernels are harmless; what does not count is set there before the power
         d2 = xp.where(counted > 0, d2, xp.full_like(d2, 2.0))
-        with np.errstate(over="ignore", divide="ignore"):
-            values = kernel_values(self.kernel, d2, self.t, xp)
-            values = xp.where(counted > 0, values, xp.zeros_like(values))
-            return stacked([both_sides(tile, values), both_sides(tile, values * values)])
+        values = kernel_values(self.kernel, d2, self.t, xp)
+        values = xp.where(counted > 0, values, xp.zeros_like(values))
+        yield values
+        yield values * values
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ class NearPairsFound:
 
 
 @dataclass(frozen=True)
-class NearPairs:
+class NearPairs(Reducer):
     """Pairs with 2 - 2s under a floor, up to `most` of them; finalizes to `NearPairsFound`.
 
     Of symmetric passes, or rectangular ones whose rows are among the columns.
@@ -81,18 +84,11 @@ class NearPairs:
     most: int = 1 << 20
     pairs: PairSet = "all"
     side = "all"
-    sort_key = (np.inf,)
-
-    def bound(self, state: NearPairsFound) -> None:
-        """Every pair matters."""
-        return
 
     def identity(self, n_rows: int) -> NearPairsFound:
-        """None."""
         return NearPairsFound(np.zeros(0, np.int64), np.zeros(0, np.int64), 0)
 
     def reduce(self, tile: Tile) -> tuple[NearPairsFound, None]:
-        """The tile's near pairs; those of a diagonal tile once."""
         limits = np.full(tile.shape[0], 1.0 - 0.5 * self.floor, dtype=tile.backend.dtype)
         (rows, cols, _), _ = tile.backend.entries_at_least(tile.selected("all"), limits, None)
         first, second = tile.rows[rows], tile.cols[cols]
@@ -104,16 +100,8 @@ class NearPairs:
         return NearPairsFound(both[: self.most, 0], both[: self.most, 1], n)
 
     def merge(self, a: NearPairsFound, b: NearPairsFound) -> NearPairsFound:
-        """Both lists, each pair once."""
         if not b.n or not a.n:
             return a if a.n else b
         hidden = a.n - len(a.first) + b.n - len(b.first)
         first = np.concatenate([a.first, b.first])
         return self._kept(first, np.concatenate([a.second, b.second]), hidden)
-
-    def finalize(self, states: Sequence[NearPairsFound]) -> NearPairsFound:
-        """The list of all rows together."""
-        total = states[0]
-        for state in states[1:]:
-            total = self.merge(total, state)
-        return total

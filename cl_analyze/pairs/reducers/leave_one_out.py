@@ -1,4 +1,4 @@
-"""What every anchor's penalty statistics gain when one row is deleted, summed over the anchors.
+"""Jackknife of the penalty: the gain of the anchors' statistics when one row is deleted.
 
 With r = r_ab the share of anchor a's penalty that falls on row b, deleting b changes a's
 
@@ -7,22 +7,21 @@ With r = r_ab the share of anchor a's penalty that falls on row b, deleting b ch
     same-class share   by  r' (f - [a, b of one class])
     share of the top   by  r' T      (the rows in the top are corrected by the caller)
 
-all exact.  The sums over a for each b are what a jackknife over rows needs; they require the
-anchors' masses and entropies of an earlier pass.  Where one row carries more than half of an
-anchor's penalty, 1 - r would be a difference of near-equals: such pairs are named in `skip`, left
-out here, and handled by the caller from the mass that remains without them.
+all exact.  A jackknife over rows needs the sums over a for each b; they require the anchors' masses
+and entropies of an earlier pass.  Where one row carries more than half of an anchor's penalty,
+1 - r would lose digits: such pairs are named in `skip` and left out here, and the caller computes
+them from the mass that remains without the row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.pairs.backend import Index
-from cl_analyze.pairs.engine import shared_exponential_order
+from cl_analyze.pairs.backend import Array, Index
+from cl_analyze.pairs.engine import Reducer, from_earlier_pass
 from cl_analyze.pairs.tile import PairSet, Tile
 
 STATISTICS = ("entropy", "exp_entropy", "false_negative_share", "top1_share", "top10_share")
@@ -51,8 +50,8 @@ class PenaltyGiven:
 
 
 @dataclass(frozen=True)
-class LeaveOneOut:
-    """Sums over anchors of what their statistics gain when a row is deleted.
+class LeaveOneOut(Reducer):
+    """Sums over anchors of the gains of their statistics when a row is deleted.
 
     Finalizes to (N, 5), columns as in `STATISTICS`.  In a rectangular pass rows are the anchors
     and the result is about the columns.
@@ -67,83 +66,56 @@ class LeaveOneOut:
     tau: float
     pairs: PairSet = "all"
     labelled: bool = False
-    given: PenaltyGiven | None = field(default=None, compare=False, repr=False)
+    given: PenaltyGiven | None = from_earlier_pass()
     side = "columns"
 
-    @property
-    def sort_key(self) -> tuple[float, ...]:
-        """Beside the other reducers of the same temperature."""
-        return shared_exponential_order(self.tau)
-
-    def bound(self, state: NDArray[np.float64]) -> None:
-        """Every pair matters."""
-        return
-
     def identity(self, n_rows: int) -> NDArray[np.float64]:
-        """Nothing gained."""
         return np.zeros((n_rows, len(STATISTICS)))
 
-    def merge(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Sums add."""
-        return a + b
-
-    def finalize(self, states: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-        """(N, 5) sums."""
-        return np.concatenate(states)
-
-    def reduce(self, tile: Tile) -> tuple[NDArray[np.float64] | None, NDArray[np.float64]]:
-        """Rows as anchors and columns deleted; off the diagonal of a symmetric pass, both ways."""
-        for_cols = self._gains(tile, anchors_are_rows=True)
-        return (self._gains(tile, anchors_are_rows=False) if tile.both_sides else None), for_cols
-
-    def _gains(self, tile: Tile, anchors_are_rows: bool) -> NDArray[np.float64]:
+    def reduce_side(self, tile: Tile, of_rows: bool) -> NDArray[np.float64]:
         given = self.given
         if given is None:
             raise ValueError("LeaveOneOut needs the anchors' statistics")
         backend, xp = tile.backend, tile.backend.xp
-        anchors, deleted = (tile.rows, tile.cols) if anchors_are_rows else (tile.cols, tile.rows)
+        anchors, deleted = (tile.cols, tile.rows) if of_rows else (tile.rows, tile.cols)
 
-        def spread(values: NDArray[np.float64]) -> object:
-            vector = backend.vector(values)
-            return vector[:, None] if anchors_are_rows else vector[None, :]
-
-        dot = backend.col_dot if anchors_are_rows else backend.row_dot
-        total = tile.col_sums if anchors_are_rows else tile.row_sums
+        def spread(values: NDArray[np.float64]) -> Array:
+            return tile.spread(values, not of_rows)
 
         at = anchors if given.rows is None else np.searchsorted(given.rows, anchors)
         log_mass = given.log_mass[at]
         valid = np.isfinite(log_mass)
         log_mass = np.where(valid, log_mass, 0.0)
         entropy = np.where(valid, given.entropy[at], 0.0)
-        found = tile.exponentials(self.tau, columns=not anchors_are_rows)
+        exponentials = tile.exponentials(self.tau, columns=of_rows)
         share = backend.scratch("share", tile.shape)
-        scale = np.where(valid, np.exp(found.shift / self.tau - log_mass), 0.0)
-        backend.multiply(found.values, spread(scale), out=share)
+        scale = np.where(valid, np.exp(exponentials.shift / self.tau - log_mass), 0.0)
+        xp.multiply(exponentials.values, spread(scale), out=share)
         if self.pairs != "all":
-            backend.multiply(share, tile.mask(self.pairs), out=share)
+            xp.multiply(share, tile.mask(self.pairs), out=share)
         inside = np.flatnonzero((given.skip[at] >= deleted[0]) & (given.skip[at] <= deleted[-1]))
         partner = given.skip[at][inside] - deleted[0]
-        at_rows, at_cols = (inside, partner) if anchors_are_rows else (partner, inside)
+        at_rows, at_cols = (partner, inside) if of_rows else (inside, partner)
         backend.set_at(share, at_rows, at_cols, 0.0)
 
-        rest = backend.scratch("rest", tile.shape)
-        backend.complement(share, out=rest)
+        rest = backend.complement(share, out=backend.scratch("rest", tile.shape))
         ratio = xp.divide(share, rest, out=share)
         gains = np.zeros((len(deleted), len(STATISTICS)))
 
-        def weighted(matrix: object, values: NDArray[np.float64]) -> NDArray[np.float64]:
-            return backend.to_host(dot(matrix, backend.vector(np.where(valid, values, 0.0))))
+        def weighted(matrix: Array, values: NDArray[np.float64]) -> NDArray[np.float64]:
+            return tile.dot(matrix, backend.vector(np.where(valid, values, 0.0)), of_rows)
 
         gains[:, 3] = weighted(ratio, given.top1_share[at])
         gains[:, 4] = weighted(ratio, given.top10_share[at])
         if self.labelled:
-            gains[:, 2] = weighted(ratio, given.false_negative_share[at]) - total(
-                tile.product(ratio, tile.mask("same_class"))
+            of_class = tile.sums(tile.product(ratio, tile.mask("same_class")), of_rows)
+            gains[:, 2] = weighted(ratio, given.false_negative_share[at]) - tile.sums(
+                of_class, of_rows
             )
         exponent = tile.product(tile.similarity, 1.0 / self.tau)
         xp.add(exponent, spread(entropy - log_mass), out=exponent)
         exponent = tile.product(exponent, ratio)
-        gains[:, 0] = total(exponent) + total(xp.log(rest, out=ratio))
+        gains[:, 0] = tile.sums(exponent, of_rows) + tile.sums(xp.log(rest, out=ratio), of_rows)
         growth = xp.exp(exponent, out=exponent)
         growth = tile.product(growth, rest)
         xp.subtract(growth, 1.0, out=growth)

@@ -1,7 +1,7 @@
 """The k most similar others of every row, with pruning.
 
-A tile's entries matter for a row only if they reach the row's k-th best so far; after the first
-tiles almost none do, so a tile costs a comparison an entry and little else.
+An entry of a tile matters for a row only if it reaches the row's k-th best so far.  After the
+first tiles almost no entry does, so a tile costs a comparison an entry and little else.
 
 An entry is one 64-bit key: the similarity's float32 bits, made to ascend, over the complement of
 its column.  Larger keys are better, ties of similarity go to the lowest column, and the best k of a
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.pairs.backend import Array, Entries, Index
+from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.tile import Bound, PairSet, Tile
 
 NO_NEIGHBOUR = -1
@@ -47,13 +48,13 @@ def unpack(keys: Keys) -> tuple[NDArray[np.float64], Index]:
 
 @dataclass(frozen=True)
 class NeighbourState:
-    """The best entries of the rows of a block, and entries that are not sorted in yet.
+    """The best entries of the rows of a block, and entries that wait to be sorted in.
 
     Attributes:
         n_rows: rows of the block.
-        best: (n_rows, k) keys, of each row the k-th best first; (0, k) where none are sorted in.
+        best: (n_rows, k) keys, of each row the k-th best first; (0, k) before the first sorting.
         owners: (m,) rows of the waiting entries.
-        waiting: (m,) their keys.
+        waiting: (m,) keys of the waiting entries.
     """
 
     n_rows: int
@@ -71,7 +72,7 @@ class Neighbours:
 
 
 @dataclass(frozen=True)
-class NearestNeighbours:
+class NearestNeighbours(Reducer):
     """The k largest similarities (to float32) of each row over a set of pairs, as `Neighbours`.
 
     Attributes:
@@ -81,25 +82,16 @@ class NearestNeighbours:
 
     k: int
     pairs: PairSet = "all"
-    side = "rows"
-
-    @property
-    def sort_key(self) -> tuple[float, ...]:
-        """After everything that uses exponentials: it overwrites none of their buffers."""
-        return (np.inf,)
 
     def identity(self, n_rows: int) -> NeighbourState:
-        """No row has entries."""
         return NeighbourState(
             n_rows, np.zeros((0, self.k), np.uint64), np.zeros(0, np.int64), np.zeros(0, np.uint64)
         )
 
     def bound(self, state: NeighbourState) -> NDArray[np.float64] | None:
-        """Each row's k-th best so far; None while no row has k."""
         return unpack(state.best[:, 0])[0] if len(state.best) else None
 
     def reduce(self, tile: Tile) -> tuple[NeighbourState, NeighbourState | None]:
-        """Entries that reach their row's bound, or the tile's own k-th best where it has none."""
         unmasked = self.pairs == "all" and not len(tile.left_out[0])
         similarity = tile.similarity if unmasked else tile.selected(self.pairs)
         for_rows, for_cols = tile.bounds.get(self, (None, None))
@@ -109,22 +101,22 @@ class NearestNeighbours:
         if tile.both_sides:
             col_limits, cols_are_new = self._limits(tile, similarity.T, for_cols)
         rows, cols = tile.backend.entries_at_least(similarity, row_limits, col_limits)
-        found = self._state(rows, tile.shape[0], tile.cols, rows_are_new)
+        state = self._state(rows, tile.shape[0], tile.cols, rows_are_new)
         if cols is None:
-            return found, None
-        return found, self._state(cols, tile.shape[1], tile.rows, cols_are_new)
+            return state, None
+        return state, self._state(cols, tile.shape[1], tile.rows, cols_are_new)
 
     def _limits(
         self, tile: Tile, similarity: Array, bounds: Bound
     ) -> tuple[NDArray[np.floating], bool]:
-        """What an entry must reach, row by row, and whether some row had no bound yet."""
+        """The value that an entry of each row must reach, and whether a row had no bound yet."""
         is_new = bounds is None or bool(np.isneginf(bounds).any())
         if is_new:
             best = tile.backend.kth_largest(similarity, self.k)
             bounds = best if bounds is None else np.maximum(bounds, best)
         assert bounds is not None
         limits = bounds.astype(np.float32)
-        if tile.backend.dtype == np.float64:  # what rounds up to the bound belongs to it
+        if tile.backend.dtype == np.float64:  # values that round up to the bound reach it
             limits = np.nextafter(limits, np.float32(-np.inf))
         limits = np.maximum(limits, np.float32(-2.0))  # left-out entries lie at minus infinity
         return limits.astype(tile.backend.dtype), is_new
@@ -136,7 +128,6 @@ class NearestNeighbours:
         return self._sorted_in(state) if sort else state
 
     def merge(self, a: NeighbourState, b: NeighbourState) -> NeighbourState:
-        """Entries of both; sorted in once there is one a row on average."""
         if not len(a.best):
             a, b = b, a
         owners, waiting = [a.owners, b.owners], [a.waiting, b.waiting]
@@ -148,7 +139,7 @@ class NearestNeighbours:
         return self._sorted_in(merged) if len(merged.owners) >= a.n_rows else merged
 
     def _sorted_in(self, state: NeighbourState) -> NeighbourState:
-        """No entry waits."""
+        """The state after the waiting entries are sorted in."""
         if not len(state.owners):
             return state
         order = np.argsort(state.owners, kind="stable")
@@ -170,7 +161,6 @@ class NearestNeighbours:
         return state.best if len(state.best) else np.zeros((state.n_rows, self.k), np.uint64)
 
     def finalize(self, states: Sequence[NeighbourState]) -> Neighbours:
-        """Dense (N, k) arrays, best first."""
         keys = np.concatenate([self._dense(self._sorted_in(state)) for state in states])
         keys.sort(axis=1)
         return Neighbours(*unpack(keys[:, ::-1]))

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.pairs.backend import Array
-from cl_analyze.pairs.reducers.moments import RowSums
+from cl_analyze.pairs.engine import Reducer, from_earlier_pass
 from cl_analyze.pairs.tile import PairSet, Tile
-
-Counts = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class PartnerRanks(RowSums):
+class PartnerRanks(Reducer):
     """Per row i: columns j != i with s_ij above partner_i, and columns about as near.
 
     Finalizes to (N, 2): counts of s_ij > partner_i + slack, and of those within slack of it.
@@ -28,28 +25,18 @@ class PartnerRanks(RowSums):
 
     slack: float
     pairs: PairSet = "all"
-    partners: NDArray[np.float64] = field(
-        default_factory=lambda: np.zeros(0), compare=False, repr=False
-    )
+    partners: NDArray[np.float64] = from_earlier_pass()
 
-    def identity(self, n_rows: int) -> Counts:
-        """Nothing counted."""
+    def identity(self, n_rows: int) -> NDArray[np.float64]:
         return np.zeros((n_rows, 2))
 
-    def reduce(self, tile: Tile) -> tuple[Counts, Counts | None]:
-        """Counts of the rows and, where the tile stands for its transpose as well, the columns."""
-        rows = self._counts(tile, True)
-        return rows, self._counts(tile, False) if tile.both_sides else None
-
-    def _counts(self, tile: Tile, of_rows: bool) -> Counts:
+    def reduce_side(self, tile: Tile, of_rows: bool) -> NDArray[np.float64]:
         mask = tile.mask(self.pairs)
         partners = self.partners[tile.rows if of_rows else tile.cols]
-        sums = tile.row_sums if of_rows else tile.col_sums
 
         def above(thresholds: NDArray[np.float64]) -> NDArray[np.float64]:
-            given: Array = tile.backend.vector(thresholds)
-            given = given[:, None] if of_rows else given[None, :]
-            return sums(tile.product(mask, tile.similarity > given))
+            is_above = tile.similarity > tile.spread(thresholds, of_rows)
+            return tile.sums(tile.product(mask, is_above), of_rows)
 
         nearer = above(partners + self.slack)
         return np.stack([nearer, above(partners - self.slack) - nearer], axis=1)
@@ -60,7 +47,3 @@ class ColumnPartnerRanks(PartnerRanks):
     """The same for the columns of a rectangular pass: rows i != j with s_ij above partner_j."""
 
     side = "columns"
-
-    def reduce(self, tile: Tile) -> tuple[Counts | None, Counts]:  # type: ignore[override]
-        """Counts of the columns and, where the tile stands for its transpose, of the rows."""
-        return self._counts(tile, True) if tile.both_sides else None, self._counts(tile, False)

@@ -7,32 +7,34 @@ For row i and a set of pairs J(i), with beta = 1/tau:
 
 The Gaussian kernel is the same sum: exp(-t |x - y|^2) = exp(-2t) exp(s / tau) with tau = 1/(2t) on
 the unit sphere, so uniformity at t and a penalty at tau = 1/(2t) share one exponential per pair.
-States are (peak, mass): the sum is mass * exp(peak / tau).
+States are (peak, sums): the mass is the first sum times exp(peak / tau).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.pairs.backend import Array
-from cl_analyze.pairs.engine import shared_exponential_order
+from cl_analyze.pairs.engine import Reducer, State
 from cl_analyze.pairs.tile import Exponentials, PairSet, Tile
 
 
 @dataclass(frozen=True)
 class MassState:
-    """Per row: masses relative to exp(peak / tau); `weighted` is that of 1 - s, else it is empty.
+    """Sums relative to exp(peak / tau).
 
-    The peak is (n_rows,), or () where all rows share one.
+    Attributes:
+        peak: (n_rows,), or () where all rows share one.
+        sums: (n_rows, 1) masses, or (n_rows, 2): then those of 1 - s follow.
     """
 
     peak: NDArray[np.float64]
-    mass: NDArray[np.float64]
-    weighted: NDArray[np.float64]
+    sums: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class SoftmaxResult:
 
 
 @dataclass(frozen=True)
-class RowLogSumExp:
+class RowLogSumExp(Reducer):
     """log sum_j exp(s_ij / tau) over a set of pairs; finalizes to an (N,) array in nats.
 
     Attributes:
@@ -54,80 +56,52 @@ class RowLogSumExp:
 
     tau: float
     pairs: PairSet = "all"
-    side = "rows"
-
-    @property
-    def sort_key(self) -> tuple[float, ...]:
-        """Beside the other reducers of the same temperature."""
-        return shared_exponential_order(self.tau)
-
-    def bound(self, state: MassState) -> None:
-        """Every pair matters."""
-        return
+    n_sums: ClassVar[int] = 1
 
     def identity(self, n_rows: int) -> MassState:
-        """No pair: no mass at a peak of minus infinity."""
-        return MassState(np.array(-np.inf), np.zeros(n_rows), self._no_weights(n_rows))
+        return MassState(np.array(-np.inf), np.zeros((n_rows, self.n_sums)))
 
-    def reduce(self, tile: Tile) -> tuple[MassState, MassState | None]:
-        """Row sums and, from the same exponentials, column sums."""
-        found = tile.restricted(self.tau, self.pairs)
-        both = tile.both_sides and np.ndim(found.shift) == 0
-        rows, cols = self._states(tile, found, rows=True, cols=both)
-        if tile.both_sides and not both:  # rows and columns have exponentials of their own
-            apart = tile.restricted(self.tau, self.pairs, columns=True)
-            _, cols = self._states(tile, apart, False, True)
-        assert rows is not None
-        return rows, cols
+    def reduce(self, tile: Tile) -> tuple[State, State]:
+        of_rows, of_columns = self.sides(tile)
+        exponentials = tile.restricted(self.tau, self.pairs, columns=not of_rows)
+        if of_rows and of_columns and not exponentials.has_one_shift:
+            rows, _ = self._states(tile, exponentials, True, False)
+            exponentials = tile.restricted(self.tau, self.pairs, columns=True)
+            return rows, self._states(tile, exponentials, False, True)[1]
+        return self._states(tile, exponentials, of_rows, of_columns)
 
     def _states(
-        self, tile: Tile, found: Exponentials, rows: bool, cols: bool
-    ) -> tuple[MassState | None, MassState | None]:
-        """The wanted sides' states; each product of matrices is taken once for both."""
-        values = found.values
-        sides = [(rows, tile.row_sums), (cols, tile.col_sums)]
-        masses = [sums(values) if wanted else None for wanted, sums in sides]
-        weights = self._weights(tile, values)
-        states: list[MassState | None] = []
-        for (_, sums), mass in zip(sides, masses, strict=True):
-            if mass is None:
-                states.append(None)
-                continue
-            weighted = np.zeros(0) if weights is None else sums(weights)
-            states.append(MassState(np.asarray(found.shift, dtype=np.float64), mass, weighted))
-        return states[0], states[1]
-
-    def _no_weights(self, n_rows: int) -> NDArray[np.float64]:
-        return np.zeros(0)
-
-    def _weights(self, tile: Tile, values: Array) -> Array | None:
-        return None
-
-    def merge(self, a: MassState, b: MassState) -> MassState:
-        """Masses on the higher of the two peaks."""
-        if not a.peak.shape and not b.peak.shape and a.peak == b.peak:  # nearly always
-            return MassState(a.peak, a.mass + b.mass, a.weighted + b.weighted)
-        peak = np.maximum(a.peak, b.peak)
-        reference = np.where(np.isfinite(peak), peak, 0.0)
-        scale_a = np.exp((a.peak - reference) / self.tau)
-        scale_b = np.exp((b.peak - reference) / self.tau)
-        if not len(a.weighted):
-            return MassState(peak, a.mass * scale_a + b.mass * scale_b, a.weighted)
-        return MassState(
-            peak,
-            a.mass * scale_a + b.mass * scale_b,
-            a.weighted * scale_a + b.weighted * scale_b,
+        self, tile: Tile, exponentials: Exponentials, of_rows: bool, of_columns: bool
+    ) -> tuple[State, State]:
+        shift = np.asarray(exponentials.shift, dtype=np.float64)
+        rows, columns = tile.side_sums(self._terms(tile, exponentials.values), of_rows, of_columns)
+        return (
+            None if rows is None else MassState(shift, rows),
+            None if columns is None else MassState(shift, columns),
         )
 
-    def finalize(self, states: Sequence[MassState]) -> NDArray[np.float64]:
-        """(N,) log masses."""
+    def _terms(self, tile: Tile, values: Array) -> Iterator[Array]:
+        yield values
+        if self.n_sums == 2:
+            yield tile.product(values, tile.gaps())
+
+    def merge(self, a: MassState, b: MassState) -> MassState:
+        if not a.peak.shape and not b.peak.shape and a.peak == b.peak:  # nearly always
+            return MassState(a.peak, a.sums + b.sums)
+        peak = np.maximum(a.peak, b.peak)
+        reference = np.where(np.isfinite(peak), peak, 0.0)
+        scales = [np.exp((state.peak - reference) / self.tau)[..., None] for state in (a, b)]
+        return MassState(peak, a.sums * scales[0] + b.sums * scales[1])
+
+    def finalize(self, states: Sequence[MassState]) -> Any:
         return np.concatenate([self._log_mass(state) for state in states])
 
     def _log_mass(self, state: MassState) -> NDArray[np.float64]:
+        mass = state.sums[:, 0]
         peak = np.where(np.isfinite(state.peak), state.peak, 0.0)
         with np.errstate(divide="ignore"):
             log_mass: NDArray[np.float64] = np.where(
-                state.mass > 0, np.log(state.mass) + peak / self.tau, -np.inf
+                mass > 0, np.log(mass) + peak / self.tau, -np.inf
             )
         return log_mass
 
@@ -141,38 +115,22 @@ class ColumnLogSumExp(RowLogSumExp):
 
     side = "columns"
 
-    def reduce(self, tile: Tile) -> tuple[MassState | None, MassState]:  # type: ignore[override]
-        """Column sums and, where the tile stands for its transpose as well, row sums."""
-        found = tile.restricted(self.tau, self.pairs, columns=True)
-        _, cols = self._states(tile, found, rows=False, cols=True)
-        rows = None
-        if tile.both_sides:
-            rows, _ = self._states(tile, tile.restricted(self.tau, self.pairs), True, False)
-        assert cols is not None
-        return rows, cols
-
 
 @dataclass(frozen=True)
 class SoftmaxMoments(RowLogSumExp):
     """Log mass and the mean similarity under the weights exp(s / tau), as a `SoftmaxResult`."""
 
-    def _no_weights(self, n_rows: int) -> NDArray[np.float64]:
-        return np.zeros(n_rows)
+    n_sums = 2
 
-    def _weights(self, tile: Tile, values: Array) -> Array:
-        return tile.product(values, tile.gaps())
-
-    def finalize(self, states: Sequence[MassState]) -> SoftmaxResult:  # type: ignore[override]
-        """Log masses and means for all rows."""
-        mass = np.concatenate([state.mass for state in states])
-        weighted = np.concatenate([state.weighted for state in states])
+    def finalize(self, states: Sequence[MassState]) -> SoftmaxResult:
+        mass, weighted_gap = np.concatenate([state.sums for state in states]).T
         with np.errstate(invalid="ignore", divide="ignore"):
-            mean = np.where(mass > 0, 1.0 - weighted / mass, np.nan)
-        return SoftmaxResult(np.concatenate([self._log_mass(state) for state in states]), mean)
+            mean = np.where(mass > 0, 1.0 - weighted_gap / mass, np.nan)
+        return SoftmaxResult(super().finalize(states), mean)
 
 
 @dataclass(frozen=True)
-class LogSumOfSquares:
+class LogSumOfSquares(Reducer):
     """log of the sum over all ordered pairs of exp(s_ij / tau)^2; finalizes to a number in nats.
 
     From the exponentials at tau, with no others taken.
@@ -186,38 +144,24 @@ class LogSumOfSquares:
     pairs: PairSet = "all"
     side = "all"
 
-    @property
-    def sort_key(self) -> tuple[float, ...]:
-        """Beside the other reducers of the same temperature."""
-        return shared_exponential_order(self.tau)
-
-    def bound(self, state: NDArray[np.float64]) -> None:
-        """Every pair matters."""
-        return
-
     def identity(self, n_rows: int) -> NDArray[np.float64]:
-        """No pair."""
         return np.array(-np.inf)
 
     def reduce(self, tile: Tile) -> tuple[NDArray[np.float64], None]:
-        """The tile's sum, twice where it stands for its transpose as well."""
-        found = tile.restricted(self.tau, self.pairs)
-        values = found.values
+        backend, xp = tile.backend, tile.backend.xp
+        exponentials = tile.restricted(self.tau, self.pairs)
+        values = exponentials.values
         level = np.zeros(tile.shape[0])
         if 2.0 / self.tau > tile.exponent_range:  # their squares would leave the dtype's range
-            peaks = tile.backend.to_host(tile.backend.row_max(values))
+            peaks = backend.to_host(xp.max(values, axis=1))
             peaks = np.where(peaks > 1e-30, peaks, 1.0)  # less is nothing beside the tile's top
-            values = tile.product(values, tile.backend.vector(1.0 / peaks)[:, None])
+            values = tile.product(values, tile.spread(1.0 / peaks))
             level = 2.0 * np.log(peaks)
+        squares = backend.to_host(xp.vecdot(values, values))
         with np.errstate(divide="ignore"):
-            logs = np.log(tile.backend.row_squares(values)) + level + 2.0 * found.shift / self.tau
+            logs = np.log(squares) + level + 2.0 * exponentials.shift / self.tau
         total = np.logaddexp.reduce(logs) + (np.log(2.0) if tile.both_sides else 0.0)
         return np.asarray(total), None
 
     def merge(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Sums add."""
         return np.asarray(np.logaddexp(a, b))
-
-    def finalize(self, states: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-        """The log of the sum over all pairs."""
-        return np.asarray(np.logaddexp.reduce(np.stack(states)))
