@@ -26,15 +26,15 @@ def jackknife_groups(
     return np.asarray((order % min(N_GROUPS, n_units))[units], dtype=np.int64)
 
 
-def jackknife_error(values: Sequence[float | None]) -> float | None:
-    """Standard error from the values without each group; None where one has none.
+def jackknife_error(values: Sequence[float | str | None]) -> float | None:
+    """Standard error from the values without each group; None where one is no finite number.
 
     >>> round(jackknife_error([1.0, 2.0, 3.0]), 6)
     1.154701
     """
-    there = [value for value in values if value is not None and math.isfinite(value)]
-    if len(there) < 2 or len(there) < len(values):
+    numbers = [value for value in values if isinstance(value, float) and math.isfinite(value)]
+    g = len(numbers)
+    if g < 2 or g < len(values):
         return None
-    g = len(there)
-    mean = sum(there) / g
-    return math.sqrt((g - 1) / g * sum((value - mean) ** 2 for value in there))
+    mean = sum(numbers) / g
+    return math.sqrt((g - 1) / g * sum((value - mean) ** 2 for value in numbers))

@@ -1,4 +1,4 @@
-"""Two coordinates for each row, to look at."""
+"""Two coordinates for each row, to look at: principal axes (PCA), t-SNE or UMAP."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.errors import DependencyError
+from cl_analyze.metrics.quality.context import Context
 from cl_analyze.metrics.quality.rows import FormRows
-from cl_analyze.metrics.quality.spectrum import Factors
+from cl_analyze.metrics.quality.spectrum import Factors, spectra
+from cl_analyze.tables import Table
 
 Method = Literal["pca", "tsne", "umap"]
 METHODS: tuple[Method, ...] = ("pca", "tsne", "umap")
@@ -29,16 +31,16 @@ class Projection:
     """Coordinates of some rows.
 
     Attributes:
-        rows: which.
+        rows: (m,) which rows.
         points: (m, 2).
         explained: share of the variance along each axis; None where the method has none.
-        method: what laid them out.
-        instead: why another method than the one asked for; None: it is that one.
+        method: the method that was used.
+        instead: why the method is not the one that was asked for; None: it is.
     """
 
     rows: NDArray[np.int64]
     points: NDArray[np.float64]
-    explained: tuple[float, float] | None
+    explained: tuple[float | None, float | None] = (None, None)
     method: Method = "pca"
     instead: str | None = None
 
@@ -69,45 +71,48 @@ def project(
         seed: of the draw, and of the method.
 
     Returns:
-        None where principal axes are not known.  Where the method has nothing to go by (hardly any
-        rows, or all alike) principal axes, and why.
+        The coordinates; None where principal axes are needed and not known.  Where neighbours
+        cannot lay the rows out (hardly any rows, or all alike) they are principal axes, and
+        `instead` says why.
     """
     n_rows = rows.shape[0]
     chosen = np.arange(n_rows)
     if n_rows > MOST_ROWS:
         random = np.random.default_rng(seed)
         chosen = np.sort(random.choice(n_rows, MOST_ROWS, replace=False))
-    if method == "pca":
-        return None if factors is None else _principal(rows, factors, chosen)
-    require(method)
-    points = rows.take(chosen)
-    why = _why_not(points)
-    if why is not None:  # both libraries fail on such rows, or end the process
-        principal = None if factors is None else _principal(rows, factors, chosen)
-        return None if principal is None else replace(principal, method="pca", instead=why)
+    why = None
+    if method != "pca":
+        require(method)
+        points = rows.take(chosen)
+        why = _why_not(points)
+        if why is None:  # otherwise both libraries fail, or end the process
+            placed = _laid_out(method, points, seed)
+            if np.isfinite(placed).all():
+                return Projection(chosen, placed, method=method)
+            why = f"{method} found no place for some rows"
+    return None if factors is None else replace(_principal(rows, factors, chosen), instead=why)
+
+
+def _laid_out(method: Method, points: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    """(m, 2) coordinates by t-SNE or UMAP."""
     if method == "tsne":
         from sklearn.manifold import TSNE
 
-        perplexity = min(30.0, max((len(chosen) - 1) / 3.0, 1.0))
+        perplexity = min(30.0, max((len(points) - 1) / 3.0, 1.0))
         maker = TSNE(2, perplexity=perplexity, init="pca", random_state=seed)
     else:
         from umap import UMAP
 
         maker = UMAP(
-            n_neighbors=min(15, len(chosen) - 1), metric="cosine", random_state=seed, n_jobs=1
+            n_neighbors=min(15, len(points) - 1), metric="cosine", random_state=seed, n_jobs=1
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of settings that we chose
-        placed = np.asarray(maker.fit_transform(points), dtype=np.float64)
-    if not np.isfinite(placed).all():
-        principal = None if factors is None else _principal(rows, factors, chosen)
-        why = f"{method} found no place for some rows"
-        return None if principal is None else replace(principal, method="pca", instead=why)
-    return Projection(chosen, placed, None, method)
+        return np.asarray(maker.fit_transform(points), dtype=np.float64)
 
 
 def _why_not(points: NDArray[np.float64]) -> str | None:
-    """Why rows cannot be laid out by neighbours, None where they can."""
+    """Why neighbours cannot lay rows out; None where they can."""
     n_rows, dim = points.shape
     if n_rows < FEWEST_ROWS:
         return f"it needs at least {FEWEST_ROWS} rows, found {n_rows}"
@@ -126,3 +131,40 @@ def _principal(rows: FormRows, factors: Factors, chosen: NDArray[np.int64]) -> P
     shares = np.square(values) / everything if everything > 0 else np.zeros(2)
     points = axes[chosen] if factors.wide else (rows.take(chosen) - factors.mean) @ axes
     return Projection(chosen, points, (float(shares[0]), float(shares[1])))
+
+
+def projected(context: Context) -> Projection | None:
+    """The rows of a checkpoint by the method of `--projection`."""
+    method, found = context.options.projection, context.once(spectra)
+    if method != "pca":
+        context.runner.announce(f"projection by {method}")
+    factors = None if found is None else found.factors
+    return project(method, context.forms[1], factors, context.options.seed)
+
+
+def projection_table(context: Context) -> Table:
+    """Coordinates of the rows that are shown."""
+    shown = context.once(projected)
+    if shown is None:
+        return context.table("projection")
+    return context.table(
+        "projection",
+        {
+            "method": shown.method,
+            "row": shown.rows,
+            "class": context.class_names(shown.rows),
+            "x": shown.points[:, 0],
+            "y": shown.points[:, 1],
+            "explained_x": shown.explained[0],
+            "explained_y": shown.explained[1],
+        },
+    )
+
+
+def projection_notes(context: Context) -> list[str]:
+    """A note where rows are not laid out by the method that was asked for."""
+    shown, source = context.once(projected), context.subject.source
+    if shown is None or shown.instead is None:
+        return []
+    method = context.options.projection
+    return [f"{source}: rows are laid out by PCA, not {method}: {shown.instead}"]

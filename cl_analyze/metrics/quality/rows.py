@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -41,6 +42,13 @@ class FormRows:
         if self.form == "normalised":
             return self.rows.exact_block(start, stop)
         return self.rows.stored_block(start, stop) / self.scale
+
+    def blocks(self, step: int) -> Iterator[tuple[slice, Matrix]]:
+        """Positions and rows of blocks of `step` rows."""
+        n_rows = self.rows.n_rows
+        for start in range(0, n_rows, step):
+            stop = min(start + step, n_rows)
+            yield slice(start, stop), self.block(start, stop)
 
     def take(self, chosen: NDArray[np.int64]) -> Matrix:
         """The given rows in float64."""

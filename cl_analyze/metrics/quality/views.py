@@ -1,4 +1,4 @@
-"""Two views or towers: alignment, retrieval in both directions, the modality gap.
+"""Two views or towers: alignment, retrieval (recall@k, median rank), the modality gap.
 
 References: Wang & Isola, ICML 2020 (alignment); Liang, Zhang, Kwon, Yeung & Zou, NeurIPS 2022 (the
 modality gap).
@@ -6,25 +6,39 @@ modality gap).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.data.unit import UnitRows
+from cl_analyze.data.unit import UnitRows, paired
 from cl_analyze.data.validation import block_rows
+from cl_analyze.metrics.means import woodruff
+from cl_analyze.metrics.quality.context import FEW_ANCHORS, Context, Metric
+from cl_analyze.pairs.reducers import ColumnPartnerRanks, PartnerRanks
+from cl_analyze.tables import Record
 
 Vector = NDArray[np.float64]
 
 TIE = 1e-12
 """Cosines nearer than this are equal: float64 products of the same numbers differ by less."""
 
+ALIGNMENT = Metric("alignment", "none", "lower")
+RECALL = Metric("recall_at_k", "share", "higher")
+MEDIAN_RANK = Metric("median_rank", "count", "lower")
+GAP = Metric("modality_gap", "none", "lower")
+GAP_RESIDUAL = Metric("modality_gap_residual", "squared_distance")
+METRICS = (ALIGNMENT, RECALL, MEDIAN_RANK, GAP, GAP_RESIDUAL)
+
 
 def recall_at(ranks: Vector, k: int) -> Vector:
-    """(n,) chance that a row's partner is among its k nearest, ties in random order.
+    """Recall@k: (n,) chance that a row's partner is among its k nearest, ties in random order.
 
     Args:
         ranks: (n, 2) others that are nearer than the partner, and others as near.
+        k: how many count.
 
     >>> recall_at(np.array([[0.0, 0.0], [0.0, 3.0], [2.0, 0.0]]), 1).tolist()
     [1.0, 0.25, 0.0]
@@ -77,3 +91,81 @@ def modality_gap(first: UnitRows, second: UnitRows) -> Gap:
     # sum of squares about the mean of the others
     residual_less = (squares.sum() - squares * n / (n - 1)) / (n - 1)
     return Gap(size**0.5, np.sqrt(np.maximum(less, 0.0)), residual, residual_less)
+
+
+def pair_distances(context: Context) -> tuple[Vector, Vector]:
+    """(N,) cosines of the pairs, and their distances to the power of alignment."""
+    assert context.subject.views is not None
+    cosines, squares = paired(*context.subject.views)
+    return cosines, squares ** (0.5 * context.options.alignment_power)
+
+
+def view_records(context: Context) -> Iterator[Record]:
+    """Alignment, recall@k and median rank in both directions, the modality gap."""
+    assert context.subject.views is not None
+    power = context.options.alignment_power
+    alignment = replace(ALIGNMENT, unit="squared_distance") if power == 2 else ALIGNMENT
+    yield context.averaged(alignment.at(power=power), context.once(pair_distances)[1])
+    ranks = _partner_ranks(context)
+    for direction, counts in ranks.items():
+        for k in context.options.ks:
+            few = k >= context.subject.n
+            values = np.full(len(counts), np.nan) if few else recall_at(counts, k)
+            reason = f"needs more than {k} rows" if few else FEW_ANCHORS
+            yield context.averaged(RECALL.at(k=k, direction=direction), values, reason=reason)
+    for direction, counts in ranks.items():
+        yield _median_rank(context, expected_ranks(counts), direction)
+    gap = modality_gap(*context.subject.views)
+    yield context.jackknifed(GAP, gap.distance, gap.distance_without)
+    yield context.jackknifed(GAP_RESIDUAL, gap.residual, gap.residual_without)
+
+
+def _partner_ranks(context: Context) -> dict[str, Vector]:
+    """(n, 2) ranks of the partners, view 1 -> view 2 (forward) and back."""
+    assert context.subject.views is not None
+    context.runner.announce("retrieval between the views")
+    u, v = context.subject.views
+    cosines = context.once(pair_distances)[0]
+    rows, cols = PartnerRanks(TIE, "all", cosines), ColumnPartnerRanks(TIE, "all", cosines)
+    run = context.runner.between
+    if context.anchors is None:
+        ranks = run((rows, cols), u, v, "retrieval", dtype=np.float64)
+        return {"forward": ranks[rows], "backward": ranks[cols]}
+    some = context.anchors.rows
+    return {
+        "forward": run((rows,), u, v, "retrieval", chosen=some, dtype=np.float64)[rows],
+        "backward": run((rows,), v, u, "retrieval back", chosen=some, dtype=np.float64)[rows],
+    }
+
+
+def _median_rank(context: Context, ranks: Vector, direction: str) -> Record:
+    """The median, with Woodruff's errors."""
+    middle = float(np.median(ranks))
+    is_below = (ranks <= middle).astype(np.float64)
+    record = context.averaged(MEDIAN_RANK.at(direction=direction), is_below)
+    if record.value is None:
+        return record
+
+    def quantile(share: float) -> float:
+        return float(np.quantile(ranks, share))
+
+    # where many ranks equal the median, the share below it is not a half
+    half = 0.5 / math.sqrt(len(ranks))
+    error = None if record.std_error is None else max(record.std_error, half)
+    return replace(
+        record,
+        value=middle,
+        std_error=woodruff(quantile, 0.5, error),
+        sampling_error=woodruff(quantile, 0.5, record.sampling_error),
+        pseudo_values=None,
+    )
+
+
+def view_notes(context: Context) -> list[str]:
+    """A note on the metrics that look at one of two files alone."""
+    if context.subject.partners is None:
+        return []
+    return [
+        f"{context.subject.source}: spectrum, hubs and class structure are of this file alone; "
+        "run quality on the partners' file to see its own"
+    ]

@@ -1,0 +1,215 @@
+"""Neural collapse (NC1, NC2), CDNV, nearest class centre (NCC) accuracy and silhouette.
+
+NC3 and NC4 need a classifier and stand beside the probe.
+
+References: Papyan, Han & Donoho, PNAS 2020 (NC1 - NC4); Galanti, Gyorgy & Hutter, ICLR 2022
+(CDNV); Kini, Vakilian, Behnia, Gill & Thrampoulidis, ICLR 2024 (orthogonal frames); Rousseeuw,
+J. Comput. Appl. Math. 1987 (silhouette).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_analyze.metrics.quality import classes
+from cl_analyze.metrics.quality.classes import Structure, structures
+from cl_analyze.metrics.quality.context import Context, Metric
+from cl_analyze.metrics.quality.jackknife import jackknife_error
+from cl_analyze.metrics.quality.rows import FORMS
+from cl_analyze.tables import Record
+
+Vector = NDArray[np.float64]
+Matrix = NDArray[np.float64]
+
+_BY_CENTRE = ("raw", "raw_balanced", "normalised", "normalised_balanced")
+"""About the mean row, or about the mean of the class means (balanced)."""
+CDNV = ("standard", "directional", "standard_normalised", "directional_normalised")
+NCC_ACCURACY = Metric("ncc_accuracy", "accuracy", "higher", FORMS)
+SILHOUETTE = Metric("silhouette", "none", "higher", ("class_sum", "class_sum_raw"))
+METRICS = (
+    Metric("nc1", "ratio", "lower", _BY_CENTRE),
+    Metric("nc1_trace_ratio", "ratio", "lower", _BY_CENTRE),
+    Metric("nc2_equinorm", "ratio", "lower", _BY_CENTRE),
+    Metric("nc2_equiangular", "none", "lower", _BY_CENTRE),
+    Metric("nc2_maximal_angle", "none", "lower", _BY_CENTRE),
+    Metric("nc2_etf", "none", "lower", _BY_CENTRE),
+    Metric("nc2_orthogonal_frame", "none", "lower", FORMS),
+    Metric("cdnv", "ratio", "lower", CDNV),
+    NCC_ACCURACY,
+    SILHOUETTE,
+)
+
+
+def trace_ratio(structure: Structure, means: Matrix) -> float:
+    """NC1 without directions: variance within classes over the mean square of (C, D) means."""
+    counts = structure.geometry.counts
+    within = float((structure.variances * counts).sum() / counts.sum())
+    return within / float(np.square(means).sum(axis=1).mean())
+
+
+def equinorm(means: Matrix) -> float | None:
+    """NC2: standard deviation over mean of the norms of (C, D) means; None where these are 0."""
+    norms = np.sqrt(np.square(means).sum(axis=1))
+    return float(norms.std() / norms.mean()) if norms.mean() > 0 else None
+
+
+def mean_cosines(means: Matrix, floor: float) -> Vector | None:
+    """Cosines of all ordered pairs of (C, D) means; None where a squared norm is under a floor."""
+    norms = np.sqrt(np.square(means).sum(axis=1))
+    if not norms.min() > math.sqrt(floor):
+        return None
+    gram = (means / norms[:, None]) @ (means / norms[:, None]).T
+    return np.asarray(gram[~np.eye(len(gram), dtype=bool)])
+
+
+def frame_distance(means: Matrix, ideal: Matrix) -> float | None:
+    """NC2: distance of the Gram matrix of (C, D) means from an ideal, both of Frobenius norm 1."""
+    size = math.sqrt(float(np.square(means).sum()))
+    if size == 0:
+        return None
+    gram = (means / size) @ (means / size).T
+    gram /= np.linalg.norm(gram)
+    return float(np.linalg.norm(gram - ideal))
+
+
+def simplex_frame(means: Matrix) -> float | None:
+    """NC2: distance of (C, D) means about their centre from a simplex (an equiangular frame)."""
+    n = len(means)
+    return frame_distance(means, (np.eye(n) - 1.0 / n) / math.sqrt(n - 1))
+
+
+def orthogonal_frame(means: Matrix) -> float | None:
+    """NC2: distance of uncentred (C, D) means from orthogonal ones of one norm."""
+    n = len(means)
+    return frame_distance(means, np.eye(n) / math.sqrt(n))
+
+
+def pair_cdnv(structure: Structure) -> Matrix:
+    """(C, C) (V_c + V_c') / (2 |mu_c - mu_c'|^2), infinite where means agree; 0 on the diagonal."""
+    v = structure.variances
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = (v[:, None] + v[None, :]) / (2.0 * structure.geometry.distances)
+    ratios = np.where(np.isnan(ratios), np.inf, ratios)
+    np.fill_diagonal(ratios, 0.0)
+    return np.asarray(ratios)
+
+
+def cdnv(structure: Structure) -> float:
+    """CDNV (class-distance normalised variance): mean over pairs; infinite where means agree."""
+    n = structure.geometry.n_classes
+    return float(pair_cdnv(structure).sum() / (n * (n - 1)))
+
+
+def directional_cdnv(structure: Structure) -> float:
+    """Mean over ordered pairs of the variance along the line to the other mean, over its square."""
+    assert structure.along is not None
+    off = ~np.eye(structure.geometry.n_classes, dtype=bool)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = structure.along[off] / structure.geometry.distances[off] ** 2
+    return float(np.where(np.isnan(ratio), np.inf, ratio).mean())
+
+
+# ---- records
+
+
+def _means(structure: Structure, definition: str) -> Matrix:
+    """(C, D) class means less the mean row, or less their own mean."""
+    means = structure.geometry.means
+    return means - means.mean(axis=0) if definition.endswith("balanced") else means
+
+
+def _nc1(structure: Structure, definition: str) -> float | None:
+    ratios = structure.within_over_between
+    return None if ratios is None else ratios[definition.endswith("balanced")]
+
+
+def _equiangular(structure: Structure, definition: str) -> float | None:
+    cosines = mean_cosines(_means(structure, definition), structure.geometry.floor)
+    return None if cosines is None else float(cosines.std())
+
+
+def _maximal_angle(structure: Structure, definition: str) -> float | None:
+    cosines = mean_cosines(_means(structure, definition), structure.geometry.floor)
+    if cosines is None:
+        return None
+    return float(np.abs(cosines + 1.0 / (structure.geometry.n_classes - 1)).mean())
+
+
+_READ: dict[str, Callable[[Structure, str], float | None]] = {
+    "nc1": _nc1,
+    "nc1_trace_ratio": lambda structure, d: trace_ratio(structure, _means(structure, d)),
+    "nc2_equinorm": lambda structure, d: equinorm(_means(structure, d)),
+    "nc2_equiangular": _equiangular,
+    "nc2_maximal_angle": _maximal_angle,
+    "nc2_etf": lambda structure, d: simplex_frame(_means(structure, d)),
+    "nc2_orthogonal_frame": lambda structure, d: orthogonal_frame(
+        structure.geometry.means + structure.geometry.centre
+    ),
+    "cdnv": lambda structure, d: (
+        directional_cdnv(structure) if d.startswith("directional") else cdnv(structure)
+    ),
+}
+"""Metric -> the function that reads the value of a definition; None where it is degenerate."""
+_OF_SPREAD = ("nc1", "nc1_trace_ratio", "cdnv")
+_WITHOUT_PAIRS = ("nc1", "nc1_trace_ratio", "ncc_accuracy", "silhouette")
+_DEGENERATE = {
+    "cdnv": "the means of two classes do not differ by more than rounding",
+    "nc2_equiangular": "a class mean lies on the centre, so it has no direction",
+    "nc2_maximal_angle": "a class mean lies on the centre, so it has no direction",
+}
+
+
+def _read(metric: Metric, definition: str, structure: Structure) -> float | None:
+    geometry = structure.geometry
+    agree = bool(geometry.mean_norms.max() <= geometry.floor)
+    if agree and metric.name != "nc2_orthogonal_frame":
+        return None
+    return _READ[metric.name](structure, definition)
+
+
+def _reason(metric: Metric, structure: Structure) -> str:
+    """Why the metric is not computed; empty where it is."""
+    geometry = structure.geometry
+    if geometry.n_classes < 2:
+        return "needs two classes"
+    if metric.name in _OF_SPREAD and geometry.counts.max() < 2:
+        return "no class has two members"
+    if not geometry.are_few and metric.name not in _WITHOUT_PAIRS:
+        most = classes.MOST_CLASSES
+        return f"needs every pair of classes: {geometry.n_classes}, at most {most}"
+    return ""
+
+
+def collapse_records(context: Context) -> Iterator[Record]:
+    """NC1, NC2, CDNV, nearest class centre, silhouette, each in every definition."""
+    found, codes = context.once(structures), context.codes
+    labelled = codes >= 0
+    for metric in METRICS:
+        for definition in metric.definitions:
+            on_sphere = "normalised" in definition or definition == "class_sum"
+            of_form = found["normalised" if on_sphere else "raw"]
+            structure, value = of_form.whole, metric.at(definition)
+            reason = _reason(metric, structure)
+            if reason:
+                yield context.recorded(value, None, reason=reason)
+            elif metric is NCC_ACCURACY:
+                right = np.where(labelled, structure.nearest == codes, np.nan)
+                yield context.averaged(value, right)
+            elif metric is SILHOUETTE:
+                effects = [structure.silhouette_effects]
+                yield context.averaged(value, structure.silhouettes, effects)
+            else:
+                less = [_read(metric, definition, other) for other in of_form.without]
+                yield context.recorded(
+                    value,
+                    _read(metric, definition, structure),
+                    jackknife_error(less),
+                    n=int(labelled.sum()),
+                    reason=_DEGENERATE.get(
+                        metric.name, "class means do not differ by more than rounding"
+                    ),
+                )
