@@ -216,11 +216,15 @@ def test_verdicts_on_collapse(random):
 
 def test_the_verdict_counts_directions_that_rows_can_fill():
     found = collapse.verdict(np.ones(11), 1e-9, 12, 100, 0.0, None)
-    assert (found.level, found.possible, found.needed) == ("none", 11, 11)
+    assert (found.verdict, found.possible_directions, found.directions_for_99_percent) == (
+        "none",
+        11,
+        11,
+    )
     few = collapse.verdict(np.ones(4), 1e-9, 5, 100, 0.0, None)
-    assert few.level == "unknown"
+    assert few.verdict == "unknown"
     assert few.text.startswith("Too few rows to judge: 99% of the variance lies in 4 of 4")
-    assert collapse.verdict(np.ones(1), 1e-9, 50, 1, 0.0, None).level == "unknown"
+    assert collapse.verdict(np.ones(1), 1e-9, 50, 1, 0.0, None).verdict == "unknown"
 
 
 # ---- geometry

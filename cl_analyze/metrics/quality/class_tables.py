@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.metrics.quality.classes import Structure, structures
+from cl_analyze.metrics.quality.classes import structures
 from cl_analyze.metrics.quality.context import Context
 from cl_analyze.metrics.quality.neighbours import classify
 from cl_analyze.metrics.quality.neural_collapse import pair_cdnv
@@ -41,35 +39,43 @@ def same_class_potential() -> RowLogSumExp:
     return RowLogSumExp(1.0 / (2.0 * UNIFORMITY_T), "same_class")
 
 
-def class_tables(context: Context) -> Iterator[Table]:
-    """Confusions, one row for each class, and one row for each pair of classes."""
-    yield _confusion_table(context)
-    found, names = context.once(structures)["normalised"].whole, context.labels.names
-    geometry, n_classes = found.geometry, len(names)
-    if not (n_classes >= 2 and geometry.are_few):
-        yield _table_by_class(context, np.arange(n_classes), [None] * n_classes, None)
-        return
+@dataclass(frozen=True)
+class Overlap:
+    """How classes lie to each other, (C, C) each.
+
+    Attributes:
+        similarity: mean cosine of a row of one class with a row of the other, self pairs counted.
+        mixing: share of the ten nearest neighbours of a class's rows that lie in each class.
+    """
+
+    similarity: Matrix
+    mixing: Matrix
+
+
+def overlap(context: Context) -> Overlap | None:
+    """None where there is one class, or too many for every pair of them."""
+    geometry, codes = context.once(structures)["normalised"].whole.geometry, context.codes
+    n_classes = geometry.n_classes
+    if n_classes < 2 or not geometry.are_few:
+        return None
     means = geometry.means + geometry.centre
-    similarity = means @ means.T  # mean cosines of rows of two classes, self pairs counted
-    mixing = _class_mixing(context)
-    order = similarity_order(similarity)
-    closest = []
-    for c in range(n_classes):
-        others = np.arange(n_classes) != c
-        # of classes that share as many neighbours (none, as a rule) the most similar one
-        closest.append(int(np.lexsort((similarity[c], mixing[c], others))[-1]))
-    shares = mixing[np.arange(n_classes), closest]
-    yield _table_by_class(context, order, [names[c] for c in closest], shares)
-    yield _pair_table(context, similarity, mixing, pair_cdnv(found))
+    k = min(MIXING_K, context.subject.n - 1)
+    own = codes[context.looked_at]
+    counts = np.zeros((n_classes, n_classes))
+    theirs = codes[context.near.indices[own >= 0, :k]]
+    mine = np.repeat(own[own >= 0], k).reshape(theirs.shape)
+    inside = theirs >= 0
+    np.add.at(counts, (mine[inside], theirs[inside]), 1.0)
+    totals = counts.sum(axis=1, keepdims=True)
+    return Overlap(means @ means.T, counts / np.where(totals > 0, totals, 1.0))
 
 
-def _table_by_class(
-    context: Context, order: Index, closest: list[Any], closest_share: Vector | None
-) -> Table:
+def class_table(context: Context) -> Table:
     """The numbers of each class, and the class that it shares most neighbours with."""
     found, codes = context.once(structures)["normalised"].whole, context.codes
     classified, probed = context.once(classify), context.once(probes)
-    n_classes = found.geometry.n_classes
+    names, counts = context.labels.names, found.geometry.counts
+    n_classes = len(names)
 
     def by_class(values: Vector) -> Vector:
         there = (codes >= 0) & np.isfinite(values)
@@ -77,7 +83,7 @@ def _table_by_class(
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray(sums / np.bincount(codes[there], minlength=n_classes))
 
-    knn = alignment = probe = probe_rows = None
+    knn = alignment = probe = probe_rows = closest = shares = None
     if classified.shown_k is not None:
         rows, predicted = classified.rows, classified.votes[classified.shown_k].predicted
         knn = by_class(context.by_row(rows, predicted == codes[rows]))
@@ -87,14 +93,26 @@ def _table_by_class(
         rows, tested = probed.test_rows, probed.forms["normalised"].everything
         probe = by_class(context.by_row(rows, tested.correct))
         probe_rows = np.bincount(codes[rows], minlength=n_classes)
+    order = np.arange(n_classes)
+    if (between := context.once(overlap)) is not None:
+        order = similarity_order(between.similarity)
+        # of classes that share as many neighbours (none, as a rule) the most similar one
+        keys = between.similarity, between.mixing, ~np.eye(n_classes, dtype=bool)
+        nearest = np.lexsort(keys, axis=1)[:, -1]
+        closest = [names[c] for c in nearest]
+        shares = between.mixing[np.arange(n_classes), nearest]
+    size = counts.astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # mean cosine of pairs of unit rows: 1 less the unbiased variance
+        tolerance = np.where(size > 1, 1.0 - found.variances * size / (size - 1), np.nan)
     table = context.table(
         "quality_by_class",
         {
-            "class": list(context.labels.names),
-            "n": found.geometry.counts,
+            "class": list(names),
+            "n": counts,
             "order": np.argsort(order) + 1,
-            "tolerance": _tolerance(found),
-            "uniformity": _uniformity(context),
+            "tolerance": tolerance,
+            "uniformity": _uniformity(context, size),
             "variance": found.variances,
             "silhouette": by_class(found.silhouettes),
             "ncc_accuracy": by_class((found.nearest == codes).astype(np.float64)),
@@ -103,7 +121,7 @@ def _table_by_class(
             "probe_accuracy": probe,
             "probe_rows": probe_rows,
             "closest_class": closest,
-            "closest_share": closest_share,
+            "closest_share": shares,
         },
     )
     return replace(table, columns=CLASS_COLUMNS)
@@ -121,33 +139,11 @@ def similarity_order(similarity: Matrix) -> Index:
     return np.asarray(leaves_list(optimal_leaf_ordering(tree, apart)), dtype=np.int64)
 
 
-def _class_mixing(context: Context) -> Matrix:
-    """(C, C) share of the ten nearest neighbours of a class's rows that lie in each class."""
-    codes, n_classes = context.codes, len(context.labels.names)
-    k = min(MIXING_K, context.subject.n - 1)
-    own = codes[context.looked_at]
-    counts = np.zeros((n_classes, n_classes))
-    theirs = codes[context.near.indices[own >= 0, :k]]
-    mine = np.repeat(own[own >= 0], k).reshape(theirs.shape)
-    inside = theirs >= 0
-    np.add.at(counts, (mine[inside], theirs[inside]), 1.0)
-    totals = counts.sum(axis=1, keepdims=True)
-    return np.asarray(counts / np.where(totals > 0, totals, 1.0))
-
-
-def _tolerance(structure: Structure) -> Vector:
-    """(C,) mean cosine of a class's pairs: 1 less its unbiased variance, for unit rows."""
-    counts = structure.geometry.counts.astype(np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(counts > 1, 1.0 - structure.variances * counts / (counts - 1), np.nan)
-
-
-def _uniformity(context: Context) -> Vector | None:
+def _uniformity(context: Context, size: Vector) -> Vector | None:
     """(C,) log mean Gaussian potential of each class's pairs at t = 2; None where estimated."""
     if context.anchors is not None:
         return None
     codes, logs = context.codes, context.measured.first[same_class_potential()]
-    size = context.labels.counts.astype(np.float64)
     peaks, masses = np.full(len(size), -np.inf), np.zeros(len(size))
     known = codes >= 0
     np.maximum.at(peaks, codes[known], logs[known])
@@ -158,9 +154,13 @@ def _uniformity(context: Context) -> Vector | None:
     return np.where(size > 1, means, np.nan)
 
 
-def _pair_table(context: Context, similarity: Matrix, mixing: Matrix, overlap: Matrix) -> Table:
+def pair_table(context: Context) -> Table:
     """Pairs of classes, those that share most neighbours first; then each class with itself."""
-    names = context.labels.names
+    between, names = context.once(overlap), context.labels.names
+    if between is None:
+        return context.table("class_pairs")
+    similarity, mixing = between.similarity, between.mixing
+    cdnvs = pair_cdnv(context.once(structures)["normalised"].whole)
     first, second = np.triu_indices(len(names))
     shared = mixing[first, second] + mixing[second, first]
     order = np.lexsort((second, first, -similarity[first, second], -shared, first == second))
@@ -173,14 +173,14 @@ def _pair_table(context: Context, similarity: Matrix, mixing: Matrix, overlap: M
             "class_a": [names[c] for c in a],
             "class_b": [names[c] for c in b],
             "similarity": similarity[a, b],
-            "cdnv": np.where(a == b, np.nan, overlap[a, b]),
+            "cdnv": np.where(a == b, np.nan, cdnvs[a, b]),
             "neighbours_a_in_b": mixing[a, b],
             "neighbours_b_in_a": mixing[b, a],
         },
     )
 
 
-def _confusion_table(context: Context) -> Table:
+def confusion_table(context: Context) -> Table:
     """Which classes are taken for which, by the probes and by the kNN vote."""
     classified, probed = context.once(classify), context.once(probes)
     predictions = []

@@ -66,15 +66,12 @@ class ClassGeometry:
 
     def blocks(self) -> Iterator[tuple[Index, Index, Matrix]]:
         """Positions, classes and centred values of the labelled rows, block by block."""
-        n_rows, dim = self.rows.shape
-        step = block_rows(max(dim, self.n_classes))
-        for start in range(0, n_rows, step):
-            stop = min(start + step, n_rows)
-            codes = self.codes[start:stop]
-            known = np.flatnonzero(codes >= 0)
+        step = block_rows(max(self.rows.shape[1], self.n_classes))
+        for span, block in self.rows.blocks(step):
+            known = np.flatnonzero(self.codes[span] >= 0)
             if len(known):
-                block = self.rows.block(start, stop)[known] - self.centre
-                yield start + known, codes[known], block
+                at = span.start + known
+                yield at, self.codes[at], block[known] - self.centre
 
     @cached_property
     def mean_norms(self) -> Vector:

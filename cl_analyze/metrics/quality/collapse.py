@@ -28,24 +28,24 @@ FEWEST_ROWS = 10
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether rows on the sphere fill the directions that they could fill.
+    """Whether rows on the sphere fill the directions that they could fill, as in the table.
 
     Attributes:
-        level: none; partial or dimensional, where 99% of the variance lies in half or a tenth of
+        verdict: none; partial or dimensional, where 99% of the variance lies in half or a tenth of
             the possible directions at most; complete, where rows point one way; unknown for fewer
             than ten rows or one dimension.
-        possible: min(D, N - 1).
-        rank: directions above rounding.
-        needed: directions that hold 99% of the variance about the mean row.
+        possible_directions: min(D, N - 1).
+        directions_above_rounding: the numerical rank.
+        directions_for_99_percent: of the variance about the mean row.
         effective_rank: of the centred rows; None where they do not differ.
         mean_cosine: of all pairs.
         text: the verdict in a sentence.
     """
 
-    level: Level
-    possible: int
-    rank: int
-    needed: int
+    verdict: Level
+    possible_directions: int
+    directions_above_rounding: int
+    directions_for_99_percent: int
     effective_rank: float | None
     mean_cosine: float
     text: str
@@ -126,15 +126,4 @@ def collapse_table(context: Context) -> Table:
         context.once(mean_cosine).value,
         None if subject.labels is None else int((subject.labels.counts > 0).sum()),
     )
-    return context.table(
-        "collapse",
-        {
-            "verdict": judged.level,
-            "possible_directions": judged.possible,
-            "directions_above_rounding": judged.rank,
-            "directions_for_99_percent": judged.needed,
-            "effective_rank": judged.effective_rank,
-            "mean_cosine": judged.mean_cosine,
-            "text": judged.text,
-        },
-    )
+    return context.table("collapse", vars(judged))

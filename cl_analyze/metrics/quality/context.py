@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -13,13 +13,7 @@ from numpy.typing import NDArray
 
 from cl_analyze.data.labels import Labels
 from cl_analyze.metrics.anchors import Anchors
-from cl_analyze.metrics.family import (
-    Better,
-    Measured,
-    MetricOptions,
-    PairRunner,
-    Subject,
-)
+from cl_analyze.metrics.family import Better, Measured, MetricOptions, PairRunner, Subject
 from cl_analyze.metrics.means import mean_with_effects
 from cl_analyze.metrics.quality.jackknife import jackknife_groups
 from cl_analyze.metrics.quality.rows import FormRows, forms
@@ -44,15 +38,15 @@ class Metric:
         name, unit: as in records.
         better: which values are better; None where neither is by itself.
         definitions: the default first; empty where there is one only.
-        definition, params: of one value.
+        definition, params: of one value; not compared.
     """
 
     name: str
     unit: Unit = "none"
     better: Better | None = None
     definitions: tuple[str, ...] = ()
-    definition: str | None = None
-    params: Mapping[str, Param] = field(default_factory=dict)
+    definition: str | None = field(default=None, compare=False)
+    params: Mapping[str, Param] = field(default_factory=dict, compare=False)
 
     def at(self, definition: str | None = None, **params: Param) -> Metric:
         """The value of one definition with these parameters.
@@ -61,6 +55,11 @@ class Metric:
         {'k': 10}
         """
         return replace(self, definition=definition, params=params)
+
+
+def in_every_definition(metrics: Iterable[Metric]) -> Iterator[Metric]:
+    """Each metric at each of its definitions."""
+    return (metric.at(definition) for metric in metrics for definition in metric.definitions)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,12 @@ from cl_analyze.metrics.quality import (
     spectrum,
     views,
 )
-from cl_analyze.metrics.quality.class_tables import class_tables, same_class_potential
+from cl_analyze.metrics.quality.class_tables import (
+    class_table,
+    confusion_table,
+    pair_table,
+    same_class_potential,
+)
 from cl_analyze.metrics.quality.collapse import collapse_table
 from cl_analyze.metrics.quality.context import Context, Metric
 from cl_analyze.metrics.quality.projection import projection_notes, projection_table
@@ -47,7 +52,7 @@ class Part:
 
     metrics: tuple[Metric, ...]
     records: Callable[[Context], Iterable[Record]]
-    tables: Callable[[Context], Iterable[Table]] = lambda context: ()
+    tables: tuple[Callable[[Context], Table], ...] = ()
     notes: Callable[[Context], Iterable[str]] = lambda context: ()
     needs: str = ""
     has_pass: bool = False
@@ -62,20 +67,13 @@ PARTS = (
     Part(
         spectrum.METRICS,
         spectrum.spectrum_records,
-        lambda context: (
-            spectrum.spectrum_table(context),
-            collapse_table(context),
-            projection_table(context),
-        ),
+        (spectrum.spectrum_table, collapse_table, projection_table),
         projection_notes,
     ),
     Part(
-        geometry.METRICS,
-        geometry.geometry_records,
-        lambda context: (geometry.near_duplicate_table(context),),
-        has_pass=True,
+        geometry.METRICS, geometry.geometry_records, (geometry.near_duplicate_table,), has_pass=True
     ),
-    Part(hubs.METRICS, hubs.hub_records, hubs.hub_tables, has_pass=True),
+    Part(hubs.METRICS, hubs.hub_records, (hubs.hub_table, hubs.degree_table), has_pass=True),
     Part(views.METRICS, views.view_records, notes=views.view_notes, needs="views"),
     Part(
         neighbours.METRICS,
@@ -84,11 +82,17 @@ PARTS = (
         needs="labels",
         has_pass=True,
     ),
-    Part(probe.METRICS, probe.probe_records, probe.probe_tables, probe.probe_notes, "labels"),
+    Part(
+        probe.METRICS,
+        probe.probe_records,
+        (probe.probe_table, probe.calibration_table),
+        probe.probe_notes,
+        needs="labels",
+    ),
     Part(
         neural_collapse.METRICS,
         neural_collapse.collapse_records,
-        class_tables,
+        (confusion_table, class_table, pair_table),
         needs="labels",
         has_pass=True,
     ),
@@ -163,7 +167,7 @@ class Quality(PairFreeFamily):
             notes += near_duplicate_notes(subject, context.options, context.near)
             for part in parts:
                 records += part.records(context)
-                tables += part.tables(context)
+                tables += [table(context) for table in part.tables]
                 notes += part.notes(context)
         return FamilyResult(
             tuple(records), tuple(table for table in tables if table.rows), tuple(notes)

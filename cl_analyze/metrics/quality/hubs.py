@@ -129,30 +129,36 @@ def hub_records(context: Context) -> Iterator[Record]:
             yield record
 
 
-def hub_tables(context: Context) -> Iterator[Table]:
-    """The largest hubs, and the histogram of in-degrees beside that of random neighbours."""
-    hubs, histograms = [], []
+def hub_table(context: Context) -> Table:
+    """The largest hubs."""
+    blocks = []
     for k, found in context.once(hubs_by_k).items():
-        if isinstance(found, str):
-            continue
-        degree = found.in_degree
-        order = np.argsort(-degree, kind="stable")[:MOST_LISTED]
-        order = order[degree[order] > 2 * k]
-        names = context.class_names(order)
-        hubs.append({"k": k, "row": order, "class": names, "in_degree": degree[order]})
-        edges = _degree_edges(int(degree.max()))
-        random = len(degree) * np.diff(_degrees_below(edges, k, len(degree)))
-        histograms.append(
-            {
-                "k": k,
-                "in_degree_from": edges[:-1],
-                "in_degree_to": edges[1:] - 1,
-                "rows": np.histogram(degree, edges)[0],
-                "rows_if_random": random,
-            }
-        )
-    yield context.table("hubs", *hubs)
-    yield context.table("hubness_histogram", *histograms)
+        if not isinstance(found, str):
+            degree = found.in_degree
+            rows = np.argsort(-degree, kind="stable")[:MOST_LISTED]
+            rows = rows[degree[rows] > 2 * k]
+            names = context.class_names(rows)
+            blocks.append({"k": k, "row": rows, "class": names, "in_degree": degree[rows]})
+    return context.table("hubs", *blocks)
+
+
+def degree_table(context: Context) -> Table:
+    """The histogram of in-degrees beside that of neighbours drawn at random."""
+    blocks = []
+    for k, found in context.once(hubs_by_k).items():
+        if not isinstance(found, str):
+            degree = found.in_degree
+            edges = _degree_edges(int(degree.max()))
+            blocks.append(
+                {
+                    "k": k,
+                    "in_degree_from": edges[:-1],
+                    "in_degree_to": edges[1:] - 1,
+                    "rows": np.histogram(degree, edges)[0],
+                    "rows_if_random": len(degree) * np.diff(_degrees_below(edges, k, len(degree))),
+                }
+            )
+    return context.table("hubness_histogram", *blocks)
 
 
 def _degrees_below(edges: Index, k: int, n_rows: int) -> Vector:

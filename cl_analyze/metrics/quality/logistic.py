@@ -70,7 +70,7 @@ class Fitted:
         bias: (C,).
         classes: (C,) class codes of the training rows, ascending.
         means: (C, D) class means of the training rows.
-        centre, spread: (D,) that rows are standardised with, the spread alike in all coordinates.
+        centre, spread: (D,) and one number that rows are standardised with.
         penalty: chosen weight of the L2 penalty.
         iterations: of the last fit.
         converged: whether it ended by its tolerance.
@@ -84,7 +84,7 @@ class Fitted:
     classes: Index
     means: Matrix
     centre: Vector
-    spread: Vector
+    spread: float
     penalty: float
     iterations: int
     converged: bool
@@ -95,7 +95,7 @@ class Fitted:
     def log_probabilities(self, block: Matrix) -> Matrix:
         """(rows, C) log probabilities of rows."""
         standard = (block - self.centre) / self.spread
-        scores = standard @ (self.weights * self.spread[:, None])
+        scores = standard @ (self.weights * self.spread)
         scores += self.bias + self.centre @ self.weights
         scores -= scores.max(axis=1, keepdims=True)
         log_sums = np.log(np.exp(scores).sum(axis=1, keepdims=True))
@@ -106,7 +106,7 @@ class _Rows:
     """Standardised rows of a side, in blocks; the first of them are kept."""
 
     def __init__(
-        self, form: FormRows, rows: Index, targets: Index, centre: Vector, spread: Vector
+        self, form: FormRows, rows: Index, targets: Index, centre: Vector, spread: float
     ) -> None:
         self._form, self._rows, self._targets = form, rows, targets
         self._centre, self._spread = centre, spread
@@ -213,11 +213,7 @@ class _Objective:
 
 
 def fit(
-    rows: FormRows,
-    codes: Index,
-    split: Split,
-    n_threads: int,
-    similar: Fitted | None = None,
+    rows: FormRows, codes: Index, split: Split, n_threads: int, similar: Fitted | None = None
 ) -> Fitted | None:
     """Fit a probe to the training rows.
 
@@ -267,7 +263,7 @@ def fit(
         everything = objective(np.ones(len(split.train), dtype=bool))
         parameters, iterations, converged = everything.minimum([best], penalty, LOSS_TOLERANCE)
     table = parameters.reshape(-1, n_classes)
-    weights = table[:-1] / spread[:, None]
+    weights = table[:-1] / spread
     return Fitted(
         weights,
         table[-1] - centre @ weights,
@@ -286,7 +282,7 @@ def fit(
 
 def _moments(
     rows: FormRows, chosen: Index, targets: Index, n_classes: int
-) -> tuple[Vector, Vector, Matrix]:
+) -> tuple[Vector, float, Matrix]:
     """Mean, spread and class means of the chosen rows.
 
     The spread is the root of the coordinates' mean variance, 1 where rows do not differ.
@@ -305,4 +301,4 @@ def _moments(
     counts = np.bincount(targets, minlength=n_classes)
     if spread <= 1e-12 * float(largest.max()):  # what varies by rounding alone says nothing
         spread = 1.0
-    return centre, np.full(dim, spread), sums / counts[:, None]
+    return centre, spread, sums / counts[:, None]

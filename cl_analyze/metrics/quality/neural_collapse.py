@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cl_analyze.metrics.quality import classes
 from cl_analyze.metrics.quality.classes import Structure, structures
-from cl_analyze.metrics.quality.context import Context, Metric
+from cl_analyze.metrics.quality.context import Context, Metric, in_every_definition
 from cl_analyze.metrics.quality.jackknife import jackknife_error
 from cl_analyze.metrics.quality.rows import FORMS
 from cl_analyze.tables import Record
@@ -27,21 +27,8 @@ Matrix = NDArray[np.float64]
 
 _BY_CENTRE = ("raw", "raw_balanced", "normalised", "normalised_balanced")
 """About the mean row, or about the mean of the class means (balanced)."""
-CDNV = ("standard", "directional", "standard_normalised", "directional_normalised")
 NCC_ACCURACY = Metric("ncc_accuracy", "accuracy", "higher", FORMS)
 SILHOUETTE = Metric("silhouette", "none", "higher", ("class_sum", "class_sum_raw"))
-METRICS = (
-    Metric("nc1", "ratio", "lower", _BY_CENTRE),
-    Metric("nc1_trace_ratio", "ratio", "lower", _BY_CENTRE),
-    Metric("nc2_equinorm", "ratio", "lower", _BY_CENTRE),
-    Metric("nc2_equiangular", "none", "lower", _BY_CENTRE),
-    Metric("nc2_maximal_angle", "none", "lower", _BY_CENTRE),
-    Metric("nc2_etf", "none", "lower", _BY_CENTRE),
-    Metric("nc2_orthogonal_frame", "none", "lower", FORMS),
-    Metric("cdnv", "ratio", "lower", CDNV),
-    NCC_ACCURACY,
-    SILHOUETTE,
-)
 
 
 def trace_ratio(structure: Structure, means: Matrix) -> float:
@@ -127,33 +114,45 @@ def _nc1(structure: Structure, definition: str) -> float | None:
     return None if ratios is None else ratios[definition.endswith("balanced")]
 
 
-def _equiangular(structure: Structure, definition: str) -> float | None:
-    cosines = mean_cosines(_means(structure, definition), structure.geometry.floor)
-    return None if cosines is None else float(cosines.std())
+def _of_cosines(read: Callable[[Vector, int], float]) -> Callable[[Structure, str], float | None]:
+    def value(structure: Structure, definition: str) -> float | None:
+        cosines = mean_cosines(_means(structure, definition), structure.geometry.floor)
+        return None if cosines is None else float(read(cosines, structure.geometry.n_classes))
+
+    return value
 
 
-def _maximal_angle(structure: Structure, definition: str) -> float | None:
-    cosines = mean_cosines(_means(structure, definition), structure.geometry.floor)
-    if cosines is None:
-        return None
-    return float(np.abs(cosines + 1.0 / (structure.geometry.n_classes - 1)).mean())
+def _cdnv(structure: Structure, definition: str) -> float:
+    return (directional_cdnv if definition.startswith("directional") else cdnv)(structure)
 
 
-_READ: dict[str, Callable[[Structure, str], float | None]] = {
-    "nc1": _nc1,
-    "nc1_trace_ratio": lambda structure, d: trace_ratio(structure, _means(structure, d)),
-    "nc2_equinorm": lambda structure, d: equinorm(_means(structure, d)),
-    "nc2_equiangular": _equiangular,
-    "nc2_maximal_angle": _maximal_angle,
-    "nc2_etf": lambda structure, d: simplex_frame(_means(structure, d)),
-    "nc2_orthogonal_frame": lambda structure, d: orthogonal_frame(
-        structure.geometry.means + structure.geometry.centre
+def _orthogonal_frame(structure: Structure, definition: str) -> float | None:
+    return orthogonal_frame(structure.geometry.means + structure.geometry.centre)
+
+
+_CDNVS = ("standard", "directional", "standard_normalised", "directional_normalised")
+_READ: dict[Metric, Callable[[Structure, str], float | None]] = {
+    Metric("nc1", "ratio", "lower", _BY_CENTRE): _nc1,
+    Metric("nc1_trace_ratio", "ratio", "lower", _BY_CENTRE): (
+        lambda structure, definition: trace_ratio(structure, _means(structure, definition))
     ),
-    "cdnv": lambda structure, d: (
-        directional_cdnv(structure) if d.startswith("directional") else cdnv(structure)
+    Metric("nc2_equinorm", "ratio", "lower", _BY_CENTRE): (
+        lambda structure, definition: equinorm(_means(structure, definition))
     ),
+    Metric("nc2_equiangular", "none", "lower", _BY_CENTRE): _of_cosines(
+        lambda cosines, n_classes: cosines.std()
+    ),
+    Metric("nc2_maximal_angle", "none", "lower", _BY_CENTRE): _of_cosines(
+        lambda cosines, n_classes: np.abs(cosines + 1.0 / (n_classes - 1)).mean()
+    ),
+    Metric("nc2_etf", "none", "lower", _BY_CENTRE): (
+        lambda structure, definition: simplex_frame(_means(structure, definition))
+    ),
+    Metric("nc2_orthogonal_frame", "none", "lower", FORMS): _orthogonal_frame,
+    Metric("cdnv", "ratio", "lower", _CDNVS): _cdnv,
 }
 """Metric -> the function that reads the value of a definition; None where it is degenerate."""
+METRICS = (*_READ, NCC_ACCURACY, SILHOUETTE)
 _OF_SPREAD = ("nc1", "nc1_trace_ratio", "cdnv")
 _WITHOUT_PAIRS = ("nc1", "nc1_trace_ratio", "ncc_accuracy", "silhouette")
 _DEGENERATE = {
@@ -163,12 +162,12 @@ _DEGENERATE = {
 }
 
 
-def _read(metric: Metric, definition: str, structure: Structure) -> float | None:
+def _read(metric: Metric, structure: Structure) -> float | None:
     geometry = structure.geometry
     agree = bool(geometry.mean_norms.max() <= geometry.floor)
     if agree and metric.name != "nc2_orthogonal_frame":
         return None
-    return _READ[metric.name](structure, definition)
+    return _READ[metric](structure, str(metric.definition))
 
 
 def _reason(metric: Metric, structure: Structure) -> str:
@@ -188,28 +187,22 @@ def collapse_records(context: Context) -> Iterator[Record]:
     """NC1, NC2, CDNV, nearest class centre, silhouette, each in every definition."""
     found, codes = context.once(structures), context.codes
     labelled = codes >= 0
-    for metric in METRICS:
-        for definition in metric.definitions:
-            on_sphere = "normalised" in definition or definition == "class_sum"
-            of_form = found["normalised" if on_sphere else "raw"]
-            structure, value = of_form.whole, metric.at(definition)
-            reason = _reason(metric, structure)
-            if reason:
-                yield context.recorded(value, None, reason=reason)
-            elif metric is NCC_ACCURACY:
-                right = np.where(labelled, structure.nearest == codes, np.nan)
-                yield context.averaged(value, right)
-            elif metric is SILHOUETTE:
-                effects = [structure.silhouette_effects]
-                yield context.averaged(value, structure.silhouettes, effects)
-            else:
-                less = [_read(metric, definition, other) for other in of_form.without]
-                yield context.recorded(
-                    value,
-                    _read(metric, definition, structure),
-                    jackknife_error(less),
-                    n=int(labelled.sum()),
-                    reason=_DEGENERATE.get(
-                        metric.name, "class means do not differ by more than rounding"
-                    ),
-                )
+    for metric in in_every_definition(METRICS):
+        definition = str(metric.definition)
+        on_sphere = "normalised" in definition or definition == "class_sum"
+        of_form = found["normalised" if on_sphere else "raw"]
+        structure = of_form.whole
+        reason = _reason(metric, structure)
+        if reason:
+            yield context.recorded(metric, None, reason=reason)
+        elif metric == NCC_ACCURACY:
+            right = np.where(labelled, structure.nearest == codes, np.nan)
+            yield context.averaged(metric, right)
+        elif metric == SILHOUETTE:
+            effects = [structure.silhouette_effects]
+            yield context.averaged(metric, structure.silhouettes, effects)
+        else:
+            value = _read(metric, structure)
+            error = jackknife_error([_read(metric, less) for less in of_form.without])
+            why = _DEGENERATE.get(metric.name, "class means do not differ by more than rounding")
+            yield context.recorded(metric, value, error, n=int(labelled.sum()), reason=why)

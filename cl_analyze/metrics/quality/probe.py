@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.metrics.quality.context import Context, Metric
+from cl_analyze.metrics.quality.context import Context, Metric, in_every_definition
 from cl_analyze.metrics.quality.jackknife import jackknife_error
 from cl_analyze.metrics.quality.logistic import KEPT_BYTES as KEPT_BYTES
 from cl_analyze.metrics.quality.logistic import MOST_ITERATIONS, Fitted, Split, fit
@@ -218,18 +218,25 @@ def self_duality(weights: Matrix, means: Matrix) -> float | None:
 
 @dataclass(frozen=True)
 class FormProbes:
-    """The probes of one form of the rows.
-
-    Attributes:
-        fitted, tested: of each fold.
-        everything: the tested rows of all folds.
-        calibrated: reliability over all folds.
-    """
+    """The probes of one form of the rows, and what they say of the tested rows, fold by fold."""
 
     fitted: list[Fitted]
     tested: list[Tested]
-    everything: Tested
-    calibrated: Calibration
+
+    @cached_property
+    def everything(self) -> Tested:
+        """The tested rows of all folds."""
+        return joined(self.tested)
+
+    @cached_property
+    def calibrated(self) -> Calibration:
+        """Reliability over all folds."""
+        return calibration(self.everything.confidence, self.everything.correct)
+
+    @property
+    def converged(self) -> bool:
+        """Whether every fit ended by its tolerance."""
+        return all(probe.converged for probe in self.fitted)
 
 
 @dataclass(frozen=True)
@@ -240,13 +247,16 @@ class Probed:
         splits: which rows were for what, fold by fold.
         how: in words.
         forms: form -> its probes.
-        test_rows: tested rows of all folds, in the order of `FormProbes.everything`.
     """
 
     splits: list[Split]
     how: str
     forms: dict[str, FormProbes]
-    test_rows: Index
+
+    @cached_property
+    def test_rows(self) -> Index:
+        """Tested rows of all folds, in the order of `FormProbes.everything`."""
+        return np.concatenate([split.test for split in self.splits])
 
 
 def probes(context: Context) -> Probed | None:
@@ -272,10 +282,8 @@ def probes(context: Context) -> Probed | None:
             test(probe, form, context.codes, split.test)
             for probe, split in zip(fitted, splits, strict=True)
         ]
-        everything = joined(tested)
-        calibrated = calibration(everything.confidence, everything.correct)
-        results[form.form] = FormProbes(fitted, tested, everything, calibrated)
-    return Probed(splits, how, results, np.concatenate([split.test for split in splits]))
+        results[form.form] = FormProbes(fitted, tested)
+    return Probed(splits, how, results)
 
 
 def probe_records(context: Context) -> Iterator[Record]:
@@ -283,9 +291,8 @@ def probe_records(context: Context) -> Iterator[Record]:
     found = context.once(probes)
     if found is None:
         reason = "needs rows of two classes to train on, and rows to test"
-        for metric in METRICS:
-            for definition in metric.definitions:
-                yield context.recorded(metric.at(definition), None, reason=reason)
+        for metric in in_every_definition(METRICS):
+            yield context.recorded(metric, None, reason=reason)
         return
     by_row = partial(context.by_row, found.test_rows)
     for form, of_form in found.forms.items():
@@ -309,19 +316,17 @@ def probe_records(context: Context) -> Iterator[Record]:
         yield context.averaged(NC4.at(form), by_row(apart))
 
 
-def probe_tables(context: Context) -> Iterator[Table]:
-    """How each probe was made and what it scored; its reliability."""
+def probe_table(context: Context) -> Table:
+    """How each probe was made and what it scored."""
     found = context.once(probes)
-    if found is None:
-        return
-    scores: list[dict[str, Any]] = []
-    reliability: list[dict[str, Any]] = []
-    how = {"split": found.how, "seed": context.options.seed}
-    for form, of_form in found.forms.items():
+    blocks: list[dict[str, Any]] = []
+    for form, of_form in found.forms.items() if found is not None else ():
+        assert found is not None
+        how = {"split": found.how, "seed": context.options.seed}
         folds_of_form = zip(of_form.fitted, of_form.tested, found.splits, strict=True)
         for fold, (probe, tested, split) in enumerate(folds_of_form, 1):
             calibrated = calibration(tested.confidence, tested.correct)
-            scores.append(
+            blocks.append(
                 {
                     "definition": form,
                     "fold": fold,
@@ -339,25 +344,30 @@ def probe_tables(context: Context) -> Iterator[Table]:
                 }
             )
         if len(of_form.fitted) > 1:
-            together = _scores(of_form.everything, of_form.calibrated)
-            converged = all(probe.converged for probe in of_form.fitted)
-            scores.append(
-                {"definition": form, "fold": "all", **together, **how, "converged": converged}
-            )
-        counts = of_form.calibrated.counts
-        bins = np.flatnonzero(counts)
-        reliability.append(
+            scores = _scores(of_form.everything, of_form.calibrated)
+            ends = {**how, "converged": of_form.converged}
+            blocks.append({"definition": form, "fold": "all", **scores, **ends})
+    return replace(context.table("probe", *blocks), columns=PROBE_COLUMNS)
+
+
+def calibration_table(context: Context) -> Table:
+    """The reliability of the probes' confidence, one row for each bin that has rows."""
+    found = context.once(probes)
+    blocks = []
+    for form, of_form in found.forms.items() if found is not None else ():
+        calibrated = of_form.calibrated
+        bins, n_bins = np.flatnonzero(calibrated.counts), len(calibrated.counts)
+        blocks.append(
             {
                 "definition": form,
-                "bin_left": bins / len(counts),
-                "bin_right": (bins + 1) / len(counts),
-                "rows": counts[bins],
-                "mean_confidence": of_form.calibrated.confidence[bins],
-                "accuracy": of_form.calibrated.accuracy[bins],
+                "bin_left": bins / n_bins,
+                "bin_right": (bins + 1) / n_bins,
+                "rows": calibrated.counts[bins],
+                "mean_confidence": calibrated.confidence[bins],
+                "accuracy": calibrated.accuracy[bins],
             }
         )
-    yield replace(context.table("probe", *scores), columns=PROBE_COLUMNS)
-    yield context.table("probe_calibration", *reliability)
+    return context.table("probe_calibration", *blocks)
 
 
 def _scores(tested: Tested, calibrated: Calibration) -> dict[str, Any]:
@@ -378,11 +388,8 @@ def _scores(tested: Tested, calibrated: Calibration) -> dict[str, Any]:
 def probe_notes(context: Context) -> list[str]:
     """A note where a probe's loss was still falling when its fit stopped."""
     found = context.once(probes)
-    slow = [
-        form
-        for form, of_form in ({} if found is None else found.forms).items()
-        if not all(probe.converged for probe in of_form.fitted)
-    ]
+    forms_found = found.forms if found is not None else {}
+    slow = [form for form, of_form in forms_found.items() if not of_form.converged]
     if not slow:
         return []
     return [

@@ -59,29 +59,25 @@ def require(method: Method) -> None:
         )
 
 
-def project(
-    method: Method, rows: FormRows, factors: Factors | None, seed: int
-) -> Projection | None:
-    """Project up to 2,000 rows on the sphere.
+def projection(context: Context) -> Projection | None:
+    """Coordinates of up to 2,000 rows on the sphere, by the method of `--projection`.
 
-    Args:
-        method: pca (principal axes of all rows), tsne or umap (of the rows that are shown).
-        rows: normalised.
-        factors: of these rows; None where they are too wide for principal axes.
-        seed: of the draw, and of the method.
+    pca projects on the principal axes of all rows; tsne and umap lay out the rows that are shown.
 
     Returns:
-        The coordinates; None where principal axes are needed and not known.  Where neighbours
-        cannot lay the rows out (hardly any rows, or all alike) they are principal axes, and
-        `instead` says why.
+        None where principal axes are needed and not known (the spectrum is too wide).  Where
+        neighbours cannot lay the rows out (hardly any rows, or all alike) the coordinates are
+        principal axes, and `instead` says why.
     """
-    n_rows = rows.shape[0]
+    method, seed, rows = context.options.projection, context.options.seed, context.forms[1]
+    n_rows, found = context.subject.n, context.once(spectra)
     chosen = np.arange(n_rows)
     if n_rows > MOST_ROWS:
         random = np.random.default_rng(seed)
         chosen = np.sort(random.choice(n_rows, MOST_ROWS, replace=False))
     why = None
     if method != "pca":
+        context.runner.announce(f"projection by {method}")
         require(method)
         points = rows.take(chosen)
         why = _why_not(points)
@@ -90,7 +86,9 @@ def project(
             if np.isfinite(placed).all():
                 return Projection(chosen, placed, method=method)
             why = f"{method} found no place for some rows"
-    return None if factors is None else replace(_principal(rows, factors, chosen), instead=why)
+    if found is None:
+        return None
+    return replace(_principal(rows, found.factors, chosen), instead=why)
 
 
 def _laid_out(method: Method, points: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
@@ -133,18 +131,9 @@ def _principal(rows: FormRows, factors: Factors, chosen: NDArray[np.int64]) -> P
     return Projection(chosen, points, (float(shares[0]), float(shares[1])))
 
 
-def projected(context: Context) -> Projection | None:
-    """The rows of a checkpoint by the method of `--projection`."""
-    method, found = context.options.projection, context.once(spectra)
-    if method != "pca":
-        context.runner.announce(f"projection by {method}")
-    factors = None if found is None else found.factors
-    return project(method, context.forms[1], factors, context.options.seed)
-
-
 def projection_table(context: Context) -> Table:
     """Coordinates of the rows that are shown."""
-    shown = context.once(projected)
+    shown = context.once(projection)
     if shown is None:
         return context.table("projection")
     return context.table(
@@ -163,7 +152,7 @@ def projection_table(context: Context) -> Table:
 
 def projection_notes(context: Context) -> list[str]:
     """A note where rows are not laid out by the method that was asked for."""
-    shown, source = context.once(projected), context.subject.source
+    shown, source = context.once(projection), context.subject.source
     if shown is None or shown.instead is None:
         return []
     method = context.options.projection

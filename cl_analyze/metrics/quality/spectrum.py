@@ -21,12 +21,13 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.metrics.quality.context import Context, Metric
+from cl_analyze.metrics.family import Better
+from cl_analyze.metrics.quality.context import Context, Metric, in_every_definition
 from cl_analyze.metrics.quality.jackknife import N_GROUPS, jackknife_error
 from cl_analyze.metrics.quality.rows import FormRows
 from cl_analyze.pairs.executors import Executor
 from cl_analyze.pairs.plan import spans
-from cl_analyze.tables import Param, Record, Table
+from cl_analyze.tables import Record, Table, Unit
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -235,13 +236,7 @@ def isoscore(values: Vector, dim: int) -> float:
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """lambda_j ~ j^-exponent, fitted over ranks first..last with weights 1 / rank.
-
-    Attributes:
-        exponent: alpha.
-        r_squared: of the weighted fit.
-        first, last: ranks of the fit, both counted.
-    """
+    """lambda_j ~ j^-exponent, fitted with weights 1 / rank over ranks first..last, both counted."""
 
     exponent: float
     r_squared: float
@@ -373,74 +368,63 @@ def _isoscore(spectrum: Spectrum) -> float | str:
     return isoscore(spectrum.values, spectrum.dim)
 
 
-def _alpha_req(spectrum: Spectrum) -> float | str:
-    law = spectrum.law()
+def _of_law(read: Callable[[PowerLaw], float]) -> Callable[[Spectrum], float | str]:
     needed = POWER_LAW_RANKS[0] + FEWEST_RANKS - 1
-    return f"needs {needed} directions above rounding" if law is None else law.exponent
+
+    def value(spectrum: Spectrum) -> float | str:
+        law = spectrum.law()
+        return f"needs {needed} directions above rounding" if law is None else read(law)
+
+    return value
 
 
-def _alpha_req_r_squared(spectrum: Spectrum) -> float | str:
-    law = spectrum.law()
-    return _alpha_req(spectrum) if law is None else law.r_squared
+def _metric(name: str, default: str, unit: Unit, better: Better | None) -> Metric:
+    """A metric in the four versions, the one that its authors use in front."""
+    others = (version for version in VERSIONS if version != default)
+    return Metric(name, unit, better, (default, *others))
 
 
-def own_first(default: str) -> tuple[str, ...]:
-    """The four versions of a spectrum, the one that a metric's authors use in front."""
-    return (default, *(version for version in VERSIONS if version != default))
-
-
-METRICS = (
-    Metric("effective_rank", "dimensions", "higher", own_first("raw")),
-    Metric("rankme", "dimensions", "higher", own_first("raw")),
-    Metric("participation_ratio", "dimensions", "higher", own_first("raw_centred")),
-    Metric("nesum", "dimensions", "higher", own_first("raw_centred")),
-    Metric("stable_rank", "dimensions", "higher", own_first("raw")),
-    Metric("alpha_req", "none", None, own_first("raw_centred")),
-    Metric("alpha_req_r_squared", "none", None, own_first("raw_centred")),
-    Metric("isoscore", "none", "higher", own_first("raw_centred")),
-    Metric("condition_number", "ratio", "lower", own_first("raw")),
-    Metric("numerical_rank", "dimensions", "higher", own_first("raw")),
-)
-_READ: dict[str, Callable[[Spectrum], float | str]] = {
-    "effective_rank": lambda spectrum: effective_rank(spectrum.values),
-    "rankme": lambda spectrum: rankme(spectrum.values),
-    "participation_ratio": lambda spectrum: participation_ratio(spectrum.values),
-    "nesum": lambda spectrum: nesum(spectrum.values),
-    "stable_rank": lambda spectrum: nesum(spectrum.values),
-    "alpha_req": _alpha_req,
-    "alpha_req_r_squared": _alpha_req_r_squared,
-    "isoscore": _isoscore,
-    "condition_number": _condition_number,
-    "numerical_rank": lambda spectrum: float(spectrum.rank),
+_READ: dict[Metric, Callable[[Spectrum], float | str]] = {
+    _metric("effective_rank", "raw", "dimensions", "higher"): lambda s: effective_rank(s.values),
+    _metric("rankme", "raw", "dimensions", "higher"): lambda s: rankme(s.values),
+    _metric("participation_ratio", "raw_centred", "dimensions", "higher"): (
+        lambda s: participation_ratio(s.values)
+    ),
+    _metric("nesum", "raw_centred", "dimensions", "higher"): lambda s: nesum(s.values),
+    _metric("stable_rank", "raw", "dimensions", "higher"): lambda s: nesum(s.values),
+    _metric("alpha_req", "raw_centred", "none", None): _of_law(lambda law: law.exponent),
+    _metric("alpha_req_r_squared", "raw_centred", "none", None): _of_law(lambda law: law.r_squared),
+    _metric("isoscore", "raw_centred", "none", "higher"): _isoscore,
+    _metric("condition_number", "raw", "ratio", "lower"): _condition_number,
+    _metric("numerical_rank", "raw", "dimensions", "higher"): lambda s: float(s.rank),
 }
 """Metric -> the function that reads its value, or the reason why there is none."""
+METRICS = tuple(_READ)
 
 
 def _read(metric: Metric, spectrum: Spectrum) -> float | str:
     if not len(spectrum.values) or spectrum.values[0] <= spectrum.floor:
         return "rows do not differ by more than rounding"
-    return _READ[metric.name](spectrum)
+    return _READ[metric](spectrum)
 
 
 def spectrum_records(context: Context) -> Iterator[Record]:
     """Every metric in every version, each metric's own convention first."""
     found = context.once(spectra)
-    for metric in METRICS:
-        for version in metric.definitions:
-            if found is None:
-                reason = f"needs min(N, D) of at most {WIDEST}"
-                yield context.recorded(metric.at(version), None, reason=reason)
-                continue
-            spectrum = found.versions[version]
-            value = _read(metric, spectrum)
-            if isinstance(value, str):
-                yield context.recorded(metric.at(version), None, reason=value)
-                continue
-            others = [_read(metric, replace(spectrum, values=less)) for less in spectrum.without]
-            params: dict[str, Param] = {}
-            if metric.name.startswith("alpha_req") and (law := spectrum.law()) is not None:
-                params = {"first_rank": law.first, "last_rank": law.last}
-            yield context.recorded(metric.at(version, **params), value, jackknife_error(others))
+    for metric in in_every_definition(METRICS):
+        if found is None:
+            reason = f"needs min(N, D) of at most {WIDEST}"
+            yield context.recorded(metric, None, reason=reason)
+            continue
+        spectrum = found.versions[str(metric.definition)]
+        value = _read(metric, spectrum)
+        if isinstance(value, str):
+            yield context.recorded(metric, None, reason=value)
+            continue
+        if metric.name.startswith("alpha_req") and (law := spectrum.law()) is not None:
+            metric = metric.at(metric.definition, first_rank=law.first, last_rank=law.last)
+        others = [_read(metric, replace(spectrum, values=less)) for less in spectrum.without]
+        yield context.recorded(metric, value, jackknife_error(others))
 
 
 def spectrum_table(context: Context) -> Table:

@@ -17,6 +17,7 @@ from cl_analyze.data.unit import UnitRows, paired
 from cl_analyze.data.validation import block_rows
 from cl_analyze.metrics.means import woodruff
 from cl_analyze.metrics.quality.context import FEW_ANCHORS, Context, Metric
+from cl_analyze.metrics.quality.rows import FormRows
 from cl_analyze.pairs.reducers import ColumnPartnerRanks, PartnerRanks
 from cl_analyze.tables import Record
 
@@ -72,18 +73,22 @@ class Gap:
 def modality_gap(first: UnitRows, second: UnitRows) -> Gap:
     """Difference of the two mean rows, in two passes over the rows."""
     n, dim = first.n_rows, first.dim
-    step = block_rows(dim)
-    total = np.zeros(dim)
-    for start in range(0, n, step):
-        stop = min(start + step, n)
-        total += (first.exact_block(start, stop) - second.exact_block(start, stop)).sum(axis=0)
+    sides = FormRows("normalised", first), FormRows("normalised", second)
+
+    def differences() -> Iterator[tuple[slice, Vector]]:
+        for (span, u), (_, v) in zip(
+            *(side.blocks(block_rows(dim)) for side in sides), strict=True
+        ):
+            yield span, u - v
+
+    total, squares, along = np.zeros(dim), np.empty(n), np.empty(n)
+    for _, block in differences():
+        total += block.sum(axis=0)
     gap = total / n
-    squares, along = np.empty(n), np.empty(n)
-    for start in range(0, n, step):
-        stop = min(start + step, n)
-        left = first.exact_block(start, stop) - second.exact_block(start, stop) - gap
-        squares[start:stop] = np.square(left).sum(axis=1)
-        along[start:stop] = left @ gap
+    for span, block in differences():
+        left = block - gap
+        squares[span] = np.square(left).sum(axis=1)
+        along[span] = left @ gap
     size = float(gap @ gap)
     # without row i the mean is gap - left_i / (N - 1)
     less = size - 2.0 * along / (n - 1) + squares / (n - 1) ** 2
