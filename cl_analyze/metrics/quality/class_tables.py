@@ -5,20 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cl_analyze.metrics.quality.classes import structures
 from cl_analyze.metrics.quality.context import Context
 from cl_analyze.metrics.quality.neighbours import classify
 from cl_analyze.metrics.quality.neural_collapse import pair_cdnv
 from cl_analyze.metrics.quality.probe import probes
+from cl_analyze.metrics.quality.rows import Index, Matrix, Vector
 from cl_analyze.metrics.quality.views import pair_distances
 from cl_analyze.pairs.reducers import RowLogSumExp
 from cl_analyze.tables import Table
-
-Vector = NDArray[np.float64]
-Matrix = NDArray[np.float64]
-Index = NDArray[np.int64]
 
 UNIFORMITY_T = 2.0
 MIXING_K = 10
@@ -72,16 +68,16 @@ def overlap(context: Context) -> Overlap | None:
 
 def class_table(context: Context) -> Table:
     """The numbers of each class, and the class that it shares most neighbours with."""
-    found, codes = context.once(structures)["normalised"].whole, context.codes
+    structure, codes = context.once(structures)["normalised"].whole, context.codes
     classified, probed = context.once(classify), context.once(probes)
-    names, counts = context.labels.names, found.geometry.counts
+    names, counts = context.labels.names, structure.geometry.counts
     n_classes = len(names)
 
     def by_class(values: Vector) -> Vector:
-        there = (codes >= 0) & np.isfinite(values)
-        sums = np.bincount(codes[there], values[there], n_classes)
+        is_used = (codes >= 0) & np.isfinite(values)
+        sums = np.bincount(codes[is_used], values[is_used], n_classes)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(sums / np.bincount(codes[there], minlength=n_classes))
+            return np.asarray(sums / np.bincount(codes[is_used], minlength=n_classes))
 
     knn = alignment = probe = probe_rows = closest = shares = None
     if classified.shown_k is not None:
@@ -89,7 +85,7 @@ def class_table(context: Context) -> Table:
         knn = by_class(context.by_row(rows, predicted == codes[rows]))
     if context.subject.views is not None:
         alignment = by_class(context.once(pair_distances)[1])
-    if probed is not None:
+    if probed.forms:
         rows, tested = probed.test_rows, probed.forms["normalised"].everything
         probe = by_class(context.by_row(rows, tested.correct))
         probe_rows = np.bincount(codes[rows], minlength=n_classes)
@@ -104,7 +100,7 @@ def class_table(context: Context) -> Table:
     size = counts.astype(np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         # mean cosine of pairs of unit rows: 1 less the unbiased variance
-        tolerance = np.where(size > 1, 1.0 - found.variances * size / (size - 1), np.nan)
+        tolerance = np.where(size > 1, 1.0 - structure.variances * size / (size - 1), np.nan)
     table = context.table(
         "quality_by_class",
         {
@@ -113,9 +109,9 @@ def class_table(context: Context) -> Table:
             "order": np.argsort(order) + 1,
             "tolerance": tolerance,
             "uniformity": _uniformity(context, size),
-            "variance": found.variances,
-            "silhouette": by_class(found.silhouettes),
-            "ncc_accuracy": by_class((found.nearest == codes).astype(np.float64)),
+            "variance": structure.variances,
+            "silhouette": by_class(structure.silhouettes),
+            "ncc_accuracy": by_class((structure.nearest == codes).astype(np.float64)),
             "knn_accuracy": knn,
             "alignment": alignment,
             "probe_accuracy": probe,
@@ -183,10 +179,10 @@ def pair_table(context: Context) -> Table:
 def confusion_table(context: Context) -> Table:
     """Which classes are taken for which, by the probes and by the kNN vote."""
     classified, probed = context.once(classify), context.once(probes)
-    predictions = []
-    for form, of_form in {} if probed is None else probed.forms.items():
-        assert probed is not None
-        predictions.append((f"probe_{form}", probed.test_rows, of_form.everything.predicted))
+    predictions = [
+        (f"probe_{form}", probed.test_rows, of_form.everything.predicted)
+        for form, of_form in probed.forms.items()
+    ]
     k = classified.shown_k
     if k is not None:
         predictions.append((f"knn_{k}", classified.rows, classified.votes[k].predicted))

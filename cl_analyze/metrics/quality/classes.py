@@ -1,8 +1,9 @@
-"""Class means and the distances of rows to them: what neural collapse, CDNV, NCC, silhouettes need.
+"""Class means and the distances of rows to them, for neural collapse, CDNV, NCC and silhouettes.
 
-With class means mu_c and the mean row g, everything is a sum over rows of what one block of rows
-has with all class means, so a few passes over the rows suffice and nothing grows with N^2.  Rows
-are taken less g first: differences of near-equal squares would have no digits left otherwise.
+mu_c is the mean of class c, g the mean row.  Every number is a sum over rows of distances and
+products of a row with all class means.  A few passes over the rows suffice, and nothing grows with
+N^2.  g is subtracted from the rows first, because differences of near-equal squares would have no
+digits left otherwise.
 
 References: Papyan, Han & Donoho, PNAS 2020 (NC1 - NC4); Rousseeuw, J. Comput. Appl. Math. 1987
 (silhouette).
@@ -16,15 +17,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cl_analyze.data.validation import block_rows
 from cl_analyze.metrics.quality.context import Context
-from cl_analyze.metrics.quality.rows import FormRows
-
-Vector = NDArray[np.float64]
-Matrix = NDArray[np.float64]
-Index = NDArray[np.int64]
+from cl_analyze.metrics.quality.rows import FormRows, Index, Matrix, Vector
 
 ROUNDING = 1e-26
 """Squared distances of class means under this share of the rows' squares are rounding."""
@@ -40,7 +36,7 @@ class ClassGeometry:
 
     Attributes:
         rows: the rows.
-        codes: (N,) classes 0..C-1, each there, -1 where unlabelled.
+        codes: (N,) classes 0..C-1, every one with rows, -1 where unlabelled.
         counts: (C,) rows of each.
         centre: (D,) mean of the labelled rows.
         means: (C, D) class means less the centre.
@@ -96,7 +92,7 @@ def class_geometry(rows: FormRows, codes: Index, n_classes: int) -> ClassGeometr
     dim = rows.shape[1]
     counts = np.bincount(codes[codes >= 0], minlength=n_classes).astype(np.int64)
     centre, means, largest = np.zeros(dim), np.zeros((n_classes, dim)), 0.0
-    for _ in range(2):  # the second round adds the mean of what is left, which is rounding
+    for _ in range(2):  # the second round adds the mean of the remainders, which is rounding
         sums, largest = np.zeros((n_classes, dim)), 0.0
         for _, own, block in ClassGeometry(rows, codes, counts, centre, means).blocks():
             largest = max(largest, float(np.square(block).sum(axis=1).max()))
@@ -116,7 +112,7 @@ def _add_by_class(sums: Matrix, codes: Index, values: Matrix) -> None:
 
 @dataclass(frozen=True)
 class Structure:
-    """What one pass over the rows, with the class means known, gives.
+    """Sums over the rows of one form, with the class means known.
 
     Attributes:
         geometry: of these rows.
@@ -128,7 +124,7 @@ class Structure:
         nearest: (N,) class whose mean is nearest, the row's own mean taken without the row; -1
             where unlabelled.
         silhouettes: (N,) silhouettes from squared distances, NaN where unlabelled or C = 1.
-        silhouette_effects: (N,) what each row's presence adds to the sum of the others'.
+        silhouette_effects: (N,) how much each row's presence adds to the sum of the others.
     """
 
     geometry: ClassGeometry
@@ -201,7 +197,7 @@ def class_structure(geometry: ClassGeometry, by_row: bool = True) -> Structure:
 def _frame(geometry: ClassGeometry, centre: Vector) -> tuple[Matrix, Vector]:
     """Directions and singular values of the class means less a centre, its null space cut off.
 
-    Sb = M'M / C has at most C - 1 directions; what is below rounding is not inverted.
+    Sb = M'M / C has at most C - 1 directions; directions below rounding are not inverted.
     """
     left_over = geometry.means - centre
     _, values, directions = np.linalg.svd(left_over, full_matrices=False)
@@ -214,7 +210,7 @@ def _frame(geometry: ClassGeometry, centre: Vector) -> tuple[Matrix, Vector]:
 
 
 def _first_least(values: Matrix) -> Index:
-    """Column of each row's least value; those within rounding of it tie, the first wins."""
+    """Column of each row's least value; of values that agree to rounding, the first column."""
     least = values.min(axis=1, keepdims=True)
     return np.asarray((values <= least + 1e-12 * np.abs(least)).argmax(axis=1), dtype=np.int64)
 
@@ -250,11 +246,11 @@ def _silhouettes(
             (weight_a[at], a[at], mine),
             (weight_b[at], b[at], other_class[at]),
         ):
-            there = weight != 0
+            acts = weight != 0
             columns = np.column_stack([weight * squares, weight, weight * np.nan_to_num(mean)])
-            if there.any():
-                _add_by_class(totals, looked_at[there], columns[there])
-                _add_by_class(vectors, looked_at[there], (weight[:, None] * block)[there])
+            if acts.any():
+                _add_by_class(totals, looked_at[acts], columns[acts])
+                _add_by_class(vectors, looked_at[acts], (weight[:, None] * block)[acts])
     effects = np.zeros(len(codes))
     for at, mine, block in geometry.blocks():
         squares = np.square(block).sum(axis=1)
@@ -282,7 +278,7 @@ class Structures:
 
 
 def structures(context: Context) -> dict[str, Structures]:
-    """Form -> its structure: six passes over the rows, and 4 for each group of the jackknife."""
+    """Form -> class structure: six passes over the rows, four for each group of the jackknife."""
     codes, n_classes = context.codes, len(context.labels.names)
     is_cheap = context.subject.n * context.subject.d * n_classes <= MOST_FOR_ERRORS
     groups = context.deletion_groups

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cl_analyze.metrics.quality.context import Context
 from cl_analyze.metrics.quality.geometry import mean_cosine
+from cl_analyze.metrics.quality.rows import Vector
 from cl_analyze.metrics.quality.spectrum import effective_rank, spectra
 from cl_analyze.tables import Table
 
-Vector = NDArray[np.float64]
 Level = Literal["none", "partial", "dimensional", "complete", "unknown"]
 
 COMPLETE = 0.99
@@ -114,10 +113,10 @@ def verdict(
 
 def collapse_table(context: Context) -> Table:
     """The verdict and the numbers behind it, in one row."""
-    found, subject = context.once(spectra), context.subject
-    if found is None:
+    by_version, subject = context.once(spectra).versions, context.subject
+    if not by_version:
         return context.table("collapse")
-    spectrum = found.versions["normalised_centred"]
+    spectrum = by_version["normalised_centred"]
     judged = verdict(
         spectrum.values,
         spectrum.floor,

@@ -1,4 +1,4 @@
-"""What every part of `quality` works with: one checkpoint, and the makers of records and tables."""
+"""The checkpoint as every part of `quality` sees it, and the makers of records and tables."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from cl_analyze.metrics.anchors import Anchors
 from cl_analyze.metrics.family import Better, Measured, MetricOptions, PairRunner, Subject
 from cl_analyze.metrics.means import mean_with_effects
 from cl_analyze.metrics.quality.jackknife import jackknife_groups
-from cl_analyze.metrics.quality.rows import FormRows, forms
+from cl_analyze.metrics.quality.rows import FormRows, Index, Vector, forms
 from cl_analyze.pairs.executors import Executor, SerialExecutor, ThreadExecutor
 from cl_analyze.pairs.reducers.neighbours import Neighbours
 from cl_analyze.stats import effective_rows, pseudo_values, standard_error
 from cl_analyze.tables import Cell, Param, Record, Table, Unit, undefined
 
-Vector = NDArray[np.float64]
 Result = TypeVar("Result")
 
 SHARES = ("share", "accuracy")
@@ -36,7 +35,7 @@ class Metric:
 
     Attributes:
         name, unit: as in records.
-        better: which values are better; None where neither is by itself.
+        better: whether low or high values are better; None: neither.
         definitions: the default first; empty where there is one only.
         definition, params: of one value; not compared.
     """
@@ -91,7 +90,7 @@ class Context:
         return self.subject.labels
 
     @property
-    def codes(self) -> NDArray[np.int64]:
+    def codes(self) -> Index:
         """(N,) class codes, -1 where unlabelled."""
         return self.labels.codes
 
@@ -101,7 +100,7 @@ class Context:
         return self.measured.anchors
 
     @property
-    def looked_at(self) -> NDArray[np.int64]:
+    def looked_at(self) -> Index:
         """Rows of the first pass."""
         return np.arange(self.subject.n) if self.anchors is None else self.anchors.rows
 
@@ -127,7 +126,7 @@ class Context:
         return forms(self.subject.rows, self.largest_norm)
 
     @cached_property
-    def deletion_groups(self) -> NDArray[np.int64]:
+    def deletion_groups(self) -> Index:
         """(N,) groups of the delete-a-group jackknife."""
         return jackknife_groups(self.subject.n, self.subject.groups, self.options.seed)
 
@@ -145,7 +144,7 @@ class Context:
         codes = [int(labels.codes[row]) for row in rows]
         return [None if code < 0 else labels.names[code] for code in codes]
 
-    def by_row(self, rows: NDArray[np.int64], values: NDArray[Any]) -> Vector:
+    def by_row(self, rows: Index, values: NDArray[Any]) -> Vector:
         """(N,) the values of some rows; NaN for the others."""
         out = np.full(self.subject.n, np.nan)
         out[rows] = values
@@ -192,8 +191,8 @@ class Context:
         Args:
             metric: the metric.
             values: the values of all rows (N,) or of the anchors; NaN where a row takes no part.
-            effects: (N,) what each row's presence adds to the sum of the others' values, from all
-                rows or from two halves of the anchors; empty: nothing.
+            effects: (N,) how much each row's presence adds to the sum of the others' values, from
+                all rows or from two halves of the rows; empty: nothing.
             reason: why there is no mean, where no row has a value.
         """
         subject, groups = self.subject, self.subject.groups

@@ -11,21 +11,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cl_analyze.data.validation import block_rows
 from cl_analyze.metrics.anchors import Anchors
 from cl_analyze.metrics.family import NEAR_DUPLICATE
 from cl_analyze.metrics.quality.context import Context, Metric
+from cl_analyze.metrics.quality.rows import Vector
 from cl_analyze.metrics.uniform_law import cosine_share_below
 from cl_analyze.pairs.reducers import BinSums, PairHistogram
 from cl_analyze.stats import standard_error
 from cl_analyze.tables import Record, Table
 
-Vector = NDArray[np.float64]
-
 BINS = 1 << 14
-"""Bins of the empirical distribution of cosines: their width is the error of its distance."""
+"""Bins of the distribution of cosines; the width of a bin is the error of the distance."""
 MOST_LISTED = 50
 """Pairs of near-duplicates that are listed."""
 

@@ -11,16 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cl_analyze.metrics.quality.context import Context, Metric
 from cl_analyze.metrics.quality.jackknife import jackknife_error
+from cl_analyze.metrics.quality.rows import Index, Vector
 from cl_analyze.pairs.reducers.neighbours import Neighbours
 from cl_analyze.stats import effective_rows
 from cl_analyze.tables import Record, Table
-
-Vector = NDArray[np.float64]
-Index = NDArray[np.int64]
 
 HUB_K = 10
 """The k that hubness is usually given for."""
@@ -111,53 +108,56 @@ def hubs_by_k(context: Context) -> dict[int, Hubness | str]:
 
 def hub_records(context: Context) -> Iterator[Record]:
     """Skewness, Robin Hood index and share of antihubs for each k."""
-    for k, found in context.once(hubs_by_k).items():
-        if isinstance(found, str):
+    for k, result in context.once(hubs_by_k).items():
+        if isinstance(result, str):
             for metric in METRICS:
-                yield context.recorded(metric.at(k=k), None, reason=found)
+                yield context.recorded(metric.at(k=k), None, reason=result)
             continue
         others = hubness_without(context.near, k, context.deletion_groups)
         for metric in METRICS:
-            value = getattr(found, metric.name)
+            value = getattr(result, metric.name)
             error = jackknife_error([getattr(other, metric.name) for other in others])
             reason = "every row is a neighbour equally often"
             record = context.recorded(metric.at(k=k), value, error, reason=reason)
             if metric.name == "antihub_share":
-                is_antihub = (found.in_degree == 0).astype(np.float64)
+                is_antihub = (result.in_degree == 0).astype(np.float64)
                 n = effective_rows(is_antihub, error, context.subject.groups)
                 record = replace(record, effective_n=n)
             yield record
 
 
+def _degrees(context: Context) -> Iterator[tuple[int, Index]]:
+    """Each k, and the in-degrees of the rows, where there are some."""
+    for k, result in context.once(hubs_by_k).items():
+        if not isinstance(result, str):
+            yield k, result.in_degree
+
+
 def hub_table(context: Context) -> Table:
     """The largest hubs."""
     blocks = []
-    for k, found in context.once(hubs_by_k).items():
-        if not isinstance(found, str):
-            degree = found.in_degree
-            rows = np.argsort(-degree, kind="stable")[:MOST_LISTED]
-            rows = rows[degree[rows] > 2 * k]
-            names = context.class_names(rows)
-            blocks.append({"k": k, "row": rows, "class": names, "in_degree": degree[rows]})
+    for k, degree in _degrees(context):
+        rows = np.argsort(-degree, kind="stable")[:MOST_LISTED]
+        rows = rows[degree[rows] > 2 * k]
+        names = context.class_names(rows)
+        blocks.append({"k": k, "row": rows, "class": names, "in_degree": degree[rows]})
     return context.table("hubs", *blocks)
 
 
 def degree_table(context: Context) -> Table:
     """The histogram of in-degrees beside that of neighbours drawn at random."""
     blocks = []
-    for k, found in context.once(hubs_by_k).items():
-        if not isinstance(found, str):
-            degree = found.in_degree
-            edges = _degree_edges(int(degree.max()))
-            blocks.append(
-                {
-                    "k": k,
-                    "in_degree_from": edges[:-1],
-                    "in_degree_to": edges[1:] - 1,
-                    "rows": np.histogram(degree, edges)[0],
-                    "rows_if_random": len(degree) * np.diff(_degrees_below(edges, k, len(degree))),
-                }
-            )
+    for k, degree in _degrees(context):
+        edges = _degree_edges(int(degree.max()))
+        blocks.append(
+            {
+                "k": k,
+                "in_degree_from": edges[:-1],
+                "in_degree_to": edges[1:] - 1,
+                "rows": np.histogram(degree, edges)[0],
+                "rows_if_random": len(degree) * np.diff(_degrees_below(edges, k, len(degree))),
+            }
+        )
     return context.table("hubness_histogram", *blocks)
 
 

@@ -11,14 +11,13 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+
+from cl_analyze.metrics.quality.rows import Index
 
 N_GROUPS = 20
 
 
-def jackknife_groups(
-    n_rows: int, together: NDArray[np.int64] | None, seed: int
-) -> NDArray[np.int64]:
+def jackknife_groups(n_rows: int, together: Index | None, seed: int) -> Index:
     """(N,) group of each row, 0 .. 19; rows that belong together share one."""
     units = np.arange(n_rows) if together is None else np.unique(together, return_inverse=True)[1]
     n_units = int(units.max()) + 1

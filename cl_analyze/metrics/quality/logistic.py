@@ -20,13 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.data.validation import block_rows
-from cl_analyze.metrics.quality.rows import FormRows
+from cl_analyze.metrics.quality.rows import FormRows, Index, Matrix, Vector
 from cl_analyze.pairs.executors import single_threaded_blas
 from cl_analyze.pairs.plan import spans
 
-Vector = NDArray[np.float64]
-Matrix = NDArray[np.float64]
-Index = NDArray[np.int64]
 Block = NDArray[np.floating[Any]]
 
 PENALTIES = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
@@ -52,7 +49,7 @@ class Split:
 
     Attributes:
         train: rows of the training side, validation rows among them.
-        validation: those of them that choose the penalty.
+        validation: training rows that choose the penalty.
         test: rows of the tested side.
     """
 
@@ -73,7 +70,7 @@ class Fitted:
         centre, spread: (D,) and one number that rows are standardised with.
         penalty: chosen weight of the L2 penalty.
         iterations: of the last fit.
-        converged: whether it ended by its tolerance.
+        converged: whether the last fit ended by its tolerance.
         validation_log_loss, validation_accuracy: at the chosen penalty; None where no row could
             validate.
         starts: parameters that each penalty ended at, to start a similar fit from.
@@ -193,7 +190,7 @@ class _Objective:
     def minimum(
         self, starts: Sequence[Vector], penalty: float, tolerance: float
     ) -> tuple[Vector, int, bool]:
-        """Parameters, iterations, and whether it ended by its tolerance; from the best start."""
+        """Parameters, iterations, and whether the tolerance ended the fit; from the best start."""
         from scipy.optimize import minimize
 
         end = minimize(
@@ -299,6 +296,6 @@ def _moments(
         largest = np.maximum(largest, np.abs(block).max(axis=0))
     spread = float(np.sqrt(squares.mean() / len(chosen)))
     counts = np.bincount(targets, minlength=n_classes)
-    if spread <= 1e-12 * float(largest.max()):  # what varies by rounding alone says nothing
+    if spread <= 1e-12 * float(largest.max()):  # rounding alone says nothing
         spread = 1.0
     return centre, spread, sums / counts[:, None]

@@ -13,16 +13,14 @@ from numpy.typing import NDArray
 
 from cl_analyze.metrics.family import ANCHOR_BYTES, NEAR_DUPLICATE
 from cl_analyze.metrics.quality.context import FEW_ANCHORS, Context, Metric
+from cl_analyze.metrics.quality.rows import Index, Vector
 from cl_analyze.pairs.reducers.neighbours import Neighbours
 from cl_analyze.tables import Record
-
-Vector = NDArray[np.float64]
-Index = NDArray[np.int64]
 
 VOTE_TEMPERATURE = 0.07
 TOP = 5
 BY_CLASS_K = 20
-"""The k of accuracies by class: what DINO's evaluation found best."""
+"""The k of accuracies by class, the best one in DINO's evaluation."""
 _VALUES_AT_ONCE = 1 << 22
 
 _SOURCES = ("leave_one_out", "train_set")
@@ -33,7 +31,7 @@ METRICS = (KNN_ACCURACY, KNN_TOP5)
 
 @dataclass(frozen=True)
 class Votes:
-    """What the k nearest labelled neighbours of each row say its class is.
+    """Classes of rows by the vote of their k nearest labelled neighbours.
 
     Attributes:
         predicted: (n,) class with the largest vote; ties go to the lowest.
@@ -75,7 +73,7 @@ def weighted_votes(
 
 
 def vote_effects(neighbours: Neighbours, codes: Index, own: Index, k: int) -> Vector:
-    """(columns,) what deleting each column as a voter adds to the number of rows that are right.
+    """(columns,) how many more rows are right when each column is deleted as a voter.
 
     A row that loses one of its k voters gets its next neighbour in its place.  The new winner is
     the lost voter's class, the new one's, or the best of the others, which is among the first
@@ -94,9 +92,9 @@ def vote_effects(neighbours: Neighbours, codes: Index, own: Index, k: int) -> Ve
     for start in range(0, len(own), step):
         part = slice(start, start + step)
         index, values = neighbours.indices[part, : k + 1], neighbours.values[part, : k + 1]
-        there = index >= 0
-        weights = np.where(there, np.exp((values - values[:, :1]) / VOTE_TEMPERATURE), 0.0)
-        classes = np.where(there, codes[index], -1)
+        exists = index >= 0
+        weights = np.where(exists, np.exp((values - values[:, :1]) / VOTE_TEMPERATURE), 0.0)
+        classes = np.where(exists, codes[index], -1)
         if classes.shape[1] == k:  # no neighbour is left to take a voter's place
             weights = np.pad(weights, ((0, 0), (0, 1)))
             classes = np.pad(classes, ((0, 0), (0, 1)), constant_values=-1)
@@ -117,11 +115,13 @@ def _changes(classes: Index, weights: Vector, own: Index, k: int) -> Vector:
     totals = np.take_along_axis(votes, place, 1)
     winning = totals - lost_weight + np.where(same, new_weight, 0.0)
 
-    def challenge(challenger: Index, its_votes: Vector, allowed: NDArray[np.bool_]) -> None:
-        ahead = (its_votes > winning) | ((its_votes == winning) & (challenger < winner))
+    def challenge(challenger: Index, challenger_votes: Vector, allowed: NDArray[np.bool_]) -> None:
+        ahead = (challenger_votes > winning) | (
+            (challenger_votes == winning) & (challenger < winner)
+        )
         wins = allowed & (challenger >= 0) & ahead
         winner[wins] = np.broadcast_to(challenger, winner.shape)[wins]
-        winning[wins] = np.broadcast_to(its_votes, winner.shape)[wins]
+        winning[wins] = np.broadcast_to(challenger_votes, winner.shape)[wins]
 
     challenge(new, new_votes, ~same)
     for rank in range(best.shape[1]):
@@ -132,7 +132,7 @@ def _changes(classes: Index, weights: Vector, own: Index, k: int) -> Vector:
 
 
 def _by_class(classes: Index, weights: Vector) -> tuple[Vector, Index, Index]:
-    """(n, k) votes of each row's classes in ascending order of class, these classes, and places.
+    """(n, k) votes of each row's classes in ascending order of class, the classes, and places.
 
     The place of a voter is the column of its class; unused columns have class -1.
     """
@@ -166,10 +166,10 @@ class Classified:
         rows: (m,) rows that were classified, all labelled.
         n_reference: rows that can vote for each.
         n_classes: among the rows that can vote.
-        votes: k -> what the neighbours say.
-        effects: k -> two (N,) of what each row's presence as a voter adds to the number of other
-            rows that are right, from two halves of the rows, scaled to all; empty with a training
-            set, which is taken as given.
+        votes: k -> the vote.
+        effects: k -> two (N,) vectors: how many more of the other rows are right with each row
+            as a voter, from two halves of the rows, scaled to all; empty with a training set,
+            which is taken as given.
         n_near_train: rows with a near-duplicate in the training set.
     """
 
@@ -223,10 +223,10 @@ def classify(context: Context) -> Classified:
 def _effects(
     context: Context, near: Neighbours, rows: Index, reference: Index, k: int
 ) -> tuple[Vector, ...]:
-    """What deleting each row as a voter does to the votes of two halves of the rows.
+    """How many more rows are right with each row as a voter, from two halves of the rows.
 
-    Whether a single vote tips over is a matter of chance, which would make the jackknife's variance
-    more than twice too large; the covariance of two halves is free of it.
+    A single vote tips over by chance.  This noise would make the jackknife's variance more than
+    twice too large; the covariance of two halves is free of it.
     """
     codes, anchors = context.codes, context.anchors
     if anchors is None:
@@ -246,24 +246,24 @@ def _effects(
 
 def knn_records(context: Context) -> Iterator[Record]:
     """Top-1 and top-5 accuracy for each k."""
-    found, looked_at = context.once(classify), context.looked_at
-    at = np.searchsorted(looked_at, found.rows)
+    classified, looked_at = context.once(classify), context.looked_at
+    at = np.searchsorted(looked_at, classified.rows)
     definition = _SOURCES[context.subject.train is not None]
     for metric in METRICS:
         for k in context.options.ks:
             values = np.full(len(looked_at), np.nan)
             effects: tuple[Vector, ...] = ()
             reason = FEW_ANCHORS
-            if found.n_classes < 2:
+            if classified.n_classes < 2:
                 reason = "needs two classes"
-            elif k > found.n_reference:
-                reason = f"needs {k} labelled neighbours, there are {found.n_reference}"
-            elif k in found.votes:
-                votes = found.votes[k]
-                right = votes.predicted == context.codes[found.rows]
+            elif k > classified.n_reference:
+                reason = f"needs {k} labelled neighbours, there are {classified.n_reference}"
+            elif k in classified.votes:
+                votes = classified.votes[k]
+                right = votes.predicted == context.codes[classified.rows]
                 values[at] = right if metric is KNN_ACCURACY else votes.among_top
                 if metric is KNN_ACCURACY:
-                    effects = found.effects.get(k, ())
+                    effects = classified.effects.get(k, ())
             value = metric.at(definition, k=k, temperature=VOTE_TEMPERATURE)
             yield context.averaged(value, values, effects, reason)
 

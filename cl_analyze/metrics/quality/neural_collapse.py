@@ -13,17 +13,13 @@ import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cl_analyze.metrics.quality import classes
 from cl_analyze.metrics.quality.classes import Structure, structures
 from cl_analyze.metrics.quality.context import Context, Metric, in_every_definition
 from cl_analyze.metrics.quality.jackknife import jackknife_error
-from cl_analyze.metrics.quality.rows import FORMS
+from cl_analyze.metrics.quality.rows import FORMS, Matrix, Vector
 from cl_analyze.tables import Record
-
-Vector = NDArray[np.float64]
-Matrix = NDArray[np.float64]
 
 _BY_CENTRE = ("raw", "raw_balanced", "normalised", "normalised_balanced")
 """About the mean row, or about the mean of the class means (balanced)."""
@@ -31,9 +27,9 @@ NCC_ACCURACY = Metric("ncc_accuracy", "accuracy", "higher", FORMS)
 SILHOUETTE = Metric("silhouette", "none", "higher", ("class_sum", "class_sum_raw"))
 
 
-def trace_ratio(structure: Structure, means: Matrix) -> float:
-    """NC1 without directions: variance within classes over the mean square of (C, D) means."""
-    counts = structure.geometry.counts
+def trace_ratio(structure: Structure, definition: str) -> float:
+    """NC1 without directions: variance within classes over the mean square of class means."""
+    counts, means = structure.geometry.counts, _means(structure, definition)
     within = float((structure.variances * counts).sum() / counts.sum())
     return within / float(np.square(means).sum(axis=1).mean())
 
@@ -109,6 +105,10 @@ def _means(structure: Structure, definition: str) -> Matrix:
     return means - means.mean(axis=0) if definition.endswith("balanced") else means
 
 
+def _of_means(read: Callable[[Matrix], float | None]) -> Callable[[Structure, str], float | None]:
+    return lambda structure, definition: read(_means(structure, definition))
+
+
 def _nc1(structure: Structure, definition: str) -> float | None:
     ratios = structure.within_over_between
     return None if ratios is None else ratios[definition.endswith("balanced")]
@@ -133,21 +133,15 @@ def _orthogonal_frame(structure: Structure, definition: str) -> float | None:
 _CDNVS = ("standard", "directional", "standard_normalised", "directional_normalised")
 _READ: dict[Metric, Callable[[Structure, str], float | None]] = {
     Metric("nc1", "ratio", "lower", _BY_CENTRE): _nc1,
-    Metric("nc1_trace_ratio", "ratio", "lower", _BY_CENTRE): (
-        lambda structure, definition: trace_ratio(structure, _means(structure, definition))
-    ),
-    Metric("nc2_equinorm", "ratio", "lower", _BY_CENTRE): (
-        lambda structure, definition: equinorm(_means(structure, definition))
-    ),
+    Metric("nc1_trace_ratio", "ratio", "lower", _BY_CENTRE): trace_ratio,
+    Metric("nc2_equinorm", "ratio", "lower", _BY_CENTRE): _of_means(equinorm),
     Metric("nc2_equiangular", "none", "lower", _BY_CENTRE): _of_cosines(
         lambda cosines, n_classes: cosines.std()
     ),
     Metric("nc2_maximal_angle", "none", "lower", _BY_CENTRE): _of_cosines(
         lambda cosines, n_classes: np.abs(cosines + 1.0 / (n_classes - 1)).mean()
     ),
-    Metric("nc2_etf", "none", "lower", _BY_CENTRE): (
-        lambda structure, definition: simplex_frame(_means(structure, definition))
-    ),
+    Metric("nc2_etf", "none", "lower", _BY_CENTRE): _of_means(simplex_frame),
     Metric("nc2_orthogonal_frame", "none", "lower", FORMS): _orthogonal_frame,
     Metric("cdnv", "ratio", "lower", _CDNVS): _cdnv,
 }
@@ -185,12 +179,12 @@ def _reason(metric: Metric, structure: Structure) -> str:
 
 def collapse_records(context: Context) -> Iterator[Record]:
     """NC1, NC2, CDNV, nearest class centre, silhouette, each in every definition."""
-    found, codes = context.once(structures), context.codes
+    by_form, codes = context.once(structures), context.codes
     labelled = codes >= 0
     for metric in in_every_definition(METRICS):
         definition = str(metric.definition)
         on_sphere = "normalised" in definition or definition == "class_sum"
-        of_form = found["normalised" if on_sphere else "raw"]
+        of_form = by_form["normalised" if on_sphere else "raw"]
         structure = of_form.whole
         reason = _reason(metric, structure)
         if reason:

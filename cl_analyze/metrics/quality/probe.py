@@ -20,14 +20,10 @@ from cl_analyze.metrics.quality.context import Context, Metric, in_every_definit
 from cl_analyze.metrics.quality.jackknife import jackknife_error
 from cl_analyze.metrics.quality.logistic import KEPT_BYTES as KEPT_BYTES
 from cl_analyze.metrics.quality.logistic import MOST_ITERATIONS, Fitted, Split, fit
-from cl_analyze.metrics.quality.rows import FORMS, FormRows, forms
+from cl_analyze.metrics.quality.rows import FORMS, FormRows, Index, Matrix, Vector, forms
 from cl_analyze.pairs.executors import single_threaded_blas
 from cl_analyze.stats import share_interval
 from cl_analyze.tables import Record, Table
-
-Vector = NDArray[np.float64]
-Matrix = NDArray[np.float64]
-Index = NDArray[np.int64]
 
 MOST_ROWS = 50_000
 """Rows that a probe is trained on; of more, so many are drawn."""
@@ -124,7 +120,7 @@ def _split(
 
 @dataclass(frozen=True)
 class Tested:
-    """What a probe says of the tested rows.
+    """Predictions of a probe for the tested rows.
 
     Attributes:
         predicted: (n,) class codes.
@@ -218,7 +214,7 @@ def self_duality(weights: Matrix, means: Matrix) -> float | None:
 
 @dataclass(frozen=True)
 class FormProbes:
-    """The probes of one form of the rows, and what they say of the tested rows, fold by fold."""
+    """The probes of one form of the rows and their predictions for tested rows, fold by fold."""
 
     fitted: list[Fitted]
     tested: list[Tested]
@@ -244,8 +240,8 @@ class Probed:
     """The probes of one checkpoint.
 
     Attributes:
-        splits: which rows were for what, fold by fold.
-        how: in words.
+        splits: training, validation and test rows, fold by fold.
+        how: the way of splitting, in words.
         forms: form -> its probes.
     """
 
@@ -259,11 +255,12 @@ class Probed:
         return np.concatenate([split.test for split in self.splits])
 
 
-def probes(context: Context) -> Probed | None:
-    """Fit and test on both forms; None where there are not two classes or no rows to test."""
+def probes(context: Context) -> Probed:
+    """Fit and test on both forms; no forms where there are not two classes or no rows to test."""
     splits, train_codes, how = _splits(context)
+    none = Probed([], how, {})
     if not splits:
-        return None
+        return none
     train = context.subject.train
     sides: tuple[FormRows, ...] = context.forms
     if train is not None:  # both sides on one scale
@@ -276,7 +273,7 @@ def probes(context: Context) -> Probed | None:
         for split in splits:
             similar = fit(side, train_codes, split, context.local.n_at_once, similar)
             if similar is None:
-                return None
+                return none
             fitted.append(similar)
         tested = [
             test(probe, form, context.codes, split.test)
@@ -288,19 +285,19 @@ def probes(context: Context) -> Probed | None:
 
 def probe_records(context: Context) -> Iterator[Record]:
     """Accuracy, calibration, and the neural-collapse measures that need a classifier."""
-    found = context.once(probes)
-    if found is None:
+    probed = context.once(probes)
+    if not probed.forms:
         reason = "needs rows of two classes to train on, and rows to test"
         for metric in in_every_definition(METRICS):
             yield context.recorded(metric, None, reason=reason)
         return
-    by_row = partial(context.by_row, found.test_rows)
-    for form, of_form in found.forms.items():
+    by_row = partial(context.by_row, probed.test_rows)
+    for form, of_form in probed.forms.items():
         yield context.averaged(ACCURACY.at(form), by_row(of_form.everything.correct))
-    for form, of_form in found.forms.items():
+    for form, of_form in probed.forms.items():
         error, without = of_form.calibrated.error, by_row(of_form.calibrated.without)
         yield context.jackknifed(CALIBRATION_ERROR.at(form), error, without)
-    for form, of_form in found.forms.items():
+    for form, of_form in probed.forms.items():
         distances = [self_duality(probe.weights.T, probe.means) for probe in of_form.fitted]
         known = [distance for distance in distances if distance is not None]
         yield context.recorded(
@@ -308,22 +305,21 @@ def probe_records(context: Context) -> Iterator[Record]:
             float(np.mean(known)) if len(known) == len(distances) else None,
             # probes of four fifths each: the jackknife of five groups
             jackknife_error(distances),
-            n=len(found.splits[0].train),
+            n=len(probed.splits[0].train),
             reason="the probe or the class means are constant",
         )
-    for form, of_form in found.forms.items():
+    for form, of_form in probed.forms.items():
         apart = of_form.everything.predicted != of_form.everything.nearest_mean
         yield context.averaged(NC4.at(form), by_row(apart))
 
 
 def probe_table(context: Context) -> Table:
-    """How each probe was made and what it scored."""
-    found = context.once(probes)
+    """How each probe was fitted, and its scores."""
+    probed = context.once(probes)
     blocks: list[dict[str, Any]] = []
-    for form, of_form in found.forms.items() if found is not None else ():
-        assert found is not None
-        how = {"split": found.how, "seed": context.options.seed}
-        folds_of_form = zip(of_form.fitted, of_form.tested, found.splits, strict=True)
+    for form, of_form in probed.forms.items():
+        how = {"split": probed.how, "seed": context.options.seed}
+        folds_of_form = zip(of_form.fitted, of_form.tested, probed.splits, strict=True)
         for fold, (probe, tested, split) in enumerate(folds_of_form, 1):
             calibrated = calibration(tested.confidence, tested.correct)
             blocks.append(
@@ -352,9 +348,9 @@ def probe_table(context: Context) -> Table:
 
 def calibration_table(context: Context) -> Table:
     """The reliability of the probes' confidence, one row for each bin that has rows."""
-    found = context.once(probes)
+    probed = context.once(probes)
     blocks = []
-    for form, of_form in found.forms.items() if found is not None else ():
+    for form, of_form in probed.forms.items():
         calibrated = of_form.calibrated
         bins, n_bins = np.flatnonzero(calibrated.counts), len(calibrated.counts)
         blocks.append(
@@ -387,9 +383,8 @@ def _scores(tested: Tested, calibrated: Calibration) -> dict[str, Any]:
 
 def probe_notes(context: Context) -> list[str]:
     """A note where a probe's loss was still falling when its fit stopped."""
-    found = context.once(probes)
-    forms_found = found.forms if found is not None else {}
-    slow = [form for form, of_form in forms_found.items() if not of_form.converged]
+    probed = context.once(probes)
+    slow = [form for form, of_form in probed.forms.items() if not of_form.converged]
     if not slow:
         return []
     return [

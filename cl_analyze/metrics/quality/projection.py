@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cl_analyze.errors import DependencyError
 from cl_analyze.metrics.quality.context import Context
-from cl_analyze.metrics.quality.rows import FormRows
+from cl_analyze.metrics.quality.rows import FormRows, Index
 from cl_analyze.metrics.quality.spectrum import Factors, spectra
 from cl_analyze.tables import Table
 
@@ -38,7 +38,7 @@ class Projection:
         instead: why the method is not the one that was asked for; None: it is.
     """
 
-    rows: NDArray[np.int64]
+    rows: Index
     points: NDArray[np.float64]
     explained: tuple[float | None, float | None] = (None, None)
     method: Method = "pca"
@@ -70,7 +70,7 @@ def projection(context: Context) -> Projection | None:
         principal axes, and `instead` says why.
     """
     method, seed, rows = context.options.projection, context.options.seed, context.forms[1]
-    n_rows, found = context.subject.n, context.once(spectra)
+    n_rows, factors = context.subject.n, context.once(spectra).factors
     chosen = np.arange(n_rows)
     if n_rows > MOST_ROWS:
         random = np.random.default_rng(seed)
@@ -86,9 +86,9 @@ def projection(context: Context) -> Projection | None:
             if np.isfinite(placed).all():
                 return Projection(chosen, placed, method=method)
             why = f"{method} found no place for some rows"
-    if found is None:
+    if factors is None:
         return None
-    return replace(_principal(rows, found.factors, chosen), instead=why)
+    return replace(_principal(rows, factors, chosen), instead=why)
 
 
 def _laid_out(method: Method, points: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
@@ -123,7 +123,7 @@ def _why_not(points: NDArray[np.float64]) -> str | None:
     return None
 
 
-def _principal(rows: FormRows, factors: Factors, chosen: NDArray[np.int64]) -> Projection:
+def _principal(rows: FormRows, factors: Factors, chosen: Index) -> Projection:
     axes, values = factors.directions(2)
     everything = float(np.square(factors.singular_values(True)).sum())
     shares = np.square(values) / everything if everything > 0 else np.zeros(2)

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from cl_analyze.data.unit import UnitRows
 
+Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
+Index = NDArray[np.int64]
 Form = Literal["raw", "normalised"]
 
 FORMS: tuple[Form, ...] = ("raw", "normalised")
@@ -25,7 +27,7 @@ class FormRows:
         form: raw (as saved, divided by one number so that squares stay in range) or normalised
             (each row of norm 1).
         rows: the rows.
-        scale: what raw rows are divided by.
+        scale: the number that raw rows are divided by.
     """
 
     form: Form
@@ -50,7 +52,7 @@ class FormRows:
             stop = min(start + step, n_rows)
             yield slice(start, stop), self.block(start, stop)
 
-    def take(self, chosen: NDArray[np.int64]) -> Matrix:
+    def take(self, chosen: Index) -> Matrix:
         """The given rows in float64."""
         if self.form == "normalised":
             return self.rows.take(chosen)

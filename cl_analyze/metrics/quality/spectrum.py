@@ -19,18 +19,14 @@ from functools import reduce
 from itertools import accumulate
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cl_analyze.metrics.family import Better
 from cl_analyze.metrics.quality.context import Context, Metric, in_every_definition
 from cl_analyze.metrics.quality.jackknife import N_GROUPS, jackknife_error
-from cl_analyze.metrics.quality.rows import FormRows
+from cl_analyze.metrics.quality.rows import FormRows, Index, Matrix, Vector
 from cl_analyze.pairs.executors import Executor
 from cl_analyze.pairs.plan import spans
 from cl_analyze.tables import Record, Table, Unit
-
-Vector = NDArray[np.float64]
-Matrix = NDArray[np.float64]
 
 VERSIONS = ("raw", "raw_centred", "normalised", "normalised_centred")
 """Rows as saved or on the unit sphere, as they are or less their mean row."""
@@ -72,12 +68,12 @@ class Factors:
             dimensions, the one factor of X transposed, (rows, rows).
         wide: whether rows are fewer than dimensions.
         groups: (N,) the part of each row.
-        scale: what X was divided by.
+        scale: the number that X was divided by.
     """
 
     parts: tuple[Matrix, ...]
     wide: bool
-    groups: NDArray[np.int64]
+    groups: Index
     scale: float
 
     def whole(self) -> Matrix:
@@ -133,7 +129,7 @@ class Factors:
         return (axes * lengths if self.wide else axes), lengths
 
 
-def factors(rows: FormRows, groups: NDArray[np.int64], executor: Executor) -> Factors:
+def factors(rows: FormRows, groups: Index, executor: Executor) -> Factors:
     """Triangular factors of a matrix that is read block by block.
 
     Args:
@@ -174,7 +170,7 @@ def _wide_factor(rows: FormRows, executor: Executor) -> Matrix:
     return factor
 
 
-def parts_of(n_rows: int, dim: int, groups: NDArray[np.int64]) -> tuple[NDArray[np.int64], bool]:
+def parts_of(n_rows: int, dim: int, groups: Index) -> tuple[Index, bool]:
     """(N,) part of each row, and whether parts are the (N,) groups of the jackknife."""
     if min(n_rows, dim) <= WIDEST_WITH_ERRORS and groups.max() > 0:
         return groups, True
@@ -325,17 +321,20 @@ class Spectrum:
 
 @dataclass(frozen=True)
 class Spectra:
-    """The four spectra of one checkpoint, by version, and the factors of the normalised rows."""
+    """The four spectra of one checkpoint, by version, and the factors of the normalised rows.
+
+    Both are empty where the smaller of N and D is above `WIDEST`.
+    """
 
     versions: dict[str, Spectrum]
-    factors: Factors
+    factors: Factors | None
 
 
-def spectra(context: Context) -> Spectra | None:
-    """Two passes over the rows; None where both N and D are above `WIDEST`."""
+def spectra(context: Context) -> Spectra:
+    """Two passes over the rows."""
     n_rows, dim = context.subject.n, context.subject.d
     if min(n_rows, dim) > WIDEST:
-        return None
+        return Spectra({}, None)
     groups, errors = parts_of(n_rows, dim, context.deletion_groups)
     eps = context.subject.rows.stored_eps
     versions = {}
@@ -410,13 +409,13 @@ def _read(metric: Metric, spectrum: Spectrum) -> float | str:
 
 def spectrum_records(context: Context) -> Iterator[Record]:
     """Every metric in every version, each metric's own convention first."""
-    found = context.once(spectra)
+    by_version = context.once(spectra).versions
     for metric in in_every_definition(METRICS):
-        if found is None:
+        if not by_version:
             reason = f"needs min(N, D) of at most {WIDEST}"
             yield context.recorded(metric, None, reason=reason)
             continue
-        spectrum = found.versions[str(metric.definition)]
+        spectrum = by_version[str(metric.definition)]
         value = _read(metric, spectrum)
         if isinstance(value, str):
             yield context.recorded(metric, None, reason=value)
@@ -429,9 +428,9 @@ def spectrum_records(context: Context) -> Iterator[Record]:
 
 def spectrum_table(context: Context) -> Table:
     """The four spectra, one row for each singular value."""
-    found = context.once(spectra)
+    by_version = context.once(spectra).versions
     blocks = []
-    for version, spectrum in found.versions.items() if found is not None else ():
+    for version, spectrum in by_version.items():
         values = spectrum.values
         if not np.isfinite(values).all():  # norms beyond float64's range
             continue

@@ -11,17 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cl_analyze.data.unit import UnitRows, paired
 from cl_analyze.data.validation import block_rows
 from cl_analyze.metrics.means import woodruff
 from cl_analyze.metrics.quality.context import FEW_ANCHORS, Context, Metric
-from cl_analyze.metrics.quality.rows import FormRows
+from cl_analyze.metrics.quality.rows import FormRows, Vector
 from cl_analyze.pairs.reducers import ColumnPartnerRanks, PartnerRanks
 from cl_analyze.tables import Record
-
-Vector = NDArray[np.float64]
 
 TIE = 1e-12
 """Cosines nearer than this are equal: float64 products of the same numbers differ by less."""
