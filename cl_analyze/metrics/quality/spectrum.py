@@ -195,7 +195,7 @@ def _entropy_rank(shares: Vector) -> float:
 
 
 def effective_rank(values: Vector) -> float:
-    """exp of the entropy of the values' shares (Roy & Vetterli, EUSIPCO 2007).
+    """Effective rank: exp of the entropy of the values' shares (Roy & Vetterli, EUSIPCO 2007).
 
     >>> round(effective_rank(np.ones(5)), 9)
     5.0
@@ -209,7 +209,7 @@ def rankme(values: Vector) -> float:
 
 
 def participation_ratio(values: Vector) -> float:
-    """(sum lambda)^2 / sum lambda^2 with lambda the squared values."""
+    """Participation ratio: (sum lambda)^2 / sum lambda^2 with lambda the squared values."""
     squares = (values / values[0]) ** 2
     return float(squares.sum() ** 2 / (squares**2).sum())
 
@@ -241,7 +241,7 @@ class PowerLaw:
 
 
 def power_law(values: Vector, floor: float = 0.0) -> PowerLaw | None:
-    """Exponent of the eigenvalues' decay (Agrawal et al., NeurIPS 2022, alpha-ReQ).
+    """Exponent of the eigenvalues' decay (alpha-ReQ or alphaReQ; Agrawal et al., NeurIPS 2022).
 
     Args:
         values: singular values, descending.
