@@ -15,7 +15,7 @@ from cl_analyze.data.labels import Labels
 from cl_analyze.metrics.anchors import Anchors
 from cl_analyze.metrics.family import Better, Measured, MetricOptions, PairRunner, Subject
 from cl_analyze.metrics.means import mean_with_effects
-from cl_analyze.metrics.quality.jackknife import jackknife_groups
+from cl_analyze.metrics.quality.jackknife import Deletions, jackknife_groups
 from cl_analyze.metrics.quality.rows import FormRows, Index, Vector, forms
 from cl_analyze.pairs.executors import Executor, SerialExecutor, ThreadExecutor
 from cl_analyze.pairs.reducers.neighbours import Neighbours
@@ -171,8 +171,9 @@ class Context:
         value = float(value)
         return Record(source, *names, value, std_error, metric.unit, n, d, pseudo_values=pseudo)
 
-    def jackknifed(self, metric: Metric, value: float, without: Vector) -> Record:
-        """A record with the jackknife's error, from the (N,) values without each row."""
+    def jackknifed(self, metric: Metric, statistic: Deletions) -> Record:
+        """A record with the jackknife's error, from the values without each row."""
+        value, without = statistic.value, statistic.without
         finite = without[~np.isnan(without)]
         usable = len(finite) > 2 and bool(np.isfinite(finite).all())
         pseudo = pseudo_values(value, without) if usable else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from cl_analyze.data.validation import block_rows
 from cl_analyze.metrics.anchors import Anchors
 from cl_analyze.metrics.family import NEAR_DUPLICATE
 from cl_analyze.metrics.quality.context import Context, Metric
+from cl_analyze.metrics.quality.jackknife import Deletions
 from cl_analyze.metrics.quality.rows import Vector
 from cl_analyze.metrics.uniform_law import cosine_share_below
 from cl_analyze.pairs.reducers import BinSums, PairHistogram
@@ -34,16 +35,8 @@ WASSERSTEIN = Metric("uniformity_wasserstein", "cosine", "lower")
 METRICS = (NORM_MEAN, NORM_STD, MEAN_COSINE, NEAR_DUPLICATES, WASSERSTEIN)
 
 
-@dataclass(frozen=True)
-class MeanCosine:
-    """Mean cosine over ordered pairs i != j, and (N,) the same without each row."""
-
-    value: float
-    without: Vector
-
-
-def mean_cosine(context: Context) -> MeanCosine:
-    """From the sum of the rows on the sphere, in two passes."""
+def mean_cosine(context: Context) -> Deletions:
+    """Mean cosine over ordered pairs i != j, from the sum of the unit rows, in two passes."""
     rows = context.forms[1]
     n, dim = rows.shape
     step = block_rows(dim)
@@ -55,16 +48,17 @@ def mean_cosine(context: Context) -> MeanCosine:
     pairs = float(own.sum())
     with np.errstate(divide="ignore", invalid="ignore"):
         without = (pairs - 2.0 * own) / ((n - 1) * (n - 2.0))
-    return MeanCosine(pairs / (n * (n - 1)), without)
+    return Deletions(pairs / (n * (n - 1)), without)
 
 
-def deviation_without(values: Vector) -> Vector:
-    """(N,) standard deviation (divided by the count) without each row."""
+def standard_deviation(values: Vector) -> Deletions:
+    """The standard deviation of (N,) values, divided by the count."""
     n = len(values)
     left = values - values.mean()
     total = float((left**2).sum())
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.sqrt(np.maximum(total - left**2 * n / (n - 1), 0.0) / (n - 1)))
+        without = np.sqrt(np.maximum(total - left**2 * n / (n - 1), 0.0) / (n - 1))
+    return Deletions(float(values.std()), without)
 
 
 def wasserstein_from_histogram(counts: Vector, d: int) -> tuple[float, Vector]:
@@ -97,12 +91,10 @@ def wasserstein_from_histogram(counts: Vector, d: int) -> tuple[float, Vector]:
 def geometry_records(context: Context) -> Iterator[Record]:
     """Norms, mean cosine, near-duplicates, Wasserstein uniformity."""
     norms = context.norms / context.largest_norm  # squares stay in range
-    without = (norms.sum() - norms) / (len(norms) - 1)
-    yield _stored_unit(context, context.jackknifed(NORM_MEAN, float(norms.mean()), without))
-    without = deviation_without(norms)
-    yield _stored_unit(context, context.jackknifed(NORM_STD, float(norms.std()), without))
-    cosine = context.once(mean_cosine)
-    yield context.jackknifed(MEAN_COSINE, cosine.value, cosine.without)
+    mean = Deletions(float(norms.mean()), (norms.sum() - norms) / (len(norms) - 1))
+    yield _stored_unit(context, context.jackknifed(NORM_MEAN, mean))
+    yield _stored_unit(context, context.jackknifed(NORM_STD, standard_deviation(norms)))
+    yield context.jackknifed(MEAN_COSINE, context.once(mean_cosine))
     is_near = np.where(context.near.values[:, 0] > NEAR_DUPLICATE, 1.0, 0.0)
     yield context.averaged(NEAR_DUPLICATES, is_near)
     yield _wasserstein(context)

@@ -9,12 +9,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from cl_analyze.metrics.quality.rows import Index
+from cl_analyze.metrics.quality.rows import Index, Vector
 
 N_GROUPS = 20
+
+
+@dataclass(frozen=True)
+class Deletions:
+    """A statistic, and (N,) the same without each row; NaN for rows that take no part."""
+
+    value: float
+    without: Vector
 
 
 def jackknife_groups(n_rows: int, together: Index | None, seed: int) -> Index:

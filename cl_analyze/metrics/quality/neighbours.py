@@ -268,12 +268,11 @@ def knn_records(context: Context) -> Iterator[Record]:
             yield context.averaged(value, values, effects, reason)
 
 
-def knn_notes(context: Context) -> list[str]:
+def knn_notes(context: Context) -> Iterator[str]:
     """A note where rows have a near-duplicate in the training set."""
     n_near = context.once(classify).n_near_train
-    if not n_near:
-        return []
-    return [
-        f"{context.subject.source}: {n_near} rows have a near-duplicate "
-        "(cosine above 1 - 1e-6) in the training set: accuracies are too good"
-    ]
+    if n_near:
+        yield (
+            f"{context.subject.source}: {n_near} rows have a near-duplicate "
+            "(cosine above 1 - 1e-6) in the training set: accuracies are too good"
+        )

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.metrics.quality.context import Context, Metric, in_every_definition
-from cl_analyze.metrics.quality.jackknife import jackknife_error
+from cl_analyze.metrics.quality.jackknife import Deletions, jackknife_error
 from cl_analyze.metrics.quality.logistic import KEPT_BYTES as KEPT_BYTES
 from cl_analyze.metrics.quality.logistic import MOST_ITERATIONS, Fitted, Split, fit
 from cl_analyze.metrics.quality.rows import FORMS, FormRows, Index, Matrix, Vector, forms
@@ -295,8 +295,8 @@ def probe_records(context: Context) -> Iterator[Record]:
     for form, of_form in probed.forms.items():
         yield context.averaged(ACCURACY.at(form), by_row(of_form.everything.correct))
     for form, of_form in probed.forms.items():
-        error, without = of_form.calibrated.error, by_row(of_form.calibrated.without)
-        yield context.jackknifed(CALIBRATION_ERROR.at(form), error, without)
+        error = Deletions(of_form.calibrated.error, by_row(of_form.calibrated.without))
+        yield context.jackknifed(CALIBRATION_ERROR.at(form), error)
     for form, of_form in probed.forms.items():
         distances = [self_duality(probe.weights.T, probe.means) for probe in of_form.fitted]
         known = [distance for distance in distances if distance is not None]
@@ -381,13 +381,12 @@ def _scores(tested: Tested, calibrated: Calibration) -> dict[str, Any]:
     }
 
 
-def probe_notes(context: Context) -> list[str]:
+def probe_notes(context: Context) -> Iterator[str]:
     """A note where a probe's loss was still falling when its fit stopped."""
     probed = context.once(probes)
     slow = [form for form, of_form in probed.forms.items() if not of_form.converged]
-    if not slow:
-        return []
-    return [
-        f"{context.subject.source}: the linear probe of {' and '.join(slow)} rows stopped after "
-        f"{MOST_ITERATIONS} steps, before its loss stopped falling"
-    ]
+    if slow:
+        yield (
+            f"{context.subject.source}: the linear probe of {' and '.join(slow)} rows stopped "
+            f"after {MOST_ITERATIONS} steps, before its loss stopped falling"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -150,10 +151,12 @@ def projection_table(context: Context) -> Table:
     )
 
 
-def projection_notes(context: Context) -> list[str]:
+def projection_notes(context: Context) -> Iterator[str]:
     """A note where rows are not laid out by the method that was asked for."""
-    shown, source = context.once(projection), context.subject.source
-    if shown is None or shown.instead is None:
-        return []
-    method = context.options.projection
-    return [f"{source}: rows are laid out by PCA, not {method}: {shown.instead}"]
+    shown, source, method = (
+        context.once(projection),
+        context.subject.source,
+        context.options.projection,
+    )
+    if shown is not None and shown.instead is not None:
+        yield f"{source}: rows are laid out by PCA, not {method}: {shown.instead}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from cl_analyze.data.unit import UnitRows, paired
 from cl_analyze.data.validation import block_rows
 from cl_analyze.metrics.means import woodruff
 from cl_analyze.metrics.quality.context import FEW_ANCHORS, Context, Metric
+from cl_analyze.metrics.quality.jackknife import Deletions
 from cl_analyze.metrics.quality.rows import FormRows, Vector
 from cl_analyze.pairs.reducers import ColumnPartnerRanks, PartnerRanks
 from cl_analyze.tables import Record
@@ -50,25 +51,13 @@ def expected_ranks(ranks: Vector) -> Vector:
     return np.asarray(1.0 + ranks[:, 0] + 0.5 * ranks[:, 1])
 
 
-@dataclass(frozen=True)
-class Gap:
-    """The modality gap and what is left when each side is centred.
+def modality_gap(first: UnitRows, second: UnitRows) -> tuple[Deletions, Deletions]:
+    """The modality gap and the residual when each side is centred, in two passes over the rows.
 
-    Attributes:
-        distance: |mean u - mean v|.
-        distance_without: (N,) the same without each row.
-        residual: mean of |(u - mean u) - (v - mean v)|^2; alignment = distance^2 + residual.
-        residual_without: (N,) the same without each row.
+    Returns:
+        |mean u - mean v|, and the mean of |(u - mean u) - (v - mean v)|^2;
+        alignment = gap^2 + residual.
     """
-
-    distance: float
-    distance_without: Vector
-    residual: float
-    residual_without: Vector
-
-
-def modality_gap(first: UnitRows, second: UnitRows) -> Gap:
-    """Difference of the two mean rows, in two passes over the rows."""
     n, dim = first.n_rows, first.dim
     sides = FormRows("normalised", first), FormRows("normalised", second)
 
@@ -92,7 +81,8 @@ def modality_gap(first: UnitRows, second: UnitRows) -> Gap:
     residual = float(squares.mean())
     # sum of squares about the mean of the others
     residual_less = (squares.sum() - squares * n / (n - 1)) / (n - 1)
-    return Gap(size**0.5, np.sqrt(np.maximum(less, 0.0)), residual, residual_less)
+    gaps = Deletions(size**0.5, np.sqrt(np.maximum(less, 0.0)))
+    return gaps, Deletions(residual, residual_less)
 
 
 def pair_distances(context: Context) -> tuple[Vector, Vector]:
@@ -117,9 +107,9 @@ def view_records(context: Context) -> Iterator[Record]:
             yield context.averaged(RECALL.at(k=k, direction=direction), values, reason=reason)
     for direction, counts in ranks.items():
         yield _median_rank(context, expected_ranks(counts), direction)
-    gap = modality_gap(*context.subject.views)
-    yield context.jackknifed(GAP, gap.distance, gap.distance_without)
-    yield context.jackknifed(GAP_RESIDUAL, gap.residual, gap.residual_without)
+    gap, residual = modality_gap(*context.subject.views)
+    yield context.jackknifed(GAP, gap)
+    yield context.jackknifed(GAP_RESIDUAL, residual)
 
 
 def _partner_ranks(context: Context) -> dict[str, Vector]:
@@ -163,11 +153,10 @@ def _median_rank(context: Context, ranks: Vector, direction: str) -> Record:
     )
 
 
-def view_notes(context: Context) -> list[str]:
+def view_notes(context: Context) -> Iterator[str]:
     """A note on the metrics that look at one of two files alone."""
-    if context.subject.partners is None:
-        return []
-    return [
-        f"{context.subject.source}: spectrum, hubs and class structure are of this file alone; "
-        "run quality on the partners' file to see its own"
-    ]
+    if context.subject.partners is not None:
+        yield (
+            f"{context.subject.source}: spectrum, hubs and class structure are of this file alone; "
+            "run quality on the partners' file to see its own"
+        )
