@@ -23,15 +23,17 @@ class Parameter:
     Attributes:
         name: its key in `params`.
         option: the field of `MetricOptions` that sets it; empty: nothing does.
+        is_whole: whether its values are whole numbers.
     """
 
     name: str
     option: str = ""
+    is_whole: bool = False
 
 
 T = Parameter("t", "ts")
 TAU = Parameter("tau", "taus")
-K = Parameter("k", "ks")
+K = Parameter("k", "ks", is_whole=True)
 NEGATIVES = Parameter("negatives", "negatives")
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import cl_analyze as cla
-from cl_analyze.metrics.quality import classes_part, spectrum_part
+from cl_analyze.metrics.quality import neural_collapse, spectrum
 from cl_analyze.tables import to_json
 
 FEW = settings(max_examples=6)
@@ -29,8 +29,8 @@ def records(rows, labels, **options):
 PROBED = ("probe_accuracy", "probe_calibration_error", "nc3", "nc4_disagreement")
 """What depends on the rows of each fold and on features being standardised one by one."""
 GROUPED = (
-    *spectrum_part.DEFINITIONS,
-    *classes_part.DEFINITIONS,
+    *(metric.name for metric in spectrum.METRICS),
+    *(metric.name for metric in neural_collapse.METRICS),
     "hubness_skewness",
     "hubness_robin_hood",
     "antihub_share",

@@ -14,7 +14,7 @@ from sklearn.neighbors import KNeighborsClassifier
 import cl_analyze as cla
 from cl_analyze.data.rows import RowArray
 from cl_analyze.data.unit import UnitRows
-from cl_analyze.metrics.quality import classes, collapse, probe, spectrum
+from cl_analyze.metrics.quality import classes, collapse, logistic, probe, spectrum
 from cl_analyze.metrics.quality.jackknife import jackknife_groups
 from cl_analyze.metrics.quality.rows import FormRows
 from cl_analyze.pairs.executors import SerialExecutor, ThreadExecutor
@@ -171,7 +171,7 @@ def test_rounding_of_the_stored_numbers_is_no_direction(random):
 
 
 def test_too_many_dimensions_are_refused_not_tried(monkeypatch, random):
-    monkeypatch.setattr("cl_analyze.metrics.quality.spectrum_part.WIDEST", 8)
+    monkeypatch.setattr("cl_analyze.metrics.quality.spectrum.WIDEST", 8)
     report = cla.analyze(random.standard_normal((30, 9)), metrics="quality", ks=[1])
     record = report.records.find("effective_rank")
     assert record.value is None
@@ -216,11 +216,15 @@ def test_verdicts_on_collapse(random):
 
 def test_the_verdict_counts_directions_that_rows_can_fill():
     found = collapse.verdict(np.ones(11), 1e-9, 12, 100, 0.0, None)
-    assert (found.level, found.possible, found.needed) == ("none", 11, 11)
+    assert (found.verdict, found.possible_directions, found.directions_for_99_percent) == (
+        "none",
+        11,
+        11,
+    )
     few = collapse.verdict(np.ones(4), 1e-9, 5, 100, 0.0, None)
-    assert few.level == "unknown"
+    assert few.verdict == "unknown"
     assert few.text.startswith("Too few rows to judge: 99% of the variance lies in 4 of 4")
-    assert collapse.verdict(np.ones(1), 1e-9, 50, 1, 0.0, None).level == "unknown"
+    assert collapse.verdict(np.ones(1), 1e-9, 50, 1, 0.0, None).verdict == "unknown"
 
 
 # ---- geometry
@@ -606,7 +610,6 @@ def test_the_classes_that_share_neighbours_come_first(random):
 
 def test_more_classes_than_pairs_can_be_looked_at(random, monkeypatch):
     monkeypatch.setattr(classes, "MOST_CLASSES", 5)
-    monkeypatch.setattr("cl_analyze.metrics.quality.classes_part.MOST_CLASSES", 5)
     report = cla.analyze(
         random.standard_normal((60, 8)), np.arange(60) % 12, metrics="quality", ks=[1]
     )
@@ -632,8 +635,8 @@ def split_of(n):
 
 @pytest.mark.parametrize("form", ["raw", "normalised"])
 def test_the_probe_is_scikit_learns(random, monkeypatch, form):
-    monkeypatch.setattr(probe, "GRADIENT_TOLERANCE", 1e-9)
-    monkeypatch.setattr(probe, "LOSS_TOLERANCE", 0.0)
+    monkeypatch.setattr(logistic, "GRADIENT_TOLERANCE", 1e-9)
+    monkeypatch.setattr(logistic, "LOSS_TOLERANCE", 0.0)
     rows, labels = problem(random)
     split = split_of(len(rows))
     unit = UnitRows(RowArray.of(rows), np.float32, 1 << 20)
@@ -667,7 +670,7 @@ def test_the_penalty_is_the_best_on_validation_rows(random):
     x = (x - centre) / spread
     rest = np.setdiff1d(split.train, split.validation)
     losses = {}
-    for weight in probe.PENALTIES:
+    for weight in logistic.PENALTIES:
         theirs = LogisticRegression(C=1 / (weight * len(rest)), max_iter=5_000).fit(
             x[rest], labels[rest]
         )
@@ -706,8 +709,8 @@ def test_no_row_is_tested_by_a_probe_that_saw_it(random, monkeypatch):
 
 
 def test_of_many_rows_one_fifth_is_tested(random, monkeypatch):
-    monkeypatch.setattr("cl_analyze.metrics.quality.probe_part.FOLDED_ROWS", 100)
-    monkeypatch.setattr("cl_analyze.metrics.quality.probe_part.MOST_ROWS", 70)
+    monkeypatch.setattr("cl_analyze.metrics.quality.probe.FOLDED_ROWS", 100)
+    monkeypatch.setattr("cl_analyze.metrics.quality.probe.MOST_ROWS", 70)
     rows, labels = problem(random, n=150)
     report = cla.analyze(rows, labels, metrics="quality", ks=[1])
     table = report.tables["probe"].rows

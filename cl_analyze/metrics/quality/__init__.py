@@ -1,18 +1,21 @@
-"""Representation quality, one file for each part: the numbers, and the records made of them.
+"""Representation quality, one file for each part: formulas, records and tables together.
 
-family.py      what `quality` computes, in which order
-context.py     what every part works with
-rows.py        rows as saved and on the sphere
-jackknife.py   errors from deleted groups of rows
-spectrum.py    singular values from triangular factors; what they tell
-collapse.py    the verdict
-geometry.py    norms, mean cosine, distance of the cosines from the uniform law
-neighbours.py  weighted kNN votes, hubs, which classes mix
-probe.py       the linear probe
-views.py       retrieval and the modality gap
-classes.py     neural collapse, CDNV, nearest class centre, silhouette
-projection.py  two coordinates for each row
-*_part.py      the records and tables of each
+family.py           the parts in the order of the output
+context.py          the checkpoint, and the makers of records and tables
+rows.py             rows as saved and on the sphere
+jackknife.py        errors from deleted groups of rows
+spectrum.py         singular values from triangular factors; effective rank, RankMe and others
+collapse.py         the verdict on collapse
+projection.py       two coordinates for each row
+geometry.py         norms, mean cosine, distance of the cosines from the uniform law
+hubs.py             hubness of the neighbour graph
+views.py            alignment, recall@k and the modality gap
+neighbours.py       weighted kNN votes
+logistic.py         the fit of a linear probe
+probe.py            folds, accuracy, calibration, NC3 and NC4
+classes.py          class means and distances to them
+neural_collapse.py  NC1, NC2, CDNV, NCC accuracy, silhouette
+class_tables.py     confusions, classes, pairs of classes
 """
 
 from cl_analyze.metrics.quality.family import Quality

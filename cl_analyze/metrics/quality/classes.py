@@ -1,12 +1,12 @@
-"""Class structure: neural-collapse measures, CDNV, nearest class centre, silhouette, overlap.
+"""Class means and the distances of rows to them, for neural collapse, CDNV, NCC and silhouettes.
 
-With class means mu_c and the mean row g, everything is a sum over rows of what one block of rows
-has with all class means, so a few passes over the rows suffice and nothing grows with N^2.  Rows
-are taken less g first: differences of near-equal squares would have no digits left otherwise.
+mu_c is the mean of class c, g the mean row.  Every number is a sum over rows of distances and
+products of a row with all class means.  A few passes over the rows suffice, and nothing grows with
+N^2.  g is subtracted from the rows first, because differences of near-equal squares would have no
+digits left otherwise.
 
-References: Papyan, Han & Donoho, PNAS 2020 (NC1 - NC4); Galanti, Gyorgy & Hutter, ICLR 2022
-(CDNV); Kini, Vakilian, Behnia, Gill & Thrampoulidis, ICLR 2024 (orthogonal frames); Rousseeuw,
-J. Comput. Appl. Math. 1987 (silhouette).
+References: Papyan, Han & Donoho, PNAS 2020 (NC1 - NC4); Rousseeuw, J. Comput. Appl. Math. 1987
+(silhouette).
 """
 
 from __future__ import annotations
@@ -17,19 +17,17 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cl_analyze.data.validation import block_rows
-from cl_analyze.metrics.quality.rows import FormRows
-
-Vector = NDArray[np.float64]
-Matrix = NDArray[np.float64]
-Index = NDArray[np.int64]
+from cl_analyze.metrics.quality.context import Context
+from cl_analyze.metrics.quality.rows import FormRows, Index, Matrix, Vector
 
 ROUNDING = 1e-26
 """Squared distances of class means under this share of the rows' squares are rounding."""
 MOST_CLASSES = 4_096
 """Classes up to which every pair of them is looked at."""
+MOST_FOR_ERRORS = 100_000_000
+"""Rows x dimensions x classes up to which neural collapse and CDNV have error bars."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class ClassGeometry:
 
     Attributes:
         rows: the rows.
-        codes: (N,) classes 0..C-1, each there, -1 where unlabelled.
+        codes: (N,) classes 0..C-1, every one with rows, -1 where unlabelled.
         counts: (C,) rows of each.
         centre: (D,) mean of the labelled rows.
         means: (C, D) class means less the centre.
@@ -57,17 +55,19 @@ class ClassGeometry:
         """C."""
         return len(self.counts)
 
+    @property
+    def are_few(self) -> bool:
+        """Whether every pair of classes is looked at."""
+        return self.n_classes <= MOST_CLASSES
+
     def blocks(self) -> Iterator[tuple[Index, Index, Matrix]]:
         """Positions, classes and centred values of the labelled rows, block by block."""
-        n_rows, dim = self.rows.shape
-        step = block_rows(max(dim, self.n_classes))
-        for start in range(0, n_rows, step):
-            stop = min(start + step, n_rows)
-            codes = self.codes[start:stop]
-            known = np.flatnonzero(codes >= 0)
+        step = block_rows(max(self.rows.shape[1], self.n_classes))
+        for span, block in self.rows.blocks(step):
+            known = np.flatnonzero(self.codes[span] >= 0)
             if len(known):
-                block = self.rows.block(start, stop)[known] - self.centre
-                yield start + known, codes[known], block
+                at = span.start + known
+                yield at, self.codes[at], block[known] - self.centre
 
     @cached_property
     def mean_norms(self) -> Vector:
@@ -83,11 +83,7 @@ class ClassGeometry:
     @cached_property
     def distances(self) -> Matrix:
         """(C, C) squared distances of class means; 0 where they agree to rounding."""
-        if self.n_classes > MOST_CLASSES:
-            raise ValueError("too many classes")
-        out = np.empty((self.n_classes, self.n_classes))
-        for c, mean in enumerate(self.means):
-            out[c] = np.square(self.means - mean).sum(axis=1)
+        out = np.array([np.square(self.means - mean).sum(axis=1) for mean in self.means])
         return np.where(out > self.floor, out, 0.0)
 
 
@@ -95,11 +91,10 @@ def class_geometry(rows: FormRows, codes: Index, n_classes: int) -> ClassGeometr
     """Class means in two passes: sums, then their rounding errors."""
     dim = rows.shape[1]
     counts = np.bincount(codes[codes >= 0], minlength=n_classes).astype(np.int64)
-    centre, means = np.zeros(dim), np.zeros((n_classes, dim))
-    for _ in range(2):  # the second round adds the mean of what is left, which is rounding
-        found = ClassGeometry(rows, codes, counts, centre, means)
+    centre, means, largest = np.zeros(dim), np.zeros((n_classes, dim)), 0.0
+    for _ in range(2):  # the second round adds the mean of the remainders, which is rounding
         sums, largest = np.zeros((n_classes, dim)), 0.0
-        for _, own, block in found.blocks():
+        for _, own, block in ClassGeometry(rows, codes, counts, centre, means).blocks():
             largest = max(largest, float(np.square(block).sum(axis=1).max()))
             _add_by_class(sums, own, block - means[own])
         means = means + sums / counts[:, None]
@@ -117,23 +112,24 @@ def _add_by_class(sums: Matrix, codes: Index, values: Matrix) -> None:
 
 @dataclass(frozen=True)
 class Structure:
-    """What one pass over the rows, with the class means known, gives.
+    """Sums over the rows of one form, with the class means known.
 
     Attributes:
         geometry: of these rows.
         variances: (C,) mean squared distance of a class's rows from its mean.
-        within_over_between: tr(Sw pinv(Sb)) / C for the centre g and for the mean of class means.
+        within_over_between: tr(Sw pinv(Sb)) / C for the centre g and for the mean of class means;
+            None where class means do not differ.
         along: (C, C) mean square of (x - mu_c) . (mu_c' - mu_c), x of class c; None where classes
             are too many.
         nearest: (N,) class whose mean is nearest, the row's own mean taken without the row; -1
             where unlabelled.
         silhouettes: (N,) silhouettes from squared distances, NaN where unlabelled or C = 1.
-        silhouette_effects: (N,) what each row's presence adds to the sum of the others'.
+        silhouette_effects: (N,) how much each row's presence adds to the sum of the others.
     """
 
     geometry: ClassGeometry
     variances: Vector
-    within_over_between: tuple[float, float] | None
+    within_over_between: tuple[float, ...] | None
     along: Matrix | None
     nearest: Index
     silhouettes: Vector
@@ -147,15 +143,13 @@ def class_structure(geometry: ClassGeometry, by_row: bool = True) -> Structure:
         geometry: rows, classes and class means.
         by_row: whether nearest means and silhouettes are wanted too.
     """
-    n_rows = geometry.rows.shape[0]
-    n_classes, counts, means = geometry.n_classes, geometry.counts, geometry.means
-    few = n_classes <= MOST_CLASSES
+    n_rows, n_classes = geometry.rows.shape[0], geometry.n_classes
+    counts, means = geometry.counts, geometry.means
     frames = [_frame(geometry, g) for g in (np.zeros(means.shape[1]), means.mean(axis=0))]
     projected = [np.zeros(frame.shape[1]) for frame, _ in frames]
-    along = np.zeros((n_classes, n_classes)) if few else None
-    nearest = np.full(n_rows, -1, dtype=np.int64)
-    own_mean, other_mean = np.full(n_rows, np.nan), np.full(n_rows, np.nan)
-    other_class = np.full(n_rows, -1, dtype=np.int64)
+    along = np.zeros((n_classes, n_classes)) if geometry.are_few else None
+    nearest, other_class = np.full((2, n_rows), -1, dtype=np.int64)
+    own_mean, other_mean = np.full((2, n_rows), np.nan)
     spread = np.zeros(n_classes)
     for _, own, block in geometry.blocks():
         np.add.at(spread, own, np.square(block - means[own]).sum(axis=1))
@@ -187,7 +181,7 @@ def class_structure(geometry: ClassGeometry, by_row: bool = True) -> Structure:
             other_class[at] = _first_least(to_classes)
             other_mean[at] = to_classes.min(axis=1)
     silhouettes, effects = np.full(n_rows, np.nan), np.zeros(n_rows)
-    if by_row:
+    if by_row and n_classes > 1:
         silhouettes, effects = _silhouettes(geometry, own_mean, other_mean, other_class)
     ratios = None
     if all(len(values) for _, values in frames):
@@ -196,21 +190,14 @@ def class_structure(geometry: ClassGeometry, by_row: bool = True) -> Structure:
             float((total / n / values**2).sum())
             for total, (_, values) in zip(projected, frames, strict=True)
         )
-    return Structure(
-        geometry,
-        spread / counts,
-        ratios,  # type: ignore[arg-type]
-        None if along is None else along / counts[:, None],
-        nearest,
-        silhouettes,
-        effects,
-    )
+    along = None if along is None else along / counts[:, None]
+    return Structure(geometry, spread / counts, ratios, along, nearest, silhouettes, effects)
 
 
 def _frame(geometry: ClassGeometry, centre: Vector) -> tuple[Matrix, Vector]:
     """Directions and singular values of the class means less a centre, its null space cut off.
 
-    Sb = M'M / C has at most C - 1 directions; what is below rounding is not inverted.
+    Sb = M'M / C has at most C - 1 directions; directions below rounding are not inverted.
     """
     left_over = geometry.means - centre
     _, values, directions = np.linalg.svd(left_over, full_matrices=False)
@@ -223,7 +210,7 @@ def _frame(geometry: ClassGeometry, centre: Vector) -> tuple[Matrix, Vector]:
 
 
 def _first_least(values: Matrix) -> Index:
-    """Column of each row's least value; those within rounding of it tie, the first wins."""
+    """Column of each row's least value; of values that agree to rounding, the first column."""
     least = values.min(axis=1, keepdims=True)
     return np.asarray((values <= least + 1e-12 * np.abs(least)).argmax(axis=1), dtype=np.int64)
 
@@ -231,13 +218,15 @@ def _first_least(values: Matrix) -> Index:
 def _silhouettes(
     geometry: ClassGeometry, a: Vector, b: Vector, other_class: Index
 ) -> tuple[Vector, Vector]:
-    """Values, and each row's effect on the others' through their mean distances a and b."""
+    """Silhouettes, and each row's effect on the others' through their mean distances a and b.
+
+    Args:
+        geometry: of two classes or more.
+        a, b: (N,) mean squared distances to the row's own class and to the nearest other class.
+        other_class: (N,) that class.
+    """
     codes, counts = geometry.codes, geometry.counts
     labelled = codes >= 0
-    n_classes, dim = geometry.means.shape
-    effects = np.zeros(len(codes))
-    if n_classes < 2:
-        return np.full(len(codes), np.nan), effects
     with np.errstate(divide="ignore", invalid="ignore"):
         largest = np.maximum(a, b)
         values = np.where(largest > 0, (b - a) / largest, 0.0)
@@ -250,18 +239,19 @@ def _silhouettes(
     weight_a = np.where(used, for_a / np.maximum(counts[own] - 1, 1), 0.0)
     weight_b = np.where(used, for_b / counts[np.maximum(other_class, 0)], 0.0)
     # sums over anchors of weight x (|x|^2, x, 1, mean distance), by the class they look at
-    totals, vectors = np.zeros((n_classes, 3)), np.zeros((n_classes, dim))
+    totals, vectors = np.zeros((geometry.n_classes, 3)), np.zeros(geometry.means.shape)
     for at, mine, block in geometry.blocks():
         squares = np.square(block).sum(axis=1)
         for weight, mean, looked_at in (
             (weight_a[at], a[at], mine),
             (weight_b[at], b[at], other_class[at]),
         ):
-            there = weight != 0
+            acts = weight != 0
             columns = np.column_stack([weight * squares, weight, weight * np.nan_to_num(mean)])
-            if there.any():
-                _add_by_class(totals, looked_at[there], columns[there])
-                _add_by_class(vectors, looked_at[there], (weight[:, None] * block)[there])
+            if acts.any():
+                _add_by_class(totals, looked_at[acts], columns[acts])
+                _add_by_class(vectors, looked_at[acts], (weight[:, None] * block)[acts])
+    effects = np.zeros(len(codes))
     for at, mine, block in geometry.blocks():
         squares = np.square(block).sum(axis=1)
         effects[at] = (
@@ -274,102 +264,36 @@ def _silhouettes(
     return values, effects
 
 
-# ---- numbers
+@dataclass(frozen=True)
+class Structures:
+    """Class structure of one form of the rows.
+
+    Attributes:
+        whole: of all labelled rows.
+        without: of the rows without each group of the jackknife; empty where that costs too much.
+    """
+
+    whole: Structure
+    without: tuple[Structure, ...]
 
 
-def equinorm(geometry: ClassGeometry, centre: Vector) -> float | None:
-    """NC2: standard deviation over mean of the class means' norms."""
-    norms = np.sqrt(np.square(geometry.means - centre).sum(axis=1))
-    return float(norms.std() / norms.mean()) if norms.mean() > 0 else None
-
-
-def _cosines(geometry: ClassGeometry, centre: Vector) -> Vector | None:
-    """Cosines of all pairs of centred class means; None where one lies on the centre."""
-    vectors = geometry.means - centre
-    norms = np.sqrt(np.square(vectors).sum(axis=1))
-    if not norms.min() > math.sqrt(geometry.floor):
-        return None
-    gram = (vectors / norms[:, None]) @ (vectors / norms[:, None]).T
-    return np.asarray(gram[~np.eye(len(gram), dtype=bool)])
-
-
-def equiangular(geometry: ClassGeometry, centre: Vector) -> float | None:
-    """NC2: standard deviation of the cosines between class means."""
-    cosines = _cosines(geometry, centre)
-    return None if cosines is None else float(cosines.std())
-
-
-def maximal_angle(geometry: ClassGeometry, centre: Vector) -> float | None:
-    """NC2: mean over pairs of classes of |cos + 1 / (C - 1)|."""
-    cosines = _cosines(geometry, centre)
-    if cosines is None:
-        return None
-    return float(np.abs(cosines + 1.0 / (geometry.n_classes - 1)).mean())
-
-
-def simplex_frame(geometry: ClassGeometry, centre: Vector) -> float | None:
-    """NC2: distance of the means' Gram matrix from a simplex's, both of Frobenius norm 1."""
-    n = geometry.n_classes
-    ideal = (np.eye(n) - 1.0 / n) / math.sqrt(n - 1)
-    return _frame_distance(geometry.means - centre, ideal)
-
-
-def orthogonal_frame(geometry: ClassGeometry) -> float | None:
-    """Distance of the uncentred means' Gram matrix from the identity, both of Frobenius norm 1."""
-    n = geometry.n_classes
-    return _frame_distance(geometry.means + geometry.centre, np.eye(n) / math.sqrt(n))
-
-
-def _frame_distance(vectors: Matrix, ideal: Matrix) -> float | None:
-    size = math.sqrt(float(np.square(vectors).sum()))
-    if size == 0:
-        return None
-    gram = (vectors / size) @ (vectors / size).T
-    gram /= np.linalg.norm(gram)
-    return float(np.linalg.norm(gram - ideal))
-
-
-def pair_cdnv(structure: Structure) -> Matrix:
-    """(C, C) (V_c + V_c') / (2 |mu_c - mu_c'|^2), infinite where means agree; 0 on the diagonal."""
-    v = structure.variances
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found = (v[:, None] + v[None, :]) / (2.0 * structure.geometry.distances)
-    found = np.where(np.isnan(found), np.inf, found)
-    np.fill_diagonal(found, 0.0)
-    return np.asarray(found)
-
-
-def cdnv(structure: Structure) -> float:
-    """Mean of the pairs' values; infinite where two means agree."""
-    n = structure.geometry.n_classes
-    return float(pair_cdnv(structure).sum() / (n * (n - 1)))
-
-
-def directional_cdnv(structure: Structure) -> float:
-    """Mean over ordered pairs of the variance along the line to the other mean, over its square."""
-    assert structure.along is not None
-    n, distances = structure.geometry.n_classes, structure.geometry.distances
-    off = ~np.eye(n, dtype=bool)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = structure.along[off] / distances[off] ** 2
-    return float(np.where(np.isnan(ratio), np.inf, ratio).mean())
-
-
-def self_duality(weights: Matrix, means: Matrix) -> float:
-    """NC3: |W / |W| - M / |M||_F with both (C, D), M less its mean."""
-    centred = means - means.mean(axis=0)
-    return float(
-        np.linalg.norm(weights / np.linalg.norm(weights) - centred / np.linalg.norm(centred))
-    )
-
-
-def similarity_order(similarity: Matrix) -> Index:
-    """Classes in an order that puts similar ones side by side (average linkage, optimal leaves)."""
-    from scipy.cluster.hierarchy import leaves_list, linkage, optimal_leaf_ordering
-
-    n = len(similarity)
-    if n < 3:
-        return np.arange(n)
-    apart = np.maximum(1.0 - similarity[np.triu_indices(n, 1)], 0.0)
-    tree = linkage(apart, "average")
-    return np.asarray(leaves_list(optimal_leaf_ordering(tree, apart)), dtype=np.int64)
+def structures(context: Context) -> dict[str, Structures]:
+    """Form -> class structure: six passes over the rows, four for each group of the jackknife."""
+    codes, n_classes = context.codes, len(context.labels.names)
+    is_cheap = context.subject.n * context.subject.d * n_classes <= MOST_FOR_ERRORS
+    groups = context.deletion_groups
+    results: dict[str, Structures] = {}
+    for form in context.forms:
+        context.runner.announce(f"class structure, {form.form} rows")
+        whole = class_structure(class_geometry(form, codes, n_classes))
+        without = []
+        for group in np.unique(groups) if is_cheap else ():
+            left = (groups != group) & (codes >= 0)
+            present, recoded = np.unique(codes[left], return_inverse=True)
+            if len(present):
+                kept = np.full(len(codes), -1)
+                kept[left] = recoded
+                geometry = class_geometry(form, kept, len(present))
+                without.append(class_structure(geometry, by_row=False))
+        results[form.form] = Structures(whole, tuple(without))
+    return results

@@ -1,4 +1,4 @@
-"""A plain verdict on collapse, with the evidence."""
+"""The verdict on collapse: a sentence about the spectrum of the normalised, centred rows."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cl_analyze.metrics.quality.spectrum import dimensions_for, effective_rank
+from cl_analyze.metrics.quality.context import Context
+from cl_analyze.metrics.quality.geometry import mean_cosine
+from cl_analyze.metrics.quality.rows import Vector
+from cl_analyze.metrics.quality.spectrum import effective_rank, spectra
+from cl_analyze.tables import Table
 
-Vector = NDArray[np.float64]
 Level = Literal["none", "partial", "dimensional", "complete", "unknown"]
 
 COMPLETE = 0.99
@@ -25,27 +27,37 @@ FEWEST_ROWS = 10
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether rows on the sphere fill the directions they could.
+    """Whether rows on the sphere fill the directions that they could fill, as in the table.
 
     Attributes:
-        level: none; partial or dimensional, where 99% of the variance lies in half or a tenth of
+        verdict: none; partial or dimensional, where 99% of the variance lies in half or a tenth of
             the possible directions at most; complete, where rows point one way; unknown for fewer
             than ten rows or one dimension.
-        possible: min(D, N - 1).
-        rank: directions above rounding.
-        needed: directions that hold 99% of the variance about the mean row.
+        possible_directions: min(D, N - 1).
+        directions_above_rounding: the numerical rank.
+        directions_for_99_percent: of the variance about the mean row.
         effective_rank: of the centred rows; None where they do not differ.
         mean_cosine: of all pairs.
         text: the verdict in a sentence.
     """
 
-    level: Level
-    possible: int
-    rank: int
-    needed: int
+    verdict: Level
+    possible_directions: int
+    directions_above_rounding: int
+    directions_for_99_percent: int
     effective_rank: float | None
     mean_cosine: float
     text: str
+
+
+def dimensions_for(values: Vector, share: float) -> int:
+    """How many principal directions hold that share of the variance.
+
+    >>> dimensions_for(np.array([3.0, 1.0, 1.0]), 0.9), dimensions_for(np.array([3.0, 0.1]), 0.9)
+    (2, 1)
+    """
+    squares = (values / values[0]) ** 2
+    return int(np.searchsorted(np.cumsum(squares) / squares.sum(), share - 1e-12) + 1)
 
 
 def verdict(
@@ -55,7 +67,7 @@ def verdict(
 
     Args:
         values: singular values, descending.
-        floor: those at or under it are rounding.
+        floor: values at or under it are rounding.
         n_rows, dim: N and D.
         mean_cosine: of all pairs.
         n_classes: C, where labels are known.
@@ -84,11 +96,11 @@ def verdict(
         "dimensional": "Dimensional collapse",
         "complete": "Complete collapse",
     }[level]
-    directions = "directions" if possible > 1 else "direction"
-    text = f"{words}: 99% of the variance lies in {needed} of {possible} {directions}"
+    directions = f"{needed} of {possible} {'directions' if possible > 1 else 'direction'}"
+    text = f"{words}: 99% of the variance lies in {directions}"
     if level == "complete":
         text = f"{words}: rows have a mean cosine of {mean_cosine:.4f}, and 99% of what is left"
-        text += f" lies in {needed} of {possible} {directions}"
+        text += f" lies in {directions}"
     if rank < possible:
         text += f"; {possible - rank} hold nothing but rounding"
     text += f"; effective rank {effective:.3g}"
@@ -97,3 +109,20 @@ def verdict(
     if n_classes is not None and level != "none" and needed == n_classes - 1:
         text += " (as many directions as classes less one: the class means)"
     return Verdict(level, possible, rank, needed, effective, mean_cosine, text + ".")
+
+
+def collapse_table(context: Context) -> Table:
+    """The verdict and the numbers behind it, in one row."""
+    by_version, subject = context.once(spectra).versions, context.subject
+    if not by_version:
+        return context.table("collapse")
+    spectrum = by_version["normalised_centred"]
+    judged = verdict(
+        spectrum.values,
+        spectrum.floor,
+        subject.n,
+        subject.d,
+        context.once(mean_cosine).value,
+        None if subject.labels is None else int((subject.labels.counts > 0).sum()),
+    )
+    return context.table("collapse", vars(judged))

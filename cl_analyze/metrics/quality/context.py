@@ -1,46 +1,75 @@
-"""What every part of `quality` works with."""
+"""The checkpoint as every part of `quality` sees it, and the makers of records and tables."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cl_analyze.data.labels import Labels
 from cl_analyze.metrics.anchors import Anchors
 from cl_analyze.metrics.family import Measured
-from cl_analyze.metrics.means import mean_with_effects
-from cl_analyze.metrics.quality.jackknife import jackknife_groups
-from cl_analyze.metrics.quality.rows import FormRows, forms
+from cl_analyze.metrics.means import Number, mean_with_effects
+from cl_analyze.metrics.metric import Metric
+from cl_analyze.metrics.quality.jackknife import Deletions, jackknife_groups
+from cl_analyze.metrics.quality.rows import FormRows, Index, Vector, forms
 from cl_analyze.metrics.runner import PairRunner
 from cl_analyze.metrics.subject import Subject
 from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.executors import Executor, SerialExecutor, ThreadExecutor
+from cl_analyze.pairs.reducers.neighbours import Neighbours
 from cl_analyze.stats import effective_rows, pseudo_values, standard_error
-from cl_analyze.tables import Param, Record, Unit, undefined
+from cl_analyze.tables import Cell, Record, Table
 
-Vector = NDArray[np.float64]
+Result = TypeVar("Result")
 
 SHARES = ("share", "accuracy")
 """Units of means of values in [0, 1]."""
 FEW_ANCHORS = "too few of the anchors take part: run with more --anchors"
 
 
+def in_every_definition(metrics: Iterable[Metric]) -> Iterator[Metric]:
+    """Each metric at each of its definitions."""
+    return (metric.at(definition) for metric in metrics for definition in metric.definitions)
+
+
 @dataclass(frozen=True)
 class Context:
-    """One checkpoint, what was asked, and what the passes gave.
+    """One checkpoint, the options, and the results of the passes.
 
     Attributes:
-        subject, options, measured, runner: as `Family.compute` gets them.
+        subject, measured, runner: as `Family.compute` gets them.
+        options: likewise, with neighbours among all rows.
     """
 
     subject: Subject
     options: MetricOptions
     measured: Measured
     runner: PairRunner
+    _results: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, compute: Callable[[Context], Result]) -> Result:
+        """`compute(self)`, computed at the first call and kept."""
+        if compute not in self._results:
+            self._results[compute] = compute(self)
+        result: Result = self._results[compute]
+        return result
+
+    @property
+    def labels(self) -> Labels:
+        """The classes, for parts that run with labels only."""
+        assert self.subject.labels is not None
+        return self.subject.labels
+
+    @property
+    def codes(self) -> Index:
+        """(N,) class codes, -1 where unlabelled."""
+        return self.labels.codes
 
     @property
     def anchors(self) -> Anchors | None:
@@ -48,9 +77,15 @@ class Context:
         return self.measured.anchors
 
     @property
-    def looked_at(self) -> NDArray[np.int64]:
+    def looked_at(self) -> Index:
         """Rows of the first pass."""
         return np.arange(self.subject.n) if self.anchors is None else self.anchors.rows
+
+    @cached_property
+    def near(self) -> Neighbours:
+        """The nearest neighbours of the rows `looked_at`, nearest first."""
+        self.runner.announce("neighbours in their order")
+        return self.runner.nearest_negatives(self.options, self.measured.first, self.anchors)
 
     @cached_property
     def norms(self) -> Vector:
@@ -59,7 +94,7 @@ class Context:
 
     @property
     def largest_norm(self) -> float:
-        """The largest norm of a saved row; float64's largest number where it lies beyond it."""
+        """The largest norm of a saved row, at most float64's largest number."""
         return float(min(self.norms.max(), np.finfo(np.float64).max))
 
     @cached_property
@@ -68,139 +103,116 @@ class Context:
         return forms(self.subject.rows, self.largest_norm)
 
     @cached_property
-    def deletion_groups(self) -> NDArray[np.int64]:
+    def deletion_groups(self) -> Index:
         """(N,) groups of the delete-a-group jackknife."""
         return jackknife_groups(self.subject.n, self.subject.groups, self.options.seed)
 
     @property
-    def class_names(self) -> tuple[str, ...]:
-        """The classes by code, those that a training set alone has at the end."""
-        labels, train = self.subject.labels, self.subject.train
-        return train.names if train is not None else () if labels is None else labels.names
-
-    @property
     def local(self) -> Executor:
-        """Where work on rows runs: threads of this process, which share them."""
+        """Threads of this process, which share its rows."""
         executor = self.runner.executor
         return executor if isinstance(executor, ThreadExecutor) else SerialExecutor()
 
-    @property
-    def n_threads(self) -> int:
-        """Threads of this process."""
-        return self.local.n_at_once
+    def class_names(self, rows: Iterable[int]) -> list[str | None]:
+        """The names of the rows' classes; None where a row has none."""
+        labels = self.subject.labels
+        if labels is None:
+            return [None for _ in rows]
+        codes = [int(labels.codes[row]) for row in rows]
+        return [None if code < 0 else labels.names[code] for code in codes]
 
-    # ---- records
+    def by_row(self, rows: Index, values: NDArray[Any]) -> Vector:
+        """(N,) the values of some rows; NaN for the others."""
+        out = np.full(self.subject.n, np.nan)
+        out[rows] = values
+        return out
 
-    def record(
+    # ---- records and tables
+
+    def recorded(
         self,
-        metric: str,
+        metric: Metric,
         value: float | None,
-        unit: Unit,
-        *,
-        definition: str | None = None,
-        params: dict[str, Param] | None = None,
         std_error: float | None = None,
         pseudo: Vector | None = None,
         n: int | None = None,
         reason: str = "",
     ) -> Record:
-        """A record that is exact on this file; without a value, `reason` says why."""
-        subject = self.subject
+        """A record that is exact on this file; without a finite value, `reason` says why."""
+        place = self.subject.source, self.subject.d
         if value is None or not np.isfinite(value):
-            why = reason or "beyond float64's range"
-            return undefined(subject.source, metric, definition, params or {}, unit, subject.d, why)
-        return Record(
-            source=subject.source,
-            metric=metric,
-            definition=definition,
-            params=params or {},
-            value=float(value),
-            std_error=std_error,
-            unit=unit,
-            n=subject.n if n is None else n,
-            d=subject.d,
-            pseudo_values=pseudo,
-        )
+            return metric.undefined(*place, reason or "beyond float64's range")
+        n = self.subject.n if n is None else n
+        return metric.record(*place, Number(float(value), std_error, n, pseudo))
 
-    def with_deletions(
-        self,
-        metric: str,
-        value: float,
-        without: Vector,
-        unit: Unit,
-        definition: str | None = None,
-        reason: str = "",
-    ) -> Record:
+    def jackknifed(self, metric: Metric, statistic: Deletions) -> Record:
         """A record with the jackknife's error, from the values without each row."""
-        there = without[~np.isnan(without)]
-        usable = len(there) > 2 and bool(np.isfinite(there).all())
+        value, without = statistic.value, statistic.without
+        finite = without[~np.isnan(without)]
+        usable = len(finite) > 2 and bool(np.isfinite(finite).all())
         pseudo = pseudo_values(value, without) if usable else None
         error = standard_error(pseudo, self.subject.groups)
-        return self.record(
-            metric,
-            value,
-            unit,
-            definition=definition,
-            std_error=error,
-            pseudo=pseudo,
-            n=len(there) if len(there) else None,
-            reason=reason,
-        )
+        return self.recorded(metric, value, error, pseudo, len(finite) or None)
 
-    def mean(
+    def averaged(
         self,
-        metric: str,
+        metric: Metric,
         values: Vector,
-        unit: Unit,
-        *,
-        definition: str | None = None,
-        params: dict[str, Param] | None = None,
         effects: Sequence[Vector] = (),
-        anchors: Anchors | None = None,
         reason: str = FEW_ANCHORS,
     ) -> Record:
-        """A mean over rows: of all, or of anchors; NaN where a row takes no part.
+        """A mean over rows.
 
         Args:
-            metric, unit, definition, params: what it is.
-            values: (N,) or (anchors,) the rows' values.
-            effects: (N,) what each row's presence adds to the sum of the others', from all rows or
-                from two halves of the anchors; empty: nothing.
-            anchors: whose values these are; None: those of all rows.
-            reason: what to say where no row has a value.
+            metric: the metric.
+            values: the values of all rows (N,) or of the anchors; NaN where a row takes no part.
+            effects: (N,) how much each row's presence adds to the sum of the others' values, from
+                all rows or from two halves of the rows; empty: nothing.
+            reason: why there is no mean, where no row has a value.
         """
-        n = self.subject.n
-        found = mean_with_effects(
-            values,
-            values,
-            effects or [np.zeros(n)],
-            0.0,
-            self.subject.groups,
-            anchors,
+        subject, groups = self.subject, self.subject.groups
+        anchors = self.anchors if len(values) < subject.n else None
+        effects = effects or [np.zeros(subject.n)]
+        mean = mean_with_effects(values, values, effects, 0.0, groups, anchors)
+        if mean is None:
+            return self.recorded(metric, None, reason=reason)
+        record = replace(
+            self.recorded(metric, mean.value, mean.std_error, mean.pseudo_values, mean.n),
+            pseudo_noise=mean.pseudo_noise,
+            sampling_error=mean.sampling_error,
+            exact=anchors is None,
         )
-        if found is None:
-            return self.record(
-                metric, None, unit, definition=definition, params=params, reason=reason
-            )
-        record = self.record(
-            metric,
-            found.value,
-            unit,
-            definition=definition,
-            params=params,
-            std_error=found.std_error,
-            pseudo=found.pseudo_values,
-            n=found.n,
-        )
-        record = replace(record, pseudo_noise=found.pseudo_noise)
-        if unit in SHARES:
-            errors = [each for each in (found.std_error, found.sampling_error) if each]
-            groups = self.subject.groups
-            if groups is not None and anchors is not None:
-                groups = groups[anchors.rows]
-            record = replace(
-                record, effective_n=effective_rows(values, math.hypot(*errors), groups)
-            )
-        if anchors is None:
+        if metric.unit not in SHARES:
             return record
-        return replace(record, sampling_error=found.sampling_error, exact=False)
+        error = math.hypot(mean.std_error or 0.0, mean.sampling_error or 0.0)
+        if groups is not None and anchors is not None:
+            groups = groups[anchors.rows]
+        return replace(record, effective_n=effective_rows(values, error, groups))
+
+    def table(self, name: str, *blocks: Mapping[str, Any]) -> Table:
+        """A table of this checkpoint from blocks of columns, one block below the other.
+
+        In a block an array or a list has one cell for each row; another value stands in every row.
+        Numbers that are not finite become empty cells.
+        """
+        rows: list[dict[str, Cell]] = []
+        columns: tuple[str, ...] = ()
+        for block in blocks:
+            cells = {
+                key: value.tolist() if isinstance(value, np.ndarray) else value
+                for key, value in {"source": self.subject.source, **block}.items()
+            }
+            columns = tuple(cells)
+            n_rows = max(
+                (len(cell) for cell in cells.values() if isinstance(cell, list)), default=1
+            )
+            filled = (
+                cell if isinstance(cell, list) else [cell] * n_rows for cell in cells.values()
+            )
+            for row in zip(*filled, strict=True):
+                rows.append(dict(zip(columns, map(_finite, row), strict=True)))
+        return Table(name, columns, tuple(rows))
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -9,16 +9,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from cl_analyze.metrics.quality.rows import Index, Vector
 
 N_GROUPS = 20
 
 
-def jackknife_groups(
-    n_rows: int, together: NDArray[np.int64] | None, seed: int
-) -> NDArray[np.int64]:
+@dataclass(frozen=True)
+class Deletions:
+    """A statistic, and (N,) the same without each row; NaN for rows that take no part."""
+
+    value: float
+    without: Vector
+
+
+def jackknife_groups(n_rows: int, together: Index | None, seed: int) -> Index:
     """(N,) group of each row, 0 .. 19; rows that belong together share one."""
     units = np.arange(n_rows) if together is None else np.unique(together, return_inverse=True)[1]
     n_units = int(units.max()) + 1
@@ -26,15 +34,15 @@ def jackknife_groups(
     return np.asarray((order % min(N_GROUPS, n_units))[units], dtype=np.int64)
 
 
-def jackknife_error(values: Sequence[float | None]) -> float | None:
-    """Standard error from the values without each group; None where one has none.
+def jackknife_error(values: Sequence[float | str | None]) -> float | None:
+    """Standard error from the values without each group; None where one is no finite number.
 
     >>> round(jackknife_error([1.0, 2.0, 3.0]), 6)
     1.154701
     """
-    there = [value for value in values if value is not None and math.isfinite(value)]
-    if len(there) < 2 or len(there) < len(values):
+    numbers = [value for value in values if isinstance(value, float) and math.isfinite(value)]
+    g = len(numbers)
+    if g < 2 or g < len(values):
         return None
-    g = len(there)
-    mean = sum(there) / g
-    return math.sqrt((g - 1) / g * sum((value - mean) ** 2 for value in there))
+    mean = sum(numbers) / g
+    return math.sqrt((g - 1) / g * sum((value - mean) ** 2 for value in numbers))

@@ -1,72 +1,91 @@
-"""A linear probe: multinomial logistic regression on frozen rows, by L-BFGS.
+"""A linear probe: how well logistic regression on frozen rows tells the classes.
 
 Without a training set rows are cut into five parts, and each part is tested by a probe of the other
-four (of more than 10,000 rows the first part alone).  Rows are centred on the training rows and
-divided by one spread for all coordinates, so that neither a rotation of the space nor other names
-for the classes change the probe; the weight of the L2 penalty is the one of `PENALTIES` with the
-least log loss on a fifth of the training rows (on few rows a steadier guide than accuracy); the
-probe is then fitted to all training rows.  The objective is scikit-learn's (C = 1 / (penalty x
-rows)), minimised by the same L-BFGS-B of SciPy, from rows that are read block by block, so that
-memory does not grow with them; tests hold it to scikit-learn's coefficients.
+four (of more than 10,000 rows the first part alone).  A fifth of the training rows chooses the
+penalty.  The probe's weights and class means give two measures of neural collapse too, NC3 and NC4
+(Papyan, Han & Donoho, PNAS 2020).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.data.validation import block_rows
-from cl_analyze.metrics.quality.rows import FormRows
+from cl_analyze.metrics.metric import Metric
+from cl_analyze.metrics.quality.context import Context, in_every_definition
+from cl_analyze.metrics.quality.jackknife import Deletions, jackknife_error
+from cl_analyze.metrics.quality.logistic import KEPT_BYTES as KEPT_BYTES
+from cl_analyze.metrics.quality.logistic import MOST_ITERATIONS, Fitted, Split, fit
+from cl_analyze.metrics.quality.rows import FORMS, FormRows, Index, Matrix, Vector, forms
 from cl_analyze.pairs.executors import single_threaded_blas
-from cl_analyze.pairs.plan import spans
+from cl_analyze.stats import share_interval
+from cl_analyze.tables import Record, Table
 
-Vector = NDArray[np.float64]
-Matrix = NDArray[np.float64]
-Index = NDArray[np.int64]
-Block = NDArray[np.floating[Any]]
-
-PENALTIES = (1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
-"""Weights of half the squared norm of W, beside the mean log loss of a row; strongest first.
-
-Weaker ones are tried for as long as the log loss of the validation rows falls.
-"""
 MOST_ROWS = 50_000
 """Rows that a probe is trained on; of more, so many are drawn."""
-MOST_ITERATIONS = 1_000
-GRADIENT_TOLERANCE, LOSS_TOLERANCE = 1e-4, 1e-7
-"""A fit ends where no component of the gradient is larger, or a step gains less of the loss."""
-SWEEP_TOLERANCE = 1e-5
-"""The same for the fits that choose the penalty."""
-CALIBRATION_BINS = 15
-KEPT_BYTES = 1 << 29
-"""Standardised training rows that are kept; others are read again at each step."""
-_VALUES_AT_ONCE = 1 << 21
-_FEW_VALUES = 1 << 22
-"""Values of training rows up to which steps are taken in float64; of more in float32."""
 N_FOLDS = 5
 """Parts that rows are cut into where no training set is given."""
 FOLDED_ROWS = 10_000
 """Rows up to which every part is tested once; of more, the first part alone."""
+CALIBRATION_BINS = 15
+_VALUES_AT_ONCE = 1 << 21
+
+ACCURACY = Metric(
+    "probe_accuracy",
+    "accuracy",
+    "accuracy of multinomial logistic regression on rows it was not fitted on.",
+    definitions=FORMS,
+    formulas=("accuracy on rows that the probe was not fitted on",),
+    better="higher",
+    needs="labels",
+)
+CALIBRATION_ERROR = Metric(
+    "probe_calibration_error",
+    "share",
+    "expected calibration error of that probe, 15 bins.",
+    definitions=FORMS,
+    formulas=("mean of the distance between accuracy and confidence in 15 bins",),
+    better="lower",
+    needs="labels",
+)
+NC3 = Metric(
+    "nc3",
+    "none",
+    "distance between the probe's weights and the class means, both scaled to norm 1.",
+    definitions=FORMS,
+    formulas=(
+        "‖W/‖W‖ − M/‖M‖‖_F, W of the fitted probe, M the centred means of its training rows; "
+        "the mean over folds",
+    ),
+    better="lower",
+    needs="labels",
+)
+NC4 = Metric(
+    "nc4_disagreement",
+    "share",
+    "share of rows where probe and nearest class mean disagree.",
+    definitions=FORMS,
+    formulas=(
+        "how often the probe and the nearest mean of its training rows disagree on tested rows",
+    ),
+    better="lower",
+    needs="labels",
+)
+METRICS = (ACCURACY, CALIBRATION_ERROR, NC3, NC4)
+
+PROBE_COLUMNS = (
+    "source", "definition", "fold", "accuracy", "low", "high", "log_loss", "calibration_error",
+    "n_train", "n_validation", "n_test", "n_classes", "split", "seed", "penalty", "c",
+    "validation_log_loss", "validation_accuracy", "iterations", "converged",
+)  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Split:
-    """Which rows train, validate and test a probe.
-
-    Attributes:
-        train: rows of the training side, validation rows among them.
-        validation: those of them that choose the penalty.
-        test: rows of the tested side.
-    """
-
-    train: Index
-    validation: Index
-    test: Index
+# ---- which rows train and test
 
 
 def folds(codes: Index, groups: Index | None, random: np.random.Generator) -> Index:
@@ -95,276 +114,51 @@ def folds(codes: Index, groups: Index | None, random: np.random.Generator) -> In
     return out
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """A fitted probe, in the coordinates of the rows (standardisation undone).
-
-    Attributes:
-        weights: (D, C) columns belong to `classes`.
-        bias: (C,).
-        classes: (C,) class codes of the training rows, ascending.
-        means: (C, D) class means of the training rows.
-        centre: (D,) and
-        spread: (D,) what rows are standardised with, the spread alike in all coordinates.
-        penalty: chosen weight of the L2 penalty.
-        iterations: of the last fit.
-        converged: whether it ended by its tolerance.
-        validation_log_loss, validation_accuracy: at the chosen penalty; None where no row could
-            validate.
-        starts: parameters that each penalty ended at, to start a similar fit from.
-    """
-
-    weights: Matrix
-    bias: Vector
-    classes: Index
-    means: Matrix
-    centre: Vector
-    spread: Vector
-    penalty: float
-    iterations: int
-    converged: bool
-    validation_log_loss: float | None
-    validation_accuracy: float | None
-    starts: dict[float, Vector]
-
-    def log_probabilities(self, block: Matrix) -> Matrix:
-        """(rows, C) log probabilities of rows."""
-        scores = ((block - self.centre) / self.spread) @ (
-            self.weights * self.spread[:, None]
-        ) + self._standard_bias()
-        scores -= scores.max(axis=1, keepdims=True)
-        log_sums = np.log(np.exp(scores).sum(axis=1, keepdims=True))
-        return np.asarray(scores - log_sums)
-
-    def _standard_bias(self) -> Vector:
-        return self.bias + self.centre @ self.weights
+def _splits(context: Context) -> tuple[list[Split], Index, str]:
+    """The folds, the training side's classes, and how it was done in words."""
+    codes, groups, train = context.codes, context.subject.groups, context.subject.train
+    random = np.random.default_rng(context.options.seed)
+    if train is not None:
+        tested = np.flatnonzero(codes >= 0)
+        split, capped = _split(train.codes, train.codes >= 0, None, tested, random)
+        return [split], train.codes, f"training set given{capped}"
+    part = folds(codes, groups, random)
+    n_tested = N_FOLDS if (codes >= 0).sum() <= FOLDED_ROWS else 1
+    splits, capped = [], ""
+    for fold in range(n_tested):
+        others = (part >= 0) & (part != fold)
+        split, capped = _split(codes, others, groups, np.flatnonzero(part == fold), random)
+        if len(split.test) and len(split.train):
+            splits.append(split)
+    how = "five folds" if n_tested > 1 else "a fifth held out"
+    how += ", balanced by class" if groups is None else ", whole groups"
+    return splits, codes, how + capped
 
 
-class _Rows:
-    """Standardised rows of a side, in blocks; the first of them are kept."""
-
-    def __init__(
-        self,
-        form: FormRows,
-        rows: Index,
-        targets: Index,
-        centre: Vector,
-        spread: Vector,
-    ) -> None:
-        self._form, self._rows, self.targets = form, rows, targets
-        self._centre, self._spread = centre, spread
-        self._step = max(64, _VALUES_AT_ONCE // len(centre))
-        self.spans = spans(len(rows), self._step)
-        self.dtype = np.float64 if len(rows) * len(centre) <= _FEW_VALUES else np.float32
-        self._kept: dict[int, Block] = {}
-        self._room = KEPT_BYTES
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def block(self, index: int) -> tuple[Block, Index]:
-        """Rows and targets of a block."""
-        start, stop = self.spans[index]
-        found = self._kept.get(index)
-        if found is None:
-            wide = (self._form.take(self._rows[start:stop]) - self._centre) / self._spread
-            found = wide.astype(self.dtype)
-            if found.nbytes <= self._room:
-                self._room -= found.nbytes
-                self._kept[index] = found
-        return found, self.targets[start:stop]
-
-
-_Sums = tuple[float, int, Matrix | None]
-
-
-@dataclass(frozen=True)
-class _Step:
-    """Log loss of a block at given parameters, and its gradient or how many rows are right."""
-
-    rows: _Rows
-    parameters: Block
-    gradient: bool = True
-
-    def __call__(self, index: int) -> _Sums:
-        block, targets = self.rows.block(index)
-        scores = block @ self.parameters[:-1]
-        scores += self.parameters[-1]
-        peaks = scores.max(axis=1, keepdims=True)
-        at = np.arange(len(block)), targets
-        hits = 0 if self.gradient else int((scores.argmax(axis=1) == targets).sum())
-        scores -= peaks
-        own = scores[at].astype(np.float64)
-        np.exp(scores, out=scores)
-        sums = scores.sum(axis=1, dtype=np.float64)
-        loss = float((np.log(sums) - own).sum())
-        if not self.gradient:
-            return loss, hits, None
-        scores /= sums.astype(scores.dtype)[:, None]
-        scores[at] -= 1.0
-        found = np.empty(self.parameters.shape)
-        found[:-1] = block.T @ scores
-        found[-1] = scores.sum(axis=0, dtype=np.float64)
-        return loss, hits, found
-
-
-class _Objective:
-    """Mean log loss plus penalty / 2 |W|^2, from blocks on several threads, summed in order."""
-
-    def __init__(self, rows: _Rows, n_classes: int, pool: ThreadPoolExecutor) -> None:
-        self.rows, self._n_classes, self._pool = rows, n_classes, pool
-
-    def sums(self, parameters: Vector, gradient: bool) -> Iterator[_Sums]:
-        """Log loss, hits and gradient of each block, in order."""
-        step = _Step(
-            self.rows, parameters.reshape(-1, self._n_classes).astype(self.rows.dtype), gradient
-        )
-        n_blocks = len(self.rows.spans)
-        if n_blocks == 1:
-            return iter([step(0)])
-        return self._pool.map(step, range(n_blocks))
-
-    def scores(self, parameters: Vector) -> tuple[float, float]:
-        """Mean log loss, and share of the rows whose class has the highest score."""
-        found = [(loss, hits) for loss, hits, _ in self.sums(parameters, False)]
-        n = len(self.rows)
-        return sum(loss for loss, _ in found) / n, sum(hits for _, hits in found) / n
-
-    def __call__(self, parameters: Vector, penalty: float) -> tuple[float, Vector]:
-        loss, total = 0.0, np.zeros((len(parameters) // self._n_classes, self._n_classes))
-        for part, _, gradient in self.sums(parameters, True):
-            loss += part
-            assert gradient is not None
-            total += gradient
-        n = len(self.rows)
-        weights = parameters.reshape(-1, self._n_classes)[:-1]
-        total /= n
-        total[:-1] += penalty * weights
-        value = loss / n + 0.5 * penalty * float(np.square(weights).sum())
-        return value, total.ravel()
-
-    def minimum(
-        self, starts: Sequence[Vector], penalty: float, tolerance: float
-    ) -> tuple[Vector, int, bool]:
-        """Parameters, iterations, and whether it ended by its tolerance; from the best start."""
-        from scipy.optimize import minimize
-
-        found = minimize(
-            self,
-            starts[0] if len(starts) == 1 else min(starts, key=lambda p: self(p, penalty)[0]),
-            args=(penalty,),
-            jac=True,
-            method="L-BFGS-B",
-            options={
-                "maxiter": MOST_ITERATIONS,
-                "gtol": GRADIENT_TOLERANCE,
-                "ftol": tolerance,
-                "maxcor": 10,
-            },
-        )
-        return found.x, int(found.nit), bool(found.nit < MOST_ITERATIONS)
-
-
-def fit(
-    rows: FormRows,
+def _split(
     codes: Index,
-    split: Split,
-    n_threads: int,
-    similar: Fitted | None = None,
-) -> Fitted | None:
-    """Fit a probe to the training rows.
-
-    Args:
-        rows: of the training side.
-        codes: (N,) classes of these rows.
-        split: which of them train and validate.
-        n_threads: blocks at a time.
-        similar: a probe of almost the same rows, to start from; the minimum is the same.
-
-    Returns:
-        The probe; None where the training rows have fewer than two classes.
-
-    Cost: two products of the training rows with D x C numbers for each step of L-BFGS, some dozens
-    for each penalty.
-    """
-    classes, targets = np.unique(codes[split.train], return_inverse=True)
-    n_classes = len(classes)
-    if n_classes < 2:
-        return None
-    dim = rows.shape[1]
-    centre, spread, means = _moments(rows, split.train, targets, n_classes)
-    is_validation = np.isin(split.train, split.validation)
-    with single_threaded_blas(), ThreadPoolExecutor(n_threads) as pool:
-
-        def objective(chosen: NDArray[np.bool_]) -> _Objective:
-            part = _Rows(rows, split.train[chosen], targets[chosen], centre, spread)
-            return _Objective(part, n_classes, pool)
-
-        parameters = np.zeros((dim + 1) * n_classes)
-        known: dict[float, Vector] = {}
-        if similar is not None and np.array_equal(similar.classes, classes):
-            known = similar.starts
-        ends: dict[float, Vector] = {}
-        best, penalty = parameters, PENALTIES[0]
-        best_loss, its_accuracy = None, None
-        if is_validation.any() and not is_validation.all():
-            training, validation = objective(~is_validation), objective(is_validation)
-            for weight in PENALTIES:
-                starts = [parameters, *([known[weight]] if weight in known else [])]
-                parameters, _, _ = training.minimum(starts, weight, SWEEP_TOLERANCE)
-                ends[weight] = parameters
-                loss, accuracy = validation.scores(parameters)
-                if best_loss is not None and loss >= best_loss:
-                    break
-                best, best_loss, its_accuracy, penalty = parameters, loss, accuracy, weight
-            del training, validation
-        everything = objective(np.ones(len(split.train), dtype=bool))
-        parameters, iterations, converged = everything.minimum([best], penalty, LOSS_TOLERANCE)
-    table = parameters.reshape(-1, n_classes)
-    weights = table[:-1] / spread[:, None]
-    return Fitted(
-        weights,
-        table[-1] - centre @ weights,
-        classes,
-        means,
-        centre,
-        spread,
-        penalty,
-        iterations,
-        converged,
-        best_loss,
-        its_accuracy,
-        ends,
-    )
+    usable: NDArray[np.bool_],
+    groups: Index | None,
+    tested: Index,
+    random: np.random.Generator,
+) -> tuple[Split, str]:
+    """A fifth of the usable rows validates; of too many, some are drawn."""
+    side, capped = np.flatnonzero(usable), ""
+    if len(side) > MOST_ROWS:
+        side = np.sort(random.choice(side, MOST_ROWS, replace=False))
+        capped = f"; {MOST_ROWS} of the training rows drawn"
+    inside = np.full(len(codes), -1, np.int64)
+    inside[side] = codes[side]
+    validation = np.flatnonzero(folds(inside, groups, random) == 0)
+    return Split(side, validation, tested), capped
 
 
-def _moments(
-    rows: FormRows, chosen: Index, targets: Index, n_classes: int
-) -> tuple[Vector, Vector, Matrix]:
-    """Mean, spread and class means of the chosen rows.
-
-    The spread is the root of the coordinates' mean variance, 1 where rows do not differ.
-    """
-    dim = rows.shape[1]
-    sums, step = np.zeros((n_classes, dim)), block_rows(dim)
-    for start in range(0, len(chosen), step):
-        np.add.at(sums, targets[start : start + step], rows.take(chosen[start : start + step]))
-    centre = sums.sum(axis=0) / len(chosen)
-    squares, largest = np.zeros(dim), np.zeros(dim)
-    for start in range(0, len(chosen), step):
-        block = rows.take(chosen[start : start + step])
-        squares += np.square(block - centre).sum(axis=0)
-        largest = np.maximum(largest, np.abs(block).max(axis=0))
-    spread = float(np.sqrt(squares.mean() / len(chosen)))
-    counts = np.bincount(targets, minlength=n_classes)
-    if spread <= 1e-12 * float(largest.max()):  # what varies by rounding alone says nothing
-        spread = 1.0
-    return centre, np.full(dim, spread), sums / counts[:, None]
+# ---- testing
 
 
 @dataclass(frozen=True)
 class Tested:
-    """What a probe says of the tested rows.
+    """Predictions of a probe for the tested rows.
 
     Attributes:
         predicted: (n,) class codes.
@@ -383,37 +177,29 @@ class Tested:
 
 def test(probe: Fitted, rows: FormRows, codes: Index, chosen: Index) -> Tested:
     """Apply a probe to the chosen rows; ties go to the first class."""
-    n = len(chosen)
-    predicted, nearest = np.empty(n, np.int64), np.empty(n, np.int64)
-    confidence, log_loss = np.empty(n), np.empty(n)
     squares = np.square(probe.means).sum(axis=1)
     step = max(16, _VALUES_AT_ONCE // max(rows.shape[1], len(probe.classes)))
+    parts = []
     with single_threaded_blas():
-        for start in range(0, n, step):
+        for start in range(0, len(chosen), step):
             part = chosen[start : start + step]
-            block = rows.take(part)
+            block, own, at = rows.take(part), codes[part], np.arange(len(part))
             logs = probe.log_probabilities(block)
             best = logs.argmax(axis=1)
-            at = slice(start, start + len(part))
-            predicted[at] = probe.classes[best]
-            confidence[at] = np.exp(logs[np.arange(len(part)), best])
-            column = np.minimum(np.searchsorted(probe.classes, codes[part]), len(logs[0]) - 1)
-            known = probe.classes[column] == codes[part]
-            own = logs[np.arange(len(part)), column]
-            log_loss[at] = np.where(known, -own, np.inf)
-            nearest[at] = probe.classes[(squares - 2.0 * block @ probe.means.T).argmin(axis=1)]
-    return Tested(predicted, predicted == codes[chosen], confidence, log_loss, nearest)
+            predicted = probe.classes[best]
+            column = np.minimum(np.searchsorted(probe.classes, own), len(logs[0]) - 1)
+            is_known = probe.classes[column] == own
+            nearest = probe.classes[(squares - 2.0 * block @ probe.means.T).argmin(axis=1)]
+            confidence = np.exp(logs[at, best])
+            log_loss = np.where(is_known, -logs[at, column], np.inf)
+            parts.append(Tested(predicted, predicted == own, confidence, log_loss, nearest))
+    return joined(parts)
 
 
 def joined(parts: Sequence[Tested]) -> Tested:
     """The tested rows of several parts, one after the other."""
-    return Tested(
-        np.concatenate([part.predicted for part in parts]),
-        np.concatenate([part.correct for part in parts]),
-        np.concatenate([part.confidence for part in parts]),
-        np.concatenate([part.log_loss for part in parts]),
-        np.concatenate([part.nearest_mean for part in parts]),
-    )
+    names = [field.name for field in fields(Tested)]
+    return Tested(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 @dataclass(frozen=True)
@@ -450,3 +236,195 @@ def calibration(confidence: Vector, correct: NDArray[np.bool_]) -> Calibration:
         right = np.bincount(bins, correct.astype(np.float64), CALIBRATION_BINS) / counts
         without = (total - np.abs(sums[bins]) + np.abs(sums[bins] - gaps)) / (n - 1)
     return Calibration(counts, mean, right, total / n, without)
+
+
+def self_duality(weights: Matrix, means: Matrix) -> float | None:
+    """NC3: |W / |W| - M / |M||_F with both (C, D), M less its mean; None where one is constant."""
+    centred = means - means.mean(axis=0)
+    size, spread = np.linalg.norm(weights), np.linalg.norm(centred)
+    if not (size > 0 and spread > 0):
+        return None
+    return float(np.linalg.norm(weights / size - centred / spread))
+
+
+# ---- the probes of a checkpoint, their records and tables
+
+
+@dataclass(frozen=True)
+class FormProbes:
+    """The probes of one form of the rows and their predictions for tested rows, fold by fold."""
+
+    fitted: list[Fitted]
+    tested: list[Tested]
+
+    @cached_property
+    def everything(self) -> Tested:
+        """The tested rows of all folds."""
+        return joined(self.tested)
+
+    @cached_property
+    def calibrated(self) -> Calibration:
+        """Reliability over all folds."""
+        return calibration(self.everything.confidence, self.everything.correct)
+
+    @property
+    def converged(self) -> bool:
+        """Whether every fit ended by its tolerance."""
+        return all(probe.converged for probe in self.fitted)
+
+
+@dataclass(frozen=True)
+class Probed:
+    """The probes of one checkpoint.
+
+    Attributes:
+        splits: training, validation and test rows, fold by fold.
+        how: the way of splitting, in words.
+        forms: form -> its probes.
+    """
+
+    splits: list[Split]
+    how: str
+    forms: dict[str, FormProbes]
+
+    @cached_property
+    def test_rows(self) -> Index:
+        """Tested rows of all folds, in the order of `FormProbes.everything`."""
+        return np.concatenate([split.test for split in self.splits])
+
+
+def probes(context: Context) -> Probed:
+    """Fit and test on both forms; no forms where there are not two classes or no rows to test."""
+    splits, train_codes, how = _splits(context)
+    none = Probed([], how, {})
+    if not splits:
+        return none
+    train = context.subject.train
+    sides: tuple[FormRows, ...] = context.forms
+    if train is not None:  # both sides on one scale
+        sides = forms(train.rows, context.forms[0].scale)
+    results: dict[str, FormProbes] = {}
+    for form, side in zip(context.forms, sides, strict=True):
+        context.runner.announce(f"linear probe, {form.form} rows")
+        fitted: list[Fitted] = []
+        similar = results["raw"].fitted[0] if results else None
+        for split in splits:
+            similar = fit(side, train_codes, split, context.local.n_at_once, similar)
+            if similar is None:
+                return none
+            fitted.append(similar)
+        tested = [
+            test(probe, form, context.codes, split.test)
+            for probe, split in zip(fitted, splits, strict=True)
+        ]
+        results[form.form] = FormProbes(fitted, tested)
+    return Probed(splits, how, results)
+
+
+def probe_records(context: Context) -> Iterator[Record]:
+    """Accuracy, calibration, and the neural-collapse measures that need a classifier."""
+    probed = context.once(probes)
+    if not probed.forms:
+        reason = "needs rows of two classes to train on, and rows to test"
+        for metric in in_every_definition(METRICS):
+            yield context.recorded(metric, None, reason=reason)
+        return
+    by_row = partial(context.by_row, probed.test_rows)
+    for form, of_form in probed.forms.items():
+        yield context.averaged(ACCURACY.at(form), by_row(of_form.everything.correct))
+    for form, of_form in probed.forms.items():
+        error = Deletions(of_form.calibrated.error, by_row(of_form.calibrated.without))
+        yield context.jackknifed(CALIBRATION_ERROR.at(form), error)
+    for form, of_form in probed.forms.items():
+        distances = [self_duality(probe.weights.T, probe.means) for probe in of_form.fitted]
+        known = [distance for distance in distances if distance is not None]
+        yield context.recorded(
+            NC3.at(form),
+            float(np.mean(known)) if len(known) == len(distances) else None,
+            # probes of four fifths each: the jackknife of five groups
+            jackknife_error(distances),
+            n=len(probed.splits[0].train),
+            reason="the probe or the class means are constant",
+        )
+    for form, of_form in probed.forms.items():
+        apart = of_form.everything.predicted != of_form.everything.nearest_mean
+        yield context.averaged(NC4.at(form), by_row(apart))
+
+
+def probe_table(context: Context) -> Table:
+    """How each probe was fitted, and its scores."""
+    probed = context.once(probes)
+    blocks: list[dict[str, Any]] = []
+    for form, of_form in probed.forms.items():
+        how = {"split": probed.how, "seed": context.options.seed}
+        folds_of_form = zip(of_form.fitted, of_form.tested, probed.splits, strict=True)
+        for fold, (probe, tested, split) in enumerate(folds_of_form, 1):
+            calibrated = calibration(tested.confidence, tested.correct)
+            blocks.append(
+                {
+                    "definition": form,
+                    "fold": fold,
+                    **_scores(tested, calibrated),
+                    "n_train": len(split.train),
+                    "n_validation": len(split.validation),
+                    "n_classes": len(probe.classes),
+                    **how,
+                    "penalty": probe.penalty,
+                    "c": 1.0 / (probe.penalty * len(split.train)),
+                    "validation_log_loss": probe.validation_log_loss,
+                    "validation_accuracy": probe.validation_accuracy,
+                    "iterations": probe.iterations,
+                    "converged": probe.converged,
+                }
+            )
+        if len(of_form.fitted) > 1:
+            scores = _scores(of_form.everything, of_form.calibrated)
+            ends = {**how, "converged": of_form.converged}
+            blocks.append({"definition": form, "fold": "all", **scores, **ends})
+    return replace(context.table("probe", *blocks), columns=PROBE_COLUMNS)
+
+
+def calibration_table(context: Context) -> Table:
+    """The reliability of the probes' confidence, one row for each bin that has rows."""
+    probed = context.once(probes)
+    blocks = []
+    for form, of_form in probed.forms.items():
+        calibrated = of_form.calibrated
+        bins, n_bins = np.flatnonzero(calibrated.counts), len(calibrated.counts)
+        blocks.append(
+            {
+                "definition": form,
+                "bin_left": bins / n_bins,
+                "bin_right": (bins + 1) / n_bins,
+                "rows": calibrated.counts[bins],
+                "mean_confidence": calibrated.confidence[bins],
+                "accuracy": calibrated.accuracy[bins],
+            }
+        )
+    return context.table("probe_calibration", *blocks)
+
+
+def _scores(tested: Tested, calibrated: Calibration) -> dict[str, Any]:
+    """Accuracy with its Clopper-Pearson interval, log loss (of trained classes), calibration."""
+    n, right = len(tested.correct), int(tested.correct.sum())
+    low, high = share_interval(right / n, n)
+    seen = np.isfinite(tested.log_loss)
+    return {
+        "accuracy": right / n,
+        "low": low,
+        "high": high,
+        "log_loss": float(tested.log_loss[seen].mean()) if seen.any() else None,
+        "calibration_error": calibrated.error,
+        "n_test": n,
+    }
+
+
+def probe_notes(context: Context) -> Iterator[str]:
+    """A note where a probe's loss was still falling when its fit stopped."""
+    probed = context.once(probes)
+    slow = [form for form, of_form in probed.forms.items() if not of_form.converged]
+    if slow:
+        yield (
+            f"{context.subject.source}: the linear probe of {' and '.join(slow)} rows stopped "
+            f"after {MOST_ITERATIONS} steps, before its loss stopped falling"
+        )

@@ -1,9 +1,10 @@
-"""Two coordinates for each row, to look at."""
+"""Two coordinates for each row, to look at: principal axes (PCA), t-SNE or UMAP."""
 
 from __future__ import annotations
 
 import importlib.util
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -11,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.errors import DependencyError
-from cl_analyze.metrics.quality.rows import FormRows
-from cl_analyze.metrics.quality.spectrum import Factors
+from cl_analyze.metrics.quality.context import Context
+from cl_analyze.metrics.quality.rows import FormRows, Index
+from cl_analyze.metrics.quality.spectrum import Factors, spectra
+from cl_analyze.tables import Table
 
 Method = Literal["pca", "tsne", "umap"]
 METHODS: tuple[Method, ...] = ("pca", "tsne", "umap")
@@ -29,16 +32,16 @@ class Projection:
     """Coordinates of some rows.
 
     Attributes:
-        rows: which.
+        rows: (m,) which rows.
         points: (m, 2).
         explained: share of the variance along each axis; None where the method has none.
-        method: what laid them out.
-        instead: why another method than the one asked for; None: it is that one.
+        method: the method that was used.
+        instead: why the method is not the one that was asked for; None: it is.
     """
 
-    rows: NDArray[np.int64]
+    rows: Index
     points: NDArray[np.float64]
-    explained: tuple[float, float] | None
+    explained: tuple[float | None, float | None] = (None, None)
     method: Method = "pca"
     instead: str | None = None
 
@@ -57,57 +60,58 @@ def require(method: Method) -> None:
         )
 
 
-def project(
-    method: Method, rows: FormRows, factors: Factors | None, seed: int
-) -> Projection | None:
-    """Project up to 2,000 rows on the sphere.
+def projection(context: Context) -> Projection | None:
+    """Coordinates of up to 2,000 rows on the sphere, by the method of `--projection`.
 
-    Args:
-        method: pca (principal axes of all rows), tsne or umap (of the rows that are shown).
-        rows: normalised.
-        factors: of these rows; None where they are too wide for principal axes.
-        seed: of the draw, and of the method.
+    pca projects on the principal axes of all rows; tsne and umap lay out the rows that are shown.
 
     Returns:
-        None where principal axes are not known.  Where the method has nothing to go by (hardly any
-        rows, or all alike) principal axes, and why.
+        None where principal axes are needed and not known (the spectrum is too wide).  Where
+        neighbours cannot lay the rows out (hardly any rows, or all alike) the coordinates are
+        principal axes, and `instead` says why.
     """
-    n_rows = rows.shape[0]
+    method, seed, rows = context.options.projection, context.options.seed, context.forms[1]
+    n_rows, factors = context.subject.n, context.once(spectra).factors
     chosen = np.arange(n_rows)
     if n_rows > MOST_ROWS:
         random = np.random.default_rng(seed)
         chosen = np.sort(random.choice(n_rows, MOST_ROWS, replace=False))
-    if method == "pca":
-        return None if factors is None else _principal(rows, factors, chosen)
-    require(method)
-    points = rows.take(chosen)
-    why = _why_not(points)
-    if why is not None:  # both libraries fail on such rows, or end the process
-        principal = None if factors is None else _principal(rows, factors, chosen)
-        return None if principal is None else replace(principal, method="pca", instead=why)
+    why = None
+    if method != "pca":
+        context.runner.announce(f"projection by {method}")
+        require(method)
+        points = rows.take(chosen)
+        why = _why_not(points)
+        if why is None:  # otherwise both libraries fail, or end the process
+            placed = _laid_out(method, points, seed)
+            if np.isfinite(placed).all():
+                return Projection(chosen, placed, method=method)
+            why = f"{method} found no place for some rows"
+    if factors is None:
+        return None
+    return replace(_principal(rows, factors, chosen), instead=why)
+
+
+def _laid_out(method: Method, points: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+    """(m, 2) coordinates by t-SNE or UMAP."""
     if method == "tsne":
         from sklearn.manifold import TSNE
 
-        perplexity = min(30.0, max((len(chosen) - 1) / 3.0, 1.0))
+        perplexity = min(30.0, max((len(points) - 1) / 3.0, 1.0))
         maker = TSNE(2, perplexity=perplexity, init="pca", random_state=seed)
     else:
         from umap import UMAP
 
         maker = UMAP(
-            n_neighbors=min(15, len(chosen) - 1), metric="cosine", random_state=seed, n_jobs=1
+            n_neighbors=min(15, len(points) - 1), metric="cosine", random_state=seed, n_jobs=1
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of settings that we chose
-        placed = np.asarray(maker.fit_transform(points), dtype=np.float64)
-    if not np.isfinite(placed).all():
-        principal = None if factors is None else _principal(rows, factors, chosen)
-        why = f"{method} found no place for some rows"
-        return None if principal is None else replace(principal, method="pca", instead=why)
-    return Projection(chosen, placed, None, method)
+        return np.asarray(maker.fit_transform(points), dtype=np.float64)
 
 
 def _why_not(points: NDArray[np.float64]) -> str | None:
-    """Why rows cannot be laid out by neighbours, None where they can."""
+    """Why neighbours cannot lay rows out; None where they can."""
     n_rows, dim = points.shape
     if n_rows < FEWEST_ROWS:
         return f"it needs at least {FEWEST_ROWS} rows, found {n_rows}"
@@ -120,9 +124,39 @@ def _why_not(points: NDArray[np.float64]) -> str | None:
     return None
 
 
-def _principal(rows: FormRows, factors: Factors, chosen: NDArray[np.int64]) -> Projection:
+def _principal(rows: FormRows, factors: Factors, chosen: Index) -> Projection:
     axes, values = factors.directions(2)
     everything = float(np.square(factors.singular_values(True)).sum())
     shares = np.square(values) / everything if everything > 0 else np.zeros(2)
     points = axes[chosen] if factors.wide else (rows.take(chosen) - factors.mean) @ axes
     return Projection(chosen, points, (float(shares[0]), float(shares[1])))
+
+
+def projection_table(context: Context) -> Table:
+    """Coordinates of the rows that are shown."""
+    shown = context.once(projection)
+    if shown is None:
+        return context.table("projection")
+    return context.table(
+        "projection",
+        {
+            "method": shown.method,
+            "row": shown.rows,
+            "class": context.class_names(shown.rows),
+            "x": shown.points[:, 0],
+            "y": shown.points[:, 1],
+            "explained_x": shown.explained[0],
+            "explained_y": shown.explained[1],
+        },
+    )
+
+
+def projection_notes(context: Context) -> Iterator[str]:
+    """A note where rows are not laid out by the method that was asked for."""
+    shown, source, method = (
+        context.once(projection),
+        context.subject.source,
+        context.options.projection,
+    )
+    if shown is not None and shown.instead is not None:
+        yield f"{source}: rows are laid out by PCA, not {method}: {shown.instead}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +11,9 @@ from numpy.typing import NDArray
 
 from cl_analyze.data.unit import UnitRows
 
+Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
+Index = NDArray[np.int64]
 Form = Literal["raw", "normalised"]
 
 FORMS: tuple[Form, ...] = ("raw", "normalised")
@@ -24,7 +27,7 @@ class FormRows:
         form: raw (as saved, divided by one number so that squares stay in range) or normalised
             (each row of norm 1).
         rows: the rows.
-        scale: what raw rows are divided by.
+        scale: the number that raw rows are divided by.
     """
 
     form: Form
@@ -42,7 +45,14 @@ class FormRows:
             return self.rows.exact_block(start, stop)
         return self.rows.stored_block(start, stop) / self.scale
 
-    def take(self, chosen: NDArray[np.int64]) -> Matrix:
+    def blocks(self, step: int) -> Iterator[tuple[slice, Matrix]]:
+        """Positions and rows of blocks of `step` rows."""
+        n_rows = self.rows.n_rows
+        for start in range(0, n_rows, step):
+            stop = min(start + step, n_rows)
+            yield slice(start, stop), self.block(start, stop)
+
+    def take(self, chosen: Index) -> Matrix:
         """The given rows in float64."""
         if self.form == "normalised":
             return self.rows.take(chosen)

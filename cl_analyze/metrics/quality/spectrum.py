@@ -1,28 +1,32 @@
-"""Singular values of the rows, as saved and on the sphere, centred and not, and what they tell.
+"""The spectrum: singular values of the rows, and the measures of rank that are read off them.
 
-The triangular factor of [1 | X] is built block by block (sequential QR of the factor so far stacked
-on the next rows), so that neither X nor its covariance is squared and only D x D numbers are held.
-Its columns of X have the singular values of X; the part below its first row has those of X less
-its mean row, because the first column is the constant.  Where rows are fewer than dimensions the
-same is done with X transposed, strip of columns by strip of columns.
+effective rank, RankMe, participation ratio, NESum, stable rank, alpha-ReQ, IsoScore, condition
+number and numerical rank, each of the rows as saved or on the sphere, centred or not.
+
+The triangular factor of [1 | X] is built block by block (sequential QR: the factor so far stacked
+on the next rows).  Neither X nor its covariance is squared, and only D x D numbers are held.  The
+columns of X in the factor have the singular values of X.  The first column is the constant, so the
+part below the first row has the singular values of X less its mean row.  Where rows are fewer than
+dimensions, X transposed is factored, strip of columns by strip of columns.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import reduce
+from itertools import accumulate
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cl_analyze.metrics.quality.jackknife import N_GROUPS
-from cl_analyze.metrics.quality.rows import FormRows
+from cl_analyze.metrics.metric import Metric, Parameter
+from cl_analyze.metrics.quality.context import Context, in_every_definition
+from cl_analyze.metrics.quality.jackknife import N_GROUPS, jackknife_error
+from cl_analyze.metrics.quality.rows import FormRows, Index, Matrix, Vector
 from cl_analyze.pairs.executors import Executor
 from cl_analyze.pairs.plan import spans
-
-Vector = NDArray[np.float64]
-Matrix = NDArray[np.float64]
+from cl_analyze.tables import Record, Table
 
 VERSIONS = ("raw", "raw_centred", "normalised", "normalised_centred")
 """Rows as saved or on the unit sphere, as they are or less their mean row."""
@@ -40,16 +44,19 @@ _BLOCK_BYTES = 1 << 27
 _PARTS_OF_WIDE_ROWS = 4
 
 
-@dataclass(frozen=True)
+def _stacked(factor: Matrix, rows: Matrix) -> Matrix:
+    """The triangular factor of [factor; rows]."""
+    if not len(rows):
+        return factor
+    return np.asarray(np.linalg.qr(np.concatenate([factor, rows]), mode="r"))
+
+
 class _Stack:
-    """Job: the triangular factor of a factor and further rows below it."""
+    """Job: factors of pairs of a factor and rows."""
 
     def run(self, unit: tuple[Matrix, Matrix]) -> Matrix:
-        """R of [factor; rows]."""
-        factor, rows = unit
-        if not len(rows):
-            return factor
-        return np.asarray(np.linalg.qr(np.concatenate([factor, rows]), mode="r"))
+        """See `_stacked`."""
+        return _stacked(*unit)
 
 
 @dataclass(frozen=True)
@@ -59,22 +66,19 @@ class Factors:
     Attributes:
         parts: factors of [1 | X] of disjoint sets of rows; or, where rows are fewer than
             dimensions, the one factor of X transposed, (rows, rows).
-        wide: which of the two.
-        groups: (N,) which part each row belongs to.
-        scale: what X was divided by.
-        n_rows, dim: shape of X.
+        wide: whether rows are fewer than dimensions.
+        groups: (N,) the part of each row.
+        scale: the number that X was divided by.
     """
 
     parts: tuple[Matrix, ...]
     wide: bool
-    groups: NDArray[np.int64]
+    groups: Index
     scale: float
-    n_rows: int
-    dim: int
 
     def whole(self) -> Matrix:
         """The factor of all rows."""
-        return self.parts[0] if self.wide else _merged(self.parts)
+        return reduce(_stacked, self.parts)
 
     @property
     def mean(self) -> Vector:
@@ -82,67 +86,50 @@ class Factors:
         factor = self.whole()
         return np.asarray(factor[0, 1:] / factor[0, 0])
 
+    def _centred(self, factor: Matrix) -> Matrix:
+        return factor - factor.mean(axis=1, keepdims=True) if self.wide else factor[1:, 1:]
+
+    def _values(self, factor: Matrix, centred: bool) -> Vector:
+        uncentred = factor if self.wide else factor[:, 1:]
+        matrix = self._centred(factor) if centred else uncentred
+        if not matrix.size:
+            return np.zeros(min(matrix.shape))
+        return np.asarray(self.scale * np.linalg.svd(matrix, compute_uv=False))
+
     def singular_values(self, centred: bool) -> Vector:
         """(min(N, D),) singular values of X, or of X less its mean row, descending."""
-        return self.scale * _values(self.whole(), self.wide, centred)
+        return self._values(self.whole(), centred)
 
     def without_each_group(self, centred: bool) -> Iterator[Vector]:
         """Singular values without the rows of each group."""
         if self.wide:
             for group in np.unique(self.groups):
-                kept = self.parts[0][:, self.groups != group]
-                yield self.scale * _values(kept, True, centred)
+                yield self._values(self.parts[0][:, self.groups != group], centred)
             return
-        before = [self.parts[0][:0]]
-        for part in self.parts[:-1]:
-            before.append(_merged((before[-1], part)))
-        after = self.parts[0][:0]
-        left_out = []
-        for index in range(len(self.parts) - 1, -1, -1):
-            left_out.append(_merged((before[index], after)))
-            after = _merged((self.parts[index], after))
-        for factor in reversed(left_out):
-            yield self.scale * _values(factor, False, centred)
+        empty, last_first = self.parts[0][:0], self.parts[:0:-1]
+        before = accumulate(self.parts[:-1], _stacked, initial=empty)
+        after = accumulate(last_first, lambda rest, part: _stacked(part, rest), initial=empty)
+        for one, other in zip(before, reversed(list(after)), strict=True):
+            yield self._values(_stacked(one, other), centred)
 
     def directions(self, count: int) -> tuple[Matrix, Vector]:
-        """Principal axes of the centred rows: (D or N, count) and their singular values.
+        """Principal axes of the centred rows: (D or N, count), and their singular values.
 
-        Where rows are at least as many as dimensions these are right singular vectors of X less its
-        mean row, to project rows on; otherwise they are the rows' own coordinates, already scaled.
-        The sign of each makes its largest entry positive.
+        Where rows are at least as many as dimensions, the axes are right singular vectors of X less
+        its mean row, to project rows on; otherwise they are the rows' own coordinates, already
+        scaled.  The sign of each axis makes its largest entry positive.
         """
-        factor = self.whole()
-        factor = factor - factor.mean(axis=1, keepdims=True) if self.wide else factor[1:, 1:]
-        _, values, right = np.linalg.svd(factor, full_matrices=False)
-        axes = np.zeros((right.shape[1], count))
-        there = min(count, len(values))
-        axes[:, :there] = right[:there].T
+        _, values, right = np.linalg.svd(self._centred(self.whole()), full_matrices=False)
+        axes, lengths = np.zeros((right.shape[1], count)), np.zeros(count)
+        n_known = min(count, len(values))
+        axes[:, :n_known] = right[:n_known].T
+        lengths[:n_known] = self.scale * values[:n_known]
         peaks = axes[np.abs(axes).argmax(axis=0), np.arange(count)]
         axes *= np.where(peaks < 0, -1.0, 1.0)
-        found = np.zeros(count)
-        found[:there] = self.scale * values[:there]
-        return (axes * found if self.wide else axes), found
+        return (axes * lengths if self.wide else axes), lengths
 
 
-def _merged(parts: tuple[Matrix, ...]) -> Matrix:
-    factor = parts[0]
-    for part in parts[1:]:
-        factor = _Stack().run((factor, part))
-    return factor
-
-
-def _values(factor: Matrix, wide: bool, centred: bool) -> Vector:
-    if wide:
-        if centred:
-            factor = factor - factor.mean(axis=1, keepdims=True)
-    else:
-        factor = factor[1:, 1:] if centred else factor[:, 1:]
-    if not factor.size:
-        return np.zeros(min(factor.shape))
-    return np.asarray(np.linalg.svd(factor, compute_uv=False))
-
-
-def factors(rows: FormRows, groups: NDArray[np.int64], executor: Executor) -> Factors:
+def factors(rows: FormRows, groups: Index, executor: Executor) -> Factors:
     """Triangular factors of a matrix that is read block by block.
 
     Args:
@@ -155,45 +142,36 @@ def factors(rows: FormRows, groups: NDArray[np.int64], executor: Executor) -> Fa
     """
     n_rows, dim = rows.shape
     if n_rows <= dim:
-        return Factors((_wide_factor(rows, executor),), True, groups, rows.scale, n_rows, dim)
+        return Factors((_wide_factor(rows, executor),), True, groups, rows.scale)
     n_parts = int(groups.max()) + 1
     parts = [np.zeros((0, dim + 1)) for _ in range(n_parts)]
     step = max(min(2 * n_parts * (dim + 1), _BLOCK_BYTES // (8 * dim)), 256)
-    job = _Stack()
-    for start in range(0, n_rows, step):
-        stop = min(start + step, n_rows)
-        block = np.ones((stop - start, dim + 1))
-        block[:, 1:] = rows.block(start, stop)
-        of_rows = groups[start:stop]
+    for span, block in rows.blocks(step):
+        with_ones = np.column_stack([np.ones(len(block)), block])
+        of_rows = groups[span]
         present = np.unique(of_rows)
-        units = ((parts[group], block[of_rows == group]) for group in present)
-        for group, factor in zip(present, executor.run(job, units), strict=True):
+        units = ((parts[group], with_ones[of_rows == group]) for group in present)
+        for group, factor in zip(present, executor.run(_Stack(), units), strict=True):
             parts[group] = factor
-    return Factors(tuple(parts), False, groups, rows.scale, n_rows, dim)
+    return Factors(tuple(parts), False, groups, rows.scale)
 
 
 def _wide_factor(rows: FormRows, executor: Executor) -> Matrix:
-    """R of X transposed: (N, N)."""
+    """(N, N) the triangular factor of X transposed."""
     n_rows, dim = rows.shape
     width = max(n_rows, _STRIP_BYTES // (8 * n_rows), 1)
     step = max(1, _BLOCK_BYTES // (8 * dim))
     factor = np.zeros((0, n_rows))
     for left, right in spans(dim, min(width, dim)):
         strip = np.empty((right - left, n_rows))
-        for start in range(0, n_rows, step):
-            stop = min(start + step, n_rows)
-            strip[:, start:stop] = rows.block(start, stop)[:, left:right].T
+        for span, block in rows.blocks(step):
+            strip[:, span] = block[:, left:right].T
         (factor,) = executor.run(_Stack(), [(factor, strip)])
     return factor
 
 
-def parts_of(n_rows: int, dim: int, groups: NDArray[np.int64]) -> tuple[NDArray[np.int64], bool]:
-    """(N,) part of each row, and whether parts are the groups of the jackknife.
-
-    Args:
-        n_rows, dim: N and D.
-        groups: (N,) the jackknife's groups.
-    """
+def parts_of(n_rows: int, dim: int, groups: Index) -> tuple[Index, bool]:
+    """(N,) part of each row, and whether parts are the (N,) groups of the jackknife."""
     if min(n_rows, dim) <= WIDEST_WITH_ERRORS and groups.max() > 0:
         return groups, True
     return np.arange(n_rows) % min(_PARTS_OF_WIDE_ROWS, n_rows), False
@@ -209,33 +187,37 @@ def memory_needed(n_rows: int, dim: int, n_threads: int) -> int:
     return 2 * min(_BLOCK_BYTES, 8 * n_rows * dim) + parts * stacked // 4 + n_threads * stacked
 
 
-# ---- what singular values tell; each takes (m,) values sorted descending
+# ---- measures of rank; each takes (m,) singular values, descending
+
+
+def _entropy_rank(shares: Vector) -> float:
+    return math.exp(-float((shares * np.log(shares)).sum()))
 
 
 def effective_rank(values: Vector) -> float:
-    """exp of the entropy of the values' shares (Roy & Vetterli, EUSIPCO 2007).
+    """Effective rank: exp of the entropy of the values' shares (Roy & Vetterli, EUSIPCO 2007).
 
     >>> round(effective_rank(np.ones(5)), 9)
     5.0
     """
-    shares = values[values > 0] / values.sum()
-    return math.exp(-float((shares * np.log(shares)).sum()))
+    return _entropy_rank(values[values > 0] / values.sum())
 
 
 def rankme(values: Vector) -> float:
-    """As `effective_rank` with 1e-7 added to every share (Garrido et al., ICML 2023)."""
-    shares = values / values.sum() + RANKME_EPS
-    return math.exp(-float((shares * np.log(shares)).sum()))
+    """RankMe: the effective rank with 1e-7 added to every share (Garrido et al., ICML 2023)."""
+    return _entropy_rank(values / values.sum() + RANKME_EPS)
 
 
 def participation_ratio(values: Vector) -> float:
-    """(sum lambda)^2 / sum lambda^2 with lambda the squared values."""
+    """Participation ratio: (sum lambda)^2 / sum lambda^2 with lambda the squared values."""
     squares = (values / values[0]) ** 2
     return float(squares.sum() ** 2 / (squares**2).sum())
 
 
 def nesum(values: Vector) -> float:
-    """sum lambda / lambda_1 (He & Ozay, ICML 2022, Def. 4.1); |X|_F^2 / |X|_2^2, the stable rank.
+    """NESum: sum lambda / lambda_1 (He & Ozay, ICML 2022, Def. 4.1).
+
+    The stable rank |X|_F^2 / |X|_2^2 is the same number, usually of uncentred rows.
 
     >>> nesum(np.array([2.0, 1.0, 1.0]))
     1.5
@@ -250,13 +232,7 @@ def isoscore(values: Vector, dim: int) -> float:
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """lambda_j ~ j^-exponent, fitted over ranks first..last with weights 1 / rank.
-
-    Attributes:
-        exponent: alpha.
-        r_squared: of the weighted fit.
-        first, last: ranks of the fit, both counted.
-    """
+    """lambda_j ~ j^-exponent, fitted with weights 1 / rank over ranks first..last, both counted."""
 
     exponent: float
     r_squared: float
@@ -265,7 +241,7 @@ class PowerLaw:
 
 
 def power_law(values: Vector, floor: float = 0.0) -> PowerLaw | None:
-    """Exponent of the eigenvalues' decay (Agrawal et al., NeurIPS 2022, alpha-ReQ).
+    """Exponent of the eigenvalues' decay (alpha-ReQ or alphaReQ; Agrawal et al., NeurIPS 2022).
 
     Args:
         values: singular values, descending.
@@ -295,8 +271,8 @@ def power_law(values: Vector, floor: float = 0.0) -> PowerLaw | None:
 def rounding_floor(values: Vector, n_rows: int, dim: int, eps: float) -> float:
     """Singular values at or under this are rounding of the stored numbers.
 
-    Rounding adds independent errors of up to eps times the usual entry, a matrix whose largest
-    singular value is about that times sqrt(N) + sqrt(D).
+    Rounding adds independent errors of up to eps times the usual entry.  The largest singular value
+    of such a matrix is about that times sqrt(N) + sqrt(D).
 
     Args:
         values: all singular values.
@@ -312,11 +288,248 @@ def rounding_floor(values: Vector, n_rows: int, dim: int, eps: float) -> float:
     return frobenius * (relative if relative > least else least)
 
 
-def dimensions_for(values: Vector, share: float) -> int:
-    """How many principal directions hold that share of the variance.
+# ---- the spectra of a checkpoint, and the records and the table made of them
 
-    >>> dimensions_for(np.array([3.0, 1.0, 1.0]), 0.9), dimensions_for(np.array([3.0, 0.1]), 0.9)
-    (2, 1)
+
+@dataclass(frozen=True)
+class Spectrum:
+    """The spectrum of one version of the rows.
+
+    Attributes:
+        values: (min(N, D),) singular values, descending.
+        floor: values at or under it are rounding.
+        dim: D.
+        lost: directions that centring takes away: 1 where rows are fewer than dimensions.
+        without: singular values without each group of the jackknife; empty: there are no errors.
     """
-    squares = (values / values[0]) ** 2
-    return int(np.searchsorted(np.cumsum(squares) / squares.sum(), share - 1e-12) + 1)
+
+    values: Vector
+    floor: float
+    dim: int
+    lost: int
+    without: tuple[Vector, ...] = ()
+
+    @property
+    def rank(self) -> int:
+        """Directions above rounding."""
+        return int((self.values > self.floor).sum())
+
+    def law(self) -> PowerLaw | None:
+        """See `power_law`."""
+        return power_law(self.values, self.floor)
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """The four spectra of one checkpoint, by version, and the factors of the normalised rows.
+
+    Both are empty where the smaller of N and D is above `WIDEST`.
+    """
+
+    versions: dict[str, Spectrum]
+    factors: Factors | None
+
+
+def spectra(context: Context) -> Spectra:
+    """Two passes over the rows."""
+    n_rows, dim = context.subject.n, context.subject.d
+    if min(n_rows, dim) > WIDEST:
+        return Spectra({}, None)
+    groups, errors = parts_of(n_rows, dim, context.deletion_groups)
+    eps = context.subject.rows.stored_eps
+    versions = {}
+    for form in context.forms:
+        context.runner.announce(f"spectrum, {form.form} rows")
+        triangles = factors(form, groups, context.local)
+        values = [triangles.singular_values(centred) for centred in (False, True)]
+        floor = rounding_floor(values[0], n_rows, dim, eps)
+        for centred in (False, True):
+            versions[f"{form.form}_centred" if centred else form.form] = Spectrum(
+                values[centred],
+                floor,
+                dim,
+                int(centred and triangles.wide),
+                tuple(triangles.without_each_group(centred)) if errors else (),
+            )
+    return Spectra(versions, triangles)
+
+
+def _condition_number(spectrum: Spectrum) -> float | str:
+    rank, possible = spectrum.rank, len(spectrum.values) - spectrum.lost
+    if rank < possible:
+        return f"infinite: {possible - rank} of {possible} directions are empty"
+    return float(spectrum.values[0] / spectrum.values[possible - 1])
+
+
+def _isoscore(spectrum: Spectrum) -> float | str:
+    if spectrum.dim == 1:
+        return "needs two dimensions"
+    return isoscore(spectrum.values, spectrum.dim)
+
+
+def _of_law(read: Callable[[PowerLaw], float]) -> Callable[[Spectrum], float | str]:
+    needed = POWER_LAW_RANKS[0] + FEWEST_RANKS - 1
+
+    def value(spectrum: Spectrum) -> float | str:
+        law = spectrum.law()
+        return f"needs {needed} directions above rounding" if law is None else read(law)
+
+    return value
+
+
+def _versions(default: str) -> tuple[str, ...]:
+    """The four versions, the one that the metric's authors use in front."""
+    return default, *(version for version in VERSIONS if version != default)
+
+
+_RANKS = (Parameter("first_rank", is_whole=True), Parameter("last_rank", is_whole=True))
+_READ: dict[Metric, Callable[[Spectrum], float | str]] = {
+    Metric(
+        "effective_rank",
+        "dimensions",
+        "exponential of the entropy of singular values over their sum. Rows as saved or "
+        "normalised, centred or not.",
+        definitions=_versions("raw"),
+        formulas=("exp(−Σ p log p), p = σ/Σσ",),
+        better="higher",
+        source="Roy & Vetterli 2007.",
+    ): lambda s: effective_rank(s.values),
+    Metric(
+        "rankme",
+        "dimensions",
+        "effective rank with the paper's 1e-7.",
+        definitions=_versions("raw"),
+        formulas=("the same with p = σ/Σσ + 10⁻⁷",),
+        better="higher",
+        source="Garrido et al. 2023.",
+    ): lambda s: rankme(s.values),
+    Metric(
+        "participation_ratio",
+        "dimensions",
+        "square of the sum of eigenvalues over the sum of their squares.",
+        definitions=_versions("raw_centred"),
+        formulas=("(Σλ)²/Σλ²",),
+        better="higher",
+    ): (lambda s: participation_ratio(s.values)),
+    Metric(
+        "nesum",
+        "dimensions",
+        "sum of eigenvalues over the largest.",
+        definitions=_versions("raw_centred"),
+        formulas=("Σλ/λ₁",),
+        better="higher",
+        source="He & Ozay 2022.",
+    ): lambda s: nesum(s.values),
+    Metric(
+        "stable_rank",
+        "dimensions",
+        "sum of squared singular values over the largest squared.",
+        definitions=_versions("raw"),
+        formulas=("‖X‖²_F/‖X‖²₂",),
+        better="higher",
+    ): lambda s: nesum(s.values),
+    Metric(
+        "alpha_req",
+        "none",
+        "exponent of a power law through the eigenvalues.",
+        definitions=_versions("raw_centred"),
+        formulas=(
+            "α of λ_j ~ j^−α: least squares of log λ on log rank, weights 1/rank, over the ranks "
+            "in `params`: 4 to 100, fewer where fewer directions are above rounding; the paper "
+            "gives no range, this is its code's",
+        ),
+        parameters=_RANKS,
+        source="Agrawal et al. 2022.",
+    ): _of_law(lambda law: law.exponent),
+    Metric(
+        "alpha_req_r_squared",
+        "none",
+        "how well that line fits.",
+        definitions=_versions("raw_centred"),
+        formulas=("R² of that fit: under 0.9 the exponent says little",),
+        parameters=_RANKS,
+    ): _of_law(lambda law: law.r_squared),
+    Metric(
+        "isoscore",
+        "none",
+        "1 where variance is alike in every direction, 0 in one.",
+        definitions=_versions("raw_centred"),
+        formulas=("(PR − 1)/(D − 1), which IsoScore's steps come to",),
+        better="higher",
+        source="Rudman et al. 2022.",
+    ): _isoscore,
+    Metric(
+        "condition_number",
+        "ratio",
+        "largest singular value over the smallest; undefined where a direction holds nothing "
+        "but rounding.",
+        definitions=_versions("raw"),
+        formulas=("σ₁/σ_min; undefined where directions are empty",),
+        better="lower",
+    ): _condition_number,
+    Metric(
+        "numerical_rank",
+        "dimensions",
+        "singular values above rounding.",
+        definitions=_versions("raw"),
+        formulas=(
+            "σ above the rounding of the stored numbers: ε ‖X‖_F (1/√N + 1/√D), ε the spacing of "
+            "the stored precision at 1",
+        ),
+        better="higher",
+        depends_on=("rows",),
+    ): lambda s: float(s.rank),
+}
+"""Metric -> the function that reads its value, or the reason why there is none."""
+METRICS = tuple(_READ)
+
+
+def _read(metric: Metric, spectrum: Spectrum) -> float | str:
+    if not len(spectrum.values) or spectrum.values[0] <= spectrum.floor:
+        return "rows do not differ by more than rounding"
+    return _READ[metric](spectrum)
+
+
+def spectrum_records(context: Context) -> Iterator[Record]:
+    """Every metric in every version, each metric's own convention first."""
+    by_version = context.once(spectra).versions
+    for metric in in_every_definition(METRICS):
+        if not by_version:
+            reason = f"needs min(N, D) of at most {WIDEST}"
+            yield context.recorded(metric, None, reason=reason)
+            continue
+        spectrum = by_version[str(metric.definition)]
+        value = _read(metric, spectrum)
+        if isinstance(value, str):
+            yield context.recorded(metric, None, reason=value)
+            continue
+        if metric.name.startswith("alpha_req") and (law := spectrum.law()) is not None:
+            metric = metric.at(metric.definition, first_rank=law.first, last_rank=law.last)
+        others = [_read(metric, replace(spectrum, values=less)) for less in spectrum.without]
+        yield context.recorded(metric, value, jackknife_error(others))
+
+
+def spectrum_table(context: Context) -> Table:
+    """The four spectra, one row for each singular value."""
+    by_version = context.once(spectra).versions
+    blocks = []
+    for version, spectrum in by_version.items():
+        values = spectrum.values
+        if not np.isfinite(values).all():  # norms beyond float64's range
+            continue
+        squares = (values / max(float(values[0]), 1e-300)) ** 2
+        shares = squares / max(float(squares.sum()), 1e-300)
+        n_free = context.subject.n - version.endswith("_centred")
+        with np.errstate(over="ignore"):
+            eigenvalues = values * (values / n_free)
+        blocks.append(
+            {
+                "definition": version,
+                "rank": np.arange(1, len(values) + 1),
+                "singular_value": values,
+                "eigenvalue": eigenvalues,
+                "explained": shares,
+                "cumulative": np.minimum(np.cumsum(shares), 1.0),
+            }
+        )
+    return context.table("spectrum", *blocks)

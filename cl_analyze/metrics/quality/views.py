@@ -1,4 +1,4 @@
-"""Two views or towers: alignment, retrieval in both directions, the modality gap.
+"""Two views or towers: alignment, retrieval (recall@k, median rank), the modality gap.
 
 References: Wang & Isola, ICML 2020 (alignment); Liang, Zhang, Kwon, Yeung & Zou, NeurIPS 2022 (the
 modality gap).
@@ -6,25 +6,91 @@ modality gap).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from cl_analyze.data.unit import UnitRows
+from cl_analyze.data.unit import UnitRows, paired
 from cl_analyze.data.validation import block_rows
-
-Vector = NDArray[np.float64]
+from cl_analyze.metrics.means import woodruff
+from cl_analyze.metrics.metric import K, Metric, Parameter
+from cl_analyze.metrics.quality.context import FEW_ANCHORS, Context
+from cl_analyze.metrics.quality.jackknife import Deletions
+from cl_analyze.metrics.quality.rows import FormRows, Vector
+from cl_analyze.pairs.reducers import ColumnPartnerRanks, PartnerRanks
+from cl_analyze.tables import Record
 
 TIE = 1e-12
 """Cosines nearer than this are equal: float64 products of the same numbers differ by less."""
 
+DIRECTION = Parameter("direction")
+POWER = Parameter("power", "alignment_power")
+ALIGNMENT = Metric(
+    "alignment",
+    "none",
+    "mean of ‖u − v‖^power over positives.",
+    formulas=("mean ‖u_i − v_i‖^power (`--alignment-power`, 2)",),
+    parameters=(POWER,),
+    better="lower",
+    needs="views",
+    source="Wang & Isola 2020.",
+)
+RECALL = Metric(
+    "recall_at_k",
+    "share",
+    "share of rows whose partner is among the k nearest of the other view.",
+    formulas=(
+        "rows whose partner is among the k nearest of the other view; `forward` view 1 → view "
+        "2, `backward` the other way",
+    ),
+    parameters=(
+        K,
+        DIRECTION,
+    ),
+    better="higher",
+    depends_on=("rows",),
+    needs="views",
+)
+MEDIAN_RANK = Metric(
+    "median_rank",
+    "count",
+    "median rank of the partner in the other view.",
+    formulas=("of the partner, 1 is first",),
+    parameters=(DIRECTION,),
+    better="lower",
+    depends_on=("rows",),
+    needs="views",
+)
+GAP = Metric(
+    "modality_gap",
+    "none",
+    "distance between the views' mean rows.",
+    formulas=("‖mean u − mean v‖",),
+    better="lower",
+    needs="views",
+    source="Liang et al. 2022.",
+)
+GAP_RESIDUAL = Metric(
+    "modality_gap_residual",
+    "squared_distance",
+    "mean squared distance of partners once the gap is taken off.",
+    formulas=(
+        "mean squared distance of partners once each view is centred: `alignment` = gap² + "
+        "residual",
+    ),
+    needs="views",
+)
+METRICS = (ALIGNMENT, RECALL, MEDIAN_RANK, GAP, GAP_RESIDUAL)
+
 
 def recall_at(ranks: Vector, k: int) -> Vector:
-    """(n,) chance that a row's partner is among its k nearest, ties in random order.
+    """Recall@k: (n,) chance that a row's partner is among its k nearest, ties in random order.
 
     Args:
         ranks: (n, 2) others that are nearer than the partner, and others as near.
+        k: how many count.
 
     >>> recall_at(np.array([[0.0, 0.0], [0.0, 3.0], [2.0, 0.0]]), 1).tolist()
     [1.0, 0.25, 0.0]
@@ -38,42 +104,112 @@ def expected_ranks(ranks: Vector) -> Vector:
     return np.asarray(1.0 + ranks[:, 0] + 0.5 * ranks[:, 1])
 
 
-@dataclass(frozen=True)
-class Gap:
-    """The modality gap and what is left when each side is centred.
+def modality_gap(first: UnitRows, second: UnitRows) -> tuple[Deletions, Deletions]:
+    """The modality gap and the residual when each side is centred, in two passes over the rows.
 
-    Attributes:
-        distance: |mean u - mean v|.
-        distance_without: (N,) the same without each row.
-        residual: mean of |(u - mean u) - (v - mean v)|^2; alignment = distance^2 + residual.
-        residual_without: (N,) the same without each row.
+    Returns:
+        |mean u - mean v|, and the mean of |(u - mean u) - (v - mean v)|^2;
+        alignment = gap^2 + residual.
     """
-
-    distance: float
-    distance_without: Vector
-    residual: float
-    residual_without: Vector
-
-
-def modality_gap(first: UnitRows, second: UnitRows) -> Gap:
-    """Difference of the two mean rows, in two passes over the rows."""
     n, dim = first.n_rows, first.dim
-    step = block_rows(dim)
-    total = np.zeros(dim)
-    for start in range(0, n, step):
-        stop = min(start + step, n)
-        total += (first.exact_block(start, stop) - second.exact_block(start, stop)).sum(axis=0)
+    sides = FormRows("normalised", first), FormRows("normalised", second)
+
+    def differences() -> Iterator[tuple[slice, Vector]]:
+        for (span, u), (_, v) in zip(
+            *(side.blocks(block_rows(dim)) for side in sides), strict=True
+        ):
+            yield span, u - v
+
+    total, squares, along = np.zeros(dim), np.empty(n), np.empty(n)
+    for _, block in differences():
+        total += block.sum(axis=0)
     gap = total / n
-    squares, along = np.empty(n), np.empty(n)
-    for start in range(0, n, step):
-        stop = min(start + step, n)
-        left = first.exact_block(start, stop) - second.exact_block(start, stop) - gap
-        squares[start:stop] = np.square(left).sum(axis=1)
-        along[start:stop] = left @ gap
+    for span, block in differences():
+        left = block - gap
+        squares[span] = np.square(left).sum(axis=1)
+        along[span] = left @ gap
     size = float(gap @ gap)
     # without row i the mean is gap - left_i / (N - 1)
     less = size - 2.0 * along / (n - 1) + squares / (n - 1) ** 2
     residual = float(squares.mean())
     # sum of squares about the mean of the others
     residual_less = (squares.sum() - squares * n / (n - 1)) / (n - 1)
-    return Gap(size**0.5, np.sqrt(np.maximum(less, 0.0)), residual, residual_less)
+    gaps = Deletions(size**0.5, np.sqrt(np.maximum(less, 0.0)))
+    return gaps, Deletions(residual, residual_less)
+
+
+def pair_distances(context: Context) -> tuple[Vector, Vector]:
+    """(N,) cosines of the pairs, and their distances to the power of alignment."""
+    assert context.subject.views is not None
+    cosines, squares = paired(*context.subject.views)
+    return cosines, squares ** (0.5 * context.options.alignment_power)
+
+
+def view_records(context: Context) -> Iterator[Record]:
+    """Alignment, recall@k and median rank in both directions, the modality gap."""
+    assert context.subject.views is not None
+    power = context.options.alignment_power
+    alignment = replace(ALIGNMENT, unit="squared_distance") if power == 2 else ALIGNMENT
+    yield context.averaged(alignment.at(power=power), context.once(pair_distances)[1])
+    ranks = _partner_ranks(context)
+    for direction, counts in ranks.items():
+        for k in context.options.ks:
+            few = k >= context.subject.n
+            values = np.full(len(counts), np.nan) if few else recall_at(counts, k)
+            reason = f"needs more than {k} rows" if few else FEW_ANCHORS
+            yield context.averaged(RECALL.at(k=k, direction=direction), values, reason=reason)
+    for direction, counts in ranks.items():
+        yield _median_rank(context, expected_ranks(counts), direction)
+    gap, residual = modality_gap(*context.subject.views)
+    yield context.jackknifed(GAP, gap)
+    yield context.jackknifed(GAP_RESIDUAL, residual)
+
+
+def _partner_ranks(context: Context) -> dict[str, Vector]:
+    """(n, 2) ranks of the partners, view 1 -> view 2 (forward) and back."""
+    assert context.subject.views is not None
+    context.runner.announce("retrieval between the views")
+    u, v = context.subject.views
+    cosines = context.once(pair_distances)[0]
+    rows, cols = PartnerRanks(TIE, "all", cosines), ColumnPartnerRanks(TIE, "all", cosines)
+    run = context.runner.between
+    if context.anchors is None:
+        ranks = run((rows, cols), u, v, "retrieval", dtype=np.float64)
+        return {"forward": ranks[rows], "backward": ranks[cols]}
+    some = context.anchors.rows
+    return {
+        "forward": run((rows,), u, v, "retrieval", chosen=some, dtype=np.float64)[rows],
+        "backward": run((rows,), v, u, "retrieval back", chosen=some, dtype=np.float64)[rows],
+    }
+
+
+def _median_rank(context: Context, ranks: Vector, direction: str) -> Record:
+    """The median, with Woodruff's errors."""
+    middle = float(np.median(ranks))
+    is_below = (ranks <= middle).astype(np.float64)
+    record = context.averaged(MEDIAN_RANK.at(direction=direction), is_below)
+    if record.value is None:
+        return record
+
+    def quantile(share: float) -> float:
+        return float(np.quantile(ranks, share))
+
+    # where many ranks equal the median, the share below it is not a half
+    half = 0.5 / math.sqrt(len(ranks))
+    error = None if record.std_error is None else max(record.std_error, half)
+    return replace(
+        record,
+        value=middle,
+        std_error=woodruff(quantile, 0.5, error),
+        sampling_error=woodruff(quantile, 0.5, record.sampling_error),
+        pseudo_values=None,
+    )
+
+
+def view_notes(context: Context) -> Iterator[str]:
+    """A note on the metrics that look at one of two files alone."""
+    if context.subject.partners is not None:
+        yield (
+            f"{context.subject.source}: spectrum, hubs and class structure are of this file alone; "
+            "run quality on the partners' file to see its own"
+        )
