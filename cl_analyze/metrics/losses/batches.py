@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cl_analyze.metrics.family import MetricOptions, Subject
-from cl_analyze.metrics.losses.catalogue import LOSSES, SavedLoss
-from cl_analyze.metrics.losses.pieces import Constants, dense_pieces
+from cl_analyze.metrics.losses.catalogue import LOSSES
+from cl_analyze.metrics.losses.gradients import LOSS_COLUMNS
+from cl_analyze.metrics.losses.passes import Index, Passes
+from cl_analyze.metrics.losses.pieces import Constants, Vector, dense_pieces
+from cl_analyze.metrics.losses.records import Entry, mean_of, unit_of
 from cl_analyze.pairs.executors import Executor
 from cl_analyze.pairs.kernels import KERNELS
-
-Vector = NDArray[np.float64]
+from cl_analyze.pairs.strips import n_kept
+from cl_analyze.tables import Cell, Param, Record, Table, undefined
 
 PAIRS_AT_LEAST = 1 << 25
 FEWEST_BATCHES, MOST_BATCHES = 16, 400
+CONVERGED = 0.05
+"""Nats within which L - log K counts as having reached its limit."""
+COLUMNS = (
+    *LOSS_COLUMNS,
+    "batch_size",
+    "loss",
+    "std_error",
+    "sampling_error",
+    "log_count",
+    "normalised",
+    "limit",
+    "converged",
+)
 
 
 @dataclass(frozen=True)
@@ -51,8 +66,8 @@ class _Batches:
     constants: Constants
     losses: tuple[int, ...]
 
-    def run(self, rows: NDArray[np.int64]) -> tuple[Vector, Vector]:
-        """(losses, taus) means over the batch's pairs and log counts; NaN where there is none."""
+    def run(self, rows: Index) -> tuple[Vector, Vector]:
+        """(losses, taus) means over the batch's pairs and log counts; NaN without a value."""
         assert self.subject.views is not None
         u, v = (view.take(rows) for view in self.subject.views)
         codes = None if self.subject.codes is None else self.subject.codes[rows]
@@ -76,7 +91,7 @@ def n_batches(n: int, size: int) -> int:
     return max(wanted, min(n // size, MOST_BATCHES))
 
 
-def _draws(n: int, size: int, seed: int) -> Iterator[NDArray[np.int64]]:
+def _draws(n: int, size: int, seed: int) -> Iterator[Index]:
     """Batches without repeated rows; those of one permutation are disjoint."""
     random = np.random.default_rng([seed, n, size])
     left = n_batches(n, size)
@@ -93,7 +108,7 @@ def batch_estimates(
     subject: Subject,
     options: MetricOptions,
     constants: Constants,
-    losses: tuple[SavedLoss, ...],
+    losses: tuple[int, ...],
     size: int,
     executor: Executor,
 ) -> dict[tuple[int, float], BatchEstimate]:
@@ -103,12 +118,12 @@ def batch_estimates(
         subject: with views.
         options: temperatures and seed.
         constants: parameters.
-        losses: which; those without a temperature are found under the first one.
+        losses: positions in LOSSES; losses without a temperature are found under the first one.
         size: pairs of a batch, 2 <= size <= N / 2.
         executor: where batches are computed.
 
     Returns:
-        (position in losses, tau) -> estimate; none for a loss that is infinite in some batch.
+        (position in LOSSES, tau) -> estimate; none for a loss that is infinite in some batch.
 
     The mean over all batches is a U-statistic: its variance is at most size / N of that of
     independent batches (Hoeffding, 1948), whose variance is N / (N - size) times that of batches
@@ -116,24 +131,116 @@ def batch_estimates(
 
     Cost: at most 400 batches, about 3e7 pairs or one pass over the rows.
     """
-    positions = tuple(LOSSES.index(loss) for loss in losses)
-    job = _Batches(subject, options.taus, constants, positions)
+    job = _Batches(subject, options.taus, constants, losses)
     parts = list(executor.run(job, _draws(subject.n, size, options.seed)))
     values = np.stack([part for part, _ in parts])
     counts = np.stack([part for _, part in parts])
-    found: dict[tuple[int, float], BatchEstimate] = {}
-    for at in range(len(losses)):
+    estimates: dict[tuple[int, float], BatchEstimate] = {}
+    for at, position in enumerate(losses):
         for column, tau in enumerate(options.taus):
-            column_values = values[:, at, column]
-            there = ~np.isnan(column_values)
-            n = int(there.sum())
-            if n < 2 or np.isinf(column_values[there]).any():
+            there = ~np.isnan(values[:, at, column])
+            counted = values[there, at, column]
+            if len(counted) < 2 or np.isinf(counted).any():
                 continue
-            spread = float(column_values[there].std(ddof=1))
-            found[at, tau] = BatchEstimate(
-                float(column_values[there].mean()),
+            spread = float(counted.std(ddof=1))
+            estimates[position, tau] = BatchEstimate(
+                float(counted.mean()),
                 spread * math.sqrt(size / (subject.n - size)),
-                spread / math.sqrt(n),
+                spread / math.sqrt(len(counted)),
                 float(counts[there, at, column].mean()),
             )
-    return found
+    return estimates
+
+
+def batch_records(
+    passes: Passes, entries: Sequence[Entry]
+) -> tuple[list[Record], Table, tuple[str, ...]]:
+    """Expectations over batches beside the limit that the saved rows give, and a note.
+
+    Args:
+        passes: of the checkpoint.
+        entries: every loss at every temperature.
+    """
+    taus, source = passes.options.taus, passes.subject.source
+    by_loss: dict[int, dict[float, Entry]] = {}
+    for entry in entries:
+        if entry.loss.needs != "queue":
+            tau = taus[0] if math.isnan(entry.tau) else entry.tau
+            by_loss.setdefault(LOSSES.index(entry.loss), {})[tau] = entry
+    records: list[Record] = []
+    rows: list[dict[str, Cell]] = []
+    far: dict[float, list[int]] = {}
+    for size in passes.options.batch_sizes:
+        passes.runner.announce(f"losses: batches of {size}")
+        estimates = batch_estimates(
+            passes.subject,
+            passes.options,
+            passes.constants,
+            tuple(by_loss),
+            size,
+            passes.runner.executor,
+        )
+        for position, by_tau in by_loss.items():
+            if (position, taus[0]) not in estimates:
+                records.append(_no_batches(passes, by_tau[taus[0]], size))
+        for (position, tau), estimate in estimates.items():
+            entry = by_loss[position][tau]
+            records.append(_batch_record(passes, entry, size, estimate))
+            row = _batch_row(source, entry, size, estimate)
+            rows.append(row)
+            is_plain = (entry.loss.name, entry.loss.definition) == ("contrastive", "one_way")
+            if is_plain and not row["converged"]:
+                far.setdefault(tau, []).append(size)
+    notes: tuple[str, ...] = ()
+    if far:
+        sizes = "; ".join(f"tau {tau:g}: {', '.join(map(str, all_))}" for tau, all_ in far.items())
+        notes = (
+            f"{source}: L - log K of the contrastive loss is more than {CONVERGED:g} nats from its "
+            f"limit at batch sizes ({sizes}): the limit needs K far above exp(s+/tau) over the "
+            "mean of exp(s/tau)",
+        )
+    return records, Table("loss_batch", COLUMNS, tuple(rows)), notes
+
+
+def _no_batches(passes: Passes, entry: Entry, size: int) -> Record:
+    params: dict[str, Param] = {"name": entry.loss.name, "batch_size": size}
+    reason = "it is infinite, or has no value, in some batch of this size"
+    s, loss = passes.subject, entry.loss
+    return undefined(s.source, "loss", loss.definition, params, unit_of(loss), s.d, reason)
+
+
+def _batch_record(passes: Passes, entry: Entry, size: int, estimate: BatchEstimate) -> Record:
+    c, loss, n_negatives = passes.constants, entry.loss, size - 1
+    own = loss.parameters(c, entry.tau, n_negatives, n_kept(c.alpha, n_negatives))
+    return Record(
+        source=passes.subject.source,
+        metric="loss",
+        definition=loss.definition,
+        params={"name": loss.name, **own, "batch_size": size},
+        value=estimate.value,
+        std_error=estimate.std_error,
+        unit=unit_of(loss),
+        n=passes.n,
+        d=passes.subject.d,
+        sampling_error=estimate.sampling_error,
+        exact=False,
+    )
+
+
+def _batch_row(source: str, entry: Entry, size: int, estimate: BatchEstimate) -> dict[str, Cell]:
+    normalised = estimate.value - estimate.log_count
+    limit, converged = mean_of(entry.terms.limit), None
+    if limit is not None:
+        converged = abs(normalised - limit) <= CONVERGED + 2.0 * estimate.sampling_error
+    return {
+        "source": source,
+        **entry.cells,
+        "batch_size": size,
+        "loss": estimate.value,
+        "std_error": estimate.std_error,
+        "sampling_error": estimate.sampling_error,
+        "log_count": estimate.log_count,
+        "normalised": normalised,
+        "limit": limit,
+        "converged": converged,
+    }

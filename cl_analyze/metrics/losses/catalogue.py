@@ -1,8 +1,11 @@
 """Every loss, once: from the pieces of a set of pairs to one value for each pair.
 
 A loss is a mean over pairs of an alignment part and a uniformity part.  The uniformity part of the
-softmax losses is a sum of log-sum-exps over rows that other pairs share, which are named here too
-(`Softmax`): whoever computes an error needs to know how a row acts as a negative.
+softmax losses is a sum of log-sum-exps over rows that other pairs share.  `Softmax` names these
+sums: an error bar needs to know how a row acts as a negative of the others.
+
+`LOSSES` has the losses in the order of the output, each declared at its formula.  The torch face of
+a loss is a module of `cl_analyze.losses` and its function, `SavedLoss.function`.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,34 +21,30 @@ from cl_analyze.metrics.losses.pieces import VIEWS, Constants, Matrix, Pieces, V
 from cl_analyze.pairs.kernels import Kernel, kernel_values
 from cl_analyze.pairs.tile import PairSet
 
-Effect = Literal[
-    "none",
-    "simple",
-    "hard_contrastive",
-    "hard_simple",
-    "hardest",
-    "cacr",
-    "supcon_out",
-    "supcon_in",
-    "kernel",
-]
+Candidates = tuple[tuple[Matrix, PairSet], ...]
+"""Sets of rows that a softmax runs over: matrix of similarities, and which of its pairs."""
+
+Effect = Literal["simple", "hard_contrastive", "hard_simple", "hardest", "supcon_out", "supcon_in"]
+"""How a row acts on the losses of others, beside the softmaxes; see influence.py."""
 
 
 @dataclass(frozen=True)
 class Softmax:
-    """weight * log Z_i in a loss, with Z_i over some sets of candidates and what else is in it.
+    """weight * log Z_i in a loss, or weight times the mean of 1 - s under the softmax.
 
     Attributes:
-        weight: its factor.
+        weight: the factor.
         tau: temperature of Z_i.
-        log_total: (m,) log Z_i.
-        over: the sets of candidates: matrix and pairs.
+        log_total: (m,) log Z_i; that of a mean with a factor f_i is log Z_i - log f_i.
+        over: the candidates in Z_i.
+        log_centre: (m,) of a mean, log_total less the log of the mean; None for log Z_i.
     """
 
     weight: float
     tau: float
     log_total: Vector
-    over: tuple[tuple[Matrix, PairSet], ...]
+    over: Candidates
+    log_centre: Vector | None = None
 
 
 @dataclass(frozen=True)
@@ -53,27 +52,28 @@ class Terms:
     """A loss of each pair.
 
     Attributes:
-        value: (m,), NaN where a pair has none.
-        alignment, uniformity: (m,) its parts; None where it does not split.
-        reason: why it does not.
-        softmaxes: how rows act as negatives.
+        value: (m,), NaN for a pair that has no value.
+        alignment, uniformity: (m,) the two parts; None for a loss that does not split.
+        reason: why the loss does not split.
+        softmaxes: how rows act as negatives; negative weights belong to the alignment.
         effect: how they act otherwise.
-        own: (m,) what a pair contributes to the mean's error as an anchor; None: its value.
-        limit: (m,) the loss without what fades as the number of negatives K grows, minus
-            log_count; None where there is no such limit.
+        own: what a pair contributes as an anchor to the error of the mean of value, alignment and
+            uniformity; None: these three themselves.
+        limit: (m,) the loss without the part that fades as the number of negatives K grows, minus
+            log_count; None for a loss without such a limit.
         log_count: log K as it enters the loss.
-        tau: the temperature; NaN where there is none.
+        tau: the temperature; NaN for a loss without one.
         push: (m,) sum over the negatives of dL/ds; None where it is not given.
         pull: (m,) -dL/ds of the positive.
     """
 
     value: Vector
-    alignment: Vector | None
-    uniformity: Vector | None
+    alignment: Vector | None = None
+    uniformity: Vector | None = None
     reason: str = ""
     softmaxes: tuple[Softmax, ...] = ()
-    effect: Effect = "none"
-    own: Vector | None = None
+    effect: Effect | None = None
+    own: tuple[Vector, Vector, Vector] | None = None
     limit: Vector | None = None
     log_count: float = 0.0
     tau: float = math.nan
@@ -81,36 +81,108 @@ class Terms:
     pull: Vector | None = None
 
 
+Formula = Callable[[Pieces, Constants, float], Terms]
+
+
 @dataclass(frozen=True)
 class SavedLoss:
     """One loss in one definition.
 
     Attributes:
-        name, definition: as they are reported.
-        terms: its values, from pieces, constants and a temperature (NaN where it has none).
+        name, definition: as they are reported; None for a loss with one definition.
+        reading: one sentence on how to read the value.
+        terms: the values, from pieces, constants and a temperature (NaN for a loss without one).
+        params: names of the parameters: tau, alpha, lambda, t, gamma, sigma.
         needs: `labels`, `queue`, or nothing.
-        params: names of its parameters: tau, alpha, lambda, t, gamma, sigma, beta.
         kernel: of kernel losses.
-        reading: one sentence on how to read it.
     """
 
     name: str
     definition: str | None
-    terms: Callable[[Pieces, Constants, float], Terms]
+    reading: str
+    terms: Formula
     params: tuple[str, ...] = ("tau",)
     needs: str = ""
     kernel: Kernel | None = None
-    reading: str = ""
+
+    @property
+    def function(self) -> str:
+        """The torch face: the function of `cl_analyze.losses` that has this definition."""
+        return self.name if self.kernel is None else "kcl"
+
+    def parameters(
+        self, c: Constants, tau: float, n_negatives: int, n_hard: int
+    ) -> dict[str, float]:
+        """The parameters of a record of the loss, by name."""
+        count = n_hard if "alpha" in self.params else n_negatives
+        values = {
+            "tau": tau,
+            "alpha": c.alpha,
+            "lambda": 1.0 / max(count, 1) if c.weight is None else c.weight,
+            "t": c.cacr_t if self.name == "cacr" else c.t,
+            "gamma": c.gamma,
+            "sigma": c.sigma,
+        }
+        return {name: values[name] for name in self.params}
 
 
-def _finite(values: Vector) -> Vector:
-    found: Vector = np.where(np.isfinite(values), values, np.nan)
-    return found
+LOSSES: list[SavedLoss] = []
+
+OTHER_LOSSES = {
+    "icl_mmd": "How far apart the classes' mean rows are; 0 where they cannot be told apart.",
+    "clop": "How far rows are from their class's anchor: 0 on it, 1 at right angles.",
+    "a_infonce": "Same value as symmetric InfoNCE; its weights are what differs.",
+}
+"""Losses that are reported but not made of pieces (class_means.py), and how to read them."""
+
+TORCH_ONLY = {
+    ("icl", "exponential"): "its repulsion needs the distance of every pair of a class",
+}
+"""Functions and definitions of `cl_analyze.losses` that are not reported, and why."""
 
 
-def _coupled(
-    p: Pieces, tau: float, negatives: Vector, over: tuple[tuple[Matrix, PairSet], ...], count: float
-) -> Terms:
+def reading_of(name: str, definition: str | None) -> str:
+    """How to read a loss; empty for an unknown name."""
+    readings = {(loss.name, loss.definition): loss.reading for loss in LOSSES}
+    return readings.get((name, definition), OTHER_LOSSES.get(name, ""))
+
+
+def _loss(
+    name: str,
+    definition: str | None,
+    reading: str,
+    params: tuple[str, ...] = ("tau",),
+    needs: str = "",
+) -> Callable[[Formula], Formula]:
+    """Enter a formula into `LOSSES`; see `SavedLoss`."""
+
+    def enter(terms: Formula) -> Formula:
+        LOSSES.append(SavedLoss(name, definition, reading, terms, params, needs))
+        return terms
+
+    return enter
+
+
+def _changed(terms: Terms, change: Callable[..., Vector], *others: Terms) -> Terms:
+    """The terms with a change of every vector that they (and the others) have."""
+    changes: dict[str, Any] = {}
+    for name in ("value", "alignment", "uniformity", "limit", "push", "pull"):
+        vectors = [getattr(one, name) for one in (terms, *others)]
+        changes[name] = None if any(vector is None for vector in vectors) else change(*vectors)
+    return replace(terms, **changes)
+
+
+def _mean(first: Terms, second: Terms) -> Terms:
+    """The mean of two directions."""
+    softmaxes = tuple(
+        replace(softmax, weight=0.5 * softmax.weight)
+        for softmax in (*first.softmaxes, *second.softmaxes)
+    )
+    half = _changed(first, lambda a, b: 0.5 * (a + b), second)
+    return replace(half, softmaxes=softmaxes)
+
+
+def _coupled(p: Pieces, tau: float, negatives: Vector, over: Candidates, count: float) -> Terms:
     """-s_ii / tau + log(exp(s_ii / tau) + exp(negatives))."""
     pull = p.positive / tau
     log_total = np.logaddexp(pull, negatives)
@@ -130,126 +202,12 @@ def _coupled(
     )
 
 
-def _mean(first: Terms, second: Terms) -> Terms:
-    """The mean of two directions."""
-
-    def half(a: Vector | None, b: Vector | None) -> Vector | None:
-        return None if a is None or b is None else 0.5 * (a + b)
-
-    value = 0.5 * (first.value + second.value)
-    return Terms(
-        value,
-        half(first.alignment, second.alignment),
-        half(first.uniformity, second.uniformity),
-        softmaxes=tuple(
-            Softmax(0.5 * s.weight, s.tau, s.log_total, s.over)
-            for s in (*first.softmaxes, *second.softmaxes)
-        ),
-        limit=half(first.limit, second.limit),
-        log_count=first.log_count,
-        tau=first.tau,
-        push=half(first.push, second.push),
-        pull=half(first.pull, second.pull),
-    )
-
-
-def _one_direction(p: Pieces, tau: float, matrix: Matrix) -> Terms:
-    return _coupled(
-        p, tau, p.log_mass[matrix, tau, "all"], ((matrix, "all"),), max(p.n_negatives, 1)
-    )
-
-
-def one_way(p: Pieces, c: Constants, tau: float) -> Terms:
-    """Wang & Liu, eq. 1."""
-    return _one_direction(p, tau, "uv")
-
-
-def symmetric(p: Pieces, c: Constants, tau: float) -> Terms:
-    """Both directions, as CLIP."""
-    return _mean(_one_direction(p, tau, "uv"), _one_direction(p, tau, "vu"))
-
-
-def moco(p: Pieces, c: Constants, tau: float) -> Terms:
-    """The queue's rows as negatives (they are fixed: errors are those of the pairs alone)."""
-    return _coupled(p, tau, p.queue_mass[tau], (), p.n_queue)
-
-
-def one_way_queue(p: Pieces, c: Constants, tau: float) -> Terms:
-    """Eq. 1 with the queue's rows as further negatives."""
-    negatives = np.logaddexp(p.log_mass["uv", tau, "all"], p.queue_mass[tau])
-    return _coupled(p, tau, negatives, (("uv", "all"),), p.n_negatives + p.n_queue)
-
-
-def hard_contrastive(p: Pieces, c: Constants, tau: float) -> Terms:
-    """Wang & Liu, eqs. 8-9."""
-    found = _coupled(p, tau, p.hard_mass[tau], (), p.n_hard)
-    return replace(found, softmaxes=(), effect="hard_contrastive")
-
-
-def simple(p: Pieces, c: Constants, tau: float) -> Terms:
-    """Wang & Liu, eq. 3."""
-    weight = 1.0 / max(p.n_negatives, 1) if c.weight is None else c.weight
-    spread = weight * p.negative_sum
-    value = spread - p.positive
-    one = np.ones_like(value)
-    return Terms(
-        value,
-        -p.positive,
-        spread,
-        effect="simple",
-        limit=value,
-        push=weight * p.n_negatives * one,
-        pull=one,
-    )
-
-
-def hard_simple(p: Pieces, c: Constants, tau: float) -> Terms:
-    """Eq. 3 over the hardest negatives (section 5.5)."""
-    weight = 1.0 / p.n_hard if c.weight is None else c.weight
-    spread = weight * p.hard_sum
-    value = spread - p.positive
-    one = np.ones_like(value)
-    return Terms(
-        value,
-        -p.positive,
-        spread,
-        effect="hard_simple",
-        limit=value,
-        push=weight * p.n_hard * one,
-        pull=one,
-    )
-
-
-def triplet_limit(p: Pieces, c: Constants, tau: float) -> Terms:
-    """Eq. 6: what tau L tends to as tau falls."""
-    value = np.maximum(p.hardest - p.positive, 0.0)
-    return Terms(value, None, None, "the maximum of a difference does not split", effect="hardest")
-
-
-def _both_views(p: Pieces, tau: float, pairs: PairSet = "all") -> tuple[Vector, Vector]:
-    return (
-        np.logaddexp(p.log_mass["uu", tau, pairs], p.log_mass["uv", tau, pairs]),
-        np.logaddexp(p.log_mass["vv", tau, pairs], p.log_mass["vu", tau, pairs]),
-    )
-
-
-def _over(view: View, pairs: PairSet = "all") -> tuple[tuple[Matrix, PairSet], ...]:
-    return (("uu", pairs), ("uv", pairs)) if view == "u" else (("vv", pairs), ("vu", pairs))
-
-
-def nt_xent(p: Pieces, c: Constants, tau: float) -> Terms:
-    """SimCLR's loss, a mean over the anchors of both views."""
-    of_u, of_v = _both_views(p, tau)
-    count = max(2 * p.n_negatives, 1)
-    return _mean(
-        _coupled(p, tau, of_u, _over("u"), count), _coupled(p, tau, of_v, _over("v"), count)
-    )
-
-
 def _decoupled(
-    pull: Vector, tau: float, softmaxes: tuple[Softmax, ...], count: float, weight: float = 1.0
+    p: Pieces, softmaxes: tuple[Softmax, ...], count: float, weight: float = 1.0
 ) -> Terms:
-    """-pull + sum of weighted log-sum-exps without the positive."""
+    """-s_ii / tau + sum of weighted log-sum-exps without the positive."""
+    tau = softmaxes[0].tau
+    pull = p.positive / tau
     spread = sum((s.weight * s.log_total for s in softmaxes), np.zeros_like(pull))
     value = _finite(spread - pull)
     log_count = weight * math.log(max(count, 1))
@@ -267,93 +225,169 @@ def _decoupled(
     )
 
 
+def _finite(values: Vector) -> Vector:
+    kept: Vector = np.where(np.isfinite(values), values, np.nan)
+    return kept
+
+
+def _over(view: View, *pair_sets: PairSet) -> Candidates:
+    """Rows of both views, of the anchors of one view."""
+    matrices: tuple[Matrix, Matrix] = ("uu", "uv") if view == "u" else ("vv", "vu")
+    return tuple((matrix, pairs) for pairs in pair_sets for matrix in matrices)
+
+
+# ---- InfoNCE
+
+
+def _one_direction(p: Pieces, tau: float, matrix: Matrix) -> Terms:
+    negatives = p.log_mass[matrix, tau, "all"]
+    return _coupled(p, tau, negatives, ((matrix, "all"),), max(p.n_negatives, 1))
+
+
+@_loss(
+    "contrastive",
+    "one_way",
+    "InfoNCE: nats to tell the positive from the others; 0 is perfect, log N chance.",
+)
+def one_way(p: Pieces, c: Constants, tau: float) -> Terms:
+    """Wang & Liu, eq. 1."""
+    return _one_direction(p, tau, "uv")
+
+
+@_loss("contrastive", "symmetric", "InfoNCE averaged over both directions, as CLIP trains it.")
+def symmetric(p: Pieces, c: Constants, tau: float) -> Terms:
+    """Both directions, as CLIP."""
+    return _mean(_one_direction(p, tau, "uv"), _one_direction(p, tau, "vu"))
+
+
+@_loss("contrastive", "moco", "InfoNCE against the queue alone, as MoCo trains it.", needs="queue")
+def moco(p: Pieces, c: Constants, tau: float) -> Terms:
+    """The queue's rows as negatives (they are fixed: errors are those of the pairs alone)."""
+    return _coupled(p, tau, p.queue_mass[tau], (), p.n_queue)
+
+
+@_loss(
+    "contrastive",
+    "one_way_queue",
+    "InfoNCE against the other rows and the queue together.",
+    needs="queue",
+)
+def one_way_queue(p: Pieces, c: Constants, tau: float) -> Terms:
+    """Eq. 1 with the queue's rows as further negatives."""
+    negatives = np.logaddexp(p.log_mass["uv", tau, "all"], p.queue_mass[tau])
+    return _coupled(p, tau, negatives, (("uv", "all"),), p.n_negatives + p.n_queue)
+
+
+@_loss(
+    "hard_contrastive",
+    None,
+    "InfoNCE against the hardest negatives alone: at large tau it still sees them.",
+    ("tau", "alpha"),
+)
+def hard_contrastive(p: Pieces, c: Constants, tau: float) -> Terms:
+    """Wang & Liu, eqs. 8-9."""
+    terms = _coupled(p, tau, p.hard_mass[tau], (), p.n_hard)
+    return replace(terms, softmaxes=(), effect="hard_contrastive")
+
+
+@_loss(
+    "nt_xent",
+    None,
+    "SimCLR's InfoNCE, with the negatives of both views; chance is log(2N - 1).",
+)
+def nt_xent(p: Pieces, c: Constants, tau: float) -> Terms:
+    """SimCLR's loss, a mean over the anchors of both views."""
+    log_sums, count = p.both_views(tau), max(2 * p.n_negatives, 1)
+    of_u, of_v = (_coupled(p, tau, log_sums[view], _over(view, "all"), count) for view in VIEWS)
+    return _mean(of_u, of_v)
+
+
+# ---- without the positive under the logarithm
+
+
+@_loss(
+    "dcl",
+    "symmetric",
+    "NT-Xent without the positive in the sum: still falls when InfoNCE has reached 0.",
+)
 def dcl(p: Pieces, c: Constants, tau: float) -> Terms:
     """NT-Xent without the positive under the logarithm."""
-    of_u, of_v = _both_views(p, tau)
-    softmaxes = (Softmax(0.5, tau, of_u, _over("u")), Softmax(0.5, tau, of_v, _over("v")))
-    return _decoupled(p.positive / tau, tau, softmaxes, 2 * p.n_negatives)
+    return _decoupled(p, _of_both_views(0.5, tau, p.both_views(tau), "all"), 2 * p.n_negatives)
 
 
+@_loss("dcl", "one_way", "DCL for anchors of the first view alone.")
 def dcl_one_way(p: Pieces, c: Constants, tau: float) -> Terms:
     """The same for anchors u alone."""
-    of_u, _ = _both_views(p, tau)
-    return _decoupled(
-        p.positive / tau, tau, (Softmax(1.0, tau, of_u, _over("u")),), 2 * p.n_negatives
-    )
+    of_u = Softmax(1.0, tau, p.both_views(tau)["u"], _over("u", "all"))
+    return _decoupled(p, (of_u,), 2 * p.n_negatives)
 
 
+@_loss(
+    "dclw",
+    None,
+    "DCL that weighs well-aligned pairs less; compare it at equal tau only.",
+    ("tau", "sigma"),
+)
 def dclw(p: Pieces, c: Constants, tau: float) -> Terms:
     """DCL with weights on the positives."""
-    found = dcl_one_way(p, c, tau)
+    plain = dcl_one_way(p, c, tau)
+    assert plain.uniformity is not None
     top = p.every_positive.max()
     above = np.exp((p.every_positive - top) / c.sigma)
     tilted = float((above * p.every_positive).mean() / above.mean())
     share = np.exp((p.positive - top) / c.sigma) / above.mean()
     weight = 2.0 - share
-    change = (1.0 - weight) * p.positive / tau
-    value = found.value + change
+    value = plain.value + (1.0 - weight) * p.positive / tau
+    alignment = -weight * p.positive / tau + 0.0 * value
     # the weights' mean is 1 in every sample: how a row moves them is in its own contribution
-    own = found.value - p.positive / tau + share * (p.positive - tilted) / tau
+    own = plain.value - p.positive / tau + share * (p.positive - tilted) / tau
     return replace(
-        found,
+        plain,
         value=value,
-        alignment=-weight * p.positive / tau + 0.0 * value,
-        own=own,
-        limit=value - found.log_count,
+        alignment=alignment,
+        own=(own, own - (value - alignment), plain.uniformity),
+        limit=value - plain.log_count,
         push=None,
         pull=None,
     )
 
 
-def dhel_one_sided(p: Pieces, c: Constants, tau: float) -> Terms:
-    """The logarithm over the anchor's own view, u."""
-    softmaxes = (Softmax(1.0, tau, p.log_mass["uu", tau, "all"], (("uu", "all"),)),)
-    return _decoupled(p.positive / tau, tau, softmaxes, p.n_negatives)
+def _dhel(p: Pieces, tau: float, weight: float, matrices: tuple[Matrix, ...]) -> Terms:
+    """Logarithms over the anchors' own views, each with a weight."""
+    softmaxes = (
+        Softmax(weight, tau, p.log_mass[matrix, tau, "all"], ((matrix, "all"),))
+        for matrix in matrices
+    )
+    return _decoupled(p, tuple(softmaxes), p.n_negatives, weight * len(matrices))
 
 
+@_loss(
+    "dhel",
+    "symmetric",
+    "Alignment apart from each view's own energy; lower is better aligned or spread.",
+)
 def dhel(p: Pieces, c: Constants, tau: float) -> Terms:
     """The mean over both views."""
-    softmaxes = (
-        Softmax(0.5, tau, p.log_mass["uu", tau, "all"], (("uu", "all"),)),
-        Softmax(0.5, tau, p.log_mass["vv", tau, "all"], (("vv", "all"),)),
-    )
-    return _decoupled(p.positive / tau, tau, softmaxes, p.n_negatives)
+    return _dhel(p, tau, 0.5, ("uu", "vv"))
 
 
+@_loss("dhel", "one_sided", "DHEL with the first view's energy.")
+def dhel_one_sided(p: Pieces, c: Constants, tau: float) -> Terms:
+    """The logarithm over the anchor's own view, u."""
+    return _dhel(p, tau, 1.0, ("uu",))
+
+
+@_loss(
+    "dhel",
+    "official",
+    "The authors' code: both energies added, so alignment weighs half as much.",
+)
 def dhel_official(p: Pieces, c: Constants, tau: float) -> Terms:
     """As the authors' code: both logarithms added."""
-    softmaxes = (
-        Softmax(1.0, tau, p.log_mass["uu", tau, "all"], (("uu", "all"),)),
-        Softmax(1.0, tau, p.log_mass["vv", tau, "all"], (("vv", "all"),)),
-    )
-    return _decoupled(p.positive / tau, tau, softmaxes, p.n_negatives, weight=2.0)
+    return _dhel(p, tau, 1.0, ("uu", "vv"))
 
 
-def _kernel_loss(
-    kernel: Kernel, factor: float = 2.0, aligned_by: tuple[Kernel, float] | None = None
-) -> Callable[[Pieces, Constants, float], Terms]:
-    """-factor k(u_i, v_i) + gamma (row means of k within both views)."""
-
-    def terms(p: Pieces, c: Constants, tau: float) -> Terms:
-        by, t = aligned_by or (kernel, c.t)
-        spread = c.gamma * (p.kernel["u", kernel] + p.kernel["v", kernel])
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # where rows coincide
-            alignment: Vector = -factor * kernel_values(by, p.distance, t, np)
-            value, own = alignment + spread, alignment + 2.0 * spread
-        return Terms(value, alignment, spread, effect="kernel", own=own, limit=value)
-
-    return terms
-
-
-def _supcon_totals(p: Pieces, tau: float) -> tuple[dict[View, Vector], dict[View, Vector]]:
-    """log sums over all labelled rows, and over the positives, of anchors u and v."""
-    totals: dict[View, Vector] = {}
-    inside: dict[View, Vector] = {}
-    same, other = _both_views(p, tau, "same_class"), _both_views(p, tau, "other_class")
-    for at, view in enumerate(VIEWS):
-        inside[view] = np.logaddexp(same[at], p.positive / tau)
-        totals[view] = np.logaddexp(inside[view], other[at])
-    return totals, inside
+# ---- with labels
 
 
 def _of_labelled(p: Pieces, values: Vector) -> Vector:
@@ -362,63 +396,59 @@ def _of_labelled(p: Pieces, values: Vector) -> Vector:
     return kept
 
 
-def _class_softmaxes(
-    weight: float, tau: float, logs: dict[View, Vector], pairs: tuple[PairSet, ...]
+def _of_both_views(
+    weight: float, tau: float, log_totals: dict[View, Vector], *pair_sets: PairSet
 ) -> tuple[Softmax, ...]:
-    return tuple(
-        Softmax(
-            weight, tau, logs[view], tuple(part for name in pairs for part in _over(view, name))
-        )
-        for view in VIEWS
+    return tuple(Softmax(weight, tau, log_totals[view], _over(view, *pair_sets)) for view in VIEWS)
+
+
+def _supcon(p: Pieces, tau: float, inside: bool) -> Terms:
+    """The mean over positives inside or outside the logarithm, for anchors of both views."""
+    same, other = p.both_views(tau, "same_class"), p.both_views(tau, "other_class")
+    positives = {view: np.logaddexp(same[view], p.positive / tau) for view in VIEWS}
+    totals = {view: np.logaddexp(positives[view], other[view]) for view in VIEWS}
+    n_positives = np.maximum(2.0 * p.class_count - 1.0, 1.0)
+    softmaxes = _of_both_views(0.5, tau, totals, "same_class", "other_class")
+    if inside:
+        pull = 0.5 * (positives["u"] + positives["v"]) - np.log(n_positives)
+        softmaxes = (*softmaxes, *_of_both_views(-0.5, tau, positives, "same_class"))
+    else:
+        pull = 0.5 * (p.same_sum["u"] + p.same_sum["v"]) / n_positives / tau
+    spread = 0.5 * (totals["u"] + totals["v"])
+    value = _of_labelled(p, spread - pull)
+    log_count = math.log(max(2 * p.n_labelled - 1, 1))
+    return Terms(
+        value,
+        _of_labelled(p, -pull),
+        _of_labelled(p, spread),
+        softmaxes=softmaxes,
+        effect="supcon_in" if inside else "supcon_out",
+        limit=value - log_count,
+        log_count=log_count,
+        tau=tau,
     )
 
 
+@_loss(
+    "supcon",
+    "out",
+    "Rows of one class as positives; collapsed classes on a simplex minimise it.",
+    needs="labels",
+)
 def supcon_out(p: Pieces, c: Constants, tau: float) -> Terms:
     """Khosla et al., eq. 2: the mean over positives outside the logarithm."""
-    totals, _ = _supcon_totals(p, tau)
-    n_positives = np.maximum(2.0 * p.class_count - 1.0, 1.0)
-    pull = 0.5 * (p.same_sum["u"] + p.same_sum["v"]) / n_positives / tau
-    spread = 0.5 * (totals["u"] + totals["v"])
-    value = _of_labelled(p, spread - pull)
-    return Terms(
-        value,
-        _of_labelled(p, -pull),
-        _of_labelled(p, spread),
-        softmaxes=_class_softmaxes(0.5, tau, totals, ("same_class", "other_class")),
-        effect="supcon_out",
-        limit=value - math.log(max(2 * p.n_labelled - 1, 1)),
-        log_count=math.log(max(2 * p.n_labelled - 1, 1)),
-        tau=tau,
-    )
+    return _supcon(p, tau, inside=False)
 
 
+@_loss(
+    "supcon",
+    "in",
+    "SupCon with the mean inside the logarithm; never above the other form.",
+    needs="labels",
+)
 def supcon_in(p: Pieces, c: Constants, tau: float) -> Terms:
     """Khosla et al., eq. 3: the mean over positives inside the logarithm."""
-    totals, inside = _supcon_totals(p, tau)
-    n_positives = np.maximum(2.0 * p.class_count - 1.0, 1.0)
-    pull = 0.5 * (inside["u"] + inside["v"]) - np.log(n_positives)
-    spread = 0.5 * (totals["u"] + totals["v"])
-    value = _of_labelled(p, spread - pull)
-    return Terms(
-        value,
-        _of_labelled(p, -pull),
-        _of_labelled(p, spread),
-        softmaxes=(
-            *_class_softmaxes(0.5, tau, totals, ("same_class", "other_class")),
-            *_class_softmaxes(-0.5, tau, inside, ("same_class",)),
-        ),
-        effect="supcon_in",
-        limit=value - math.log(max(2 * p.n_labelled - 1, 1)),
-        log_count=math.log(max(2 * p.n_labelled - 1, 1)),
-        tau=tau,
-    )
-
-
-def nscl(p: Pieces, c: Constants, tau: float) -> Terms:
-    """DCL with rows of other classes as the only negatives."""
-    of_u, of_v = _both_views(p, tau, "other_class")
-    softmaxes = _class_softmaxes(0.5, tau, {"u": of_u, "v": of_v}, ("other_class",))
-    return _decoupled(p.positive / tau, tau, softmaxes, _other_count(p))
+    return _supcon(p, tau, inside=True)
 
 
 def _other_count(p: Pieces) -> float:
@@ -429,242 +459,181 @@ def _other_count(p: Pieces) -> float:
     return 2.0 * (p.n_labelled - float(p.class_count[p.labelled].mean()))
 
 
+@_loss(
+    "nscl",
+    "decoupled",
+    "DCL without false negatives; its gap to dcl is what these cost.",
+    needs="labels",
+)
+def nscl(p: Pieces, c: Constants, tau: float) -> Terms:
+    """DCL with rows of other classes as the only negatives."""
+    log_sums = p.both_views(tau, "other_class")
+    return _decoupled(p, _of_both_views(0.5, tau, log_sums, "other_class"), _other_count(p))
+
+
+@_loss(
+    "nscl",
+    "official",
+    "NSCL with the positive in the sum, as its authors' code.",
+    needs="labels",
+)
 def nscl_official(p: Pieces, c: Constants, tau: float) -> Terms:
     """The authors' code, with the positive under the logarithm."""
-    count = max(_other_count(p), 1.0)
-    others = _both_views(p, tau, "other_class")
+    log_sums, count = p.both_views(tau, "other_class"), max(_other_count(p), 1.0)
     of_u, of_v = (
-        _coupled(p, tau, negatives, _over(view, "other_class"), count)
-        for view, negatives in zip(VIEWS, others, strict=True)
+        _coupled(p, tau, log_sums[view], _over(view, "other_class"), count) for view in VIEWS
     )
-    found = _mean(of_u, of_v)
-    there = _of_labelled(p, np.isfinite(others[0]))
-
-    def kept(values: Vector | None) -> Vector | None:
-        return None if values is None else np.where(there == 1.0, values, np.nan)
-
-    return replace(
-        found,
-        value=np.where(there == 1.0, found.value, np.nan),
-        alignment=kept(found.alignment),
-        uniformity=kept(found.uniformity),
-        limit=kept(found.limit),
-        push=kept(found.push),
-        pull=kept(found.pull),
-    )
+    counted = _of_labelled(p, np.isfinite(log_sums["u"])) == 1.0
+    return _changed(_mean(of_u, of_v), lambda values: np.where(counted, values, np.nan))
 
 
 def dcl_nscl_gap(p: Pieces, tau: float) -> Terms:
     """DCL less NSCL among the labelled rows: the positives cancel."""
-    same, other = _both_views(p, tau, "same_class"), _both_views(p, tau, "other_class")
-    everyone = {view: np.logaddexp(same[at], other[at]) for at, view in enumerate(VIEWS)}
-    others = dict(zip(VIEWS, other, strict=True))
+    same, other = p.both_views(tau, "same_class"), p.both_views(tau, "other_class")
+    everyone = {view: np.logaddexp(same[view], other[view]) for view in VIEWS}
     with np.errstate(invalid="ignore"):
-        value = 0.5 * sum(everyone[view] - others[view] for view in VIEWS)
+        value = 0.5 * sum(everyone[view] - other[view] for view in VIEWS)
+    softmaxes = (
+        *_of_both_views(0.5, tau, everyone, "same_class", "other_class"),
+        *_of_both_views(-0.5, tau, other, "other_class"),
+    )
+    return Terms(_of_labelled(p, _finite(np.asarray(value))), softmaxes=softmaxes, tau=tau)
+
+
+# ---- without a temperature
+
+
+def _linear(p: Pieces, c: Constants, total: Vector, count: int, effect: Effect) -> Terms:
+    """-s_ii + lambda times a sum over `count` negatives."""
+    weight = 1.0 / max(count, 1) if c.weight is None else c.weight
+    spread = weight * total
+    value = spread - p.positive
+    one = np.ones_like(value)
     return Terms(
-        _of_labelled(p, _finite(np.asarray(value))),
-        None,
-        None,
-        softmaxes=(
-            *_class_softmaxes(0.5, tau, everyone, ("same_class", "other_class")),
-            *_class_softmaxes(-0.5, tau, others, ("other_class",)),
-        ),
-        tau=tau,
+        value,
+        -p.positive,
+        spread,
+        effect=effect,
+        limit=value,
+        push=weight * count * one,
+        pull=one,
     )
 
 
+@_loss(
+    "simple",
+    None,
+    "The limit of large tau: every negative counts alike, whatever its distance.",
+    ("lambda",),
+)
+def simple(p: Pieces, c: Constants, tau: float) -> Terms:
+    """Wang & Liu, eq. 3."""
+    return _linear(p, c, p.negative_sum, p.n_negatives, "simple")
+
+
+@_loss(
+    "hard_simple",
+    None,
+    "The simple loss over the hardest negatives, which restores what large tau loses.",
+    ("alpha", "lambda"),
+)
+def hard_simple(p: Pieces, c: Constants, tau: float) -> Terms:
+    """Eq. 3 over the hardest negatives (section 5.5)."""
+    return _linear(p, c, p.hard_sum, p.n_hard, "hard_simple")
+
+
+@_loss(
+    "triplet_limit",
+    None,
+    "The limit of small tau: how far the hardest negative is ahead of the positive.",
+    (),
+)
+def triplet_limit(p: Pieces, c: Constants, tau: float) -> Terms:
+    """Eq. 6: the limit of tau L as tau falls."""
+    value = np.maximum(p.hardest - p.positive, 0.0)
+    return Terms(value, reason="the maximum of a difference does not split", effect="hardest")
+
+
+# ---- of distances
+
+
+def _kernel_loss(
+    kernel: Kernel, factor: float = 2.0, aligned_by: tuple[Kernel, float] | None = None
+) -> Formula:
+    """KCL: -factor k(u_i, v_i) + gamma (row means of k within both views)."""
+
+    def terms(p: Pieces, c: Constants, tau: float) -> Terms:
+        by, t = aligned_by or (kernel, c.t)
+        spread = c.gamma * (p.kernel["u", kernel] + p.kernel["v", kernel])
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # where rows coincide
+            alignment: Vector = -factor * kernel_values(by, p.distance, t, np)
+            value, twice = alignment + spread, 2.0 * spread
+            own = (alignment + twice, alignment, twice)
+        return Terms(value, alignment, spread, own=own, limit=value)
+
+    return terms
+
+
+_KERNEL_LOSSES: tuple[tuple[Kernel, str | None, Formula, str], ...] = (
+    (
+        "gaussian",
+        None,
+        _kernel_loss("gaussian"),
+        "Alignment and Gaussian energy; its value does not depend on the batch size.",
+    ),
+    (
+        "log",
+        "consistent",
+        _kernel_loss("log"),
+        "Alignment and logarithmic energy, one kernel for both.",
+    ),
+    (
+        "log",
+        "official",
+        _kernel_loss("log", factor=4.0),
+        "The authors' code, whose alignment weighs twice as much.",
+    ),
+    (
+        "imq",
+        None,
+        _kernel_loss("imq"),
+        "Alignment and inverse multiquadric energy, which reaches far pairs too.",
+    ),
+    (
+        "riesz",
+        "consistent",
+        _kernel_loss("riesz"),
+        "Alignment and Riesz energy, decided by the nearest pairs.",
+    ),
+    (
+        "riesz",
+        "gaussian_riesz",
+        _kernel_loss("riesz", aligned_by=("gaussian", 2.0)),
+        "Riesz energy with Gaussian alignment, finite where views coincide.",
+    ),
+)
+LOSSES.extend(
+    SavedLoss(f"kcl_{kernel}", definition, reading, formula, ("t", "gamma"), kernel=kernel)
+    for kernel, definition, formula, reading in _KERNEL_LOSSES
+)
+
+
+@_loss(
+    "cacr",
+    None,
+    "Distance to the positive minus that to negatives, near ones weighing more.",
+    ("t",),
+)
 def cacr(p: Pieces, c: Constants, tau: float) -> Terms:
     """Attraction, minus the distances to negatives under weights that prefer near ones."""
     spread = -2.0 * p.mean_gap
     value = p.distance + spread
-    return Terms(value, p.distance, spread, effect="cacr", limit=value)
+    softmax = mean_softmax(-2.0, c.cacr_tau, p.gap_mass, p.mean_gap)
+    return Terms(value, p.distance, spread, softmaxes=(softmax,), limit=value)
 
 
-LOSSES: tuple[SavedLoss, ...] = (
-    SavedLoss(
-        "contrastive",
-        "one_way",
-        one_way,
-        reading="InfoNCE: nats to tell the positive from the others; 0 is perfect, log N chance.",
-    ),
-    SavedLoss(
-        "contrastive",
-        "symmetric",
-        symmetric,
-        reading="InfoNCE averaged over both directions, as CLIP trains it.",
-    ),
-    SavedLoss(
-        "contrastive",
-        "moco",
-        moco,
-        needs="queue",
-        reading="InfoNCE against the queue alone, as MoCo trains it.",
-    ),
-    SavedLoss(
-        "contrastive",
-        "one_way_queue",
-        one_way_queue,
-        needs="queue",
-        reading="InfoNCE against the other rows and the queue together.",
-    ),
-    SavedLoss(
-        "hard_contrastive",
-        None,
-        hard_contrastive,
-        ("tau", "alpha"),
-        reading="InfoNCE against the hardest negatives alone: at large tau it still sees them.",
-    ),
-    SavedLoss(
-        "nt_xent",
-        None,
-        nt_xent,
-        reading="SimCLR's InfoNCE, with the negatives of both views; chance is log(2N - 1).",
-    ),
-    SavedLoss(
-        "dcl",
-        "symmetric",
-        dcl,
-        reading="NT-Xent without the positive in the sum: still falls when InfoNCE has reached 0.",
-    ),
-    SavedLoss("dcl", "one_way", dcl_one_way, reading="DCL for anchors of the first view alone."),
-    SavedLoss(
-        "dclw",
-        None,
-        dclw,
-        ("tau", "sigma"),
-        reading="DCL that weighs well-aligned pairs less; compare it at equal tau only.",
-    ),
-    SavedLoss(
-        "dhel",
-        "symmetric",
-        dhel,
-        reading="Alignment apart from each view's own energy; lower is better aligned or spread.",
-    ),
-    SavedLoss("dhel", "one_sided", dhel_one_sided, reading="DHEL with the first view's energy."),
-    SavedLoss(
-        "dhel",
-        "official",
-        dhel_official,
-        reading="The authors' code: both energies added, so alignment weighs half as much.",
-    ),
-    SavedLoss(
-        "supcon",
-        "out",
-        supcon_out,
-        needs="labels",
-        reading="Rows of one class as positives; collapsed classes on a simplex minimise it.",
-    ),
-    SavedLoss(
-        "supcon",
-        "in",
-        supcon_in,
-        needs="labels",
-        reading="SupCon with the mean inside the logarithm; never above the other form.",
-    ),
-    SavedLoss(
-        "nscl",
-        "decoupled",
-        nscl,
-        needs="labels",
-        reading="DCL without false negatives; its gap to dcl is what these cost.",
-    ),
-    SavedLoss(
-        "nscl",
-        "official",
-        nscl_official,
-        needs="labels",
-        reading="NSCL with the positive in the sum, as its authors' code.",
-    ),
-    SavedLoss(
-        "simple",
-        None,
-        simple,
-        ("lambda",),
-        reading="The limit of large tau: every negative counts alike, whatever its distance.",
-    ),
-    SavedLoss(
-        "hard_simple",
-        None,
-        hard_simple,
-        ("alpha", "lambda"),
-        reading="The simple loss over the hardest negatives, which restores what large tau loses.",
-    ),
-    SavedLoss(
-        "triplet_limit",
-        None,
-        triplet_limit,
-        (),
-        reading="The limit of small tau: how far the hardest negative is ahead of the positive.",
-    ),
-    SavedLoss(
-        "kcl_gaussian",
-        None,
-        _kernel_loss("gaussian"),
-        ("t", "gamma"),
-        kernel="gaussian",
-        reading="Alignment and Gaussian energy; its value does not depend on the batch size.",
-    ),
-    SavedLoss(
-        "kcl_log",
-        "consistent",
-        _kernel_loss("log"),
-        ("t", "gamma"),
-        kernel="log",
-        reading="Alignment and logarithmic energy, one kernel for both.",
-    ),
-    SavedLoss(
-        "kcl_log",
-        "official",
-        _kernel_loss("log", factor=4.0),
-        ("t", "gamma"),
-        kernel="log",
-        reading="The authors' code, whose alignment weighs twice as much.",
-    ),
-    SavedLoss(
-        "kcl_imq",
-        None,
-        _kernel_loss("imq"),
-        ("t", "gamma"),
-        kernel="imq",
-        reading="Alignment and inverse multiquadric energy, which reaches far pairs too.",
-    ),
-    SavedLoss(
-        "kcl_riesz",
-        "consistent",
-        _kernel_loss("riesz"),
-        ("t", "gamma"),
-        kernel="riesz",
-        reading="Alignment and Riesz energy, decided by the nearest pairs.",
-    ),
-    SavedLoss(
-        "kcl_riesz",
-        "gaussian_riesz",
-        _kernel_loss("riesz", aligned_by=("gaussian", 2.0)),
-        ("t", "gamma"),
-        kernel="riesz",
-        reading="Riesz energy with Gaussian alignment, finite where views coincide.",
-    ),
-    SavedLoss(
-        "cacr",
-        None,
-        cacr,
-        ("t",),
-        reading="Distance to the positive minus that to negatives, near ones weighing more.",
-    ),
-)
-
-
-def params_of(
-    loss: SavedLoss, c: Constants, tau: float, n_negatives: int, n_hard: int
-) -> dict[str, float]:
-    """The parameters of a record of a loss, by name."""
-    count = n_hard if "alpha" in loss.params else n_negatives
-    values = {
-        "tau": tau,
-        "alpha": c.alpha,
-        "lambda": 1.0 / max(count, 1) if c.weight is None else c.weight,
-        "t": c.cacr_t if loss.name == "cacr" else c.t,
-        "gamma": c.gamma,
-        "sigma": c.sigma,
-    }
-    return {name: values[name] for name in loss.params}
+def mean_softmax(weight: float, tau: float, log_total: Vector, mean: Vector) -> Softmax:
+    """weight times the mean of 1 - s under the softmax over the rows of the other view."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_centre = log_total - np.log(mean)
+    return Softmax(weight, tau, log_total, (("uv", "all"),), log_centre)

@@ -1,33 +1,60 @@
-"""Where a loss pushes: the share of its repulsion on negatives of each similarity."""
+"""Where a loss pushes, how strongly, and the limits of small and large temperatures: tables."""
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+import math
+from collections.abc import Iterable
 
-from cl_analyze.metrics.family import ANCHOR_BYTES
-from cl_analyze.metrics.losses.passes import Passes, pair_sets
+import numpy as np
+
+from cl_analyze.metrics.losses.passes import Index, Passes, pair_sets
 from cl_analyze.metrics.losses.pieces import Matrix, Vector
+from cl_analyze.metrics.losses.records import Entry, mean_of
 from cl_analyze.pairs.engine import Reducer
-from cl_analyze.pairs.kernels import KERNELS, kernel_slopes
+from cl_analyze.pairs.kernels import KERNELS, Kernel, kernel_slopes
 from cl_analyze.pairs.reducers import PairHistogram, PenaltyHistogram
 from cl_analyze.pairs.tile import PairSet
 from cl_analyze.tables import Cell, Table
 
 BINS = 50
 FINE_BINS = 2_000
-COLUMNS = (
-    "source",
-    "name",
-    "definition",
-    "tau",
-    "similarity",
-    "gradient_share",
-    "negative_fraction",
-    "exact",
-)
+LOSS_COLUMNS = ("source", "name", "definition", "tau")
+"""The first columns of every table of the losses."""
+COLUMNS = (*LOSS_COLUMNS, "similarity", "gradient_share", "negative_fraction", "exact")
 
-Index = NDArray[np.int64]
+
+def limit_table(passes: Passes, entries: Iterable[Entry]) -> Table:
+    """The contrastive loss beside its limits for small and for large temperatures."""
+    p, n = passes.pieces, passes.n
+    triplet = float(np.maximum(p.hardest - p.positive, 0.0).mean())
+    first = float((p.negative_sum / n - (n - 1) / n * p.positive).mean())
+    rows: list[dict[str, Cell]] = [
+        {
+            "source": passes.subject.source,
+            **entry.cells,
+            "loss": float(entry.terms.value.mean()),
+            "small_tau": triplet / entry.tau,
+            "large_tau": math.log(n) + first / entry.tau,
+        }
+        for entry in entries
+        if (entry.loss.name, entry.loss.definition) == ("contrastive", "one_way")
+    ]
+    return Table("loss_limits", (*LOSS_COLUMNS, "loss", "small_tau", "large_tau"), tuple(rows))
+
+
+def total_table(source: str, entries: Iterable[Entry]) -> Table:
+    """Mean pull on the positive and mean push on the negatives, dL/ds."""
+    rows: list[dict[str, Cell]] = [
+        {
+            "source": source,
+            **entry.cells,
+            "positive": mean_of(entry.terms.pull),
+            "negatives": mean_of(entry.terms.push),
+        }
+        for entry in entries
+        if entry.terms.push is not None
+    ]
+    return Table("loss_gradient_totals", (*LOSS_COLUMNS, "positive", "negatives"), tuple(rows))
 
 
 def gradient_table(passes: Passes, anchors: Index) -> Table:
@@ -43,55 +70,41 @@ def gradient_table(passes: Passes, anchors: Index) -> Table:
     Cost: m N similarities, three times.
     """
     drawn = _Drawn(passes, anchors)
-    rows: list[dict[str, Cell]] = []
     within, across = drawn.share("uu", "all"), drawn.share("uv", "all")
     both = drawn.shares_of_both("all")
-    listed: list[tuple[str, str | None, Vector, Vector]] = [
+    shares: list[tuple[str, str | None, Vector, Vector]] = [
         ("contrastive", "one_way", across[1:], across[0]),
-        ("hard_contrastive", None, drawn.hard(), across[0]),
+        ("hard_contrastive", None, passes.hardest(drawn.at, BINS).histogram, across[0]),
         ("nt_xent", None, both[1:], both[0]),
         ("dhel", "one_sided", within[1:], within[0]),
     ]
     if passes.subject.labels is not None:
         other = drawn.shares_of_both("other_class")
-        listed.append(("nscl", "decoupled", other[1:], other[0]))
-    exact = len(anchors) == passes.n
-    for name, definition, shares, fraction in listed:
-        for tau, share in zip(passes.options.taus, shares, strict=True):
-            rows += _rows(passes.subject.source, name, definition, tau, share, fraction, exact)
-    rows += _rows(passes.subject.source, "simple", None, None, across[0], across[0], exact)
+        shares.append(("nscl", "decoupled", other[1:], other[0]))
+    listed: list[tuple[str, str | None, float | None, Vector, Vector]] = [
+        (name, definition, tau, share, fraction)
+        for name, definition, by_tau, fraction in shares
+        for tau, share in zip(passes.options.taus, by_tau, strict=True)
+    ]
+    listed.append(("simple", None, None, across[0], across[0]))
     for kernel in KERNELS:
-        share = drawn.kernel(kernel)
         definition = "consistent" if kernel in ("log", "riesz") else None
-        rows += _rows(
-            passes.subject.source, f"kcl_{kernel}", definition, None, share, within[0], exact
-        )
-    return Table("loss_gradient", COLUMNS, tuple(rows))
-
-
-def _rows(
-    source: str,
-    name: str,
-    definition: str | None,
-    tau: float | None,
-    share: Vector,
-    fraction: Vector,
-    exact: bool,
-) -> list[dict[str, Cell]]:
-    """Rows of the table, without the bins that hold no negative."""
-    return [
+        listed.append((f"kcl_{kernel}", definition, None, drawn.kernel(kernel), within[0]))
+    rows: list[dict[str, Cell]] = [
         {
-            "source": source,
+            "source": passes.subject.source,
             "name": name,
             "definition": definition,
             "tau": tau,
             "similarity": round((b + 0.5) * 2.0 / BINS - 1.0, 10),
             "gradient_share": float(share[b]),
             "negative_fraction": float(fraction[b]),
-            "exact": exact,
+            "exact": len(anchors) == passes.n,
         }
-        for b in np.flatnonzero((fraction > 0) | (share > 0))
+        for name, definition, tau, share, fraction in listed
+        for b in np.flatnonzero((fraction > 0) | (share > 0))  # not the bins without a negative
     ]
+    return Table("loss_gradient", COLUMNS, tuple(rows))
 
 
 class _Drawn:
@@ -115,24 +128,22 @@ class _Drawn:
         return np.logaddexp(own, other)
 
     def _run(self) -> None:
-        """One pass over uu and one over uv."""
-        for matrix in ("uu", "uv"):
-            name: Matrix = matrix
-            wanted: dict[tuple[Matrix, PairSet, bool], Reducer] = {}
-            for pairs in pair_sets(self.passes.subject):
-                for both in (False, True):
-                    if pairs == "same_class" or (pairs == "other_class" and not both):
-                        continue
-                    wanted[name, pairs, both] = self._histogram(name, pairs, both)
-            # versions of one reducer differ in what they are given: they need passes of their own
+        """A pass over uu and one over uv, for shares of one matrix and of both together."""
+        matrices: tuple[Matrix, ...] = ("uu", "uv")
+        for matrix in matrices:
+            # reducers of one configuration with other givens need passes of their own
             for both in (False, True):
-                chosen = {key: r for key, r in wanted.items() if key[2] == both}
+                chosen = {
+                    (matrix, pairs, both): self._histogram(matrix, pairs, both)
+                    for pairs in pair_sets(self.passes.subject)
+                    if pairs == "all" or (pairs == "other_class" and both)
+                }
                 fine = PairHistogram(FINE_BINS)
-                more: list[Reducer] = [fine] if name == "uu" and not both else []
+                more: list[Reducer] = [fine] if matrix == "uu" and not both else []
                 found = self.passes.between(
-                    [*chosen.values(), *more], name, self.anchors, f"gradients {1 + both} of 2"
+                    [*chosen.values(), *more], matrix, self.anchors, f"gradients {1 + both} of 2"
                 )
-                self._found.update({key: found[r] for key, r in chosen.items()})
+                self._found.update({key: found[reducer] for key, reducer in chosen.items()})
                 if more:
                     self.fine = found[fine]
 
@@ -165,22 +176,12 @@ class _Drawn:
         total[0] *= 0.5
         return total
 
-    def hard(self) -> Vector:
-        """(taus, bins) shares of the hardest negatives."""
-        u, v = self.passes.view_pair("uv")
-        return self.passes.strips(u.select(self.anchors, ANCHOR_BYTES), v, self.at, BINS).histogram
-
-    def kernel(self, kernel: str) -> Vector:
+    def kernel(self, kernel: Kernel) -> Vector:
         """(bins,) shares of a kernel's slope, from fine bins of similarity."""
         width = 2.0 / FINE_BINS
         centres = (np.arange(FINE_BINS) + 0.5) * width - 1.0
         with np.errstate(over="ignore", invalid="ignore"):
-            slopes = kernel_slopes(
-                kernel,  # type: ignore[arg-type]
-                2.0 - 2.0 * centres,
-                self.passes.constants.t,
-                np,
-            )
+            slopes = kernel_slopes(kernel, 2.0 - 2.0 * centres, self.passes.constants.t, np)
             weights = np.where(self.fine > 0, self.fine * slopes, 0.0)
         total = weights.sum()
         if not np.isfinite(total) or total == 0:  # all of it on the nearest pairs

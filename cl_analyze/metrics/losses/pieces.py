@@ -1,4 +1,4 @@
-"""What the losses are made of: a few numbers about each pair of views.
+"""The pieces of the losses: a few numbers about each pair of views.
 
 The four matrices of similarities are named by anchors and candidates: uu, vv (within a view), uv,
 vu (across).  In none of them does row i count column i.  The same pieces come from passes over
@@ -73,6 +73,7 @@ class Pieces:
         n_labelled: pairs that have a class.
         log_mass: (matrix, tau, pairs) -> (m,) log sum_j exp(s_ij / tau), minus infinity for none.
         mean_gap: (m,) mean of 1 - s_ij of uv under the weights exp(s_ij / cacr_tau).
+        gap_mass: (m,) log of the sum of these weights.
         negative_sum: (m,) sum over j != i of u_i . v_j.  hardest: its largest term.
         hard_mass: tau -> (m,) log sum over the kept hardest negatives.  hard_sum: their sum.
         n_hard: how many are kept.
@@ -90,6 +91,7 @@ class Pieces:
     n_labelled: int = 0
     log_mass: dict[tuple[Matrix, float, PairSet], Vector] = field(default_factory=dict)
     mean_gap: Vector = field(default_factory=lambda: np.zeros(0))
+    gap_mass: Vector = field(default_factory=lambda: np.zeros(0))
     negative_sum: Vector = field(default_factory=lambda: np.zeros(0))
     hardest: Vector = field(default_factory=lambda: np.zeros(0))
     hard_mass: dict[float, Vector] = field(default_factory=dict)
@@ -104,6 +106,14 @@ class Pieces:
     def n_negatives(self) -> int:
         """Rows of other pairs in one view."""
         return self.n - 1
+
+    def both_views(self, tau: float, pairs: PairSet = "all") -> dict[View, Vector]:
+        """(m,) log sums of exp(s / tau) over rows of both views, of anchors u and of anchors v."""
+        mass = self.log_mass
+        return {
+            "u": np.logaddexp(mass["uu", tau, pairs], mass["uv", tau, pairs]),
+            "v": np.logaddexp(mass["vv", tau, pairs], mass["vu", tau, pairs]),
+        }
 
 
 def dense_pieces(
@@ -162,7 +172,9 @@ def dense_pieces(
         pieces.hard_mass[tau] = np.log(total) + top[:, 0] / tau
     weights = np.where(off, np.exp((uv - 1.0) / constants.cacr_tau), 0.0)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        pieces.mean_gap = (weights * (1.0 - uv)).sum(axis=1) / weights.sum(axis=1)
+        total = weights.sum(axis=1)
+        pieces.mean_gap = (weights * (1.0 - uv)).sum(axis=1) / total
+        pieces.gap_mass = np.log(total) + 1.0 / constants.cacr_tau
         for view, own_rows, rows in (("u", u, matrices["uu"]), ("v", v, matrices["vv"])):
             d2 = np.where(off, np.maximum(2.0 - 2.0 * rows, 0.0), 1.0)
             near = np.nonzero(d2 < NEAR)  # where a cosine has too few digits

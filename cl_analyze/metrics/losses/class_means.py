@@ -1,16 +1,78 @@
-"""Losses about class means: CLOP's prototype term and the mean discrepancy of ICL."""
+"""Losses that are not made of pieces: ICL's mean discrepancy, CLOP's prototype term, A-InfoNCE."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cl_analyze.errors import ConfigError
-from cl_analyze.metrics.losses.passes import Passes
+from cl_analyze.metrics.losses.passes import Passes, blocks
+from cl_analyze.metrics.losses.pieces import Vector
+from cl_analyze.metrics.losses.records import Recorder
+from cl_analyze.metrics.means import Number
+from cl_analyze.stats import standard_error
+from cl_analyze.tables import Param, Record
 
-Vector = NDArray[np.float64]
+PARTS = ("loss", "loss_alignment", "loss_uniformity")
+
+
+def other_loss_records(recorder: Recorder) -> list[Record]:
+    """Records of ICL and CLOP where rows have labels, and that of A-InfoNCE, which has no value."""
+    records = []
+    if recorder.passes.subject.labels is not None:
+        records = [*_icl_records(recorder), *_clop_records(recorder)]
+    reason = (
+        "its value is that of contrastive[symmetric]: only gradients differ; see "
+        "a_infonce_effective_negatives"
+    )
+    return [*records, recorder.record("loss", None, {"name": "a_infonce"}, None, "nats", reason)]
+
+
+def _icl_records(recorder: Recorder) -> list[Record]:
+    passes = recorder.passes
+    parts: list[Number | None] = [None, None, None]
+    assert passes.subject.labels is not None
+    if (passes.subject.labels.counts > 0).sum() > 1:
+        icl = mean_discrepancy(passes)
+        parts = [
+            _from_derivative(passes, value, own)
+            for value, own in (
+                (icl.value, icl.own),
+                (icl.attraction, icl.own + icl.own_within),
+                (icl.value - icl.attraction, -icl.own_within),
+            )
+        ]
+    reason = "there is only one class"
+    return [
+        recorder.record(metric, None, {"name": "icl_mmd"}, part, "squared_distance", reason)
+        for metric, part in zip(PARTS, parts, strict=True)
+    ]
+
+
+def _from_derivative(passes: Passes, value: float, own: Vector) -> Number:
+    there = np.isfinite(own)
+    pseudo = value + own - float(own[there].mean())
+    error = standard_error(pseudo, passes.subject.groups)
+    return Number(value, error, int(passes.labelled.sum()), pseudo)
+
+
+def _clop_records(recorder: Recorder) -> list[Record]:
+    subject = recorder.passes.subject
+    values, reason = clop_values(recorder.passes)
+    number = None
+    if values is not None and np.isfinite(values).any():
+        there = np.isfinite(values)
+        error = standard_error(values, subject.groups)
+        number = Number(float(values[there].mean()), error, int(there.sum()), values)
+    anchors = "given" if subject.frame is not None else "best_fit"
+    params: dict[str, Param] = {"name": "clop", "anchors": anchors}
+    reasons = [reason or "no row is labelled"] * 2
+    reasons.append("it pulls towards fixed anchors, and nothing pushes")
+    return [
+        recorder.record(metric, None, params, part, "none", why)
+        for metric, part, why in zip(PARTS, (number, number, None), reasons, strict=True)
+    ]
 
 
 def best_frame(class_sums: Vector) -> Vector | None:
@@ -31,26 +93,25 @@ def best_frame(class_sums: Vector) -> Vector | None:
 
 
 def clop_values(passes: Passes) -> tuple[Vector | None, str]:
-    """(N,) 1 - (u_i . a_y + v_i . a_y) / 2, NaN for unlabelled rows; or why there are none."""
+    """CLOP: (N,) 1 - (u_i . a_y + v_i . a_y) / 2, NaN for unlabelled rows; or why it has none."""
     subject = passes.subject
     assert subject.labels is not None
     assert subject.views is not None
     frame = subject.frame
-    if frame is not None and frame.shape != passes.class_sums.shape:
+    if frame is not None and frame.shape != passes.sums.classes.shape:
         raise ConfigError(
             f"--clop-anchors: {len(subject.labels.names)} classes in {subject.d} dimensions need "
-            f"an array of shape {passes.class_sums.shape}, found {frame.shape}"
+            f"an array of shape {passes.sums.classes.shape}, found {frame.shape}"
         )
     if frame is None:
-        frame = best_frame(passes.class_sums)
+        frame = best_frame(passes.sums.classes)
     if frame is None:
         return None, (
-            f"{len(passes.class_sums)} orthonormal anchors do not fit into {subject.d} dimensions"
+            f"{len(passes.sums.classes)} orthonormal anchors do not fit into {subject.d} dimensions"
         )
     codes = subject.labels.codes
     values = np.full(subject.n, np.nan)
-    for start in range(0, subject.n, 1024):
-        stop = min(start + 1024, subject.n)
+    for start, stop in blocks(subject.n):
         part = codes[start:stop]
         known = np.flatnonzero(part >= 0)
         both = sum(view.exact_block(start, stop) for view in subject.views)
@@ -84,7 +145,7 @@ def mean_discrepancy(passes: Passes) -> Discrepancy:
     assert subject.labels is not None
     assert subject.views is not None
     counts = 2.0 * subject.labels.counts.astype(np.float64)[:, None]
-    means = passes.class_sums / counts
+    means = passes.sums.classes / counts
     n_classes = len(means)
     square = np.square(means).sum(axis=1)
     total = means.sum(axis=0)
@@ -97,8 +158,7 @@ def mean_discrepancy(passes: Passes) -> Discrepancy:
     own, within_own = np.full(subject.n, np.nan), np.full(subject.n, np.nan)
     offset = np.einsum("ij,ij->i", direction, means)
     n_labelled = float(subject.labels.counts.sum())
-    for start in range(0, subject.n, 1024):
-        stop = min(start + 1024, subject.n)
+    for start, stop in blocks(subject.n):
         part = codes[start:stop]
         known = np.flatnonzero(part >= 0)
         both = sum(view.exact_block(start, stop) for view in subject.views)

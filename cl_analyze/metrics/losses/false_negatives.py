@@ -1,0 +1,94 @@
+"""What false negatives cost: the gap of DCL to NSCL, and where A-InfoNCE's weights push."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from cl_analyze.metrics.losses.catalogue import Softmax, Terms, dcl_nscl_gap, mean_softmax
+from cl_analyze.metrics.losses.passes import Passes
+from cl_analyze.metrics.losses.records import NO_OTHER_CLASS, Recorder
+from cl_analyze.metrics.means import Number
+from cl_analyze.tables import Param, Record
+
+
+def gap_terms(passes: Passes) -> dict[float, Terms]:
+    """tau -> DCL - NSCL among labelled rows; empty without labels."""
+    if passes.subject.labels is None:
+        return {}
+    return {tau: dcl_nscl_gap(passes.pieces, tau) for tau in passes.options.taus}
+
+
+def gap_records(recorder: Recorder, gaps: dict[float, Terms]) -> list[Record]:
+    """The gap beside its bound."""
+    labels = recorder.passes.subject.labels
+    if labels is None:
+        return []
+    records = []
+    n, largest = int(labels.counts.sum()), int(labels.counts.max(initial=0))
+    for tau, terms in gaps.items():
+        params: dict[str, Param] = {"tau": tau}
+        gap = recorder.mean(terms, of_classes=True)
+        records.append(recorder.record("dcl_nscl_gap", None, params, gap, "nats", NO_OTHER_CLASS))
+        bound = None
+        if n > largest:
+            ratio = math.log(largest / (n - largest)) + 2.0 / tau
+            bound = Number(float(np.logaddexp(0.0, ratio)), 0.0, n)
+        reason = "there is only one class"
+        records.append(recorder.record("dcl_nscl_gap_bound", None, params, bound, "nats", reason))
+    return records
+
+
+def weight_terms(passes: Passes) -> dict[float, tuple[Terms, Terms | None]]:
+    """tau -> A-InfoNCE's effective negatives, and the share of its push on the anchor's class.
+
+    The push has the relative weights p_ij of the softmax at (1 + beta) s / tau.  The effective
+    negatives are the exponential of the entropy of p_i.
+    """
+    terms: dict[float, tuple[Terms, Terms | None]] = {}
+    for tau in passes.options.taus:
+        steep = passes.constants.steeper(tau)
+        log_mass, gap, of_class = passes.steeper[tau]
+        with np.errstate(invalid="ignore"):
+            entropy = np.clip(log_mass - (1.0 - gap) / steep, 0.0, None)
+            scaled = log_mass - np.log(np.exp(entropy))
+        effective = Terms(
+            np.where(np.isfinite(log_mass), np.exp(entropy), np.nan),
+            softmaxes=(
+                mean_softmax(1.0 / steep, steep, scaled, gap),
+                Softmax(1.0, steep, scaled, (("uv", "all"),)),
+            ),
+        )
+        on_class = None
+        if of_class is not None:
+            labelled = passes.labelled[passes.rows]
+            share = np.where(labelled, np.exp(of_class - log_mass), np.nan)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                centre = log_mass - np.log(share)
+            on_class = Terms(
+                share,
+                softmaxes=(
+                    Softmax(1.0, steep, log_mass, (("uv", "same_class"),)),
+                    Softmax(-1.0, steep, centre, (("uv", "all"),)),
+                ),
+            )
+        terms[tau] = effective, on_class
+    return terms
+
+
+def weight_records(
+    recorder: Recorder, weights: dict[float, tuple[Terms, Terms | None]]
+) -> list[Record]:
+    """Effective negatives, and with labels the false-negative share of the push."""
+    records = []
+    for tau, (effective, on_class) in weights.items():
+        params: dict[str, Param] = {"tau": tau, "beta": recorder.passes.constants.beta}
+        number = recorder.mean(effective, of_classes=False)
+        metric = "a_infonce_effective_negatives"
+        records.append(recorder.record(metric, None, params, number, "count", NO_OTHER_CLASS))
+        if on_class is not None:
+            number = recorder.mean(on_class, of_classes=True)
+            metric, reason = "a_infonce_false_negative_share", "no row is labelled"
+            records.append(recorder.record(metric, None, params, number, "share", reason))
+    return records
