@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from cl_analyze.document import Document
-from cl_analyze.metrics.losses.catalogue import reading_of
+from cl_analyze.metrics.losses.readings import READINGS
 from cl_analyze.report.quality_meaning import QUALITY_SENTENCES
 from cl_analyze.report.words import companion, cosine_in_words, count_in_words, percent
 from cl_analyze.tables import Record
@@ -156,7 +156,7 @@ def _false_negative_ratio(record: Record, value: float, document: Document) -> s
 
 
 def _loss(record: Record, value: float, document: Document) -> str:
-    text = reading_of(str(record.params["name"]), record.definition)
+    text = READINGS.get((str(record.params["name"]), record.definition), "")
     if "batch_size" in record.params:
         return f"The mean over batches of {record.params['batch_size']} pairs. {text}"
     parts = [

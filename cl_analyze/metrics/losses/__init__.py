@@ -1,6 +1,8 @@
 """Losses on saved embeddings: the value of each on two views of the same rows.
 
-catalogue.py        every loss, from pieces to one value for each pair
+catalogue.py        every loss: name, formula from pieces, torch face
+terms.py            the values of a loss, its parts, and its softmaxes
+readings.py         how to read each loss
 pieces.py           the pieces, and those of a dense batch
 passes.py           the pieces of saved views
 influence.py        how rows act on each other's losses, for the error bars

@@ -6,9 +6,17 @@ import math
 
 import numpy as np
 
-from cl_analyze.metrics.losses.catalogue import Softmax, Terms, dcl_nscl_gap, mean_softmax
 from cl_analyze.metrics.losses.passes import Passes
+from cl_analyze.metrics.losses.pieces import VIEWS, Pieces
 from cl_analyze.metrics.losses.records import NO_OTHER_CLASS, Recorder
+from cl_analyze.metrics.losses.terms import (
+    Softmax,
+    Terms,
+    finite,
+    mean_softmax,
+    of_labelled,
+    of_views,
+)
 from cl_analyze.metrics.means import Number
 from cl_analyze.tables import Param, Record
 
@@ -17,7 +25,20 @@ def gap_terms(passes: Passes) -> dict[float, Terms]:
     """tau -> DCL - NSCL among labelled rows; empty without labels."""
     if passes.subject.labels is None:
         return {}
-    return {tau: dcl_nscl_gap(passes.pieces, tau) for tau in passes.options.taus}
+    return {tau: _gap(passes.pieces, tau) for tau in passes.options.taus}
+
+
+def _gap(p: Pieces, tau: float) -> Terms:
+    """DCL less NSCL: the positives cancel."""
+    same, other = p.both_views(tau, "same_class"), p.both_views(tau, "other_class")
+    everyone = {view: np.logaddexp(same[view], other[view]) for view in VIEWS}
+    with np.errstate(invalid="ignore"):
+        value = 0.5 * sum(everyone[view] - other[view] for view in VIEWS)
+    softmaxes = (
+        *of_views(0.5, tau, everyone, "same_class", "other_class"),
+        *of_views(-0.5, tau, other, "other_class"),
+    )
+    return Terms(of_labelled(p, finite(np.asarray(value))), softmaxes=softmaxes, tau=tau)
 
 
 def gap_records(recorder: Recorder, gaps: dict[float, Terms]) -> list[Record]:

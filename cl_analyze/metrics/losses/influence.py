@@ -13,9 +13,9 @@ from dataclasses import replace
 import numpy as np
 
 from cl_analyze.metrics.anchors import Anchors, draw_anchors
-from cl_analyze.metrics.losses.catalogue import Softmax, Terms
 from cl_analyze.metrics.losses.passes import Index, Passes
 from cl_analyze.metrics.losses.pieces import MATRICES, VIEWS, Matrix, Vector
+from cl_analyze.metrics.losses.terms import Softmax, Terms
 from cl_analyze.pairs.reducers import SoftmaxReceived, SoftmaxTotals
 from cl_analyze.pairs.tile import PairSet
 

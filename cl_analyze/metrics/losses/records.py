@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cl_analyze.metrics.losses.catalogue import SavedLoss, Terms
+from cl_analyze.metrics.losses.catalogue import SavedLoss
 from cl_analyze.metrics.losses.influence import Influence
 from cl_analyze.metrics.losses.passes import Passes
 from cl_analyze.metrics.losses.pieces import VIEWS, Vector
+from cl_analyze.metrics.losses.terms import Terms
 from cl_analyze.metrics.means import Number, mean_with_effects
 from cl_analyze.tables import Param, Record, Unit, undefined
 
