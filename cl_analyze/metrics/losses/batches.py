@@ -11,13 +11,14 @@ import numpy as np
 from cl_analyze.metrics.family import MetricOptions, Subject
 from cl_analyze.metrics.losses.catalogue import LOSSES
 from cl_analyze.metrics.losses.gradients import LOSS_COLUMNS
-from cl_analyze.metrics.losses.passes import Index, Passes
+from cl_analyze.metrics.losses.passes import Index
 from cl_analyze.metrics.losses.pieces import Constants, Vector, dense_pieces
-from cl_analyze.metrics.losses.records import Entry, mean_of, unit_of
+from cl_analyze.metrics.losses.records import Entry, Recorder, mean_of
+from cl_analyze.metrics.means import Number
 from cl_analyze.pairs.executors import Executor
 from cl_analyze.pairs.kernels import KERNELS
 from cl_analyze.pairs.strips import n_kept
-from cl_analyze.tables import Cell, Param, Record, Table, undefined
+from cl_analyze.tables import Cell, Param, Record, Table
 
 PAIRS_AT_LEAST = 1 << 25
 FEWEST_BATCHES, MOST_BATCHES = 16, 400
@@ -34,23 +35,6 @@ COLUMNS = (
     "limit",
     "converged",
 )
-
-
-@dataclass(frozen=True)
-class BatchEstimate:
-    """A loss's mean over batches of one size.
-
-    Attributes:
-        value: the mean.
-        std_error: of the population.
-        sampling_error: from the mean over all batches of that size of this file.
-        log_count: log of the number of negatives as it enters the loss.
-    """
-
-    value: float
-    std_error: float | None
-    sampling_error: float
-    log_count: float
 
 
 @dataclass(frozen=True)
@@ -111,7 +95,7 @@ def batch_estimates(
     losses: tuple[int, ...],
     size: int,
     executor: Executor,
-) -> dict[tuple[int, float], BatchEstimate]:
+) -> dict[tuple[int, float], tuple[Number, float]]:
     """Mean of each loss over batches of `size` pairs drawn without replacement.
 
     Args:
@@ -123,7 +107,9 @@ def batch_estimates(
         executor: where batches are computed.
 
     Returns:
-        (position in LOSSES, tau) -> estimate; none for a loss that is infinite in some batch.
+        (position in LOSSES, tau) -> the mean with the standard error of the population and the
+        sampling error against all batches of that size of this file, and log K as it enters the
+        loss; a loss that is infinite in some batch is left out.
 
     The mean over all batches is a U-statistic: its variance is at most size / N of that of
     independent batches (Hoeffding, 1948), whose variance is N / (N - size) times that of batches
@@ -135,7 +121,7 @@ def batch_estimates(
     parts = list(executor.run(job, _draws(subject.n, size, options.seed)))
     values = np.stack([part for part, _ in parts])
     counts = np.stack([part for _, part in parts])
-    estimates: dict[tuple[int, float], BatchEstimate] = {}
+    estimates: dict[tuple[int, float], tuple[Number, float]] = {}
     for at, position in enumerate(losses):
         for column, tau in enumerate(options.taus):
             there = ~np.isnan(values[:, at, column])
@@ -143,103 +129,81 @@ def batch_estimates(
             if len(counted) < 2 or np.isinf(counted).any():
                 continue
             spread = float(counted.std(ddof=1))
-            estimates[position, tau] = BatchEstimate(
+            mean = Number(
                 float(counted.mean()),
                 spread * math.sqrt(size / (subject.n - size)),
-                spread / math.sqrt(len(counted)),
-                float(counts[there, at, column].mean()),
+                subject.n,
+                sampling_error=spread / math.sqrt(len(counted)),
             )
+            estimates[position, tau] = mean, float(counts[there, at, column].mean())
     return estimates
 
 
 def batch_records(
-    passes: Passes, entries: Sequence[Entry]
+    recorder: Recorder, entries: Sequence[Entry]
 ) -> tuple[list[Record], Table, tuple[str, ...]]:
     """Expectations over batches beside the limit that the saved rows give, and a note.
 
     Args:
-        passes: of the checkpoint.
+        recorder: of the checkpoint.
         entries: every loss at every temperature.
     """
-    taus, source = passes.options.taus, passes.subject.source
+    passes = recorder.passes
+    options, source, c = passes.options, passes.subject.source, passes.constants
     by_loss: dict[int, dict[float, Entry]] = {}
     for entry in entries:
         if entry.loss.needs != "queue":
-            tau = taus[0] if math.isnan(entry.tau) else entry.tau
+            tau = options.taus[0] if math.isnan(entry.tau) else entry.tau
             by_loss.setdefault(LOSSES.index(entry.loss), {})[tau] = entry
     records: list[Record] = []
     rows: list[dict[str, Cell]] = []
     far: dict[float, list[int]] = {}
-    for size in passes.options.batch_sizes:
+    for size in options.batch_sizes:
         passes.runner.announce(f"losses: batches of {size}")
-        estimates = batch_estimates(
-            passes.subject,
-            passes.options,
-            passes.constants,
-            tuple(by_loss),
-            size,
-            passes.runner.executor,
-        )
+        executor = passes.runner.executor
+        estimates = batch_estimates(passes.subject, options, c, tuple(by_loss), size, executor)
         for position, by_tau in by_loss.items():
-            if (position, taus[0]) not in estimates:
-                records.append(_no_batches(passes, by_tau[taus[0]], size))
-        for (position, tau), estimate in estimates.items():
+            if (position, options.taus[0]) not in estimates:
+                loss = by_tau[options.taus[0]].loss
+                params: dict[str, Param] = {"name": loss.name, "batch_size": size}
+                reason = "it is infinite, or has no value, in some batch of this size"
+                records.append(recorder.loss_record(loss, params, None, reason))
+        for (position, tau), (mean, log_count) in estimates.items():
             entry = by_loss[position][tau]
-            records.append(_batch_record(passes, entry, size, estimate))
-            row = _batch_row(source, entry, size, estimate)
-            rows.append(row)
-            is_plain = (entry.loss.name, entry.loss.definition) == ("contrastive", "one_way")
-            if is_plain and not row["converged"]:
+            loss = entry.loss
+            own = loss.parameters(c, entry.tau, size - 1, n_kept(c.alpha, size - 1))
+            params = {"name": loss.name, **own, "batch_size": size}
+            records.append(recorder.loss_record(loss, params, mean, ""))
+            rows.append({"source": source, **entry.cells, **_cells(entry, size, mean, log_count)})
+            is_plain = (loss.name, loss.definition) == ("contrastive", "one_way")
+            if is_plain and not rows[-1]["converged"]:
                 far.setdefault(tau, []).append(size)
     notes: tuple[str, ...] = ()
     if far:
-        sizes = "; ".join(f"tau {tau:g}: {', '.join(map(str, all_))}" for tau, all_ in far.items())
+        listing = "; ".join(
+            f"tau {tau:g}: {', '.join(map(str, sizes))}" for tau, sizes in far.items()
+        )
         notes = (
             f"{source}: L - log K of the contrastive loss is more than {CONVERGED:g} nats from its "
-            f"limit at batch sizes ({sizes}): the limit needs K far above exp(s+/tau) over the "
+            f"limit at batch sizes ({listing}): the limit needs K far above exp(s+/tau) over the "
             "mean of exp(s/tau)",
         )
     return records, Table("loss_batch", COLUMNS, tuple(rows)), notes
 
 
-def _no_batches(passes: Passes, entry: Entry, size: int) -> Record:
-    params: dict[str, Param] = {"name": entry.loss.name, "batch_size": size}
-    reason = "it is infinite, or has no value, in some batch of this size"
-    s, loss = passes.subject, entry.loss
-    return undefined(s.source, "loss", loss.definition, params, unit_of(loss), s.d, reason)
-
-
-def _batch_record(passes: Passes, entry: Entry, size: int, estimate: BatchEstimate) -> Record:
-    c, loss, n_negatives = passes.constants, entry.loss, size - 1
-    own = loss.parameters(c, entry.tau, n_negatives, n_kept(c.alpha, n_negatives))
-    return Record(
-        source=passes.subject.source,
-        metric="loss",
-        definition=loss.definition,
-        params={"name": loss.name, **own, "batch_size": size},
-        value=estimate.value,
-        std_error=estimate.std_error,
-        unit=unit_of(loss),
-        n=passes.n,
-        d=passes.subject.d,
-        sampling_error=estimate.sampling_error,
-        exact=False,
-    )
-
-
-def _batch_row(source: str, entry: Entry, size: int, estimate: BatchEstimate) -> dict[str, Cell]:
-    normalised = estimate.value - estimate.log_count
+def _cells(entry: Entry, size: int, mean: Number, log_count: float) -> dict[str, Cell]:
+    """The cells of a row from `batch_size` on."""
+    assert mean.sampling_error is not None
+    normalised = mean.value - log_count
     limit, converged = mean_of(entry.terms.limit), None
     if limit is not None:
-        converged = abs(normalised - limit) <= CONVERGED + 2.0 * estimate.sampling_error
+        converged = abs(normalised - limit) <= CONVERGED + 2.0 * mean.sampling_error
     return {
-        "source": source,
-        **entry.cells,
         "batch_size": size,
-        "loss": estimate.value,
-        "std_error": estimate.std_error,
-        "sampling_error": estimate.sampling_error,
-        "log_count": estimate.log_count,
+        "loss": mean.value,
+        "std_error": mean.std_error,
+        "sampling_error": mean.sampling_error,
+        "log_count": log_count,
         "normalised": normalised,
         "limit": limit,
         "converged": converged,

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
+from numpy.typing import NDArray
 
 from cl_analyze.errors import ConfigError
 from cl_analyze.metrics.losses.passes import Passes, blocks
 from cl_analyze.metrics.losses.pieces import Vector
-from cl_analyze.metrics.losses.records import Recorder
+from cl_analyze.metrics.losses.records import LOSS_METRICS, Recorder
 from cl_analyze.metrics.means import Number
 from cl_analyze.stats import standard_error
 from cl_analyze.tables import Param, Record
 
-PARTS = ("loss", "loss_alignment", "loss_uniformity")
+Matrix = NDArray[np.float64]
 
 
 def other_loss_records(recorder: Recorder) -> list[Record]:
@@ -29,53 +28,105 @@ def other_loss_records(recorder: Recorder) -> list[Record]:
     return [*records, recorder.record("loss", None, {"name": "a_infonce"}, None, "nats", reason)]
 
 
+def _products_with_class(passes: Passes, vectors: Matrix) -> Vector:
+    """(N,) (u_i + v_i) . a_y with a_y the vector of the row's class; NaN for unlabelled rows."""
+    subject = passes.subject
+    assert subject.views is not None
+    products = np.full(subject.n, np.nan)
+    for start, stop in blocks(subject.n):
+        known = start + np.flatnonzero(passes.labelled[start:stop])
+        both: Matrix = sum(view.exact_block(start, stop) for view in subject.views)  # type: ignore[assignment]
+        own = vectors[passes.codes[known]]
+        products[known] = np.einsum("ij,ij->i", both[known - start], own)
+    return products
+
+
+# ---- ICL
+
+
 def _icl_records(recorder: Recorder) -> list[Record]:
     passes = recorder.passes
-    parts: list[Number | None] = [None, None, None]
     assert passes.subject.labels is not None
+    parts: list[Number | None] = [None, None, None]
     if (passes.subject.labels.counts > 0).sum() > 1:
-        icl = mean_discrepancy(passes)
-        parts = [
-            _from_derivative(passes, value, own)
-            for value, own in (
-                (icl.value, icl.own),
-                (icl.attraction, icl.own + icl.own_within),
-                (icl.value - icl.attraction, -icl.own_within),
-            )
-        ]
+        parts = [_from_derivative(passes, *part) for part in mean_discrepancy(passes)]
     reason = "there is only one class"
     return [
         recorder.record(metric, None, {"name": "icl_mmd"}, part, "squared_distance", reason)
-        for metric, part in zip(PARTS, parts, strict=True)
+        for metric, part in zip(LOSS_METRICS, parts, strict=True)
     ]
 
 
 def _from_derivative(passes: Passes, value: float, own: Vector) -> Number:
-    there = np.isfinite(own)
-    pseudo = value + own - float(own[there].mean())
+    """A number whose error is the spread of its derivative by each row."""
+    pseudo = value + own - float(own[np.isfinite(own)].mean())
     error = standard_error(pseudo, passes.subject.groups)
     return Number(value, error, int(passes.labelled.sum()), pseudo)
 
 
+def mean_discrepancy(passes: Passes) -> tuple[tuple[float, Vector], ...]:
+    """ICL's discrepancy between the classes, its attraction and its repulsion: O(N D).
+
+    The discrepancy is the sum over ordered pairs of classes of |mu_c - mu_c'|^2, with means over
+    both views.  The attraction is the sum of mean squared distances between classes, the repulsion
+    minus (C - 1) times the mean squared distances within classes.
+
+    Returns:
+        Three pairs: the value, and its (N,) derivative by each row, NaN for unlabelled rows.
+    """
+    assert passes.subject.labels is not None
+    counts = 2.0 * passes.subject.labels.counts.astype(np.float64)
+    means = passes.sums.classes / counts[:, None]
+    n_classes, n_labelled = len(means), float(passes.subject.labels.counts.sum())
+    square, total = np.square(means).sum(axis=1), means.sum(axis=0)
+    value = 2.0 * (n_classes * square.sum() - float(total @ total))
+    # unit rows: the mean squared distance of two draws of a class is 2 - 2 |mu|^2
+    attraction = value + (n_classes - 1) * float((2.0 - 2.0 * square).sum())
+    direction = 4.0 * (n_classes * means - total)
+    offset = np.einsum("ij,ij->i", direction, means)
+    codes, size = passes.codes, counts[passes.codes]
+    toward = _products_with_class(passes, direction)
+    own = n_labelled * (toward - 2.0 * offset[codes]) / size
+    inside = _products_with_class(passes, means)
+    within = -4.0 * (inside - 2.0 * square[codes]) / size
+    own_within = n_labelled * (n_classes - 1) * within
+    return (value, own), (attraction, own + own_within), (value - attraction, -own_within)
+
+
+# ---- CLOP
+
+
 def _clop_records(recorder: Recorder) -> list[Record]:
-    subject = recorder.passes.subject
-    values, reason = clop_values(recorder.passes)
-    number = None
-    if values is not None and np.isfinite(values).any():
-        there = np.isfinite(values)
-        error = standard_error(values, subject.groups)
-        number = Number(float(values[there].mean()), error, int(there.sum()), values)
-    anchors = "given" if subject.frame is not None else "best_fit"
-    params: dict[str, Param] = {"name": "clop", "anchors": anchors}
-    reasons = [reason or "no row is labelled"] * 2
-    reasons.append("it pulls towards fixed anchors, and nothing pushes")
+    passes = recorder.passes
+    given, classes = passes.subject.frame, passes.sums.classes
+    if given is not None and given.shape != classes.shape:
+        raise ConfigError(
+            f"--clop-anchors: {len(classes)} classes in {passes.subject.d} dimensions need an "
+            f"array of shape {classes.shape}, found {given.shape}"
+        )
+    frame = best_frame(classes) if given is None else given
+    number, reason = None, "no row is labelled"
+    if frame is None:
+        reason = f"{len(classes)} orthonormal anchors do not fit into {passes.subject.d} dimensions"
+    elif passes.labelled.any():
+        values = 1.0 - 0.5 * _products_with_class(passes, frame)
+        error = standard_error(values, passes.subject.groups)
+        kept = values[passes.labelled]
+        number = Number(float(kept.mean()), error, len(kept), values)
+    params: dict[str, Param] = {
+        "name": "clop",
+        "anchors": "best_fit" if given is None else "given",
+    }
+    why = "it pulls towards fixed anchors, and nothing pushes"
     return [
-        recorder.record(metric, None, params, part, "none", why)
-        for metric, part, why in zip(PARTS, (number, number, None), reasons, strict=True)
+        recorder.record(metric, None, params, part, "none", missing)
+        for metric, part, missing in zip(
+            LOSS_METRICS, (number, number, None), (reason, reason, why), strict=True
+        )
     ]
 
 
-def best_frame(class_sums: Vector) -> Vector | None:
+def best_frame(class_sums: Matrix) -> Matrix | None:
     """(C, D) orthonormal rows nearest to the directions of the classes; None where C > D.
 
     The polar factor of the class sums maximises sum_c a_c . S_c over orthonormal frames
@@ -88,84 +139,5 @@ def best_frame(class_sums: Vector) -> Vector | None:
     if n_classes > dim:
         return None
     left, _, right = np.linalg.svd(class_sums, full_matrices=False)
-    frame: Vector = left @ right
+    frame: Matrix = left @ right
     return frame + 0.0
-
-
-def clop_values(passes: Passes) -> tuple[Vector | None, str]:
-    """CLOP: (N,) 1 - (u_i . a_y + v_i . a_y) / 2, NaN for unlabelled rows; or why it has none."""
-    subject = passes.subject
-    assert subject.labels is not None
-    assert subject.views is not None
-    frame = subject.frame
-    if frame is not None and frame.shape != passes.sums.classes.shape:
-        raise ConfigError(
-            f"--clop-anchors: {len(subject.labels.names)} classes in {subject.d} dimensions need "
-            f"an array of shape {passes.sums.classes.shape}, found {frame.shape}"
-        )
-    if frame is None:
-        frame = best_frame(passes.sums.classes)
-    if frame is None:
-        return None, (
-            f"{len(passes.sums.classes)} orthonormal anchors do not fit into {subject.d} dimensions"
-        )
-    codes = subject.labels.codes
-    values = np.full(subject.n, np.nan)
-    for start, stop in blocks(subject.n):
-        part = codes[start:stop]
-        known = np.flatnonzero(part >= 0)
-        both = sum(view.exact_block(start, stop) for view in subject.views)
-        inner = np.einsum("ij,ij->i", both[known], frame[part[known]])  # type: ignore[index]
-        values[start + known] = 1.0 - 0.5 * inner
-    return values, ""
-
-
-@dataclass(frozen=True)
-class Discrepancy:
-    """The mean discrepancy and its two parts.
-
-    Attributes:
-        value: sum over ordered pairs of classes of |mu_c - mu_c'|^2, means over both views.
-        attraction: mean squared distances between classes; value - attraction is minus (C - 1)
-            times those within.
-        own: (N,) derivative of the value by each row, whose spread gives its standard error; NaN
-            for unlabelled rows.
-        own_within: the same of the distances within classes, times C - 1.
-    """
-
-    value: float
-    attraction: float
-    own: Vector
-    own_within: Vector
-
-
-def mean_discrepancy(passes: Passes) -> Discrepancy:
-    """ICL's discrepancy between the classes: O(N D)."""
-    subject = passes.subject
-    assert subject.labels is not None
-    assert subject.views is not None
-    counts = 2.0 * subject.labels.counts.astype(np.float64)[:, None]
-    means = passes.sums.classes / counts
-    n_classes = len(means)
-    square = np.square(means).sum(axis=1)
-    total = means.sum(axis=0)
-    value = 2.0 * (n_classes * square.sum() - float(total @ total))
-    # unit rows: the mean squared distance of two draws of a class is 2 - 2 |mu|^2
-    within = float((2.0 - 2.0 * square).sum())
-    pull = value + (n_classes - 1) * within
-    direction = 4.0 * (n_classes * means - total)
-    codes = subject.labels.codes
-    own, within_own = np.full(subject.n, np.nan), np.full(subject.n, np.nan)
-    offset = np.einsum("ij,ij->i", direction, means)
-    n_labelled = float(subject.labels.counts.sum())
-    for start, stop in blocks(subject.n):
-        part = codes[start:stop]
-        known = np.flatnonzero(part >= 0)
-        both = sum(view.exact_block(start, stop) for view in subject.views)
-        mine = part[known]
-        toward = np.einsum("ij,ij->i", both[known], direction[mine])  # type: ignore[index]
-        own[start + known] = n_labelled * (toward - 2.0 * offset[mine]) / counts[mine, 0]
-        inside = np.einsum("ij,ij->i", both[known], means[mine])  # type: ignore[index]
-        change = -4.0 * (inside - 2.0 * square[mine]) / counts[mine, 0]
-        within_own[start + known] = n_labelled * (n_classes - 1) * change
-    return Discrepancy(value, pull, own, within_own)

@@ -127,7 +127,7 @@ class Losses(PairFreeFamily):
             gradient_table(passes, measured.curve_anchors),
         ]
         if options.batch_sizes:
-            of_batches, table, more_notes = batch_records(passes, entries)
+            of_batches, table, more_notes = batch_records(recorder, entries)
             records += of_batches
             tables.append(table)
             notes += more_notes

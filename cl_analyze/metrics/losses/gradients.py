@@ -69,17 +69,18 @@ def gradient_table(passes: Passes, anchors: Index) -> Table:
 
     Cost: m N similarities, three times.
     """
-    drawn = _Drawn(passes, anchors)
-    within, across = drawn.share("uu", "all"), drawn.share("uv", "all")
-    both = drawn.shares_of_both("all")
+    histograms, fine = _histograms(passes, anchors)
+    within, across = histograms["uu", "all", False], histograms["uv", "all", False]
+    both = _of_both(histograms, "all")
+    hardest = passes.hardest(np.searchsorted(passes.rows, anchors), BINS).histogram
     shares: list[tuple[str, str | None, Vector, Vector]] = [
         ("contrastive", "one_way", across[1:], across[0]),
-        ("hard_contrastive", None, passes.hardest(drawn.at, BINS).histogram, across[0]),
+        ("hard_contrastive", None, hardest, across[0]),
         ("nt_xent", None, both[1:], both[0]),
         ("dhel", "one_sided", within[1:], within[0]),
     ]
     if passes.subject.labels is not None:
-        other = drawn.shares_of_both("other_class")
+        other = _of_both(histograms, "other_class")
         shares.append(("nscl", "decoupled", other[1:], other[0]))
     listed: list[tuple[str, str | None, float | None, Vector, Vector]] = [
         (name, definition, tau, share, fraction)
@@ -89,7 +90,15 @@ def gradient_table(passes: Passes, anchors: Index) -> Table:
     listed.append(("simple", None, None, across[0], across[0]))
     for kernel in KERNELS:
         definition = "consistent" if kernel in ("log", "riesz") else None
-        listed.append((f"kcl_{kernel}", definition, None, drawn.kernel(kernel), within[0]))
+        listed.append(
+            (
+                f"kcl_{kernel}",
+                definition,
+                None,
+                _kernel_share(kernel, passes.constants.t, fine),
+                within[0],
+            )
+        )
     rows: list[dict[str, Cell]] = [
         {
             "source": passes.subject.source,
@@ -107,85 +116,65 @@ def gradient_table(passes: Passes, anchors: Index) -> Table:
     return Table("loss_gradient", COLUMNS, tuple(rows))
 
 
-class _Drawn:
-    """Histograms of some anchors against all rows."""
+Histograms = dict[tuple[Matrix, PairSet, bool], Vector]
+"""(matrix, pairs, whether weights are relative to both views) -> (1 + taus, bins)."""
 
-    def __init__(self, passes: Passes, anchors: Index) -> None:
-        self.passes, self.anchors = passes, anchors
-        self.at = np.searchsorted(passes.rows, anchors)
-        self.taus = passes.options.taus
-        self.fine = np.zeros(FINE_BINS)
-        self._found: dict[tuple[Matrix, PairSet, bool], Vector] = {}
-        self._run()
 
-    def _log_masses(self, matrix: Matrix, pairs: PairSet, both: bool) -> Vector:
-        masses = self.passes.pieces.log_mass
-        own = np.stack([masses[matrix, tau, pairs][self.at] for tau in self.taus])
-        if not both:
-            return own
-        partner: Matrix = "uu" if matrix == "uv" else "uv"
-        other = np.stack([masses[partner, tau, pairs][self.at] for tau in self.taus])
-        return np.logaddexp(own, other)
+def _histograms(passes: Passes, anchors: Index) -> tuple[Histograms, Vector]:
+    """Fraction of negatives, then shares of the repulsion, in bins; and fractions in fine bins."""
+    fine_bins, fine = PairHistogram(FINE_BINS), np.zeros(FINE_BINS)
+    histograms: Histograms = {}
+    matrices: tuple[Matrix, ...] = ("uu", "uv")
+    for matrix in matrices:
+        # reducers of one configuration with other totals need passes of their own
+        for both in (False, True):
+            chosen = {
+                (matrix, pairs, both): _reducer(passes, anchors, matrix, pairs, both)
+                for pairs in pair_sets(passes.subject)
+                if pairs == "all" or (pairs == "other_class" and both)
+            }
+            more: list[Reducer] = [fine_bins] if matrix == "uu" and not both else []
+            note = f"gradients {1 + both} of 2"
+            found = passes.between([*chosen.values(), *more], matrix, anchors, note)
+            histograms.update({key: found[reducer] for key, reducer in chosen.items()})
+            fine = found.get(fine_bins, fine)
+    return histograms, fine
 
-    def _run(self) -> None:
-        """A pass over uu and one over uv, for shares of one matrix and of both together."""
-        matrices: tuple[Matrix, ...] = ("uu", "uv")
-        for matrix in matrices:
-            # reducers of one configuration with other givens need passes of their own
-            for both in (False, True):
-                chosen = {
-                    (matrix, pairs, both): self._histogram(matrix, pairs, both)
-                    for pairs in pair_sets(self.passes.subject)
-                    if pairs == "all" or (pairs == "other_class" and both)
-                }
-                fine = PairHistogram(FINE_BINS)
-                more: list[Reducer] = [fine] if matrix == "uu" and not both else []
-                found = self.passes.between(
-                    [*chosen.values(), *more], matrix, self.anchors, f"gradients {1 + both} of 2"
-                )
-                self._found.update({key: found[reducer] for key, reducer in chosen.items()})
-                if more:
-                    self.fine = found[fine]
 
-    def _histogram(self, matrix: Matrix, pairs: PairSet, both: bool) -> PenaltyHistogram:
-        log_masses = self._log_masses(matrix, pairs, both)
-        counted = np.isfinite(log_masses[0])
-        n = float(self.passes.n - 1)
-        if pairs == "other_class":
-            mine = self.passes.pieces.class_count[self.at]
-            counts = np.where(counted, self.passes.pieces.n_labelled - mine, 0.0)
-        else:
-            counts = np.full(len(self.at), n)
-        return PenaltyHistogram(
-            self.taus,
-            BINS,
-            pairs,
-            self.anchors,
-            log_masses,
-            counted / max(counted.sum(), 1.0),
-            counts,
-        )
+def _reducer(
+    passes: Passes, anchors: Index, matrix: Matrix, pairs: PairSet, both: bool
+) -> PenaltyHistogram:
+    p, taus, at = passes.pieces, passes.options.taus, np.searchsorted(passes.rows, anchors)
+    log_masses = np.stack(
+        [
+            (p.both_views(tau, pairs)["u"] if both else p.log_mass[matrix, tau, pairs])[at]
+            for tau in taus
+        ]
+    )
+    counted = np.isfinite(log_masses[0])
+    counts = np.full(len(at), float(passes.n - 1))
+    if pairs == "other_class":
+        counts = np.where(counted, p.n_labelled - p.class_count[at], 0.0)
+    weights = counted / max(counted.sum(), 1.0)
+    return PenaltyHistogram(taus, BINS, pairs, anchors, log_masses, weights, counts)
 
-    def share(self, matrix: Matrix, pairs: PairSet) -> Vector:
-        """(1 + taus, bins): fraction of negatives, then shares, of one matrix."""
-        return self._found[matrix, pairs, False]
 
-    def shares_of_both(self, pairs: PairSet) -> Vector:
-        """The same of the anchor's own view and the other together."""
-        total = self._found["uu", pairs, True] + self._found["uv", pairs, True]
-        total[0] *= 0.5
-        return total
+def _of_both(histograms: Histograms, pairs: PairSet) -> Vector:
+    """Shares of the anchor's own view and the other together."""
+    total = histograms["uu", pairs, True] + histograms["uv", pairs, True]
+    total[0] *= 0.5
+    return total
 
-    def kernel(self, kernel: Kernel) -> Vector:
-        """(bins,) shares of a kernel's slope, from fine bins of similarity."""
-        width = 2.0 / FINE_BINS
-        centres = (np.arange(FINE_BINS) + 0.5) * width - 1.0
-        with np.errstate(over="ignore", invalid="ignore"):
-            slopes = kernel_slopes(kernel, 2.0 - 2.0 * centres, self.passes.constants.t, np)
-            weights = np.where(self.fine > 0, self.fine * slopes, 0.0)
-        total = weights.sum()
-        if not np.isfinite(total) or total == 0:  # all of it on the nearest pairs
-            weights = (np.arange(FINE_BINS) == np.flatnonzero(self.fine)[-1]).astype(np.float64)
-            total = 1.0
-        shares: Vector = weights.reshape(BINS, -1).sum(axis=1) / total
-        return shares
+
+def _kernel_share(kernel: Kernel, t: float, fine: Vector) -> Vector:
+    """(bins,) shares of a kernel's slope, from fractions in fine bins of similarity."""
+    centres = (np.arange(FINE_BINS) + 0.5) * (2.0 / FINE_BINS) - 1.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        slopes = kernel_slopes(kernel, 2.0 - 2.0 * centres, t, np)
+        weights = np.where(fine > 0, fine * slopes, 0.0)
+    total = weights.sum()
+    if not np.isfinite(total) or total == 0:  # all of it on the nearest pairs
+        weights = (np.arange(FINE_BINS) == np.flatnonzero(fine)[-1]).astype(np.float64)
+        total = 1.0
+    shares: Vector = weights.reshape(BINS, -1).sum(axis=1) / total
+    return shares

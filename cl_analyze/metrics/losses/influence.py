@@ -189,7 +189,7 @@ class Influence:
         n_positives = np.maximum(2.0 * self.passes.class_count - 1.0, 1.0)
         means = {view: (sums.to_class[view] - 1.0) / n_positives for view in VIEWS}
         both = means["u"] + means["v"]
-        codes = np.where(labelled, self.passes.subject.codes, 0)  # type: ignore[arg-type]
+        codes = np.where(labelled, self.passes.codes, 0)
         known = labelled.astype(np.float64)
         of_class = np.bincount(codes, weights=both * known, minlength=len(sums.classes))[codes]
         with_class = sums.to_class["u"] + sums.to_class["v"]

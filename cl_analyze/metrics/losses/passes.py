@@ -127,7 +127,8 @@ class Passes:
             the anchor's class (None without labels).
         nearest: the two nearest negatives of each anchor u among v.
         strips: for each of the halves, the hardest negatives.
-        class_count, labelled: (N,) pairs of the pair's class, and whether it has a class.
+        codes, class_count, labelled: (N,) class of each pair, pairs of that class, and whether the
+            pair has a class.
     """
 
     def __init__(
@@ -149,11 +150,11 @@ class Passes:
         self.sums = row_sums(subject)
         self.kernels: dict[tuple[View, Kernel], KernelPieces] = {}
         self.steeper: dict[float, tuple[Vector, Vector, Vector | None]] = {}
-        self.class_count, self.labelled = np.zeros(self.n), np.zeros(self.n, dtype=bool)
+        self.codes = np.full(self.n, -1) if subject.codes is None else subject.codes
+        self.labelled, self.class_count = self.codes >= 0, np.zeros(self.n)
         if subject.labels is not None:
-            codes, counts = subject.labels.codes, subject.labels.counts
-            self.labelled = codes >= 0
-            self.class_count = np.where(self.labelled, counts[codes], 0).astype(np.float64)
+            counts = subject.labels.counts[self.codes]
+            self.class_count = np.where(self.labelled, counts, 0).astype(np.float64)
         self.pieces = self._pieces()
 
     def views_of(self, matrix: Matrix) -> tuple[UnitRows, UnitRows]:

@@ -16,6 +16,7 @@ from cl_analyze.metrics.losses.terms import Terms
 from cl_analyze.metrics.means import Number, mean_with_effects
 from cl_analyze.tables import Param, Record, Unit, undefined
 
+LOSS_METRICS = ("loss", "loss_alignment", "loss_uniformity")
 NO_OTHER_CLASS = "no labelled row has a negative of another class"
 """Why a mean over labelled anchors has no value."""
 
@@ -98,6 +99,12 @@ class Recorder:
             exact=number.sampling_error is None,
         )
 
+    def loss_record(
+        self, loss: SavedLoss, params: dict[str, Param], number: Number | None, reason: str
+    ) -> Record:
+        """A record of `loss`."""
+        return self.record("loss", loss.definition, params, number, unit_of(loss), reason)
+
     def loss_records(self, entry: Entry) -> list[Record]:
         """`loss`, `loss_alignment` and `loss_uniformity`."""
         loss, terms = entry.loss, entry.terms
@@ -109,7 +116,7 @@ class Recorder:
         parts = (terms.value, terms.alignment, terms.uniformity)
         records: list[Record] = []
         for metric, part, own, moved in zip(
-            ("loss", "loss_alignment", "loss_uniformity"),
+            LOSS_METRICS,
             parts,
             terms.own or parts,
             (effects, of_alignment, of_uniformity),
