@@ -1,4 +1,4 @@
-"""Contrastive losses as torch modules to train with; each is what `cl-analyze losses` reports.
+"""Contrastive losses as torch modules to train with, the losses that `cl-analyze losses` reports.
 
     _names.py        the public names, the one list of them
     _batch.py        PairLoss: two views in, values of the pairs, reduction, ranks

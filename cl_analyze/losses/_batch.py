@@ -26,8 +26,8 @@ class PairLoss(nn.Module):
     Subclasses define `values`, which can take further tensors that `extras` names.
 
     Args:
-        reduction: mean over the pairs that have a value, their sum, or none: (M,) values of this
-            rank's pairs, zero for those without one.
+        reduction: `mean` over the pairs that have a value, `sum` of their values, or `none`: (M,)
+            values of the pairs of this rank, 0 for a pair without a value.
         gather: whether to join the batches of all ranks.
 
     >>> class Alignment(PairLoss):
@@ -48,11 +48,11 @@ class PairLoss(nn.Module):
         self.gather = gather
 
     def values(self, u: Tensor, v: Tensor, labels: Tensor | None) -> Tensor:
-        """(M,) values of the pairs; those of pairs that `taking_part` leaves out are dropped.
+        """(M,) values of the pairs; a value that `taking_part` leaves out does not count.
 
         Args:
             u, v: (M, D) unit rows.
-            labels: (M,) classes, negative for unlabelled rows; None where they are not needed.
+            labels: (M,) classes, negative for unlabelled rows; None for a loss without classes.
         """
         raise NotImplementedError
 
@@ -65,11 +65,11 @@ class PairLoss(nn.Module):
 
         Args:
             u, v: (M, D) embeddings of two views; they need not be normalised.
-            labels: (M,) integers, where the loss needs classes.
+            labels: (M,) integers, for a loss that needs classes.
             extra: the tensors that `extras` names, as keywords.
 
         Raises:
-            ConfigError: shapes that do not fit, or labels that are missing.
+            ConfigError: shapes that do not fit, or missing labels.
         """
         check_views(u, v, labels)
         for name in extra:

@@ -25,11 +25,7 @@ class _ClassLoss(PairLoss):
         return None if labels is None else labels >= 0
 
     def _needed(self, labels: Tensor | None) -> Tensor:
-        """The labels.
-
-        Raises:
-            ConfigError: there are none.
-        """
+        """The labels; without labels, a ConfigError."""
         if labels is None:
             raise ConfigError(f"{type(self).__name__} needs labels: pass labels=(M,) integers")
         return labels

@@ -101,16 +101,16 @@ def contrastive(
     >>> round(float(contrastive(u, u, tau=0.5)), 6)       # log(1 + 2 * exp(-2))
     0.239545
     """
-    extra = {} if queue is None else {"queue": queue}
-    loss: Tensor = Contrastive(tau, definition, reduction, gather=False)(u, v, **extra)
+    further = {} if queue is None else {"queue": queue}
+    loss: Tensor = Contrastive(tau, definition, reduction, gather=False)(u, v, **further)
     return loss
 
 
 class HardContrastive(PairLoss):
-    """The contrastive loss over each anchor's hardest negatives alone, a share alpha of them.
+    """The contrastive loss over a share alpha of the negatives: the hardest of each anchor.
 
     k = max(1, ceil(alpha K - 1e-9)) of the K = M - 1 negatives are kept, anchor by anchor; of
-    negatives tied at the threshold as many as fill k (the value is the same whichever).
+    negatives tied at the threshold, as many as fill k (whichever, the value is the same).
 
     Args:
         tau: temperature, > 0.

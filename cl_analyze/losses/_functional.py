@@ -17,7 +17,7 @@ _LABELS = "labels: (M,) integers, the classes of the pairs."
 
 
 class LossFunction(Protocol[P]):
-    """A loss of two views; the parameters after them are those of its module."""
+    """A loss of two views, followed by the parameters of the module."""
 
     __name__: str
 
@@ -27,7 +27,7 @@ class LossFunction(Protocol[P]):
 
 
 class ClassLossFunction(Protocol[P]):
-    """A loss of two views and the classes of the pairs; see `LossFunction`."""
+    """A loss of two views and the classes of the pairs, followed by the same."""
 
     __name__: str
 
@@ -59,7 +59,7 @@ def class_functional(name: str, module: Callable[P, PairLoss]) -> ClassLossFunct
 
 
 def _function(name: str, module: Any, inputs: dict[str, str]) -> Any:
-    """The function whose first parameters are the `inputs`, each with its line of docstring."""
+    """The function; `inputs` has the first parameters and their lines of docstring."""
     either = Parameter.POSITIONAL_OR_KEYWORD
     options = dict(inspect.signature(module, eval_str=True).parameters)
     options["gather"] = options["gather"].replace(default=False)

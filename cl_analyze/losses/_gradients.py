@@ -22,7 +22,7 @@ class SimilarityGradients:
 
     Attributes:
         probability: (M, 1 + K) P_ij, the softmax over the positive (first) and the negatives; NaN
-            for the simple losses, which have none.
+            for the simple losses, which have no softmax.
         positive: (M,) dL / ds_ii <= 0.
         negatives: (M, K) dL / ds_ij >= 0.
         relative_penalty: (M, K) r_ij = negatives / their sum.

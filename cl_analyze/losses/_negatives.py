@@ -25,9 +25,9 @@ def masked_log_sum_exp(logits: Tensor, mask: Tensor) -> Tensor:
     Returns:
         (M,), minus infinity (with a gradient of zero, not NaN) where a row has no entry.
     """
-    there = mask.any(dim=1)
-    kept = logits.masked_fill(~mask & there[:, None], -math.inf)
-    return torch.where(there, torch.logsumexp(kept, dim=1), -math.inf)
+    has_entry = mask.any(dim=1)
+    kept = logits.masked_fill(~mask & has_entry[:, None], -math.inf)
+    return torch.where(has_entry, torch.logsumexp(kept, dim=1), -math.inf)
 
 
 def both_views_log_sums(

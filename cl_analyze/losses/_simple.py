@@ -13,7 +13,7 @@ from cl_analyze.losses._negatives import hardest_negatives, others
 
 
 class Simple(PairLoss):
-    """L_i = -s_ii + lambda sum_{j != i} s_ij: what the contrastive loss becomes at large tau.
+    """L_i = -s_ii + lambda sum_{j != i} s_ij: the contrastive loss at large tau.
 
     Args:
         weight: lambda; None: 1 / (number of negatives), the weight that the limit has.
@@ -45,7 +45,7 @@ simple = functional("simple", Simple)
 
 
 class HardSimple(PairLoss):
-    """The simple loss over each anchor's hardest negatives alone, a share alpha of them.
+    """The simple loss over a share alpha of the negatives: the hardest of each anchor.
 
     Args:
         alpha: share of the negatives that is kept, in (0, 1].
@@ -83,7 +83,7 @@ hard_simple = functional("hard_simple", HardSimple)
 
 
 class TripletLimit(PairLoss):
-    """max(0, max_{j != i} s_ij - s_ii): what tau times the contrastive loss becomes at small tau.
+    """max(0, max_{j != i} s_ij - s_ii): tau times the contrastive loss at small tau.
 
     Args:
         reduction, gather: see `PairLoss`.

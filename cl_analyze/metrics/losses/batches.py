@@ -16,7 +16,6 @@ from cl_analyze.metrics.losses.pieces import Constants, Vector, dense_pieces
 from cl_analyze.metrics.losses.records import Entry, Recorder, mean_of
 from cl_analyze.metrics.means import Number
 from cl_analyze.pairs.executors import Executor
-from cl_analyze.pairs.kernels import KERNELS
 from cl_analyze.pairs.strips import n_kept
 from cl_analyze.tables import Cell, Param, Record, Table
 
@@ -55,16 +54,16 @@ class _Batches:
         assert self.subject.views is not None
         u, v = (view.take(rows) for view in self.subject.views)
         codes = None if self.subject.codes is None else self.subject.codes[rows]
-        pieces = dense_pieces(u, v, codes, self.taus, self.constants, KERNELS)
+        pieces = dense_pieces(u, v, codes, self.taus, self.constants)
         values = np.full((len(self.losses), len(self.taus)), np.nan)
         counts = np.zeros_like(values)
         for at, position in enumerate(self.losses):
             loss = LOSSES[position]
             for column, tau in enumerate(self.taus if "tau" in loss.params else self.taus[:1]):
                 terms = loss.terms(pieces, self.constants, tau)
-                there = ~np.isnan(terms.value)
-                if there.any():
-                    values[at, column] = terms.value[there].mean()
+                has_value = ~np.isnan(terms.value)
+                if has_value.any():
+                    values[at, column] = terms.value[has_value].mean()
                     counts[at, column] = terms.log_count
         return values, counts
 
@@ -76,7 +75,7 @@ def n_batches(n: int, size: int) -> int:
 
 
 def _draws(n: int, size: int, seed: int) -> Iterator[Index]:
-    """Batches without repeated rows; those of one permutation are disjoint."""
+    """Batches without repeated rows; the batches of one permutation are disjoint."""
     random = np.random.default_rng([seed, n, size])
     left = n_batches(n, size)
     while left:
@@ -102,7 +101,7 @@ def batch_estimates(
         subject: with views.
         options: temperatures and seed.
         constants: parameters.
-        losses: positions in LOSSES; losses without a temperature are found under the first one.
+        losses: positions in LOSSES; a loss without a temperature is under the first one.
         size: pairs of a batch, 2 <= size <= N / 2.
         executor: where batches are computed.
 
@@ -124,8 +123,8 @@ def batch_estimates(
     estimates: dict[tuple[int, float], tuple[Number, float]] = {}
     for at, position in enumerate(losses):
         for column, tau in enumerate(options.taus):
-            there = ~np.isnan(values[:, at, column])
-            counted = values[there, at, column]
+            has_value = ~np.isnan(values[:, at, column])
+            counted = values[has_value, at, column]
             if len(counted) < 2 or np.isinf(counted).any():
                 continue
             spread = float(counted.std(ddof=1))
@@ -135,7 +134,7 @@ def batch_estimates(
                 subject.n,
                 sampling_error=spread / math.sqrt(len(counted)),
             )
-            estimates[position, tau] = mean, float(counts[there, at, column].mean())
+            estimates[position, tau] = mean, float(counts[has_value, at, column].mean())
     return estimates
 
 

@@ -38,7 +38,7 @@ DEFINITIONS = tuple(dict.fromkeys(x.definition for x in LOSSES if x.definition i
 
 
 class Losses(PairFreeFamily):
-    """`loss` and its two parts for every loss that the inputs allow, and what belongs beside them.
+    """`loss` and its two parts for every loss that the inputs allow; energies, gaps and weights.
 
     Means over anchors (rows of the first view, or of both).  Errors take in that every row is an
     anchor and a negative of the others (infinitesimal jackknife): exact up to 10,000 rows, above

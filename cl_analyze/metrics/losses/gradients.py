@@ -135,9 +135,9 @@ def _histograms(passes: Passes, anchors: Index) -> tuple[Histograms, Vector]:
             }
             more: list[Reducer] = [fine_bins] if matrix == "uu" and not both else []
             note = f"gradients {1 + both} of 2"
-            found = passes.between([*chosen.values(), *more], matrix, anchors, note)
-            histograms.update({key: found[reducer] for key, reducer in chosen.items()})
-            fine = found.get(fine_bins, fine)
+            results = passes.between([*chosen.values(), *more], matrix, anchors, note)
+            histograms.update({key: results[reducer] for key, reducer in chosen.items()})
+            fine = results.get(fine_bins, fine)
     return histograms, fine
 
 

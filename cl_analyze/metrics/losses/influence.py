@@ -23,7 +23,7 @@ Key = tuple[Matrix, float, PairSet]
 
 
 class Influence:
-    """What each pair's presence adds to the sum of all others' losses.
+    """The effect of the presence of each pair on the sum of the losses of all others.
 
     `expect` is called for the terms of every mean, then `receive` once, then `effects`.
     """
@@ -31,14 +31,14 @@ class Influence:
     def __init__(self, passes: Passes) -> None:
         self.passes = passes
         self._totals: dict[Key, list[Vector]] = {}
-        """The versions of log Z for which received weights are wanted."""
+        """Versions of log Z, for each of which the passes give the received weights."""
         self._gaps: set[Key] = set()
-        """Where the received means of 1 - s are wanted too."""
+        """Keys for which the passes give received means of 1 - s too."""
         self._copies: list[tuple[Index, dict[Key, Vector]]] = []
         """The anchors of each copy, and the weights received from them."""
 
     def expect(self, terms: Terms) -> None:
-        """Remember which received weights the error of these terms needs."""
+        """Remember which received weights the error of the mean of the terms needs."""
         for softmax in terms.softmaxes:
             for matrix, pairs in softmax.over:
                 key: Key = (matrix, softmax.tau, pairs)
@@ -75,8 +75,8 @@ class Influence:
                 reducers[key] = SoftmaxReceived(key[1], key[2], key in self._gaps, given)
         if not reducers:
             return {}
-        found = self.passes.between(reducers.values(), matrix, rows, "error bars")
-        return {key: found[reducer] for key, reducer in reducers.items()}
+        results = self.passes.between(reducers.values(), matrix, rows, "error bars")
+        return {key: results[reducer] for key, reducer in reducers.items()}
 
     @property
     def share(self) -> float:

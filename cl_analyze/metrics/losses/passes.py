@@ -11,7 +11,16 @@ from numpy.typing import NDArray
 from cl_analyze.data.unit import UnitRows, paired
 from cl_analyze.metrics.anchors import Anchors
 from cl_analyze.metrics.family import ANCHOR_BYTES, Found, MetricOptions, PairRunner, Subject
-from cl_analyze.metrics.losses.pieces import NEAR, VIEWS, Constants, Matrix, Pieces, Vector, View
+from cl_analyze.metrics.losses.pieces import (
+    NEAR,
+    VIEWS,
+    WITHIN,
+    Constants,
+    Matrix,
+    Pieces,
+    Vector,
+    View,
+)
 from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.kernels import KERNELS, Kernel, kernel_values
 from cl_analyze.pairs.reducers import (
@@ -206,47 +215,46 @@ class Passes:
             more += [steeper[tau]] if self.subject.labels is None else [steeper[tau], same[tau]]
         if chosen is None:  # every row is an anchor: the columns of uv are the rows of vu
             columns = {r: ColumnLogSumExp(r.tau, r.pairs) for r in masses}
-            found = self.between([*masses, *more, *columns.values()], "uv", None, "")
-            back: Found = {r: found[columns[r]] for r in masses}
+            results = self.between([*masses, *more, *columns.values()], "uv", None, "")
+            back: Found = {r: results[columns[r]] for r in masses}
         else:
-            found = self.between([*masses, *more], "uv", chosen, "")
+            results = self.between([*masses, *more], "uv", chosen, "")
             back = self.between(masses, "vu", chosen, "")
         for r in masses:
-            p.log_mass["uv", r.tau, r.pairs] = found[r]
+            p.log_mass["uv", r.tau, r.pairs] = results[r]
             p.log_mass["vu", r.tau, r.pairs] = back[r]
-        p.mean_gap, p.gap_mass = _gaps(found[cacr].mean), found[cacr].log_mass
+        p.mean_gap, p.gap_mass = _gaps(results[cacr].mean), results[cacr].log_mass
         for tau in self.options.taus:
-            moments = found[steeper[tau]]
-            of_class = None if self.subject.labels is None else found[same[tau]]
+            moments = results[steeper[tau]]
+            of_class = None if self.subject.labels is None else results[same[tau]]
             self.steeper[tau] = (moments.log_mass, _gaps(moments.mean), of_class)
         executor = self.runner.executor
         k = min(2, self.n - 1)
-        self.nearest = rescore(found[nearest], k, u, v, None, None, chosen, executor)
+        self.nearest = rescore(results[nearest], k, u, v, None, None, chosen, executor)
         p.hardest = self.nearest.values[:, 0]
 
     def _within(self, p: Pieces, view: View, masses: list[RowLogSumExp]) -> None:
         """Masses and energies within one view."""
-        matrix: Matrix = "uu" if view == "u" else "vv"
-        t = self.constants.t
+        matrix, t = WITHIN[view], self.constants.t
         gaussian, squares = RowLogSumExp(1.0 / (2.0 * t)), LogSumOfSquares(1.0 / (2.0 * t))
         bounded: dict[Kernel, KernelSums] = {
             "log": KernelSums("log", t),
             "imq": KernelSums("imq", t),
         }
         reducers: list[Reducer] = [*masses, gaussian, squares, *bounded.values()]
-        found = self.between(reducers, matrix, self._chosen, "")
+        results = self.between(reducers, matrix, self._chosen, "")
         for r in masses:
-            p.log_mass[matrix, r.tau, r.pairs] = found[r]
+            p.log_mass[matrix, r.tau, r.pairs] = results[r]
         pairs = self.n - 1
-        log_rows = found[gaussian] - 2.0 * t
+        log_rows = results[gaussian] - 2.0 * t
         top = float(log_rows.max())  # errors are relative: far pairs' energy may underflow
         self.kernels[view, "gaussian"] = KernelPieces(
             np.minimum(np.exp(log_rows) / pairs, 1.0),
             np.exp(log_rows - top),
-            float(np.exp(float(found[squares]) - 4.0 * t - 2.0 * top)),
+            float(np.exp(float(results[squares]) - 4.0 * t - 2.0 * top)),
         )
         for kernel, reducer in bounded.items():
-            sums = found[reducer]
+            sums = results[reducer]
             self.kernels[view, kernel] = KernelPieces(
                 sums[:, 0] / pairs, sums[:, 0], float(sums[:, 1].sum())
             )
@@ -259,11 +267,11 @@ class Passes:
         rows, t = self._views[view], self.constants.t
         self.runner.announce(f"losses: Riesz energy, view {1 + VIEWS.index(view)}")
         reducer, near = KernelSums("riesz", t, NEAR), NearPairs(NEAR)
-        found = self.runner.between(
+        results = self.runner.between(
             [reducer, near], rows, rows, f"losses riesz {view}", self._chosen, dtype=np.float64
         )
-        sums, squares = found[reducer][:, 0].copy(), float(found[reducer][:, 1].sum())
-        pairs = found[near]
+        sums, squares = results[reducer][:, 0].copy(), float(results[reducer][:, 1].sum())
+        pairs = results[near]
         if pairs.n > len(pairs.first):
             reason = f"more than {len(pairs.first)} pairs of rows nearly coincide"
             infinite = np.full(len(self.rows), np.inf)
@@ -276,9 +284,9 @@ class Passes:
             with np.errstate(divide="ignore", over="ignore"):
                 values = kernel_values("riesz", d2, t, np)
             for ends in (first, second):
-                there = at[ends] >= 0
-                np.add.at(sums, at[ends[there]], values[there])
-                squares += float(np.square(values[there]).sum())
+                is_anchor = at[ends] >= 0
+                np.add.at(sums, at[ends[is_anchor]], values[is_anchor])
+                squares += float(np.square(values[is_anchor]).sum())
         reason = ""
         if not np.isfinite(sums).all():
             reason = (

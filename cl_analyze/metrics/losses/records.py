@@ -156,5 +156,5 @@ def mean_of(values: Vector | None) -> float | None:
     """The mean of the finite values; None without any."""
     if values is None:
         return None
-    there = np.isfinite(values)
-    return float(values[there].mean()) if there.any() else None
+    is_finite = np.isfinite(values)
+    return float(values[is_finite].mean()) if is_finite.any() else None

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cl_analyze.metrics.losses.pieces import Matrix, Pieces, Vector, View
+from cl_analyze.metrics.losses.pieces import ACROSS, WITHIN, Matrix, Pieces, Vector, View
 from cl_analyze.pairs.tile import PairSet
 
 Candidates = tuple[tuple[Matrix, PairSet], ...]
@@ -54,12 +54,12 @@ class Terms:
         softmaxes: how rows act as negatives; negative weights belong to the alignment.
         effect: how they act otherwise.
         own: what a pair contributes as an anchor to the error of the mean of value, alignment and
-            uniformity; None: these three themselves.
+            uniformity; None: the three vectors themselves.
         limit: (m,) the loss without the part that fades as the number of negatives K grows, minus
             log_count; None for a loss without such a limit.
         log_count: log K as it enters the loss.
         tau: the temperature; NaN for a loss without one.
-        push: (m,) sum over the negatives of dL/ds; None where it is not given.
+        push: (m,) sum over the negatives of dL/ds; None for a loss that does not give it.
         pull: (m,) -dL/ds of the positive.
     """
 
@@ -78,7 +78,7 @@ class Terms:
 
 
 def changed(terms: Terms, change: Callable[..., Vector], *others: Terms) -> Terms:
-    """The terms with a change of every vector that they (and the others) have."""
+    """The terms with a change of every vector that they, and the others, have."""
     changes: dict[str, Any] = {}
     for name in ("value", "alignment", "uniformity", "limit", "push", "pull"):
         vectors = [getattr(one, name) for one in (terms, *others)]
@@ -96,7 +96,9 @@ def mean(first: Terms, second: Terms) -> Terms:
     return replace(half, softmaxes=softmaxes)
 
 
-def coupled(p: Pieces, tau: float, negatives: Vector, over: Candidates, count: float) -> Terms:
+def coupled(
+    p: Pieces, tau: float, negatives: Vector, candidates: Candidates, count: float
+) -> Terms:
     """-s_ii / tau + log(exp(s_ii / tau) + exp(negatives))."""
     pull = p.positive / tau
     log_total = np.logaddexp(pull, negatives)
@@ -107,7 +109,7 @@ def coupled(p: Pieces, tau: float, negatives: Vector, over: Candidates, count: f
         value,
         -pull,
         log_total,
-        softmaxes=(Softmax(1.0, tau, log_total, over),),
+        softmaxes=(Softmax(1.0, tau, log_total, candidates),),
         limit=negatives - pull - math.log(count),
         log_count=math.log(count),
         tau=tau,
@@ -125,7 +127,7 @@ def decoupled(
     spread = sum((s.weight * s.log_total for s in softmaxes), np.zeros_like(pull))
     value = finite(spread - pull)
     log_count = weight * math.log(max(count, 1))
-    there = np.where(np.isfinite(value), 1.0, np.nan)
+    counted = np.where(np.isfinite(value), 1.0, np.nan)
     return Terms(
         value,
         -pull + 0.0 * value,
@@ -134,8 +136,8 @@ def decoupled(
         limit=value - log_count,
         log_count=log_count,
         tau=tau,
-        push=weight * there / tau,
-        pull=there / tau,
+        push=weight * counted / tau,
+        pull=counted / tau,
     )
 
 
@@ -147,7 +149,7 @@ def finite(values: Vector) -> Vector:
 
 def over(view: View, *pair_sets: PairSet) -> Candidates:
     """Rows of both views, of the anchors of one view."""
-    matrices: tuple[Matrix, Matrix] = ("uu", "uv") if view == "u" else ("vv", "vu")
+    matrices = (WITHIN[view], ACROSS[view])
     return tuple((matrix, pairs) for pairs in pair_sets for matrix in matrices)
 
 
