@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn.functional import normalize
 
 from cl_analyze.errors import ConfigError
 from cl_analyze.losses._checks import check_views, one_of
@@ -95,7 +95,7 @@ class PairLoss(nn.Module):
 def unit(rows: Tensor) -> Tensor:
     """Rows on the unit sphere, in float32 or float64."""
     wide = rows if rows.dtype == torch.float64 else rows.float()
-    return functional.normalize(wide, dim=1, eps=1e-30)
+    return normalize(wide, dim=1, eps=1e-30)
 
 
 def _is_distributed() -> bool:

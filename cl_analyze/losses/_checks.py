@@ -23,12 +23,12 @@ def not_negative(name: str, value: float) -> float:
     return 0.0 if not isinstance(value, bool) and value == 0 else positive(name, value)
 
 
-def share(name: str, value: float, least: float = 0.0, including: bool = False) -> float:
-    """A number in (least, 1], or [least, 1]."""
+def share(name: str, value: float, including: bool = False) -> float:
+    """A number in (0, 1], or in [0, 1]."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not least <= value <= 1 or (value == least and not including):
+    if not number or not 0 <= value <= 1 or (value == 0 and not including):
         bracket = "[" if including else "("
-        raise ConfigError(f"{name} must lie in {bracket}{least:g}, 1], found {value!r}")
+        raise ConfigError(f"{name} must lie in {bracket}0, 1], found {value!r}")
     return float(value)
 
 

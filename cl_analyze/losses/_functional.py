@@ -63,13 +63,13 @@ def _function(name: str, module: Any, inputs: dict[str, str]) -> Any:
     either = Parameter.POSITIONAL_OR_KEYWORD
     options = dict(inspect.signature(module, eval_str=True).parameters)
     options["gather"] = options["gather"].replace(default=False)
-    given = [Parameter(name, either, annotation=Tensor) for name in inputs]
-    signature = inspect.Signature([*given, *options.values()], return_annotation=Tensor)
+    tensors = [Parameter(tensor, either, annotation=Tensor) for tensor in inputs]
+    signature = inspect.Signature([*tensors, *options.values()], return_annotation=Tensor)
 
-    def function(*args: Any, **options: Any) -> Tensor:
-        bound = signature.bind(*args, **options)
+    def function(*args: Any, **named: Any) -> Tensor:
+        bound = signature.bind(*args, **named)
         bound.apply_defaults()
-        batch = [bound.arguments.pop(name) for name in inputs]
+        batch = [bound.arguments.pop(tensor) for tensor in inputs]
         loss: Tensor = module(**bound.arguments)(*batch)
         return loss
 

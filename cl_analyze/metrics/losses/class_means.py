@@ -13,7 +13,7 @@ from cl_analyze.metrics.means import Number
 from cl_analyze.stats import standard_error
 from cl_analyze.tables import Param, Record
 
-Matrix = NDArray[np.float64]
+Rows = NDArray[np.float64]
 
 
 def other_loss_records(recorder: Recorder) -> list[Record]:
@@ -28,16 +28,16 @@ def other_loss_records(recorder: Recorder) -> list[Record]:
     return [*records, recorder.record("loss", None, {"name": "a_infonce"}, None, "nats", reason)]
 
 
-def _products_with_class(passes: Passes, vectors: Matrix) -> Vector:
+def _products_with_class(passes: Passes, vectors: Rows) -> Vector:
     """(N,) (u_i + v_i) . a_y with a_y the vector of the row's class; NaN for unlabelled rows."""
     subject = passes.subject
     assert subject.views is not None
     products = np.full(subject.n, np.nan)
     for start, stop in blocks(subject.n):
         known = start + np.flatnonzero(passes.labelled[start:stop])
-        both: Matrix = sum(view.exact_block(start, stop) for view in subject.views)  # type: ignore[assignment]
+        u, v = (view.exact_block(start, stop) for view in subject.views)
         own = vectors[passes.codes[known]]
-        products[known] = np.einsum("ij,ij->i", both[known - start], own)
+        products[known] = np.einsum("ij,ij->i", (u + v)[known - start], own)
     return products
 
 
@@ -126,7 +126,7 @@ def _clop_records(recorder: Recorder) -> list[Record]:
     ]
 
 
-def best_frame(class_sums: Matrix) -> Matrix | None:
+def best_frame(class_sums: Rows) -> Rows | None:
     """(C, D) orthonormal rows nearest to the directions of the classes; None where C > D.
 
     The polar factor of the class sums maximises sum_c a_c . S_c over orthonormal frames
@@ -139,5 +139,5 @@ def best_frame(class_sums: Matrix) -> Matrix | None:
     if n_classes > dim:
         return None
     left, _, right = np.linalg.svd(class_sums, full_matrices=False)
-    frame: Matrix = left @ right
+    frame: Rows = left @ right
     return frame + 0.0
