@@ -370,7 +370,7 @@ def _energy_table(records: Sequence[Record]) -> list[str]:
 
 def _loss_table(records: Sequence[Record]) -> list[str]:
     """Value, error and parts of each loss under its name and how to read it."""
-    from cl_analyze.report.meaning import reading
+    from cl_analyze.metrics.losses.readings import READINGS
 
     parts = {_loss_key(record): record for record in records if record.metric in _PARTS}
     rows: list[tuple[str, ...]] = [("", "loss", "", "alignment", "uniformity")]
@@ -387,7 +387,7 @@ def _loss_table(records: Sequence[Record]) -> list[str]:
             value = number_text(record.value, min(digits) if digits else None)
             error = record.error_text
         rows.append((params, value, error, *cells))
-        text = reading(str(record.params["name"]), record.definition)
+        text = READINGS.get((str(record.params["name"]), record.definition), "")
         titles.append(f"{_loss_name(record)}: {text}")
     shown = [row for row in rows if not row[2].startswith("(")]
     widths = [max(len(row[c]) for row in shown) for c in range(5)]

@@ -1,12 +1,12 @@
-"""What all losses share: two views in, one value for each pair, reduction, and ranks."""
+"""The base of all losses: two views in, one value for each pair, reduction, and ranks."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.nn.functional import normalize
 
 from cl_analyze.errors import ConfigError
 from cl_analyze.losses._checks import check_views, one_of
@@ -20,39 +20,39 @@ class PairLoss(nn.Module):
     Rows are put on the unit sphere, in float32 at least and outside autocast: exp(s / tau) does not
     fit into half precision.  Where torch.distributed is up, the batches of all ranks are joined
     first: every rank then computes the loss of the joined batch, so that averaging gradients over
-    ranks (DistributedDataParallel) gives the gradient of that loss.
+    ranks (DistributedDataParallel) gives the gradient of that loss.  NaN in the input is NaN in the
+    loss.
 
-    Subclasses define `values`.
-
-    NaN in the input is NaN in the loss.
+    Subclasses define `values`, which can take further tensors that `extras` names.
 
     Args:
-        reduction: mean over the pairs that have a value, their sum, or none: (M,) values of this
-            rank's pairs, zero for those without one.
+        reduction: `mean` over the pairs that have a value, `sum` of their values, or `none`: (M,)
+            values of the pairs of this rank, 0 for a pair without a value.
         gather: whether to join the batches of all ranks.
 
     >>> class Alignment(PairLoss):
-    ...     def values(self, u, v, labels, **extra):
+    ...     def values(self, u, v, labels):
     ...         return (u - v).square().sum(dim=1)
     >>> Alignment(reduction="none")(torch.eye(2), -torch.eye(2))
     tensor([4., 4.])
     """
 
     extras: tuple[str, ...] = ()
-    """Names of what `values` takes beside views and labels."""
+    """Names of the tensors that `values` takes beside views and labels."""
+    saved: ClassVar[tuple[str, ...]] = ()
+    """Names under which `cl-analyze losses` reports the loss on saved embeddings."""
 
     def __init__(self, reduction: Reduction = "mean", gather: bool = True) -> None:
         super().__init__()
         self.reduction = one_of("reduction", reduction, ("none", "mean", "sum"))
         self.gather = gather
 
-    def values(self, u: Tensor, v: Tensor, labels: Tensor | None, **extra: Any) -> Tensor:
-        """(M,) values of the pairs; what stands at pairs that `taking_part` leaves out is dropped.
+    def values(self, u: Tensor, v: Tensor, labels: Tensor | None) -> Tensor:
+        """(M,) values of the pairs; a value that `taking_part` leaves out does not count.
 
         Args:
             u, v: (M, D) unit rows.
-            labels: (M,) classes, negative for unlabelled rows; None where they are not needed.
-            extra: what else the loss takes.
+            labels: (M,) classes, negative for unlabelled rows; None for a loss without classes.
         """
         raise NotImplementedError
 
@@ -65,11 +65,11 @@ class PairLoss(nn.Module):
 
         Args:
             u, v: (M, D) embeddings of two views; they need not be normalised.
-            labels: (M,) integers, where the loss needs classes.
-            extra: what else the loss takes, as keywords.
+            labels: (M,) integers, for a loss that needs classes.
+            extra: the tensors that `extras` names, as keywords.
 
         Raises:
-            ConfigError: shapes that do not fit, or labels that are missing.
+            ConfigError: shapes that do not fit, or missing labels.
         """
         check_views(u, v, labels)
         for name in extra:
@@ -81,11 +81,11 @@ class PairLoss(nn.Module):
             if self.gather and _is_distributed():
                 first, (u, v, labels) = _joined(u, v, labels)
             values = self.values(u, v, labels, **extra)
-            there = self.taking_part(u, labels)
+            counted = self.taking_part(u, labels)
         n = len(values)
-        if there is not None:
-            values = torch.where(there, values, 0.0)
-            n = max(int(there.sum()), 1)
+        if counted is not None:
+            values = torch.where(counted, values, 0.0)
+            n = max(int(counted.sum()), 1)
         if self.reduction == "none":
             return values[first : first + n_own]
         total = values.sum()
@@ -95,23 +95,7 @@ class PairLoss(nn.Module):
 def unit(rows: Tensor) -> Tensor:
     """Rows on the unit sphere, in float32 or float64."""
     wide = rows if rows.dtype == torch.float64 else rows.float()
-    return functional.normalize(wide, dim=1, eps=1e-30)
-
-
-def some_other_pair(u: Tensor) -> Tensor | None:
-    """No pair takes part in a batch of one: it has no negative."""
-    return None if len(u) > 1 else torch.zeros(1, dtype=torch.bool, device=u.device)
-
-
-def labelled(labels: Tensor | None, name: str) -> Tensor:
-    """The labels.
-
-    Raises:
-        ConfigError: there are none.
-    """
-    if labels is None:
-        raise ConfigError(f"{name} needs labels: pass labels=(M,) integers")
-    return labels
+    return normalize(wide, dim=1, eps=1e-30)
 
 
 def _is_distributed() -> bool:

@@ -12,55 +12,35 @@ from cl_analyze.errors import ConfigError
 
 
 def positive(name: str, value: float) -> float:
-    """A finite number > 0.
-
-    Raises:
-        ConfigError: it is not.
-    """
+    """The value, a finite number > 0; else a ConfigError, as from all checks here."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
         raise ConfigError(f"{name} must be a finite number > 0, found {value!r}")
     return float(value)
 
 
 def not_negative(name: str, value: float) -> float:
-    """A finite number >= 0.
-
-    Raises:
-        ConfigError: it is not.
-    """
+    """A finite number >= 0."""
     return 0.0 if not isinstance(value, bool) and value == 0 else positive(name, value)
 
 
-def share(name: str, value: float, least: float = 0.0, including: bool = False) -> float:
-    """A number in (least, 1], or [least, 1].
-
-    Raises:
-        ConfigError: it is not.
-    """
+def share(name: str, value: float, including: bool = False) -> float:
+    """A number in (0, 1], or in [0, 1]."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not least <= value <= 1 or (value == least and not including):
+    if not number or not 0 <= value <= 1 or (value == 0 and not including):
         bracket = "[" if including else "("
-        raise ConfigError(f"{name} must lie in {bracket}{least:g}, 1], found {value!r}")
+        raise ConfigError(f"{name} must lie in {bracket}0, 1], found {value!r}")
     return float(value)
 
 
 def one_of(name: str, value: str, allowed: Sequence[str]) -> str:
-    """One of some words.
-
-    Raises:
-        ConfigError: it is none of them.
-    """
+    """One of some words."""
     if value not in allowed:
         raise ConfigError(f"{name} must be one of {', '.join(allowed)}, found {value!r}")
     return value
 
 
 def check_views(u: Tensor, v: Tensor, labels: Tensor | None) -> None:
-    """Two (M, D) tensors with M > 0, and (M,) integer labels or none.
-
-    Raises:
-        ConfigError: they are not.
-    """
+    """Two (M, D) tensors with M > 0, and (M,) integer labels or none."""
     for name, value in (("u", u), ("v", v)):
         if not isinstance(value, Tensor) or not value.is_floating_point():
             kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
@@ -82,11 +62,7 @@ def check_views(u: Tensor, v: Tensor, labels: Tensor | None) -> None:
 
 
 def check_rows(name: str, rows: Tensor, dim: int) -> None:
-    """(K, D) rows in the space of the views.
-
-    Raises:
-        ConfigError: they are not.
-    """
+    """(K, D) rows in the space of the views."""
     if not isinstance(rows, Tensor) or rows.ndim != 2 or rows.shape[1] != dim or not len(rows):
         found = tuple(rows.shape) if isinstance(rows, Tensor) else type(rows).__name__
         raise ConfigError(f"{name} must be a (K, {dim}) tensor with K > 0, found {found}")

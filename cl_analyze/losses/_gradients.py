@@ -18,11 +18,11 @@ from cl_analyze.pairs.strips import n_kept
 
 @dataclass(frozen=True)
 class SimilarityGradients:
-    """How a loss pulls the positive of each anchor and pushes its negatives.
+    """How a loss pulls the positive of each anchor and pushes the negatives.
 
     Attributes:
         probability: (M, 1 + K) P_ij, the softmax over the positive (first) and the negatives; NaN
-            for the simple losses, which have none.
+            for the simple losses, which have no softmax.
         positive: (M,) dL / ds_ii <= 0.
         negatives: (M, K) dL / ds_ij >= 0.
         relative_penalty: (M, K) r_ij = negatives / their sum.
@@ -54,14 +54,14 @@ def similarity_gradients(
         positive: (M,) similarity of each anchor's positive.
         negatives: (M, K) similarities of its negatives.
         tau: temperature of the (hard) contrastive loss.
-        loss: which.
+        loss: the name of the loss.
         alpha: share of the negatives that the hard losses keep (tied ones: the first).
         weight: lambda of the simple losses; None: 1 / (number of kept negatives).
 
     Reference: Wang & Liu, CVPR 2021, eqs. 2, 4, 5 and 9.
 
-    >>> found = similarity_gradients(torch.tensor([0.5]), torch.tensor([[0.5, 0.5]]), tau=0.5)
-    >>> [round(float(g), 4) for g in (found.positive[0], *found.negatives[0])]
+    >>> pulls = similarity_gradients(torch.tensor([0.5]), torch.tensor([[0.5, 0.5]]), tau=0.5)
+    >>> [round(float(g), 4) for g in (pulls.positive[0], *pulls.negatives[0])]
     [-1.3333, 0.6667, 0.6667]
     """
     if positive.ndim != 1 or negatives.ndim != 2 or len(positive) != len(negatives):
@@ -82,12 +82,12 @@ def similarity_gradients(
         )
     if loss in ("simple", "hard_simple"):
         count = int(kept[0].sum()) if len(kept) else 1
-        each = (1.0 / count if weight is None else weight) * kept.to(negatives.dtype)
+        pushes = (1.0 / count if weight is None else weight) * kept.to(negatives.dtype)
         probability = torch.full(
             (len(positive), 1 + negatives.shape[1]), math.nan, dtype=negatives.dtype
         )
         share = kept.to(negatives.dtype) / count
-        return SimilarityGradients(probability, -torch.ones_like(positive), each, share)
+        return SimilarityGradients(probability, -torch.ones_like(positive), pushes, share)
     logits = torch.cat([positive[:, None], negatives.masked_fill(~kept, -math.inf)], dim=1) / tau
     probability = torch.softmax(logits, dim=1)
     pushes = probability[:, 1:] / tau

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from torch import Tensor
 
 from cl_analyze.losses._batch import PairLoss, Reduction
 from cl_analyze.losses._checks import not_negative, share
-from cl_analyze.losses._hard_contrastive import hardest_negatives
-from cl_analyze.losses._masked import others
+from cl_analyze.losses._functional import functional
+from cl_analyze.losses._negatives import hardest_negatives, others
 
 
 class Simple(PairLoss):
-    """L_i = -s_ii + lambda sum_{j != i} s_ij: what the contrastive loss becomes at large tau.
+    """L_i = -s_ii + lambda sum_{j != i} s_ij: the contrastive loss at large tau.
 
     Args:
         weight: lambda; None: 1 / (number of negatives), the weight that the limit has.
@@ -28,21 +27,25 @@ class Simple(PairLoss):
     -1.0
     """
 
+    saved = ("simple",)
+
     def __init__(
         self, weight: float | None = None, reduction: Reduction = "mean", gather: bool = True
     ) -> None:
         super().__init__(reduction, gather)
         self.weight = None if weight is None else not_negative("weight", weight)
 
-    def values(self, u: Tensor, v: Tensor, labels: Tensor | None, **extra: Any) -> Tensor:
-        """(M,) values of the pairs."""
+    def values(self, u: Tensor, v: Tensor, labels: Tensor | None) -> Tensor:
         weight = 1.0 / max(len(u) - 1, 1) if self.weight is None else self.weight
         positive = (u * v).sum(dim=1)
         return weight * (u @ v.sum(dim=0) - positive) - positive
 
 
+simple = functional("simple", Simple)
+
+
 class HardSimple(PairLoss):
-    """The simple loss over each anchor's hardest negatives alone, a share alpha of them.
+    """The simple loss over a share alpha of the negatives: the hardest of each anchor.
 
     Args:
         alpha: share of the negatives that is kept, in (0, 1].
@@ -57,6 +60,8 @@ class HardSimple(PairLoss):
     -1.0
     """
 
+    saved = ("hard_simple",)
+
     def __init__(
         self,
         alpha: float = 0.1,
@@ -68,15 +73,17 @@ class HardSimple(PairLoss):
         self.alpha = share("alpha", alpha)
         self.weight = None if weight is None else not_negative("weight", weight)
 
-    def values(self, u: Tensor, v: Tensor, labels: Tensor | None, **extra: Any) -> Tensor:
-        """(M,) values of the pairs."""
+    def values(self, u: Tensor, v: Tensor, labels: Tensor | None) -> Tensor:
         hardest = hardest_negatives(u, v, self.alpha)
         weight = 1.0 / max(hardest.shape[1], 1) if self.weight is None else self.weight
         return weight * hardest.sum(dim=1) - (u * v).sum(dim=1)
 
 
+hard_simple = functional("hard_simple", HardSimple)
+
+
 class TripletLimit(PairLoss):
-    """max(0, max_{j != i} s_ij - s_ii): what tau times the contrastive loss becomes at small tau.
+    """max(0, max_{j != i} s_ij - s_ii): tau times the contrastive loss at small tau.
 
     Args:
         reduction, gather: see `PairLoss`.
@@ -89,48 +96,11 @@ class TripletLimit(PairLoss):
     1.0
     """
 
-    def values(self, u: Tensor, v: Tensor, labels: Tensor | None, **extra: Any) -> Tensor:
-        """(M,) values of the pairs."""
+    saved = ("triplet_limit",)
+
+    def values(self, u: Tensor, v: Tensor, labels: Tensor | None) -> Tensor:
         similarity = (u @ v.T).masked_fill(~others(len(u), u.device), -math.inf)
         return (similarity.amax(dim=1) - (u * v).sum(dim=1)).clamp(min=0)
 
 
-def simple(
-    u: Tensor, v: Tensor, weight: float | None = None, reduction: Reduction = "mean"
-) -> Tensor:
-    """The simple contrastive loss of two views; see `Simple`.
-
-    >>> import torch
-    >>> u = torch.eye(3)
-    >>> round(float(simple(u, u)), 6)
-    -1.0
-    """
-    return Simple(weight, reduction, gather=False)(u, v)  # type: ignore[no-any-return]
-
-
-def hard_simple(
-    u: Tensor,
-    v: Tensor,
-    alpha: float = 0.1,
-    weight: float | None = None,
-    reduction: Reduction = "mean",
-) -> Tensor:
-    """The simple loss over the hardest negatives; see `HardSimple`.
-
-    >>> import torch
-    >>> u = torch.eye(3)
-    >>> round(float(hard_simple(u, u, alpha=0.5)), 6)
-    -1.0
-    """
-    return HardSimple(alpha, weight, reduction, gather=False)(u, v)  # type: ignore[no-any-return]
-
-
-def triplet_limit(u: Tensor, v: Tensor, reduction: Reduction = "mean") -> Tensor:
-    """The limit of small temperatures; see `TripletLimit`.
-
-    >>> import torch
-    >>> u = torch.eye(3)
-    >>> round(float(triplet_limit(u, u.roll(1, 0))), 6)       # 1 - 0
-    1.0
-    """
-    return TripletLimit(reduction, gather=False)(u, v)  # type: ignore[no-any-return]
+triplet_limit = functional("triplet_limit", TripletLimit)

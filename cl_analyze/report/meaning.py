@@ -5,27 +5,10 @@ from __future__ import annotations
 import math
 
 from cl_analyze.document import Document
-from cl_analyze.metrics.losses.catalogue import LOSSES
+from cl_analyze.metrics.losses.readings import READINGS
 from cl_analyze.report.quality_meaning import QUALITY_SENTENCES
 from cl_analyze.report.words import companion, cosine_in_words, count_in_words, percent
 from cl_analyze.tables import Record
-
-
-def reading(name: str, definition: str | None) -> str:
-    """How to read a loss; empty for a name that has none."""
-    if name in _OTHER_LOSSES:
-        return _OTHER_LOSSES[name]
-    for loss in LOSSES:
-        if (loss.name, loss.definition) == (name, definition):
-            return loss.reading
-    return ""
-
-
-_OTHER_LOSSES = {
-    "icl_mmd": "How far apart the classes' mean rows are; 0 where they cannot be told apart.",
-    "clop": "How far rows are from their class's anchor: 0 on it, 1 at right angles.",
-    "a_infonce": "Same value as symmetric InfoNCE; its weights are what differs.",
-}
 
 
 def meaning(record: Record, document: Document) -> str:
@@ -173,7 +156,7 @@ def _false_negative_ratio(record: Record, value: float, document: Document) -> s
 
 
 def _loss(record: Record, value: float, document: Document) -> str:
-    text = reading(str(record.params["name"]), record.definition)
+    text = READINGS.get((str(record.params["name"]), record.definition), "")
     if "batch_size" in record.params:
         return f"The mean over batches of {record.params['batch_size']} pairs. {text}"
     parts = [

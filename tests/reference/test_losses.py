@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import math
+import typing
 
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ from scipy import stats
 
 import cl_analyze as cla
 from cl_analyze import RunOptions, losses
-from cl_analyze.metrics.losses.catalogue import LOSSES
+from cl_analyze.metrics.losses.catalogue import LOSSES, OTHER_LOSSES, TORCH_ONLY
+from cl_analyze.metrics.losses.readings import READINGS
 from tests.reference import naive_losses as naive
 from tests.reference.cases import as_array, cases
 
@@ -76,23 +79,21 @@ def by_loops(w, tau):
     return found
 
 
-def by_module(name, definition, u, v, labels, tau, queue=None):
-    """The same from the torch face."""
-    if definition in ("moco", "one_way_queue"):
-        return losses.contrastive(u, v, tau, definition, queue=queue)
-    if name in ("contrastive", "dcl", "dhel"):
-        return getattr(losses, name)(u, v, tau, definition)
-    if name in ("nt_xent", "dclw"):
-        return getattr(losses, name)(u, v, tau)
-    if name == "hard_contrastive":
-        return losses.hard_contrastive(u, v, tau, ALPHA)
-    if name == "hard_simple":
-        return losses.hard_simple(u, v, ALPHA)
-    if name in ("simple", "triplet_limit", "cacr"):
-        return getattr(losses, name)(u, v)
-    if name in ("supcon", "nscl"):
-        return getattr(losses, name)(u, v, labels, tau, definition)
-    return losses.kcl(u, v, name.removeprefix("kcl_"), T, GAMMA, definition or "consistent")
+def by_module(loss, u, v, labels, tau, queue=None):
+    """The same from the torch face that the catalogue names."""
+    values = {"tau": tau, "alpha": ALPHA, "t": T, "gamma": GAMMA, "sigma": 0.5}
+    options = {name: values[name] for name in loss.params if name in values}
+    if loss.definition is not None:
+        options["definition"] = loss.definition
+    if loss.kernel is not None:
+        options["kernel"] = loss.kernel
+    if loss.name == "cacr":
+        options["t"] = 1.0
+    if loss.needs == "labels":
+        options["labels"] = labels
+    if loss.needs == "queue":
+        options["queue"] = queue
+    return getattr(losses, loss.function)(u, v, **options)
 
 
 def codes_of(labels):
@@ -152,18 +153,78 @@ def test_both_faces_against_loops(name, tau):
             else:
                 assert sum(parts) == pytest.approx(value, rel=1e-9, abs=1e-9), loss
     ut, vt, qt = (torch.tensor(x, dtype=torch.float64) for x in (u, v, queue))
-    for (loss, definition), value in expected.items():
+    for loss in LOSSES:
+        value = expected[loss.name, loss.definition]
         if value is None or not math.isfinite(value):
             continue
-        got = float(by_module(loss, definition, ut, vt, codes_of(labels), tau, qt))
+        got = float(by_module(loss, ut, vt, codes_of(labels), tau, qt))
         # the module's distances come from cosines: near pairs lose digits under the Riesz kernel
-        tolerance = 1e-9 if loss != "kcl_riesz" else 1e-6
-        assert got == pytest.approx(value, rel=tolerance, abs=tolerance), (loss, definition)
-        if name != "norms from 1e-30 to 1e30" and loss != "kcl_riesz":
-            single_face = by_module(
-                loss, definition, ut.float(), vt.float(), codes_of(labels), tau, qt.float()
-            )
+        tolerance = 1e-9 if loss.kernel != "riesz" else 1e-6
+        assert got == pytest.approx(value, rel=tolerance, abs=tolerance), loss
+        if name != "norms from 1e-30 to 1e30" and loss.kernel != "riesz":
+            single_face = by_module(loss, ut.float(), vt.float(), codes_of(labels), tau, qt.float())
             assert float(single_face) == pytest.approx(value, rel=2e-6, abs=4e-7 / tau), loss
+
+
+def torch_faces():
+    """Function, kernel and definition of every torch loss, of what its options allow."""
+    found = {}
+    for name in losses.__all__:
+        function = getattr(losses, name)
+        if not inspect.isfunction(function) or name in (
+            "orthonormal_frame",
+            "similarity_gradients",
+        ):
+            continue
+        parameters = inspect.signature(function, eval_str=True).parameters
+        (module,) = (
+            value
+            for value in vars(losses).values()
+            if isinstance(value, type) and value.__name__.lower() == name.replace("_", "")
+        )
+        words = {
+            option: typing.get_args(parameters[option].annotation)
+            for option in ("kernel", "definition")
+            if option in parameters
+        }
+        if name == "icl":  # its annotation is any text
+            words["definition"] = ("mmd", "exponential")
+        needed = {"anchors": torch.eye(3)} if "anchors" in parameters else {}
+        for chosen in itertools.product(*words.values()):
+            options = dict(zip(words, chosen, strict=True))
+            try:
+                module(**options, **needed)
+            except cla.ConfigError:
+                continue
+            found[name, options.get("kernel"), options.get("definition")] = module
+    return found
+
+
+def test_every_loss_has_both_faces_or_names_why_it_has_one():
+    """A loss on one side alone fails, as does a module that names other losses than its own."""
+    faces = torch_faces()
+    reported = {}
+    for loss in LOSSES:
+        definition = loss.definition or ("consistent" if loss.kernel else None)
+        reported[loss.function, loss.kernel, definition] = loss.name
+        assert loss.reading
+    for name, function in OTHER_LOSSES.items():
+        reported[function, None, "mmd" if name == "icl_mmd" else None] = name
+    alone = {(function, None, definition) for function, definition in TORCH_ONLY}
+    assert set(faces) == set(reported) | alone
+    assert not set(reported) & alone
+    assert all(TORCH_ONLY.values())
+    assert set(READINGS) == {(x.name, x.definition) for x in LOSSES} | {
+        (name, None) for name in OTHER_LOSSES
+    }
+    for module in set(faces.values()):
+        own = {reported[face] for face in faces if faces[face] is module and face not in alone}
+        assert set(module.saved) == own, module
+    u, v, labels = views("clustered")
+    found = cla.losses(u, v, as_array(labels), taus=[0.3], queue=u[:5])
+    assert {record.params["name"] for record in found if record.metric == "loss"} == {
+        *reported.values()
+    }
 
 
 @pytest.mark.parametrize("name", ["clustered", "some unlabelled", "singletons"])

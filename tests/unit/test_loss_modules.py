@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import os
 import subprocess
@@ -129,10 +130,51 @@ def test_reductions(name):
     torch.testing.assert_close(total / n, mean)
 
 
+def function_of(module):
+    """The function of a module: of its name, in lower case."""
+    (found,) = (
+        value
+        for name in losses.__all__
+        if inspect.isfunction(value := getattr(losses, name))
+        and name.replace("_", "") == module.__name__.lower()
+    )
+    return found
+
+
+@pytest.mark.parametrize("module", sorted({type(make()) for make in MODULES.values()}, key=str))
+def test_a_function_has_the_parameters_types_and_docstring_of_its_module(module):
+    function = function_of(module)
+    inputs = ["u", "v", *(["labels"] if module.__name__.lower().startswith(NEEDS_LABELS) else [])]
+    parameters = dict(inspect.signature(function).parameters)
+    assert list(parameters)[: len(inputs)] == inputs
+    assert function.__module__ == module.__module__
+    if function is losses.contrastive:  # written out: the queue stands among its options
+        assert ">>>" in function.__doc__
+        return
+    options = {name: parameters[name] for name in parameters if name not in inputs}
+    expected = dict(inspect.signature(module, eval_str=True).parameters)
+    assert options.pop("gather").default is False
+    assert expected.pop("gather").default is True
+    assert list(options.values()) == list(expected.values())
+    (described,) = (line for line in function.__doc__.splitlines() if "u, v: (M, D)" in line)
+    lines = [line for line in function.__doc__.splitlines() if line != described]
+    assert set(inspect.getdoc(module).splitlines()) <= set(lines)
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_functions_and_rescaled_inputs(name):
     u, v, labels = batch()
     loss = MODULES[name]()
+    function = function_of(type(loss))
+    options = {
+        key: getattr(loss, key)
+        for key in inspect.signature(type(loss)).parameters
+        if key != "gather"
+    }
+    alone = function(u, v, *arguments(name, labels), **options)
+    torch.testing.assert_close(alone, loss(u, v, *arguments(name, labels)), rtol=0, atol=0)
+    with pytest.raises(TypeError, match="nothing"):
+        function(u, v, *arguments(name, labels), **options, nothing=1)
     scaled = loss(7.0 * u, 0.01 * v, *arguments(name, labels))
     torch.testing.assert_close(loss(u, v, *arguments(name, labels)), scaled)
 

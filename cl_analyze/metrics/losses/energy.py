@@ -1,4 +1,4 @@
-"""The least energy of points on the sphere where theory knows it, and that of the uniform law."""
+"""Hyperspherical energies, beside the least that theory knows, or that of the uniform law."""
 
 from __future__ import annotations
 
@@ -8,10 +8,50 @@ from typing import Literal
 
 import numpy as np
 
+from cl_analyze.metrics.losses.metrics import ENERGY, ENERGY_REFERENCE
+from cl_analyze.metrics.losses.passes import KernelPieces, Passes
+from cl_analyze.metrics.losses.pieces import VIEWS
+from cl_analyze.metrics.losses.records import Recorder
+from cl_analyze.metrics.means import Number
 from cl_analyze.metrics.uniform_law import cosine_quantile, uniformity_of_uniform_law
-from cl_analyze.pairs.kernels import Kernel, kernel_values
+from cl_analyze.pairs.kernels import KERNELS, Kernel, kernel_values
+from cl_analyze.stats import kernel_mean_standard_error, standard_error
+from cl_analyze.tables import Record
 
 Reference = Literal["simplex", "cross_polytope", "uniform_law"]
+
+
+def energy_records(recorder: Recorder) -> list[Record]:
+    """Energies of both views, and the reference, for each kernel."""
+    passes, records = recorder.passes, []
+    n, d, t = passes.n, passes.subject.d, passes.constants.t
+    for kernel in KERNELS:
+        for number, view in enumerate(VIEWS, 1):
+            part = passes.kernels[view, kernel]
+            energy = None if part.reason else _energy(passes, part)
+            metric = ENERGY.at(kernel=kernel, t=t, view=number)
+            records.append(recorder.record(metric, energy, part.reason))
+        name, least = energy_reference(kernel, t, n, d)
+        reference = None if least is None else Number(least, 0.0, n)
+        metric = ENERGY_REFERENCE.at(name, kernel=kernel, t=t)
+        records.append(recorder.record(metric, reference, f"infinite for t >= D - 1 = {d - 1}"))
+    return records
+
+
+def _energy(passes: Passes, part: KernelPieces) -> Number:
+    """The mean of a kernel over the pairs of a view, with the error of a U-statistic."""
+    groups, mean, error = passes.subject.groups, float(part.means.mean()), None
+    squares = part.squares * passes.n / len(part.sums)
+    if math.isfinite(squares) and part.sums.any():
+        relative = kernel_mean_standard_error(part.sums, squares, passes.n)
+        error = None if relative is None else abs(mean * relative)
+    if groups is not None and passes.anchors is None:
+        error = standard_error(2.0 * part.means, groups)
+    error = error if error is not None and math.isfinite(error) else None
+    if passes.anchors is None:
+        return Number(mean, error, passes.n, 2.0 * part.means - mean)
+    estimate = passes.anchors.mean(part.means)
+    return Number(estimate.value, error, estimate.n, None, estimate.sampling_error)
 
 
 @cache

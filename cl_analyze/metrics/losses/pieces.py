@@ -1,7 +1,7 @@
-"""What the losses are made of: a few numbers about each pair of views.
+"""The pieces of the losses: a few numbers about each pair of views.
 
 The four matrices of similarities are named by anchors and candidates: uu, vv (within a view), uv,
-vu (across).  In none of them does row i count column i.  The same pieces come from passes over
+vu (across).  Row i does not count column i in any of them.  The same pieces come from passes over
 saved embeddings (passes.py) and from the dense matrices of a drawn batch (`dense_pieces`), so that
 every loss is written once, in catalogue.py.
 """
@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.pairs.kernels import Kernel, kernel_values
+from cl_analyze.pairs.kernels import KERNELS, Kernel, kernel_values
 from cl_analyze.pairs.strips import n_kept
 from cl_analyze.pairs.tile import PairSet
 
@@ -23,6 +23,9 @@ Matrix = Literal["uu", "vv", "uv", "vu"]
 MATRICES: tuple[Matrix, ...] = ("uu", "vv", "uv", "vu")
 View = Literal["u", "v"]
 VIEWS: tuple[View, ...] = ("u", "v")
+WITHIN: dict[View, Matrix] = {"u": "uu", "v": "vv"}
+ACROSS: dict[View, Matrix] = {"u": "uv", "v": "vu"}
+"""The matrices of the anchors of a view: with rows of their own view, and of the other."""
 
 _SAFE_TAU = 0.01
 NEAR = 1e-8
@@ -62,17 +65,18 @@ class Constants:
 
 @dataclass
 class Pieces:
-    """Numbers about the pairs of a set, for those of them that are anchors.
+    """Numbers about the pairs of a set, for the pairs that are anchors.
 
     Attributes:
         n: pairs in the set, M.
         positive: (m,) s_ii.  distance: (m,) |u_i - v_i|^2.
         every_positive: (n,) s_ii of all pairs of the set.
         labelled: (m,) whether the pair has a class; None without labels.
-        class_count: (m,) pairs of the pair's class; 0 where it has none.
+        class_count: (m,) pairs of the pair's class; 0 for a pair without a class.
         n_labelled: pairs that have a class.
-        log_mass: (matrix, tau, pairs) -> (m,) log sum_j exp(s_ij / tau), minus infinity for none.
+        log_mass: (matrix, tau, pairs) -> (m,) log sum_j exp(s_ij / tau), -inf for an empty sum.
         mean_gap: (m,) mean of 1 - s_ij of uv under the weights exp(s_ij / cacr_tau).
+        gap_mass: (m,) log of the sum of the weights of mean_gap.
         negative_sum: (m,) sum over j != i of u_i . v_j.  hardest: its largest term.
         hard_mass: tau -> (m,) log sum over the kept hardest negatives.  hard_sum: their sum.
         n_hard: how many are kept.
@@ -90,6 +94,7 @@ class Pieces:
     n_labelled: int = 0
     log_mass: dict[tuple[Matrix, float, PairSet], Vector] = field(default_factory=dict)
     mean_gap: Vector = field(default_factory=lambda: np.zeros(0))
+    gap_mass: Vector = field(default_factory=lambda: np.zeros(0))
     negative_sum: Vector = field(default_factory=lambda: np.zeros(0))
     hardest: Vector = field(default_factory=lambda: np.zeros(0))
     hard_mass: dict[float, Vector] = field(default_factory=dict)
@@ -105,6 +110,14 @@ class Pieces:
         """Rows of other pairs in one view."""
         return self.n - 1
 
+    def both_views(self, tau: float, pairs: PairSet = "all") -> dict[View, Vector]:
+        """(m,) log sums of exp(s / tau) over rows of both views, of anchors u and of anchors v."""
+        mass = self.log_mass
+        return {
+            view: np.logaddexp(mass[WITHIN[view], tau, pairs], mass[ACROSS[view], tau, pairs])
+            for view in VIEWS
+        }
+
 
 def dense_pieces(
     u: Vector,
@@ -112,7 +125,6 @@ def dense_pieces(
     codes: NDArray[np.int64] | None,
     taus: tuple[float, ...],
     constants: Constants,
-    kernels: tuple[Kernel, ...],
 ) -> Pieces:
     """The pieces of a batch, from its whole matrices of similarities.
 
@@ -121,7 +133,6 @@ def dense_pieces(
         codes: (m,) class codes, -1 unlabelled; None without labels.
         taus: temperatures.
         constants: the losses' parameters.
-        kernels: which kernels are wanted.
 
     Cost: O(m^2 (D + taus)).
     """
@@ -140,10 +151,10 @@ def dense_pieces(
         pieces.labelled = known
         pieces.class_count = same.sum(axis=1).astype(np.float64)
         pieces.n_labelled = int(known.sum())
-        own: Vector
-        for view, own, cross in (("u", matrices["uu"], uv), ("v", matrices["vv"], uv.T)):
-            inside = (np.where(same & off, own, 0.0) + np.where(same, cross, 0.0)).sum(axis=1)
-            pieces.same_sum[view] = inside  # type: ignore[index]
+        for view in VIEWS:
+            own, cross = matrices[WITHIN[view]], matrices[ACROSS[view]]
+            inside = np.where(same & off, own, 0.0) + np.where(same, cross, 0.0)
+            pieces.same_sum[view] = inside.sum(axis=1)
     for tau in taus:
         for name, matrix in matrices.items():
             scaled = np.exp((matrix - 1.0) / tau) if tau >= _SAFE_TAU else None
@@ -162,19 +173,21 @@ def dense_pieces(
         pieces.hard_mass[tau] = np.log(total) + top[:, 0] / tau
     weights = np.where(off, np.exp((uv - 1.0) / constants.cacr_tau), 0.0)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        pieces.mean_gap = (weights * (1.0 - uv)).sum(axis=1) / weights.sum(axis=1)
-        for view, own_rows, rows in (("u", u, matrices["uu"]), ("v", v, matrices["vv"])):
-            d2 = np.where(off, np.maximum(2.0 - 2.0 * rows, 0.0), 1.0)
+        total = weights.sum(axis=1)
+        pieces.mean_gap = (weights * (1.0 - uv)).sum(axis=1) / total
+        pieces.gap_mass = np.log(total) + 1.0 / constants.cacr_tau
+        for view, rows in zip(VIEWS, (u, v), strict=True):
+            d2 = np.where(off, np.maximum(2.0 - 2.0 * matrices[WITHIN[view]], 0.0), 1.0)
             near = np.nonzero(d2 < NEAR)  # where a cosine has too few digits
-            d2[near] = np.square(own_rows[near[0]] - own_rows[near[1]]).sum(axis=1)
-            for kernel in kernels:
+            d2[near] = np.square(rows[near[0]] - rows[near[1]]).sum(axis=1)
+            for kernel in KERNELS:
                 values = np.where(off, kernel_values(kernel, d2, constants.t, np), 0.0)
-                pieces.kernel[view, kernel] = values.sum(axis=1) / (m - 1)  # type: ignore[index]
+                pieces.kernel[view, kernel] = values.sum(axis=1) / (m - 1)
     return pieces
 
 
 def _log_sum(matrix: Vector, mask: NDArray[np.bool_], tau: float, scaled: Vector | None) -> Vector:
-    """log sum of exp(s / tau) of each row over a mask, from exp((s - 1) / tau) where given."""
+    """log sum of exp(s / tau) of each row over a mask, from exp((s - 1) / tau) if it is given."""
     with np.errstate(divide="ignore"):
         if scaled is not None:
             total: Vector = np.log(np.where(mask, scaled, 0.0).sum(axis=1)) + 1.0 / tau

@@ -1,15 +1,17 @@
-"""Kernel contrastive losses."""
+"""Losses of distances: kernel contrastive losses, contrastive attraction and repulsion."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import math
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from cl_analyze.losses._batch import PairLoss, Reduction
 from cl_analyze.losses._checks import one_of, positive
-from cl_analyze.losses._masked import others
+from cl_analyze.losses._functional import functional
+from cl_analyze.losses._negatives import others
 from cl_analyze.pairs.kernels import KERNELS, Kernel, kernel_values
 
 Definition = Literal["consistent", "official", "gaussian_riesz"]
@@ -18,9 +20,8 @@ Definition = Literal["consistent", "official", "gaussian_riesz"]
 class KCL(PairLoss):
     """-2 mean_i k(u_i, v_i) + gamma (mean_{i<j} k(u_i, u_j) + mean_{i<j} k(v_i, v_j)).
 
-    Infinite where rows coincide under the Riesz kernel.
-
-    A U-statistic: its expectation over batches does not depend on their size.
+    The kernel contrastive loss.  A U-statistic: its expectation over batches does not depend on
+    their size.  Infinite where rows coincide under the Riesz kernel.
 
     Args:
         kernel: gaussian, log, imq or riesz, see `cl_analyze.pairs.kernels`.
@@ -37,6 +38,8 @@ class KCL(PairLoss):
     >>> round(float(KCL(t=2.0, gamma=16.0)(u, u)), 6)       # 2 * (16 * exp(-4) - 1)
     -1.4139
     """
+
+    saved = tuple(f"kcl_{kernel}" for kernel in KERNELS)
 
     def __init__(
         self,
@@ -56,8 +59,8 @@ class KCL(PairLoss):
         of_kernel = allowed.get(kernel, ("consistent",))
         self.definition = one_of(f"definition of the {kernel} kernel", definition, of_kernel)
 
-    def values(self, u: Tensor, v: Tensor, labels: Tensor | None, **extra: Any) -> Tensor:
-        """(M,) values of the pairs: an energy's share of each row is the mean over its partners."""
+    def values(self, u: Tensor, v: Tensor, labels: Tensor | None) -> Tensor:
+        # the share of each row in an energy is its mean over the row's partners
         d2 = (u - v).square().sum(dim=1)
         if self.definition == "gaussian_riesz":
             aligned: Tensor = 2.0 * kernel_values("gaussian", d2, 2.0, torch)
@@ -82,20 +85,52 @@ class KCL(PairLoss):
         return torch.cdist(rows, rows, compute_mode=exact).square()
 
 
-def kcl(
-    u: Tensor,
-    v: Tensor,
-    kernel: Kernel = "gaussian",
-    t: float = 2.0,
-    gamma: float = 16.0,
-    definition: Definition = "consistent",
-    reduction: Reduction = "mean",
-) -> Tensor:
-    """The kernel contrastive loss of two views; see `KCL`.
+kcl = functional("kcl", KCL)
+
+
+class CACR(PairLoss):
+    """alpha d2(u_i, v_i) - beta sum_n w_n d2(u_i, v_n), w = softmax(-t d2) over the negatives.
+
+    Contrastive attraction and contrastive repulsion.  With one positive for each anchor the
+    attraction's weights are 1.  Negatives are the other rows of v; weights are constants for the
+    gradient, as in the authors' MoCo variant.
+
+    Args:
+        t: of the weights; nearer negatives weigh more.
+        alpha, beta: weights of attraction and repulsion.
+        reduction, gather: see `PairLoss`.
+
+    Reference: Zheng et al., "Contrastive Attraction and Contrastive Repulsion for Representation
+    Learning", 2021.
 
     >>> u = torch.eye(3)
-    >>> round(float(kcl(u, u, t=2.0, gamma=16.0)), 6)       # 2 * (16 * exp(-4) - 1)
-    -1.4139
+    >>> round(float(CACR()(u, u)), 6)       # 0 - 2
+    -2.0
     """
-    loss = KCL(kernel, t, gamma, definition, reduction, gather=False)
-    return loss(u, v)  # type: ignore[no-any-return]
+
+    saved = ("cacr",)
+
+    def __init__(
+        self,
+        t: float = 1.0,
+        alpha: float = 1.0,
+        beta: float = 1.0,
+        reduction: Reduction = "mean",
+        gather: bool = True,
+    ) -> None:
+        super().__init__(reduction, gather)
+        self.t = positive("t", t)
+        self.alpha = positive("alpha", alpha)
+        self.beta = positive("beta", beta)
+
+    def values(self, u: Tensor, v: Tensor, labels: Tensor | None) -> Tensor:
+        attraction = (u - v).square().sum(dim=1)
+        if len(u) == 1:
+            return self.alpha * attraction
+        d2 = 2.0 - 2.0 * u @ v.T
+        mask = others(len(u), u.device)
+        weights = torch.softmax((-self.t * d2).masked_fill(~mask, -math.inf), dim=1).detach()
+        return self.alpha * attraction - self.beta * (weights * d2).sum(dim=1)
+
+
+cacr = functional("cacr", CACR)

@@ -1,0 +1,198 @@
+"""How each row acts on the losses of the others: the second passes, for the error bars.
+
+A row enters the mean of a loss as an anchor, through its own value, and as a negative, through the
+softmaxes of the others: the influence of row j on a sum of log Z_i is the sum of the weights p_ij
+that it receives.  Where means are estimated, and above 10,000 rows, two halves of some anchors give
+two copies of every influence, whose covariance is free of the sampling noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from cl_analyze.metrics.anchors import Anchors, draw_anchors
+from cl_analyze.metrics.losses.passes import Index, Passes
+from cl_analyze.metrics.losses.pieces import MATRICES, VIEWS, Matrix, Vector
+from cl_analyze.metrics.losses.terms import Softmax, Terms
+from cl_analyze.pairs.reducers import SoftmaxReceived, SoftmaxTotals
+from cl_analyze.pairs.tile import PairSet
+
+Key = tuple[Matrix, float, PairSet]
+
+
+class Influence:
+    """The effect of the presence of each pair on the sum of the losses of all others.
+
+    `expect` is called for the terms of every mean, then `receive` once, then `effects`.
+    """
+
+    def __init__(self, passes: Passes) -> None:
+        self.passes = passes
+        self._totals: dict[Key, list[Vector]] = {}
+        """Versions of log Z, for each of which the passes give the received weights."""
+        self._gaps: set[Key] = set()
+        """Keys for which the passes give received means of 1 - s too."""
+        self._copies: list[tuple[Index, dict[Key, Vector]]] = []
+        """The anchors of each copy, and the weights received from them."""
+
+    def expect(self, terms: Terms) -> None:
+        """Remember which received weights the error of the mean of the terms needs."""
+        for softmax in terms.softmaxes:
+            for matrix, pairs in softmax.over:
+                key: Key = (matrix, softmax.tau, pairs)
+                versions = self._totals.setdefault(key, [])
+                if softmax.log_centre is not None:
+                    versions.append(softmax.log_centre)
+                    self._gaps.add(key)
+                if not any(softmax.log_total is other for other in versions):
+                    versions.append(softmax.log_total)
+
+    def receive(self) -> None:
+        """Run the second passes."""
+        passes, options = self.passes, self.passes.options
+        parts: list[Index | None] = [None]
+        if passes.anchors is not None or passes.n > options.exact_deletions:
+            anchors = passes.anchors or Anchors(
+                draw_anchors(passes.n, options.sampled_anchors, options.seed + 1), passes.n
+            )
+            parts = [anchors.rows[half] for half in anchors.halves]
+        for rows in parts:
+            received: dict[Key, Vector] = {}
+            for matrix in MATRICES:
+                received.update(self._receive(matrix, rows))
+            self._copies.append((passes.rows if rows is None else rows, received))
+
+    def _receive(self, matrix: Matrix, rows: Index | None) -> dict[Key, Vector]:
+        at = slice(None) if rows is None else np.searchsorted(self.passes.rows, rows)
+        reducers: dict[Key, SoftmaxReceived] = {}
+        for key, versions in self._totals.items():
+            if key[0] == matrix:
+                totals = np.stack([version[at] for version in versions], axis=1)
+                totals = np.where(np.isnan(totals) | np.isneginf(totals), np.inf, totals)
+                given = SoftmaxTotals(rows, totals)
+                reducers[key] = SoftmaxReceived(key[1], key[2], key in self._gaps, given)
+        if not reducers:
+            return {}
+        results = self.passes.between(reducers.values(), matrix, rows, "error bars")
+        return {key: results[reducer] for key, reducer in reducers.items()}
+
+    @property
+    def share(self) -> float:
+        """Part of the pairs behind each copy of the effects."""
+        return len(self._copies[0][0]) / self.passes.n
+
+    def effects(self, terms: Terms) -> list[Vector]:
+        """(N,) effects of every pair on the loss, one copy or two."""
+        return [
+            self._of_softmaxes(terms.softmaxes, copy) + self._of_effect(terms, copy)
+            for copy in range(len(self._copies))
+        ]
+
+    def effects_on_alignment(self, terms: Terms) -> list[Vector]:
+        """(N,) the part of the effects that changes the alignment: that on means of a class."""
+        if terms.effect not in ("supcon_out", "supcon_in"):
+            return [np.zeros(self.passes.n)] * len(self._copies)
+        inside = tuple(softmax for softmax in terms.softmaxes if softmax.weight < 0)
+        return self.effects(replace(terms, softmaxes=inside))
+
+    def _of_softmaxes(self, softmaxes: tuple[Softmax, ...], copy: int) -> Vector:
+        rows, received = self._copies[copy]
+        total = np.zeros(self.passes.n)
+        for softmax in softmaxes:
+            for matrix, pairs in softmax.over:
+                key: Key = (matrix, softmax.tau, pairs)
+                columns, at = received[key], self._position(key, softmax.log_total)
+                if softmax.log_centre is None:
+                    total += softmax.weight * columns[:, at]
+                else:
+                    gaps = columns[:, len(self._totals[key]) + at]
+                    centre = columns[:, self._position(key, softmax.log_centre)]
+                    total += softmax.weight * (gaps - centre)
+        return total * (self.passes.n / len(rows))
+
+    def _position(self, key: Key, log_total: Vector) -> int:
+        return next(at for at, other in enumerate(self._totals[key]) if other is log_total)
+
+    def _of_effect(self, terms: Terms, copy: int) -> Vector:
+        """The effect of rows beside the softmaxes; of the hardest negatives from the copy's half.
+
+        Where every row is an anchor, both copies see all of them.
+        """
+        half = copy % len(self.passes.halves)
+        if terms.effect == "simple":
+            return self._on_simple()
+        if terms.effect == "hardest":
+            return self._on_hardest(half)
+        if terms.effect == "hard_simple":
+            return self._on_hard_simple(half)
+        if terms.effect == "hard_contrastive":
+            return self._on_hard_contrastive(terms.tau, half)
+        if terms.effect == "supcon_out":
+            return self._on_class_means(terms.tau)
+        if terms.effect == "supcon_in":  # the mean's denominator; its sum is among the softmaxes
+            count, labelled = self.passes.class_count, self.passes.labelled
+            more = 2.0 * (count - 1.0) / np.maximum(2.0 * count - 1.0, 1.0)
+            return np.where(labelled, more, 0.0)
+        return np.zeros(self.passes.n)
+
+    def _on_simple(self) -> Vector:
+        weight, k = self.passes.constants.weight, self.passes.n - 1
+        sums = self.passes.sums
+        if weight is not None:
+            fixed: Vector = weight * sums.received
+            return fixed
+        mean = sums.sent / k
+        of_mean: Vector = (sums.received - (mean.sum() - mean)) / k
+        return of_mean
+
+    def _on_hardest(self, half: int) -> Vector:
+        """An anchor's hardest negative takes the place of the next."""
+        passes, at = self.passes, self.passes.halves[half]
+        rows = passes.rows[at]
+        values, first = passes.nearest.values[at], passes.nearest.indices[at, 0]
+        ahead = np.maximum(values - passes.sums.positive[rows][:, None], 0.0)
+        second = ahead[:, 1] if ahead.shape[1] > 1 else np.zeros(len(ahead))
+        gain = np.zeros(passes.n)
+        np.add.at(gain, first, ahead[:, 0] - second)
+        return gain * (passes.n / len(rows))
+
+    def _of_others(self, half: int, values: Vector) -> Vector:
+        """(N,) sums of the anchors' values, for each row without its own."""
+        total = np.full(self.passes.n, values.sum())
+        total[self.passes.rows[self.passes.halves[half]]] -= values
+        return total
+
+    def _on_hard_simple(self, half: int) -> Vector:
+        passes, strips, at = self.passes, self.passes.strips[half], self.passes.halves[half]
+        k, k_all, fixed = passes.pieces.n_hard, passes.n - 1, passes.constants.weight
+        weight = 1.0 / k if fixed is None else fixed
+        kept = self._of_others(half, k / k_all * strips.threshold)
+        gain: Vector = weight * (strips.excess + kept)
+        if fixed is None:  # a mean: one more negative is one more to divide by
+            gain = gain - self._of_others(half, passes.pieces.hard_sum[at] / k) / k_all
+        return gain * (passes.n / len(at))
+
+    def _on_hard_contrastive(self, tau: float, half: int) -> Vector:
+        passes, strips, at = self.passes, self.passes.strips[half], self.passes.halves[half]
+        positive = passes.sums.positive[passes.rows[at]]
+        total = np.logaddexp(passes.pieces.hard_mass[tau][at], positive / tau)
+        at_threshold = np.exp(strips.threshold / tau - total)
+        kept = self._of_others(half, passes.pieces.n_hard / (passes.n - 1) * at_threshold)
+        gain: Vector = strips.received[passes.options.taus.index(tau)] + kept
+        return gain * (passes.n / len(at))
+
+    def _on_class_means(self, tau: float) -> Vector:
+        """The effect of a pair on the mean over positives of the others of its class."""
+        sums, labelled = self.passes.sums, self.passes.labelled
+        n_positives = np.maximum(2.0 * self.passes.class_count - 1.0, 1.0)
+        means = {view: (sums.to_class[view] - 1.0) / n_positives for view in VIEWS}
+        both = means["u"] + means["v"]
+        codes = np.where(labelled, self.passes.codes, 0)
+        known = labelled.astype(np.float64)
+        of_class = np.bincount(codes, weights=both * known, minlength=len(sums.classes))[codes]
+        with_class = sums.to_class["u"] + sums.to_class["v"]
+        own = 2.0 + 2.0 * sums.positive  # |u + v|^2
+        shift = (with_class - own - 2.0 * (of_class - both)) / n_positives
+        return np.where(labelled, -0.5 / tau * shift, 0.0)

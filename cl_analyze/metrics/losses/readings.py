@@ -1,0 +1,36 @@
+"""How to read each loss: one sentence for a name and a definition."""
+
+from __future__ import annotations
+
+# fmt: off
+READINGS: dict[tuple[str, str | None], str] = {
+    ("contrastive", "one_way"): "InfoNCE: nats to tell the positive from the others; 0 is perfect, log N chance.",
+    ("contrastive", "symmetric"): "InfoNCE averaged over both directions, as CLIP trains it.",
+    ("contrastive", "moco"): "InfoNCE against the queue alone, as MoCo trains it.",
+    ("contrastive", "one_way_queue"): "InfoNCE against the other rows and the queue together.",
+    ("hard_contrastive", None): "InfoNCE against the hardest negatives alone: at large tau it still sees them.",
+    ("nt_xent", None): "SimCLR's InfoNCE, with the negatives of both views; chance is log(2N - 1).",
+    ("dcl", "symmetric"): "NT-Xent without the positive in the sum: still falls when InfoNCE has reached 0.",
+    ("dcl", "one_way"): "DCL for anchors of the first view alone.",
+    ("dclw", None): "DCL that weighs well-aligned pairs less; compare it at equal tau only.",
+    ("dhel", "symmetric"): "Alignment apart from each view's own energy; lower is better aligned or spread.",
+    ("dhel", "one_sided"): "DHEL with the first view's energy.",
+    ("dhel", "official"): "The authors' code: both energies added, so alignment weighs half as much.",
+    ("supcon", "out"): "Rows of one class as positives; collapsed classes on a simplex minimise it.",
+    ("supcon", "in"): "SupCon with the mean inside the logarithm; never above the other form.",
+    ("nscl", "decoupled"): "DCL without false negatives; its gap to dcl is what these cost.",
+    ("nscl", "official"): "NSCL with the positive in the sum, as its authors' code.",
+    ("simple", None): "The limit of large tau: every negative counts alike, whatever its distance.",
+    ("hard_simple", None): "The simple loss over the hardest negatives, which restores what large tau loses.",
+    ("triplet_limit", None): "The limit of small tau: how far the hardest negative is ahead of the positive.",
+    ("kcl_gaussian", None): "Alignment and Gaussian energy; its value does not depend on the batch size.",
+    ("kcl_log", "consistent"): "Alignment and logarithmic energy, one kernel for both.",
+    ("kcl_log", "official"): "The authors' code, whose alignment weighs twice as much.",
+    ("kcl_imq", None): "Alignment and inverse multiquadric energy, which reaches far pairs too.",
+    ("kcl_riesz", "consistent"): "Alignment and Riesz energy, decided by the nearest pairs.",
+    ("kcl_riesz", "gaussian_riesz"): "Riesz energy with Gaussian alignment, finite where views coincide.",
+    ("cacr", None): "Distance to the positive minus that to negatives, near ones weighing more.",
+    ("icl_mmd", None): "How far apart the classes' mean rows are; 0 where they cannot be told apart.",
+    ("clop", None): "How far rows are from their class's anchor: 0 on it, 1 at right angles.",
+    ("a_infonce", None): "Same value as symmetric InfoNCE; its weights are what differs.",
+}
