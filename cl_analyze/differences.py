@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cl_analyze.data.identifiers import Ids
 from cl_analyze.data.labels import Labels
+from cl_analyze.similarity_groups import negative_rank
 from cl_analyze.stats import Interval, PairedDifference, difference, holm
 from cl_analyze.tables import Record
 
@@ -54,7 +55,6 @@ DEPENDS_ON_ROWS = _OF_NEGATIVES | {
 """Metrics whose value on one law changes with the number of rows."""
 _COUNTS_ITSELF = frozenset({"v_stat", "micro_incl", "indicator"})
 """Definitions that pair a row with itself, which weighs more among few rows."""
-_NEAREST = "negative_"
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def not_comparable(one: Record, other: Record, same_n: bool) -> str | None:
         one, other: the number of each.
         same_n: whether both have as many rows.
     """
-    nearest = str(one.params.get("group", "")).startswith(_NEAREST)
+    nearest = negative_rank(one.params.get("group")) is not None
     if one.d != other.d and (nearest or one.metric in DEPENDS_ON_DIMENSIONS):
         instead = ": uniformity_gap does not" if one.metric == "uniformity" else ""
         return f"it depends on the dimensions, {one.d} and {other.d} here{instead}"

@@ -5,6 +5,7 @@ needs.py      what must be computed for some rules, and which record a rule mean
 baseline.py   numbers of an earlier checkpoint with what paired tests need
 judge.py      the verdict of a rule
 run.py        all of it
+text.py       the verdicts for the terminal
 junit.py, markdown.py, github.py   the verdicts for other programs
 """
 

@@ -12,6 +12,7 @@ from cl_analyze.checks.rules import Rule
 from cl_analyze.errors import ConfigError
 from cl_analyze.metrics import METRICS
 from cl_analyze.metrics.family import MetricOptions
+from cl_analyze.similarity_groups import negative_rank
 from cl_analyze.tables import Param, Record
 
 _SCALARS = {
@@ -115,9 +116,7 @@ def _top_k(rules: Sequence[Rule]) -> int:
     """Nearest negatives that rules name, the default ten at least."""
     most = MetricOptions().top_k
     for rule in rules:
-        _, _, rank = str(rule.params.get("group", "")).partition("negative_")
-        if rank.isascii() and rank.isdigit() and len(rank) < 10:
-            most = max(most, int(rank))
+        most = max(most, negative_rank(rule.params.get("group")) or 0)
     return most
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cl_analyze.cli.run import refuse_empty, requests, run_options, shown_arguments
-from cl_analyze.cli.terminal import ReaderGoneError, Talk, check_lines, write_lines, write_text
+from cl_analyze.cli.terminal import ReaderGoneError, Talk, write_lines, write_text
 from cl_analyze.errors import CheckFailedError, ConfigError, error_text
 
 if TYPE_CHECKING:
@@ -158,6 +158,8 @@ def run_gate(given: Mapping[str, Any]) -> None:
         if given["as_json"]:
             write_text(to_json(document.to_dict(tuple(map(str, files)))))
         else:
+            from cl_analyze.checks.text import check_lines
+
             write_lines(check_lines(found.checks, found.verdict))
     except (ReaderGoneError, ConfigError):
         if found.verdict != "fail":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from cl_analyze.document import Document
 from cl_analyze.figures.colours import (
@@ -125,6 +125,11 @@ def one_record(records: Sequence[Record], source: str, **params: object) -> Reco
         if record.source == source and all(record.params.get(k) == v for k, v in params.items()):
             return record if record.value is not None else None
     return None
+
+
+def nearest_k(ks: Iterable[int], wanted: int) -> int:
+    """The number of neighbours nearest to a wanted one, the lower of two; 0 where there is none."""
+    return min(ks, key=lambda k: (abs(k - wanted), k), default=0)
 
 
 def half_width(record: Record) -> float:

@@ -41,6 +41,7 @@ from cl_analyze.pairs.reducers import (
     RowCountsBelow,
 )
 from cl_analyze.pairs.reducers.neighbours import Neighbours
+from cl_analyze.similarity_groups import negative_group
 from cl_analyze.stats import pseudo_values, standard_error
 from cl_analyze.tables import Cell, Param, Record, Table, Unit, undefined
 
@@ -201,7 +202,7 @@ class Similarity(PairFreeFamily):
         exhaustive = measured.anchors is None
         for rank in range(options.top_k):
             values = neighbours.values[:, rank]
-            group: dict[str, Param] = {"group": f"negative_{rank + 1}", **options.negative_params}
+            group: dict[str, Param] = {"group": negative_group(rank + 1), **options.negative_params}
 
             def part(
                 f: Callable[[Vector], Vector], rank: int = rank, near: Neighbours = neighbours
@@ -591,7 +592,7 @@ def _reference(subject: Subject, options: MetricOptions) -> Table:
         {
             "source": subject.source,
             "quantity": "similarity_mean",
-            "group": f"negative_{rank + 1}",
+            "group": negative_group(rank + 1),
             "tau": None,
             "value": float(value),
             "std_error": 0.0,

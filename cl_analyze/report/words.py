@@ -11,13 +11,9 @@ from cl_analyze.tables import Param, Record
 def companion(
     record: Record, document: Document, metric: str, definition: str | None = None, **params: Param
 ) -> float | None:
-    """The value of another metric of the same source; None where there is none."""
-    for other in document.records(metric, definition):
-        if other.source == record.source and all(
-            other.params.get(key) == value for key, value in params.items()
-        ):
-            return other.value
-    return None
+    """The value of another metric of the record's source; None where there is no value."""
+    other = document.record(metric, definition, record.source, **params)
+    return None if other is None else other.value
 
 
 def cosine_in_words(cosine: float) -> str:

@@ -25,7 +25,7 @@ from cl_analyze.errors import ConfigError
 from cl_analyze.figures import catalogue, sources, trade_off
 from cl_analyze.figures.matplotlib_renderer import FIXED_SVG, render
 from cl_analyze.report.html import render_html
-from cl_analyze.report.meaning import meaning
+from cl_analyze.report.sentences import meaning
 
 NASTY = '<script>alert("x")</script>&$\\frac{1}{2}$'
 
