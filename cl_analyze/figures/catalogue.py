@@ -7,10 +7,6 @@ from collections.abc import Callable
 from cl_analyze.document import Document
 from cl_analyze.figures.basics import (
     nearest_negatives_figure,
-    penalty_curve_figure,
-    penalty_curve_hard_figure,
-    penalty_mass_figure,
-    penalty_summary_figure,
     similarity_histogram_figure,
     tolerance_figure,
     uniformity_figure,
@@ -21,6 +17,12 @@ from cl_analyze.figures.losses import (
     loss_by_temperature_figure,
     loss_gradient_figure,
 )
+from cl_analyze.figures.penalty import (
+    penalty_curve_figure,
+    penalty_curve_hard_figure,
+    penalty_mass_figure,
+    penalty_summary_figure,
+)
 from cl_analyze.figures.quality import (
     class_similarity_figure,
     hubness_figure,
@@ -28,12 +30,8 @@ from cl_analyze.figures.quality import (
     projection_figure,
     spectrum_figure,
 )
-from cl_analyze.figures.trade_off import (
-    difference_figure,
-    movement_figure,
-    run_figure,
-    trade_off_figure,
-)
+from cl_analyze.figures.runs import movement_figure, run_figure
+from cl_analyze.figures.trade_off import difference_figure, trade_off_figure
 
 FIGURES: dict[str, Callable[[Document], Figure | None]] = {
     "trade_off": trade_off_figure,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cl_analyze.differences import SIGNIFICANT, is_real, params_text
 from cl_analyze.document import Document
-from cl_analyze.figures.sources import nearest_k
+from cl_analyze.figures.marks import nearest_k
 from cl_analyze.report.headlines import headlines
 from cl_analyze.report.words import percent
 from cl_analyze.tables import Cell, Param, Record, number_text

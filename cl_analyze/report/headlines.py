@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from cl_analyze.document import Document
-from cl_analyze.figures.sources import nearest_k
+from cl_analyze.figures.marks import nearest_k
 from cl_analyze.similarity_groups import POSITIVE, negative_group
 from cl_analyze.tables import Param, Record
 

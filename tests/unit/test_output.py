@@ -22,7 +22,7 @@ import pytest
 import cl_analyze as cla
 from cl_analyze import output, tables
 from cl_analyze.errors import ConfigError
-from cl_analyze.figures import catalogue, sources, trade_off
+from cl_analyze.figures import catalogue, runs, sources
 from cl_analyze.figures.matplotlib_renderer import FIXED_SVG, render
 from cl_analyze.report.html import render_html
 from cl_analyze.report.sentences import meaning
@@ -346,7 +346,7 @@ def test_temperatures_order_the_figures():
         "run-tau-0.5.npy",
         "run-tau-1.0.npy",
     ]
-    figure = trade_off.run_figure(report.document)
+    figure = runs.run_figure(report.document)
     assert figure is not None
     assert list(figure.panels[0].marks[0].x) == [0.07, 0.5, 1.0]
     names = sources.short_names(report.document)

@@ -1,0 +1,210 @@
+"""Figures of checkpoints along a run, and of how the space moved."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cl_analyze.document import Document
+from cl_analyze.figures import measures
+from cl_analyze.figures.colours import BLUE, HUES, ordered
+from cl_analyze.figures.description import Figure, Line, Mark, Panel, Points, Rule
+from cl_analyze.figures.marks import (
+    bar,
+    defined,
+    half_width,
+    line_of_records,
+    one_record,
+    temperature_axis,
+    value_of,
+)
+from cl_analyze.figures.sources import series_name, short_names, training_temperature
+from cl_analyze.tables import Record
+
+MOST_ROWS = 40
+"""Checkpoints up to which each has a marker or a line of its own in a panel."""
+_TEMPERATURE = re.compile(r"tau|temp|temperature|t\Z", re.IGNORECASE)
+_ONE_RUN = "checkpoints"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What orders checkpoints along a run.
+
+    Attributes:
+        label: of the axis.
+        is_temperature: whether positions are training temperatures.
+        places: position of each checkpoint that has one.
+    """
+
+    label: str
+    is_temperature: bool
+    places: dict[str, float]
+
+    @property
+    def is_run(self) -> bool:
+        """Whether checkpoints stand at different positions."""
+        return len(set(self.places.values())) > 1
+
+    @property
+    def panel_options(self) -> dict[str, Any]:
+        """Scale and ticks of a panel along the run."""
+        positions = sorted(set(self.places.values()))
+        if not self.is_temperature or positions[0] <= 0:
+            return {}
+        return temperature_axis(positions)
+
+
+def run_axis(document: Document) -> Axis:
+    """The axis that the comparison was asked for, else training temperatures from names."""
+    rows = document.rows("checkpoints")
+    if rows and rows[0]["axis"] is not None:
+        axis = str(rows[0]["axis"])
+        places = {str(row["source"]): float(row["x"] or 0.0) for row in rows}
+        if _TEMPERATURE.match(axis):
+            return Axis("training temperature τ", True, places)
+        return Axis(axis, "temperature" in axis, places)
+    temperatures = {source: training_temperature(source) for source in document.sources}
+    known = {source: tau for source, tau in temperatures.items() if tau is not None}
+    axis_of_names = Axis("training temperature τ", True, known)
+    return axis_of_names if axis_of_names.is_run else Axis(axis_of_names.label, True, {})
+
+
+def series_of(places: dict[str, float]) -> dict[str, list[str]]:
+    """Checkpoints of each run in order: their names differ in their positions alone."""
+    order = sorted(places, key=lambda source: places[source])
+    series: dict[str, list[str]] = {}
+    for source in order:
+        name = series_name(source)
+        if training_temperature(source) is None:
+            number = f"{places[source]:g}".replace(".", r"\.")
+            name = re.sub(rf"[-_=]?0*{number}(\.0*)?(?![0-9])", "", name) or _ONE_RUN
+        series.setdefault(name, []).append(source)
+    n_alone = sum(len(sources) == 1 for sources in series.values())
+    if len(series) > len(HUES) or n_alone > 1:  # names tell no runs apart
+        return {_ONE_RUN: order}
+    return dict(sorted(series.items(), key=lambda item: -len(item[1])))
+
+
+def _run_line(
+    places: dict[str, float],
+    run: Sequence[str],
+    records: Sequence[Record],
+    label: str,
+    colour: str,
+) -> list[Line]:
+    """The line of one run with its 95% band; empty where no checkpoint has a value."""
+    own = [record for s in run if (record := one_record(records, s)) is not None]
+    if not own:
+        return []
+    xs = [places[record.source] for record in own]
+    return [line_of_records(xs, own, label, colour, marker=len(own) <= MOST_ROWS)]
+
+
+def run_figure(document: Document) -> Figure | None:
+    """Uniformity, tolerance, accuracy and more along the run: the paper's figure against tau."""
+    axis = run_axis(document)
+    if not axis.is_run:
+        return None
+    is_comparison = bool(document.rows("checkpoints"))
+    runs = series_of(axis.places)
+    accuracy = measures.accuracy(document)
+    shown = [measures.uniformity(document), measures.tolerance(document)]
+    shown += [accuracy] if accuracy is not None else []
+    shown += measures.further_measures(document) if is_comparison else []
+    panels = []
+    for measure in shown:
+        marks: list[Mark] = []
+        for (name, run), colour in zip(runs.items(), HUES * len(runs), strict=False):
+            label = name if len(runs) > 1 else ""
+            marks += _run_line(axis.places, run, measure.records, label, colour)
+        if marks and measure.uniform_sphere is not None:
+            marks.append(Rule("uniform sphere", y=measure.uniform_sphere))
+        if marks:
+            panels.append(Panel(marks, axis.label, measure.label, **axis.panel_options))
+    if not panels:
+        return None
+    caption = "Dashed, the uniform sphere; bands are 95% intervals. "
+    if axis.is_temperature:
+        caption = (
+            "The dilemma: a larger temperature is less uniform (higher) and more tolerant "
+            f"(higher). {caption}"
+        )
+    if not is_comparison:
+        caption += "Temperatures are read from the names of the checkpoints."
+    names = "Uniformity and tolerance" if accuracy is None else "Uniformity, tolerance and accuracy"
+    return Figure(
+        "along_the_run" if is_comparison else "against_temperature",
+        f"{names} against {'the training temperature' if axis.is_temperature else axis.label}",
+        caption,
+        panels,
+        columns=min(len(panels), 3),
+        panel_size=(3.6, 2.7),
+    )
+
+
+def movement_figure(document: Document) -> Figure | None:
+    """CKA, shared neighbours and the rotation's residual of each checkpoint and the reference."""
+    cka = defined(document.records("cka", "linear_debiased"))
+    overlap = defined(document.records("neighbour_overlap"))
+    residual = defined(document.records("procrustes_residual"))
+    moved = {record.source for record in [*cka, *overlap]}
+    sources = [source for source in document.sources if source in moved]
+    if not sources:
+        return None
+    names = short_names(document)
+    (reference,) = (str(row["source"]) for row in document.rows("checkpoints", reference=True))
+    axis = run_axis(document)
+    is_run = axis.is_run and bool(document.rows("checkpoints")[0]["axis"])
+    if is_run:
+        axis = Axis(axis.label, axis.is_temperature, {s: axis.places[s] for s in sources})
+        label, panel_options = axis.label, axis.panel_options
+    else:
+        axis = Axis("", False, {source: float(i) for i, source in enumerate(sources)})
+        ticks = [(axis.places[source], names[source]) for source in sources]
+        label, panel_options = "", {"x_ticks": ticks, "upright": True}
+    runs = list(series_of(axis.places).values()) if is_run else []
+
+    def drawn(records: Sequence[Record], text: str, colour: str) -> list[Mark]:
+        if is_run:
+            labels = [text, *[""] * len(runs)]
+            lines = zip(runs, labels, strict=False)
+            return [m for run, t in lines for m in _run_line(axis.places, run, records, t, colour)]
+        own = [record for s in sources if (record := one_record(records, s)) is not None]
+        xs, ys = [axis.places[record.source] for record in own], [value_of(r) for r in own]
+        return [Points(xs, ys, text, colour, y_error=[bar(r) for r in own], size=4)]
+
+    shared: list[Mark] = []
+    ks = sorted({int(record.params["k"]) for record in overlap})
+    for k, colour in zip(ks, ordered(len(ks)), strict=True):
+        of_k = [record for record in overlap if record.params["k"] == k]
+        shared += drawn(of_k, f"k = {k}", colour)
+        chance = k / max(of_k[0].n - 1, 1)
+        shared.append(Rule("by chance", y=chance, colour=colour, style="dotted"))
+    least = min((value_of(r) - half_width(r) for r in cka), default=0.0)
+    farthest = max((value_of(r) + half_width(r) for r in residual), default=0.0)
+    panels = (
+        (drawn(cka, "", BLUE), "linear CKA, debiased", (min(0.0, least), 1.05)),
+        (shared, "neighbours shared  [share]", (0.0, 1.05)),
+        (
+            drawn(residual, "", BLUE),
+            "squared distance after rotation",
+            (0.0, 1.08 * max(farthest, 1e-6)),
+        ),
+    )
+    return Figure(
+        "movement",
+        f"How the space moved from {names[reference]}",
+        "A rotation of the reference has CKA 1, shares every neighbour, and leaves no distance. "
+        "CKA compares all similarities, shared neighbours the local order; dotted, what chance "
+        "shares. Only checkpoints whose rows are matched with the reference's are shown.",
+        [
+            Panel(marks, label, y_label, y_limits=y_limits, **panel_options)
+            for marks, y_label, y_limits in panels
+            if marks
+        ],
+        columns=3,
+        panel_size=(3.3, 2.6 if is_run else 3.4),
+    )
