@@ -11,16 +11,16 @@ from itertools import pairwise
 
 from cl_analyze.document import Document
 from cl_analyze.figures.colours import BLACK, BLUE, ORANGE, VERMILION
-from cl_analyze.figures.description import Figure, Line, Mark, Panel, Points, Rule, Steps
+from cl_analyze.figures.description import Axis, Figure, Line, Mark, Panel, Points, Rule, Steps
 from cl_analyze.figures.marks import (
-    COSINE_AXIS,
+    axis_of_cosines,
+    axis_of_sources,
     defined,
     dots,
     edges_of,
     figure_of_sources,
     height_of_sources,
     one_record,
-    panel_of_sources,
     panel_sources,
     read_column,
     records_of,
@@ -64,7 +64,7 @@ def uniformity_figure(document: Document) -> Figure | None:
         marks.append(dots(document, chosen, BLUE, "embeddings, 95% interval"))
         x_label = f"log mean exp(−{t:g}·‖x − y‖²)  [nats]   ← more uniform"
         title = f"t = {t:g}" if len(ts) > 1 else ""
-        panels.append(panel_of_sources(document, marks, x_label, title))
+        panels.append(Panel(marks, Axis(x_label), axis_of_sources(document), title))
     return Figure(
         "uniformity",
         "Uniformity of the embeddings",
@@ -96,7 +96,7 @@ def tolerance_figure(document: Document) -> Figure | None:
         "Similarity within and between classes",
         "Tolerance is the mean cosine of same-class pairs; light ticks are single classes. The "
         "gap between the two dots is what separates classes.",
-        [panel_of_sources(document, marks, "mean cosine similarity")],
+        [Panel(marks, Axis("mean cosine similarity"), axis_of_sources(document))],
         panel_size=(5.6, height_of_sources(document)),
     )
 
@@ -128,16 +128,8 @@ def similarity_histogram_figure(document: Document) -> Figure | None:
             edges = edges_of(law)
             centres = [(a + b) / 2 for a, b in pairwise(edges)]
             marks.append(reference_line(centres, read_column(law, "density"), "uniform sphere"))
-            panels.append(
-                Panel(
-                    marks,
-                    "cosine similarity",
-                    "density (square-root scale)",
-                    title=names[source],
-                    y_scale="sqrt",
-                    **COSINE_AXIS,
-                )
-            )
+            y_axis = Axis("density (square-root scale)", "sqrt")
+            panels.append(Panel(marks, axis_of_cosines("cosine similarity"), y_axis, names[source]))
     return figure_of_sources(
         document,
         "similarity_histogram",
@@ -191,14 +183,9 @@ def _ranks_panel(document: Document, source: str) -> Panel:
         marks.append(reference_line(ranks, heights, "negatives on the uniform sphere"))
     last = max(ranks, default=1)
     shown = ranks if len(ranks) <= _MOST_RANKS else [1.0, *map(float, range(5, int(last) + 1, 5))]
-    return Panel(
-        marks,
-        "rank of the negative",
-        "cosine similarity",
-        title=short_names(document)[source],
-        x_ticks=[(at_positive, "pos"), *((rank, f"{rank:g}") for rank in shown)],
-        x_limits=(at_positive - 0.7, last + 0.7),
-    )
+    ticks = [(at_positive, "pos"), *((rank, f"{rank:g}") for rank in shown)]
+    x_axis = Axis("rank of the negative", "linear", ticks, (at_positive - 0.7, last + 0.7))
+    return Panel(marks, x_axis, Axis("cosine similarity"), short_names(document)[source])
 
 
 def _quantile(document: Document, record: Record, q: float) -> float:

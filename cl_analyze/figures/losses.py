@@ -7,11 +7,12 @@ from dataclasses import replace
 
 from cl_analyze.document import Document
 from cl_analyze.figures.colours import GREY, HUES
-from cl_analyze.figures.description import Figure, Line, Mark, Panel, Rule, Style
+from cl_analyze.figures.description import Axis, Figure, Line, Mark, Panel, Rule, Style
 from cl_analyze.figures.marks import (
-    COSINE_AXIS,
     Z95,
     Rows,
+    axis_of_cosines,
+    axis_of_temperatures,
     banded_line,
     by_tau,
     figure_of_sources,
@@ -20,7 +21,6 @@ from cl_analyze.figures.marks import (
     one_record,
     panel_sources,
     read_column,
-    temperature_axis,
 )
 from cl_analyze.figures.sources import short_names
 
@@ -79,15 +79,13 @@ def loss_by_temperature_figure(document: Document) -> Figure | None:
         xs = read_column(limits, "tau")
         for column, label, style in _LIMITS:
             lines.append(Line(xs, read_column(limits, column), label, GREY, style, width=1.2))
+        x_axis = axis_of_temperatures("temperature τ of the loss", taus)
         title = names[source] if len(names) > 1 else ""
-        axis = temperature_axis(taus)
-        panels.append(
-            Panel(lines, "temperature τ of the loss", "loss  [nats]", title=title, **axis)
-        )
+        panels.append(Panel(lines, x_axis, Axis("loss  [nats]"), title))
     if spread:  # the limits reach far beyond
         margin = 0.06 * (max(spread) - min(spread)) or 1.0
-        reach = (min(spread) - margin, max(spread) + margin)
-        panels = [replace(panel, y_limits=reach) for panel in panels]
+        y_axis = Axis("loss  [nats]", limits=(min(spread) - margin, max(spread) + margin))
+        panels = [replace(panel, y=y_axis) for panel in panels]
     return figure_of_sources(
         document,
         "loss_by_temperature",
@@ -151,21 +149,12 @@ def _batch_panels(rows: Rows, sizes: Sequence[int], title: str) -> list[Panel]:
     kernels.append(Rule("all rows", y=0.0, style="dotted"))
     heights = read_column(of_infonce, "normalised") + read_column(of_infonce, "limit")
     reach = 0.55 * (max(heights) - min(heights)) if heights else 1.0
+    ticks = [(float(size), str(size)) for size in sizes]
+    x_axis = Axis("pairs in a batch", "log", ticks, x_limits)
+    y_axis = Axis("L − L of all rows", limits=(-reach, reach))
     return [
-        Panel(
-            marks,
-            "pairs in a batch",
-            y_label,
-            title=title + loss,
-            x_scale="log",
-            x_ticks=[(float(size), str(size)) for size in sizes],
-            x_limits=x_limits,
-            y_limits=y_limits,
-        )
-        for marks, y_label, loss, y_limits in (
-            (infonce, "L − log K  [nats]", "InfoNCE (dotted: limit)", None),
-            (kernels, "L − L of all rows", "kernel losses", (-reach, reach)),
-        )
+        Panel(infonce, x_axis, Axis("L − log K  [nats]"), f"{title}InfoNCE (dotted: limit)"),
+        Panel(kernels, x_axis, y_axis, f"{title}kernel losses"),
     ]
 
 
@@ -217,4 +206,4 @@ def _gradient(rows: Rows, label: str, colour: str) -> Line:
 
 
 def _gradient_panel(lines: Sequence[Line], title: str) -> Panel:
-    return Panel(lines, "cosine similarity s", "share per 0.04", title=title, **COSINE_AXIS)
+    return Panel(lines, axis_of_cosines("cosine similarity s"), Axis("share per 0.04"), title)

@@ -1,4 +1,4 @@
-"""Marks, panels and layouts that several figures share."""
+"""Marks, axes and layouts that several figures share."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import Any
 
 from cl_analyze.document import Document
 from cl_analyze.figures.colours import BLACK, GREY, ordered
-from cl_analyze.figures.description import Figure, Line, Mark, Panel, Points, Style, reaches
+from cl_analyze.figures.description import Axis, Figure, Line, Panel, Points, Style, reaches
 from cl_analyze.figures.sources import by_temperature, short_names
 from cl_analyze.tables import Cell, Param, Record
 
 Rows = Sequence[dict[str, Cell]]
-Ticks = Sequence[tuple[float, str]]
 
 Z95 = 1.959964
 """Standard errors to each side of a 95% interval."""
@@ -133,24 +132,19 @@ def dots(document: Document, records: Sequence[Record], colour: str, label: str)
     )
 
 
-# ---- panels
+# ---- axes
 
 
-def panel_of_rows(
-    marks: Sequence[Mark], x_label: str, names: Sequence[str], title: str = ""
-) -> Panel:
-    """A panel with a line for each name down the page."""
+def axis_of_names(names: Sequence[str]) -> Axis:
+    """A y axis with a line for each name down the page."""
     ticks = [(float(i), name) for i, name in enumerate(names)]
-    limits = (len(names) - 0.4, -0.6)
-    return Panel(marks, x_label, "", title=title, y_ticks=ticks, y_limits=limits)
+    return Axis("", ticks=ticks, limits=(len(names) - 0.4, -0.6))
 
 
-def panel_of_sources(
-    document: Document, marks: Sequence[Mark], x_label: str, title: str = ""
-) -> Panel:
-    """A panel with a line for each source down the page."""
+def axis_of_sources(document: Document) -> Axis:
+    """A y axis with a line for each source down the page."""
     names = short_names(document)
-    return panel_of_rows(marks, x_label, [names[s] for s in by_temperature(document)], title)
+    return axis_of_names([names[source] for source in by_temperature(document)])
 
 
 def height_of_sources(document: Document) -> float:
@@ -158,21 +152,20 @@ def height_of_sources(document: Document) -> float:
     return 1.3 + 0.3 * len(document.sources)
 
 
-COSINE_AXIS: dict[str, Any] = {
-    "x_ticks": ((-1.0, "−1"), (-0.5, "−0.5"), (0.0, "0"), (0.5, "0.5"), (1.0, "1")),
-    "x_limits": (-1.0, 1.0),
-}
-"""Of a panel whose x axis has all cosines."""
+def axis_of_cosines(label: str) -> Axis:
+    """An x axis from -1 to 1."""
+    ticks = ((-1.0, "−1"), (-0.5, "−0.5"), (0.0, "0"), (0.5, "0.5"), (1.0, "1"))
+    return Axis(label, ticks=ticks, limits=(-1.0, 1.0))
 
 
-def temperature_axis(taus: Sequence[float]) -> dict[str, Any]:
-    """Of a panel whose x axis has temperatures: ticks far enough apart for their texts."""
+def axis_of_temperatures(label: str, taus: Sequence[float]) -> Axis:
+    """A logarithmic x axis with ticks far enough apart for their texts."""
     kept: list[float] = []
     reach = math.log(max(taus) / min(taus)) if len(taus) > 1 else 0.0
     for tau in taus:
         if not kept or math.log(tau / kept[-1]) > 0.09 * reach:
             kept.append(tau)
-    return {"x_scale": "log", "x_ticks": [(tau, f"{tau:g}") for tau in kept]}
+    return Axis(label, "log", [(tau, f"{tau:g}") for tau in kept])
 
 
 # ---- figures with a panel for each source

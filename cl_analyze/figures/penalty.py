@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from cl_analyze.document import Document
-from cl_analyze.figures.description import Figure, Line, Mark, Panel, Rule, Scale, Style
+from cl_analyze.figures.description import Axis, Figure, Line, Panel, Rule, Scale, Style
 from cl_analyze.figures.marks import (
-    COSINE_AXIS,
     MAX_PANELS,
     Rows,
+    axis_of_cosines,
+    axis_of_temperatures,
     by_tau,
     defined,
     figure_of_sources,
@@ -22,7 +22,6 @@ from cl_analyze.figures.marks import (
     read_column,
     records_of,
     reference_line,
-    temperature_axis,
     value_of,
 )
 from cl_analyze.figures.sources import by_temperature, short_names, source_colours
@@ -149,27 +148,23 @@ def _curve_panel(document: Document, curve: _Curve, rows: Rows, title: str) -> P
             kept = [i for i in kept if 0 < ys[i] <= 1]
         line = Line([xs[i] for i in kept], [ys[i] for i in kept], f"τ = {tau:g}", colour, level=tau)
         lines.append(line)
-    axes: dict[str, Any] = dict(COSINE_AXIS)
-    marks: list[Mark]
-    if curve.is_log:
-        source = str(rows[0]["source"])
-        of_rows = _dimensions(document, source) is not None
-        n_kept = max(_n_rows(document, source) - of_rows, 1)
-        axes |= {"y_scale": "log", "y_limits": (1e-9, 1.0)}
-        if "hard_alpha" in rows[0]:
-            n_kept = max(1, math.ceil(float(rows[0]["hard_alpha"] or 1.0) * n_kept - 1e-9))
-            first = min(float(row["similarity"] or 0.0) for row in rows if row["relative_penalty"])
-            ys = [y for line in lines for y in line.y]
-            axes |= {
-                "x_ticks": (),
-                "x_limits": (max(first - 0.05, -1.0), 1.0),
-                "y_limits": (max(min(ys) / 2.0, 1e-9), min(3.0 * max(ys), 1.0)),
-            }
-        marks = [*lines, Rule("even share", y=1.0 / n_kept)]
-    else:
+    x_axis, y_axis = axis_of_cosines("cosine similarity s"), Axis(curve.y_label)
+    if not curve.is_log:
         _, _, lowest = next(by_tau(rows))
-        marks = [negatives_line(lowest), *lines]
-    return Panel(marks, "cosine similarity s", curve.y_label, title=title, **axes)
+        return Panel([negatives_line(lowest), *lines], x_axis, y_axis, title)
+    source = str(rows[0]["source"])
+    of_rows = _dimensions(document, source) is not None
+    n_kept = max(_n_rows(document, source) - of_rows, 1)
+    y_limits = (1e-9, 1.0)
+    if "hard_alpha" in rows[0]:
+        n_kept = max(1, math.ceil(float(rows[0]["hard_alpha"] or 1.0) * n_kept - 1e-9))
+        first = min(float(row["similarity"] or 0.0) for row in rows if row["relative_penalty"])
+        x_axis = Axis(x_axis.label, limits=(max(first - 0.05, -1.0), 1.0))
+        ys = [y for line in lines for y in line.y]
+        y_limits = (max(min(ys) / 2.0, 1e-9), min(3.0 * max(ys), 1.0))
+    even_share = Rule("even share", y=1.0 / n_kept)
+    y_axis = Axis(curve.y_label, "log", limits=y_limits)
+    return Panel([*lines, even_share], x_axis, y_axis, title)
 
 
 def penalty_summary_figure(document: Document) -> Figure | None:
@@ -229,14 +224,8 @@ def _summary_panel(
         scale = "linear"  # too little for a log axis to have ticks
     top, bottom = max(spread, default=0.0), min(spread, default=0.0)
     is_flat = top - bottom < 1e-3 * top  # differences of rounding must not look like structure
-    return Panel(
-        marks,
-        "temperature τ of the penalty",
-        y_label,
-        y_scale=scale,
-        y_limits=(0.0, 1.2 * top) if is_flat and top > 0 else None,
-        **temperature_axis(taus),
-    )
+    y_axis = Axis(y_label, scale, limits=(0.0, 1.2 * top) if is_flat and top > 0 else None)
+    return Panel(marks, axis_of_temperatures("temperature τ of the penalty", taus), y_axis)
 
 
 def _even_share(document: Document) -> list[Rule]:

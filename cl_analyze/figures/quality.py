@@ -9,7 +9,17 @@ from typing import Literal
 
 from cl_analyze.document import Document
 from cl_analyze.figures.colours import BLACK, CLASS_HUES, GREY, HUES
-from cl_analyze.figures.description import Cells, Figure, Line, Mark, Panel, Points, Rule, Steps
+from cl_analyze.figures.description import (
+    Axis,
+    Cells,
+    Figure,
+    Line,
+    Mark,
+    Panel,
+    Points,
+    Rule,
+    Steps,
+)
 from cl_analyze.figures.marks import (
     MAX_PANELS,
     Rows,
@@ -56,22 +66,9 @@ def spectrum_figure(document: Document) -> Figure | None:
     if len(dims) == 1:
         variances.append(Rule("uniform sphere", y=1.0 / longest))
         sums.append(Line([0.0, float(longest)], [0.0, 1.0], "", "#444444", "dashed", width=1.1))
-    x_limits = (0.0, longest + 0.5)
-    of_variances = Panel(
-        variances,
-        "rank of the direction",
-        "variance",
-        y_scale="log",
-        x_limits=x_limits,
-        y_limits=(max(least / 2.0, 1e-12), 1.0),
-    )
-    of_sums = Panel(
-        sums,
-        "number of directions",
-        "variance held together",
-        x_limits=x_limits,
-        y_limits=(0.0, 1.03),
-    )
+    reach = (0.0, longest + 0.5)
+    variance = Axis("variance", "log", limits=(max(least / 2.0, 1e-12), 1.0))
+    sum_of_variances = Axis("variance held together", limits=(0.0, 1.03))
     return Figure(
         "spectrum",
         "Spectrum of the rows on the sphere, about their mean",
@@ -79,7 +76,10 @@ def spectrum_figure(document: Document) -> Figure | None:
         "the first of them hold together: all of it is 1 less the square of the mean row. A curve "
         "that falls off a cliff has collapsed onto few directions, one that stays at the bottom on "
         "the right has collapsed altogether. Dashed: the uniform sphere.",
-        [of_variances, of_sums],
+        [
+            Panel(variances, Axis("rank of the direction", limits=reach), variance),
+            Panel(sums, Axis("number of directions", limits=reach), sum_of_variances),
+        ],
         columns=2,
         panel_size=(3.9, 3.0),
     )
@@ -135,18 +135,10 @@ def class_similarity_figure(document: Document) -> Figure | None:
         same_classes = sorted(matrix.classes) == sorted(clearest.classes)
         classes = clearest.classes if same_classes else matrix.classes
         cells = [[matrix.cosines.get((a, b), float("nan")) for b in classes] for a in classes]
-        ticks = [(float(i), _short(name)) for i, name in enumerate(classes)]
-        panels.append(
-            Panel(
-                [Cells(cells, low, high, "mean cosine")],
-                "class",
-                "class",
-                title=names[matrix.source] if len(matrices) > 1 else "",
-                x_ticks=ticks,
-                y_ticks=ticks,
-                upright=True,
-            )
-        )
+        axis = Axis("class", ticks=[(float(i), _short(name)) for i, name in enumerate(classes)])
+        title = names[matrix.source] if len(matrices) > 1 else ""
+        marks = [Cells(cells, low, high, "mean cosine")]
+        panels.append(Panel(marks, axis, axis, title, upright=True))
     side = min(3.0 + 0.09 * max(len(matrix.classes) for matrix in matrices), 6.5)
     order_of = f", from {names[clearest.source]}" if len(matrices) > 1 else ""
     return figure_of_sources(
@@ -194,6 +186,7 @@ def knn_figure(document: Document) -> Figure | None:
     if probes:
         ticks.append((at_probe, "probe"))
         x_limits = (0.8 * ks[0], at_probe * 1.3)
+    x_axis = Axis("neighbours k", "log", ticks, x_limits)
     among_themselves = records[0].definition == "leave_one_out"
     voters = "other rows (leave-one-out)" if among_themselves else "training set"
     return Figure(
@@ -201,16 +194,7 @@ def knn_figure(document: Document) -> Figure | None:
         "kNN accuracy against the number of neighbours, and a linear probe",
         f"Each row is classified by the {voters}, votes weighted by exp(s / 0.07); bars are 95% "
         "intervals. Diamonds: the linear probe on normalised rows.",
-        [
-            Panel(
-                [*marks, *diamonds],
-                "neighbours k",
-                "accuracy, 95% intervals",
-                x_scale="log",
-                x_ticks=ticks,
-                x_limits=x_limits,
-            )
-        ],
+        [Panel([*marks, *diamonds], x_axis, Axis("accuracy, 95% intervals"))],
         panel_size=(5.4, 3.4),
     )
 
@@ -243,15 +227,8 @@ def hubness_figure(document: Document) -> Figure | None:
             Steps(edges, expected, "if neighbours were random", BLACK),
             Rule("k = 10", x=10.0, colour=GREY, style="dotted"),
         ]
-        panels.append(
-            Panel(
-                marks,
-                "times among the 10 nearest of others",
-                "rows (square-root scale)",
-                title=names[source],
-                y_scale="sqrt",
-            )
-        )
+        x_axis = Axis("times among the 10 nearest of others")
+        panels.append(Panel(marks, x_axis, Axis("rows (square-root scale)", "sqrt"), names[source]))
     if not panels:
         return None
     return figure_of_sources(
@@ -297,8 +274,8 @@ def projection_figure(document: Document) -> Figure | None:
             cloud = _cloud(own, _short(str(name), 24), CLASS_HUES[i % len(CLASS_HUES)])
             clouds.append(replace(cloud, symbol=_SYMBOLS[i // len(CLASS_HUES)]))
         reach = max(reach, *map(abs, read_column(rows, "x") + read_column(rows, "y")))
-        x_label, y_label = _axis(rows[0], "x", 1), _axis(rows[0], "y", 2)
-        panels.append(Panel(clouds, x_label, y_label, title=names[source]))
+        x_axis, y_axis = _axis(rows[0], "x", 1), _axis(rows[0], "y", 2)
+        panels.append(Panel(clouds, x_axis, y_axis, names[source]))
     method = str(table[0]["method"])
     caption = "Distances between far points, and sizes of clusters, mean nothing in this picture."
     if method == "pca":
@@ -307,7 +284,9 @@ def projection_figure(document: Document) -> Figure | None:
             "looks mixed here may be apart in the other directions."
         )
         limits = (-1.05 * reach, 1.05 * reach)  # one scale for all: a collapsed file is a dot
-        panels = [replace(panel, x_limits=limits, y_limits=limits) for panel in panels]
+        panels = [
+            replace(p, x=replace(p.x, limits=limits), y=replace(p.y, limits=limits)) for p in panels
+        ]
     if some_have_no_colour:
         caption += f" The {_MOST_COLOURS} largest classes have colours."
     side = 4.4 if len(panels) == 1 else 3.1
@@ -327,7 +306,7 @@ def _cloud(rows: Rows, label: str, colour: str) -> Points:
     return Points(xs, ys, label, colour, size=size, opacity=0.65)
 
 
-def _axis(row: dict[str, Cell], column: str, number: int) -> str:
+def _axis(row: dict[str, Cell], column: str, number: int) -> Axis:
     share = row[f"explained_{column}"]
     unit = "no unit" if share is None else f"{100 * float(str(share)):.0f}% of variance"
-    return f"axis {number} ({unit})"
+    return Axis(f"axis {number} ({unit})")

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from cl_analyze.document import Document
 from cl_analyze.figures import measures
 from cl_analyze.figures.colours import BLUE, HUES, ordered
-from cl_analyze.figures.description import Figure, Line, Mark, Panel, Points, Rule
+from cl_analyze.figures.description import Axis, Figure, Line, Mark, Panel, Points, Rule
 from cl_analyze.figures.marks import (
+    axis_of_temperatures,
     bar,
     defined,
     half_width,
     line_of_records,
     one_record,
-    temperature_axis,
     value_of,
 )
 from cl_analyze.figures.sources import series_name, short_names, training_temperature
@@ -30,7 +29,7 @@ _ONE_RUN = "checkpoints"
 
 
 @dataclass(frozen=True)
-class Axis:
+class Run:
     """What orders checkpoints along a run.
 
     Attributes:
@@ -44,32 +43,32 @@ class Axis:
     places: dict[str, float]
 
     @property
-    def is_run(self) -> bool:
+    def has_order(self) -> bool:
         """Whether checkpoints stand at different positions."""
         return len(set(self.places.values())) > 1
 
     @property
-    def panel_options(self) -> dict[str, Any]:
-        """Scale and ticks of a panel along the run."""
+    def axis(self) -> Axis:
+        """The x axis of a panel along the run."""
         positions = sorted(set(self.places.values()))
         if not self.is_temperature or positions[0] <= 0:
-            return {}
-        return temperature_axis(positions)
+            return Axis(self.label)
+        return axis_of_temperatures(self.label, positions)
 
 
-def run_axis(document: Document) -> Axis:
+def run_of(document: Document) -> Run:
     """The axis that the comparison was asked for, else training temperatures from names."""
     rows = document.rows("checkpoints")
     if rows and rows[0]["axis"] is not None:
         axis = str(rows[0]["axis"])
         places = {str(row["source"]): float(row["x"] or 0.0) for row in rows}
         if _TEMPERATURE.match(axis):
-            return Axis("training temperature τ", True, places)
-        return Axis(axis, "temperature" in axis, places)
+            return Run("training temperature τ", True, places)
+        return Run(axis, "temperature" in axis, places)
     temperatures = {source: training_temperature(source) for source in document.sources}
     known = {source: tau for source, tau in temperatures.items() if tau is not None}
-    axis_of_names = Axis("training temperature τ", True, known)
-    return axis_of_names if axis_of_names.is_run else Axis(axis_of_names.label, True, {})
+    run = Run("training temperature τ", True, known)
+    return run if run.has_order else replace(run, places={})
 
 
 def series_of(places: dict[str, float]) -> dict[str, list[str]]:
@@ -88,28 +87,24 @@ def series_of(places: dict[str, float]) -> dict[str, list[str]]:
     return dict(sorted(series.items(), key=lambda item: -len(item[1])))
 
 
-def _run_line(
-    places: dict[str, float],
-    run: Sequence[str],
-    records: Sequence[Record],
-    label: str,
-    colour: str,
+def _line(
+    run: Run, sources: Sequence[str], records: Sequence[Record], label: str, colour: str
 ) -> list[Line]:
-    """The line of one run with its 95% band; empty where no checkpoint has a value."""
-    own = [record for s in run if (record := one_record(records, s)) is not None]
+    """The line of one series with its 95% band; empty where no checkpoint has a value."""
+    own = [record for s in sources if (record := one_record(records, s)) is not None]
     if not own:
         return []
-    xs = [places[record.source] for record in own]
+    xs = [run.places[record.source] for record in own]
     return [line_of_records(xs, own, label, colour, marker=len(own) <= MOST_ROWS)]
 
 
 def run_figure(document: Document) -> Figure | None:
     """Uniformity, tolerance, accuracy and more along the run: the paper's figure against tau."""
-    axis = run_axis(document)
-    if not axis.is_run:
+    run = run_of(document)
+    if not run.has_order:
         return None
     is_comparison = bool(document.rows("checkpoints"))
-    runs = series_of(axis.places)
+    series = series_of(run.places)
     accuracy = measures.accuracy(document)
     shown = [measures.uniformity(document), measures.tolerance(document)]
     shown += [accuracy] if accuracy is not None else []
@@ -117,17 +112,17 @@ def run_figure(document: Document) -> Figure | None:
     panels = []
     for measure in shown:
         marks: list[Mark] = []
-        for (name, run), colour in zip(runs.items(), HUES * len(runs), strict=False):
-            label = name if len(runs) > 1 else ""
-            marks += _run_line(axis.places, run, measure.records, label, colour)
+        for (name, sources), colour in zip(series.items(), HUES * len(series), strict=False):
+            label = name if len(series) > 1 else ""
+            marks += _line(run, sources, measure.records, label, colour)
         if marks and measure.uniform_sphere is not None:
             marks.append(Rule("uniform sphere", y=measure.uniform_sphere))
         if marks:
-            panels.append(Panel(marks, axis.label, measure.label, **axis.panel_options))
+            panels.append(Panel(marks, run.axis, Axis(measure.label)))
     if not panels:
         return None
     caption = "Dashed, the uniform sphere; bands are 95% intervals. "
-    if axis.is_temperature:
+    if run.is_temperature:
         caption = (
             "The dilemma: a larger temperature is less uniform (higher) and more tolerant "
             f"(higher). {caption}"
@@ -137,7 +132,7 @@ def run_figure(document: Document) -> Figure | None:
     names = "Uniformity and tolerance" if accuracy is None else "Uniformity, tolerance and accuracy"
     return Figure(
         "along_the_run" if is_comparison else "against_temperature",
-        f"{names} against {'the training temperature' if axis.is_temperature else axis.label}",
+        f"{names} against {'the training temperature' if run.is_temperature else run.label}",
         caption,
         panels,
         columns=min(len(panels), 3),
@@ -156,25 +151,23 @@ def movement_figure(document: Document) -> Figure | None:
         return None
     names = short_names(document)
     (reference,) = (str(row["source"]) for row in document.rows("checkpoints", reference=True))
-    axis = run_axis(document)
-    is_run = axis.is_run and bool(document.rows("checkpoints")[0]["axis"])
+    run = run_of(document)
+    is_run = run.has_order and bool(document.rows("checkpoints")[0]["axis"])
     if is_run:
-        axis = Axis(axis.label, axis.is_temperature, {s: axis.places[s] for s in sources})
-        label, panel_options = axis.label, axis.panel_options
+        run = replace(run, places={source: run.places[source] for source in sources})
+        series, x_axis = list(series_of(run.places).values()), run.axis
     else:
-        axis = Axis("", False, {source: float(i) for i, source in enumerate(sources)})
-        ticks = [(axis.places[source], names[source]) for source in sources]
-        label, panel_options = "", {"x_ticks": ticks, "upright": True}
-    runs = list(series_of(axis.places).values()) if is_run else []
+        places = {source: float(i) for i, source in enumerate(sources)}
+        series, x_axis = [], Axis(ticks=[(x, names[source]) for source, x in places.items()])
 
-    def drawn(records: Sequence[Record], text: str, colour: str) -> list[Mark]:
+    def drawn(records: Sequence[Record], label: str, colour: str) -> list[Mark]:
         if is_run:
-            labels = [text, *[""] * len(runs)]
-            lines = zip(runs, labels, strict=False)
-            return [m for run, t in lines for m in _run_line(axis.places, run, records, t, colour)]
+            labels = [label, *[""] * len(series)]
+            lines = zip(series, labels, strict=False)
+            return [mark for own, text in lines for mark in _line(run, own, records, text, colour)]
         own = [record for s in sources if (record := one_record(records, s)) is not None]
-        xs, ys = [axis.places[record.source] for record in own], [value_of(r) for r in own]
-        return [Points(xs, ys, text, colour, y_error=[bar(r) for r in own], size=4)]
+        xs, ys = [places[record.source] for record in own], [value_of(record) for record in own]
+        return [Points(xs, ys, label, colour, y_error=[bar(r) for r in own], size=4)]
 
     shared: list[Mark] = []
     ks = sorted({int(record.params["k"]) for record in overlap})
@@ -185,13 +178,13 @@ def movement_figure(document: Document) -> Figure | None:
         shared.append(Rule("by chance", y=chance, colour=colour, style="dotted"))
     least = min((value_of(r) - half_width(r) for r in cka), default=0.0)
     farthest = max((value_of(r) + half_width(r) for r in residual), default=0.0)
+    farthest = 1.08 * max(farthest, 1e-6)
     panels = (
-        (drawn(cka, "", BLUE), "linear CKA, debiased", (min(0.0, least), 1.05)),
-        (shared, "neighbours shared  [share]", (0.0, 1.05)),
+        (drawn(cka, "", BLUE), Axis("linear CKA, debiased", limits=(min(0.0, least), 1.05))),
+        (shared, Axis("neighbours shared  [share]", limits=(0.0, 1.05))),
         (
             drawn(residual, "", BLUE),
-            "squared distance after rotation",
-            (0.0, 1.08 * max(farthest, 1e-6)),
+            Axis("squared distance after rotation", limits=(0.0, farthest)),
         ),
     )
     return Figure(
@@ -200,11 +193,7 @@ def movement_figure(document: Document) -> Figure | None:
         "A rotation of the reference has CKA 1, shares every neighbour, and leaves no distance. "
         "CKA compares all similarities, shared neighbours the local order; dotted, what chance "
         "shares. Only checkpoints whose rows are matched with the reference's are shown.",
-        [
-            Panel(marks, label, y_label, y_limits=y_limits, **panel_options)
-            for marks, y_label, y_limits in panels
-            if marks
-        ],
+        [Panel(marks, x_axis, axis, upright=not is_run) for marks, axis in panels if marks],
         columns=3,
         panel_size=(3.3, 2.6 if is_run else 3.4),
     )

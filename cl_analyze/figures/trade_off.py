@@ -10,16 +10,27 @@ from cl_analyze.differences import is_real
 from cl_analyze.document import Document
 from cl_analyze.figures import measures
 from cl_analyze.figures.colours import BLACK, BLUE, GREY, VERMILION
-from cl_analyze.figures.description import Figure, Line, Mark, Numbers, Panel, Points, Rule, Side
+from cl_analyze.figures.description import (
+    DIRECTIONS,
+    Axis,
+    Figure,
+    Line,
+    Mark,
+    Numbers,
+    Panel,
+    Points,
+    Rule,
+    Side,
+)
 from cl_analyze.figures.marks import (
     Rows,
+    axis_of_names,
     half_width,
     nearest_k,
     one_record,
-    panel_of_rows,
     value_of,
 )
-from cl_analyze.figures.runs import MOST_ROWS, run_axis, series_of
+from cl_analyze.figures.runs import MOST_ROWS, run_of, series_of
 from cl_analyze.figures.sources import by_temperature, short_names, source_colours
 from cl_analyze.tables import Cell, Record
 
@@ -45,7 +56,7 @@ def trade_off_figure(document: Document) -> Figure | None:
 
     runs = [
         [source for source in run if source in points]
-        for run in series_of(run_axis(document).places).values()
+        for run in series_of(run_of(document).places).values()
     ]
     marks: list[Mark] = [
         Line(*coordinates(run), "", "#b0b0b0", arrows=len(run) <= _MOST_NAMES)
@@ -70,7 +81,7 @@ def trade_off_figure(document: Document) -> Figure | None:
         "Left is more uniform, up is more tolerant of same-class neighbours; a checkpoint further "
         "up and left than another is better in both. Bars are 95% intervals."
         + (" Arrows go along the run." if has_runs else ""),
-        [Panel(marks, f"{uniformity.label}   ← more uniform", tolerance.label)],
+        [Panel(marks, Axis(f"{uniformity.label}   ← more uniform"), Axis(tolerance.label))],
         panel_size=(6.2, 4.2),
     )
 
@@ -103,10 +114,10 @@ def _points(
         if set(points) <= set(values):
             return [coloured(accuracy.label, values, () if is_many else _sides(us, ts, texts))]
     if is_many:
-        axis = run_axis(document)
+        run = run_of(document)
         order = {source: float(i) for i, source in enumerate(document.sources)}
-        label = axis.label if axis.places else "order of the checkpoints"
-        return [coloured(label, axis.places or order)]
+        label = run.label if run.places else "order of the checkpoints"
+        return [coloured(label, run.places or order)]
     largest = max((len(run) for run in runs), default=0)
     beside = {run[0] for run in runs if len(run) == 1 < largest}
     return [
@@ -129,17 +140,6 @@ _WIDE, _TALL = 5.0, 3.6
 """Inches of the plane's axes, about."""
 _LETTER, _HEIGHT = 0.062, 0.13
 """Inches of a letter, and of a line of text."""
-_PLACES: dict[Side, tuple[int, int, float]] = {
-    "lower right": (1, -1, 0.12),
-    "upper left": (-1, 1, 0.12),
-    "upper right": (1, 1, 0.12),
-    "lower left": (-1, -1, 0.12),
-    "right": (1, 0, 0.08),
-    "left": (-1, 0, 0.08),
-    "above": (0, 1, 0.08),
-    "below": (0, -1, 0.08),
-}
-"""Where a name may stand, best first: direction across and up, and inches from the point."""
 
 
 def _sides(xs: Numbers, ys: Numbers, texts: Sequence[str]) -> list[Side]:
@@ -154,7 +154,8 @@ def _sides(xs: Numbers, ys: Numbers, texts: Sequence[str]) -> list[Side]:
     sides: list[Side] = []
     for (x, y), text in zip(points, texts, strict=True):
         chosen: Side = ""
-        for side, (across, up, gap) in _PLACES.items():
+        for side, (across, up) in DIRECTIONS.items():
+            gap = 0.12 if across and up else 0.08
             left, right = _span(x, _LETTER * len(text), across, gap)
             bottom, top = _span(y, _HEIGHT, up, gap)
             box = (left, bottom, right, top)
@@ -203,7 +204,7 @@ def difference_figure(document: Document) -> Figure | None:
                 marks.append(
                     Points(values, ys, label, colour, x_error=bars, size=4.5, hollow=not real)
                 )
-        panels.append(panel_of_rows(marks, title, [names[source] for source in order]))
+        panels.append(Panel(marks, Axis(title), axis_of_names([names[s] for s in order])))
     if not panels:
         return None
     return Figure(
