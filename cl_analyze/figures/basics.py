@@ -77,7 +77,7 @@ def uniformity_figure(document: Document) -> Figure | None:
 
 
 def tolerance_figure(document: Document) -> Figure | None:
-    """Mean similarity within and between classes, with each class's own value."""
+    """Mean similarity within and between classes, with the tolerance of each class."""
     within = records_of(document, "tolerance", "micro_excl")
     if not within:
         return None
@@ -190,5 +190,5 @@ def _ranks_panel(document: Document, source: str) -> Panel:
 
 def _quantile(document: Document, record: Record, q: float) -> float:
     quantiles = document.records("similarity_quantile", group=record.params["group"])
-    found = one_record(quantiles, record.source, q=q)
-    return math.nan if found is None else value_of(found)
+    quantile = one_record(quantiles, record.source, q=q)
+    return math.nan if quantile is None else value_of(quantile)

@@ -1,4 +1,4 @@
-"""What a figure is, before anything draws it."""
+"""The parts of a figure, before a renderer draws it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 Numbers = Sequence[float]
 Bars = Sequence[float | tuple[float, float]]
-"""Half lengths of error bars, or how far each reaches below and above its point."""
+"""Half lengths of error bars, or lengths of each bar below and above the point."""
 Scale = Literal["linear", "log", "sqrt"]
 Side = Literal[
     "right", "left", "above", "below", "upper right", "lower right", "upper left", "lower left", ""
@@ -69,7 +69,7 @@ class Points:
 
     Attributes:
         x, y: coordinates.
-        x_error, y_error: see `Bars`; empty: none.
+        x_error, y_error: see `Bars`; empty: no bars.
         opacity: 1 hides the marks below.
         values: numbers that colour the points, beside a colour bar; empty: all have `colour`.
         value_label: of the colour bar.
@@ -95,7 +95,7 @@ class Points:
 
 @dataclass(frozen=True)
 class Steps:
-    """A histogram's outline, filled where asked.
+    """The outline of a histogram, or a filled one.
 
     Attributes:
         edges: one more than heights.

@@ -34,7 +34,7 @@ _HORIZONTAL = {-1: "left", 0: "center", 1: "right"}
 _VERTICAL = {-1: "bottom", 0: "middle", 1: "top"}
 _DIGITS = 5
 MOST_POINTS = 25_000
-"""Points above which a page cannot draw a figure quickly; its static image stands for it."""
+"""Points above which a page shows the static image of a figure, which is quicker."""
 
 
 def interactive(figure: Figure) -> dict[str, Any] | None:
@@ -260,7 +260,7 @@ def _arrows(mark: Line, suffix: str) -> Iterator[dict[str, Any]]:
 
 
 def _axis(panel: Panel, name: str) -> dict[str, Any]:
-    """An axis without its place."""
+    """An axis without a domain, which the page sets."""
     own: Axis = getattr(panel, name)
     is_matrix = any(isinstance(mark, Cells) for mark in panel.marks)
     axis: dict[str, Any] = {

@@ -46,7 +46,7 @@ _GRADIENTS = (
     ("dhel", "DHEL"),
     ("nscl", "NSCL (other classes)"),
 )
-"""Loss and title of its panel."""
+"""Loss and title of the panel."""
 _KERNELS = ("gaussian", "log", "imq", "riesz")
 _MOST_OF_BATCHES = 4
 """Sources up to which each has two panels in the figure of batches."""

@@ -23,7 +23,7 @@ MAX_PANELS = 12
 
 
 def records_of(document: Document, metric: str, definition: str | None) -> list[Record]:
-    """Records of one definition; where the document has none, of every definition."""
+    """Records of one definition; of all definitions where no record has this one."""
     return document.records(metric, definition) or document.records(metric)
 
 
@@ -33,7 +33,7 @@ def defined(records: Iterable[Record]) -> list[Record]:
 
 
 def one_record(records: Iterable[Record], source: str, **params: Param) -> Record | None:
-    """The first of these records of a source with these parameters, where it has a value."""
+    """The first record of a source with these parameters; None where it has no value."""
     for record in records:
         if record.source == source and all(record.params.get(k) == v for k, v in params.items()):
             return record if record.value is not None else None
@@ -41,12 +41,12 @@ def one_record(records: Iterable[Record], source: str, **params: Param) -> Recor
 
 
 def nearest_k(ks: Iterable[int], wanted: int) -> int:
-    """The number of neighbours nearest to a wanted one, the lower of two; 0 where there is none."""
+    """The k nearest to a wanted one, the lower of two; 0 where there is no k."""
     return min(ks, key=lambda k: (abs(k - wanted), k), default=0)
 
 
 def value_of(record: Record) -> float:
-    """The value, NaN where there is none."""
+    """The value; NaN where it is undefined."""
     return math.nan if record.value is None else record.value
 
 
@@ -56,7 +56,7 @@ def half_width(record: Record) -> float:
 
 
 def bar(record: Record) -> float | tuple[float, float]:
-    """The 95% interval as an error bar: half its length, or of a share how far it reaches."""
+    """The 95% interval as an error bar: half the length, or both lengths for a share."""
     if record.interval is None or record.value is None:
         return half_width(record)
     low, high = record.interval
@@ -177,7 +177,7 @@ def panel_sources(document: Document) -> list[str]:
 
 
 def panel_size(n_panels: int) -> tuple[float, float]:
-    """Inches of each of so many panels."""
+    """Inches of a panel where there are so many."""
     return (5.4, 3.2) if n_panels == 1 else (3.3, 2.4)
 
 
@@ -189,7 +189,7 @@ def panel_columns(n_panels: int) -> int:
 def figure_of_sources(
     document: Document, name: str, title: str, caption: str, panels: Sequence[Panel], **options: Any
 ) -> Figure:
-    """A figure that says where not every source has a panel; see `Figure` for options."""
+    """A figure with a note where some sources have no panel; see `Figure` for options."""
     n = len(document.sources)
     if n > MAX_PANELS:
         title += f" (first {MAX_PANELS} of {n} checkpoints)"

@@ -26,7 +26,7 @@ from cl_analyze.figures.description import (
 from cl_analyze.figures.fonts import families, matplotlib, texts_of
 
 FIXED_SVG = "svg-outlines"
-"""An svg whose text is drawn as outlines, so that it looks the same where fonts differ."""
+"""An svg with text as outlines, which looks the same where fonts differ."""
 _PAGE_DPI = 100
 """Dots an inch of clouds of points in a page, which has each figure twice."""
 _MANY = 50
@@ -173,7 +173,7 @@ def _log_text(value: float, _: object = None) -> str:
 
 
 def _panel(axes: Any, panel: Panel) -> Iterator[tuple[str, Any]]:
-    """Draw a panel; labels and handles for the legend."""
+    """Draw a panel and yield labels and handles for the legend."""
     both = (("x", panel.x), ("y", panel.y))
     for name, axis in both:
         _set_scale(axes, name, axis)
@@ -222,7 +222,7 @@ def _set_ticks(axes: Any, name: str, axis: Axis) -> None:
 
 
 def _mark(axes: Any, mark: Mark) -> Any:
-    """Draw a mark; its handle for the legend."""
+    """Draw a mark and return a handle for the legend."""
     if isinstance(mark, Line):
         return _line(axes, mark)
     if isinstance(mark, Points):

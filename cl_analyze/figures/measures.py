@@ -1,8 +1,7 @@
-"""What figures of several checkpoints show of each: uniformity, tolerance, accuracy and more."""
+"""Measures that figures of several checkpoints show: uniformity, tolerance, accuracy and more."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cl_analyze.document import Document
@@ -16,9 +15,9 @@ class Measure:
     """One number of each checkpoint.
 
     Attributes:
-        label: of its axis, with the unit.
-        records: one for each checkpoint, or none.
-        uniform_sphere: its value on the uniform sphere; None where it is not drawn.
+        label: of the axis, with the unit.
+        records: at most one for each checkpoint.
+        uniform_sphere: the value on the uniform sphere; None: not drawn.
     """
 
     label: str
@@ -55,35 +54,26 @@ def tolerance(document: Document) -> Measure:
     return Measure("tolerance  [cosine]", records_of(document, "tolerance", "micro_excl"), 0.0)
 
 
-def knn_accuracy(document: Document) -> Measure | None:
-    """kNN accuracy at about 20 neighbours."""
+def accuracies(document: Document) -> list[Measure]:
+    """kNN accuracy at about 20 neighbours, then linear probe accuracy, where they are known."""
+    measures = []
     votes = defined(document.records("knn_accuracy"))
-    if not votes:
-        return None
-    k = nearest_k((int(record.params["k"]) for record in votes), 20)
-    return Measure(f"kNN accuracy, k = {k}", [r for r in votes if r.params["k"] == k])
-
-
-def probe_accuracy(document: Document) -> Measure | None:
-    """Accuracy of the linear probe."""
+    if votes:
+        k = nearest_k((int(record.params["k"]) for record in votes), 20)
+        measures.append(Measure(f"kNN accuracy, k = {k}", [r for r in votes if r.params["k"] == k]))
     probes = defined(document.records("probe_accuracy", "normalised"))
-    return Measure("linear probe accuracy", probes) if probes else None
+    if probes:
+        measures.append(Measure("linear probe accuracy", probes))
+    return measures
 
 
-def accuracy(document: Document) -> Measure | None:
-    """The accuracy that stands for a checkpoint: of kNN, else of the linear probe."""
-    return knn_accuracy(document) or probe_accuracy(document)
-
-
-def further_measures(document: Document) -> Iterator[Measure]:
-    """Numbers of a comparison beside uniformity, tolerance and `accuracy`."""
-    probe = probe_accuracy(document)
-    if probe is not None and knn_accuracy(document) is not None:
-        yield probe
+def rank_and_false_negatives(document: Document) -> list[Measure]:
+    """Effective rank, and the false-negative share at the smallest temperature."""
     ranks = records_of(document, "effective_rank", "raw")
-    yield Measure("effective rank  [dimensions]", ranks)
+    measures = [Measure("effective rank  [dimensions]", ranks)]
     shares = document.records("penalty_false_negative_share")
     if shares:
         tau = min(float(record.params["tau"]) for record in shares)
         shares = [record for record in shares if record.params["tau"] == tau]
-        yield Measure(f"false-negative share at τ = {tau:g}", shares)
+        measures.append(Measure(f"false-negative share at τ = {tau:g}", shares))
+    return measures

@@ -1,4 +1,4 @@
-"""Figures of the relative penalty: its curves over similarities, and its summary by temperature."""
+"""Figures of the relative penalty: curves over similarities, and a summary by temperature."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ from cl_analyze.figures.marks import (
     value_of,
 )
 from cl_analyze.figures.sources import by_temperature, short_names, source_colours
+from cl_analyze.tables import Record
 
 _STYLES: tuple[Style, ...] = ("dashed", "dotted", "dashdot")
-"""Of lines of references; more references cannot be told apart."""
+"""Of the lines of references; a reader cannot distinguish more of them."""
 
 
 @dataclass(frozen=True)
@@ -36,72 +37,66 @@ class _Curve:
 
     Attributes:
         name: of the figure.
-        column: of the table, drawn against its column `similarity`.
         table: of the document.
+        column: of the table, drawn against its column `similarity`.
         is_log: whether the y axis is logarithmic, with an even share as a rule; else with a line
             of all negatives.
     """
 
     name: str
+    table: str
     column: str
     title: str
     y_label: str
     caption: str
-    table: str = "penalty_curve"
     is_log: bool = True
+
+
+_PENALTY_CURVE = _Curve(
+    "penalty_curve",
+    "penalty_curve",
+    "relative_penalty",
+    "Relative penalty of a negative against its similarity",
+    "relative penalty r(s)",
+    "After Wang & Liu (CVPR 2021), Fig. 3: the share of an anchor's penalty that one negative at "
+    "similarity s gets, averaged over anchors, over the range where there are negatives. The "
+    "dashed line is an even share.",
+)
+_PENALTY_MASS = _Curve(
+    "penalty_mass",
+    "penalty_curve",
+    "penalty_mass",
+    "Where the penalty goes",
+    "share of penalty per 0.01",
+    "Each line sums to 1 over an anchor's negatives. Grey: the negatives themselves, which is "
+    "where a very large temperature would put it.",
+    is_log=False,
+)
+_PENALTY_CURVE_HARD = _Curve(
+    "penalty_curve_hard",
+    "penalty_curve_hard",
+    "relative_penalty",
+    "Relative penalty over the hardest {alpha:g}% of the negatives",
+    "relative penalty r(s)",
+    "After Wang & Liu (CVPR 2021), eq. 9: the penalty is shared among each anchor's hardest "
+    "negatives and is zero below its threshold, so that large temperatures no longer spend it "
+    "on far ones. The dashed line is an even share of the kept negatives.",
+)
 
 
 def penalty_curve_figure(document: Document) -> Figure | None:
     """The paper's Fig. 3: relative penalty against similarity, a line for each temperature."""
-    return _curve_figure(
-        document,
-        _Curve(
-            "penalty_curve",
-            "relative_penalty",
-            "Relative penalty of a negative against its similarity",
-            "relative penalty r(s)",
-            "After Wang & Liu (CVPR 2021), Fig. 3: the share of an anchor's penalty that one "
-            "negative at similarity s gets, averaged over anchors, over the range where there are "
-            "negatives. The dashed line is an even share.",
-        ),
-    )
+    return _curve_figure(document, _PENALTY_CURVE)
 
 
 def penalty_mass_figure(document: Document) -> Figure | None:
-    """Where the penalty goes: its mass over similarities, beside the negatives themselves."""
-    return _curve_figure(
-        document,
-        _Curve(
-            "penalty_mass",
-            "penalty_mass",
-            "Where the penalty goes",
-            "share of penalty per 0.01",
-            "Each line sums to 1 over an anchor's negatives. Grey: the negatives themselves, which "
-            "is where a very large temperature would put it.",
-            is_log=False,
-        ),
-    )
+    """The mass of the penalty over similarities, beside all negatives."""
+    return _curve_figure(document, _PENALTY_MASS)
 
 
 def penalty_curve_hard_figure(document: Document) -> Figure | None:
     """The relative penalty where each anchor keeps its hardest negatives alone."""
-    for row in document.rows("penalty_curve_hard")[:1]:
-        alpha = float(row["hard_alpha"] or 0.0)
-        return _curve_figure(
-            document,
-            _Curve(
-                "penalty_curve_hard",
-                "relative_penalty",
-                f"Relative penalty over the hardest {100 * alpha:g}% of the negatives",
-                "relative penalty r(s)",
-                "After Wang & Liu (CVPR 2021), eq. 9: the penalty is shared among each anchor's "
-                "hardest negatives and is zero below its threshold, so that large temperatures no "
-                "longer spend it on far ones. The dashed line is an even share of the kept "
-                "negatives.",
-                "penalty_curve_hard",
-            ),
-        )
-    return None
+    return _curve_figure(document, _PENALTY_CURVE_HARD)
 
 
 def _curve_figure(document: Document, curve: _Curve) -> Figure | None:
@@ -117,14 +112,9 @@ def _curve_figure(document: Document, curve: _Curve) -> Figure | None:
         if len(order) == 1 and _dimensions(document, source) is None:
             title = "similarities spread evenly over [−1, 1]"
         panels.append(_curve_panel(document, curve, rows, title))
+    title = curve.title.format(alpha=100 * float(table[0].get("hard_alpha") or 0.0))
     return figure_of_sources(
-        document,
-        curve.name,
-        curve.title,
-        curve.caption,
-        panels,
-        share_y=curve.is_log,
-        dial="τ",
+        document, curve.name, title, curve.caption, panels, share_y=curve.is_log, dial="τ"
     )
 
 
@@ -173,9 +163,9 @@ def penalty_summary_figure(document: Document) -> Figure | None:
     if not taus:
         return None
     panels = [
-        panel
+        _summary_panel(document, records, y_label, scale, taus)
         for metric, definition, y_label, scale in _SUMMARY
-        if (panel := _summary_panel(document, metric, definition, y_label, scale, taus)) is not None
+        if defined(records := records_of(document, metric, definition))
     ]
     return Figure(
         "penalty_summary",
@@ -198,17 +188,10 @@ _SUMMARY: tuple[tuple[str, str | None, str, Scale], ...] = (
 
 
 def _summary_panel(
-    document: Document,
-    metric: str,
-    definition: str | None,
-    y_label: str,
-    scale: Scale,
-    taus: Sequence[float],
-) -> Panel | None:
+    document: Document, records: Sequence[Record], y_label: str, scale: Scale, taus: Sequence[float]
+) -> Panel:
     """One metric against the temperature, a line for each source."""
-    records = records_of(document, metric, definition)
-    if not defined(records):
-        return None
+    metric = records[0].metric
     names, colours = short_names(document), source_colours(document)
     marks: list[Line | Rule] = []
     for source in by_temperature(document):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import Literal
 
@@ -85,62 +85,38 @@ def spectrum_figure(document: Document) -> Figure | None:
     )
 
 
-@dataclass(frozen=True)
-class _ClassSimilarities:
-    """Mean cosines between the classes of one source.
-
-    Attributes:
-        classes: in an order that puts similar classes side by side.
-        cosines: of each pair of classes, in both orders.
-    """
-
-    source: str
-    classes: list[str]
-    cosines: dict[tuple[str, str], float]
-
-    @property
-    def contrast(self) -> float:
-        return max(self.cosines.values()) - min(self.cosines.values())
-
-
-def _class_similarities(document: Document, source: str) -> _ClassSimilarities | None:
-    pairs = document.rows("class_pairs", source=source)
-    classes = document.rows("quality_by_class", source=source)
-    if not pairs or len(classes) > _MOST_CLASSES:
-        return None
-    cosines = {}
-    for row in pairs:
-        a, b = str(row["class_a"]), str(row["class_b"])
-        cosines[a, b] = cosines[b, a] = float(str(row["similarity"]))
-    classes = sorted(classes, key=lambda row: int(str(row["order"])))
-    return _ClassSimilarities(source, [str(row["class"]) for row in classes], cosines)
-
-
 def class_similarity_figure(document: Document) -> Figure | None:
     """Mean cosine between classes, similar classes side by side, a panel for each source."""
     names = short_names(document)
-    matrices = [
-        matrix
-        for source in panel_sources(document)
-        if (matrix := _class_similarities(document, source)) is not None
-    ]
-    if not matrices:
+    orders: dict[str, list[str]] = {}
+    cosines: dict[str, dict[tuple[str, str], float]] = {}
+    for source in panel_sources(document):
+        pairs = document.rows("class_pairs", source=source)
+        classes = document.rows("quality_by_class", source=source)
+        if pairs and len(classes) <= _MOST_CLASSES:
+            classes.sort(key=lambda row: int(str(row["order"])))
+            orders[source] = [str(row["class"]) for row in classes]
+            cosines[source] = {}
+            for row in pairs:
+                a, b = str(row["class_a"]), str(row["class_b"])
+                cosines[source][a, b] = cosines[source][b, a] = float(str(row["similarity"]))
+    if not orders:
         return None
-    values = [value for matrix in matrices for value in matrix.cosines.values()]
-    low, high = min(values), max(values)
+    ends = {source: (min(own.values()), max(own.values())) for source, own in cosines.items()}
+    low, high = min(low for low, _ in ends.values()), max(high for _, high in ends.values())
     # one order for all, so that panels can be compared: that of the most structured
-    clearest = max(matrices, key=lambda matrix: matrix.contrast)
+    clearest = max(ends, key=lambda source: ends[source][1] - ends[source][0])
     panels = []
-    for matrix in matrices:
-        same_classes = sorted(matrix.classes) == sorted(clearest.classes)
-        classes = clearest.classes if same_classes else matrix.classes
-        cells = [[matrix.cosines.get((a, b), float("nan")) for b in classes] for a in classes]
-        axis = Axis("class", ticks=[(float(i), _short(name)) for i, name in enumerate(classes)])
-        title = names[matrix.source] if len(matrices) > 1 else ""
+    for source, order in orders.items():
+        if sorted(order) == sorted(orders[clearest]):
+            order = orders[clearest]
+        cells = [[cosines[source].get((a, b), float("nan")) for b in order] for a in order]
+        axis = Axis("class", ticks=[(float(i), _short(name)) for i, name in enumerate(order)])
+        title = names[source] if len(orders) > 1 else ""
         marks = [Cells(cells, low, high, "mean cosine")]
         panels.append(Panel(marks, axis, axis, title, upright=True))
-    side = min(3.0 + 0.09 * max(len(matrix.classes) for matrix in matrices), 6.5)
-    order_of = f", from {names[clearest.source]}" if len(matrices) > 1 else ""
+    side = min(3.0 + 0.09 * max(map(len, orders.values())), 6.5)
+    order_of = f", from {names[clearest]}" if len(orders) > 1 else ""
     return figure_of_sources(
         document,
         "class_similarity",

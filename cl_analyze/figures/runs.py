@@ -72,7 +72,7 @@ def run_of(document: Document) -> Run:
 
 
 def series_of(places: dict[str, float]) -> dict[str, list[str]]:
-    """Checkpoints of each run in order: their names differ in their positions alone."""
+    """Checkpoints of each series in order: names that differ in their positions alone."""
     order = sorted(places, key=lambda source: places[source])
     series: dict[str, list[str]] = {}
     for source in order:
@@ -90,7 +90,7 @@ def series_of(places: dict[str, float]) -> dict[str, list[str]]:
 def _line(
     run: Run, sources: Sequence[str], records: Sequence[Record], label: str, colour: str
 ) -> list[Line]:
-    """The line of one series with its 95% band; empty where no checkpoint has a value."""
+    """The line of one series with a 95% band; empty where no checkpoint has a value."""
     own = [record for s in sources if (record := one_record(records, s)) is not None]
     if not own:
         return []
@@ -105,10 +105,12 @@ def run_figure(document: Document) -> Figure | None:
         return None
     is_comparison = bool(document.rows("checkpoints"))
     series = series_of(run.places)
-    accuracy = measures.accuracy(document)
+    accuracies = measures.accuracies(document)
     shown = [measures.uniformity(document), measures.tolerance(document)]
-    shown += [accuracy] if accuracy is not None else []
-    shown += measures.further_measures(document) if is_comparison else []
+    if is_comparison:
+        shown += accuracies + measures.rank_and_false_negatives(document)
+    else:
+        shown += accuracies[:1]
     panels = []
     for measure in shown:
         marks: list[Mark] = []
@@ -129,7 +131,7 @@ def run_figure(document: Document) -> Figure | None:
         )
     if not is_comparison:
         caption += "Temperatures are read from the names of the checkpoints."
-    names = "Uniformity and tolerance" if accuracy is None else "Uniformity, tolerance and accuracy"
+    names = "Uniformity, tolerance and accuracy" if accuracies else "Uniformity and tolerance"
     return Figure(
         "along_the_run" if is_comparison else "against_temperature",
         f"{names} against {'the training temperature' if run.is_temperature else run.label}",

@@ -16,7 +16,7 @@ _LAST_SUFFIX = re.compile(_SUFFIX.pattern[:-2] + "$")
 
 
 def training_temperature(source: str) -> float | None:
-    """The temperature in a checkpoint's name, as in tau-0.07 or tau=0.5; None where there is none.
+    """The temperature in a checkpoint's name, as in tau-0.07 or tau=0.5; None for other names.
 
     >>> training_temperature("fashion-mnist-tau-0.07.npz"), training_temperature("epoch3.npy")
     (0.07, None)
@@ -26,7 +26,7 @@ def training_temperature(source: str) -> float | None:
 
 
 def series_name(source: str) -> str:
-    """A checkpoint's name without its temperature and suffix: what it has in common with others.
+    """A checkpoint's name without temperature and suffix: the name of the series.
 
     >>> series_name("fashion-mnist-hard-tau-1.0.npz")
     'fashion-mnist-hard'
@@ -76,33 +76,33 @@ def _middle(text: str, most: int = 28) -> str:
 
 
 def by_temperature(document: Document) -> list[str]:
-    """Sources ordered by series and training temperature, as given where names tell none."""
-    order = {source: i for i, source in enumerate(document.sources)}
-    first: dict[str, int] = {}
-    for source in order:
-        first.setdefault(series_name(source), order[source])
-    if any(training_temperature(source) is None for source in order):
-        return list(order)
-    return sorted(
-        order,
-        key=lambda s: (
-            -sum(series_name(o) == series_name(s) for o in order),
-            first[series_name(s)],
-            training_temperature(s) or 0.0,
-            order[s],
-        ),
-    )
+    """Sources in order of series, the longest first, and of temperatures; else as given."""
+    sources = document.sources
+    temperatures = {source: training_temperature(source) for source in sources}
+    if None in temperatures.values():
+        return list(sources)
+    series = [series_name(source) for source in sources]
+    return [
+        source
+        for source, _ in sorted(
+            zip(sources, series, strict=True),
+            key=lambda item: (
+                -series.count(item[1]),
+                series.index(item[1]),
+                temperatures[item[0]] or 0.0,
+            ),
+        )
+    ]
 
 
 def source_colours(document: Document) -> dict[str, str]:
     """A colour for each source: by temperature where names tell it, else hues."""
     sources = by_temperature(document)
-    temperatures = [training_temperature(source) for source in sources]
-    if len(sources) > 1 and all(value is not None for value in temperatures):
+    if len(sources) > 1 and all(training_temperature(s) is not None for s in sources):
         main = [s for s in sources if series_name(s) == series_name(sources[0])]
         others = [s for s in sources if s not in main]
-        found = dict(zip(main, ordered(len(main)), strict=True))
-        return {**found, **{s: OTHER_HUES[i % len(OTHER_HUES)] for i, s in enumerate(others)}}
+        hues = [OTHER_HUES[i % len(OTHER_HUES)] for i in range(len(others))]
+        return dict(zip([*main, *others], [*ordered(len(main)), *hues], strict=True))
     if len(sources) > len(HUES):
         return dict(zip(sources, ordered(len(sources)), strict=True))
-    return {source: HUES[i % len(HUES)] for i, source in enumerate(sources)}
+    return dict(zip(sources, HUES, strict=False))

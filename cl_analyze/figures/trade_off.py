@@ -108,8 +108,7 @@ def _points(
             sides=sides,
         )
 
-    accuracy = measures.accuracy(document)
-    if accuracy is not None:
+    for accuracy in measures.accuracies(document)[:1]:
         values = {record.source: value_of(record) for record in accuracy.records}
         if set(points) <= set(values):
             return [coloured(accuracy.label, values, () if is_many else _sides(us, ts, texts))]

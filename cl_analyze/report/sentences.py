@@ -37,7 +37,7 @@ def meaning(record: Record, document: Document) -> str:
     """
     if record.value is None:
         return f"Undefined: {record.reason}."
-    sentence = _SENTENCES.get(record.metric, "")
+    sentence = _SENTENCES.get(record.name) or _SENTENCES.get(record.metric, "")
     if isinstance(sentence, str):
         return sentence.format_map(_Words(record, record.value))
     return sentence(record, record.value, document)
@@ -75,8 +75,6 @@ _FORMS: dict[str, Callable[[Record, float], str]] = {
 
 
 def _uniformity(record: Record, value: float, document: Document) -> str:
-    if record.definition == "v_stat":
-        return "The same with every row also paired with itself, as some codes do."
     law = companion(record, document, "uniformity_of_uniform_law", t=record.params["t"])
     if law is None:
         return "More negative is more uniform."
@@ -102,16 +100,7 @@ def _uniformity_gap(record: Record, value: float, document: Document) -> str:
     )
 
 
-_TOLERANCES = {
-    "macro_excl": "The same as a mean over classes, each counting once.",
-    "micro_incl": "The same with every row also paired with itself.",
-    "indicator": "Eq. 11 as printed: same-class similarities averaged over all pairs.",
-}
-
-
 def _tolerance(record: Record, value: float, document: Document) -> str:
-    if record.definition != "micro_excl":
-        return _TOLERANCES.get(record.definition or "", "Mean same-class cosine.")
     text = f"Rows of one class have a mean cosine of {cosine_in_words(value)}"
     between = companion(record, document, "between_class_similarity")
     if between is not None:
@@ -186,21 +175,11 @@ def _loss(record: Record, value: float, document: Document) -> str:
     return f"{text} Alignment part {alignment:.4g}, uniformity part {uniformity:.4g}."
 
 
-_LEAST_ENERGIES = {
-    "simplex": (
-        "the least possible, that of a simplex",
-        "The least energy of so few points: a regular simplex.",
-    ),
-    "cross_polytope": (
-        "the least possible, that of a cross-polytope",
-        "The least energy of 2D points: a cross-polytope.",
-    ),
-    "uniform_law": (
-        "that of independent uniform points",
-        "What independent uniform points give; the least energy is not known.",
-    ),
+_ENERGY_REFERENCES = {
+    "simplex": "the least possible, that of a simplex",
+    "cross_polytope": "the least possible, that of a cross-polytope",
+    "uniform_law": "that of independent uniform points",
 }
-"""Reference of an energy -> its name in a sentence, and the sentence of the reference."""
 
 
 def _energy(record: Record, value: float, document: Document) -> str:
@@ -209,12 +188,8 @@ def _energy(record: Record, value: float, document: Document) -> str:
     reference = document.record(metric, source=record.source, kernel=kernel, t=t)
     if reference is None or reference.value is None:
         return "The lower, the more evenly the view's rows are spread."
-    name, _ = _LEAST_ENERGIES[str(reference.definition)]
+    name = _ENERGY_REFERENCES[str(reference.definition)]
     return f"View {record.params['view']}: {value - reference.value:.3g} above {name}."
-
-
-def _energy_reference(record: Record, value: float, document: Document) -> str:
-    return _LEAST_ENERGIES[str(record.definition)][1]
 
 
 # ---- quality
@@ -289,28 +264,25 @@ def _probe_accuracy(record: Record, value: float, document: Document) -> str:
     return f"A linear classifier is right on {percent(value)} of {record.n} unseen rows{split}."
 
 
-def _cdnv(record: Record, value: float, document: Document) -> str:
-    if record.definition in ("directional", "directional_normalised"):
-        return "As CDNV, but only the spread towards the other class counts."
-    return (
-        "Spread of two classes over the squared distance of their means; under 1 they stand apart."
-    )
-
-
 def _silhouette(record: Record, value: float, document: Document) -> str:
     words = "apart" if value > 0.5 else "loosely grouped" if value > 0.1 else "overlapping"
     return f"Classes are {words}: 1 is compact and far apart, 0 is on the border."
 
 
 _DIRECTIONS = "The rows fill about {value:.3g} of {d} directions."
+_DIRECTIONAL = "As CDNV, but only the spread towards the other class counts."
 _SENTENCES: dict[str, str | Sentence] = {
     "uniformity": _uniformity,
+    "uniformity[v_stat]": "The same with every row also paired with itself, as some codes do.",
     "uniformity_of_uniform_law": "What independent points spread evenly over the sphere in {d} "
     "dimensions give.",
     "uniformity_gap": _uniformity_gap,
     "uniformity_wasserstein": "Mean distance of the cosines of all pairs from those of uniform "
     "points; 0 is uniform.",
     "tolerance": _tolerance,
+    "tolerance[macro_excl]": "The same as a mean over classes, each counting once.",
+    "tolerance[micro_incl]": "The same with every row also paired with itself.",
+    "tolerance[indicator]": "Eq. 11 as printed: same-class similarities averaged over all pairs.",
     "between_class_similarity": "Rows of different classes have a mean cosine of {cosine}; 0 is "
     "unrelated.",
     "tolerance_gap": "How much closer rows of one class are than rows of different classes.",
@@ -328,7 +300,12 @@ _SENTENCES: dict[str, str | Sentence] = {
     "loss_alignment": "The part of the loss that pulls positives together.",
     "loss_uniformity": "The part of the loss that pushes rows apart.",
     "hyperspherical_energy": _energy,
-    "hyperspherical_energy_reference": _energy_reference,
+    "hyperspherical_energy_reference[simplex]": "The least energy of so few points: a regular "
+    "simplex.",
+    "hyperspherical_energy_reference[cross_polytope]": "The least energy of 2D points: a "
+    "cross-polytope.",
+    "hyperspherical_energy_reference[uniform_law]": "What independent uniform points give; the "
+    "least energy is not known.",
     "dcl_nscl_gap": "What false negatives add to DCL at τ = {tau:g}.",
     "dcl_nscl_gap_bound": "The most that the gap of DCL to NSCL can be with these class sizes.",
     "a_infonce_effective_negatives": "With hard-negative weights at τ = {tau:g}, the push acts on "
@@ -374,8 +351,11 @@ _SENTENCES: dict[str, str | Sentence] = {
     "nc2_orthogonal_frame": "Distance of the class means from right angles; 0 is there.",
     "nc3": "Distance of the probe's weights from the class means; 0 is the same.",
     "nc4_disagreement": "How often the probe and the nearest class mean disagree.",
-    "cdnv": _cdnv,
+    "cdnv": "Spread of two classes over the squared distance of their means; under 1 they stand "
+    "apart.",
+    "cdnv[directional]": _DIRECTIONAL,
+    "cdnv[directional_normalised]": _DIRECTIONAL,
     "ncc_accuracy": "{share} of the rows are nearest to the mean of their own class.",
     "silhouette": _silhouette,
 }
-"""Metric -> its sentence: a text with words of `_Words` in braces, or a function."""
+"""Metric or metric[definition] -> a text with words of `_Words` in braces, or a function."""
