@@ -141,7 +141,8 @@ def serve() -> None:
 
     for name in (
         "cli.app", "cli.gate", "cli.terminal", "analysis", "comparison", "checks", "checks.junit",
-        "functions", "report.html", "figures.matplotlib_renderer", "figures.catalogue",
+        "checks.text", "functions", "report.html", "report.text", "figures.matplotlib_renderer",
+        "figures.catalogue",
     ):  # fmt: skip
         importlib.import_module(f"cl_analyze.{name}")
     for name in ("scipy.special", "scipy.optimize", "matplotlib.figure", "jinja2", "rich.console"):

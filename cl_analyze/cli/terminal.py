@@ -15,11 +15,11 @@ from cl_analyze.quoting import printable, without_secrets
 
 
 class ReaderGoneError(Exception):
-    """Whoever read standard output has what they wanted (| head)."""
+    """The reader has closed standard output, as `| head` does."""
 
 
 def write_lines(lines: Iterable[str]) -> None:
-    """Lines on stdout, each on one line whatever names are in it; see `write_text`."""
+    """Lines on stdout, line feeds in names escaped; see `write_text`."""
     write_text("\n".join(map(printable, lines)) + "\n")
 
 
@@ -76,9 +76,9 @@ class Talk:
     seconds in a log.
 
     Args:
-        quiet: say nothing but errors.
-        verbose: say also what was chosen and how long passes took.
-        stream: where to; default stderr.
+        quiet: no notes, warnings and progress.
+        verbose: the time of each pass as well.
+        stream: default stderr.
     """
 
     def __init__(
@@ -98,15 +98,15 @@ class Talk:
             self._write(f"{shown(text)}\n", clear=True)
 
     def command(self, text: str) -> None:
-        """A line for whoever runs this, said even where talk is not wanted."""
+        """A line for the program that runs this one; --quiet does not silence it."""
         self._write(f"{printable(text)}\n", clear=True)
 
     def note(self, text: str) -> None:
-        """Something that was chosen."""
+        """A note: a choice that was made for the user."""
         self.say(f"note: {text}")
 
     def warn(self, text: str) -> None:
-        """Something about the inputs."""
+        """A warning about the inputs."""
         self.say(f"warning: {text}")
 
     def stage(self, text: str) -> None:
@@ -126,14 +126,14 @@ class Talk:
         if self._quiet or elapsed < 1.0 or now - self._last < wait:
             return
         self._last, self._said = now, True
-        rate = (done - self._before) / elapsed  # what an earlier run did took no time of this one
+        rate = (done - self._before) / elapsed  # without the pairs of an earlier run
         left = (total - done) / rate if rate else math.inf
         text = f"{self._stage}  {100 * done / total:.0f}%  {rate:.3g} pairs/s  {left:.0f} s left"
         self._write(text if self._live else f"{text}\n", clear=True)
         self._shown = len(text) if self._live else 0
 
     def resumed(self, done: int, total: int) -> None:
-        """Pairs of this pass that an earlier run has done already."""
+        """Pairs of this pass that an earlier run has computed."""
         self._before = done
         self.note(f"{self._stage}: goes on from {100 * done / total:.0f}%, which --resume has kept")
 
@@ -147,7 +147,7 @@ class Talk:
             self._write("\r" + " " * shown + "\r")
 
     def _write(self, text: str, clear: bool = False) -> None:
-        """Write, or let it be: talk that cannot be heard is no reason to stop."""
+        """Write; a closed stderr does not stop a run."""
         if clear:
             self._clear()
         with contextlib.suppress(OSError, ValueError):

@@ -1,4 +1,4 @@
-"""Which files a command writes, and their content."""
+"""The files that a command writes, and their content."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAGES = {
     "report": ("report.html", "results.json"),
     "compare": ("compare.html", "compare.json"),
 }
-"""Commands that write a page: its name and that of the JSON document."""
+"""Command -> names of the page and of the JSON document; other commands write neither."""
 Note = Callable[[str], None]
 
 
@@ -28,7 +28,7 @@ def write_tables_and_figures(
     """Write the tables/*.csv and figures/* of a metric's command.
 
     Args:
-        document: what was found.
+        document: results with their inputs.
         folder: made when it is missing.
         formats: of the figures.
         note: hears of characters that no font has; None: nobody does.

@@ -45,8 +45,8 @@ def render_html(document: Document, figures: Sequence[tuple[Figure, bytes]]) -> 
     """The report, or the comparison, as one HTML document that needs no network.
 
     Args:
-        document: what was found.
-        figures: the figures with their svg files, which show where there is no JavaScript.
+        document: results with their inputs.
+        figures: each figure with an svg file, which a page without JavaScript shows.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -99,7 +99,7 @@ def render_html(document: Document, figures: Sequence[tuple[Figure, bytes]]) -> 
 
 
 def _static(name: str) -> Markup:
-    """A file of this package that becomes part of the page."""
+    """The text of a static file, for the page."""
     return Markup((resources.files("cl_analyze.report") / "static" / name).read_text("utf-8"))
 
 
@@ -149,12 +149,12 @@ _PATHS = re.compile(rb' (?:d|x|y|points)="[^"]*"')
 
 
 def _packed(text: str) -> str:
-    """Text as gzip in base64, which the page unpacks; always the same bytes."""
+    """Text as gzip in base64, the same bytes every time; the page unpacks it."""
     return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
 
 
 def _figure(figure: Figure, svg: bytes, plot: dict[str, Any] | None) -> dict[str, Any]:
-    """A figure's static image, and what the page says about the interactive one."""
+    """The static image of a figure, with title, caption and dial."""
     # a hundredth of a point is more than a screen shows
     lean = _PATHS.sub(lambda found: _LONG_DECIMALS.sub(rb"\1", found[0]), svg)
     lean = _NOT_SEEN.sub(b"", lean)
@@ -171,26 +171,28 @@ def _figure(figure: Figure, svg: bytes, plot: dict[str, Any] | None) -> dict[str
 
 
 def _families(document: Document) -> list[dict[str, Any]]:
-    out = []
+    """Rows of the table of every metric family, by source."""
+    families = []
     for name, indices in document.families.items():
-        sources: dict[str, list[dict[str, Any]]] = {}
-        for index in indices:
-            record = document.results[index]
-            if record.metric in _LOSS_PARTS:
-                continue
-            sources.setdefault(record.source, []).append(
-                {
-                    "metric": record.metric,
-                    "definition": record.definition or "",
-                    "params": ", ".join(
-                        f"{key} = {value:g}" if isinstance(value, float) else f"{key} = {value}"
-                        for key, value in record.params.items()
-                    ),
-                    **_cell(record),
-                    "unit": record.unit if record.value is not None else "",
-                    "exact": record.exact,
-                    "meaning": meaning(record, document),
-                }
-            )
-        out.append({"name": name, "title": _TITLES.get(name, name), "sources": sources})
-    return out
+        rows_of: dict[str, list[dict[str, Any]]] = {}
+        for record in (document.results[i] for i in indices):
+            if record.metric not in _LOSS_PARTS:
+                rows_of.setdefault(record.source, []).append(_row(record, document))
+        families.append({"name": name, "title": _TITLES[name], "sources": rows_of})
+    return families
+
+
+def _row(record: Record, document: Document) -> dict[str, Any]:
+    params = (
+        f"{key} = {value:g}" if isinstance(value, float) else f"{key} = {value}"
+        for key, value in record.params.items()
+    )
+    return {
+        **_cell(record),
+        "metric": record.metric,
+        "definition": record.definition or "",
+        "params": ", ".join(params),
+        "unit": record.unit if record.value is not None else "none",
+        "exact": record.exact,
+        "meaning": meaning(record, document),
+    }

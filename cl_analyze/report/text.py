@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 
 from cl_analyze.differences import is_real, params_text
 from cl_analyze.document import Document
@@ -72,6 +73,14 @@ def aligned(rows: Sequence[Sequence[str]], sides: str, gap: str = "  ") -> list[
         gap.join(f"{text:{side}{w}}" for text, side, w in zip(row, sides, widths, strict=True))
         for row in rows
     ]
+
+
+def _separated(blocks: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of blocks, with an empty line between two blocks."""
+    lines: list[str] = []
+    for block in blocks:
+        lines += [*[""] * bool(lines), *block]
+    return lines
 
 
 def _by_source(records: Iterable[Record]) -> dict[str, list[Record]]:
@@ -148,14 +157,11 @@ def record_lines(records: Sequence[Record], document: Document) -> list[str]:
     if not any(row[1] for row in rows):
         rows = [[row[0], *row[2:]] for row in rows]
         sides = "<><<"
-    lines: list[str] = []
-    source = None
-    for record, line in zip(records, aligned(rows, sides), strict=True):
-        if record.source != source:
-            source = record.source
-            lines += [*[""] * bool(lines), _heading(record, document)]
-        lines.append(f"  {line}".rstrip())
-    return lines
+    table = iter(aligned(rows, sides))
+    return _separated(
+        [_heading(own[0], document), *(f"  {next(table)}".rstrip() for _ in own)]
+        for own in (list(group) for _, group in groupby(records, lambda record: record.source))
+    )
 
 
 def verdict_lines(source: str, document: Document) -> list[str]:
@@ -172,15 +178,17 @@ def verdict_lines(source: str, document: Document) -> list[str]:
 
 def loss_lines(records: Sequence[Record], document: Document) -> list[str]:
     """A line for each loss and temperature with both parts, under how to read the loss."""
-    lines: list[str] = []
-    for source, own in _by_source(records).items():
-        others = [r for r in own if r.metric not in (*_LOSS_PARTS, _ENERGY, _LEAST_ENERGY, "loss")]
-        lines += [*[""] * bool(lines), _heading(others[0], document)]
-        lines += _loss_table(own) + _batch_table(document, source)
-        for metric in dict.fromkeys(record.metric for record in others):
-            lines += record_lines([r for r in others if r.metric == metric], document)[1:]
-        lines += _energy_table(own)
-    return lines
+    return _separated(_loss_block(own, document) for own in _by_source(records).values())
+
+
+def _loss_block(records: Sequence[Record], document: Document) -> list[str]:
+    in_tables = (*_LOSS_PARTS, _ENERGY, _LEAST_ENERGY, "loss")
+    others = [record for record in records if record.metric not in in_tables]
+    lines = [_heading(others[0], document), *_loss_table(records)]
+    lines += _batch_table(document, records[0].source)
+    for metric in dict.fromkeys(record.metric for record in others):
+        lines += record_lines([r for r in others if r.metric == metric], document)[1:]
+    return lines + _energy_table(records)
 
 
 def _loss_table(records: Sequence[Record]) -> list[str]:
@@ -258,42 +266,39 @@ def _energy_table(records: Sequence[Record]) -> list[str]:
 
 def quality_lines(records: Sequence[Record], document: Document) -> list[str]:
     """The verdict on collapse, then tables of metrics that have several versions, then the rest."""
-    lines: list[str] = []
-    for source, own in _by_source(records).items():
-        n = f"n={document.n_rows.get(source, 0)}"
-        if source in document.n_anchors:
-            n += f" (estimated from {document.n_anchors[source]} anchors)"
-        lines += [*[""] * bool(lines), f"{source}  {n}  d={own[0].d}"]
-        lines += verdict_lines(source, document)
-        tables: dict[Sequence[str], dict[tuple[str, str], Record]] = {}
-        rest = []
-        for record in own:
-            place = _place(record)
-            if place is None:
-                rest.append(record)
-            else:
-                columns, name, column = place
-                tables.setdefault(columns, {})[name, column] = record
-        lines += _version_table(tables.get(_SPECTRA, {}), _SPECTRA)
-        at_k = tables.get(_NEIGHBOURS, {})
-        ks = [str(k) for k in sorted({int(k) for _, k in at_k})]
-        for start in range(0, len(ks), _MOST_COLUMNS):
-            part = ks[start : start + _MOST_COLUMNS]
-            lines += _version_table({at: r for at, r in at_k.items() if at[1] in part}, part, "k =")
-        for columns in (_CENTRES, _FORMS):
-            lines += _version_table(tables.get(columns, {}), columns)
-        names = [f"{r.name} {_params_text(r, 'temperature')}".rstrip() for r in rest]
-        width = max(map(len, names), default=0)
-        lines += [""] * bool(rest)
-        for record, name in zip(rest, names, strict=True):
-            value = f"{_value_and_error(record):>15}"
-            lines.append(f"  {name:{width}}  {value}  {_unit_text(record)}".rstrip())
-            lines += _reasons([record])
+    return _separated(_quality_block(own, document) for own in _by_source(records).values())
+
+
+def _quality_block(records: Sequence[Record], document: Document) -> list[str]:
+    source = records[0].source
+    n = f"n={document.n_rows.get(source, 0)}"
+    if source in document.n_anchors:
+        n += f" (estimated from {document.n_anchors[source]} anchors)"
+    lines = [f"{source}  {n}  d={records[0].d}", *verdict_lines(source, document)]
+    tables: dict[Sequence[str] | None, dict[tuple[str, str], Record]] = {}
+    for record in records:
+        columns, name, column = _place(record)
+        tables.setdefault(columns, {})[name, column] = record
+    lines += _version_table(tables.get(_SPECTRA, {}), _SPECTRA)
+    at_k = tables.get(_NEIGHBOURS, {})
+    ks = [str(k) for k in sorted({int(k) for _, k in at_k})]
+    for start in range(0, len(ks), _MOST_COLUMNS):
+        part = ks[start : start + _MOST_COLUMNS]
+        lines += _version_table({at: r for at, r in at_k.items() if at[1] in part}, part, "k =")
+    for columns in (_CENTRES, _FORMS):
+        lines += _version_table(tables.get(columns, {}), columns)
+    rest = tables.get(None, {})
+    width = max((len(name) for name, _ in rest), default=0)
+    lines += [""] * bool(rest)
+    for (name, _), record in rest.items():
+        value = f"{_value_and_error(record):>15}"
+        lines.append(f"  {name:{width}}  {value}  {_unit_text(record)}".rstrip())
+        lines += _reasons([record])
     return lines
 
 
-def _place(record: Record) -> tuple[Sequence[str], str, str] | None:
-    """Table, line and column of a record; None for a metric with one version."""
+def _place(record: Record) -> tuple[Sequence[str] | None, str, str]:
+    """Columns of the table, line and column; no columns for a metric with one version."""
     from cl_analyze.metrics import METRICS
 
     if "k" in record.params:
@@ -304,10 +309,10 @@ def _place(record: Record) -> tuple[Sequence[str], str, str] | None:
     for columns in (_SPECTRA, _CENTRES):
         if versions == set(columns):
             return columns, record.metric, str(record.definition)
-    if record.definition not in _FORM_OF:
-        return None
-    end, column = _FORM_OF[record.definition]
-    return _FORMS, record.metric + end, column
+    if record.definition in _FORM_OF:
+        end, column = _FORM_OF[record.definition]
+        return _FORMS, record.metric + end, column
+    return None, f"{record.name} {_params_text(record, 'temperature')}".rstrip(), ""
 
 
 def _version_table(
@@ -386,15 +391,15 @@ def _headline_tables(document: Document, names: Mapping[str, str]) -> list[str]:
             mark = "*" if is_real(row["p_holm"]) else "~"
         return _value_and_error(record) + mark
 
-    lines: list[str] = []
+    tables = []
     shown = headlines(document)
     for start in range(0, len(shown), _MOST_COLUMNS):
         part = shown[start : start + _MOST_COLUMNS]
         table = [["", *(headline.title for headline in part)]]
         for source in document.sources:
             table.append([names[source], *(cell(h.find(document, source)) for h in part)])
-        lines += [*[""] * bool(lines), *_table_with_tall_heads(table)]
-    return lines
+        tables.append(_table_with_tall_heads(table))
+    return _separated(tables)
 
 
 def _shortened(names: Sequence[str], most: int) -> dict[str, str]:
