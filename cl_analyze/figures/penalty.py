@@ -103,15 +103,15 @@ def _curve_figure(document: Document, curve: _Curve) -> Figure | None:
     table = document.rows(curve.table)
     if not table:
         return None
+    names = short_names(document)
     sources = {str(row["source"]) for row in table}
     order = [source for source in by_temperature(document) if source in sources][:MAX_PANELS]
+    if len(order) == 1 and _dimensions(document, order[0]) is None:
+        names = {order[0]: "similarities spread evenly over [−1, 1]"}
     panels = []
     for source in order:
         rows = [row for row in table if row["source"] == source]
-        title = short_names(document)[source]
-        if len(order) == 1 and _dimensions(document, source) is None:
-            title = "similarities spread evenly over [−1, 1]"
-        panels.append(_curve_panel(document, curve, rows, title))
+        panels.append(_curve_panel(document, curve, rows, names[source]))
     title = curve.title.format(alpha=100 * float(table[0].get("hard_alpha") or 0.0))
     return figure_of_sources(
         document, curve.name, title, curve.caption, panels, share_y=curve.is_log, dial="τ"
@@ -124,11 +124,13 @@ def _dimensions(document: Document, source: str) -> int | None:
 
 
 def _n_rows(document: Document, source: str) -> int:
+    """Rows of a source; of similarities without rows, how many there are."""
     n = next(record.n for record in document.results if record.source == source)
     return document.n_rows.get(source, n)
 
 
 def _curve_panel(document: Document, curve: _Curve, rows: Rows, title: str) -> Panel:
+    """The curves of one source, over the similarities that negatives have."""
     lines = []
     for tau, colour, part in by_tau(rows):
         xs, ys = read_column(part, "similarity"), read_column(part, curve.column)

@@ -81,18 +81,14 @@ def by_temperature(document: Document) -> list[str]:
     temperatures = {source: training_temperature(source) for source in sources}
     if None in temperatures.values():
         return list(sources)
-    series = [series_name(source) for source in sources]
-    return [
-        source
-        for source, _ in sorted(
-            zip(sources, series, strict=True),
-            key=lambda item: (
-                -series.count(item[1]),
-                series.index(item[1]),
-                temperatures[item[0]] or 0.0,
-            ),
-        )
-    ]
+    name_of = {source: series_name(source) for source in sources}
+    names = list(name_of.values())
+
+    def place(source: str) -> tuple[int, int, float]:
+        name = name_of[source]
+        return -names.count(name), names.index(name), temperatures[source] or 0.0
+
+    return sorted(sources, key=place)
 
 
 def source_colours(document: Document) -> dict[str, str]:
