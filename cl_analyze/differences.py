@@ -13,43 +13,12 @@ from numpy.typing import NDArray
 
 from cl_analyze.data.identifiers import Ids
 from cl_analyze.data.labels import Labels
+from cl_analyze.metrics import DECLARED
+from cl_analyze.similarity_groups import negative_rank
 from cl_analyze.stats import Estimate, PairedDifference, difference, holm
 from cl_analyze.tables import Record
 
 Index = NDArray[np.int64]
-
-NOT_MEASURED = frozenset(
-    {"uniformity_of_uniform_law", "hyperspherical_energy_reference", "dcl_nscl_gap_bound"}
-)
-"""References in closed form: no chance is in their differences."""
-_DEPENDS_ON = {
-    **dict.fromkeys(
-        (
-            "penalty_entropy",
-            "penalty_effective_negatives",
-            "penalty_top1_share",
-            "penalty_top10_share",
-            "loss",
-            "loss_uniformity",
-            "a_infonce_effective_negatives",
-            "near_duplicate_share",
-        ),
-        ("dimensions", "rows"),
-    ),
-    "uniformity": ("dimensions",),
-    "uniformity_wasserstein": ("dimensions",),
-    "hyperspherical_energy": ("dimensions",),
-    "mean_cosine": ("dimensions",),
-    "recall_at_k": ("rows",),
-    "median_rank": ("rows",),
-    "hubness_skewness": ("rows",),
-    "hubness_robin_hood": ("rows",),
-    "antihub_share": ("rows",),
-    "numerical_rank": ("rows",),
-}
-"""Metrics whose value changes with the dimensions (on evenly spread rows) or the number of rows."""
-_COUNTS_ITSELF = frozenset({"v_stat", "micro_incl", "indicator"})
-"""Definitions that pair a row with itself: these pairs weigh more among few rows."""
 
 
 @dataclass(frozen=True)
@@ -141,15 +110,16 @@ def not_comparable(one: Record, other: Record, same_n: bool) -> str | None:
         one, other: the records of the number.
         same_n: whether both checkpoints have as many rows.
     """
-    depends_on = _DEPENDS_ON.get(one.metric, ())
-    if str(one.params.get("group", "")).startswith("negative_"):  # the k-th nearest negative
+    metric = DECLARED[one.metric]
+    depends_on = metric.depends_on
+    if negative_rank(one.params.get("group")) is not None:
         depends_on = ("dimensions", "rows")
     if one.d != other.d and "dimensions" in depends_on:
         instead = ": uniformity_gap does not" if one.metric == "uniformity" else ""
         return f"it depends on the dimensions, {one.d} and {other.d} here{instead}"
     if same_n:
         return None
-    if "rows" in depends_on or one.definition in _COUNTS_ITSELF:
+    if "rows" in depends_on or one.definition in metric.self_pairs:
         return "it depends on the number of rows, which differs"
     return None
 
@@ -304,7 +274,7 @@ def differences(
         other = by_identity.get(identity(record))
         if other is None or record.value is None or other.value is None:
             continue
-        if record.metric in NOT_MEASURED:
+        if DECLARED[record.metric].is_law:
             continue
         if not_comparable(record, other, match.same_n) is not None:
             continue

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from cl_analyze.tables import Cell, Record, Results, Table, record_table
+from cl_analyze.tables import Cell, Param, Record, Results, Table, record_table
 
 SCHEMA = "cl-analyze/1"
 
@@ -67,13 +67,23 @@ class Document:
         rows = self.tables[table].rows if table in self.tables else ()
         return [row for row in rows if all(row.get(key) == cells[key] for key in cells)]
 
-    def records(self, metric: str, definition: str | None = None) -> list[Record]:
-        """Records of a metric (of one definition where given), in order."""
+    def records(
+        self, metric: str, definition: str | None = None, source: str | None = None, **params: Param
+    ) -> list[Record]:
+        """Records of a metric in order; of one definition, source or parameter where given."""
         return [
             record
             for record in self._by_metric.get(metric, ())
-            if definition is None or record.definition == definition
+            if definition in (None, record.definition)
+            and source in (None, record.source)
+            and all(record.params.get(key) == value for key, value in params.items())
         ]
+
+    def record(
+        self, metric: str, definition: str | None = None, source: str | None = None, **params: Param
+    ) -> Record | None:
+        """The first of `records`; None where there is none."""
+        return next(iter(self.records(metric, definition, source, **params)), None)
 
     @cached_property
     def _by_metric(self) -> dict[str, list[Record]]:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cl_analyze.cli.commands import COMMANDS
-from cl_analyze.metrics import ALL_METRICS
+from cl_analyze.metrics import DECLARED
 from cl_analyze.metrics.metric import Metric
 
 FOLDER = Path(__file__).parent
@@ -68,8 +68,7 @@ def rows(metric: Metric) -> Iterator[tuple[str, str, str, str, str]]:
 
 def table(names: list[str]) -> str:
     """The declarations of metrics as a table, without columns that are empty."""
-    by_name = {metric.name: metric for metric in ALL_METRICS}
-    lines = [row for name in names for row in rows(by_name[name])]
+    lines = [row for name in names for row in rows(DECLARED[name])]
     heads = ("metric", "definition", "what it is", "unit", "source")
     kept = [at for at in range(len(heads)) if any(line[at] for line in lines)]
     listed = [heads, tuple("---" for _ in heads), *lines]

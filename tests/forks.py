@@ -142,7 +142,8 @@ def serve() -> None:
 
     for name in (
         "cli.app", "cli.gate", "cli.terminal", "analysis", "comparison", "checks", "checks.junit",
-        "api", "report.html", "figures.matplotlib_renderer", "figures.catalogue",
+        "checks.text", "api", "report.html", "report.text", "figures.matplotlib_renderer",
+        "figures.catalogue",
     ):  # fmt: skip
         importlib.import_module(f"cl_analyze.{name}")
     for name in ("scipy.special", "scipy.optimize", "matplotlib.figure", "jinja2", "rich.console"):

@@ -5,6 +5,7 @@ needs.py      which analyses some rules need, and which record a rule means
 baseline.py   numbers of an earlier checkpoint, with pseudo-values for paired tests
 judge.py      the verdict of a rule
 run.py        measure, judge, save a baseline
+text.py       the verdicts for the terminal
 junit.py, markdown.py, github.py   the verdicts for other programs
 """
 

@@ -9,21 +9,14 @@ from typing import Any
 
 from cl_analyze.checks.rules import Rule, family_of
 from cl_analyze.errors import ConfigError
-from cl_analyze.metrics import METRICS
+from cl_analyze.metrics import DECLARED, METRICS
 from cl_analyze.options import MetricOptions
 from cl_analyze.quoting import some
+from cl_analyze.similarity_groups import negative_rank
 from cl_analyze.tables import Param, Record
 
-_OPTIONS = {
-    "negatives": "negatives",
-    "alpha": "hard_alpha",
-    "lambda": "simple_lambda",
-    "gamma": "kcl_gamma",
-    "power": "alignment_power",
-}
-"""Parameter of a record -> the option that has one value in a run."""
-_FAMILIES_WITH_TAU = frozenset({"penalty", "losses"})
-_METRICS_WITH_K = frozenset({"knn_accuracy", "knn_top5_accuracy", "recall_at_k"})
+_OF_SEVERAL_VALUES = frozenset({"ts", "taus", "ks", "batch_sizes", "top_k"})
+"""Options that serve rules with different values in one run."""
 _MOST_LISTED = 12
 
 
@@ -70,41 +63,40 @@ def needs(rules: Sequence[Rule], seed: int = 0, anchors: int | None = None) -> l
 
 def _run_options(rule: Rule) -> dict[str, Any]:
     """Options with one value in a run that the rule's parameters fix."""
-    options = {option: rule.params[key] for key, option in _OPTIONS.items() if key in rule.params}
-    if "t" in rule.params and family_of(rule.metric) == "losses":
-        options["kcl_t"] = rule.params["t"]
-    return options
-
-
-def _lists(rules: Sequence[Rule]) -> dict[str, Any]:
-    """Options with several values in a run."""
-    default = MetricOptions()
-    with_t = [rule for rule in rules if family_of(rule.metric) == "uniformity"]
-    with_tau = [rule for rule in rules if family_of(rule.metric) in _FAMILIES_WITH_TAU]
-    with_k = [rule for rule in rules if rule.metric in _METRICS_WITH_K]
-    with_batches = [rule for rule in rules if "batch_size" in rule.params]
     return {
-        "ts": _values(with_t, "t", default.ts) or None,
-        "taus": _values(with_tau, "tau", default.taus) or None,
-        "ks": _values(with_k, "k", default.ks) or (1,),
-        "batch_sizes": _values(with_batches, "batch_size", ()),
+        each.option: rule.params[each.name]
+        for each in DECLARED[rule.metric].parameters
+        if each.option and each.option not in _OF_SEVERAL_VALUES and each.name in rule.params
     }
 
 
-def _values(rules: Sequence[Rule], key: str, default: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The values that rules name, after the default ones if a rule names no value."""
-    named = [rule.params[key] for rule in rules if key in rule.params]
-    start = default if len(named) < len(rules) else ()
-    return tuple(dict.fromkeys([*start, *named]))
+def _lists(rules: Sequence[Rule]) -> dict[str, Any]:
+    """Options with several values in a run: those of the rules, and the default where none is said.
+
+    An option that no rule's metric reads keeps its default; of `ks` and `batch_sizes`, whose values
+    all cost time, only the least is left.
+    """
+    default, lists = MetricOptions(), {"ks": (1,), "batch_sizes": ()}
+    for option in ("ts", "taus", "ks", "batch_sizes"):
+        named: list[Param] = []
+        is_default_wanted = False
+        for rule in rules:
+            for each in DECLARED[rule.metric].parameters:
+                if each.option == option and each.name in rule.params:
+                    named.append(rule.params[each.name])
+                elif each.option == option:
+                    is_default_wanted = True
+        values = (*(getattr(default, option) if is_default_wanted else ()), *named)
+        if values:
+            lists[option] = tuple(dict.fromkeys(values))
+    return lists
 
 
 def _top_k(rules: Sequence[Rule]) -> int:
     """Nearest negatives that rules name, the default ten at least."""
     most = MetricOptions().top_k
     for rule in rules:
-        _, _, rank = str(rule.params.get("group", "")).partition("negative_")
-        if rank.isascii() and rank.isdigit() and len(rank) < 10:
-            most = max(most, int(rank))
+        most = max(most, negative_rank(rule.params.get("group")) or 0)
     return most
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from cl_analyze.errors import ConfigError
-from cl_analyze.metrics import BETWEEN, METRICS
+from cl_analyze.metrics import BETWEEN, DECLARED, METRICS
 from cl_analyze.metrics.metric import Better
 from cl_analyze.quoting import described, quoted
 from cl_analyze.small_files import read_text
@@ -24,16 +24,10 @@ OF_CHANGE = BOUNDS[2:]
 """Bounds of the change against a baseline; the others are bounds of the value."""
 MOST_BYTES = 4 << 20
 OWN_FILE, PROJECT_FILE = "cl-analyze.toml", "pyproject.toml"
-PARAMETERS = (
-    "tau", "t", "k", "q", "group", "negatives", "name", "alpha", "lambda", "gamma", "power",
-    "batch_size", "temperature", "direction", "kernel", "view", "beta", "sigma", "anchors",
-    "first_rank", "last_rank",
-)  # fmt: skip
-"""Parameters that records of some metric have."""
-_WHOLE_NUMBERS = frozenset({"k", "batch_size", "view", "first_rank", "last_rank"})
-"""Parameters that are whole numbers: a rule may write 10.0 for 10."""
 _NAMED_LOSSES = ("loss", "loss_alignment", "loss_uniformity")
 """Metrics whose definitions depend on the parameter `name`."""
+PARAMETERS = {each.name: each for metric in DECLARED.values() for each in metric.parameters}
+"""Parameters that records of some metric have."""
 _LONGEST_WORD = 100
 _DEEP_KEY = re.compile(r"(?<![\w\"'.-])(?:[\w\"'-]+[ \t]*\.[ \t]*){100}")
 _QUOTED_TEXT = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'")
@@ -280,7 +274,7 @@ def _params(given: Any, context: str) -> dict[str, Param]:
         requirement = "be finite" if is_number else "be a number or a text"
         raise ConfigError(f"{context}: {name} must {requirement}, found {described(value)}")
     return {
-        name: int(value) if name in _WHOLE_NUMBERS and _is_whole(value) else value
+        name: int(value) if PARAMETERS[name].is_whole and _is_whole(value) else value
         for name, value in given.items()
     }
 

@@ -5,5 +5,5 @@ app.py       the commands, one file each
 options.py   every option, once
 lists.py     --tau 0.07 0.2 0.5
 run.py       what the metric commands share: run, write files, print
-terminal.py  tables, notes and progress as text
+terminal.py  standard output, notes and progress
 """

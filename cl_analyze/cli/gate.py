@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cl_analyze.cli.run import requests, shown_arguments
-from cl_analyze.cli.terminal import ReaderGoneError, Talk, check_lines, write_lines, write_text
+from cl_analyze.cli.terminal import ReaderGoneError, Talk, write_lines, write_text
 from cl_analyze.errors import CheckFailedError, ConfigError, error_text
 from cl_analyze.options import CheckFiles, MetricOptions, Request, RunOptions
 from cl_analyze.options.declaration import from_command_line, options_of
@@ -164,6 +164,8 @@ def run_gate(command: str, given: Mapping[str, Any]) -> None:
         if given["as_json"]:
             write_text(to_json(document.to_dict(tuple(map(str, files)))))
         else:
+            from cl_analyze.checks.text import check_lines
+
             write_lines(check_lines(found.checks, found.verdict))
     except (ReaderGoneError, ConfigError):
         if found.verdict != "fail":

@@ -7,17 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cl_analyze.cli.terminal import (
-    Talk,
-    comparison_lines,
-    loss_lines,
-    quality_lines,
-    record_lines,
-    verdict_lines,
-    wrapped,
-    write_lines,
-    write_text,
-)
+from cl_analyze.cli.terminal import Talk, write_lines, write_text
 from cl_analyze.errors import ConfigError
 from cl_analyze.options import (
     FAMILIES,
@@ -152,6 +142,8 @@ def finish(report: Report, output: OutputOptions, talk: Talk) -> None:
     else:
         write_lines(_blocks(document))
     if files:
+        from cl_analyze.report.text import wrapped
+
         talk.say(f"wrote {len(files)} files:")
         unbroken = " ".join(path.replace(" ", "\0") for path in files)  # no path has a NUL
         for line in wrapped(unbroken, 78):
@@ -165,6 +157,15 @@ def _blocks(document: Document) -> Iterator[str]:
 
 
 def _tables(document: Document) -> Iterator[list[str]]:
+    from cl_analyze.report.headlines import headlines
+    from cl_analyze.report.text import (
+        comparison_lines,
+        loss_lines,
+        quality_lines,
+        record_lines,
+        verdict_lines,
+    )
+
     if document.command == "compare":
         yield comparison_lines(document)
         return
@@ -174,8 +175,6 @@ def _tables(document: Document) -> Iterator[list[str]]:
             lines = {"losses": loss_lines, "quality": quality_lines}.get(family, record_lines)
             yield lines(records, document)
         return
-    from cl_analyze.report.headlines import headlines
-
     listed = headlines(document)
     for source in document.sources:
         found = [headline.find(document, source) for headline in listed]

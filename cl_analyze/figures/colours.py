@@ -14,7 +14,7 @@ CLASS_HUES = (
 # beside the ordered scale, which is blue to green
 OTHER_HUES = (VERMILION, PURPLE, ORANGE, BLACK)
 
-# control points of viridis (van der Walt & Smith, 2015), its palest end left out
+# control points of viridis (van der Walt & Smith, 2015), without the palest end
 _SCALE = ("#440154", "#46327E", "#365C8D", "#277F8E", "#1FA187", "#4AC16D", "#A0DA39")
 
 

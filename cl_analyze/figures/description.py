@@ -1,4 +1,4 @@
-"""What a figure is, before anything draws it."""
+"""The parts of a figure, before a renderer draws it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,23 @@ from typing import Literal
 
 Numbers = Sequence[float]
 Bars = Sequence[float | tuple[float, float]]
-"""Half lengths of error bars, or how far each reaches below and above its point."""
+"""Half lengths of error bars, or lengths of each bar below and above the point."""
 Scale = Literal["linear", "log", "sqrt"]
 Side = Literal[
     "right", "left", "above", "below", "upper right", "lower right", "upper left", "lower left", ""
 ]
 Style = Literal["solid", "dashed", "dotted", "dashdot"]
+DIRECTIONS: dict[Side, tuple[int, int]] = {
+    "lower right": (1, -1),
+    "upper left": (-1, 1),
+    "upper right": (1, 1),
+    "lower left": (-1, -1),
+    "right": (1, 0),
+    "left": (-1, 0),
+    "above": (0, 1),
+    "below": (0, -1),
+}
+"""Side of a point -> direction to the right and up; sides where a name covers least come first."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +35,9 @@ class Line:
         x, y: coordinates.
         label: in the legend; empty: not there.
         colour: hexadecimal.
-        low, high: band around the line; empty: none.
+        low, high: band around the line; empty: no band.
         arrows: whether each piece points to the next point.
-        level: what a dial chooses it by, None where it always shows.
+        level: where the figure's dial shows the line; None: everywhere.
     """
 
     x: Numbers
@@ -58,11 +69,11 @@ class Points:
 
     Attributes:
         x, y: coordinates.
-        x_error, y_error: see `Bars`; empty: none.
-        opacity: 1 hides what is below.
-        values: numbers that colour the points, beside a colour bar; empty: `colour` does.
+        x_error, y_error: see `Bars`; empty: no bars.
+        opacity: 1 hides the marks below.
+        values: numbers that colour the points, beside a colour bar; empty: all have `colour`.
         value_label: of the colour bar.
-        names: what each point is, shown beside it where `sides` has a place, and when hovered.
+        names: of the points, shown at the sides, and where a reader hovers.
         sides: where each name stands; empty: nowhere.
     """
 
@@ -84,7 +95,7 @@ class Points:
 
 @dataclass(frozen=True)
 class Steps:
-    """A histogram's outline, filled where asked.
+    """The outline of a histogram, or a filled one.
 
     Attributes:
         edges: one more than heights.
@@ -129,27 +140,34 @@ Mark = Line | Points | Steps | Rule | Cells
 
 
 @dataclass(frozen=True)
+class Axis:
+    """One axis of a panel.
+
+    Attributes:
+        label: with the unit.
+        ticks: (position, text); empty: automatic.
+        limits: None: automatic.
+    """
+
+    label: str = ""
+    scale: Scale = "linear"
+    ticks: Sequence[tuple[float, str]] = ()
+    limits: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
 class Panel:
     """One pair of axes.
 
     Attributes:
         marks: drawn in order.
-        x_label, y_label: with units.
-        x_ticks, y_ticks: (position, text); empty: automatic.
-        x_limits, y_limits: None: automatic.
         upright: whether texts of the x axis stand upright, for long ones side by side.
     """
 
     marks: Sequence[Mark]
-    x_label: str
-    y_label: str
+    x: Axis
+    y: Axis
     title: str = ""
-    x_scale: Scale = "linear"
-    y_scale: Scale = "linear"
-    x_ticks: Sequence[tuple[float, str]] = ()
-    y_ticks: Sequence[tuple[float, str]] = ()
-    x_limits: tuple[float, float] | None = None
-    y_limits: tuple[float, float] | None = None
     upright: bool = False
 
 
@@ -159,12 +177,11 @@ class Figure:
 
     Attributes:
         name: file name without suffix.
-        title: what is shown.
-        caption: how to read it, one or two sentences.
+        caption: how to read the figure, one or two sentences.
         panels: in reading order.
         columns: panels in a row.
         share_y: whether the panels have one y axis.
-        dial: what the lines' levels are, as "τ"; empty: no dial.
+        dial: name of the levels of lines, as "τ"; empty: no dial.
         panel_size: inches.
     """
 

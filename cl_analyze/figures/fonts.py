@@ -1,4 +1,4 @@
-"""Fonts for names in any script, and Matplotlib loaded whatever its environment says."""
+"""Fonts for names in any script, and Matplotlib loaded in any environment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 _BOXES = "Last Resort"
-"""A font that Matplotlib brings, whose every character is a box with the name of its script."""
+"""A font of Matplotlib that draws each character as a box with the name of the script."""
 FONT = "DejaVu Sans"
 """Comes with Matplotlib: figures look the same everywhere, but for names that it lacks."""
 
@@ -19,8 +19,7 @@ FONT = "DejaVu Sans"
 def matplotlib() -> Any:
     """Matplotlib, loaded even where MPLBACKEND names a backend that is not installed here.
 
-    A notebook hands its own down to programs that it starts; figures here are drawn on canvases of
-    their own and ask for no backend.
+    A notebook sets the variable for programs that it starts.  Figures here need no backend.
     """
     is_new = "matplotlib" not in sys.modules
     wanted = os.environ.pop("MPLBACKEND", None)
@@ -49,15 +48,11 @@ def texts_of(part: Any) -> Iterator[str]:
 
 
 def families(texts: Iterable[str]) -> tuple[tuple[str, ...], str]:
-    """The fonts that have the characters of some texts, and the characters that none has.
-
-    Further fonts are taken only for characters that the first lacks.
-
-    Args:
-        texts: what is to be drawn.
+    """The fonts for some texts, and the characters that no font has.
 
     Returns:
-        Names of font families, the usual one first; characters that are drawn as boxes.
+        Names of font families: `FONT`, then fonts with characters that `FONT` lacks; characters
+        that are drawn as boxes.
     """
     plain = _characters_of(_path_of(FONT))
     missing = frozenset(c for text in texts for c in text if ord(c) > 127 and ord(c) not in plain)
@@ -67,15 +62,15 @@ def families(texts: Iterable[str]) -> tuple[tuple[str, ...], str]:
 @cache
 def _families_for(missing: frozenset[str]) -> tuple[tuple[str, ...], str]:
     left = {ord(c) for c in missing}
-    found = [FONT]
+    chosen = [FONT]
     fonts = matplotlib_fonts() if left else {}
     while left:
         name = max(fonts, key=lambda font: (len(left & fonts[font]), font), default="")
         if not name or not left & fonts[name]:
             break
-        found.append(name)
+        chosen.append(name)
         left -= fonts[name]
-    return tuple(found), "".join(map(chr, sorted(left)))
+    return tuple(chosen), "".join(map(chr, sorted(left)))
 
 
 def _path_of(name: str) -> str:
@@ -87,10 +82,10 @@ def _path_of(name: str) -> str:
 
 @cache
 def _characters_of(path: str) -> frozenset[int]:
-    """Characters that a font has; none where it cannot be read (fonts of coloured pictures)."""
+    """Characters of a font; empty for a font that cannot be read (fonts of coloured pictures)."""
     from matplotlib import font_manager
 
-    with contextlib.suppress(Exception):  # whatever FreeType says of a font it cannot use
+    with contextlib.suppress(Exception):  # FreeType raises many kinds of errors
         return frozenset(font_manager.get_font(path).get_charmap())
     return frozenset()
 

@@ -7,11 +7,14 @@ domains here; `meta` says how many panels there are and how tall one is.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
 from cl_analyze.figures.description import (
+    DIRECTIONS,
+    Axis,
+    Bars,
     Cells,
     Figure,
     Line,
@@ -27,20 +30,11 @@ from cl_analyze.figures.description import (
 
 _DASHES = {"solid": "solid", "dashed": "dash", "dotted": "dot", "dashdot": "dashdot"}
 _SYMBOLS = {"o": "circle", "s": "square", "D": "diamond", "^": "triangle-up", "|": "line-ns"}
-_POSITIONS = {
-    "right": "middle right",
-    "left": "middle left",
-    "above": "top center",
-    "below": "bottom center",
-    "upper right": "top right",
-    "lower right": "bottom right",
-    "upper left": "top left",
-    "lower left": "bottom left",
-    "": "middle right",
-}
+_HORIZONTAL = {-1: "left", 0: "center", 1: "right"}
+_VERTICAL = {-1: "bottom", 0: "middle", 1: "top"}
 _DIGITS = 5
 MOST_POINTS = 25_000
-"""Points above which a page cannot draw a figure quickly; its static image stands for it."""
+"""Points above which a page shows the static image of a figure, which is quicker."""
 
 
 def interactive(figure: Figure) -> dict[str, Any] | None:
@@ -86,7 +80,7 @@ class _Drawing:
         self.shapes: list[dict[str, Any]] = []
         self.notes: list[dict[str, Any]] = []
         self.named: set[str] = set()
-        self._bars: set[tuple[float, float, str]] = set()
+        self._colour_bars: set[tuple[float, float, str]] = set()
 
     def panel(self, panel: Panel, number: int, share_y: bool) -> None:
         """One pair of axes with its marks."""
@@ -97,63 +91,42 @@ class _Drawing:
             self.axes[f"yaxis{suffix}"]["matches"] = "y"
         for mark in panel.marks:
             for trace in self._traces(mark, panel, suffix):
-                level = getattr(mark, "level", None)
-                trace["meta"] = {"panel": panel.title, "level": level}
+                trace["meta"] = {"panel": panel.title, "level": getattr(mark, "level", None)}
                 self.traces.append({**trace, "xaxis": f"x{suffix}", "yaxis": f"y{suffix}"})
 
     def _named(self, label: str) -> dict[str, Any]:
         """A name for the legend, listed once in a figure."""
-        shown = bool(label) and label not in self.named
-        if label:
-            self.named.add(label)
-        return {"name": label, "legendgroup": label, "showlegend": shown}
+        is_new = bool(label) and label not in self.named
+        self.named |= {label} if label else set()
+        return {"name": label, "legendgroup": label, "showlegend": is_new}
 
     def _traces(self, mark: Mark, panel: Panel, suffix: str) -> Iterator[dict[str, Any]]:
-        xs, ys = panel.x_scale, panel.y_scale
         if isinstance(mark, Rule):
-            self._rule(mark, panel, suffix)
+            self.shapes.append(self._rule(mark, panel, suffix))
         elif isinstance(mark, Cells):
             yield self._cells(mark, panel)
         elif isinstance(mark, Steps):
             yield {
                 "type": "scatter",
                 "mode": "lines",
-                **_along(mark.edges, xs),
-                "y": _numbers([*mark.heights, mark.heights[-1]], ys),
-                **_originals([*mark.heights, mark.heights[-1]], ys),
+                **_along_x(mark.edges, panel.x.scale),
+                **_along_y([*mark.heights, mark.heights[-1]], panel.y.scale),
                 "line": {"shape": "hv", "color": mark.colour, "width": mark.width},
                 **({"fill": "tozeroy"} if mark.filled else {}),
                 **self._named(mark.label),
             }
         elif isinstance(mark, Line):
             if len(mark.low):
-                yield {
-                    "type": "scatter",
-                    "mode": "lines",
-                    "x": _numbers([*mark.x, *reversed(mark.x)], xs),
-                    "y": _numbers([*mark.high, *reversed(mark.low)], ys),
-                    "fill": "toself",
-                    "fillcolor": mark.colour,
-                    "line": {"width": 0, "color": mark.colour},
-                    "opacity": 0.18,
-                    "hoverinfo": "skip",
-                    "name": mark.label,
-                    "legendgroup": mark.label,
-                    "showlegend": False,
-                }
+                yield _band(mark, panel)
             if mark.arrows:
-                self._arrows(mark, suffix)
+                self.notes += _arrows(mark, suffix)
+            dash = _DASHES[mark.style]
             yield {
                 "type": "scatter",
                 "mode": "lines+markers" if mark.marker or len(mark.x) == 1 else "lines",
-                **_along(mark.x, xs),
-                "y": _numbers(mark.y, ys),
-                **_originals(mark.y, ys),
-                "line": {
-                    "color": mark.colour,
-                    "width": 1.25 * mark.width,
-                    "dash": _DASHES[mark.style],
-                },
+                **_along_x(mark.x, panel.x.scale),
+                **_along_y(mark.y, panel.y.scale),
+                "line": {"color": mark.colour, "width": 1.25 * mark.width, "dash": dash},
                 "marker": {"color": mark.colour, "size": 6},
                 **self._named(mark.label),
             }
@@ -161,30 +134,12 @@ class _Drawing:
             yield self._points(mark, panel)
 
     def _points(self, mark: Points, panel: Panel) -> dict[str, Any]:
-        symbol = _SYMBOLS[mark.symbol] + ("-open" if mark.hollow or mark.symbol == "|" else "")
-        marker: dict[str, Any] = {
-            "symbol": symbol,
-            "size": 1.5 * mark.size,
-            "opacity": mark.opacity,
-            "color": mark.colour,
-        }
-        if mark.hollow:
-            marker["line"] = {"width": 1.5, "color": mark.colour}
-        if len(mark.values):
-            marker |= {
-                "color": _numbers(mark.values, "linear"),
-                "colorscale": "Viridis",
-                "showscale": True,
-                "colorbar": {"title": {"text": mark.value_label, "side": "right"}, "thickness": 12},
-                "line": {"width": 1, "color": "#000000"},
-            }
         trace: dict[str, Any] = {
             "type": "scatter",
             "mode": "markers+text" if len(mark.sides) else "markers",
-            "x": _numbers(mark.x, panel.x_scale),
-            "y": _numbers(mark.y, panel.y_scale),
-            **_originals(mark.y, panel.y_scale),
-            "marker": marker,
+            "x": _numbers(mark.x, panel.x.scale),
+            **_along_y(mark.y, panel.y.scale),
+            "marker": _marker(mark),
             **self._named(mark.label),
         }
         if len(mark.names):
@@ -192,101 +147,147 @@ class _Drawing:
         if len(mark.sides):
             pairs = zip(mark.names, mark.sides, strict=True)
             trace["text"] = [f"\u2002{name}\u2002" if side else "" for name, side in pairs]
-            trace["textposition"] = [_POSITIONS[side] for side in mark.sides]
-        for which, errors in (("x", mark.x_error), ("y", mark.y_error)):
-            if len(errors) and getattr(panel, f"{which}_scale") != "sqrt":
-                below, above = reaches(errors)
-                trace[f"error_{which}"] = {
-                    "type": "data",
-                    "array": _numbers(above, "linear"),
-                    **({} if below == above else {"arrayminus": _numbers(below, "linear")}),
-                    "width": 0,
-                    "thickness": 1.2,
-                    "color": "#555555" if len(mark.values) else mark.colour,
-                }
+            directions = (DIRECTIONS.get(side, (1, 0)) for side in mark.sides)
+            trace["textposition"] = [f"{_VERTICAL[up]} {_HORIZONTAL[to]}" for to, up in directions]
+        colour = "#555555" if len(mark.values) else mark.colour
+        if len(mark.x_error) and panel.x.scale != "sqrt":
+            trace["error_x"] = _error_bars(mark.x_error, colour)
+        if len(mark.y_error) and panel.y.scale != "sqrt":
+            trace["error_y"] = _error_bars(mark.y_error, colour)
         return trace
 
     def _cells(self, mark: Cells, panel: Panel) -> dict[str, Any]:
         key = (mark.low, mark.high, mark.label)
-        shown = key not in self._bars
-        self._bars.add(key)
-        texts = [[text for _, text in sorted(ticks)] for ticks in (panel.x_ticks, panel.y_ticks)]
+        is_new = key not in self._colour_bars
+        self._colour_bars.add(key)
+        has_texts = bool(panel.x.ticks and panel.y.ticks)
         return {
             "type": "heatmap",
-            "z": [_numbers(row, "linear") for row in mark.values],
+            "z": [_numbers(row) for row in mark.values],
             "zmin": mark.low,
             "zmax": mark.high,
             "colorscale": "Cividis",
-            "showscale": shown,
-            "colorbar": {"title": {"text": mark.label, "side": "right"}, "thickness": 12},
-            "hovertemplate": "%{y}, %{x}: %{z:.4g}<extra></extra>" if all(texts) else None,
+            "showscale": is_new,
+            "colorbar": _colour_bar(mark.label),
+            "hovertemplate": "%{y}, %{x}: %{z:.4g}<extra></extra>" if has_texts else None,
         }
 
-    def _rule(self, mark: Rule, panel: Panel, suffix: str) -> None:
-        line = {"color": mark.colour, "width": 1.4, "dash": _DASHES[mark.style]}
+    def _rule(self, mark: Rule, panel: Panel, suffix: str) -> dict[str, Any]:
         if mark.x is not None:
-            (x,) = _numbers([mark.x], panel.x_scale)
+            (x,) = _numbers([mark.x], panel.x.scale)
             ends = {"x0": x, "x1": x, "y0": 0, "y1": 1}
             refs = {"xref": f"x{suffix}", "yref": f"y{suffix} domain"}
         else:
-            (y,) = _numbers([mark.y or 0.0], panel.y_scale)
+            (y,) = _numbers([mark.y or 0.0], panel.y.scale)
             ends = {"x0": 0, "x1": 1, "y0": y, "y1": y}
             refs = {"xref": f"x{suffix} domain", "yref": f"y{suffix}"}
-        self.shapes.append(
-            {"type": "line", **ends, **refs, "line": line, **self._named(mark.label)}
-        )
-
-    def _arrows(self, mark: Line, suffix: str) -> None:
-        for (x0, y0), (x1, y1) in pairwise(zip(mark.x, mark.y, strict=True)):
-            self.notes.append(
-                {
-                    "x": x0 + 0.6 * (x1 - x0),
-                    "y": y0 + 0.6 * (y1 - y0),
-                    "ax": x0 + 0.4 * (x1 - x0),
-                    "ay": y0 + 0.4 * (y1 - y0),
-                    "xref": f"x{suffix}",
-                    "yref": f"y{suffix}",
-                    "axref": f"x{suffix}",
-                    "ayref": f"y{suffix}",
-                    "text": "",
-                    "showarrow": True,
-                    "arrowhead": 2,
-                    "arrowwidth": 1.5,
-                    "arrowcolor": mark.colour,
-                }
-            )
+        line = {"color": mark.colour, "width": 1.4, "dash": _DASHES[mark.style]}
+        return {"type": "line", **ends, **refs, "line": line, **self._named(mark.label)}
 
 
-def _axis(panel: Panel, which: str) -> dict[str, Any]:
-    """An axis without its place."""
-    scale: Scale = getattr(panel, f"{which}_scale")
-    limits = getattr(panel, f"{which}_limits")
-    ticks = getattr(panel, f"{which}_ticks")
+def _band(mark: Line, panel: Panel) -> dict[str, Any]:
+    """The band around a line, there and back."""
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": _numbers([*mark.x, *reversed(mark.x)], panel.x.scale),
+        "y": _numbers([*mark.high, *reversed(mark.low)], panel.y.scale),
+        "fill": "toself",
+        "fillcolor": mark.colour,
+        "line": {"width": 0, "color": mark.colour},
+        "opacity": 0.18,
+        "hoverinfo": "skip",
+        "name": mark.label,
+        "legendgroup": mark.label,
+        "showlegend": False,
+    }
+
+
+def _marker(mark: Points) -> dict[str, Any]:
+    marker: dict[str, Any] = {
+        "symbol": _SYMBOLS[mark.symbol] + ("-open" if mark.hollow or mark.symbol == "|" else ""),
+        "size": 1.5 * mark.size,
+        "opacity": mark.opacity,
+        "color": mark.colour,
+    }
+    if mark.hollow:
+        marker["line"] = {"width": 1.5, "color": mark.colour}
+    if len(mark.values):
+        marker |= {
+            "color": _numbers(mark.values),
+            "colorscale": "Viridis",
+            "showscale": True,
+            "colorbar": _colour_bar(mark.value_label),
+            "line": {"width": 1, "color": "#000000"},
+        }
+    return marker
+
+
+def _colour_bar(label: str) -> dict[str, Any]:
+    return {"title": {"text": label, "side": "right"}, "thickness": 12}
+
+
+def _error_bars(bars: Bars, colour: str) -> dict[str, Any]:
+    below, above = reaches(bars)
+    return {
+        "type": "data",
+        "array": _numbers(above),
+        **({} if below == above else {"arrayminus": _numbers(below)}),
+        "width": 0,
+        "thickness": 1.2,
+        "color": colour,
+    }
+
+
+def _arrows(mark: Line, suffix: str) -> Iterator[dict[str, Any]]:
+    """A head in the middle of each piece of a line."""
+    for (x0, y0), (x1, y1) in pairwise(zip(mark.x, mark.y, strict=True)):
+        yield {
+            "x": x0 + 0.6 * (x1 - x0),
+            "y": y0 + 0.6 * (y1 - y0),
+            "ax": x0 + 0.4 * (x1 - x0),
+            "ay": y0 + 0.4 * (y1 - y0),
+            "xref": f"x{suffix}",
+            "yref": f"y{suffix}",
+            "axref": f"x{suffix}",
+            "ayref": f"y{suffix}",
+            "text": "",
+            "showarrow": True,
+            "arrowhead": 2,
+            "arrowwidth": 1.5,
+            "arrowcolor": mark.colour,
+        }
+
+
+def _axis(panel: Panel, name: str) -> dict[str, Any]:
+    """An axis without a domain, which the page sets."""
+    own: Axis = getattr(panel, name)
     is_matrix = any(isinstance(mark, Cells) for mark in panel.marks)
     axis: dict[str, Any] = {
-        "title": {"text": getattr(panel, f"{which}_label"), "standoff": 8},
-        "type": "log" if scale == "log" else "linear",
+        "title": {"text": own.label, "standoff": 8},
+        "type": "log" if own.scale == "log" else "linear",
         "automargin": True,
         "zeroline": False,
         "showgrid": not is_matrix,
     }
-    if limits is not None:
-        ends = [limits[0], limits[1]]
-        axis["range"] = [_position(end, scale) for end in ends]
-    elif is_matrix and which == "y":
+    if own.limits is not None:
+        axis["range"] = [
+            math.log10(end) if own.scale == "log" else _position(end, own.scale)
+            for end in own.limits
+        ]
+    elif is_matrix and name == "y":
         axis["autorange"] = "reversed"
+    ticks = own.ticks
+    if own.scale == "sqrt" and not ticks:
+        top = _largest(panel, name) if own.limits is None else own.limits[1]
+        ticks = [(value, f"{value:g}") for value in _square_ticks(top)]
     if ticks:
         # on a logarithmic axis ticks stand at values, only ranges are exponents
-        axis["tickvals"] = [math.sqrt(max(at, 0.0)) if scale == "sqrt" else at for at, _ in ticks]
+        axis["tickvals"] = [_position(at, own.scale) for at, _ in ticks]
         axis["ticktext"] = [text for _, text in ticks]
-        if which == "x" and panel.upright:
+        if panel.upright and name == "x":
             axis["tickangle"] = -90
-    elif scale == "sqrt":
-        top = _largest(panel, which)
-        values = _square_ticks(top if limits is None else limits[1])
-        axis["tickvals"] = [math.sqrt(value) for value in values]
-        axis["ticktext"] = [f"{value:g}" for value in values]
-    elif scale == "log":
+    elif own.scale == "log":
         axis["dtick"] = 1
         axis["exponentformat"] = "power"
     if is_matrix:
@@ -294,68 +295,62 @@ def _axis(panel: Panel, which: str) -> dict[str, Any]:
     return axis
 
 
-def _largest(panel: Panel, which: str) -> float:
+def _largest(panel: Panel, name: str) -> float:
     """The largest value along an axis."""
     values: list[float] = [1e-9]
     for mark in panel.marks:
         if isinstance(mark, Steps):
-            values += mark.heights if which == "y" else mark.edges
+            values += mark.heights if name == "y" else mark.edges
         elif isinstance(mark, Line | Points):
-            values += getattr(mark, which)
+            values += getattr(mark, name)
     return max(value for value in values if math.isfinite(value))
 
 
 def _square_ticks(top: float) -> list[float]:
     """A few round values from 0 to about the top, evenly apart on a square-root axis."""
-    found = [0.0]
+    ticks = [0.0]
     for share in (0.05, 0.2, 0.5, 1.0):
         value = share * top
         power = 10.0 ** math.floor(math.log10(value))
         rounded = min((1, 2, 5, 10), key=lambda step: abs(step * power - value)) * power
-        if rounded > found[-1]:
-            found.append(rounded)
-    return found
+        if rounded > ticks[-1]:
+            ticks.append(rounded)
+    return ticks
 
 
 def _position(value: float, scale: Scale) -> float:
-    """Where an end of a range lies in the axis's own numbers."""
-    if scale == "log":
-        return math.log10(value)
+    """Where a value lies: at its root on a square-root axis."""
     return math.sqrt(max(value, 0.0)) if scale == "sqrt" else value
 
 
-def _numbers(values: Numbers, scale: Scale) -> list[float | None]:
-    """Numbers of a few digits, None for what is no number; roots on a square-root axis."""
-    found: list[float | None] = []
-    for value in values:
-        number = float(value)
-        if not math.isfinite(number):
-            found.append(None)
-            continue
-        if scale == "sqrt":
-            number = math.sqrt(max(number, 0.0))
-        found.append(float(f"{number:.{_DIGITS}g}"))
-    return found
+def _numbers(values: Numbers, scale: Scale = "linear") -> list[float | None]:
+    """Positions with a few digits, None for NaN and infinity."""
+    return [
+        float(f"{_position(float(value), scale):.{_DIGITS}g}") if math.isfinite(value) else None
+        for value in values
+    ]
 
 
-def _along(values: Numbers, scale: Scale) -> dict[str, Any]:
+def _along_x(values: Numbers, scale: Scale) -> dict[str, Any]:
     """Positions along x; evenly spaced ones by their start and step, which is shorter."""
     n = len(values)
     if scale == "linear" and n > 10:
-        step = (values[-1] - values[0]) / (n - 1)
+        start, step = values[0], (values[-1] - values[0]) / (n - 1)
+        even = (start + i * step for i in range(n))
         if all(
-            math.isclose(value, values[0] + i * step, rel_tol=1e-9, abs_tol=1e-9)
-            for i, value in enumerate(values)
+            math.isclose(value, at, rel_tol=1e-9, abs_tol=1e-9)
+            for value, at in zip(values, even, strict=True)
         ):
-            return {"x0": float(f"{values[0]:.9g}"), "dx": float(f"{step:.9g}")}
+            return {"x0": float(f"{start:.9g}"), "dx": float(f"{step:.9g}")}
     return {"x": _numbers(values, scale)}
 
 
-def _originals(values: Sequence[float], scale: Scale) -> dict[str, Any]:
-    """What hovering shows where the axis has roots."""
+def _along_y(values: Numbers, scale: Scale) -> dict[str, Any]:
+    """Positions along y; where the axis has roots, hovering shows the values."""
     if scale != "sqrt":
-        return {}
+        return {"y": _numbers(values, scale)}
     return {
-        "customdata": _numbers(values, "linear"),
+        "y": _numbers(values, scale),
+        "customdata": _numbers(values),
         "hovertemplate": "%{x:.4g}, %{customdata:.4g}",
     }

@@ -6,38 +6,25 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from cl_analyze.document import Document
-from cl_analyze.figures.colours import (
-    GREY,
-    HUES,
-    ordered,
-)
-from cl_analyze.figures.description import (
-    Figure,
-    Line,
-    Mark,
-    Panel,
-    Rule,
-    Style,
-)
-from cl_analyze.figures.sources import (
-    COSINE_TICKS,
+from cl_analyze.figures.colours import GREY, HUES
+from cl_analyze.figures.description import Axis, Figure, Line, Mark, Panel, Rule, Style
+from cl_analyze.figures.marks import (
     Z95,
-    defined,
-    half_width,
+    Rows,
+    axis_of_cosines,
+    axis_of_temperatures,
+    banded_line,
+    by_tau,
+    figure_of_sources,
+    line_of_records,
+    negatives_line,
     one_record,
-    panel_columns,
-    panel_note,
-    panel_size_of,
     panel_sources,
-    panel_title,
     read_column,
-    short_names,
-    spread_out,
-    value_of,
 )
-from cl_analyze.tables import Cell
+from cl_analyze.figures.sources import short_names
 
-_TAU_LOSSES = (
+_TAU_LOSSES: tuple[tuple[str, str | None, str, Style], ...] = (
     ("contrastive", "one_way", "contrastive (InfoNCE)", "solid"),
     ("hard_contrastive", None, "hard contrastive", "solid"),
     ("nt_xent", None, "NT-Xent", "solid"),
@@ -46,85 +33,67 @@ _TAU_LOSSES = (
     ("supcon", "out", "SupCon", "solid"),
     ("nscl", "decoupled", "NSCL", "solid"),
 )
-"""Name, definition, label, and dashes for what often lies on another line."""
+"""Name, definition, label, and dashes for a line that often lies on another line."""
+_LIMITS: tuple[tuple[str, str, Style], ...] = (
+    ("small_tau", "contrastive, limit τ → 0", "dotted"),
+    ("large_tau", "contrastive, limit τ → ∞", "dashdot"),
+)
+"""Column of the table of limits, label, and dashes."""
+_GRADIENTS = (
+    ("contrastive", "contrastive"),
+    ("hard_contrastive", "hard contrastive"),
+    ("nt_xent", "NT-Xent and DCL"),
+    ("dhel", "DHEL"),
+    ("nscl", "NSCL (other classes)"),
+)
+"""Loss and title of the panel."""
+_KERNELS = ("gaussian", "log", "imq", "riesz")
+_MOST_OF_BATCHES = 4
+"""Sources up to which each has two panels in the figure of batches."""
 
 
 def loss_by_temperature_figure(document: Document) -> Figure | None:
     """Every loss with a temperature against it, and the limits of the contrastive loss."""
-    records = [
+    losses = [
         r for r in document.records("loss") if "tau" in r.params and "batch_size" not in r.params
     ]
-    taus = sorted({float(r.params["tau"]) for r in records})
+    taus = sorted({float(r.params["tau"]) for r in losses})
     if len(taus) < 2:
         return None
     names = short_names(document)
     panels: list[Panel] = []
     spread: list[float] = []
     for source in panel_sources(document):
-        marks: list[Mark] = []
+        lines: list[Line] = []
         for (name, definition, label, style), colour in zip(_TAU_LOSSES, HUES, strict=True):
-            own = [
-                r
-                for tau in taus
-                if (r := one_record(defined(records, definition), source, name=name, tau=tau))
-            ]
-            if not own:
-                continue
-            ys, errors = [value_of(r) for r in own], [half_width(r) for r in own]
-            marks.append(
-                Line(
-                    [float(r.params["tau"]) for r in own],
-                    ys,
-                    label,
-                    colour,
-                    "dashed" if style == "dashed" else "solid",
-                    marker=True,
-                    low=[y - e for y, e in zip(ys, errors, strict=True)],
-                    high=[y + e for y, e in zip(ys, errors, strict=True)],
-                )
-            )
-        if not marks:
+            defined_so = [r for r in losses if r.definition == definition]
+            at_taus = (one_record(defined_so, source, name=name, tau=tau) for tau in taus)
+            own = [record for record in at_taus if record is not None]
+            if own:
+                xs = [float(record.params["tau"]) for record in own]
+                lines.append(line_of_records(xs, own, label, colour, style=style))
+        if not lines:
             continue
-        spread += [y for mark in marks if isinstance(mark, Line) for y in mark.y]
+        spread += [y for line in lines for y in line.y]
         limits = document.rows("loss_limits", source=source)
-        limit_lines: tuple[tuple[str, str, Style], ...] = (
-            ("small_tau", "contrastive, limit τ → 0", "dotted"),
-            ("large_tau", "contrastive, limit τ → ∞", "dashdot"),
-        )
-        for column, label, line_style in limit_lines:
-            marks.append(
-                Line(
-                    read_column(limits, "tau"),
-                    read_column(limits, column),
-                    label,
-                    GREY,
-                    line_style,
-                    width=1.2,
-                )
-            )
-        panels.append(
-            Panel(
-                marks,
-                "temperature τ of the loss",
-                "loss  [nats]",
-                title=names[source] if len(document.sources) > 1 else "",
-                x_scale="log",
-                x_ticks=[(tau, f"{tau:g}") for tau in spread_out(taus)],
-            )
-        )
+        xs = read_column(limits, "tau")
+        for column, label, style in _LIMITS:
+            lines.append(Line(xs, read_column(limits, column), label, GREY, style, width=1.2))
+        x_axis = axis_of_temperatures("temperature τ of the loss", taus)
+        title = names[source] if len(names) > 1 else ""
+        panels.append(Panel(lines, x_axis, Axis("loss  [nats]"), title))
     if spread:  # the limits reach far beyond
         margin = 0.06 * (max(spread) - min(spread)) or 1.0
-        reach = (min(spread) - margin, max(spread) + margin)
-        panels = [replace(panel, y_limits=reach) for panel in panels]
-    return Figure(
+        y_axis = Axis("loss  [nats]", limits=(min(spread) - margin, max(spread) + margin))
+        panels = [replace(panel, y=y_axis) for panel in panels]
+    return figure_of_sources(
+        document,
         "loss_by_temperature",
-        panel_title(document, "Losses against their temperature"),
+        "Losses against their temperature",
         "Values of different losses have different zeros: compare shapes, and checkpoints at one "
         "temperature. Grey: what the contrastive loss tends to, max(0, hardest negative − "
-        "positive) / τ for small and log N + mean difference / τ for large temperatures."
-        + panel_note(document),
+        "positive) / τ for small and log N + mean difference / τ for large temperatures.",
         panels,
-        columns=panel_columns(len(panels)),
         share_y=True,
         panel_size=(5.6, 3.6) if len(panels) == 1 else (3.3, 2.5),
     )
@@ -136,61 +105,11 @@ def loss_by_batch_figure(document: Document) -> Figure | None:
     if not table:
         return None
     names = short_names(document)
-    panels = []
     sizes = sorted({int(str(row["batch_size"])) for row in table})
-    ticks = [(float(size), str(size)) for size in sizes]
-    around = 1.1 if len(sizes) > 1 else 2.0
-    x_limits = (sizes[0] / around, around * sizes[-1])
-    for source in panel_sources(document)[:4]:
+    panels = []
+    for source in panel_sources(document)[:_MOST_OF_BATCHES]:
         rows = [row for row in table if row["source"] == source]
-        of_infonce = [
-            row for row in rows if (row["name"], row["definition"]) == ("contrastive", "one_way")
-        ]
-        taus = sorted({float(str(row["tau"])) for row in of_infonce})
-        marks: list[Mark] = []
-        for tau, colour in zip(taus, ordered(len(taus)), strict=True):
-            own = [row for row in of_infonce if row["tau"] == tau]
-            marks.append(_batch_line(own, "normalised", f"τ = {tau:g}", colour))
-            limit = own[0]["limit"]
-            if isinstance(limit, float):
-                marks.append(Line(x_limits, [limit, limit], "", colour, "dotted", width=1.1))
-        where = f"{names[source]}: " if len(document.sources) > 1 else ""
-        heights = read_column(of_infonce, "normalised") + read_column(of_infonce, "limit")
-        reach = 0.55 * (max(heights) - min(heights)) if heights else 1.0
-        panels.append(
-            Panel(
-                marks,
-                "pairs in a batch",
-                "L − log K  [nats]",
-                title=f"{where}InfoNCE (dotted: limit)",
-                x_scale="log",
-                x_ticks=ticks,
-                x_limits=x_limits,
-            )
-        )
-        marks = []
-        for kernel, colour in zip(("gaussian", "log", "imq"), HUES, strict=False):
-            own = [
-                row
-                for row in rows
-                if row["name"] == f"kcl_{kernel}" and row["definition"] in (None, "consistent")
-            ]
-            whole = own[0]["limit"] if own else None
-            if isinstance(whole, float):
-                marks.append(_batch_line(own, "loss", kernel, colour, whole))
-        marks.append(Rule("all rows", y=0.0, style="dotted"))
-        panels.append(
-            Panel(
-                marks,
-                "pairs in a batch",
-                "L − L of all rows",
-                title=f"{where}kernel losses",
-                x_scale="log",
-                x_ticks=ticks,
-                x_limits=x_limits,
-                y_limits=(-reach, reach),
-            )
-        )
+        panels += _batch_panels(rows, sizes, f"{names[source]}: " if len(names) > 1 else "")
     return Figure(
         "loss_by_batch",
         "Losses against the size of the batch",
@@ -204,20 +123,45 @@ def loss_by_batch_figure(document: Document) -> Figure | None:
     )
 
 
-def _batch_line(
-    rows: Sequence[dict[str, Cell]], column: str, label: str, colour: str, origin: float = 0.0
-) -> Line:
+def _batch_panels(rows: Rows, sizes: Sequence[int], title: str) -> list[Panel]:
+    """InfoNCE and kernel losses of one source against the size of the batch."""
+    around = 1.1 if len(sizes) > 1 else 2.0
+    x_limits = (sizes[0] / around, around * sizes[-1])
+    of_infonce = [
+        row for row in rows if (row["name"], row["definition"]) == ("contrastive", "one_way")
+    ]
+    infonce: list[Mark] = []
+    for tau, colour, own in by_tau(of_infonce):
+        infonce.append(_batch_line(own, "normalised", f"τ = {tau:g}", colour))
+        limit = own[0]["limit"]
+        if isinstance(limit, float):
+            infonce.append(Line(x_limits, [limit, limit], "", colour, "dotted", width=1.1))
+    kernels: list[Mark] = []
+    for kernel, colour in zip(_KERNELS[:3], HUES, strict=False):
+        own = [
+            row
+            for row in rows
+            if row["name"] == f"kcl_{kernel}" and row["definition"] in (None, "consistent")
+        ]
+        of_all_rows = own[0]["limit"] if own else None
+        if isinstance(of_all_rows, float):
+            kernels.append(_batch_line(own, "loss", kernel, colour, of_all_rows))
+    kernels.append(Rule("all rows", y=0.0, style="dotted"))
+    heights = read_column(of_infonce, "normalised") + read_column(of_infonce, "limit")
+    reach = 0.55 * (max(heights) - min(heights)) if heights else 1.0
+    ticks = [(float(size), str(size)) for size in sizes]
+    x_axis = Axis("pairs in a batch", "log", ticks, x_limits)
+    y_axis = Axis("L − L of all rows", limits=(-reach, reach))
+    return [
+        Panel(infonce, x_axis, Axis("L − log K  [nats]"), f"{title}InfoNCE (dotted: limit)"),
+        Panel(kernels, x_axis, y_axis, f"{title}kernel losses"),
+    ]
+
+
+def _batch_line(rows: Rows, column: str, label: str, colour: str, origin: float = 0.0) -> Line:
     ys = [y - origin for y in read_column(rows, column)]
-    errors = [Z95 * error for error in read_column(rows, "sampling_error")]
-    return Line(
-        read_column(rows, "batch_size"),
-        ys,
-        label,
-        colour,
-        marker=True,
-        low=[y - e for y, e in zip(ys, errors, strict=True)],
-        high=[y + e for y, e in zip(ys, errors, strict=True)],
-    )
+    bars = [Z95 * error for error in read_column(rows, "sampling_error")]
+    return banded_line(read_column(rows, "batch_size"), ys, bars, label, colour)
 
 
 def loss_gradient_figure(document: Document) -> Figure | None:
@@ -226,83 +170,40 @@ def loss_gradient_figure(document: Document) -> Figure | None:
     if not table:
         return None
     names = short_names(document)
-    several = len(document.sources) > 1
+    several = len(names) > 1
     panels = []
-    chosen: tuple[tuple[str, str], ...] = (("contrastive", "contrastive"),)
-    if not several:
-        chosen = (
-            ("contrastive", "contrastive"),
-            ("hard_contrastive", "hard contrastive"),
-            ("nt_xent", "NT-Xent and DCL"),
-            ("dhel", "DHEL"),
-            ("nscl", "NSCL (other classes)"),
-        )
     for source in panel_sources(document):
         rows = [row for row in table if row["source"] == source]
-        for name, title in chosen:
+        for name, title in _GRADIENTS[:1] if several else _GRADIENTS:
             own = [row for row in rows if row["name"] == name]
             if own:
-                panels.append(_gradient_panel(own, names[source] if several else title))
+                lines = [_gradient(part, f"τ = {tau:g}", hue) for tau, hue, part in by_tau(own)]
+                _, _, lowest = next(by_tau(own))
+                title = names[source] if several else title
+                panels.append(_gradient_panel([negatives_line(lowest), *lines], title))
         if not several:
-            panels.append(_kernel_gradient_panel(rows))
-    return Figure(
+            of_kernels = [[r for r in rows if r["name"] == f"kcl_{name}"] for name in _KERNELS]
+            lines = [
+                _gradient(own, kernel, hue)
+                for own, kernel, hue in zip(of_kernels, _KERNELS, HUES, strict=False)
+            ]
+            negatives = [negatives_line(own) for own in of_kernels if own][:1]
+            panels.append(_gradient_panel([*negatives, *lines], "kernel losses"))
+    return figure_of_sources(
+        document,
         "loss_gradient",
-        panel_title(document, "Where losses push: share of the repulsion by similarity"),
+        "Where losses push: share of the repulsion by similarity",
         "Each line sums to 1 over an anchor's negatives, in bins of 0.04. Grey: the negatives "
         "themselves, which is where the simple loss pushes."
-        + (" The contrastive loss of each checkpoint." if several else "")
-        + panel_note(document),
+        + (" The contrastive loss of each checkpoint." if several else ""),
         panels,
-        columns=panel_columns(len(panels)),
-        panel_size=panel_size_of(len(panels)),
     )
 
 
-def _gradient_panel(rows: Sequence[dict[str, Cell]], title: str) -> Panel:
-    taus = sorted({float(str(row["tau"])) for row in rows})
-    first = [row for row in rows if row["tau"] == taus[0]]
-    marks: list[Mark] = [_negatives_line(first)]
-    for tau, colour in zip(taus, ordered(len(taus)), strict=True):
-        own = [row for row in rows if row["tau"] == tau]
-        marks.append(
-            Line(
-                read_column(own, "similarity"),
-                read_column(own, "gradient_share"),
-                f"τ = {tau:g}",
-                colour,
-            )
-        )
-    return _share_panel(marks, title)
+def _gradient(rows: Rows, label: str, colour: str) -> Line:
+    xs, ys = read_column(rows, "similarity"), read_column(rows, "gradient_share")
+    return Line(xs, ys, label, colour)
 
 
-def _kernel_gradient_panel(rows: Sequence[dict[str, Cell]]) -> Panel:
-    marks: list[Mark] = []
-    for kernel, colour in zip(("gaussian", "log", "imq", "riesz"), HUES, strict=False):
-        own = [row for row in rows if row["name"] == f"kcl_{kernel}"]
-        if own and not marks:
-            marks.append(_negatives_line(own))
-        marks.append(
-            Line(read_column(own, "similarity"), read_column(own, "gradient_share"), kernel, colour)
-        )
-    return _share_panel(marks, "kernel losses")
-
-
-def _negatives_line(rows: Sequence[dict[str, Cell]]) -> Line:
-    return Line(
-        read_column(rows, "similarity"),
-        read_column(rows, "negative_fraction"),
-        "negatives",
-        GREY,
-        width=3.0,
-    )
-
-
-def _share_panel(marks: Sequence[Mark], title: str) -> Panel:
-    return Panel(
-        marks,
-        "cosine similarity s",
-        "share per 0.04",
-        title=title,
-        x_ticks=COSINE_TICKS,
-        x_limits=(-1.0, 1.0),
-    )
+def _gradient_panel(lines: Sequence[Line], title: str) -> Panel:
+    return Panel(lines, axis_of_cosines("cosine similarity s"), Axis("share per 0.04"), title)

@@ -12,18 +12,25 @@ from itertools import pairwise
 from typing import Any
 
 from cl_analyze.figures.description import (
+    DIRECTIONS,
+    Axis,
     Cells,
     Figure,
     Line,
     Mark,
     Panel,
     Points,
-    Rule,
     Steps,
     reaches,
 )
 from cl_analyze.figures.fonts import families, matplotlib, texts_of
 
+FIXED_SVG = "svg-outlines"
+"""An svg with text as outlines, which looks the same where fonts differ."""
+_PAGE_DPI = 100
+"""Dots an inch of clouds of points in a page, which has each figure twice."""
+_MANY = 50
+"""Points of a cloud above which svg and pdf hold it as an image, a tenth of the size."""
 _STYLES = {"solid": "-", "dashed": "--", "dotted": ":", "dashdot": "-."}
 _SETTINGS: dict[str, Any] = {
     "font.size": 9.0,
@@ -45,43 +52,11 @@ _SETTINGS: dict[str, Any] = {
     "pdf.fonttype": 42,
     "text.parse_math": False,
 }
-
 _METADATA: dict[str, dict[str, Any]] = {
     "png": {"Software": None},
     "svg": {"Date": None, "Creator": None},
     "pdf": {"CreationDate": None, "Producer": None, "Creator": None},
 }
-
-
-@contextmanager
-def _canvas(figure: Figure) -> Iterator[Any]:
-    mpl = matplotlib()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure as Canvas
-
-    fonts, _ = families(texts_of(figure))
-    defaults = {name: value for name, value in mpl.rcParamsDefault.items() if name != "backend"}
-    chosen = {**defaults, **_SETTINGS, "font.family": fonts}
-    with mpl.rc_context(chosen):
-        n_rows = math.ceil(len(figure.panels) / figure.columns)
-        width, height = figure.panel_size
-        canvas = Canvas(
-            figsize=(width * figure.columns, height * n_rows + 0.75), layout="constrained"
-        )
-        FigureCanvasAgg(canvas)
-        engine: Any = canvas.get_layout_engine()
-        engine.set(w_pad=0.06, h_pad=0.06, wspace=0.03, hspace=0.05)
-        yield canvas
-
-
-_MANY = 50
-"""Points of a cloud above which svg and pdf hold it as an image, a tenth of the size."""
-
-_PAGE_DPI = 100
-"""Dots an inch of clouds of points in a page, which has each figure twice."""
-
-FIXED_SVG = "svg-outlines"
-"""An svg whose text is drawn as outlines, so that it looks the same where fonts differ."""
 
 
 def render(figure: Figure, formats: Sequence[str], dpi: int = 160) -> dict[str, bytes]:
@@ -96,74 +71,90 @@ def render(figure: Figure, formats: Sequence[str], dpi: int = 160) -> dict[str, 
         Format -> file content, the same bytes every time.
     """
     mpl = matplotlib()
-    out: dict[str, bytes] = {}
+    files: dict[str, bytes] = {}
     with warnings.catch_warnings(), _canvas(figure) as canvas:
-        # names in scripts that no font has are drawn as boxes, and told of
+        # names in scripts that no font has are drawn as boxes, and a note says so
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         _draw(canvas, figure)
         canvas.draw_without_rendering()
-        canvas.set_layout_engine("none")  # the layout is found once, for all formats
+        canvas.set_layout_engine("none")  # one layout serves all formats
         for kind in dict.fromkeys(formats):
             stream = io.BytesIO()
             mpl.rcParams["svg.fonttype"] = "path" if kind == FIXED_SVG else "none"
             suffix = "svg" if kind == FIXED_SVG else kind
             dots = min(dpi, _PAGE_DPI) if kind == FIXED_SVG else dpi
             canvas.savefig(stream, format=suffix, dpi=dots, metadata=_METADATA[suffix])
-            out[kind] = stream.getvalue()
-    return out
+            files[kind] = stream.getvalue()
+    return files
+
+
+@contextmanager
+def _canvas(figure: Figure) -> Iterator[Any]:
+    """An empty canvas, while Matplotlib's settings are those of all figures."""
+    mpl = matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Canvas
+
+    fonts, _ = families(texts_of(figure))
+    defaults = {name: value for name, value in mpl.rcParamsDefault.items() if name != "backend"}
+    with mpl.rc_context({**defaults, **_SETTINGS, "font.family": fonts}):
+        width, height = figure.panel_size
+        size = (width * figure.columns, height * _n_rows(figure) + 0.75)
+        canvas = Canvas(figsize=size, layout="constrained")
+        FigureCanvasAgg(canvas)
+        engine: Any = canvas.get_layout_engine()
+        engine.set(w_pad=0.06, h_pad=0.06, wspace=0.03, hspace=0.05)
+        yield canvas
+
+
+def _n_rows(figure: Figure) -> int:
+    return math.ceil(len(figure.panels) / figure.columns)
 
 
 def _draw(canvas: Any, figure: Figure) -> None:
-    n_rows = math.ceil(len(figure.panels) / figure.columns)
-    grid = canvas.subplots(
-        n_rows, figure.columns, squeeze=False, sharey=figure.share_y, sharex=False
-    )
-    axes = list(grid.ravel())
+    """Panels, title and legend."""
+    n_panels, columns = len(figure.panels), figure.columns
+    grid = canvas.subplots(_n_rows(figure), columns, squeeze=False, sharey=figure.share_y)
+    one_x_label = len({panel.x.label for panel in figure.panels}) == 1
+    one_y_label = len({panel.y.label for panel in figure.panels}) == 1
     handles: dict[str, Any] = {}
-    for index, (panel, axis) in enumerate(zip(figure.panels, axes, strict=False)):
-        for label, handle in _panel(axis, panel):
+    for index, axes in enumerate(grid.ravel()):
+        if index >= n_panels:
+            axes.remove()
+            continue
+        for label, handle in _panel(axes, figure.panels[index]):
             handles.setdefault(label, handle)
-        if figure.share_y and index % figure.columns:
-            axis.set_ylabel("")
-        below = index + figure.columns < len(figure.panels)
-        if below and len({p.x_label for p in figure.panels}) == 1:
-            axis.set_xlabel("")
-        if index % figure.columns and len({p.y_label for p in figure.panels}) == 1:
-            axis.set_ylabel("")
-    for axis in axes[len(figure.panels) :]:
-        axis.remove()
-    width = figure.panel_size[0] * figure.columns
-    title = textwrap.fill(
-        figure.title, int(11.5 * width), break_on_hyphens=False, break_long_words=False
-    )  # bold letters of 10.5 points
+        if index % columns and (figure.share_y or one_y_label):
+            axes.set_ylabel("")
+        if index + columns < n_panels and one_x_label:
+            axes.set_xlabel("")
+    width = figure.panel_size[0] * columns
+    letters = int(11.5 * width)  # bold letters of 10.5 points
+    title = textwrap.fill(figure.title, letters, break_on_hyphens=False, break_long_words=False)
     canvas.suptitle(title, fontsize=10.5, x=0.01, ha="left", fontweight="bold")
     if handles:
-        longest = max(len(label) for label in handles)
-        most = max(1, int(width / (0.5 + 0.066 * longest)))
-        n_legend_rows = math.ceil(len(handles) / most)
-        columns = math.ceil(len(handles) / n_legend_rows)
-        labels = _across(list(handles), columns)
-        canvas.legend(
-            [handles[label] for label in labels],
-            labels,
-            loc="outside lower center",
-            ncols=columns,
-            frameon=False,
-            columnspacing=1.4,
-            handlelength=1.8,
-            markerscale=2.0 if _all_small(figure) else 1.0,
-        )
+        _legend(canvas, figure, handles, width)
 
 
-def _all_small(figure: Figure) -> bool:
-    """Whether the legend has dots alone, too small to see their colour."""
+def _legend(canvas: Any, figure: Figure, handles: dict[str, Any], width: float) -> None:
+    """The labels of all panels below them, in the order that reads left to right."""
+    longest = max(len(label) for label in handles)
+    most = max(1, int(width / (0.5 + 0.066 * longest)))
+    columns = math.ceil(len(handles) / math.ceil(len(handles) / most))
+    # Matplotlib fills a legend downwards
+    labels = [label for column in range(columns) for label in list(handles)[column::columns]]
     marks = [mark for panel in figure.panels for mark in panel.marks if mark.label]
-    return all(isinstance(mark, Points) and mark.size < 3.0 for mark in marks)
-
-
-def _across(labels: list[str], columns: int) -> list[str]:
-    """Labels in the order that reads left to right in a legend that is filled downwards."""
-    return [label for column in range(columns) for label in labels[column::columns]]
+    only_small_dots = all(isinstance(mark, Points) and mark.size < 3.0 for mark in marks)
+    canvas.legend(
+        [handles[label] for label in labels],
+        labels,
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        columnspacing=1.4,
+        handlelength=1.8,
+        markerscale=2.0 if only_small_dots else 1.0,  # their colour must be seen
+    )
 
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -181,78 +172,104 @@ def _log_text(value: float, _: object = None) -> str:
     return "10" + str(exponent).translate(_SUPERSCRIPTS)
 
 
-def _scale(axis: Any, which: str, scale: str) -> None:
-    if scale == "sqrt":
-        import numpy as np
-
-        getattr(axis, f"set_{which}scale")(
-            "function", functions=(lambda v: np.sqrt(np.maximum(v, 0.0)), np.square)
-        )
-        return
-    getattr(axis, f"set_{which}scale")(scale)
-    if scale == "log":
-        from matplotlib.ticker import FuncFormatter, NullFormatter
-
-        getattr(axis, f"{which}axis").set_major_formatter(FuncFormatter(_log_text))
-        getattr(axis, f"{which}axis").set_minor_formatter(NullFormatter())
-
-
-def _panel(axis: Any, panel: Panel) -> Iterator[tuple[str, Any]]:
-    _scale(axis, "x", panel.x_scale)
-    _scale(axis, "y", panel.y_scale)
+def _panel(axes: Any, panel: Panel) -> Iterator[tuple[str, Any]]:
+    """Draw a panel and yield labels and handles for the legend."""
+    both = (("x", panel.x), ("y", panel.y))
+    for name, axis in both:
+        _set_scale(axes, name, axis)
     for mark in panel.marks:
-        handle = _mark(axis, mark)
+        handle = _mark(axes, mark)
         if mark.label and not isinstance(mark, Cells):
             yield mark.label, handle
-    axis.set_xlabel(panel.x_label)
-    axis.set_ylabel(panel.y_label)
     if panel.title:
-        axis.set_title(panel.title, loc="left")
-    for which, ticks in (("x", panel.x_ticks), ("y", panel.y_ticks)):
-        if ticks:
-            getattr(axis, f"set_{which}ticks")([at for at, _ in ticks], [text for _, text in ticks])
-            axis.tick_params(axis=which, which="minor", bottom=False, left=False, labelleft=False)
-            if getattr(panel, f"{which}_scale") == "log":
-                from matplotlib.ticker import NullFormatter, NullLocator
-
-                getattr(axis, f"{which}axis").set_minor_locator(NullLocator())
-                getattr(axis, f"{which}axis").set_minor_formatter(NullFormatter())
-    for which, ticks in (("x", panel.x_ticks), ("y", panel.y_ticks)):
-        if not ticks and getattr(panel, f"{which}_scale") == "linear":
-            axis.locator_params(axis=which, nbins=6, min_n_ticks=3)
+        axes.set_title(panel.title, loc="left")
+    for name, axis in both:
+        getattr(axes, f"set_{name}label")(axis.label)
+        if axis.ticks:
+            _set_ticks(axes, name, axis)
+        elif axis.scale == "linear":
+            axes.locator_params(axis=name, nbins=6, min_n_ticks=3)
     if panel.upright:
-        axis.tick_params(axis="x", labelrotation=90)
-    if panel.x_limits:
-        axis.set_xlim(*panel.x_limits)
-    if panel.y_limits:
-        axis.set_ylim(*panel.y_limits)
+        axes.tick_params(axis="x", labelrotation=90)
+    for name, axis in both:
+        if axis.limits:
+            getattr(axes, f"set_{name}lim")(*axis.limits)
 
 
-def _mark(axis: Any, mark: Mark) -> Any:
+def _set_scale(axes: Any, name: str, axis: Axis) -> None:
+    import numpy as np
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    set_scale = getattr(axes, f"set_{name}scale")
+    if axis.scale == "sqrt":
+        set_scale("function", functions=(lambda v: np.sqrt(np.maximum(v, 0.0)), np.square))
+        return
+    set_scale(axis.scale)
+    if axis.scale == "log":
+        getattr(axes, f"{name}axis").set_major_formatter(FuncFormatter(_log_text))
+        getattr(axes, f"{name}axis").set_minor_formatter(NullFormatter())
+
+
+def _set_ticks(axes: Any, name: str, axis: Axis) -> None:
+    from matplotlib.ticker import NullFormatter, NullLocator
+
+    positions, texts = [at for at, _ in axis.ticks], [text for _, text in axis.ticks]
+    getattr(axes, f"set_{name}ticks")(positions, texts)
+    axes.tick_params(axis=name, which="minor", bottom=False, left=False, labelleft=False)
+    if axis.scale == "log":
+        getattr(axes, f"{name}axis").set_minor_locator(NullLocator())
+        getattr(axes, f"{name}axis").set_minor_formatter(NullFormatter())
+
+
+def _mark(axes: Any, mark: Mark) -> Any:
+    """Draw a mark and return a handle for the legend."""
     if isinstance(mark, Line):
-        if len(mark.low):
-            axis.fill_between(mark.x, mark.low, mark.high, color=mark.colour, alpha=0.18, lw=0)
-        if mark.arrows:
-            _arrows(axis, mark)
-        return axis.plot(
-            mark.x,
-            mark.y,
-            _STYLES[mark.style],
-            color=mark.colour,
-            lw=mark.width,
-            marker="o" if mark.marker or len(mark.x) == 1 else None,
-            ms=3.5,
-            solid_capstyle="butt",
-        )[0]
+        return _line(axes, mark)
     if isinstance(mark, Points):
-        if len(mark.values):
-            return _coloured(axis, mark)
-        _names(axis, mark)
-        return axis.errorbar(
+        return _points(axes, mark)
+    if isinstance(mark, Cells):
+        return _cells(axes, mark)
+    if isinstance(mark, Steps):
+        options: dict[str, Any] = {"fill": True} if mark.filled else {"lw": mark.width}
+        return axes.stairs(mark.heights, mark.edges, color=mark.colour, **options)
+    options = {"ls": _STYLES[mark.style], "color": mark.colour, "lw": 1.1}
+    if mark.x is not None:
+        return axes.axvline(mark.x, **options)
+    return axes.axhline(mark.y, **options)
+
+
+def _line(axes: Any, mark: Line) -> Any:
+    if len(mark.low):
+        axes.fill_between(mark.x, mark.low, mark.high, color=mark.colour, alpha=0.18, lw=0)
+    if mark.arrows:  # a head in the middle of each piece
+        style = {"arrowstyle": "-|>", "color": mark.colour, "lw": mark.width, "shrinkA": 0}
+        for (x0, y0), (x1, y1) in pairwise(zip(mark.x, mark.y, strict=True)):
+            start, end = ((x0 + s * (x1 - x0), y0 + s * (y1 - y0)) for s in (0.42, 0.58))
+            axes.annotate("", end, start, arrowprops=style)
+    return axes.plot(
+        mark.x,
+        mark.y,
+        _STYLES[mark.style],
+        color=mark.colour,
+        lw=mark.width,
+        marker="o" if mark.marker or len(mark.x) == 1 else None,
+        ms=3.5,
+        solid_capstyle="butt",
+    )[0]
+
+
+def _points(axes: Any, mark: Points) -> Any:
+    """Points of one colour, or coloured by a value beside a colour bar."""
+    bars = {
+        "xerr": reaches(mark.x_error) if mark.x_error else None,
+        "yerr": reaches(mark.y_error) if mark.y_error else None,
+    }
+    if not len(mark.values):
+        _names(axes, mark)
+        return axes.errorbar(
             mark.x,
             mark.y,
-            xerr=reaches(mark.x_error) if mark.x_error else None,
-            yerr=reaches(mark.y_error) if mark.y_error else None,
+            **bars,
             fmt=mark.symbol,
             ms=mark.size,
             color=mark.colour,
@@ -266,40 +283,9 @@ def _mark(axis: Any, mark: Mark) -> Any:
             alpha=None if mark.opacity == 1.0 else mark.opacity,
             mew=0 if mark.opacity < 1.0 and not mark.hollow else None,
         )
-    if isinstance(mark, Cells):
-        return _cells(axis, mark)
-    if isinstance(mark, Steps):
-        if mark.filled:
-            return axis.stairs(mark.heights, mark.edges, fill=True, color=mark.colour)
-        return axis.stairs(mark.heights, mark.edges, color=mark.colour, lw=mark.width)
-    return _rule(axis, mark)
-
-
-def _arrows(axis: Any, mark: Line) -> None:
-    """An arrow's head in the middle of each piece."""
-    points = list(zip(mark.x, mark.y, strict=True))
-    for (x0, y0), (x1, y1) in pairwise(points):
-        axis.annotate(
-            "",
-            (x0 + 0.58 * (x1 - x0), y0 + 0.58 * (y1 - y0)),
-            (x0 + 0.42 * (x1 - x0), y0 + 0.42 * (y1 - y0)),
-            arrowprops={"arrowstyle": "-|>", "color": mark.colour, "lw": mark.width, "shrinkA": 0},
-        )
-
-
-def _coloured(axis: Any, mark: Points) -> Any:
-    """Points coloured by a value, with a colour bar."""
-    axis.errorbar(
-        mark.x,
-        mark.y,
-        xerr=reaches(mark.x_error) if mark.x_error else None,
-        yerr=reaches(mark.y_error) if mark.y_error else None,
-        fmt="none",
-        ecolor="#555555",
-        elinewidth=1.0,
-        zorder=2.5,
-    )
-    shown = axis.scatter(
+    options = {"fmt": "none", "ecolor": "#555555", "elinewidth": 1.0, "zorder": 2.5}
+    axes.errorbar(mark.x, mark.y, **bars, **options)
+    shown = axes.scatter(
         mark.x,
         mark.y,
         c=list(mark.values),
@@ -310,66 +296,53 @@ def _coloured(axis: Any, mark: Points) -> Any:
         linewidths=0.6,
         zorder=3,
     )
-    bar = axis.figure.colorbar(shown, ax=axis, shrink=0.9, pad=0.02)
-    bar.outline.set_visible(False)
-    bar.set_label(mark.value_label)
-    _names(axis, mark)
+    _colour_bar(axes, shown, mark.value_label, 0.9)
+    _names(axes, mark)
     return shown
 
 
-_OFFSETS: dict[str, tuple[tuple[float, float], str, str]] = {
-    "right": ((7, 0), "left", "center"),
-    "left": ((-7, 0), "right", "center"),
-    "above": ((0, 7), "center", "bottom"),
-    "below": ((0, -7), "center", "top"),
-    "upper right": ((9, 9), "left", "bottom"),
-    "lower right": ((9, -9), "left", "top"),
-    "upper left": ((-9, 9), "right", "bottom"),
-    "lower left": ((-9, -9), "right", "top"),
-}
+def _colour_bar(axes: Any, shown: Any, label: str, shrink: float) -> None:
+    bar = axes.figure.colorbar(shown, ax=axes, shrink=shrink, pad=0.02)
+    bar.outline.set_visible(False)
+    if label:
+        bar.set_label(label)
 
 
-def _names(axis: Any, mark: Points) -> None:
-    """The points' names beside them."""
+_ACROSS = {-1: "right", 0: "center", 1: "left"}
+_ALONG = {-1: "top", 0: "center", 1: "bottom"}
+
+
+def _names(axes: Any, mark: Points) -> None:
+    """Names of the points beside them."""
     if not len(mark.sides):
         return
     for x, y, name, side in zip(mark.x, mark.y, mark.names, mark.sides, strict=True):
         if side:
-            offset, across, along = _OFFSETS[side]
-            axis.annotate(
+            right, up = DIRECTIONS[side]
+            points = 9 if right and up else 7
+            axes.annotate(
                 name,
                 (x, y),
-                offset,
+                (points * right, points * up),
                 textcoords="offset points",
-                ha=across,
-                va=along,
+                ha=_ACROSS[right],
+                va=_ALONG[up],
                 fontsize=7.5,
                 zorder=4,
             )
 
 
-def _cells(axis: Any, mark: Cells) -> Any:
+def _cells(axes: Any, mark: Cells) -> Any:
     import numpy as np
 
-    axis.grid(visible=False)
-    for side in ("left", "bottom"):
-        axis.spines[side].set_visible(False)
-    shown = axis.imshow(
+    axes.grid(visible=False)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    shown = axes.imshow(
         np.asarray(mark.values, dtype=np.float64),
         cmap="cividis",
         vmin=mark.low,
         vmax=mark.high,
         interpolation="nearest",
     )
-    bar = axis.figure.colorbar(shown, ax=axis, shrink=0.85, pad=0.02)
-    bar.outline.set_visible(False)
-    if mark.label:
-        bar.set_label(mark.label)
+    _colour_bar(axes, shown, mark.label, 0.85)
     return shown
-
-
-def _rule(axis: Any, mark: Rule) -> Any:
-    style = _STYLES[mark.style]
-    if mark.x is not None:
-        return axis.axvline(mark.x, ls=style, color=mark.colour, lw=1.1)
-    return axis.axhline(mark.y, ls=style, color=mark.colour, lw=1.1)

@@ -2,65 +2,73 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import Literal
 
 from cl_analyze.document import Document
 from cl_analyze.figures.colours import BLACK, CLASS_HUES, GREY, HUES
-from cl_analyze.figures.description import Cells, Figure, Line, Mark, Panel, Points, Rule, Steps
-from cl_analyze.figures.sources import (
+from cl_analyze.figures.description import (
+    Axis,
+    Cells,
+    Figure,
+    Line,
+    Mark,
+    Panel,
+    Points,
+    Rule,
+    Steps,
+)
+from cl_analyze.figures.marks import (
     MAX_PANELS,
+    Rows,
     bar,
-    by_temperature,
+    defined,
+    figure_of_sources,
     one_record,
     panel_columns,
-    panel_note,
     panel_sources,
-    panel_title,
     read_column,
-    short_names,
-    source_colours,
     value_of,
 )
-from cl_analyze.tables import Cell
+from cl_analyze.figures.sources import by_temperature, short_names, source_colours
+from cl_analyze.tables import Cell, Record
 
 _MOST_CLASSES = 40
 """Classes up to which a heat map can be read."""
 _SYMBOLS: tuple[Literal["o", "s", "^"], ...] = ("o", "s", "^")
 _MOST_COLOURS = len(CLASS_HUES) * len(_SYMBOLS)
-_SHOWN = "normalised_centred"
+_SPECTRUM_SHOWN = "normalised_centred"
 
 
 def spectrum_figure(document: Document) -> Figure | None:
-    """Variance along each principal direction, and what the first of them hold."""
-    if not document.rows("spectrum"):
-        return None
+    """Variance along each principal direction, and the sum of the first of them."""
     names, colours = short_names(document), source_colours(document)
-    along: list[Mark] = []
+    variances: list[Mark] = []
     sums: list[Mark] = []
-    dims: dict[int, None] = {}
-    longest, least = 1, 1.0
+    dims: set[int] = set()
+    least = 1.0
     for source in by_temperature(document):
-        rows = document.rows("spectrum", source=source, definition=_SHOWN)
+        rows = document.rows("spectrum", source=source, definition=_SPECTRUM_SHOWN)
         values = read_column(rows, "eigenvalue")
-        there = [i for i, value in enumerate(values) if value > 1e-12]
-        longest = max(longest, len(values))
-        dims[len(values)] = None
-        if not there:
-            continue
-        ranks = [float(i + 1) for i in there]
-        held = [values[i] for i in there]
-        least = min(least, *held)
-        along.append(Line(ranks, held, names[source], colours[source]))
-        total = [0.0, *accumulate(held)]
-        sums.append(Line([0.0, *ranks], total, names[source], colours[source]))
-    if not along:
+        dims.add(len(values))
+        ranked = [(float(i), value) for i, value in enumerate(values, 1) if value > 1e-12]
+        if ranked:
+            ranks, held = [rank for rank, _ in ranked], [value for _, value in ranked]
+            least = min(least, *held)
+            variances.append(Line(ranks, held, names[source], colours[source]))
+            total = [0.0, *accumulate(held)]
+            sums.append(Line([0.0, *ranks], total, names[source], colours[source]))
+    if not variances:
         return None
+    longest = max(1, *dims)
     if len(dims) == 1:
-        along.append(Rule("uniform sphere", y=1.0 / longest))
+        variances.append(Rule("uniform sphere", y=1.0 / longest))
         sums.append(Line([0.0, float(longest)], [0.0, 1.0], "", "#444444", "dashed", width=1.1))
     reach = (0.0, longest + 0.5)
+    variance = Axis("variance", "log", limits=(max(least / 2.0, 1e-12), 1.0))
+    sum_of_variances = Axis("variance held together", limits=(0.0, 1.03))
     return Figure(
         "spectrum",
         "Spectrum of the rows on the sphere, about their mean",
@@ -69,21 +77,8 @@ def spectrum_figure(document: Document) -> Figure | None:
         "that falls off a cliff has collapsed onto few directions, one that stays at the bottom on "
         "the right has collapsed altogether. Dashed: the uniform sphere.",
         [
-            Panel(
-                along,
-                "rank of the direction",
-                "variance",
-                y_scale="log",
-                x_limits=reach,
-                y_limits=(max(least / 2.0, 1e-12), 1.0),
-            ),
-            Panel(
-                sums,
-                "number of directions",
-                "variance held together",
-                x_limits=reach,
-                y_limits=(0.0, 1.03),
-            ),
+            Panel(variances, Axis("rank of the direction", limits=reach), variance),
+            Panel(sums, Axis("number of directions", limits=reach), sum_of_variances),
         ],
         columns=2,
         panel_size=(3.9, 3.0),
@@ -93,51 +88,42 @@ def spectrum_figure(document: Document) -> Figure | None:
 def class_similarity_figure(document: Document) -> Figure | None:
     """Mean cosine between classes, similar classes side by side, a panel for each source."""
     names = short_names(document)
-    found: list[tuple[str, list[str], dict[tuple[str, str], float]]] = []
+    orders: dict[str, list[str]] = {}
+    cosines: dict[str, dict[tuple[str, str], float]] = {}
     for source in panel_sources(document):
         pairs = document.rows("class_pairs", source=source)
-        classes = sorted(
-            document.rows("quality_by_class", source=source), key=lambda row: int(str(row["order"]))
-        )
-        listed = [str(row["class"]) for row in classes]
-        if pairs and len(listed) <= _MOST_CLASSES:
-            values = {}
+        classes = document.rows("quality_by_class", source=source)
+        if pairs and len(classes) <= _MOST_CLASSES:
+            classes.sort(key=lambda row: int(str(row["order"])))
+            orders[source] = [str(row["class"]) for row in classes]
+            cosines[source] = {}
             for row in pairs:
                 a, b = str(row["class_a"]), str(row["class_b"])
-                values[a, b] = values[b, a] = float(str(row["similarity"]))
-            found.append((source, listed, values))
-    if not found:
+                cosines[source][a, b] = cosines[source][b, a] = float(str(row["similarity"]))
+    if not orders:
         return None
-    everything = [value for _, _, values in found for value in values.values()]
-    low, high = min(everything), max(everything)
-    size = max(len(listed) for _, listed, _ in found)
+    ends = {source: (min(own.values()), max(own.values())) for source, own in cosines.items()}
+    low, high = min(low for low, _ in ends.values()), max(high for _, high in ends.values())
     # one order for all, so that panels can be compared: that of the most structured
-    clearest = max(found, key=lambda each: max(each[2].values()) - min(each[2].values()))
+    clearest = max(ends, key=lambda source: ends[source][1] - ends[source][0])
     panels = []
-    for source, own, values in found:
-        same = sorted(own) == sorted(clearest[1])
-        listed = clearest[1] if same else own
-        matrix = [[values.get((a, b), float("nan")) for b in listed] for a in listed]
-        ticks = [(float(i), _short(name)) for i, name in enumerate(listed)]
-        panels.append(
-            Panel(
-                [Cells(matrix, low, high, "mean cosine")],
-                "class",
-                "class",
-                title=names[source] if len(found) > 1 else "",
-                x_ticks=ticks,
-                y_ticks=ticks,
-                upright=True,
-            )
-        )
-    side = min(3.0 + 0.09 * size, 6.5)
-    return Figure(
+    for source, order in orders.items():
+        if sorted(order) == sorted(orders[clearest]):
+            order = orders[clearest]
+        cells = [[cosines[source].get((a, b), float("nan")) for b in order] for a in order]
+        axis = Axis("class", ticks=[(float(i), _short(name)) for i, name in enumerate(order)])
+        title = names[source] if len(orders) > 1 else ""
+        marks = [Cells(cells, low, high, "mean cosine")]
+        panels.append(Panel(marks, axis, axis, title, upright=True))
+    side = min(3.0 + 0.09 * max(map(len, orders.values())), 6.5)
+    order_of = f", from {names[clearest]}" if len(orders) > 1 else ""
+    return figure_of_sources(
+        document,
         "class_similarity",
-        panel_title(document, "Mean cosine between classes"),
-        "Classes are in an order that puts similar ones side by side (average linkage"
-        + (f", from {names[clearest[0]]}" if len(found) > 1 else "")
-        + "); the diagonal is the cosine within a class, self pairs counted. Blocks off the "
-        "diagonal are classes that overlap." + panel_note(document),
+        "Mean cosine between classes",
+        f"Classes are in an order that puts similar ones side by side (average linkage{order_of}); "
+        "the diagonal is the cosine within a class, self pairs counted. Blocks off the diagonal "
+        "are classes that overlap.",
         panels,
         columns=min(panel_columns(len(panels)), 3),
         panel_size=(side + 0.9, side - 0.4),
@@ -150,63 +136,51 @@ def _short(text: str, most: int = 14) -> str:
 
 def knn_figure(document: Document) -> Figure | None:
     """kNN accuracy against the number of voters, beside the linear probe."""
-    records = [r for r in document.records("knn_accuracy") if r.value is not None]
+    records = defined(document.records("knn_accuracy"))
     if not records:
         return None
     names, colours = short_names(document), source_colours(document)
-    ks = sorted({int(r.params["k"]) for r in records})
-    marks: list[Mark] = []
+    ks = sorted({int(record.params["k"]) for record in records})
     probes = document.records("probe_accuracy", "normalised")
-    beyond = 2.2 * ks[-1]
-    order = [s for s in by_temperature(document) if one_record(records, s) is not None]
+    at_probe = 2.2 * ks[-1]
+    marks: list[Mark] = []
     diamonds: list[Mark] = []
+    order = [s for s in by_temperature(document) if one_record(records, s) is not None]
     for i, source in enumerate(order):
         aside = 1.0 + 0.03 * (i - 0.5 * (len(order) - 1))  # intervals side by side
+        name, colour = names[source], colours[source]
         own = [r for k in ks if (r := one_record(records, source, k=k)) is not None]
-        xs = [aside * float(r.params["k"]) for r in own]
-        ys, errors = [value_of(r) for r in own], [bar(r) for r in own]
-        marks.append(Line(xs, ys, names[source], colours[source], marker=True))
-        marks.append(Points(xs, ys, names[source], colours[source], y_error=errors, size=3.5))
+        xs, ys = [aside * float(r.params["k"]) for r in own], [value_of(r) for r in own]
+        marks.append(Line(xs, ys, name, colour, marker=True))
+        marks.append(_dots(xs, own, name, colour, size=3.5))
         probe = one_record(probes, source)
         if probe is not None:
-            diamonds.append(
-                Points(
-                    [beyond * aside],
-                    [value_of(probe)],
-                    "linear probe",
-                    colours[source],
-                    y_error=[bar(probe)],
-                    hollow=True,
-                    symbol="D",
-                )
-            )
-    marks += diamonds
+            diamond = _dots([at_probe * aside], [probe], "linear probe", colour)
+            diamonds.append(replace(diamond, hollow=True, symbol="D"))
     ticks = [(float(k), str(k)) for k in ks]
+    x_limits = (0.8 * ks[0], 1.25 * ks[-1])
     if probes:
-        ticks.append((beyond, "probe"))
-    how = records[0].definition
+        ticks.append((at_probe, "probe"))
+        x_limits = (0.8 * ks[0], at_probe * 1.3)
+    x_axis = Axis("neighbours k", "log", ticks, x_limits)
+    among_themselves = records[0].definition == "leave_one_out"
+    voters = "other rows (leave-one-out)" if among_themselves else "training set"
     return Figure(
         "knn_accuracy",
         "kNN accuracy against the number of neighbours, and a linear probe",
-        (
-            "Each row is classified by the other rows (leave-one-out)"
-            if how == "leave_one_out"
-            else "Each row is classified by the training set"
-        )
-        + ", votes weighted by exp(s / 0.07); bars are 95% intervals. Diamonds: the linear probe "
-        "on normalised rows.",
-        [
-            Panel(
-                marks,
-                "neighbours k",
-                "accuracy, 95% intervals",
-                x_scale="log",
-                x_ticks=ticks,
-                x_limits=(0.8 * ks[0], beyond * 1.3 if probes else 1.25 * ks[-1]),
-            )
-        ],
+        f"Each row is classified by the {voters}, votes weighted by exp(s / 0.07); bars are 95% "
+        "intervals. Diamonds: the linear probe on normalised rows.",
+        [Panel([*marks, *diamonds], x_axis, Axis("accuracy, 95% intervals"))],
         panel_size=(5.4, 3.4),
     )
+
+
+def _dots(
+    xs: Sequence[float], records: Sequence[Record], label: str, colour: str, size: float = 6.0
+) -> Points:
+    """Values of records with their 95% intervals."""
+    ys, bars = [value_of(record) for record in records], [bar(record) for record in records]
+    return Points(xs, ys, label, colour, y_error=bars, size=size)
 
 
 def hubness_figure(document: Document) -> Figure | None:
@@ -218,109 +192,97 @@ def hubness_figure(document: Document) -> Figure | None:
         if not rows:
             continue
         # bars stand on their number
-        edges = [float(str(row["in_degree_from"])) - 0.5 for row in rows]
+        edges = [degree - 0.5 for degree in read_column(rows, "in_degree_from")]
         edges.append(float(str(rows[-1]["in_degree_to"])) + 0.5)
-        widths = [b - a for a, b in pairwise(edges)]
-        counts, law = read_column(rows, "rows"), read_column(rows, "rows_if_random")
-        heights = [c / w for c, w in zip(counts, widths, strict=True)]
-        expected = [c / w for c, w in zip(law, widths, strict=True)]
-        panels.append(
-            Panel(
-                [
-                    Steps(edges, heights, "rows", HUES[0], filled=True),
-                    Steps(edges, expected, "if neighbours were random", BLACK),
-                    Rule("k = 10", x=10.0, colour=GREY, style="dotted"),
-                ],
-                "times among the 10 nearest of others",
-                "rows (square-root scale)",
-                title=names[source],
-                y_scale="sqrt",
-            )
+        heights, expected = (
+            [count / (b - a) for count, (a, b) in zip(counts, pairwise(edges), strict=True)]
+            for counts in (read_column(rows, "rows"), read_column(rows, "rows_if_random"))
         )
+        marks: list[Mark] = [
+            Steps(edges, heights, "rows", HUES[0], filled=True),
+            Steps(edges, expected, "if neighbours were random", BLACK),
+            Rule("k = 10", x=10.0, colour=GREY, style="dotted"),
+        ]
+        x_axis = Axis("times among the 10 nearest of others")
+        panels.append(Panel(marks, x_axis, Axis("rows (square-root scale)", "sqrt"), names[source]))
     if not panels:
         return None
-    return Figure(
+    return figure_of_sources(
+        document,
         "hubness",
-        panel_title(document, "Hubs and antihubs"),
+        "Hubs and antihubs",
         "A long right tail means hubs: a few rows that are neighbours of very many, which spoils "
-        "retrieval. The leftmost bar are antihubs, nobody's neighbours." + panel_note(document),
+        "retrieval. The leftmost bar are antihubs, nobody's neighbours.",
         panels,
-        columns=panel_columns(len(panels)),
-        panel_size=(5.4, 3.2) if len(panels) == 1 else (3.3, 2.4),
     )
+
+
+_PROJECTIONS = {
+    "pca": "Rows on their two principal axes",
+    "tsne": "Rows by t-SNE",
+    "umap": "Rows by UMAP",
+}
 
 
 def projection_figure(document: Document) -> Figure | None:
     """A map of the rows in two dimensions, coloured by class."""
-    if not document.rows("projection"):
+    table = document.rows("projection")
+    if not table:
         return None
     names = short_names(document)
     panels = []
-    method, reach = "pca", 1e-9
+    some_have_no_colour = False
+    reach = 1e-9
     for source in panel_sources(document):
-        rows = document.rows("projection", source=source)
+        rows = [row for row in table if row["source"] == source]
         if not rows:
             continue
-        method = str(rows[0]["method"])
         classes = [row["class"] for row in rows if row["class"] is not None]
         shown = sorted(set(classes), key=lambda c: (-classes.count(c), str(c)))[:_MOST_COLOURS]
         shown.sort(key=str)
         others = [row for row in rows if row["class"] not in shown]
-        marks: list[Mark] = []
+        some_have_no_colour |= bool(others and shown)
+        clouds: list[Points] = []
         if others:
-            label = "other classes" if shown else ""
-            marks.append(_cloud(others, label, "#b5b5b5"))
+            clouds.append(_cloud(others, "other classes" if shown else "", "#b5b5b5"))
         for i, name in enumerate(shown):
             own = [row for row in rows if row["class"] == name]
             cloud = _cloud(own, _short(str(name), 24), CLASS_HUES[i % len(CLASS_HUES)])
-            marks.append(replace(cloud, symbol=_SYMBOLS[i // len(CLASS_HUES)]))
-        reach = max(reach, *(abs(float(str(row[which]))) for row in rows for which in "xy"))
-        panels.append(
-            Panel(
-                marks,
-                _axis(rows[0], "x", 1),
-                _axis(rows[0], "y", 2),
-                title=names[source],
-            )
+            clouds.append(replace(cloud, symbol=_SYMBOLS[i // len(CLASS_HUES)]))
+        reach = max(reach, *map(abs, read_column(rows, "x") + read_column(rows, "y")))
+        x_axis, y_axis = _axis(rows[0], "x", 1), _axis(rows[0], "y", 2)
+        panels.append(Panel(clouds, x_axis, y_axis, names[source]))
+    method = str(table[0]["method"])
+    caption = "Distances between far points, and sizes of clusters, mean nothing in this picture."
+    if method == "pca":
+        caption = (
+            "Unit rows less their mean, projected on the two directions of most variance: what "
+            "looks mixed here may be apart in the other directions."
         )
-    if method == "pca":  # one scale for all: a collapsed file is a dot
-        limits = (-1.05 * reach, 1.05 * reach)
-        panels = [replace(panel, x_limits=limits, y_limits=limits) for panel in panels]
-    title = {"pca": "Rows on their two principal axes", "tsne": "Rows by t-SNE"}.get(
-        method, "Rows by UMAP"
-    )
-    caption = (
-        "Unit rows less their mean, projected on the two directions of most variance: what looks "
-        "mixed here may be apart in the other directions."
-        if method == "pca"
-        else "Distances between far points, and sizes of clusters, mean nothing in this picture."
-    )
-    if any(mark.label == "other classes" for panel in panels for mark in panel.marks):
+        limits = (-1.05 * reach, 1.05 * reach)  # one scale for all: a collapsed file is a dot
+        panels = [
+            replace(p, x=replace(p.x, limits=limits), y=replace(p.y, limits=limits)) for p in panels
+        ]
+    if some_have_no_colour:
         caption += f" The {_MOST_COLOURS} largest classes have colours."
     side = 4.4 if len(panels) == 1 else 3.1
-    return Figure(
+    return figure_of_sources(
+        document,
         "projection",
-        panel_title(document, title),
-        caption + panel_note(document),
+        _PROJECTIONS[method],
+        caption,
         panels[:MAX_PANELS],
-        columns=panel_columns(len(panels)),
         panel_size=(side * 1.1, side),
     )
 
 
-def _cloud(rows: list[dict[str, Cell]], label: str, colour: str) -> Points:
-    return Points(
-        read_column(rows, "x"),
-        read_column(rows, "y"),
-        label,
-        colour,
-        size=2.6 if len(rows) > 40 else 4.0,
-        opacity=0.65,
-    )
+def _cloud(rows: Rows, label: str, colour: str) -> Points:
+    size = 2.6 if len(rows) > 40 else 4.0
+    xs, ys = read_column(rows, "x"), read_column(rows, "y")
+    return Points(xs, ys, label, colour, size=size, opacity=0.65)
 
 
-def _axis(row: dict[str, Cell], which: str, number: int) -> str:
-    share = row[f"explained_{which}"]
-    if share is None:
-        return f"axis {number} (no unit)"
-    return f"axis {number} ({100 * float(str(share)):.0f}% of variance)"
+def _axis(row: dict[str, Cell], column: str, number: int) -> Axis:
+    share = row[f"explained_{column}"]
+    unit = "no unit" if share is None else f"{100 * float(str(share)):.0f}% of variance"
+    return Axis(f"axis {number} ({unit})")

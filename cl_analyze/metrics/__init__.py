@@ -60,9 +60,11 @@ METRICS: dict[str, Family] = {
 BETWEEN: dict[str, Family] = {family.name: family for family in (Movements(),)}
 """Families of two checkpoints, which only a comparison has numbers of."""
 
-ALL_METRICS: tuple[Metric, ...] = tuple(
-    metric for family in (*METRICS.values(), *BETWEEN.values()) for metric in family.metrics
-)
-"""Every declaration."""
+DECLARED: dict[str, Metric] = {
+    metric.name: metric
+    for family in (*METRICS.values(), *BETWEEN.values())
+    for metric in family.metrics
+}
+"""Every declared metric by name."""
 
-__all__ = ["ALL_METRICS", "BETWEEN", "METRICS"]
+__all__ = ["BETWEEN", "DECLARED", "METRICS"]

@@ -91,17 +91,13 @@ class Family(ABC):
     has_curve_pass = False
     has_deletions = False
     definitions: dict[str, tuple[str, ...]]
-    directions: dict[str, Better] = {}  # noqa: RUF012
 
     def __init_subclass__(cls) -> None:
         """Fill `definitions`."""
-        if cls.metrics:
-            cls.definitions = {metric.name: metric.definitions for metric in cls.metrics}
+        cls.definitions = {metric.name: metric.definitions for metric in cls.metrics}
 
     def better(self, metric: str, params: Mapping[str, Param]) -> Better | None:
         """Which values of a metric are better; None where neither is by itself."""
-        if not self.metrics:
-            return self.directions.get(metric)
         return next(each.better for each in self.metrics if each.name == metric)
 
     def definitions_of(self, record: Record) -> tuple[str, ...]:

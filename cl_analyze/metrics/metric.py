@@ -72,6 +72,11 @@ class Metric:
     definition: str | None = field(default=None, compare=False)
     params: Mapping[str, Param] = field(default_factory=dict, compare=False)
 
+    @property
+    def in_words(self) -> str:
+        """The sentence, and the source."""
+        return f"{self.sentence} {self.source}".rstrip()
+
     def at(self, definition: str | None = None, **params: Param) -> Metric:
         """The value of one definition with these parameters.
 

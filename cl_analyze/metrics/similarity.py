@@ -39,6 +39,7 @@ from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.reducers import PairHistogram, PairMoments, RowCountsBelow
 from cl_analyze.pairs.reducers.neighbours import Neighbours
+from cl_analyze.similarity_groups import negative_group
 from cl_analyze.stats import pseudo_values, standard_error
 from cl_analyze.tables import Cell, Param, Record, Table
 
@@ -522,12 +523,3 @@ def _reference(subject: Subject, options: MetricOptions) -> Table:
 def _is_below(values: Vector, at: float) -> Vector:
     """1 where a value is at or below a limit, 0 above; NaN stays."""
     return np.where(np.isnan(values), np.nan, (values <= at).astype(np.float64))
-
-
-def negative_group(rank: int) -> str:
-    """The name of the group of the l-th nearest negatives, l from 1.
-
-    >>> negative_group(1)
-    'negative_1'
-    """
-    return f"negative_{rank}"

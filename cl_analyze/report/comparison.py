@@ -7,62 +7,65 @@ from dataclasses import dataclass
 
 from cl_analyze.differences import SIGNIFICANT, is_real, params_text
 from cl_analyze.document import Document
+from cl_analyze.figures.marks import nearest_k
 from cl_analyze.report.headlines import headlines
 from cl_analyze.report.words import percent
-from cl_analyze.tables import Cell, Record, number_text
+from cl_analyze.tables import Cell, Param, Record, number_text
 
 _ALL_DIGITS = 1e-12
 _NO_DISTANCE = 1e-9
+_MOST_NAMED = 8
 
 
 @dataclass(frozen=True)
-class Told:
-    """What is said of one checkpoint beside the reference.
+class HeadlineDifference:
+    """The difference of one headline number from the reference.
 
     Attributes:
-        source, reference: of whom.
-        matched: how rows were matched.
-        real, noise: differences of the headline numbers in words, by what they are.
-        unknown: headline numbers without an error bar.
-        headlines: title, metric, difference, and whether it is real (None: no error bar) of each.
-        n_real, n_tested: of all numbers with an error bar.
+        title, metric: of the headline.
+        text: the difference with its error.
+        is_real: whether it is beyond noise; None where it has no error bar.
+    """
+
+    title: str
+    metric: str
+    text: str
+    is_real: bool | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One checkpoint beside the reference.
+
+    Attributes:
+        source: the checkpoint.
+        matched: how its rows were matched with those of the reference.
+        headlines: differences of the headline numbers.
+        n_real, n_tested: numbers that differ, and numbers with an error bar.
         movement: how the space moved; empty where rows are not matched.
     """
 
     source: str
-    reference: str
     matched: str
-    real: tuple[str, ...]
-    noise: tuple[str, ...]
-    unknown: tuple[str, ...]
-    headlines: tuple[tuple[str, str, str, bool | None], ...]
+    headlines: tuple[HeadlineDifference, ...]
     n_real: int
     n_tested: int
     movement: str
 
     def sentences(self, with_headlines: bool = True) -> list[str]:
-        """The same as sentences; without the headlines, what a table of these leaves to say."""
+        """The comparison in sentences; without headlines for a page that has a table of them."""
         lines = [f"{self.matched[:1].upper()}{self.matched[1:]}."]
-        if not with_headlines:
-            return lines + self._rest()
-        if self.real:
-            lines.append(f"Real: {'; '.join(self.real)}.")
-        if self.noise:
-            lines.append(f"Not established: {'; '.join(self.noise)}.")
-        if self.unknown:
-            lines.append(f"Without an error bar: {'; '.join(self.unknown)}.")
-        return lines + self._rest()
-
-    def _rest(self) -> list[str]:
-        lines = []
+        kinds = {True: "Real", False: "Not established", None: "Without an error bar"}
+        for is_real_one, kind in kinds.items() if with_headlines else ():
+            own = [f"{h.title} {h.text}" for h in self.headlines if h.is_real is is_real_one]
+            if own:
+                lines.append(f"{kind}: {'; '.join(own)}.")
         if self.n_tested:
             lines.append(
                 f"{self.n_real} of {self.n_tested} numbers differ beyond noise (Holm p < "
                 f"{SIGNIFICANT:g})."
             )
-        if self.movement:
-            lines.append(self.movement)
-        return lines
+        return [*lines, self.movement] if self.movement else lines
 
 
 def reference_of(document: Document) -> str | None:
@@ -72,59 +75,44 @@ def reference_of(document: Document) -> str | None:
     return None
 
 
-def told_apart(document: Document, source: str) -> Told:
-    """What is said of a checkpoint that is not the reference."""
+def comparison_of(document: Document, source: str) -> Comparison:
+    """A checkpoint that is not the reference, beside the reference."""
     rows = document.rows("compare", source_a=source)
     by_number = {(row["metric"], row["definition"], row["params"]): row for row in rows}
-    real: list[str] = []
-    noise: list[str] = []
-    unknown: list[str] = []
-    listed: list[tuple[str, str, str, bool | None]] = []
+    differences = []
     for headline in headlines(document):
         record = headline.find(document, source)
-        row = None
-        if record is not None:
-            row = by_number.get((record.metric, record.definition, params_text(record)))
-        if record is None or row is None:
+        if record is None:
             continue
-        text = f"{headline.title} {difference_text(row)}"
-        verdict = None if row["p_holm"] is None else is_real(row["p_holm"])
-        listed.append((headline.title, headline.metric, difference_text(row), verdict))
-        if row["p_holm"] is None:
-            unknown.append(text)
-        else:
-            (real if is_real(row["p_holm"]) else noise).append(text)
-    (place,) = document.rows("checkpoints", source=source)
-    tested = [row for row in rows if row["p_holm"] is not None]
-    return Told(
+        row = by_number.get((record.metric, record.definition, params_text(record)))
+        if row is not None:
+            verdict = None if row["p_holm"] is None else is_real(row["p_holm"])
+            text = difference_text(row)
+            differences.append(HeadlineDifference(headline.title, headline.metric, text, verdict))
+    (checkpoint,) = document.rows("checkpoints", source=source)
+    return Comparison(
         source,
-        reference_of(document) or "",
-        str(place["rows"]),
-        tuple(real),
-        tuple(noise),
-        tuple(unknown),
-        tuple(listed),
-        sum(is_real(row["p_holm"]) for row in tested),
-        len(tested),
-        _moved(document, source),
+        str(checkpoint["rows"]),
+        tuple(differences),
+        n_real=sum(is_real(row["p_holm"]) for row in rows),
+        n_tested=sum(row["p_holm"] is not None for row in rows),
+        movement=_movement(document, source),
     )
-
-
-_MOST_NAMED = 8
 
 
 def pareto_sentence(document: Document, names: Mapping[str, str]) -> str:
     """Which checkpoints no other beats in uniformity and tolerance at once; empty where unknown."""
     rows = document.rows("checkpoints")
     front = [names[str(row["source"])] for row in rows if row["pareto"]]
-    start = "Pareto front of uniformity and tolerance (no other checkpoint is better in both):"
     if not front:
         return ""
+    members = ", ".join(front)
     if len(front) == len(rows):
-        return f"{start} all {len(rows)} checkpoints."
-    if len(front) > _MOST_NAMED:
-        return f"{start} {len(front)} of {len(rows)} checkpoints, in checkpoints.csv."
-    return f"{start} {', '.join(front)}."
+        members = f"all {len(rows)} checkpoints"
+    elif len(front) > _MOST_NAMED:
+        members = f"{len(front)} of {len(rows)} checkpoints, in checkpoints.csv"
+    start = "Pareto front of uniformity and tolerance (no other checkpoint is better in both):"
+    return f"{start} {members}."
 
 
 def difference_text(row: dict[str, Cell]) -> str:
@@ -140,40 +128,36 @@ def difference_text(row: dict[str, Cell]) -> str:
     return f"{text if value < 0 else '+' + text} ± {number_text(error, error)}"
 
 
-def _moved(document: Document, source: str) -> str:
+def _movement(document: Document, source: str) -> str:
     """How the space moved, from the three numbers of movement."""
 
-    def one(metric: str, **params: object) -> Record | None:
-        for record in document.records(metric):
-            same = all(record.params.get(key) == value for key, value in params.items())
-            if record.source == source and record.value is not None and same:
-                return record
+    def first(metric: str, **params: Param) -> tuple[Record, float] | None:
+        for record in document.records(metric, None, source, **params):
+            if record.value is not None:
+                return record, record.value
         return None
 
-    cka, residual = one("cka"), one("procrustes_residual")
-    ks = [
-        int(r.params["k"])
-        for r in document.records("neighbour_overlap")
-        if r.source == source and r.value is not None
-    ]
-    k = min(ks, key=lambda each: (abs(each - 10), each), default=0)
-    overlap = one("neighbour_overlap", k=k)
     parts = []
-    if cka is not None and cka.value is not None:
-        parts.append(f"CKA {number_text(cka.value, cka.std_error)}")
-    if overlap is not None and overlap.value is not None:
-        of = "the nearest neighbour" if k == 1 else f"the {k} nearest neighbours"
-        chance = percent(k / max(overlap.n - 1, 1))
-        parts.append(f"{percent(overlap.value)} of {of} are the same ({chance} by chance)")
-    if residual is not None and residual.value is not None:
-        apart = number_text(residual.value, residual.std_error)
+    cka, residual = first("cka"), first("procrustes_residual")
+    if cka is not None:
+        parts.append(f"CKA {number_text(cka[1], cka[0].std_error)}")
+    overlaps = document.records("neighbour_overlap", source=source)
+    k = nearest_k((int(r.params["k"]) for r in overlaps if r.value is not None), 10)
+    overlap = first("neighbour_overlap", k=k)
+    if overlap is not None:
+        neighbours = "the nearest neighbour" if k == 1 else f"the {k} nearest neighbours"
+        chance = percent(k / max(overlap[0].n - 1, 1))
+        parts.append(f"{percent(overlap[1])} of {neighbours} are the same ({chance} by chance)")
+    is_apart = residual is not None and residual[1] > _NO_DISTANCE
+    if residual is not None:
+        distance = number_text(residual[1], residual[0].std_error)
         parts.append(
-            "no distance is left after the best rotation"
-            if residual.value < _NO_DISTANCE
-            else f"the mean squared distance after the best rotation is {apart}"
+            f"the mean squared distance after the best rotation is {distance}"
+            if residual[1] >= _NO_DISTANCE
+            else "no distance is left after the best rotation"
         )
     moved = document.rows("moved_classes", source=source)
     text = f"How the space moved: {', '.join(parts)}" if parts else ""
-    if len(moved) > 1 and residual is not None and (residual.value or 0.0) > _NO_DISTANCE:
+    if len(moved) > 1 and is_apart:
         text += f"; the class that moved most: {moved[0]['label']}"
     return f"{text}." if text else ""

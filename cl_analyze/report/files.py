@@ -1,4 +1,4 @@
-"""Which files a command writes, and their content."""
+"""The files that a command writes, and their content."""
 
 from __future__ import annotations
 
@@ -18,26 +18,51 @@ PAGES = {
     "report": ("report.html", "results.json"),
     "compare": ("compare.html", "compare.json"),
 }
-"""Commands that write a page: its name and that of the JSON document."""
-Drawn = list[tuple[Figure, dict[str, bytes]]]
+"""Command -> names of the page and of the JSON document; other commands write neither."""
+Note = Callable[[str], None]
 
 
-def _tables(document: Document) -> dict[str, bytes]:
-    return {
-        f"tables/{name}.csv": table.to_csv().encode()
-        for name, table in document.all_tables().items()
-    }
+def write_tables_and_figures(
+    document: Document, folder: Path, formats: tuple[str, ...], note: Note | None = None
+) -> list[Path]:
+    """Write the tables/*.csv and figures/* of a metric's command.
+
+    Args:
+        document: results with their inputs.
+        folder: made when it is missing.
+        formats: of the figures.
+        note: hears of characters that no font has; None: nobody does.
+
+    Returns:
+        The written paths.
+
+    Raises:
+        ConfigError: the folder cannot be written.
+    """
+    drawn = _drawn(document, formats, note)
+    return write_files(folder, document.command, _tables_and_figures(document, drawn, formats))
 
 
-def _figures(drawn: Drawn, formats: Sequence[str]) -> dict[str, bytes]:
-    return {
-        f"figures/{figure.name}.{kind}": files[kind] for figure, files in drawn for kind in formats
-    }
+def write_report(
+    document: Document, folder: Path, formats: tuple[str, ...], note: Note | None = None
+) -> list[Path]:
+    """Write a page and the JSON document as well; see `write_tables_and_figures`."""
+    from cl_analyze.report.html import render_html
+
+    drawn = _drawn(document, (*formats, FIXED_SVG), note)
+    page = render_html(document, [(figure, files[FIXED_SVG]) for figure, files in drawn])
+    html, data = PAGES.get(document.command, PAGES["report"])
+    files = {html: page.encode(), data: b"", **_tables_and_figures(document, drawn, formats)}
+    names = tuple(str(folder / name) for name in files)
+    files[data] = to_json(document.to_dict(names)).encode()
+    return write_files(folder, document.command, files)
 
 
-def _drawn(document: Document, formats: Sequence[str], note: Callable[[str], None] | None) -> Drawn:
-    """The figures in some formats; characters that no font here has are told of."""
-    figures = list(draw(document))
+def _drawn(
+    document: Document, formats: Sequence[str], note: Note | None
+) -> list[tuple[Figure, dict[str, bytes]]]:
+    """The figures in some formats, with a note on characters that no font here has."""
+    figures = draw(document)
     _, boxes = families(text for figure in figures for text in texts_of(figure))
     if boxes and note is not None:
         note(
@@ -47,51 +72,15 @@ def _drawn(document: Document, formats: Sequence[str], note: Callable[[str], Non
     return [(figure, render(figure, formats)) for figure in figures]
 
 
-def write_tables_and_figures(
-    document: Document,
-    folder: Path,
-    formats: tuple[str, ...],
-    note: Callable[[str], None] | None = None,
-) -> list[Path]:
-    """Write a metric command's tables/*.csv and figures/*.
-
-    Args:
-        document: what was found.
-        folder: made when it is missing.
-        formats: of the figures.
-        note: hears what of the figures is not as it should be; None: nobody.
-
-    Returns:
-        The written paths.
-
-    Raises:
-        ConfigError: the folder cannot be written.
-    """
-    drawn = _drawn(document, formats, note)
-    return write_files(folder, document.command, {**_tables(document), **_figures(drawn, formats)})
-
-
-def write_report(
-    document: Document,
-    folder: Path,
-    formats: tuple[str, ...],
-    note: Callable[[str], None] | None = None,
-) -> list[Path]:
-    """Write a page, the JSON document, tables/*.csv and figures/*; see `write_tables_and_figures`.
-
-    Returns:
-        The written paths.
-
-    Raises:
-        ConfigError: the folder cannot be written.
-    """
-    from cl_analyze.report.html import render_html
-
-    drawn = _drawn(document, (*formats, FIXED_SVG), note)
-    page = render_html(document, [(figure, files[FIXED_SVG]) for figure, files in drawn])
-    html, data = PAGES.get(document.command, PAGES["report"])
-    files = {html: page.encode(), data: b""}
-    files.update({**_tables(document), **_figures(drawn, formats)})
-    names = tuple(str(folder / name) for name in files)
-    files[data] = to_json(document.to_dict(names)).encode()
-    return write_files(folder, document.command, files)
+def _tables_and_figures(
+    document: Document, drawn: Sequence[tuple[Figure, dict[str, bytes]]], formats: Sequence[str]
+) -> dict[str, bytes]:
+    """Contents of the files by their names."""
+    tables = {
+        f"tables/{name}.csv": table.to_csv().encode()
+        for name, table in document.all_tables().items()
+    }
+    figures = {
+        f"figures/{figure.name}.{kind}": files[kind] for figure, files in drawn for kind in formats
+    }
+    return {**tables, **figures}

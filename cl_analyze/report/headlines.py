@@ -1,12 +1,13 @@
-"""The few numbers that sum a checkpoint up, for the report's top and the terminal."""
+"""The few numbers that sum a checkpoint up, for the top of the report and for the terminal."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 from cl_analyze.document import Document
-from cl_analyze.tables import Record
+from cl_analyze.figures.marks import nearest_k
+from cl_analyze.similarity_groups import POSITIVE, negative_group
+from cl_analyze.tables import Param, Record
 
 
 @dataclass(frozen=True)
@@ -14,54 +15,45 @@ class Headline:
     """One of the numbers that sum a checkpoint up.
 
     Attributes:
-        title: in the summary's head.
-        metric, definition, params: which record.
+        title: in the head of the summary.
+        metric, params, definition: which record; without a definition the first of them.
     """
 
     title: str
     metric: str
-    definition: str | None
-    params: dict[str, Any]
+    params: dict[str, Param] = field(default_factory=dict)
+    definition: str | None = None
 
     def find(self, document: Document, source: str) -> Record | None:
-        """The source's record, None where there is none."""
-        for record in document.records(self.metric, self.definition):
-            if record.source == source and all(
-                record.params.get(key) == value for key, value in self.params.items()
-            ):
-                return record
-        return None
+        """The record of a source; None where there is none."""
+        return document.record(self.metric, self.definition, source, **self.params)
 
 
 def headlines(document: Document) -> list[Headline]:
     """The headlines that this document has numbers for."""
     listed = [
-        Headline("uniformity", "uniformity", None, {}),
-        Headline("gap to uniform law", "uniformity_gap", None, {}),
-        Headline("tolerance", "tolerance", None, {}),
-        Headline("between classes", "between_class_similarity", None, {}),
-        Headline("positive", "similarity_mean", None, {"group": "positive"}),
-        Headline("nearest negative", "similarity_mean", None, {"group": "negative_1"}),
+        Headline("uniformity", "uniformity"),
+        Headline("gap to uniform law", "uniformity_gap"),
+        Headline("tolerance", "tolerance"),
+        Headline("between classes", "between_class_similarity"),
+        Headline("positive", "similarity_mean", {"group": POSITIVE}),
+        Headline("nearest negative", "similarity_mean", {"group": negative_group(1)}),
     ]
     taus = [float(record.params["tau"]) for record in document.records("penalty_entropy")]
     if taus:
         tau = min(taus)
         listed += [
-            Headline(
-                f"effective negatives, τ {tau:g}", "penalty_effective_negatives", None, {"tau": tau}
-            ),
-            Headline(
-                f"false-negative share, τ {tau:g}",
-                "penalty_false_negative_share",
-                None,
-                {"tau": tau},
-            ),
+            Headline(f"{name}, τ {tau:g}", metric, {"tau": tau})
+            for name, metric in (
+                ("effective negatives", "penalty_effective_negatives"),
+                ("false-negative share", "penalty_false_negative_share"),
+            )
         ]
-    ks = [int(record.params["k"]) for record in document.records("knn_accuracy")]
-    if ks:
-        k = min(ks, key=lambda each: (abs(each - 20), each))
-        listed.append(Headline(f"kNN accuracy, k {k}", "knn_accuracy", None, {"k": k}))
-    listed.append(Headline("linear probe", "probe_accuracy", "normalised", {}))
-    listed.append(Headline("effective rank", "effective_rank", None, {}))
+    votes = document.records("knn_accuracy")
+    if votes:
+        k = nearest_k((int(record.params["k"]) for record in votes), 20)
+        listed.append(Headline(f"kNN accuracy, k {k}", "knn_accuracy", {"k": k}))
+    listed.append(Headline("linear probe", "probe_accuracy", definition="normalised"))
+    listed.append(Headline("effective rank", "effective_rank"))
     sources = document.sources
     return [h for h in listed if any(h.find(document, source) for source in sources)]

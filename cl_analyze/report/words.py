@@ -11,17 +11,13 @@ from cl_analyze.tables import Param, Record
 def companion(
     record: Record, document: Document, metric: str, definition: str | None = None, **params: Param
 ) -> float | None:
-    """The value of another metric of the same source; None where there is none."""
-    for other in document.records(metric, definition):
-        if other.source == record.source and all(
-            other.params.get(key) == value for key, value in params.items()
-        ):
-            return other.value
-    return None
+    """The value of another metric of the record's source; None where there is no value."""
+    other = document.record(metric, definition, record.source, **params)
+    return None if other is None else other.value
 
 
 def cosine_in_words(cosine: float) -> str:
-    """A mean cosine with its angle (which is not the mean angle)."""
+    """A mean cosine and the angle with this cosine (which is not the mean angle)."""
     angle = math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
     return f"{round(cosine, 2) + 0.0:.2f} (that of {angle:.0f}°)"
 

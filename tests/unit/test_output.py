@@ -22,10 +22,10 @@ import pytest
 import cl_analyze as cla
 from cl_analyze import output, tables
 from cl_analyze.errors import ConfigError
-from cl_analyze.figures import catalogue, sources, trade_off
+from cl_analyze.figures import catalogue, runs, sources
 from cl_analyze.figures.matplotlib_renderer import FIXED_SVG, render
 from cl_analyze.report.html import render_html
-from cl_analyze.report.meaning import meaning
+from cl_analyze.report.sentences import meaning
 
 NASTY = '<script>alert("x")</script>&$\\frac{1}{2}$'
 
@@ -321,7 +321,7 @@ def test_every_figure_of_the_report_is_drawn(report):
     for figure in drawn.values():
         for panel in figure.panels:
             assert panel.marks
-            assert panel.x_label
+            assert panel.x.label
         files = render(figure, ("png", "svg", "pdf"))
         assert files["png"].startswith(b"\x89PNG")
         assert b"<svg" in files["svg"]
@@ -346,7 +346,7 @@ def test_temperatures_order_the_figures():
         "run-tau-0.5.npy",
         "run-tau-1.0.npy",
     ]
-    figure = trade_off.run_figure(report.document)
+    figure = runs.run_figure(report.document)
     assert figure is not None
     assert list(figure.panels[0].marks[0].x) == [0.07, 0.5, 1.0]
     names = sources.short_names(report.document)
@@ -433,7 +433,7 @@ def test_undefined_numbers_say_why():
 
 def test_the_interactive_figure_has_the_numbers_of_the_static_one():
     """Both renderers draw one description: every coordinate comes back, whatever the scale."""
-    from cl_analyze.figures.description import Cells, Figure, Line, Panel, Points, Rule, Steps
+    from cl_analyze.figures.description import Axis, Cells, Figure, Line, Panel, Points, Rule, Steps
     from cl_analyze.figures.interactive_renderer import interactive
 
     even = [i / 20 for i in range(21)]
@@ -443,10 +443,10 @@ def test_the_interactive_figure_has_the_numbers_of_the_static_one():
     steps = Steps([0.0, 1.0, 2.0, 3.0], squares, "steps")
     cells = Cells([[0.1, 0.2], [0.3, math.nan]], 0.0, 1.0)
     panels = [
-        Panel([line, Rule("rule", y=0.5)], "x", "y"),
-        Panel([points, Rule("rule", x=5.0)], "x", "y", x_scale="log", x_limits=(0.1, 100.0)),
-        Panel([steps, Rule("rule", y=4.0)], "x", "y", y_scale="sqrt"),
-        Panel([cells], "x", "y"),
+        Panel([line, Rule("rule", y=0.5)], Axis("x"), Axis("y")),
+        Panel([points, Rule("rule", x=5.0)], Axis("x", "log", limits=(0.1, 100.0)), Axis("y")),
+        Panel([steps, Rule("rule", y=4.0)], Axis("x"), Axis("y", "sqrt")),
+        Panel([cells], Axis("x"), Axis("y")),
     ]
     plot = interactive(Figure("f", "title", "caption", panels, dial="τ"))
     band, drawn, dots, outline, matrix = plot["data"]

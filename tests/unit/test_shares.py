@@ -231,7 +231,7 @@ def test_a_perfect_score_passes_no_gate_by_itself(cli):
 
 
 def test_error_bars_of_figures_stay_within_0_and_1():
-    from cl_analyze.figures.sources import bar
+    from cl_analyze.figures.marks import bar
 
     below, above = bar(share(np.ones(20)))
     assert below == pytest.approx(0.168, abs=1e-3)

@@ -1,0 +1,201 @@
+"""Marks, axes and layouts that several figures share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from cl_analyze.document import Document
+from cl_analyze.figures.colours import BLACK, GREY, ordered
+from cl_analyze.figures.description import Axis, Figure, Line, Panel, Points, Style, reaches
+from cl_analyze.figures.sources import by_temperature, short_names
+from cl_analyze.tables import Cell, Param, Record
+
+Rows = Sequence[dict[str, Cell]]
+
+Z95 = 1.959964
+"""Standard errors to each side of a 95% interval."""
+MAX_PANELS = 12
+
+
+# ---- numbers of records and tables
+
+
+def records_of(document: Document, metric: str, definition: str | None) -> list[Record]:
+    """Records of one definition; of all definitions where no record has this one."""
+    return document.records(metric, definition) or document.records(metric)
+
+
+def defined(records: Iterable[Record]) -> list[Record]:
+    """The records that have a value."""
+    return [record for record in records if record.value is not None]
+
+
+def one_record(records: Iterable[Record], source: str, **params: Param) -> Record | None:
+    """The first record of a source with these parameters; None where it has no value."""
+    for record in records:
+        if record.source == source and all(record.params.get(k) == v for k, v in params.items()):
+            return record if record.value is not None else None
+    return None
+
+
+def nearest_k(ks: Iterable[int], wanted: int) -> int:
+    """The k nearest to a wanted one, the lower of two; 0 where there is no k."""
+    return min(ks, key=lambda k: (abs(k - wanted), k), default=0)
+
+
+def value_of(record: Record) -> float:
+    """The value; NaN where it is undefined."""
+    return math.nan if record.value is None else record.value
+
+
+def half_width(record: Record) -> float:
+    """Half the 95% interval of a value."""
+    return Z95 * (record.total_error or 0.0)
+
+
+def bar(record: Record) -> float | tuple[float, float]:
+    """The 95% interval as an error bar: half the length, or both lengths for a share."""
+    if record.interval is None or record.value is None:
+        return half_width(record)
+    low, high = record.interval
+    return record.value - low, high - record.value
+
+
+def read_column(rows: Rows, name: str) -> list[float]:
+    """A column of numbers, 0 in empty cells."""
+    return [float(row[name] or 0.0) for row in rows]
+
+
+def edges_of(rows: Rows) -> list[float]:
+    """Edges of the bins that a table lists."""
+    return [*read_column(rows, "bin_left"), *read_column(rows[-1:], "bin_right")]
+
+
+def by_tau(rows: Rows) -> Iterator[tuple[float, str, Rows]]:
+    """Temperature, colour and rows of each temperature of a table, from low to high."""
+    taus = sorted({float(str(row["tau"])) for row in rows})
+    for tau, colour in zip(taus, ordered(len(taus)), strict=True):
+        yield tau, colour, [row for row in rows if row["tau"] == tau]
+
+
+# ---- marks
+
+
+def banded_line(
+    xs: Sequence[float],
+    ys: Sequence[float],
+    bars: Sequence[Any],
+    label: str,
+    colour: str,
+    **options: Any,
+) -> Line:
+    """A line with markers and a band, see `Line` for options and `reaches` for error bars."""
+    below, above = reaches(bars)
+    low = [y - e for y, e in zip(ys, below, strict=True)]
+    high = [y + e for y, e in zip(ys, above, strict=True)]
+    return Line(xs, ys, label, colour, **{"marker": True, **options}, low=low, high=high)
+
+
+def line_of_records(
+    xs: Sequence[float], records: Sequence[Record], label: str, colour: str, **options: Any
+) -> Line:
+    """Values of records with their 95% intervals; see `banded_line`."""
+    ys = [value_of(record) for record in records]
+    return banded_line(xs, ys, [bar(record) for record in records], label, colour, **options)
+
+
+def reference_line(
+    xs: Sequence[float], ys: Sequence[float], label: str, style: Style = "dashed"
+) -> Line:
+    """A thin black line for the uniform sphere."""
+    return Line(xs, ys, label, BLACK, style, width=1.1)
+
+
+def negatives_line(rows: Rows) -> Line:
+    """The share of all negatives in each bin of similarity, grey below the other lines."""
+    xs, ys = read_column(rows, "similarity"), read_column(rows, "negative_fraction")
+    return Line(xs, ys, "negatives", GREY, width=3.0)
+
+
+def dots(document: Document, records: Sequence[Record], colour: str, label: str) -> Points:
+    """A dot with its 95% interval for each source, sources down the page."""
+    sources = enumerate(by_temperature(document))
+    placed = [(float(i), r) for i, s in sources if (r := one_record(records, s)) is not None]
+    return Points(
+        [value_of(record) for _, record in placed],
+        [i for i, _ in placed],
+        label,
+        colour,
+        x_error=[bar(record) for _, record in placed],
+    )
+
+
+# ---- axes
+
+
+def axis_of_names(names: Sequence[str]) -> Axis:
+    """A y axis with a line for each name down the page."""
+    ticks = [(float(i), name) for i, name in enumerate(names)]
+    return Axis("", ticks=ticks, limits=(len(names) - 0.4, -0.6))
+
+
+def axis_of_sources(document: Document) -> Axis:
+    """A y axis with a line for each source down the page."""
+    names = short_names(document)
+    return axis_of_names([names[source] for source in by_temperature(document)])
+
+
+def height_of_sources(document: Document) -> float:
+    """Inches of a panel with a line for each source."""
+    return 1.3 + 0.3 * len(document.sources)
+
+
+def axis_of_cosines(label: str) -> Axis:
+    """An x axis from -1 to 1."""
+    ticks = ((-1.0, "−1"), (-0.5, "−0.5"), (0.0, "0"), (0.5, "0.5"), (1.0, "1"))
+    return Axis(label, ticks=ticks, limits=(-1.0, 1.0))
+
+
+def axis_of_temperatures(label: str, taus: Sequence[float]) -> Axis:
+    """A logarithmic x axis with ticks far enough apart for their texts."""
+    kept: list[float] = []
+    reach = math.log(max(taus) / min(taus)) if len(taus) > 1 else 0.0
+    for tau in taus:
+        if not kept or math.log(tau / kept[-1]) > 0.09 * reach:
+            kept.append(tau)
+    return Axis(label, "log", [(tau, f"{tau:g}") for tau in kept])
+
+
+# ---- figures with a panel for each source
+
+
+def panel_sources(document: Document) -> list[str]:
+    """The sources that have a panel of their own."""
+    return by_temperature(document)[:MAX_PANELS]
+
+
+def panel_size(n_panels: int) -> tuple[float, float]:
+    """Inches of a panel where there are so many."""
+    return (5.4, 3.2) if n_panels == 1 else (3.3, 2.4)
+
+
+def panel_columns(n_panels: int) -> int:
+    """Panels in a row."""
+    return 1 if n_panels == 1 else 2 if n_panels in (2, 4) else 3 if n_panels <= 9 else 4
+
+
+def figure_of_sources(
+    document: Document, name: str, title: str, caption: str, panels: Sequence[Panel], **options: Any
+) -> Figure:
+    """A figure with a note where some sources have no panel; see `Figure` for options."""
+    n = len(document.sources)
+    if n > MAX_PANELS:
+        title += f" (first {MAX_PANELS} of {n} checkpoints)"
+        caption += (
+            f" The first {MAX_PANELS} checkpoints are shown; {n - MAX_PANELS} more are in the "
+            "tables."
+        )
+    layout = {"columns": panel_columns(len(panels)), "panel_size": panel_size(len(panels))}
+    return Figure(name, title, caption, panels, **{**layout, **options})

@@ -1,0 +1,201 @@
+"""Figures of checkpoints along a run, and of how the space moved."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from cl_analyze.document import Document
+from cl_analyze.figures import measures
+from cl_analyze.figures.colours import BLUE, HUES, ordered
+from cl_analyze.figures.description import Axis, Figure, Line, Mark, Panel, Points, Rule
+from cl_analyze.figures.marks import (
+    axis_of_temperatures,
+    bar,
+    defined,
+    half_width,
+    line_of_records,
+    one_record,
+    value_of,
+)
+from cl_analyze.figures.sources import series_name, short_names, training_temperature
+from cl_analyze.tables import Record
+
+MOST_ROWS = 40
+"""Checkpoints up to which each has a marker or a line of its own in a panel."""
+_TEMPERATURE = re.compile(r"tau|temp|temperature|t\Z", re.IGNORECASE)
+_ONE_RUN = "checkpoints"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What orders checkpoints along a run.
+
+    Attributes:
+        label: of the axis.
+        is_temperature: whether positions are training temperatures.
+        places: position of each checkpoint that has one.
+    """
+
+    label: str
+    is_temperature: bool
+    places: dict[str, float]
+
+    @property
+    def has_order(self) -> bool:
+        """Whether checkpoints stand at different positions."""
+        return len(set(self.places.values())) > 1
+
+    @property
+    def axis(self) -> Axis:
+        """The x axis of a panel along the run."""
+        positions = sorted(set(self.places.values()))
+        if not self.is_temperature or positions[0] <= 0:
+            return Axis(self.label)
+        return axis_of_temperatures(self.label, positions)
+
+
+def run_of(document: Document) -> Run:
+    """The axis that the comparison was asked for, else training temperatures from names."""
+    rows = document.rows("checkpoints")
+    if rows and rows[0]["axis"] is not None:
+        axis = str(rows[0]["axis"])
+        places = {str(row["source"]): float(row["x"] or 0.0) for row in rows}
+        if _TEMPERATURE.match(axis):
+            return Run("training temperature τ", True, places)
+        return Run(axis, "temperature" in axis, places)
+    temperatures = {source: training_temperature(source) for source in document.sources}
+    known = {source: tau for source, tau in temperatures.items() if tau is not None}
+    run = Run("training temperature τ", True, known)
+    return run if run.has_order else replace(run, places={})
+
+
+def series_of(places: dict[str, float]) -> dict[str, list[str]]:
+    """Checkpoints of each series in order: names that differ in their positions alone."""
+    order = sorted(places, key=lambda source: places[source])
+    series: dict[str, list[str]] = {}
+    for source in order:
+        name = series_name(source)
+        if training_temperature(source) is None:
+            number = f"{places[source]:g}".replace(".", r"\.")
+            name = re.sub(rf"[-_=]?0*{number}(\.0*)?(?![0-9])", "", name) or _ONE_RUN
+        series.setdefault(name, []).append(source)
+    n_alone = sum(len(sources) == 1 for sources in series.values())
+    if len(series) > len(HUES) or n_alone > 1:  # names tell no runs apart
+        return {_ONE_RUN: order}
+    return dict(sorted(series.items(), key=lambda item: -len(item[1])))
+
+
+def _line(
+    run: Run, sources: Sequence[str], records: Sequence[Record], label: str, colour: str
+) -> list[Line]:
+    """The line of one series with a 95% band; empty where no checkpoint has a value."""
+    own = [record for s in sources if (record := one_record(records, s)) is not None]
+    if not own:
+        return []
+    xs = [run.places[record.source] for record in own]
+    return [line_of_records(xs, own, label, colour, marker=len(own) <= MOST_ROWS)]
+
+
+def run_figure(document: Document) -> Figure | None:
+    """Uniformity, tolerance, accuracy and more along the run: the paper's figure against tau."""
+    run = run_of(document)
+    if not run.has_order:
+        return None
+    is_comparison = bool(document.rows("checkpoints"))
+    series = series_of(run.places)
+    accuracies = measures.accuracies(document)
+    shown = [measures.uniformity(document), measures.tolerance(document)]
+    if is_comparison:
+        shown += accuracies + measures.rank_and_false_negatives(document)
+    else:
+        shown += accuracies[:1]
+    panels = []
+    for measure in shown:
+        marks: list[Mark] = []
+        for (name, sources), colour in zip(series.items(), HUES * len(series), strict=False):
+            label = name if len(series) > 1 else ""
+            marks += _line(run, sources, measure.records, label, colour)
+        if marks and measure.uniform_sphere is not None:
+            marks.append(Rule("uniform sphere", y=measure.uniform_sphere))
+        if marks:
+            panels.append(Panel(marks, run.axis, Axis(measure.label)))
+    if not panels:
+        return None
+    caption = "Dashed, the uniform sphere; bands are 95% intervals. "
+    if run.is_temperature:
+        caption = (
+            "The dilemma: a larger temperature is less uniform (higher) and more tolerant "
+            f"(higher). {caption}"
+        )
+    if not is_comparison:
+        caption += "Temperatures are read from the names of the checkpoints."
+    names = "Uniformity, tolerance and accuracy" if accuracies else "Uniformity and tolerance"
+    return Figure(
+        "along_the_run" if is_comparison else "against_temperature",
+        f"{names} against {'the training temperature' if run.is_temperature else run.label}",
+        caption,
+        panels,
+        columns=min(len(panels), 3),
+        panel_size=(3.6, 2.7),
+    )
+
+
+def movement_figure(document: Document) -> Figure | None:
+    """CKA, shared neighbours and the rotation's residual of each checkpoint and the reference."""
+    cka = defined(document.records("cka", "linear_debiased"))
+    overlap = defined(document.records("neighbour_overlap"))
+    residual = defined(document.records("procrustes_residual"))
+    moved = {record.source for record in [*cka, *overlap]}
+    sources = [source for source in document.sources if source in moved]
+    if not sources:
+        return None
+    names = short_names(document)
+    (reference,) = (str(row["source"]) for row in document.rows("checkpoints", reference=True))
+    run = run_of(document)
+    is_run = run.has_order and bool(document.rows("checkpoints")[0]["axis"])
+    if is_run:
+        run = replace(run, places={source: run.places[source] for source in sources})
+        series, x_axis = list(series_of(run.places).values()), run.axis
+    else:
+        places = {source: float(i) for i, source in enumerate(sources)}
+        series, x_axis = [], Axis(ticks=[(x, names[source]) for source, x in places.items()])
+
+    def drawn(records: Sequence[Record], label: str, colour: str) -> list[Mark]:
+        if is_run:
+            labels = [label, *[""] * len(series)]
+            lines = zip(series, labels, strict=False)
+            return [mark for own, text in lines for mark in _line(run, own, records, text, colour)]
+        own = [record for s in sources if (record := one_record(records, s)) is not None]
+        xs, ys = [places[record.source] for record in own], [value_of(record) for record in own]
+        return [Points(xs, ys, label, colour, y_error=[bar(r) for r in own], size=4)]
+
+    shared: list[Mark] = []
+    ks = sorted({int(record.params["k"]) for record in overlap})
+    for k, colour in zip(ks, ordered(len(ks)), strict=True):
+        of_k = [record for record in overlap if record.params["k"] == k]
+        shared += drawn(of_k, f"k = {k}", colour)
+        chance = k / max(of_k[0].n - 1, 1)
+        shared.append(Rule("by chance", y=chance, colour=colour, style="dotted"))
+    least = min((value_of(r) - half_width(r) for r in cka), default=0.0)
+    farthest = max((value_of(r) + half_width(r) for r in residual), default=0.0)
+    farthest = 1.08 * max(farthest, 1e-6)
+    panels = (
+        (drawn(cka, "", BLUE), Axis("linear CKA, debiased", limits=(min(0.0, least), 1.05))),
+        (shared, Axis("neighbours shared  [share]", limits=(0.0, 1.05))),
+        (
+            drawn(residual, "", BLUE),
+            Axis("squared distance after rotation", limits=(0.0, farthest)),
+        ),
+    )
+    return Figure(
+        "movement",
+        f"How the space moved from {names[reference]}",
+        "A rotation of the reference has CKA 1, shares every neighbour, and leaves no distance. "
+        "CKA compares all similarities, shared neighbours the local order; dotted, what chance "
+        "shares. Only checkpoints whose rows are matched with the reference's are shown.",
+        [Panel(marks, x_axis, axis, upright=not is_run) for marks, axis in panels if marks],
+        columns=3,
+        panel_size=(3.3, 2.6 if is_run else 3.4),
+    )

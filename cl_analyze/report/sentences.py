@@ -1,0 +1,354 @@
+"""One plain sentence on what a number means for this file, and how to read each loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from cl_analyze.document import Document
+from cl_analyze.metrics.losses.readings import READINGS
+from cl_analyze.report.words import companion, cosine_in_words, count_in_words, percent
+from cl_analyze.similarity_groups import POSITIVE, negative_rank
+from cl_analyze.tables import Record
+
+Sentence = Callable[[Record, float, Document], str]
+
+
+def how_to_read(name: str, definition: str | None) -> str:
+    """How to read a loss; empty for an unknown loss."""
+    return READINGS.get((name, definition), "")
+
+
+def meaning(record: Record, document: Document) -> str:
+    """One sentence on a record, with its natural reference.
+
+    Args:
+        record: any record of the document.
+        document: has the references and the other records of the source.
+    """
+    if record.value is None:
+        return f"Undefined: {record.reason}."
+    sentence = _SENTENCES.get(record.name) or _SENTENCES.get(record.metric, "")
+    if isinstance(sentence, str):
+        return sentence.format_map(_Words(record, record.value))
+    return sentence(record, record.value, document)
+
+
+class _Words:
+    """The words that stand in braces in a sentence: see `_FORMS`; else a parameter or a field."""
+
+    def __init__(self, record: Record, value: float) -> None:
+        self._record, self._value = record, value
+
+    def __getitem__(self, name: str) -> Any:
+        if name in _FORMS:
+            return _FORMS[name](self._record, self._value)
+        params = self._record.params
+        return params[name] if name in params else getattr(self._record, name)
+
+
+def _among_the_nearest(record: Record, value: float) -> str:
+    k = record.params["k"]
+    return "the nearest" if k == 1 else f"among the {k} nearest"
+
+
+_FORMS: dict[str, Callable[[Record, float], str]] = {
+    "share": lambda record, value: percent(value),
+    "inverse_share": lambda record, value: percent(1.0 / value),
+    "count": lambda record, value: count_in_words(value),
+    "cosine": lambda record, value: cosine_in_words(value),
+    "below_quantile": lambda record, value: percent(float(record.params["q"])),
+    "among_the_nearest": _among_the_nearest,
+}
+
+
+# ---- uniformity, tolerance and similarity
+
+
+def _uniformity(record: Record, value: float, document: Document) -> str:
+    law = companion(record, document, "uniformity_of_uniform_law", t=record.params["t"])
+    if law is None:
+        return "More negative is more uniform."
+    gap = value - law
+    if abs(gap) < 0.01:
+        distance = "As uniform as"
+    elif gap < 0:
+        distance = f"Spread more evenly, by {-gap:.3f} nats, than"
+    else:
+        words = "" if gap < 0.1 else " (clustered)" if gap < 1 else " (strongly clustered)"
+        distance = f"{gap:.3f} nats above{words}"
+    return f"{distance} the {law:.3f} of points spread evenly over the sphere."
+
+
+def _uniformity_gap(record: Record, value: float, document: Document) -> str:
+    error = record.total_error
+    if error and abs(value) < 2 * error:
+        return "Not distinguishable from the uniform sphere with this many rows."
+    side = "less" if value > 0 else "more"
+    return (
+        f"{abs(value):.3f} nats {side} uniform than the uniform sphere; comparable between "
+        "embeddings of different dimensions."
+    )
+
+
+def _tolerance(record: Record, value: float, document: Document) -> str:
+    text = f"Rows of one class have a mean cosine of {cosine_in_words(value)}"
+    between = companion(record, document, "between_class_similarity")
+    if between is not None:
+        text += f", rows of different classes one of {cosine_in_words(between)}"
+    return f"{text}."
+
+
+def _similarity_mean(record: Record, value: float, document: Document) -> str:
+    rank = negative_rank(record.params["group"])
+    if rank is None:
+        return f"A row and its positive have a mean cosine of {cosine_in_words(value)}."
+    name = "The nearest negative" if rank == 1 else f"Negative number {rank}"
+    text = f"{name} has a mean cosine of {cosine_in_words(value)}"
+    positive = companion(record, document, "similarity_mean", group=POSITIVE)
+    if positive is not None:
+        text += f", {'nearer' if value > positive else 'farther'} than the positive's"
+    group = record.params["group"]
+    for row in document.rows("similarity_reference", source=record.source, group=group)[:1]:
+        if isinstance(row["value"], float):
+            text += f"; on the uniform sphere {cosine_in_words(row['value'])}"
+    return f"{text}."
+
+
+# ---- penalties
+
+
+def _n_negatives(record: Record, document: Document) -> int | None:
+    """Negatives of each anchor; None where anchors differ (rows of other classes)."""
+    if "negatives" in record.params:
+        return None
+    return record.n if record.d is None else document.n_rows.get(record.source, record.n) - 1
+
+
+def _entropy(record: Record, value: float, document: Document) -> str:
+    text = f"Spread as over {count_in_words(math.exp(value))} equal negatives"
+    n = _n_negatives(record, document)
+    return f"{text}; even weights would have {math.log(n):.2f} nats." if n else f"{text}."
+
+
+def _effective_negatives(record: Record, value: float, document: Document) -> str:
+    text = f"At τ = {record.params['tau']:g} the repulsion acts on about {count_in_words(value)}"
+    n = _n_negatives(record, document)
+    return f"{text} of {n:,} negatives ({percent(value / n)})." if n else f"{text} negatives."
+
+
+def _top_share(takers: str, count: int, record: Record, value: float, document: Document) -> str:
+    text = f"{takers} {percent(value)} of the penalty"
+    n = _n_negatives(record, document)
+    return f"{text}; an even share is {percent(min(count / n, 1.0))}." if n else f"{text}."
+
+
+def _false_negative_share(record: Record, value: float, document: Document) -> str:
+    tau = record.params["tau"]
+    ratio = companion(record, document, "penalty_false_negative_ratio", tau=tau)
+    text = f"{percent(value)} of the repulsion at τ = {tau:g} pushes rows of one class apart"
+    return f"{text}; even weights would give {percent(value / ratio)}." if ratio else f"{text}."
+
+
+# ---- losses
+
+
+def _loss(record: Record, value: float, document: Document) -> str:
+    text = how_to_read(str(record.params["name"]), record.definition)
+    if "batch_size" in record.params:
+        return f"The mean over batches of {record.params['batch_size']} pairs. {text}"
+    alignment, uniformity = (
+        companion(record, document, metric, record.definition, **record.params)
+        for metric in ("loss_alignment", "loss_uniformity")
+    )
+    if alignment is None or uniformity is None:
+        return text
+    return f"{text} Alignment part {alignment:.4g}, uniformity part {uniformity:.4g}."
+
+
+_ENERGY_REFERENCES = {
+    "simplex": "the least possible, that of a simplex",
+    "cross_polytope": "the least possible, that of a cross-polytope",
+    "uniform_law": "that of independent uniform points",
+}
+
+
+def _energy(record: Record, value: float, document: Document) -> str:
+    kernel, t = record.params["kernel"], record.params["t"]
+    metric = "hyperspherical_energy_reference"
+    reference = document.record(metric, source=record.source, kernel=kernel, t=t)
+    if reference is None or reference.value is None:
+        return "The lower, the more evenly the view's rows are spread."
+    name = _ENERGY_REFERENCES[str(reference.definition)]
+    return f"View {record.params['view']}: {value - reference.value:.3g} above {name}."
+
+
+# ---- quality
+
+
+def _alpha_req(record: Record, value: float, document: Document) -> str:
+    fit = companion(record, document, "alpha_req_r_squared", record.definition, **record.params)
+    text = f"Eigenvalues fall as rank^-{value:.2f}"
+    if fit is not None:
+        text += f" (R² {fit:.2f}{', a poor fit' if fit < 0.9 else ''})"
+    return f"{text}; about 1 is called healthy, more is a heavy head."
+
+
+def _mean_cosine(record: Record, value: float, document: Document) -> str:
+    if record.total_error and abs(value) < 2 * record.total_error:
+        return "Rows point no way in common."
+    return f"Mean cosine of all pairs; 0 is balanced, 1 is one point ({percent(abs(value))} here)."
+
+
+def _hubness_skewness(record: Record, value: float, document: Document) -> str:
+    words = "no hubs to speak of" if value < 1 else "hubs" if value < 3 else "strong hubs"
+    nearest = _among_the_nearest(record, value)
+    return f"Skewness of how often rows are {nearest} of others: {words}."
+
+
+def _alignment(record: Record, value: float, document: Document) -> str:
+    if record.params["power"] != 2:
+        return "Mean distance of positives to that power; 0 is perfect."
+    return f"Positives have a mean cosine of {1.0 - value / 2.0:.3f}; 0 would be perfect alignment."
+
+
+def _recall(record: Record, value: float, document: Document) -> str:
+    one, other = ("1", "2") if record.params["direction"] == "forward" else ("2", "1")
+    chance = float(record.params["k"]) / max(document.n_rows.get(record.source, 1), 1)
+    return (
+        f"For {percent(value)} of the rows of view {one} the partner is "
+        f"{_among_the_nearest(record, value)} of view {other}; by chance "
+        f"{percent(min(chance, 1.0))}."
+    )
+
+
+def _median_rank(record: Record, value: float, document: Document) -> str:
+    n = document.n_rows.get(record.source, 0)
+    return f"Half of the partners are at this rank or better, of {n:,}."
+
+
+def _modality_gap(record: Record, value: float, document: Document) -> str:
+    residual = companion(record, document, "modality_gap_residual")
+    if residual is None:
+        return "Distance between the mean rows of the two views."
+    if value < 2 * math.sqrt(residual / max(record.n, 1)):
+        return "The two views have the same mean, as far as so many rows can tell."
+    share = value**2 / (value**2 + residual) if value > 0 else 0.0
+    return (
+        f"The views' means are {value:.3g} apart: {percent(share)} of the mean squared distance of "
+        "partners."
+    )
+
+
+def _knn_accuracy(record: Record, value: float, document: Document) -> str:
+    n_classes = len(document.rows("quality_by_class", source=record.source))
+    classes = f"; {n_classes} classes" if n_classes else ""
+    reference = "the other rows" if record.definition == "leave_one_out" else "the training set"
+    k = record.params["k"]
+    voters = "the nearest" if k == 1 else f"the {k} nearest"
+    return f"{percent(value)} of the rows get their class from {voters} of {reference}{classes}."
+
+
+def _probe_accuracy(record: Record, value: float, document: Document) -> str:
+    rows = document.rows("probe", source=record.source, definition=record.definition)
+    split = f" ({rows[0]['split']})" if rows else ""
+    return f"A linear classifier is right on {percent(value)} of {record.n} unseen rows{split}."
+
+
+def _silhouette(record: Record, value: float, document: Document) -> str:
+    words = "apart" if value > 0.5 else "loosely grouped" if value > 0.1 else "overlapping"
+    return f"Classes are {words}: 1 is compact and far apart, 0 is on the border."
+
+
+_DIRECTIONS = "The rows fill about {value:.3g} of {d} directions."
+_DIRECTIONAL = "As CDNV, but only the spread towards the other class counts."
+_SENTENCES: dict[str, str | Sentence] = {
+    "uniformity": _uniformity,
+    "uniformity[v_stat]": "The same with every row also paired with itself, as some codes do.",
+    "uniformity_of_uniform_law": "What independent points spread evenly over the sphere in {d} "
+    "dimensions give.",
+    "uniformity_gap": _uniformity_gap,
+    "uniformity_wasserstein": "Mean distance of the cosines of all pairs from those of uniform "
+    "points; 0 is uniform.",
+    "tolerance": _tolerance,
+    "tolerance[macro_excl]": "The same as a mean over classes, each counting once.",
+    "tolerance[micro_incl]": "The same with every row also paired with itself.",
+    "tolerance[indicator]": "Eq. 11 as printed: same-class similarities averaged over all pairs.",
+    "between_class_similarity": "Rows of different classes have a mean cosine of {cosine}; 0 is "
+    "unrelated.",
+    "tolerance_gap": "How much closer rows of one class are than rows of different classes.",
+    "similarity_mean": _similarity_mean,
+    "similarity_std": "Spread of these similarities over the rows.",
+    "similarity_quantile": "{below_quantile} of these similarities lie below it.",
+    "penalty_entropy": _entropy,
+    "penalty_effective_negatives": _effective_negatives,
+    "penalty_top1_share": partial(_top_share, "The nearest negative takes", 1),
+    "penalty_top10_share": partial(_top_share, "The ten nearest negatives take", 10),
+    "penalty_false_negative_share": _false_negative_share,
+    "penalty_false_negative_ratio": "τ = {tau:g} aims {value:.2g} times as much repulsion at the "
+    "anchor's own class as even weights would.",
+    "loss": _loss,
+    "loss_alignment": "The part of the loss that pulls positives together.",
+    "loss_uniformity": "The part of the loss that pushes rows apart.",
+    "hyperspherical_energy": _energy,
+    "hyperspherical_energy_reference[simplex]": "The least energy of so few points: a regular "
+    "simplex.",
+    "hyperspherical_energy_reference[cross_polytope]": "The least energy of 2D points: a "
+    "cross-polytope.",
+    "hyperspherical_energy_reference[uniform_law]": "What independent uniform points give; the "
+    "least energy is not known.",
+    "dcl_nscl_gap": "What false negatives add to DCL at τ = {tau:g}.",
+    "dcl_nscl_gap_bound": "The most that the gap of DCL to NSCL can be with these class sizes.",
+    "a_infonce_effective_negatives": "With hard-negative weights at τ = {tau:g}, the push acts on "
+    "about {count} negatives.",
+    "a_infonce_false_negative_share": "{share} of that push falls on rows of the anchor's own "
+    "class.",
+    "effective_rank": _DIRECTIONS,
+    "rankme": _DIRECTIONS,
+    "participation_ratio": _DIRECTIONS,
+    "numerical_rank": "{value:.0f} of {d} directions hold more than rounding.",
+    "nesum": "The first direction holds {inverse_share} of the variance.",
+    "stable_rank": "The first direction holds {inverse_share} of all squares; a small value is one "
+    "direction that dominates.",
+    "alpha_req": _alpha_req,
+    "alpha_req_r_squared": "How well a power law fits these ranks; 1 is perfect.",
+    "isoscore": "1 where the variance is the same in every direction, 0 where one direction holds "
+    "all.",
+    "condition_number": "The widest direction is {value:.3g} times as wide as the narrowest.",
+    "norm_mean": "Mean norm of the rows as saved.",
+    "norm_std": "Spread of the norms; 0 where rows were saved normalised.",
+    "mean_cosine": _mean_cosine,
+    "near_duplicate_share": "{share} of the rows have another at cosine above 1 - 1e-6.",
+    "hubness_skewness": _hubness_skewness,
+    "hubness_robin_hood": "{share} of all neighbour slots would have to move to be even.",
+    "antihub_share": "{share} of the rows are {among_the_nearest} of no row.",
+    "alignment": _alignment,
+    "recall_at_k": _recall,
+    "median_rank": _median_rank,
+    "modality_gap": _modality_gap,
+    "modality_gap_residual": "Mean squared distance of partners that is left once each view is "
+    "centred.",
+    "knn_accuracy": _knn_accuracy,
+    "knn_top5_accuracy": "For {share} the class is among the five with most votes.",
+    "probe_accuracy": _probe_accuracy,
+    "probe_calibration_error": "The probe's confidence and its accuracy differ by {share} on "
+    "average.",
+    "nc1": "Spread within classes over spread between them; 0 is full neural collapse.",
+    "nc1_trace_ratio": "As NC1 by traces: total spread within over total between.",
+    "nc2_equinorm": "Spread of the class means' norms over their mean; 0 is equal.",
+    "nc2_equiangular": "Spread of the cosines between class means; 0 is equal angles.",
+    "nc2_maximal_angle": "How far these cosines are from the least possible; 0 is there.",
+    "nc2_etf": "Distance of the class means from a simplex; 0 is one.",
+    "nc2_orthogonal_frame": "Distance of the class means from right angles; 0 is there.",
+    "nc3": "Distance of the probe's weights from the class means; 0 is the same.",
+    "nc4_disagreement": "How often the probe and the nearest class mean disagree.",
+    "cdnv": "Spread of two classes over the squared distance of their means; under 1 they stand "
+    "apart.",
+    "cdnv[directional]": _DIRECTIONAL,
+    "cdnv[directional_normalised]": _DIRECTIONAL,
+    "ncc_accuracy": "{share} of the rows are nearest to the mean of their own class.",
+    "silhouette": _silhouette,
+}
+"""Metric or metric[definition] -> a text with words of `_Words` in braces, or a function."""
