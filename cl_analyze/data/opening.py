@@ -15,11 +15,19 @@ import numpy as np
 from cl_analyze.data.formats import directory_format, open_file
 from cl_analyze.data.formats.columns import is_continuous, is_role
 from cl_analyze.data.formats.delimited import open_delimited, projector_vectors
-from cl_analyze.data.formats.npy import read_header, words
+from cl_analyze.data.formats.npy import read_header
 from cl_analyze.data.formats.torch_file import is_weight
 from cl_analyze.data.memory import mebibytes
 from cl_analyze.data.remote import is_url, open_url
-from cl_analyze.data.rows import BFLOAT16, Container, RowArray, is_floating, is_real
+from cl_analyze.data.rows import (
+    BFLOAT16,
+    Container,
+    RowArray,
+    is_real,
+    kind_of,
+    stored_dtype,
+    words,
+)
 from cl_analyze.data.shards import is_pattern, open_shards
 from cl_analyze.errors import DataError
 from cl_analyze.quoting import quoted, some
@@ -140,14 +148,12 @@ def open_container(path: str) -> Container:
             raise DataError("standard input is empty; - reads an .npy stream from it")
         try:
             header = read_header(stream)
-            present = stream.getbuffer().nbytes - stream.tell()
-            if header.n_bytes > present:
-                raise DataError(f"it ends after {present} of {header.n_bytes} bytes of values")
+            header.require_all(stream.getbuffer().nbytes)
             stream.seek(0)
             array = np.load(stream, allow_pickle=False)
         except (DataError, ValueError, EOFError) as error:
             raise DataError(f"standard input is not an .npy stream: {error}") from error
-        return Container(Path(STDIN), "npy", {"": RowArray.of(words(array), header.stored_dtype)})
+        return Container(Path(STDIN), "npy", {"": RowArray.of(words(array), header.dtype_name)})
     if is_url(path):
         return open_url(path)
     place = Path(path)
@@ -323,7 +329,7 @@ def _main_of(opened: Opened) -> _Main:
             f"{name}: {n_rows} rows of {dim} dimensions: is it (dimensions, rows)? Then save its "
             "transpose, z.T"
         )
-    if np.dtype("u2" if array.dtype == BFLOAT16 else array.dtype) in (np.uint8, np.int8):
+    if stored_dtype(array.dtype) in (np.uint8, np.int8):
         notes.append(
             f"{name}: its bytes are read as numbers, {dim} dimensions; if they are packed bits, "
             f"eight to a byte, save numpy.unpackbits(z, axis=1), {8 * dim} dimensions"
@@ -457,7 +463,7 @@ def _labels_beside(
         for name, array in arrays.items()
         if array.shape == (n_rows,)
         and name.lower() not in ID_KEYS
-        and np.dtype("f4" if array.dtype == BFLOAT16 else array.dtype).kind not in "fc"
+        and kind_of(array.dtype) not in "fc"
     ]
     inside = [
         key
@@ -506,11 +512,11 @@ def _choose_main(container: Container, spec: Spec) -> tuple[str, list[str]]:
         return MAIN_KEY, []
     roles = {*LABEL_KEYS, *ID_KEYS, *view_keys}
     for n_axes in (2, 3):
-        for wanted in (is_floating, is_real):
+        for kinds in ("f", "fiub"):
             found = [
                 key
                 for key, array in arrays.items()
-                if len(array.shape) == n_axes and key not in roles and wanted(array.dtype)
+                if len(array.shape) == n_axes and key not in roles and kind_of(array.dtype) in kinds
             ]
             if len(found) == 1 and not (container.instead and is_weight(found[0])):
                 return found[0], []

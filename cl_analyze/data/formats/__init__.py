@@ -24,6 +24,7 @@ from cl_analyze.data.formats import (
 )
 from cl_analyze.data.rows import Container
 from cl_analyze.errors import DataError
+from cl_analyze.quoting import quoted, some
 
 
 @dataclass(frozen=True)
@@ -34,23 +35,26 @@ class Format:
         name: for messages.
         suffixes: those of its files, or of its directories where it has markers.
         open: from a path to what it holds.
+        entry: the noun of the error where no entry can be read; empty: there is no such error.
         markers: files in a directory that say it is of this format.
     """
 
     name: str
     suffixes: tuple[str, ...]
     open: Callable[[Path], Container]
+    entry: str = ""
     markers: tuple[str, ...] = ()
 
 
+_COLUMN = "column of numbers, lists of numbers or words"
 FORMATS = (
     Format("NumPy array", (".npy",), npy.open_npy),
-    Format("NumPy archive", (".npz",), npz.open_npz),
-    Format("PyTorch file", (".pt", ".pth"), torch_file.open_torch),
-    Format("safetensors file", (".safetensors",), safetensors.open_safetensors),
-    Format("Parquet or Arrow file", (".parquet", ".feather", ".arrow"), arrow.open_arrow),
-    Format("HDF5 file", (".h5", ".hdf5"), hdf5.open_hdf5),
-    Format("Zarr store", (".zarr",), zarr.open_zarr, zarr.MARKERS),
+    Format("NumPy archive", (".npz",), npz.open_npz, "readable array"),
+    Format("PyTorch file", (".pt", ".pth"), torch_file.open_torch, "tensor"),
+    Format("safetensors file", (".safetensors",), safetensors.open_safetensors, "readable tensor"),
+    Format("Parquet or Arrow file", (".parquet", ".feather", ".arrow"), arrow.open_arrow, _COLUMN),
+    Format("HDF5 file", (".h5", ".hdf5"), hdf5.open_hdf5, "readable dataset"),
+    Format("Zarr store", (".zarr",), zarr.open_zarr, "readable array", zarr.MARKERS),
     Format("big-ann vector file", (".fbin", ".u8bin", ".i8bin"), vectors.open_bin),
     Format("TEXMEX vector file", (".fvecs", ".bvecs"), vectors.open_vecs),
     Format("delimited text", (".csv", ".tsv"), delimited.open_delimited),
@@ -113,11 +117,10 @@ def open_file(path: Path) -> Container:
         DataError: no such file, a suffix without a reader, or content that is something else.
     """
     try:
-        there = path.exists()
+        if not path.exists():
+            raise DataError(f"{path}: no such file")
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
-    if not there:
-        raise DataError(f"{path}: no such file")
     suffix = path.suffix.lower()
     if path.is_dir():
         known = directory_format(path)
@@ -126,27 +129,42 @@ def open_file(path: Path) -> Container:
     elif not path.is_file():
         raise DataError(f"{path} is neither a regular file nor a link to one")
     else:
-        known = next((f for f in FORMATS if suffix in f.suffixes and not f.markers), None)
-    if known is None:
-        suffixes = " ".join(s for known in FORMATS for s in known.suffixes)
-        what = f"the suffix {suffix!r} has no reader" if suffix else "the name has no suffix"
-        if any(suffix in known.suffixes for known in FORMATS):  # of a directory
-            what = f"a {suffix} store is a directory, and this is a file: unpack it"
-        raise DataError(
-            f"{path}: {what} (its content looks like {_looks_like(path)[0]}); readable: {suffixes}"
-        )
+        known = _format_of(path)
     try:
         if path.is_file():
             head = _head(path)  # a file that may not be read says so here
             if not head:
                 raise DataError("the file is empty: was saving it cut off, or the disk full?")
-            for start, what in _IN_PLACE_OF_A_FILE:
+            for start, content in _IN_PLACE_OF_A_FILE:
                 if head.lower().startswith(start):
-                    raise DataError(f"this is {what}")
-        return known.open(path)
+                    raise DataError(f"this is {content}")
+        container = known.open(path)
+        if known.entry and not container.arrays:
+            reasons = some(
+                f"{quoted(k or 'content')}: {why}" for k, why in container.skipped.items()
+            )
+            remedy = f": {container.instead}" if container.instead else ""
+            raise DataError(f"it holds no {known.entry} ({reasons or 'nothing'}){remedy}")
+        return container
     except DataError as error:
         content, usual = _looks_like(path)
         hint = f" (expected a {known.name}; the content looks like {content})"
         raise DataError(f"{path}: {error}{'' if suffix in usual else hint}") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _format_of(path: Path) -> Format:
+    """The format of a file by its suffix."""
+    suffix = path.suffix.lower()
+    for known in FORMATS:
+        if suffix in known.suffixes and not known.markers:
+            return known
+    problem = f"the suffix {suffix!r} has no reader" if suffix else "the name has no suffix"
+    readable = [suffix for known in FORMATS for suffix in known.suffixes]
+    if suffix in readable:  # of a directory
+        problem = f"a {suffix} store is a directory, and this is a file: unpack it"
+    raise DataError(
+        f"{path}: {problem} (its content looks like {_looks_like(path)[0]}); "
+        f"readable: {' '.join(readable)}"
+    )

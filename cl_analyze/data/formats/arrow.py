@@ -177,10 +177,10 @@ def _refuse_large_footer(path: Path) -> None:
 
 
 @lru_cache(maxsize=16)
-def _table_of(path: Path, columns: tuple[str, ...], state: tuple[int, int]) -> _Table:
+def _table_of(source: FileBytes, columns: tuple[str, ...]) -> _Table:
     """An open file, one for each reader of it; a thousand shards do not stay open at once."""
-    del columns, state  # they tell readers and versions of a file apart
-    return _open(path)
+    del columns  # they tell readers of a file apart
+    return _open(Path(source.name))
 
 
 # ---- columns
@@ -306,30 +306,26 @@ class _Loader:
     """Opens the file again wherever it is called.
 
     Attributes:
-        path: the file.
+        source: the file as it was when its columns were looked at.
         columns: one column, or several whose numbers stand side by side.
         lengths: rows of the file's pieces.
         tail: the shape of a row.
         dtype: of the values.
-        state: size and time of change of the file when its columns were looked at.
     """
 
-    path: Path
+    source: FileBytes
     columns: tuple[str, ...]
     lengths: tuple[int, ...]
     tail: tuple[int, ...]
     dtype: str
-    state: tuple[int, int]
 
     @property
     def _what(self) -> str:
-        return f"{self.path}: column {quoted(self.columns[0])}"
+        return f"{self.source.name}: column {quoted(self.columns[0])}"
 
     def _table(self) -> _Table:
-        status = self.path.stat()
-        if (status.st_size, status.st_mtime_ns) != self.state:
-            raise DataError(f"{self.path}: the file has changed since it was opened; run again")
-        return _table_of(self.path, self.columns, self.state)
+        self.source.check()
+        return _table_of(self.source, self.columns)
 
     def __call__(self) -> Any:
         if not sum(self.lengths):
@@ -367,9 +363,7 @@ class _Loader:
                     place = table.place_of(values)
                     if place is None:
                         return values
-                    # by bytes: a map of a file that shrinks ends the process
-                    source = FileBytes(self.path, *self.state)
-                    return RangedRows(source, values.shape, values.dtype, place)
+                    return RangedRows(self.source, values.shape, values.dtype, place)
                 if out is None:
                     out = np.empty(shape, self.dtype)
                 out[done : done + len(values)] = values
@@ -419,11 +413,10 @@ def open_arrow(path: Path) -> Container:
 
 def _container(path: Path, table: _Table) -> Container:
     n_rows = sum(table.lengths)
-    status = path.stat()
-    state = (status.st_size, status.st_mtime_ns)
+    source = FileBytes.of(path)
 
     def column(names: tuple[str, ...], tail: tuple[int, ...], dtype: str) -> RowArray:
-        loader = _Loader(path.absolute(), names, tuple(table.lengths), tail, dtype, state)
+        loader = _Loader(source, names, tuple(table.lengths), tail, dtype)
         array = RowArray((n_rows, *tail), dtype, loader)
         array.at_once = table.decoded_rows * array.n_bytes // max(n_rows, 1)
         return array
@@ -479,9 +472,6 @@ def _container(path: Path, table: _Table) -> Container:
             if index & set(left_out):
                 listed = some(map(quoted, sorted(index & set(left_out))))
                 notes.append(f"pandas saved {listed} as the index of the rows")
-    if not arrays:
-        reasons = some((f"{quoted(name)} ({why})" for name, why in skipped.items())) or "nothing"
-        raise DataError(f"no column of numbers, lists of numbers or words: it holds {reasons}")
     return Container(path, path.suffix.lower()[1:], arrays, skipped, tuple(notes))
 
 

@@ -16,12 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.data.formats.extra import imported, own_errors
-from cl_analyze.data.joined import by_chunks
+from cl_analyze.data.joined import Chunks
 from cl_analyze.data.memory import require_room
 from cl_analyze.data.ranged import FileBytes, RangedRows
 from cl_analyze.data.rows import Container, RowArray
 from cl_analyze.errors import DataError
-from cl_analyze.quoting import printable, quoted, some
+from cl_analyze.quoting import printable, quoted
 
 _ANN_BENCHMARKS = frozenset({"train", "test", "neighbors", "distances"})
 _MOST_DATASETS = 10_000
@@ -58,26 +58,20 @@ class _Loader:
 
     path: Path
     key: str
-    size: int
-    modified: int
+    source: FileBytes
 
     def __call__(self) -> Any:
-        source = FileBytes(self.path, self.size, self.modified)
         with self._file() as file:
             dataset = file[self.key]
             if dataset.ndim < 2:
                 return _vector(self.path, dataset)
             place = dataset.id.get_offset()
             if dataset.chunks is None and place is not None and _is_plain(dataset):
-                return RangedRows(source, dataset.shape, dataset.dtype, place)
-            shape, item = dataset.shape, dataset.dtype.itemsize
-            chunks = dataset.chunks or (1, *shape[1:])
+                return RangedRows(self.source, dataset.shape, dataset.dtype, place)
+            chunk = dataset.chunks or (1, *dataset.shape[1:])
             stored = dataset.id.get_storage_size()
-        what, row_bytes = quoted(self.key), math.prod(shape[1:]) * item
-        share = stored * min(chunks[0], shape[0]) // max(shape[0], 1)
-        require_room(f"{self.path}: a chunk of {what}", math.prod(chunks) * item, share)
-        require_room(f"{self.path}: a row of chunks of {what}", chunks[0] * row_bytes, share)
-        return by_chunks(shape[0], chunks[0], row_bytes, self._read)
+            chunks = Chunks(dataset.shape, chunk, dataset.dtype.itemsize, stored)
+        return chunks.rows(str(self.path), quoted(self.key), self._read)
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         with self._file() as file:
@@ -178,7 +172,7 @@ def open_hdf5(path: Path) -> Container:
     """
     arrays: dict[str, RowArray] = {}
     skipped: dict[str, str] = {}
-    status = path.stat()
+    source = FileBytes.of(path)
     h5py = imported("h5py", path)
 
     def visit(name: str | bytes, item: Any) -> None:
@@ -195,13 +189,9 @@ def open_hdf5(path: Path) -> Container:
             return
         is_text = h5py.check_string_dtype(item.dtype) is not None
         dtype = "|O" if is_text else item.dtype.str
-        loader = _Loader(path.absolute(), name, status.st_size, status.st_mtime_ns)
-        arrays[name] = RowArray(tuple(item.shape), dtype, loader)
+        arrays[name] = RowArray(tuple(item.shape), dtype, _Loader(path.absolute(), name, source))
 
     with _opened(path) as file:
         file.visititems(visit)
-    if not arrays:
-        found = some(f"{quoted(name)}: {why}" for name, why in skipped.items()) or "nothing"
-        raise DataError(f"the file holds no readable dataset ({found})")
     main = "train" if set(arrays) >= _ANN_BENCHMARKS else None
     return Container(path, "hdf5", arrays, skipped, main=main, has_groups=True)

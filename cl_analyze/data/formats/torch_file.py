@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from cl_analyze.data.memory import require_room
 from cl_analyze.data.ranged import FileBytes, RangedRows
-from cl_analyze.data.rows import BFLOAT16, Container, RowArray
+from cl_analyze.data.rows import BFLOAT16, Container, RowArray, stored_dtype
 from cl_analyze.errors import DataError
 from cl_analyze.quoting import quoted, some
 
@@ -216,47 +216,39 @@ class _Loader:
     """Loader of one entry; reads the file again wherever it is called.
 
     Attributes:
-        path, key: where.
+        path, key: of the entry.
         source: the file as it was when it was opened.
-        rows: the entry's rows by their place in the file; None where they have none of their own.
         size: bytes of the values.
     """
 
     path: Path
     key: str
     source: FileBytes
-    rows: RangedRows | None
     size: int
 
     def __call__(self) -> Any:
-        if self.rows is not None:
-            return self.rows if len(self.rows.shape) > 1 else self.rows[:]
-        require_room(f"{self.path}: entry {quoted(self.key)}", self.size)
+        entry = f"{self.path}: entry {quoted(self.key)}"
+        require_room(entry, self.size)
         self.source.check()
         array = _array_of(_entries(_load(self.path))[self.key])
         if isinstance(array, str):
-            raise DataError(f"{self.path}: entry {quoted(self.key)} is {array}")
+            raise DataError(f"{entry} is {array}")
         values = np.array(array.values())  # of this entry alone, away from the map
         self.source.check()
         return values
 
 
 def _rows_in(maps: Sequence[_Map], source: FileBytes, tensor: Any) -> RangedRows | None:
-    """A mapped tensor's rows by their place in the file; None where that cannot be told.
-
-    A map would do, but a file that shrinks under it ends the process.
-    """
+    """A mapped tensor's rows by their place in the file; None where that cannot be told."""
     if not tensor.is_contiguous() or tensor.ndim < 1 or not tensor.numel():
         return None
     if tensor.is_conj() or tensor.is_neg():
         return None
     address = tensor.data_ptr()
     place = next((address - m.start + m.offset for m in maps if m.start <= address < m.stop), None)
-    size = tensor.numel() * tensor.element_size()
-    if place is None or place + size > source.size:
+    if place is None or place + tensor.numel() * tensor.element_size() > source.size:
         return None
-    dtype = np.dtype("<u2" if _dtype_of(tensor) == BFLOAT16 else _dtype_of(tensor))
-    return RangedRows(source, tuple(tensor.shape), dtype, place)
+    return RangedRows(source, tuple(tensor.shape), stored_dtype(_dtype_of(tensor)), place)
 
 
 @dataclass(frozen=True)
@@ -297,33 +289,28 @@ def open_torch(path: Path) -> Container:
     """Open a PyTorch file with `weights_only=True`; imports torch.
 
     Raises:
-        DataError: not a PyTorch file, objects other than tensors, or no tensor in it.
+        DataError: not a PyTorch file, or objects other than tensors.
     """
     _refuse_compressed(path)
-    status = path.stat()
-    source = FileBytes(path.absolute(), status.st_size, status.st_mtime_ns)
+    source = FileBytes.of(path)
     content = _load(path)
-    entries = _entries(content)
     maps = _maps_of(path)
     arrays: dict[str, RowArray] = {}
     skipped: dict[str, str] = {}
-    for key, value in entries.items():
+    for key, value in _entries(content).items():
         array = _array_of(value)
         if isinstance(array, str):
-            skipped[str(key)] = array
-            continue
-        if not hasattr(value, "data_ptr"):  # a list, which is decoded already
-            arrays[str(key)] = array
-            continue
-        rows = _rows_in(maps, source, value)
-        loader = _Loader(path.absolute(), str(key), source, rows, array.n_bytes)
-        at_once = 0 if rows is not None else array.n_bytes
-        arrays[str(key)] = RowArray(array.shape, array.dtype, loader, at_once)
-    if not arrays:
-        found = some(f"{quoted(key or 'content')}: {why}" for key, why in skipped.items())
-        raise DataError(f"the file holds no tensor ({found or 'nothing'}): {_SAFE_SAVE}")
+            skipped[key] = array
+        elif not hasattr(value, "data_ptr"):  # a list, which is decoded already
+            arrays[key] = array
+        elif (rows := _rows_in(maps, source, value)) is not None:
+            arrays[key] = rows.as_array(array.dtype)
+        else:
+            size = array.n_bytes
+            loader = _Loader(path.absolute(), key, source, size)
+            arrays[key] = RowArray(array.shape, array.dtype, loader, size)
     has_groups = isinstance(content, dict) and any(isinstance(v, dict) for v in content.values())
-    instead = _looks_like(arrays)
+    instead = _looks_like(arrays) if arrays else _SAFE_SAVE
     return Container(path, "pt", arrays, skipped, has_groups=has_groups, instead=instead)
 
 

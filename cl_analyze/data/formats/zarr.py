@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.data.formats.extra import imported, own_errors
-from cl_analyze.data.joined import by_chunks
+from cl_analyze.data.joined import Chunks
 from cl_analyze.data.memory import require_room
 from cl_analyze.data.rows import Container, RowArray
 from cl_analyze.errors import DataError
-from cl_analyze.quoting import described, quoted, some
+from cl_analyze.quoting import described, quoted
 
 MARKERS = ("zarr.json", ".zgroup", ".zarray")
 _MOST_ARRAYS = 10_000
@@ -55,23 +55,18 @@ class _Loader:
         with own_errors("cannot be read as a Zarr store"):
             store = zarr.open(store=str(self.path), mode="r")
             array = store[self.key] if self.key else store
-        shape, chunks = array.shape, array.shards or array.chunks
+        shape, itemsize = array.shape, array.dtype.itemsize
+        name = quoted(self.key)
 
         def read(start: int, stop: int) -> NDArray[Any]:
-            with own_errors(f"{self.path}: {quoted(self.key)} cannot be read as a Zarr store"):
+            with own_errors(f"{self.path}: {name} cannot be read as a Zarr store"):
                 return np.asarray(array[start:stop])
 
         if len(shape) < 2:
-            size = shape[0] * array.dtype.itemsize
-            require_room(f"{self.path}: {quoted(self.key)}", size, self.stored)
+            require_room(f"{self.path}: {name}", shape[0] * itemsize, self.stored)
             return read(0, shape[0])
-        row_bytes = math.prod(shape[1:]) * array.dtype.itemsize
-        chunk = math.prod(chunks) * array.dtype.itemsize
-        share = self.stored * min(chunks[0], shape[0]) // max(shape[0], 1)
-        require_room(f"{self.path}: a chunk of {quoted(self.key)}", chunk, share)
-        what = f"{self.path}: a row of chunks of {quoted(self.key)}"
-        require_room(what, chunks[0] * row_bytes, share)
-        return by_chunks(shape[0], chunks[0], row_bytes, read)
+        chunks = Chunks(shape, array.shards or array.chunks, itemsize, self.stored)
+        return chunks.rows(str(self.path), name, read)
 
 
 def _why_not(array: Any) -> str | None:
@@ -148,9 +143,6 @@ def open_zarr(path: Path) -> Container:
             dtype = "|O" if is_text else np.dtype(array.dtype).str
             loader = _Loader(path.absolute(), name, stored.get(path / name, 0))
             arrays[name] = RowArray(tuple(array.shape), dtype, loader)
-    if not arrays:
-        reasons = some(f"{quoted(name or 'array')}: {why}" for name, why in skipped.items())
-        raise DataError(f"the store holds no readable array ({reasons or 'nothing'})")
     return Container(path, "zarr", arrays, skipped, tuple(notes), tuple(files), has_groups=True)
 
 
