@@ -14,8 +14,8 @@ import numpy as np
 
 from cl_analyze.data.formats import directory_format, open_file
 from cl_analyze.data.formats.columns import is_continuous, is_role
-from cl_analyze.data.formats.delimited import open_delimited, projector_vectors
 from cl_analyze.data.formats.npy import read_header
+from cl_analyze.data.formats.projector import open_text_table, projector_vectors
 from cl_analyze.data.formats.torch_file import is_weight
 from cl_analyze.data.memory import mebibytes
 from cl_analyze.data.remote import is_url, open_url
@@ -216,7 +216,7 @@ def _role_key(arrays: dict[str, RowArray], roles: Sequence[str]) -> str | None:
 
 def _by_key(container: Container, spec: Spec) -> Opened:
     if container.format == "csv" and not container.has_keys and not container.shards:
-        container = open_delimited(Path(container.path), header=True)
+        container = open_text_table(Path(container.path), header=True)
     if not container.has_keys:
         raise DataError(
             f"{spec}: a .{container.format} file has no keys; name it without ::{spec.key}"

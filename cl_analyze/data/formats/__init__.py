@@ -12,10 +12,10 @@ from pathlib import Path
 
 from cl_analyze.data.formats import (
     arrow,
-    delimited,
     hdf5,
     npy,
     npz,
+    projector,
     safetensors,
     text,
     torch_file,
@@ -57,7 +57,7 @@ FORMATS = (
     Format("Zarr store", (".zarr",), zarr.open_zarr, "readable array", zarr.MARKERS),
     Format("big-ann vector file", (".fbin", ".u8bin", ".i8bin"), vectors.open_bin),
     Format("TEXMEX vector file", (".fvecs", ".bvecs"), vectors.open_vecs),
-    Format("delimited text", (".csv", ".tsv"), delimited.open_delimited),
+    Format("delimited text", (".csv", ".tsv"), projector.open_text_table),
     Format("plain text", (".txt",), text.open_text),
 )
 
