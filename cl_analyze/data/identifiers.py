@@ -1,4 +1,4 @@
-"""What identifies rows across files: ids as 64-bit hashes of their text."""
+"""Ids that identify rows across files, as 64-bit hashes of their text."""
 
 from __future__ import annotations
 

@@ -160,7 +160,7 @@ def _as_text(values: NDArray[Any], name: str, what: str) -> list[str]:
 
 
 def _is_missing(value: Any) -> bool:
-    """None, and what does not equal itself: NaN and NaT; pd.NA does not say."""
+    """Whether a value is None, pd.NA, or unequal to itself as NaN and NaT are."""
     return value is None or type(value).__name__ == "NAType" or bool(value != value)
 
 

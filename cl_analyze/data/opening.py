@@ -217,8 +217,8 @@ def _check_matrix(array: RowArray, name: str) -> None:
     """Raise a DataError for an array that is not (N, D) real numbers, N > 1 and D > 0."""
     shape = array.shape
     if not is_real(array.dtype):
-        found = _KINDS.get(kind_of(array.dtype), f"dtype {np.dtype(array.dtype)}")
-        raise DataError(f"{name}: embeddings must be real numbers, found {found}")
+        kind = _KINDS.get(kind_of(array.dtype), f"dtype {np.dtype(array.dtype)}")
+        raise DataError(f"{name}: embeddings must be real numbers, found {kind}")
     if len(shape) != 2:
         remedy = "reshape it to (rows, dimensions)"
         if len(shape) > 3 and math.prod(shape[2:]) > 1:

@@ -277,7 +277,7 @@ def _words(array: Any) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class _Loader:
-    """Opens the file again wherever it is called.
+    """Opens the file again in the process that calls it.
 
     Attributes:
         source: the file as it was when its columns were looked at.
@@ -444,24 +444,21 @@ def _pandas_index(schema: Any) -> set[str]:
 
 
 def _judged(table: _Table, names: Sequence[str]) -> dict[str, Judged]:
-    """What the values of columns look like.
-
-    All are read together, and only for as long as some could still look like labels or an index.
-    """
-    found = {name: Judged() for name in names}
+    """See `Judged`; rows are read for as long as a column could still look like labels."""
+    columns = {name: Judged() for name in names}
     for piece in range(len(table.lengths)):
-        still = [name for name, one in found.items() if one.is_open]
+        still = [name for name, column in columns.items() if column.is_open]
         if not still:
             break
         for batch in table.batches(piece, still):
             for first in range(0, len(batch), _ROWS_TO_JUDGE):
                 part = batch.slice(first, _ROWS_TO_JUDGE)
-                still = [name for name in still if found[name].is_open]
+                still = [name for name in still if columns[name].is_open]
                 for name in still:
-                    found[name].add(np.asarray(_numbers(part.column(name), 0)))
+                    columns[name].add(np.asarray(_numbers(part.column(name), 0)))
                 if not still:
                     break
-    return found
+    return columns
 
 
 def _rows_of_lists(table: _Table, name: str) -> tuple[tuple[int, ...], str]:

@@ -25,10 +25,10 @@ _AT_AN_END = 2
 _INDEX_NAME = re.compile(r"(?:|Unnamed: [0-9.]+|__index_level_[0-9]+__)\Z")
 _NUMBERED = re.compile(r"(.*?)([0-9]+)[\])]?\Z")
 _FEWEST_EVEN, _FEWEST_WHOLE = 4, 5
-"""Values from which on even steps, and whole numbers among decimals, are no chance."""
+"""Number of values from which on even steps, and whole numbers among decimals, are no chance."""
 MOST_COLUMNS = 16_384
-"""Columns above which a table is refused before it is parsed: each costs its readers much more than
-a column of a matrix."""
+"""Columns above which a table is refused before it is parsed: readers of tables take much longer
+for a column than readers of a matrix."""
 
 
 def refuse_wide(n_columns: int) -> None:
@@ -170,9 +170,9 @@ def families(names: Iterable[str]) -> dict[str, list[str]]:
     listed = list(names)
     stems: dict[str, set[str]] = {}
     for name in listed:
-        found = _NUMBERED.match(name)
-        if found is not None:
-            stems.setdefault(found[1], set()).add(name)
+        match = _NUMBERED.match(name)
+        if match is not None:
+            stems.setdefault(match[1], set()).add(name)
     # of columns with one name pandas numbers all but the first: emb, emb.1, emb.2
     for name in {*listed} & {stem[:-1] for stem in stems if stem.endswith(".")}:
         stems[f"{name}."].add(name)
@@ -189,9 +189,9 @@ def main_family(names: Collection[str]) -> str | None:
     >>> main_family(["dim_0", "dim_1", "score"]), main_family(["0", "1", "score"])
     ('dim_', '')
     """
-    found = families(names)
-    stem = max(found, key=lambda stem: len(found[stem]), default=None)
-    return stem if stem is not None and 2 * len(found[stem]) > len(names) else None
+    members = families(names)
+    stem = max(members, key=lambda stem: len(members[stem]), default=None)
+    return stem if stem is not None and 2 * len(members[stem]) > len(names) else None
 
 
 def dimensions(columns: Mapping[str, np.dtype[Any]], judge: Judge, named: bool = True) -> Chosen:

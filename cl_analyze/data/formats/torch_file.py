@@ -80,7 +80,7 @@ def _refuse_compressed(path: Path) -> None:
 
 
 def _array_of(value: Any) -> RowArray | str:
-    """The array an entry holds, or in words why it holds none."""
+    """The array of an entry, or a text that says why it is none."""
     import torch
 
     if isinstance(value, torch.Tensor):
@@ -208,17 +208,16 @@ def _maps_of(path: Path) -> list[_Map]:
                 return []
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return []
-    status, found = path.stat(), []
+    inode, maps = path.stat().st_ino, []
     with contextlib.suppress(OSError, ValueError):
-        for line in (
-            Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").split("\n")
-        ):
+        table = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
+        for line in table.split("\n"):
             span, _, rest = line.partition(" ")
             start, _, stop = span.partition("-")
             fields = rest.split()
-            if stop and len(fields) > 3 and int(fields[3]) == status.st_ino:
-                found.append(_Map(int(start, 16), int(stop, 16), int(fields[1], 16)))
-    return found
+            if stop and len(fields) > 3 and int(fields[3]) == inode:
+                maps.append(_Map(int(start, 16), int(stop, 16), int(fields[1], 16)))
+    return maps
 
 
 def open_torch(path: Path) -> Container:
@@ -256,7 +255,7 @@ def is_weight(key: str) -> bool:
 
 
 def _looks_like(arrays: dict[str, RowArray]) -> str:
-    """What a file without embeddings is, and what to save: vectors by name, a model's weights."""
+    """The kind of a file without embeddings, and what to save: one vector a key, or weights."""
     shapes = Counter(array.shape for array in arrays.values())
     shape, count = shapes.most_common(1)[0]
     if count >= _FEWEST_ALIKE and count > 0.9 * len(arrays) and len(shape) == 1 and shape[0] > 1:

@@ -34,12 +34,12 @@ _CODECS = frozenset(
         "vlen-bytes",
     )
 )  # fmt: skip
-"""Codecs that turn bytes into numbers or words, and nothing else: `pickle` is none of them."""
+"""Codecs that only turn bytes into numbers or words; `pickle`, which runs code, is left out."""
 
 
 @dataclass(frozen=True)
 class _Loader:
-    """Opens the store again wherever it is called.
+    """Opens the store again in the process that calls it.
 
     Attributes:
         path, key: where.
@@ -70,7 +70,7 @@ class _Loader:
 
 
 def _why_not(array: Any) -> str | None:
-    """Why an array is none that can be read, in words."""
+    """Why an array cannot be read; None where it can."""
     if not array.shape:
         return "a single value"
     kind = np.dtype(array.dtype).kind if not hasattr(array.dtype, "na_object") else "T"
@@ -121,14 +121,14 @@ def open_zarr(path: Path) -> Container:
     with own_errors("cannot be read as a Zarr store"):
         store = zarr.open(store=str(path), mode="r")
         if isinstance(store, zarr.Array):
-            found = {"": store}
+            members = {"": store}
         else:
-            found = {
+            members = {
                 name: item for name, item in store.members(None) if isinstance(item, zarr.Array)
             }
-        if len(found) > _MOST_ARRAYS:
+        if len(members) > _MOST_ARRAYS:
             raise DataError(f"more than {_MOST_ARRAYS} arrays; name a store with fewer")
-        for name, array in found.items():
+        for name, array in members.items():
             why = _why_not(array)
             if why is not None:
                 skipped[name] = why
@@ -147,12 +147,8 @@ def open_zarr(path: Path) -> Container:
 
 
 def _files(path: Path) -> dict[Path, int]:
-    """The store's files in their order, and their bytes.
-
-    Raises:
-        DataError: something in it is neither a file nor a folder, which reading would wait for.
-    """
-    found = {}
+    """The store's files in their order, and their bytes; a FIFO, which never ends, is an error."""
+    files = {}
     for place in sorted(path.rglob("*")):
         try:
             status = place.stat()
@@ -160,7 +156,7 @@ def _files(path: Path) -> dict[Path, int]:
             continue
         mode = status.st_mode
         if stat.S_ISREG(mode):
-            found[place] = status.st_size
+            files[place] = status.st_size
         elif not stat.S_ISDIR(mode):
             raise DataError(f"{place.relative_to(path)} in it is a FIFO, a device or a socket")
-    return found
+    return files
