@@ -40,11 +40,11 @@ class Inspection:
     Attributes:
         name: as the user wrote it.
         arrays: key, shape and dtype of every array, and entries that cannot be read.
-        embeddings: shape, dtype, norms and counts of the main array; empty where there is none.
+        embeddings: shape, dtype, norms and counts of the main array; empty without one.
         labels: counts by class; empty without labels.
         notes: choices that a metric would make.
-        warnings: what the file may be instead, which nothing but its maker can tell.
-        problems: what keeps metrics from running, or from meaning anything, with the fix.
+        warnings: other contents that the file may have; only its author knows.
+        problems: reasons why metrics cannot run, or mean nothing, with the remedy.
     """
 
     name: str

@@ -42,7 +42,7 @@ def mebibytes(size: int) -> str:
 
 
 MOST_INFLATION = 100
-"""Times that decoded values may be larger than what is stored, where they take much memory."""
+"""Factor by which decoded values may exceed the stored bytes, where they take much memory."""
 
 
 def require_room(name: str, size: int, stored: int | None = None) -> None:
@@ -54,8 +54,8 @@ def require_room(name: str, size: int, stored: int | None = None) -> None:
         stored: bytes in the file; None: as many.
 
     Raises:
-        DataError: `size` bytes are more than what is free; or more than a quarter of that, and far
-            more than what is stored.
+        DataError: `size` bytes are more than the free memory; or more than a quarter of it, and
+            far more than the stored bytes.
     """
     free = free_memory()
     if stored is not None and size > MOST_INFLATION * max(stored, 1) and size > free // 4:

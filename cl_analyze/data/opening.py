@@ -53,13 +53,13 @@ LABEL_KEYS = ("labels", "y", "targets", "label", "target", "class")
 ID_KEYS = ("ids", "id")
 VIEW_KEYS = (("view1", "view2"), ("z1", "z2"))
 NO_LABELS = "none"
-"""In place of a file of labels: those in the embeddings' file are not used either."""
+"""In place of a file of labels: labels in the embeddings' file are not used either."""
 TABLES = ("csv", "parquet", "feather", "arrow")
 """Formats of columns, where labels may be among the numbers."""
 MOST_VIEWS = 16
-"""Views of a row above which they are rather its tokens."""
+"""Number of views of a row above which they are rather tokens."""
 MOST_DIMENSIONS_PER_ROW = 3
-"""Dimensions for each row from which on a matrix may lie on its side."""
+"""Dimensions for each row from which on a matrix may be transposed."""
 _WORTH_A_NOTE = 64 << 20
 """Bytes decoded at once from which on a note says so."""
 _KINDS = {"c": "complex numbers", "U": "strings", "S": "bytes", "O": "objects"}
@@ -75,7 +75,7 @@ class OpenedEmbeddings:
         views: two (N, D) views of the same rows, or None.
         notes: choices that the user did not ask for, for stderr.
         ids: (N,) ids of the rows, of the same file, or None.
-        warnings: what the rows may be instead.
+        warnings: other contents that the rows may have.
         unused: why arrays with the name of labels are not taken as labels.
     """
 
@@ -197,7 +197,7 @@ def _as_embeddings(opened: Opened) -> OpenedEmbeddings:
 
 
 def _check_views_of(shape: tuple[int, ...], name: str) -> None:
-    """Raise a DataError for an (N, V, D) array whose axes are hardly rows, views, dimensions."""
+    """Raise a DataError for a shape (N, V, D) that is hardly one of rows, views, dimensions."""
     n_rows, n_views, dim = shape
     if n_rows == 1 and n_views > 1:
         raise DataError(
@@ -364,7 +364,7 @@ class _Beside:
         ]
 
     def ids(self, notes: list[str]) -> Opened | None:
-        """The ids of the rows; an array `id` in which values occur twice holds none."""
+        """The ids of the rows; values of an array `id` that occur twice are no ids."""
         name = role_key(self._others, ID_KEYS)
         if name is None:
             return None

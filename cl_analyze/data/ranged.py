@@ -159,7 +159,7 @@ class RangedRows:
         """The rows as an array of a container.
 
         Args:
-            dtype: its name where it is not that of the stored values, as for bfloat16.
+            dtype: the name of the dtype where stored values have another one, as for bfloat16.
         """
         return RowArray(self.shape, dtype or self.dtype.str, self.load)
 

@@ -199,19 +199,19 @@ class ViewRows:
 
 @dataclass(frozen=True)
 class SelectedRows:
-    """The rows of a RowArray that are left after others were dropped (same reading interface)."""
+    """Some rows of an array, in a given order, with the same methods to read them."""
 
-    source: RowArray
+    source: Rows
     kept: NDArray[np.int64]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape after dropping."""
+        """Shape of the rows."""
         return (len(self.kept), *self.source.shape[1:])
 
     @property
     def n_rows(self) -> int:
-        """Rows that are left."""
+        """Number of rows."""
         return len(self.kept)
 
     @property
@@ -220,11 +220,11 @@ class SelectedRows:
         return self.source.dtype
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Rows start..stop-1 of the rows that are left."""
+        """See `RowArray.read`."""
         return self.source.take(self.kept[start:stop])
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """The given rows of the rows that are left."""
+        """See `RowArray.take`."""
         return self.source.take(self.kept[rows])
 
     def give_back(self) -> None:
@@ -237,7 +237,7 @@ Rows = RowArray | SelectedRows
 
 @dataclass(frozen=True)
 class Container:
-    """What one file holds: named arrays, or a single one without a name.
+    """The content of one file: named arrays, or a single one without a name.
 
     Attributes:
         path: the file (or URL).
@@ -248,7 +248,7 @@ class Container:
         shards: the files, where there are several.
         main: the key of the main array where the format names it.
         has_groups: whether keys are paths of groups, as in HDF5 and Zarr.
-        instead: what a file without embeddings looks like, and what to save; empty: nothing known.
+        instead: the kind of a file without embeddings, and the remedy; empty: not known.
     """
 
     path: PurePath

@@ -59,7 +59,7 @@ class Spec:
 
 
 def _exists(text: str) -> bool:
-    """Whether there is a file of this name; a name that cannot be one is none."""
+    """Whether there is a file of this name, which need not be a name that files can have."""
     try:
         return Path(text).exists()
     except (OSError, ValueError):

@@ -45,7 +45,7 @@ class UnitRows:
 
     Args:
         rows: the source; all rows finite and non-zero.
-        dtype: precision of what is returned.
+        dtype: precision of the unit rows.
         budget_bytes: memory for the kept blocks.
     """
 
@@ -141,10 +141,7 @@ class UnitRows:
 
     def select(self, chosen: NDArray[np.int64], budget_bytes: int, dtype: Any = None) -> UnitRows:
         """Some of the rows, in the given order."""
-        if isinstance(self._rows, SelectedRows):
-            rows = SelectedRows(self._rows.source, self._rows.kept[chosen])
-        else:
-            rows = SelectedRows(self._rows, chosen)
+        rows = SelectedRows(self._rows, chosen)
         return UnitRows(rows, dtype or self._dtype.type, budget_bytes)
 
     def in_precision(self, dtype: type[np.floating[Any]]) -> UnitRows:

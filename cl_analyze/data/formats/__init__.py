@@ -1,7 +1,7 @@
 """File formats: one file each, registered here by one line.
 
 A format is a name, the suffixes that choose it, and a function from a path to a `Container`.
-The suffix decides; when the content is something else, the error says what it looks like.
+The suffix decides; for other content the error names the format that it looks like.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Format:
 
     Attributes:
         name: for messages.
-        suffixes: those of its files, or of its directories where it has markers.
-        open: from a path to what it holds.
+        suffixes: of its files, or of its directories where it has markers.
+        open: from a path to the arrays of a file.
         entry: the noun of the error where no entry can be read; empty: there is no such error.
-        markers: files in a directory that say it is of this format.
+        markers: names of files that only a directory of this format has.
     """
 
     name: str
@@ -74,7 +74,7 @@ _MAGIC = (
     (b"\x80\x04", "a Python pickle", ()),
     (b"\x80\x05", "a Python pickle", ()),
 )
-"""First bytes, what they say, and the suffixes of files that begin so."""
+"""First bytes, the format they stand for, and the suffixes of files that begin so."""
 _IN_PLACE_OF_A_FILE = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself: run git lfs pull"),
     (b"<!doctype html", "an HTML page: did a download fail, or want a sign-in?"),
@@ -88,7 +88,7 @@ def _head(path: Path) -> bytes:
 
 
 def _looks_like(path: Path) -> tuple[str, tuple[str, ...]]:
-    """What the first bytes of a file say it is, in words, and the suffixes of such files."""
+    """The format that the first bytes of a file stand for, and the suffixes of such files."""
     if path.is_dir():
         return "a directory", (path.suffix.lower(),)
     head = _head(path)
@@ -103,7 +103,7 @@ def _looks_like(path: Path) -> tuple[str, tuple[str, ...]]:
 
 
 def directory_format(path: Path) -> Format | None:
-    """The format of a directory that is one store, found by what lies in it."""
+    """The format of a directory that is one store, found by the files in it."""
     for known in FORMATS:
         if any((path / marker).is_file() for marker in known.markers):
             return known

@@ -1,7 +1,7 @@
 """.parquet, .feather and .arrow: list columns are matrices, other columns go by their names.
 
 Values come from Arrow's flat buffers, never through Python lists.  Arrow files are mapped and
-Parquet files are decoded a row group at a time, when its rows are asked for.
+Parquet files are decoded one row group at a time, when its rows are read.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _BATCH = 4096
 """Rows of a Parquet file that are decoded in one go."""
 _MOST_FOOTER = 64 << 20
 _ROWS_TO_JUDGE = 256
-"""Rows that mostly tell whether a column's values are coordinates."""
+"""Rows that mostly show whether the values of a column are coordinates."""
 
 
 class _Table:
@@ -181,7 +181,7 @@ def _plain(kind: Any) -> Any:
 
 
 def _is(kind: Any, *names: str) -> bool:
-    """Whether a type is one of those that pyarrow.types calls so."""
+    """Whether one of the functions is_NAME of pyarrow.types accepts a type."""
     from pyarrow import types
 
     return any(getattr(types, f"is_{name}")(kind) for name in names)

@@ -128,7 +128,7 @@ class Judged:
 
 
 def judged(values: NDArray[Any]) -> Judged:
-    """What a whole column looks like.
+    """The judgement on a whole column.
 
     >>> judged(np.array([3.0, 1.0, 2.0, 2.0, 0.0])).is_suspect, judged(np.zeros(9)).is_suspect
     (True, False)
@@ -141,7 +141,7 @@ def judged(values: NDArray[Any]) -> Judged:
 
 
 Judge = Callable[[Sequence[str]], Mapping[str, Judged]]
-"""From names of columns to what their values look like."""
+"""From names of columns to the judgements on their values."""
 
 
 @dataclass(frozen=True)
@@ -150,9 +150,9 @@ class Chosen:
 
     Attributes:
         names: the dimensions, in their order.
-        suspects: those left out since their values look like labels, ids or an index.
-        kept: those whose values look so too, and which are dimensions all the same.
-        left_out: suspects, and those whose names are not numbered like the dimensions.
+        suspects: columns left out since their values look like labels, ids or an index.
+        kept: dimensions whose values look like labels, ids or an index too.
+        left_out: suspects, and columns whose names are not numbered like the dimensions.
     """
 
     names: list[str]
@@ -162,7 +162,7 @@ class Chosen:
 
 
 def families(names: Iterable[str]) -> dict[str, list[str]]:
-    """Names that are numbered alike, by what stands before the number.
+    """Names that are numbered alike, by the text before the number.
 
     >>> families(["text_0", "text_1", "loss"]), families(["emb", "emb.1", "emb.2"])
     ({'text_': ['text_0', 'text_1']}, {'emb.': ['emb', 'emb.1', 'emb.2']})
@@ -184,7 +184,7 @@ def families(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def main_family(names: Collection[str]) -> str | None:
-    """The stem of the names that most columns have, more than half, numbered alike; else None.
+    """The text before the number of more than half of the names; None without such a text.
 
     >>> main_family(["dim_0", "dim_1", "score"]), main_family(["0", "1", "score"])
     ('dim_', '')
@@ -195,17 +195,18 @@ def main_family(names: Collection[str]) -> str | None:
 
 
 def dimensions(columns: Mapping[str, np.dtype[Any]], judge: Judge, named: bool = True) -> Chosen:
-    """Those of the numeric columns that are dimensions, in their order.
+    """The numeric columns that are dimensions, in their order.
 
-    Where more than half are numbered alike (`dim_0`, `dim_1`, ...), these alone; else, where there
-    are at least two columns of decimals, not the fewer integers among them, and not the few
-    decimals that look like labels, ids or an index; else all but those that count the rows.  Many
-    that look so are features (zeros and ones), and of columns without names (bare numbers 0, 1, 2,
-    ... are what these are called) only those at an end are taken for more.
+    - Where more than half are numbered alike (`dim_0`, `dim_1`, ...): these columns alone.
+    - Else, with at least two columns of decimals: all but the integers, where they are few, and but
+      the few decimals that look like labels, ids or an index.  Many such columns are features
+      (zeros and ones).  Of columns without names, which are called 0, 1, 2, ..., only columns at
+      either end are left out.
+    - Else: all but the columns that count the rows.
 
     Args:
         columns: the dtype of each.
-        judge: what the values of some columns look like.
+        judge: the judgements on the values of some columns.
         named: whether names are the file's own.
 
     >>> f, i = np.dtype(float), np.dtype(int)
@@ -248,7 +249,7 @@ def dimensions(columns: Mapping[str, np.dtype[Any]], judge: Judge, named: bool =
 
 
 def is_role(name: str, numeric: Collection[str]) -> bool:
-    """Whether a column is a label, an id, a group or an index by its name, and no dimension.
+    """Whether the name of a column says that it is a label, an id, a group or an index.
 
     Beside a column x of numbers one called y is a coordinate.
 
@@ -297,7 +298,7 @@ def matrices_of(
 
 
 def is_numbered_like(name: str, stem: str | None) -> bool:
-    """Whether a name is `stem` and a number; never for None."""
+    """Whether a name is `stem` and a number; no name is where `stem` is None."""
     match = _NUMBERED.match(name)
     return match is not None and match[1] == stem
 
@@ -373,7 +374,7 @@ class Columns:
         return notes
 
     def _notes(self, chosen: Chosen) -> list[str]:
-        """The dimensions where names do not tell them, the other columns, and guesses."""
+        """Notes on dimensions that names do not show, on the other columns, and on guesses."""
         notes = []
         if self.named and main_family(chosen.names) is None:
             ends = [*chosen.names[:5], "...", *chosen.names[-4:]]

@@ -144,7 +144,7 @@ class _Start:
         first: fields of the header, or of the first row.
         following: fields of some lines after it.
         commented: whether the header stands behind a comment mark.
-        notes: what was skipped.
+        notes: on lines that are skipped.
     """
 
     skip: int
@@ -155,10 +155,10 @@ class _Start:
 
 
 def _start(text: _Text) -> _Start:
-    """The first lines, comments before them told from a header behind a comment mark.
+    """The first lines without comments; a header may stand behind a comment mark.
 
-    numpy.savetxt writes its header as a comment of several lines, perhaps.  The last one has the
-    names where it has as many fields as the first row.
+    numpy.savetxt writes a header of one or more lines as comments.  The last comment has the names
+    where it has as many fields as the first row.
     """
     comments, last = 0, ""
     for line in text.lines():

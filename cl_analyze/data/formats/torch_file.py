@@ -80,7 +80,7 @@ def _refuse_compressed(path: Path) -> None:
 
 
 def _array_of(value: Any) -> RowArray | str:
-    """The array of an entry, or a text that says why it is none."""
+    """The array of an entry, or a text that says why the entry is no array."""
     import torch
 
     if isinstance(value, torch.Tensor):
@@ -104,7 +104,7 @@ def _array_of(value: Any) -> RowArray | str:
 
 
 def _scalars(values: Sequence[Any]) -> NDArray[Any] | None:
-    """Numbers, words and missing values of one kind, as labels come; None where they are not."""
+    """Labels as a list of numbers or words of one kind, some missing; None for other lists."""
     import torch
 
     plain = [
@@ -175,7 +175,7 @@ class _Loader:
 def _rows_in(
     maps: Sequence[_Map], source: FileBytes, tensor: Any, array: RowArray
 ) -> RangedRows | None:
-    """A mapped tensor's rows by their place in the file; None where that cannot be told."""
+    """The rows of a mapped tensor by their place in the file; None where it is not known."""
     if not tensor.is_contiguous() or tensor.ndim < 1 or not tensor.numel():
         return None
     if tensor.is_conj() or tensor.is_neg():
@@ -197,9 +197,9 @@ class _Map:
 
 
 def _maps_of(path: Path) -> list[_Map]:
-    """Where a file is mapped (Linux); nowhere where its numbers have another byte order.
+    """The maps of a file (Linux).
 
-    Of those torch changes the order in its own copy of the pages.
+    Empty for numbers of another byte order, which torch changes in a copy of the pages.
     """
     try:
         with zipfile.ZipFile(path) as archive:

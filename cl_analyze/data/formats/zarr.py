@@ -104,7 +104,7 @@ def _codecs(metadata: Any) -> Iterator[str]:
 def open_zarr(path: Path) -> Container:
     """Open a Zarr store.
 
-    Keys: the arrays' paths; a store that is one array has none.
+    Keys: the paths of the arrays; a store of a single array has no keys.
 
     Raises:
         DependencyError: zarr is not installed.
