@@ -90,29 +90,29 @@ class _Text:
 def has_header(first: Sequence[str], following: Sequence[Sequence[str]]) -> bool:
     """Whether a first line is a header.
 
-    A single column of words has one only when the word is a usual column name, for it may be a
-    label.  With several columns: an empty first field (pandas' index), numbers that count (0, 1, 2,
-    ... or 1, 2, 3, ..., words beside them or not) or that differ while the cells under them are
-    decimals, a usual name, or more words than numbers.
+    A single column has a header only where the word is a usual column name, for other words may be
+    labels.  Several columns have one in any of these cases:
+
+    - The first field is empty (the index of pandas).
+    - Its numbers count (0, 1, 2, ... or 1, 2, 3, ...), or differ while decimals stand under them.
+    - A word is a usual column name.
+    - There are more words than numbers.  A single word among numbers is more likely a typing error
+      in a first row of data.
 
     Args:
-        first: its fields.
+        first: the fields of the line.
         following: fields of the next lines.
     """
     names = [field.strip() for field in first]
     if len(names) == 1:
         return names[0].lower() in ROLE_COLUMNS | {"embedding", "embeddings"}
-    if not names[0] and any(names[1:]):
-        return True
-    if _are_numbers_as_names(names, following):
-        return True
-    words = [not _is_number(name) for name in names]
-    if all(words):
-        return True
-    if any(name.lower() in ROLE_COLUMNS for name in names):
-        return True
-    # one word among numbers is more likely a typing error in a first row of data
-    return 2 * sum(words) > len(words)
+    n_words = sum(not _is_number(name) for name in names)
+    return (
+        (not names[0] and any(names[1:]))
+        or _are_numbers_as_names(names, following)
+        or any(name.lower() in ROLE_COLUMNS for name in names)
+        or 2 * n_words > len(names)
+    )
 
 
 def _are_numbers_as_names(names: Sequence[str], following: Sequence[Sequence[str]]) -> bool:
