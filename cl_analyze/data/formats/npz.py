@@ -70,8 +70,8 @@ class _Stored:
 
 
 @dataclass(frozen=True)
-class _Compressed:
-    """Loader of one member; decodes it into memory."""
+class _Whole:
+    """Loader of a member that is compressed, a vector, or stored by columns; decodes it whole."""
 
     path: Path
     member: str
@@ -97,7 +97,7 @@ def _row_array(path: Path, source: FileBytes, info: zipfile.ZipInfo, header: Hea
         loader = _Stored(source, placed, info.filename, start, info.file_size, info.CRC)
         return RowArray(header.shape, header.dtype_name, loader)
     size, stored = header.n_bytes, info.compress_size
-    whole = _Compressed(path, info.filename, size, stored)
+    whole = _Whole(path, info.filename, size, stored)
     return RowArray(header.shape, header.dtype_name, whole, size, stored)
 
 

@@ -13,7 +13,7 @@ from cl_analyze.quoting import quoted, some
 
 _VECTORS = ("tensors.tsv", "vectors.tsv")
 _METADATA = "metadata.tsv"
-FILES = (*_VECTORS, _METADATA)
+_FILES = (*_VECTORS, _METADATA)
 
 
 def projector_vectors(folder: Path) -> Path | None:
@@ -29,7 +29,7 @@ def open_text_table(path: Path, header: bool | None = None) -> Container:
     A single column of metadata without a name has the labels.  See `open_delimited`.
     """
     # the projector quotes nothing: a line of its metadata may be a quotation mark
-    vectors = open_delimited(path, header, has_quotes=path.name not in FILES)
+    vectors = open_delimited(path, header, has_quotes=path.name not in _FILES)
     beside = path.parent / _METADATA
     if path.name not in _VECTORS or not beside.is_file() or MATRIX not in vectors.arrays:
         return vectors
