@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -152,13 +152,11 @@ class Chosen:
         names: the dimensions, in their order.
         suspects: columns left out since their values look like labels, ids or an index.
         kept: dimensions whose values look like labels, ids or an index too.
-        left_out: suspects, and columns whose names are not numbered like the dimensions.
     """
 
     names: list[str]
-    suspects: list[str]
-    kept: list[str]
-    left_out: Set[str]
+    suspects: Sequence[str] = ()
+    kept: Sequence[str] = ()
 
 
 def families(names: Iterable[str]) -> dict[str, list[str]]:
@@ -214,12 +212,11 @@ def dimensions(columns: Mapping[str, np.dtype[Any]], judge: Judge, named: bool =
     ['dim_0', 'dim_1']
     >>> pixels = np.array([7, 9, 4])
     >>> dimensions({"image": i, "x": f, "y": f}, lambda names: {"image": judged(pixels)})
-    Chosen(names=['x', 'y'], suspects=['image'], kept=[], left_out={'image'})
+    Chosen(names=['x', 'y'], suspects=['image'], kept=[])
     """
     stem = main_family(columns) if named else None
     if stem:  # bare numbers are what columns without names are called
-        members = families(columns)[stem]
-        return Chosen(members, [], [], columns.keys() - set(members))
+        return Chosen(families(columns)[stem])
     are_numbered = stem == ""
     candidates = families(columns)[""] if are_numbered else list(columns)
     looks = judge(candidates)
@@ -244,7 +241,6 @@ def dimensions(columns: Mapping[str, np.dtype[Any]], judge: Judge, named: bool =
         [name for name in candidates if name not in out],
         [name for name in candidates if name in out],
         kept,
-        (columns.keys() - set(candidates)) | out,
     )
 
 
@@ -289,9 +285,7 @@ def matrices_of(
     if len(members) > 1 and 2 * sum(map(len, members.values())) > len(numeric):
         keys = [stem.rstrip("_-. [(") for stem in members]
         return {
-            key if key and keys.count(key) == 1 else stem: Chosen(
-                own, [], [], numeric.keys() - set(own)
-            )
+            key if key and keys.count(key) == 1 else stem: Chosen(own)
             for key, (stem, own) in zip(keys, members.items(), strict=True)
         }
     return {MATRIX: dimensions(numeric, judge, named)}
@@ -369,7 +363,8 @@ class Columns:
             self.arrays[key] = build(chosen.names)
             if key == MATRIX:
                 self.left_out += [*lists, *self.skipped]
-                self.left_out += [name for name in self.numeric if name in chosen.left_out]
+                chosen_names = set(chosen.names)
+                self.left_out += [name for name in self.numeric if name not in chosen_names]
                 notes += self._notes(chosen)
         return notes
 
