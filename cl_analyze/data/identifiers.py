@@ -1,4 +1,4 @@
-"""What identifies rows across files: ids as 64-bit hashes of their text."""
+"""Ids that identify rows across files, as 64-bit hashes of their text."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def identify(opened: Opened) -> Ids:
         dtype=np.uint64,
     )
     order = np.argsort(hashes, kind="stable")
-    again = np.flatnonzero(hashes[order][1:] == hashes[order][:-1])
-    if len(again):
-        first, second = sorted((int(order[again[0]]), int(order[again[0] + 1])))
+    repeated = np.flatnonzero(hashes[order][1:] == hashes[order][:-1])
+    if len(repeated):
+        first, second = sorted(order[repeated[0] : repeated[0] + 2].tolist())
         raise DataError(
             f"{opened.name}: rows {first} and {second} have the same id "
             f"{texts[second].decode(errors='replace')!r}; every row needs its own"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -11,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cl_analyze.data.memory import require_room
 from cl_analyze.data.rows import release
 
 _KEPT_BYTES = 32 << 20
-"""Decoded pieces that are kept: what is read next is mostly in the piece that was read last."""
+"""Decoded pieces that are kept: the next rows are mostly in the piece that was read last."""
 _PIECE_BYTES = 4 << 20
 """Small chunks are decoded together, up to this many bytes."""
 
@@ -23,12 +25,11 @@ _PIECE_BYTES = 4 << 20
 class Joined:
     """Arrays one after the other along their first axis, read without being joined.
 
-    A part is an array, or what answers to `len` and is read by the same indices.
-
-    Supports what rows are read by: slices and integer arrays of the first axis, and [:, view].
+    A part is an array, or an object that has `len` and is read by the same indices: slices and
+    integer arrays of the first axis.
     """
 
-    parts: list[Any]
+    parts: Sequence[Any]
     on_give_back: Callable[[], None] | None = None
     _edges: NDArray[np.int64] = field(init=False)
 
@@ -39,8 +40,6 @@ class Joined:
         return int(self._edges[-1])
 
     def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, tuple):
-            return Joined([part[index] for part in self.parts], self.on_give_back)
         if isinstance(index, slice):
             start, stop, step = index.indices(len(self))
             if step != 1:
@@ -106,21 +105,7 @@ class _Piece:
         return self.n_rows
 
     def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, tuple):  # [:, view] of an (N, V, D) array
-            return _View(self, index)
         return self.pieces.get(self.number)[index]
-
-
-@dataclass(frozen=True)
-class _View:
-    piece: _Piece
-    index: Any
-
-    def __len__(self) -> int:
-        return len(self.piece)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.piece[index][self.index]
 
 
 def decoded(
@@ -128,9 +113,9 @@ def decoded(
     decode: Callable[[int], Any],
     give_back: Callable[[], None] | None = None,
 ) -> Joined:
-    """Rows in pieces of the given lengths, of which number i is what `decode(i)` returns.
+    """Rows in pieces of the given lengths, of which number i is the result of `decode(i)`.
 
-    A piece is an array, or what is read by the same indices and has `nbytes`.
+    A piece is an array, or an object that is read by the same indices and has `nbytes`.
 
     Memory: the pieces that were used last, 32 MiB or one of them.
     """
@@ -155,3 +140,33 @@ def by_chunks(
         [min(step, n_rows - start) for start in starts],
         lambda i: read(i * step, min((i + 1) * step, n_rows)),
     )
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """How a file stores an array in chunks.
+
+    Attributes:
+        shape: of the array.
+        chunk: shape of a chunk.
+        itemsize: bytes of a value.
+        stored: bytes of all chunks in the file.
+    """
+
+    shape: tuple[int, ...]
+    chunk: tuple[int, ...]
+    itemsize: int
+    stored: int
+
+    def rows(self, place: str, name: str, read: Callable[[int, int], NDArray[Any]]) -> Joined:
+        """The array, read chunk by chunk; `place` and `name` stand in messages.
+
+        Raises:
+            DataError: a chunk, or all chunks that some rows need, would not fit into memory.
+        """
+        n_rows, chunk_rows = self.shape[0], self.chunk[0]
+        row_bytes = math.prod(self.shape[1:]) * self.itemsize
+        stored = self.stored * min(chunk_rows, n_rows) // max(n_rows, 1)
+        require_room(f"{place}: a chunk of {name}", math.prod(self.chunk) * self.itemsize, stored)
+        require_room(f"{place}: a row of chunks of {name}", chunk_rows * row_bytes, stored)
+        return by_chunks(n_rows, chunk_rows, row_bytes, read)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from cl_analyze.data.memory import require_room
 from cl_analyze.data.opening import Opened
+from cl_analyze.data.rows import BFLOAT16
 from cl_analyze.errors import DataError
 from cl_analyze.quoting import printable, quoted
 
@@ -83,32 +84,27 @@ def encode(opened: Opened, unlabelled: str | None = None, what: str = "labels") 
         hint = "; for one-hot rows save their argmax(axis=1)" if len(shape) == 2 else ""
         raise DataError(f"{opened.name}: {what} must be one value a row, found shape {shape}{hint}")
     values: NDArray[Any] = opened.array.values()[:].reshape(-1)
-    keys: NDArray[Any]
-    if values.dtype.kind == "f" or opened.array.dtype == "bfloat16":
+    dtype = values.dtype
+    missing = np.zeros(len(values), dtype=bool)
+    spelt: list[str] = []
+    if dtype.kind == "f" or opened.array.dtype == BFLOAT16:
         values = opened.array.read(0, len(values)).reshape(-1).astype(np.float64)
         missing = np.isnan(values)
-        whole = np.where(missing, 0.0, values)
-        bad = np.flatnonzero(~np.isfinite(whole) | (whole != np.floor(whole)))
+        keys = np.where(missing, 0.0, values)
+        bad = np.flatnonzero(~np.isfinite(keys) | (keys != np.floor(keys)))
         if len(bad):
-            raise DataError(
-                f"{opened.name}: {what} must be classes (integers, strings or booleans), found "
-                f"{float(values[bad[0]])!r} in row {bad[0]}; bin continuous values first"
-            )
-        words = np.array([str(int(value)) for value in whole], dtype=object)
-        keys = whole
-    elif values.dtype.kind in "iub":
-        missing = np.zeros(len(values), dtype=bool)
+            raise _not_a_class(opened.name, what, float(values[bad[0]]), int(bad[0]))
+        words = np.array([str(int(value)) for value in keys], dtype=object)
+    elif dtype.kind in "iubUS" or dtype.hasobject:
         require_room(f"{opened.name}: words of {what}", _WORD_BYTES * len(values))
-        keys, words = values, values.astype(str).astype(object)
-    elif values.dtype.kind in "US" or values.dtype.hasobject:
-        require_room(f"{opened.name}: words of {what}", _WORD_BYTES * len(values))
-        text = _as_text(values, opened.name, what)
-        words = np.array(text, dtype=object)
-        keys = words.astype(object)
-        missing = np.array([word.strip() in _MISSING for word in text], dtype=bool)
+        if dtype.kind in "iub":
+            keys, words = values, values.astype(str).astype(object)
+        else:
+            keys = words = np.array(_as_text(values, opened.name, what), dtype=object)
+            missing = np.array([word.strip() in _MISSING for word in words], dtype=bool)
+            spelt = sorted(set(words[missing].tolist()) - {""})
     else:
-        raise DataError(f"{opened.name}: {what} cannot be of dtype {values.dtype}")
-    spelt = sorted(set(words[missing].tolist()) - {""}) if values.dtype.kind not in "fiub" else []
+        raise DataError(f"{opened.name}: {what} cannot be of dtype {dtype}")
     if unlabelled is not None:
         missing = missing | (words == unlabelled)
     present, inverse = np.unique(keys[~missing], return_inverse=True)
@@ -144,10 +140,7 @@ def _as_text(values: NDArray[Any], name: str, what: str) -> list[str]:
             text.append("")
         elif isinstance(value, float | np.floating):
             if value != value // 1:
-                raise DataError(
-                    f"{name}: {what} must be classes (integers, strings or booleans), found "
-                    f"{value!r} in row {row}; bin continuous values first"
-                )
+                raise _not_a_class(name, what, value, row)
             text.append(str(int(value)))
         elif isinstance(value, list | tuple | dict | set | np.ndarray):
             raise DataError(
@@ -159,8 +152,15 @@ def _as_text(values: NDArray[Any], name: str, what: str) -> list[str]:
     return text
 
 
+def _not_a_class(name: str, what: str, value: Any, row: int) -> DataError:
+    return DataError(
+        f"{name}: {what} must be classes (integers, strings or booleans), found {value!r} in row "
+        f"{row}; bin continuous values first"
+    )
+
+
 def _is_missing(value: Any) -> bool:
-    """None, and what does not equal itself: NaN and NaT; pd.NA does not say."""
+    """Whether a value is None, pd.NA, or unequal to itself as NaN and NaT are."""
     return value is None or type(value).__name__ == "NAType" or bool(value != value)
 
 
@@ -170,6 +170,6 @@ def negative_classes(labels: Labels) -> list[str]:
 
 
 def distinct_rows(labels: Labels) -> bool:
-    """Whether hardly two rows are of one class, so that labels are rather ids or texts."""
+    """Whether nearly every row has a class of its own, so that labels are rather ids or texts."""
     n_labelled = len(labels.codes) - labels.n_unlabelled
     return n_labelled > 3 and len(labels.names) >= 0.95 * n_labelled

@@ -1,4 +1,4 @@
-"""How much memory there is, and what must not be read because it would not fit."""
+"""Free memory, and the refusal to decode values that would not fit."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from cl_analyze.errors import DataError
 
 
 def free_memory() -> int:
-    """Bytes that this machine, the container around this process, or its own limit still give.
+    """Bytes that the machine, the container, or the limit of this process leave free.
 
-    2 GiB where that cannot be told.
+    2 GiB where the system does not say.
     """
-    found = []
+    limits = []
     with contextlib.suppress(OSError, ValueError):
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             if line.startswith("MemAvailable:"):
-                found.append(int(line.split()[1]) * 1024)
+                limits.append(int(line.split()[1]) * 1024)
     with contextlib.suppress(OSError, ValueError):  # "max" where there is no limit
         limit = int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii"))
         used = int(Path("/sys/fs/cgroup/memory.current").read_text(encoding="ascii"))
-        found.append(max(limit - used, 0))
+        limits.append(max(limit - used, 0))
     with contextlib.suppress(ImportError, OSError, ValueError):  # ulimit -v
         import resource
 
         limit = resource.getrlimit(resource.RLIMIT_AS)[0]
         if limit != resource.RLIM_INFINITY:
             pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
-            found.append(max(limit - pages * resource.getpagesize(), 0))
-    return min(found, default=2 << 30)
+            limits.append(max(limit - pages * resource.getpagesize(), 0))
+    return min(limits, default=2 << 30)
 
 
 def mebibytes(size: int) -> str:
@@ -42,31 +42,31 @@ def mebibytes(size: int) -> str:
 
 
 MOST_INFLATION = 100
-"""Times that decoded values may be larger than what is stored, where they take much memory."""
+"""Factor by which decoded values may exceed the stored bytes, where they take much memory."""
 
 
-def require_room(what: str, size: int, stored: int | None = None) -> None:
-    """Refuse to decode at once what would not fit, or what a small file inflates to.
+def require_room(name: str, size: int, stored: int | None = None) -> None:
+    """Refuse to decode values that would not fit, or that a small file inflates to.
 
     Args:
-        what: how messages call it.
-        size: bytes when it is decoded.
+        name: the values in messages.
+        size: bytes when they are decoded.
         stored: bytes in the file; None: as many.
 
     Raises:
-        DataError: `size` bytes are more than what is free; or more than a quarter of that, and far
-            more than what is stored.
+        DataError: `size` bytes are more than the free memory; or more than a quarter of it, and
+            far more than the stored bytes.
     """
     free = free_memory()
     if stored is not None and size > MOST_INFLATION * max(stored, 1) and size > free // 4:
         raise DataError(
-            f"{what} takes {mebibytes(size)} when it is decoded, {size // max(stored, 1)} times "
+            f"{name} takes {mebibytes(size)} when it is decoded, {size // max(stored, 1)} times "
             f"the {mebibytes(stored)} that are stored, and more than a quarter of the "
             f"{mebibytes(free)} that are free; if it is meant so, save it as .npy, which is read "
             "by rows"
         )
     if size > free:
         raise DataError(
-            f"{what} takes {mebibytes(size)} when it is decoded, {mebibytes(free)} are free; is "
+            f"{name} takes {mebibytes(size)} when it is decoded, {mebibytes(free)} are free; is "
             "the file damaged? If not, save it as .npy, which is read by rows, or in smaller pieces"
         )

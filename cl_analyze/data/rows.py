@@ -17,16 +17,23 @@ from cl_analyze.errors import DataError
 BFLOAT16 = "bfloat16"
 
 
+def stored_dtype(dtype: str) -> np.dtype[Any]:
+    """NumPy's dtype of the stored values: bfloat16 is held as uint16.
+
+    >>> stored_dtype("bfloat16"), stored_dtype("<f4")
+    (dtype('uint16'), dtype('float32'))
+    """
+    return np.dtype("<u2" if dtype == BFLOAT16 else dtype)
+
+
+def kind_of(dtype: str) -> str:
+    """NumPy's letter for the kind of number: f (bfloat16 too), i, u, b, c, ..."""
+    return "f" if dtype == BFLOAT16 else np.dtype(dtype).kind
+
+
 def is_real(dtype: str) -> bool:
     """Whether values of this dtype (as named by `RowArray.dtype`) can be embeddings."""
-    if dtype == BFLOAT16:
-        return True
-    return np.dtype(dtype).kind in "fiub"
-
-
-def is_floating(dtype: str) -> bool:
-    """Whether this dtype is a floating-point one (integers can be labels as well)."""
-    return dtype == BFLOAT16 or np.dtype(dtype).kind == "f"
+    return kind_of(dtype) in "fiub"
 
 
 def as_real(block: NDArray[Any], dtype: str) -> NDArray[Any]:
@@ -45,24 +52,35 @@ def as_real(block: NDArray[Any], dtype: str) -> NDArray[Any]:
     return np.ascontiguousarray(block, dtype=np.float32 if narrow else np.float64)
 
 
-def give_pages_back(array: NDArray[Any]) -> None:
-    """Drop the resident pages of a read-only file map; a copy stays with the operating system."""
-    base: Any = array
+def words(array: NDArray[Any]) -> NDArray[Any]:
+    """Two-byte void, which is how NumPy saves ml_dtypes' bfloat16, as uint16; others as they are.
+
+    >>> words(np.zeros(2, "V2")).dtype, words(np.zeros(2)).dtype
+    (dtype('uint16'), dtype('float64'))
+    """
+    return array.view(np.uint16) if is_void_bfloat16(array.dtype) else array
+
+
+def is_void_bfloat16(dtype: np.dtype[Any]) -> bool:
+    """Whether a dtype is the two-byte void that stands for bfloat16."""
+    return dtype.kind == "V" and dtype.itemsize == 2 and dtype.names is None
+
+
+def release(array: Any) -> None:
+    """Let go of file pages that were read; they stay with the operating system.
+
+    Args:
+        array: an array, a read-only memory map, or an object with the method `give_back`.
+    """
+    if hasattr(array, "give_back"):
+        array.give_back()
+    base = array
     while isinstance(base, np.ndarray):
         if isinstance(base, np.memmap) and base.mode != "r":
             return
         base = base.base
     if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         base.madvise(mmap.MADV_DONTNEED)
-
-
-def release(array: Any) -> None:
-    """Let go of pages that were read, where an array or what reads like one can."""
-    give_back = getattr(array, "give_back", None)
-    if give_back is not None:
-        give_back()
-    elif isinstance(array, np.ndarray):
-        give_pages_back(array)
 
 
 @dataclass
@@ -72,32 +90,29 @@ class RowArray:
     Attributes:
         shape: the array's shape; rows are its first axis.
         dtype: NumPy's name of the dtype, or "bfloat16" (then values are held as uint16).
-        load: returns the array, memory-mapped where the format allows; called at most once per
-            process.  It must be picklable for work in other processes: a pickled RowArray carries
-            `load`, not the values, and opens the file again where it arrives.
+        load: returns the array, or an object that reads its rows by slices and integer arrays;
+            called at most once per process.  It must be picklable: a pickled RowArray carries
+            `load`, not the values, and another process opens the file again.
         at_once: bytes of memory that the first read takes where a format cannot be read by rows.
-        stored: bytes that these are in the file, 0 where that is not known.
+        stored: bytes that the values take in the file, 0 where that is not known.
     """
 
     shape: tuple[int, ...]
     dtype: str
-    load: Callable[[], NDArray[Any]]
+    load: Callable[[], Any]
     at_once: int = 0
     stored: int = 0
-    _array: NDArray[Any] | None = field(default=None, repr=False, compare=False)
+    _array: Any = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of(cls, array: NDArray[Any], dtype: str | None = None) -> RowArray:
         """Wrap an array that is already in memory."""
-        name = dtype if dtype is not None else array.dtype.str
-        return cls(array.shape, name, InMemory(array))
+        return cls(array.shape, dtype or array.dtype.str, InMemory(array))
 
     @property
     def n_bytes(self) -> int:
         """Bytes of the values."""
-        return math.prod(self.shape) * (
-            2 if self.dtype == BFLOAT16 else np.dtype(self.dtype).itemsize
-        )
+        return math.prod(self.shape) * stored_dtype(self.dtype).itemsize
 
     @property
     def n_rows(self) -> int:
@@ -112,7 +127,7 @@ class RowArray:
         dtype = np.dtype(self.dtype)
         return dtype.name if dtype.isnative else self.dtype
 
-    def values(self) -> NDArray[Any]:
+    def values(self) -> Any:
         """The stored values (uint16 words where the dtype is bfloat16)."""
         if self._array is None:
             self._array = self.load()
@@ -133,7 +148,7 @@ class RowArray:
     def view_of(self, axis1: int) -> RowArray:
         """The (N, D) slice [:, axis1] of an (N, V, D) array."""
         shape = (self.shape[0], *self.shape[2:])
-        return RowArray(shape, self.dtype, Slice(self.load, axis1), self.at_once, self.stored)
+        return RowArray(shape, self.dtype, OneView(self.load, axis1), self.at_once, self.stored)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_array": None}
@@ -141,40 +156,62 @@ class RowArray:
 
 @dataclass(frozen=True)
 class InMemory:
-    """Loader of an array that needs no file."""
+    """Loader of an array that is there already, or of an object that reads one by rows."""
 
-    array: NDArray[Any]
+    array: Any
 
-    def __call__(self) -> NDArray[Any]:
+    def __call__(self) -> Any:
         return self.array
 
 
 @dataclass(frozen=True)
-class Slice:
+class OneView:
     """Loader of one view of an (N, V, D) array."""
 
-    load: Callable[[], NDArray[Any]]
+    load: Callable[[], Any]
     axis1: int
 
-    def __call__(self) -> NDArray[Any]:
-        return self.load()[:, self.axis1]
+    def __call__(self) -> Any:
+        array = self.load()
+        return (
+            array[:, self.axis1] if isinstance(array, np.ndarray) else ViewRows(array, self.axis1)
+        )
+
+
+@dataclass(frozen=True)
+class ViewRows:
+    """Rows of one view, read as whole rows of all views."""
+
+    array: Any
+    axis1: int
+
+    def __getitem__(self, index: Any) -> NDArray[Any]:
+        rows: NDArray[Any] = self.array[index][:, self.axis1]
+        return rows
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def give_back(self) -> None:
+        """Let go of pages that were read."""
+        release(self.array)
 
 
 @dataclass(frozen=True)
 class SelectedRows:
-    """The rows of a RowArray that are left after others were dropped (same reading interface)."""
+    """Some rows of an array, in a given order, with the same methods to read them."""
 
-    source: RowArray
+    source: Rows
     kept: NDArray[np.int64]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape after dropping."""
+        """Shape of the rows."""
         return (len(self.kept), *self.source.shape[1:])
 
     @property
     def n_rows(self) -> int:
-        """Rows that are left."""
+        """Number of rows."""
         return len(self.kept)
 
     @property
@@ -183,11 +220,11 @@ class SelectedRows:
         return self.source.dtype
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Rows start..stop-1 of what is left."""
+        """See `RowArray.read`."""
         return self.source.take(self.kept[start:stop])
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """The given rows of what is left."""
+        """See `RowArray.take`."""
         return self.source.take(self.kept[rows])
 
     def give_back(self) -> None:
@@ -200,18 +237,18 @@ Rows = RowArray | SelectedRows
 
 @dataclass(frozen=True)
 class Container:
-    """What one file holds: named arrays, or a single one without a name.
+    """The content of one file: named arrays, or a single one without a name.
 
     Attributes:
         path: the file (or URL).
         format: the reader's name, for messages.
         arrays: key -> array; a format without keys has the single key "".
-        skipped: key -> why this entry is no array that can be read.
-        notes: what the reader chose without being asked.
+        skipped: key -> why this entry is not an array that can be read.
+        notes: choices of the reader that the user did not ask for.
         shards: the files, where there are several.
         main: the key of the main array where the format names it.
         has_groups: whether keys are paths of groups, as in HDF5 and Zarr.
-        instead: what a file without embeddings looks like, and what to save; empty: nothing known.
+        instead: the kind of a file without embeddings, and the remedy; empty: not known.
     """
 
     path: PurePath

@@ -50,71 +50,78 @@ def shard_paths(path: str) -> list[Path]:
         DataError: none, files of several formats, or a numbered shard that is missing.
     """
     place = Path(path)
-    known = {suffix for format in FORMATS for suffix in format.suffixes}
     manifest = saved_dataset(place)
     if manifest is not None:  # in the order of its list
         return manifest
-    if place.is_dir():
-        found = [p for p in place.iterdir() if p.is_file() and not p.name.startswith(".")]
-        found = [p for p in found if p.suffix.lower() in known]
-        if not found:
-            inside = [
-                str(folder)
-                for folder in sorted(place.iterdir())
-                if folder.is_dir() and any(p.suffix.lower() in known for p in folder.iterdir())
-            ]
-            hint = f"; folders in it hold some: {', '.join(inside[:5])}" if inside else ""
-            suffixes = " ".join(sorted(known))
-            raise DataError(f"{path}: no readable file in this directory (one of {suffixes}){hint}")
-    else:
-        try:
-            folder, pattern = _split(place)
-            found = [p for p in folder.glob(pattern) if p.is_file()]
-        except (ValueError, NotImplementedError, IndexError, RecursionError, OSError) as error:
-            raise DataError(f"{path}: not a pattern of files: {error}") from error
-        if not found:
-            raise DataError(f"{path}: no file matches this pattern")
-    kinds = sorted({p.suffix.lower() for p in found})
-    if len(kinds) > 1:
+    files = _files_in(place) if place.is_dir() else _files_of_pattern(place)
+    suffixes = sorted({p.suffix.lower() for p in files})
+    if len(suffixes) > 1:
+        folder = place if place.is_dir() else place.parent
         raise DataError(
-            f"{path}: shards must have one format, found {', '.join(kinds)}; name one kind "
-            f"with a pattern such as '{place if place.is_dir() else place.parent}/*{kinds[0]}'"
+            f"{path}: shards must have one format, found {', '.join(suffixes)}; name one kind "
+            f"with a pattern such as '{folder}/*{suffixes[0]}'"
         )
-    found.sort(key=lambda p: natural(str(p)))
-    _check_numbers(path, found)
-    return found
+    files.sort(key=lambda p: natural(str(p)))
+    _check_numbers(path, files)
+    return files
 
 
-def _check_numbers(path: str, found: Sequence[Path]) -> None:
-    """Of shards named NUMBER-of-COUNT all must be there, once."""
-    matches = [_NUMBERED.search(p.name) for p in found]
-    numbered = [(int(m[1]), int(m[2])) for m in matches if m is not None]
-    if not numbered:
+def _files_in(folder: Path) -> list[Path]:
+    """The readable files of a directory."""
+    known = {suffix for format in FORMATS for suffix in format.suffixes}
+    files = [
+        p
+        for p in folder.iterdir()
+        if p.is_file() and not p.name.startswith(".") and p.suffix.lower() in known
+    ]
+    if not files:
+        inside = [
+            str(inner)
+            for inner in sorted(folder.iterdir())
+            if inner.is_dir() and any(p.suffix.lower() in known for p in inner.iterdir())
+        ]
+        hint = f"; folders in it hold some: {', '.join(inside[:5])}" if inside else ""
+        suffixes = " ".join(sorted(known))
+        raise DataError(f"{folder}: no readable file in this directory (one of {suffixes}){hint}")
+    return files
+
+
+def _files_of_pattern(place: Path) -> list[Path]:
+    try:
+        folder, pattern = _split(place)
+        files = [p for p in folder.glob(pattern) if p.is_file()]
+    except (ValueError, NotImplementedError, IndexError, RecursionError, OSError) as error:
+        raise DataError(f"{place}: not a pattern of files: {error}") from error
+    if not files:
+        raise DataError(f"{place}: no file matches this pattern")
+    return files
+
+
+def _check_numbers(path: str, files: Sequence[Path]) -> None:
+    """Raise a DataError unless all shards named NUMBER-of-COUNT are there, once."""
+    matches = [_NUMBERED.search(p.name) for p in files]
+    numbers = sorted(int(m[1]) for m in matches if m)
+    counts = [int(m[2]) for m in matches if m]
+    if not numbers:
         return
-    counts = {count for _, count in numbered}
-    numbers = sorted(number for number, _ in numbered)
-    stems = sorted({p.name[: m.start()] for p, m in zip(found, matches, strict=True) if m})
+    stems = sorted({p.name[: m.start()] for p, m in zip(files, matches, strict=True) if m})
     if len(stems) > 1:
         raise DataError(
             f"{path}: several sets of shards, {', '.join(f'{stem}*' for stem in stems[:5])}; name "
-            f"one with a pattern in quotes such as '{found[0].parent}/{stems[0]}*'"
+            f"one with a pattern in quotes such as '{files[0].parent}/{stems[0]}*'"
         )
-    if len(numbered) < len(found) or len(counts) > 1:
-        usual = max(counts, key=[count for _, count in numbered].count)
-        others = [
-            p.name for p, m in zip(found, matches, strict=True) if m is None or int(m[2]) != usual
-        ]
+    count = max(counts, key=counts.count)
+    others = [p.name for p, m in zip(files, matches, strict=True) if not m or int(m[2]) != count]
+    if others:
         raise DataError(
-            f"{path}: {len(found) - len(others)} files are numbered shards of {usual}, but not "
+            f"{path}: {len(files) - len(others)} files are numbered shards of {count}, but not "
             f"{', '.join(others[:4])}{' ...' if len(others) > 4 else ''}; name the shards alone "
             f"with a pattern in quotes such as '*-of-{max((m[2] for m in matches if m), key=len)}*'"
         )
-    count = counts.pop()
     first = 1 if numbers[-1] == count else 0
     if numbers != list(range(first, first + min(count, len(numbers) + 1))):
-        there = set(numbers)
-        absent = (n for n in range(first, first + count) if n not in there)
-        missing = list(islice(absent, 5))
+        present = set(numbers)
+        missing = islice((n for n in range(first, first + count) if n not in present), 5)
         names = ", ".join(f"number {n}" for n in missing) or "none, but some are there twice"
         raise DataError(f"{path}: {len(numbers)} of {count} shards are there; missing: {names}")
 
@@ -137,36 +144,9 @@ def open_shards(path: str) -> Container:
         DataError: shards that do not fit together; the first that does not is named.
     """
     paths = shard_paths(path)
-    containers = [open_file(p) for p in paths]
-    first = containers[0]
-    for container in containers[1:]:
-        if set(container.arrays) != set(first.arrays):
-            raise DataError(
-                f"{path}: shards must hold the same arrays: {first.path} has "
-                f"{', '.join(first.arrays) or 'none'}, {container.path} has "
-                f"{', '.join(container.arrays) or 'none'}"
-            )
-        for key, array in container.arrays.items():
-            one = first.arrays[key]
-            ranks = {len(array.shape), len(one.shape)}
-            if ranks == {1, 2} and array.shape[:1] == one.shape[:1] and len(paths) == 2:
-                rows, values = sorted(
-                    (first, container), key=lambda c: -len(next(iter(c.arrays.values())).shape)
-                )
-                raise DataError(
-                    f"{path} looks like embeddings and their labels: name the two files, "
-                    f"{rows.path} --labels {values.path}"
-                )
-            if array.shape[1:] != one.shape[1:] or len(array.shape) != len(one.shape):
-                raise DataError(
-                    f"{path}: shards must have the same columns: {first.path} is {one.shape}, "
-                    f"{container.path} is {array.shape}; name the shards alone with a pattern"
-                )
-            if array.dtype != one.dtype and (len(one.shape) > 1 or array.dtype[1] != one.dtype[1]):
-                raise DataError(
-                    f"{path}: shards must have the same dtype: {first.path} is {one.dtype_name}, "
-                    f"{container.path} is {array.dtype_name}"
-                )
+    first, *others = containers = [open_file(p) for p in paths]
+    for container in others:
+        _require_alike(path, first, container, len(paths))
     arrays = {}
     for key, one in first.arrays.items():
         if not one.shape:
@@ -176,11 +156,34 @@ def open_shards(path: str) -> Container:
         at_once = sum(member.at_once for member in members)
         dtype = max((member.dtype for member in members), key=lambda name: (len(name), name))
         arrays[key] = RowArray(shape, dtype, _JoinedLoader(members), at_once)
-    return Container(
-        Path(path),
-        first.format,
-        arrays,
-        first.skipped,
-        (f"{len(paths)} shards read as one",),
-        tuple(paths),
-    )
+    notes = (f"{len(paths)} shards read as one",)
+    return Container(Path(path), first.format, arrays, first.skipped, notes, tuple(paths))
+
+
+def _require_alike(path: str, first: Container, other: Container, n_shards: int) -> None:
+    """Raise a DataError where two shards differ in keys, columns or dtypes."""
+    if set(other.arrays) != set(first.arrays):
+        raise DataError(
+            f"{path}: shards must hold the same arrays: {first.path} has "
+            f"{', '.join(first.arrays) or 'none'}, {other.path} has "
+            f"{', '.join(other.arrays) or 'none'}"
+        )
+    for key, array in other.arrays.items():
+        one = first.arrays[key]
+        ranks = (len(one.shape), len(array.shape))
+        if {*ranks} == {1, 2} and array.shape[:1] == one.shape[:1] and n_shards == 2:
+            rows, labels = (first, other) if ranks == (2, 1) else (other, first)
+            raise DataError(
+                f"{path} looks like embeddings and their labels: name the two files, "
+                f"{rows.path} --labels {labels.path}"
+            )
+        if array.shape[1:] != one.shape[1:] or ranks[0] != ranks[1]:
+            raise DataError(
+                f"{path}: shards must have the same columns: {first.path} is {one.shape}, "
+                f"{other.path} is {array.shape}; name the shards alone with a pattern"
+            )
+        if array.dtype != one.dtype and (len(one.shape) > 1 or array.dtype[1] != one.dtype[1]):
+            raise DataError(
+                f"{path}: shards must have the same dtype: {first.path} is {one.dtype_name}, "
+                f"{other.path} is {array.dtype_name}"
+            )

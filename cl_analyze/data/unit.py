@@ -1,4 +1,4 @@
-"""Rows on the unit sphere, block by block, without ever holding what the budget forbids."""
+"""Rows on the unit sphere, block by block, within a budget of memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.data.rows import BFLOAT16, RowArray, Rows, SelectedRows
+from cl_analyze.data.rows import BFLOAT16, Rows, SelectedRows
 
 _ROWS_AT_ONCE = 1024
 
@@ -29,7 +29,7 @@ def row_norms(block: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def normalise(block: NDArray[Any]) -> NDArray[np.float64]:
-    """Rows divided by their norms, in float64; rows must not be zero."""
+    """A copy of rows divided by their norms, in float64; rows must not be zero."""
     wide = np.array(block, dtype=np.float64)
     largest = np.abs(wide).max(axis=1, keepdims=True)
     wide /= largest
@@ -40,13 +40,13 @@ def normalise(block: NDArray[Any]) -> NDArray[np.float64]:
 class UnitRows:
     """Unit rows of a source in a chosen precision.
 
-    Within `budget_bytes` every block is normalised once and kept; beyond it the least recently
-    used blocks are read and normalised again.  Safe to call from several threads.
+    Within `budget_bytes` every block is normalised once and kept.  Beyond it the blocks that were
+    used least recently are read and normalised again.  Safe to call from several threads.
 
     Args:
         rows: the source; all rows finite and non-zero.
-        dtype: precision of what is returned.
-        budget_bytes: memory for kept blocks.
+        dtype: precision of the unit rows.
+        budget_bytes: memory for the kept blocks.
     """
 
     def __init__(self, rows: Rows, dtype: type[np.floating[Any]], budget_bytes: int) -> None:
@@ -86,8 +86,7 @@ class UnitRows:
             if span in self._blocks:
                 self._blocks.move_to_end(span)
                 return self._blocks[span]
-        unit = normalise(self._rows.read(start, stop)).astype(self._dtype)
-        self._rows.give_back()
+        unit = self.exact_block(start, stop).astype(self._dtype)
         with self._lock:
             if span not in self._blocks:
                 self._blocks[span] = unit
@@ -109,8 +108,7 @@ class UnitRows:
                 norms = np.empty(self.n_rows)
                 for start in range(0, self.n_rows, _ROWS_AT_ONCE):
                     stop = min(start + _ROWS_AT_ONCE, self.n_rows)
-                    norms[start:stop] = row_norms(self._rows.read(start, stop))
-                    self._rows.give_back()
+                    norms[start:stop] = row_norms(self.stored_block(start, stop))
                 self._norms = norms
             return self._norms
 
@@ -131,30 +129,20 @@ class UnitRows:
             mine, theirs = self.take(own), cols.take(others.ravel())
             scale: Any = 1.0
         else:
-            mine = self._rows.take(own).astype(np.float64)
-            theirs = cols._rows.take(others.ravel()).astype(np.float64)
+            mine, theirs = self.stored_take(own), cols.stored_take(others.ravel())
             scale = norms[own][:, None] * their_norms[others]
-        self._rows.give_back()
-        cols._rows.give_back()
-        found = np.einsum("ijk,ik->ij", theirs.reshape(*others.shape, -1), mine) / scale
-        clipped: NDArray[np.float64] = np.clip(found, -1.0, 1.0, out=found)
+        cosines = np.einsum("ijk,ik->ij", theirs.reshape(*others.shape, -1), mine) / scale
+        clipped: NDArray[np.float64] = np.clip(cosines, -1.0, 1.0, out=cosines)
         return clipped
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """The given rows as unit rows in float64."""
-        unit = normalise(self._rows.take(rows))
-        self._rows.give_back()
-        return unit
+        return normalise(self.stored_take(rows))
 
     def select(self, chosen: NDArray[np.int64], budget_bytes: int, dtype: Any = None) -> UnitRows:
         """Some of the rows, in the given order."""
-        rows = self._rows
-        some = (
-            SelectedRows(rows, chosen)
-            if isinstance(rows, RowArray)
-            else SelectedRows(rows.source, rows.kept[chosen])
-        )
-        return UnitRows(some, dtype or self._dtype.type, budget_bytes)
+        rows = SelectedRows(self._rows, chosen)
+        return UnitRows(rows, dtype or self._dtype.type, budget_bytes)
 
     def in_precision(self, dtype: type[np.floating[Any]]) -> UnitRows:
         """The same rows in another precision, within the same budget."""
@@ -183,9 +171,7 @@ class UnitRows:
 
     def exact_block(self, start: int, stop: int) -> NDArray[np.float64]:
         """Unit rows start..stop-1 in float64, not kept."""
-        unit = normalise(self._rows.read(start, stop))
-        self._rows.give_back()
-        return unit
+        return normalise(self.stored_block(start, stop))
 
 
 def paired(first: UnitRows, second: UnitRows) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

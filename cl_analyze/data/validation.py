@@ -1,4 +1,4 @@
-"""What must hold before any metric, found in one streaming pass over the rows.
+"""Conditions that rows must meet before any metric, checked in one streaming pass.
 
 Invalid rows (NaN, infinity, zero norm) are errors or, when asked, dropped; duplicates are only
 counted.  Memory: 8 bytes a row for the hashes, and one block.
@@ -21,7 +21,7 @@ _BLOCK_VALUES = 1 << 20
 
 @dataclass(frozen=True)
 class RowCheck:
-    """What a pass over the rows found.
+    """The result of a pass over the rows.
 
     Attributes:
         non_finite: rows with NaN or infinity.
@@ -29,7 +29,7 @@ class RowCheck:
         duplicates: valid rows equal to an earlier row (all values equal, -0.0 as 0.0).
         subnormal: valid rows whose norm is below the smallest normal number of the stored dtype,
             so that their values have fewer digits than others.
-        norm_min, norm_max, norm_mean: Euclidean norms of the valid rows (NaN when there is none).
+        norm_min, norm_max, norm_mean: Euclidean norms of the valid rows (NaN without such rows).
     """
 
     non_finite: NDArray[np.int64]
@@ -52,12 +52,13 @@ def block_rows(dim: int) -> int:
 
 
 def check_rows(rows: Rows) -> RowCheck:
-    """Read all rows once and report what is wrong with them."""
+    """Read all rows once and report invalid, equal and subnormal ones."""
     n_rows, dim = rows.shape[0], rows.shape[1]
     step = block_rows(dim)
     non_finite, zero, subnormal, hashes, norms = [], [], [], [], []
     smallest = _smallest_normal(rows.dtype)
-    multipliers = np.zeros(0, dtype=np.uint64)
+    random = np.random.default_rng(0).integers(0, 2**64, size=dim, dtype=np.uint64)
+    multipliers = np.bitwise_or(random, np.uint64(1))
     for start in range(0, n_rows, step):
         block = rows.read(start, min(start + step, n_rows))
         finite = np.isfinite(block).all(axis=1)
@@ -66,28 +67,19 @@ def check_rows(rows: Rows) -> RowCheck:
         zero.append(start + np.flatnonzero(finite & (norm == 0)))
         subnormal.append(start + np.flatnonzero((norm > 0) & (norm < smallest)))
         norms.append(norm[finite & (norm > 0)])
-        words = _words(block)
-        if not len(multipliers):
-            random = np.random.default_rng(0)
-            drawn = random.integers(0, 2**64, size=words.shape[1], dtype=np.uint64)
-            multipliers = np.bitwise_or(drawn, np.uint64(1))
-        mixed = words * multipliers
+        mixed = _words(block) * multipliers
         mixed ^= mixed >> np.uint64(32)
         hashes.append((mixed * multipliers).sum(axis=1, dtype=np.uint64))
         rows.give_back()
     valid_norms = np.concatenate(norms)
-    has_norms = len(valid_norms) > 0
-    bad = np.concatenate(non_finite)
+    limits = (valid_norms.min(), valid_norms.max(), valid_norms.mean()) if len(valid_norms) else ()
+    bad, none = np.concatenate(non_finite), np.concatenate(zero)
     return RowCheck(
-        non_finite=bad.astype(np.int64),
-        zero=np.concatenate(zero).astype(np.int64),
-        duplicates=_duplicates(
-            rows, np.concatenate(hashes), np.concatenate([bad, *zero]).astype(np.int64)
-        ),
-        subnormal=np.concatenate(subnormal).astype(np.int64),
-        norm_min=float(valid_norms.min()) if has_norms else float("nan"),
-        norm_max=float(valid_norms.max()) if has_norms else float("nan"),
-        norm_mean=float(valid_norms.mean()) if has_norms else float("nan"),
+        bad,
+        none,
+        _duplicates(rows, np.concatenate(hashes), np.concatenate([bad, none])),
+        np.concatenate(subnormal),
+        *map(float, limits or (np.nan,) * 3),
     )
 
 
@@ -117,15 +109,14 @@ def _duplicates(
     starts[same_as_previous] = False
     first_of_run = np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))
     later, earlier = order[same_as_previous], order[first_of_run[same_as_previous]]
-    found = []
+    duplicates = [np.zeros(0, dtype=np.int64)]
     step = block_rows(rows.shape[1])
     for start in range(0, len(later), step):
         part = slice(start, start + step)
         equal = (rows.take(later[part]) == rows.take(earlier[part])).all(axis=1)
-        found.append(later[part][equal])
+        duplicates.append(later[part][equal])
         rows.give_back()
-    duplicates = np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
-    return np.setdiff1d(duplicates, invalid).astype(np.int64)
+    return np.setdiff1d(np.concatenate(duplicates), invalid)
 
 
 def require_valid(check: RowCheck, name: str) -> None:
@@ -134,19 +125,19 @@ def require_valid(check: RowCheck, name: str) -> None:
     Raises:
         DataError: names the first few rows and the way out.
     """
-    for rows, what in (
+    for rows, problem in (
         (check.non_finite, "NaN or infinite values"),
         (check.zero, "zero norm, so no direction"),
     ):
         if len(rows):
             raise DataError(
-                f"{name}: {len(rows)} row{'s have' if len(rows) > 1 else ' has'} {what} "
+                f"{name}: {len(rows)} row{'s have' if len(rows) > 1 else ' has'} {problem} "
                 f"({listed(rows)}); mend the file, or pass --on-invalid drop to leave such rows out"
             )
 
 
 def subnormal_in_words(check: RowCheck) -> str:
-    """What is wrong with rows of hardly any norm."""
+    """The problem of rows whose norm is subnormal."""
     return (
         f"{listed(check.subnormal)}: values so close to zero that digits of them are lost; their "
         "directions are only as exact as what is left"

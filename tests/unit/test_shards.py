@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import cl_analyze as cla
+from cl_analyze.data.joined import Joined
 from cl_analyze.data.opening import Spec, open_embeddings
-from cl_analyze.data.shards import Joined
+from cl_analyze.data.rows import ViewRows
 from cl_analyze.errors import DataError
 
 
@@ -107,7 +108,7 @@ def test_joined_slices(index):
     np.testing.assert_array_equal(joined[index], whole[index])
     rows = np.array([9, 0, 4, 4, 3])
     np.testing.assert_array_equal(joined[rows], whole[rows])
-    np.testing.assert_array_equal(joined[:, 1][index], whole[:, 1][index])
+    np.testing.assert_array_equal(ViewRows(joined, 1)[index], whole[:, 1][index])
 
 
 # ---- URLs

@@ -1,7 +1,7 @@
 """File formats: one file each, registered here by one line.
 
 A format is a name, the suffixes that choose it, and a function from a path to a `Container`.
-The suffix decides; when the content is something else, the error says what it looks like.
+The suffix decides; for other content the error names the format that it looks like.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from pathlib import Path
 
 from cl_analyze.data.formats import (
     arrow,
-    delimited,
     hdf5,
     npy,
     npz,
+    projector,
     safetensors,
     text,
     torch_file,
@@ -24,6 +24,7 @@ from cl_analyze.data.formats import (
 )
 from cl_analyze.data.rows import Container
 from cl_analyze.errors import DataError
+from cl_analyze.quoting import quoted, some
 
 
 @dataclass(frozen=True)
@@ -32,28 +33,31 @@ class Format:
 
     Attributes:
         name: for messages.
-        suffixes: those of its files, or of its directories where it has markers.
-        open: from a path to what it holds.
-        markers: files in a directory that say it is of this format.
+        suffixes: of its files, or of its directories where it has markers.
+        open: from a path to the arrays of a file.
+        entry: the noun of the error where no entry can be read; empty: there is no such error.
+        markers: names of files that only a directory of this format has.
     """
 
     name: str
     suffixes: tuple[str, ...]
     open: Callable[[Path], Container]
+    entry: str = ""
     markers: tuple[str, ...] = ()
 
 
+_COLUMN = "column of numbers, lists of numbers or words"
 FORMATS = (
     Format("NumPy array", (".npy",), npy.open_npy),
-    Format("NumPy archive", (".npz",), npz.open_npz),
-    Format("PyTorch file", (".pt", ".pth"), torch_file.open_torch),
-    Format("safetensors file", (".safetensors",), safetensors.open_safetensors),
-    Format("Parquet or Arrow file", (".parquet", ".feather", ".arrow"), arrow.open_arrow),
-    Format("HDF5 file", (".h5", ".hdf5"), hdf5.open_hdf5),
-    Format("Zarr store", (".zarr",), zarr.open_zarr, zarr.MARKERS),
+    Format("NumPy archive", (".npz",), npz.open_npz, "readable array"),
+    Format("PyTorch file", (".pt", ".pth"), torch_file.open_torch, "tensor"),
+    Format("safetensors file", (".safetensors",), safetensors.open_safetensors, "readable tensor"),
+    Format("Parquet or Arrow file", (".parquet", ".feather", ".arrow"), arrow.open_arrow, _COLUMN),
+    Format("HDF5 file", (".h5", ".hdf5"), hdf5.open_hdf5, "readable dataset"),
+    Format("Zarr store", (".zarr",), zarr.open_zarr, "readable array", zarr.MARKERS),
     Format("big-ann vector file", (".fbin", ".u8bin", ".i8bin"), vectors.open_bin),
     Format("TEXMEX vector file", (".fvecs", ".bvecs"), vectors.open_vecs),
-    Format("delimited text", (".csv", ".tsv"), delimited.open_delimited),
+    Format("delimited text", (".csv", ".tsv"), projector.open_text_table),
     Format("plain text", (".txt",), text.open_text),
 )
 
@@ -70,7 +74,7 @@ _MAGIC = (
     (b"\x80\x04", "a Python pickle", ()),
     (b"\x80\x05", "a Python pickle", ()),
 )
-"""First bytes, what they say, and the suffixes of files that begin so."""
+"""First bytes, the format they stand for, and the suffixes of files that begin so."""
 _IN_PLACE_OF_A_FILE = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself: run git lfs pull"),
     (b"<!doctype html", "an HTML page: did a download fail, or want a sign-in?"),
@@ -84,7 +88,7 @@ def _head(path: Path) -> bytes:
 
 
 def _looks_like(path: Path) -> tuple[str, tuple[str, ...]]:
-    """What the first bytes of a file say it is, in words, and the suffixes of such files."""
+    """The format that the first bytes of a file stand for, and the suffixes of such files."""
     if path.is_dir():
         return "a directory", (path.suffix.lower(),)
     head = _head(path)
@@ -99,7 +103,7 @@ def _looks_like(path: Path) -> tuple[str, tuple[str, ...]]:
 
 
 def directory_format(path: Path) -> Format | None:
-    """The format of a directory that is one store, found by what lies in it."""
+    """The format of a directory that is one store, found by the files in it."""
     for known in FORMATS:
         if any((path / marker).is_file() for marker in known.markers):
             return known
@@ -113,11 +117,10 @@ def open_file(path: Path) -> Container:
         DataError: no such file, a suffix without a reader, or content that is something else.
     """
     try:
-        there = path.exists()
+        if not path.exists():
+            raise DataError(f"{path}: no such file")
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
-    if not there:
-        raise DataError(f"{path}: no such file")
     suffix = path.suffix.lower()
     if path.is_dir():
         known = directory_format(path)
@@ -126,27 +129,42 @@ def open_file(path: Path) -> Container:
     elif not path.is_file():
         raise DataError(f"{path} is neither a regular file nor a link to one")
     else:
-        known = next((f for f in FORMATS if suffix in f.suffixes and not f.markers), None)
-    if known is None:
-        suffixes = " ".join(s for known in FORMATS for s in known.suffixes)
-        what = f"the suffix {suffix!r} has no reader" if suffix else "the name has no suffix"
-        if any(suffix in known.suffixes for known in FORMATS):  # of a directory
-            what = f"a {suffix} store is a directory, and this is a file: unpack it"
-        raise DataError(
-            f"{path}: {what} (its content looks like {_looks_like(path)[0]}); readable: {suffixes}"
-        )
+        known = _format_of(path)
     try:
         if path.is_file():
             head = _head(path)  # a file that may not be read says so here
             if not head:
                 raise DataError("the file is empty: was saving it cut off, or the disk full?")
-            for start, what in _IN_PLACE_OF_A_FILE:
+            for start, content in _IN_PLACE_OF_A_FILE:
                 if head.lower().startswith(start):
-                    raise DataError(f"this is {what}")
-        return known.open(path)
+                    raise DataError(f"this is {content}")
+        container = known.open(path)
+        if known.entry and not container.arrays:
+            reasons = some(
+                f"{quoted(k or 'content')}: {why}" for k, why in container.skipped.items()
+            )
+            remedy = f": {container.instead}" if container.instead else ""
+            raise DataError(f"it holds no {known.entry} ({reasons or 'nothing'}){remedy}")
+        return container
     except DataError as error:
         content, usual = _looks_like(path)
         hint = f" (expected a {known.name}; the content looks like {content})"
         raise DataError(f"{path}: {error}{'' if suffix in usual else hint}") from error
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def _format_of(path: Path) -> Format:
+    """The format of a file by its suffix."""
+    suffix = path.suffix.lower()
+    for known in FORMATS:
+        if suffix in known.suffixes and not known.markers:
+            return known
+    problem = f"the suffix {suffix!r} has no reader" if suffix else "the name has no suffix"
+    readable = [suffix for known in FORMATS for suffix in known.suffixes]
+    if suffix in readable:  # of a directory
+        problem = f"a {suffix} store is a directory, and this is a file: unpack it"
+    raise DataError(
+        f"{path}: {problem} (its content looks like {_looks_like(path)[0]}); "
+        f"readable: {' '.join(readable)}"
+    )

@@ -1,7 +1,7 @@
 """.parquet, .feather and .arrow: list columns are matrices, other columns go by their names.
 
 Values come from Arrow's flat buffers, never through Python lists.  Arrow files are mapped and
-Parquet files are decoded a row group at a time, when its rows are asked for.
+Parquet files are decoded one row group at a time, when its rows are read.
 """
 
 from __future__ import annotations
@@ -13,20 +13,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.data.formats.columns import (
-    MATRIX,
+    Columns,
     Judged,
-    column_notes,
     is_index_name,
     is_role,
-    main_family,
-    matrices_of,
-    refuse_gaps,
     refuse_repeated,
     refuse_wide,
 )
@@ -42,10 +38,10 @@ _BATCH = 4096
 """Rows of a Parquet file that are decoded in one go."""
 _MOST_FOOTER = 64 << 20
 _ROWS_TO_JUDGE = 256
-"""Rows that mostly tell whether a column's values are coordinates."""
+"""Rows that mostly show whether the values of a column are coordinates."""
 
 
-class _Table(Protocol):
+class _Table:
     """A file of columns whose rows come in pieces.
 
     Attributes:
@@ -60,22 +56,23 @@ class _Table(Protocol):
 
     def batches(self, piece: int, columns: Sequence[str]) -> Iterator[Any]:
         """The record batches of a piece, these columns alone."""
-        ...
+        raise NotImplementedError
 
     def give_back(self) -> None:
-        """Let go of pages that were read."""
-        ...
+        """Freed memory goes back to the system; Arrow keeps it for itself otherwise."""
+        import pyarrow
+
+        pyarrow.default_memory_pool().release_unused()
 
     def place_of(self, values: NDArray[Any]) -> int | None:
-        """The offset in the file of values that lie there as they are; None: they do not."""
-        ...
+        """The offset in the file of values that lie there as they are; None: they are decoded."""
+        return None
 
 
-class _Parquet:
+class _Parquet(_Table):
     """Row groups of a Parquet file."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
         parquet = imported("pyarrow.parquet", path)
         self._file = parquet.ParquetFile(path, page_checksum_verification=True, pre_buffer=False)
         metadata = self._file.metadata
@@ -92,36 +89,28 @@ class _Parquet:
             _BATCH, row_groups=[piece], columns=list(columns), use_threads=False
         )
 
-    def give_back(self) -> None:
-        """Freed memory goes back to the system; Arrow keeps it for itself otherwise."""
-        imported("pyarrow", self._path).default_memory_pool().release_unused()
 
-    def place_of(self, values: NDArray[Any]) -> int | None:
-        """Values of a Parquet file are decoded."""
-        return None
-
-
-class _Ipc:
+class _Ipc(_Table):
     """Record batches of an Arrow file or stream, mapped."""
 
     def __init__(self, path: Path) -> None:
         pyarrow = imported("pyarrow", path)
         with path.open("rb") as file:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._pool = pyarrow.default_memory_pool()
+        pool = pyarrow.default_memory_pool()
         self._buffer = pyarrow.py_buffer(self._map)
         source = pyarrow.BufferReader(self._buffer)
         self._reader: Any = None
         self._stream: list[Any] = []
         self.lengths: list[int] = []
-        before = self._pool.bytes_allocated()
+        before = pool.bytes_allocated()
         if self._map[:6] == b"ARROW1":
             self._reader = pyarrow.ipc.open_file(source)
             self.schema = self._reader.schema
             compressed = False
             for number in range(self._reader.num_record_batches):
                 batch = self._reader.get_batch(number)  # which decodes one that is compressed
-                compressed |= self._pool.bytes_allocated() > before
+                compressed |= pool.bytes_allocated() > before
                 self.lengths.append(batch.num_rows)
                 del batch
                 self.give_back()
@@ -132,7 +121,7 @@ class _Ipc:
             # compressed batches cannot be found again without decoding all before them
             self._stream = list(stream)
             self.lengths = [batch.num_rows for batch in self._stream]
-            is_mapped = self._pool.bytes_allocated() - before < len(self._map)
+            is_mapped = pool.bytes_allocated() - before < len(self._map)
             self.decoded_rows = 0 if is_mapped else sum(self.lengths)
 
     def batches(self, piece: int, columns: Sequence[str]) -> Iterator[Any]:
@@ -142,7 +131,7 @@ class _Ipc:
         yield wanted
 
     def give_back(self) -> None:
-        self._pool.release_unused()
+        super().give_back()
         if hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
 
@@ -154,22 +143,20 @@ class _Ipc:
 
 
 def _open(path: Path) -> _Table:
-    if path.suffix.lower() == ".parquet":
+    is_parquet = path.suffix.lower() == ".parquet"
+    if is_parquet:
         _refuse_large_footer(path)
     with own_errors("not a readable file of this format"):
-        return _Parquet(path) if path.suffix.lower() == ".parquet" else _Ipc(path)
+        return _Parquet(path) if is_parquet else _Ipc(path)
 
 
 def _refuse_large_footer(path: Path) -> None:
-    """Refuse a Parquet file that promises so many columns that reading their list takes minutes.
-
-    Raises:
-        DataError: its list of columns is larger than any matrix needs.
-    """
+    """Refuse a Parquet file with so many columns that reading their list takes minutes."""
+    size = path.stat().st_size
     with path.open("rb") as file:
-        file.seek(max(path.stat().st_size - 8, 0))
+        file.seek(max(size - 8, 0))
         length = int.from_bytes(file.read(8)[:4], "little")
-    if _MOST_FOOTER < length < path.stat().st_size:
+    if _MOST_FOOTER < length < size:
         raise DataError(
             f"its list of columns takes {mebibytes(length)}, at most {mebibytes(_MOST_FOOTER)} are "
             "read; save the matrix as one column of lists, or as .npy"
@@ -177,10 +164,10 @@ def _refuse_large_footer(path: Path) -> None:
 
 
 @lru_cache(maxsize=16)
-def _table_of(path: Path, columns: tuple[str, ...], state: tuple[int, int]) -> _Table:
+def _table_of(source: FileBytes, columns: tuple[str, ...]) -> _Table:
     """An open file, one for each reader of it; a thousand shards do not stay open at once."""
-    del columns, state  # they tell readers and versions of a file apart
-    return _open(path)
+    del columns  # they tell readers of a file apart
+    return _open(Path(source.name))
 
 
 # ---- columns
@@ -193,10 +180,23 @@ def _plain(kind: Any) -> Any:
     return _plain(kind.value_type) if hasattr(kind, "index_type") else kind
 
 
-def _is_list(kind: Any) -> bool:
+def _is(kind: Any, *names: str) -> bool:
+    """Whether one of the functions is_NAME of pyarrow.types accepts a type."""
     from pyarrow import types
 
-    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
+    return any(getattr(types, f"is_{name}")(kind) for name in names)
+
+
+def _is_list(kind: Any) -> bool:
+    return _is(kind, "list", "large_list", "fixed_size_list")
+
+
+def _is_number(kind: Any) -> bool:
+    return _is(kind, "integer", "floating", "boolean", "decimal")
+
+
+def _is_word(kind: Any) -> bool:
+    return _is(kind, "string", "large_string", "string_view")
 
 
 def _leaf(kind: Any) -> Any:
@@ -205,42 +205,18 @@ def _leaf(kind: Any) -> Any:
     return _leaf(kind.value_type) if _is_list(kind) else kind
 
 
-def _is_number(kind: Any) -> bool:
-    from pyarrow import types
-
-    return bool(
-        types.is_integer(kind)
-        or types.is_floating(kind)
-        or types.is_boolean(kind)
-        or types.is_decimal(kind)
-    )
-
-
 def _dtype_of(kind: Any) -> str:
     """The dtype of a column of numbers; decimal numbers of a database are float64 here."""
-    from pyarrow import types
-
-    return "<f8" if types.is_decimal(kind) else np.dtype(kind.to_pandas_dtype()).str
-
-
-def _is_word(kind: Any) -> bool:
-    from pyarrow import types
-
-    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+    return "<f8" if _is(kind, "decimal") else np.dtype(kind.to_pandas_dtype()).str
 
 
 def _storage(array: Any) -> Any:
-    """An array without extension and dictionary."""
+    """An array without extension and dictionary, decimal numbers as floats."""
     if hasattr(array, "storage"):
         return _storage(array.storage)
-    return _storage(array.dictionary_decode()) if hasattr(array, "dictionary_decode") else array
-
-
-def _as_floats(array: Any) -> Any:
-    """Decimal numbers as floats, anything else as it is."""
-    from pyarrow import types
-
-    return array.cast("float64") if types.is_decimal(array.type) else array
+    if hasattr(array, "dictionary_decode"):
+        return _storage(array.dictionary_decode())
+    return array.cast("float64") if _is(array.type, "decimal") else array
 
 
 def _numbers(array: Any, first: int, per_row: int = 1) -> NDArray[Any]:
@@ -256,17 +232,15 @@ def _numbers(array: Any, first: int, per_row: int = 1) -> NDArray[Any]:
     Raises:
         DataError: lists of different lengths.
     """
-    array = _as_floats(_storage(array))
+    array = _storage(array)
     if not _is_list(array.type):
         if array.null_count and str(array.type) == "bool":
             array = array.cast("uint8")
         values: NDArray[Any] = array.to_numpy(zero_copy_only=False)
         return values
-    from pyarrow import types
-
     n_rows = len(array)
     is_null = array.is_null().to_numpy(zero_copy_only=False)
-    if types.is_fixed_size_list(array.type):
+    if _is(array.type, "fixed_size_list"):
         length = array.type.list_size
         starts = (array.offset + np.arange(n_rows + 1)) * length
         lengths = np.where(is_null, 0, length)
@@ -292,7 +266,7 @@ def _numbers(array: Any, first: int, per_row: int = 1) -> NDArray[Any]:
 
 def _words(array: Any) -> NDArray[Any]:
     """Values of a column with one value a row; integers with nulls keep all their digits."""
-    array = _as_floats(_storage(array))
+    array = _storage(array)
     if not array.null_count or not str(array.type).startswith(("int", "uint")):
         values: NDArray[Any] = array.to_numpy(zero_copy_only=False)
         return values
@@ -303,33 +277,29 @@ def _words(array: Any) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class _Loader:
-    """Opens the file again wherever it is called.
+    """Opens the file again in the process that calls it.
 
     Attributes:
-        path: the file.
+        source: the file as it was when its columns were looked at.
         columns: one column, or several whose numbers stand side by side.
         lengths: rows of the file's pieces.
         tail: the shape of a row.
         dtype: of the values.
-        state: size and time of change of the file when its columns were looked at.
     """
 
-    path: Path
+    source: FileBytes
     columns: tuple[str, ...]
     lengths: tuple[int, ...]
     tail: tuple[int, ...]
     dtype: str
-    state: tuple[int, int]
 
     @property
     def _what(self) -> str:
-        return f"{self.path}: column {quoted(self.columns[0])}"
+        return f"{self.source.name}: column {quoted(self.columns[0])}"
 
     def _table(self) -> _Table:
-        status = self.path.stat()
-        if (status.st_size, status.st_mtime_ns) != self.state:
-            raise DataError(f"{self.path}: the file has changed since it was opened; run again")
-        return _table_of(self.path, self.columns, self.state)
+        self.source.check()
+        return _table_of(self.source, self.columns)
 
     def __call__(self) -> Any:
         if not sum(self.lengths):
@@ -367,9 +337,7 @@ class _Loader:
                     place = table.place_of(values)
                     if place is None:
                         return values
-                    # by bytes: a map of a file that shrinks ends the process
-                    source = FileBytes(self.path, *self.state)
-                    return RangedRows(source, values.shape, values.dtype, place)
+                    return RangedRows(self.source, values.shape, values.dtype, place)
                 if out is None:
                     out = np.empty(shape, self.dtype)
                 out[done : done + len(values)] = values
@@ -419,70 +387,50 @@ def open_arrow(path: Path) -> Container:
 
 def _container(path: Path, table: _Table) -> Container:
     n_rows = sum(table.lengths)
-    status = path.stat()
-    state = (status.st_size, status.st_mtime_ns)
+    source = FileBytes.of(path)
 
-    def column(names: tuple[str, ...], tail: tuple[int, ...], dtype: str) -> RowArray:
-        loader = _Loader(path.absolute(), names, tuple(table.lengths), tail, dtype, state)
+    def array_of(names: tuple[str, ...], tail: tuple[int, ...], dtype: str) -> RowArray:
+        loader = _Loader(source, names, tuple(table.lengths), tail, dtype)
         array = RowArray((n_rows, *tail), dtype, loader)
         array.at_once = table.decoded_rows * array.n_bytes // max(n_rows, 1)
         return array
 
-    names = table.schema.names
+    def matrix(names: list[str]) -> RowArray:
+        dtype = np.result_type(*(columns.arrays[name].dtype for name in names)).str
+        return array_of(tuple(names), (len(names),), dtype)
+
+    refuse_wide(len(table.schema.names))
+    refuse_repeated(table.schema.names)
     of_numbers = [field.name for field in table.schema if _is_number(_plain(field.type))]
-    refuse_wide(len(names))
-    refuse_repeated(names)
     index = _pandas_index(table.schema)
-    arrays: dict[str, RowArray] = {}
-    skipped: dict[str, str] = {}
-    numeric: dict[str, np.dtype[Any]] = {}
-    left_out: list[str] = []
+    columns = Columns()
     for number, field in enumerate(table.schema):
-        name = field.name
-        kind = _plain(field.type)
+        name, kind = field.name, _plain(field.type)
         if _is_list(kind) and _is_number(_leaf(kind)):
             try:
-                found = _rows_of_lists(table, name)
-            except DataError as error:  # texts as numbers, boxes: not what is measured, mostly
-                skipped[name] = str(error)
+                tail, dtype = _rows_of_lists(table, name)
+            except DataError as error:  # texts as numbers, boxes: mostly not the embeddings
+                columns.skipped[name] = str(error)
                 continue
-            if found is None:
-                skipped[name] = "lists without values"
-            else:
-                arrays[name] = column((name,), *found)
+            columns.arrays[name] = array_of((name,), tail, dtype)
         elif _is_number(kind) or _is_word(kind):
             dtype = _dtype_of(kind) if _is_number(kind) else "|O"
-            arrays[name] = column((name,), (), dtype)
+            columns.arrays[name] = array_of((name,), (), dtype)
             is_index = name in index or is_index_name(name, number)
             if _is_number(kind) and not is_role(name, of_numbers) and not is_index:
-                numeric[name] = np.dtype(dtype)
+                columns.numeric[name] = np.dtype(dtype)
             else:
-                left_out.append(name)
+                columns.left_out.append(name)
         else:
-            skipped[name or f"column {number}"] = (
+            columns.skipped[name or f"column {number}"] = (
                 f"{field.type}, not numbers, lists or words: cast it to float"
             )
-    notes: list[str] = []
-    lists = [name for name, array in arrays.items() if len(array.shape) > 1]
-    stem = main_family(numeric)
-    refuse_gaps(stem, numeric, {**skipped, **dict.fromkeys(left_out, "it holds words")})
-    matrices = matrices_of(numeric, lists, lambda names: _judged(table, names))
-    for key, chosen in matrices.items():
-        if key in arrays:
-            continue
-        dtype = np.result_type(*(arrays[name].dtype for name in chosen.names)).str
-        arrays[key] = column(tuple(chosen.names), (len(chosen.names),), dtype)
-        if key == MATRIX:
-            left_out += [*lists, *skipped]
-            left_out += [name for name in numeric if name in chosen.left_out]
-            notes += column_notes(left_out, chosen)
-            if index & set(left_out):
-                listed = some(map(quoted, sorted(index & set(left_out))))
-                notes.append(f"pandas saved {listed} as the index of the rows")
-    if not arrays:
-        reasons = some((f"{quoted(name)} ({why})" for name, why in skipped.items())) or "nothing"
-        raise DataError(f"no column of numbers, lists of numbers or words: it holds {reasons}")
-    return Container(path, path.suffix.lower()[1:], arrays, skipped, tuple(notes))
+    notes = columns.add_matrices(lambda names: _judged(table, names), matrix)
+    index &= set(columns.left_out)
+    if notes and index:
+        notes.append(f"pandas saved {some(map(quoted, sorted(index)))} as the index of the rows")
+    name = path.suffix.lower()[1:]
+    return Container(path, name, columns.arrays, columns.skipped, tuple(notes))
 
 
 def _pandas_index(schema: Any) -> set[str]:
@@ -496,28 +444,25 @@ def _pandas_index(schema: Any) -> set[str]:
 
 
 def _judged(table: _Table, names: Sequence[str]) -> dict[str, Judged]:
-    """What the values of columns look like.
-
-    All are read together, and only for as long as some could still look like labels or an index.
-    """
-    found = {name: Judged() for name in names}
+    """See `Judged`; rows are read for as long as a column could still look like labels."""
+    columns = {name: Judged() for name in names}
     for piece in range(len(table.lengths)):
-        still = [name for name, one in found.items() if one.is_open]
+        still = [name for name, column in columns.items() if column.is_open]
         if not still:
             break
         for batch in table.batches(piece, still):
             for first in range(0, len(batch), _ROWS_TO_JUDGE):
                 part = batch.slice(first, _ROWS_TO_JUDGE)
-                still = [name for name in still if found[name].is_open]
+                still = [name for name in still if columns[name].is_open]
                 for name in still:
-                    found[name].add(np.asarray(_numbers(part.column(name), 0)))
+                    columns[name].add(np.asarray(_numbers(part.column(name), 0)))
                 if not still:
                     break
-    return found
+    return columns
 
 
-def _rows_of_lists(table: _Table, name: str) -> tuple[tuple[int, ...], str] | None:
-    """Shape and dtype of the rows of a column of lists; None where all are empty or null."""
+def _rows_of_lists(table: _Table, name: str) -> tuple[tuple[int, ...], str]:
+    """Shape and dtype of the rows of a column of lists."""
     for piece in range(len(table.lengths)):
         for batch in table.batches(piece, [name]):
             try:
@@ -526,4 +471,4 @@ def _rows_of_lists(table: _Table, name: str) -> tuple[tuple[int, ...], str] | No
                 raise DataError(f"column {quoted(name)}: {error}") from error
             if values.size and batch.column(name).null_count < len(values):
                 return values.shape[1:], values.dtype.str
-    return None
+    raise DataError("lists without values")

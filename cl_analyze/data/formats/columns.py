@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cl_analyze.data.rows import RowArray
 from cl_analyze.errors import DataError
 from cl_analyze.quoting import quoted, some
 
@@ -24,34 +25,26 @@ _AT_AN_END = 2
 _INDEX_NAME = re.compile(r"(?:|Unnamed: [0-9.]+|__index_level_[0-9]+__)\Z")
 _NUMBERED = re.compile(r"(.*?)([0-9]+)[\])]?\Z")
 _FEWEST_EVEN, _FEWEST_WHOLE = 4, 5
-"""Values from which on even steps, and whole numbers among decimals, are no chance."""
+"""Number of values from which on even steps, and whole numbers among decimals, are no chance."""
 MOST_COLUMNS = 16_384
-"""Columns above which a table is refused before it is parsed: each costs its readers much more than
-a column of a matrix."""
-
-
-def refuse_repeated(names: Sequence[str]) -> None:
-    """Refuse a table in which a name does not say which column it is.
-
-    Raises:
-        DataError: a name occurs twice.
-    """
-    if len(set(names)) < len(names):
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise DataError(f"column names must differ; repeated: {some(map(quoted, twice))}")
+"""Columns above which a table is refused before it is parsed: readers of tables take much longer
+for a column than readers of a matrix."""
 
 
 def refuse_wide(n_columns: int) -> None:
-    """Refuse a table that its reader would spend minutes on.
-
-    Raises:
-        DataError: more than `MOST_COLUMNS` columns.
-    """
+    """Raise a DataError for a table that takes minutes to read."""
     if n_columns > MOST_COLUMNS:
         raise DataError(
             f"it has {n_columns} columns, at most {MOST_COLUMNS} are read; save the matrix as .npy "
             "(rows x dimensions), or its transpose if rows are columns here"
         )
+
+
+def refuse_repeated(names: Sequence[str]) -> None:
+    """Raise a DataError for a table in which a name stands for two columns."""
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise DataError(f"column names must differ; repeated: {some(map(quoted, twice))}")
 
 
 def is_index_name(name: str, position: int) -> bool:
@@ -81,11 +74,8 @@ class Judged:
 
     def __init__(self) -> None:
         self._n = 0
-        self._whole, self._even = True, True
-        self._any = False
-        self._largest, self._eps = 0.0, 0.0
-        self._is_float = True
-        self._first = 0.0
+        self._whole, self._even, self._any, self._is_float = True, True, False, True
+        self._largest, self._first = 0.0, 0.0
         self._last: float | None = None
         self._step: float | None = None
 
@@ -100,17 +90,19 @@ class Judged:
         self._even = self._even and len(present) == len(values)
         if not self._even:
             return
-        self._eps = float(np.finfo(values.dtype).eps) if values.dtype.kind == "f" else 0.0
         self._is_float = values.dtype.kind == "f"
-        self._first = float(present[0]) if self._last is None else self._first
         self._largest = max(self._largest, float(np.abs(present).max()))
-        before = [] if self._last is None else [self._last]
-        steps = np.diff(np.concatenate([before, present]))
+        if self._last is None:
+            self._first = float(present[0])
+            steps = np.diff(present)
+        else:
+            steps = np.diff(np.concatenate([[self._last], present]))
         self._last = float(present[-1])
         if not len(steps):
             return
         self._step = float(steps[0]) if self._step is None else self._step
-        slack = 8 * self._eps * self._largest
+        eps = float(np.finfo(values.dtype).eps) if self._is_float else 0.0
+        slack = 8 * eps * self._largest
         self._even = abs(self._step) > slack and bool((np.abs(steps - self._step) <= slack).all())
 
     @property
@@ -119,31 +111,37 @@ class Judged:
         return self._whole or self._even
 
     @property
+    def _has_even_steps(self) -> bool:
+        return self._even and self._n >= _FEWEST_EVEN
+
+    @property
     def is_suspect(self) -> bool:
         """Whether the values that were seen look like labels, ids or an index."""
-        if not self._any:
-            return False
         fewest = _FEWEST_WHOLE if self._is_float else 1
-        return (self._whole and self._n >= fewest) or (self._even and self._n >= _FEWEST_EVEN)
+        is_whole = self._whole and self._n >= fewest
+        return self._any and (is_whole or self._has_even_steps)
 
     @property
     def counts_rows(self) -> bool:
         """Whether the values are 0, 1, 2, ... or 1, 2, 3, ..., which no dimension is."""
-        is_even = self._even and self._n >= _FEWEST_EVEN and self._step is not None
-        return is_even and self._step == 1.0 and self._first in (0.0, 1.0)
+        return self._has_even_steps and self._step == 1.0 and self._first in (0.0, 1.0)
 
 
 def judged(values: NDArray[Any]) -> Judged:
-    """What a whole column looks like.
+    """The judgement on a whole column.
 
     >>> judged(np.array([3.0, 1.0, 2.0, 2.0, 0.0])).is_suspect, judged(np.zeros(9)).is_suspect
     (True, False)
     >>> judged(np.array([0.5, 1.0, 1.5, 2.0])).is_suspect, judged(np.array([0.3, 0.9])).is_suspect
     (True, False)
     """
-    found = Judged()
-    found.add(values)
-    return found
+    column = Judged()
+    column.add(values)
+    return column
+
+
+Judge = Callable[[Sequence[str]], Mapping[str, Judged]]
+"""From names of columns to the judgements on their values."""
 
 
 @dataclass(frozen=True)
@@ -152,19 +150,17 @@ class Chosen:
 
     Attributes:
         names: the dimensions, in their order.
-        suspects: those left out since their values look like labels, ids or an index.
-        kept: those whose values look so too, and which are dimensions all the same.
-        left_out: suspects, and those whose names are not numbered like the dimensions.
+        suspects: columns left out since their values look like labels, ids or an index.
+        kept: dimensions whose values look like labels, ids or an index too.
     """
 
     names: list[str]
-    suspects: list[str]
-    kept: list[str]
-    left_out: Set[str]
+    suspects: Sequence[str] = ()
+    kept: Sequence[str] = ()
 
 
 def families(names: Iterable[str]) -> dict[str, list[str]]:
-    """Names that are numbered alike, by what stands before the number.
+    """Names that are numbered alike, by the text before the number.
 
     >>> families(["text_0", "text_1", "loss"]), families(["emb", "emb.1", "emb.2"])
     ({'text_': ['text_0', 'text_1']}, {'emb.': ['emb', 'emb.1', 'emb.2']})
@@ -172,9 +168,9 @@ def families(names: Iterable[str]) -> dict[str, list[str]]:
     listed = list(names)
     stems: dict[str, set[str]] = {}
     for name in listed:
-        found = _NUMBERED.match(name)
-        if found is not None:
-            stems.setdefault(found[1], set()).add(name)
+        match = _NUMBERED.match(name)
+        if match is not None:
+            stems.setdefault(match[1], set()).add(name)
     # of columns with one name pandas numbers all but the first: emb, emb.1, emb.2
     for name in {*listed} & {stem[:-1] for stem in stems if stem.endswith(".")}:
         stems[f"{name}."].add(name)
@@ -186,32 +182,29 @@ def families(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def main_family(names: Collection[str]) -> str | None:
-    """The stem of the names that most columns have, more than half, numbered alike; else None.
+    """The text before the number of more than half of the names; None without such a text.
 
     >>> main_family(["dim_0", "dim_1", "score"]), main_family(["0", "1", "score"])
     ('dim_', '')
     """
-    found = families(names)
-    stem = max(found, key=lambda stem: len(found[stem]), default=None)
-    return stem if stem is not None and 2 * len(found[stem]) > len(names) else None
+    members = families(names)
+    stem = max(members, key=lambda stem: len(members[stem]), default=None)
+    return stem if stem is not None and 2 * len(members[stem]) > len(names) else None
 
 
-def dimensions(
-    columns: Mapping[str, np.dtype[Any]],
-    judge: Callable[[Sequence[str]], Mapping[str, Judged]],
-    named: bool = True,
-) -> Chosen:
-    """Those of the numeric columns that are dimensions, in their order.
+def dimensions(columns: Mapping[str, np.dtype[Any]], judge: Judge, named: bool = True) -> Chosen:
+    """The numeric columns that are dimensions, in their order.
 
-    Where more than half are numbered alike (`dim_0`, `dim_1`, ...), these alone; else, where there
-    are at least two columns of decimals, not the fewer integers among them, and not the few
-    decimals that look like labels, ids or an index; else all but those that count the rows.  Many
-    that look so are features (zeros and ones), and of columns without names (bare numbers 0, 1, 2,
-    ... are what these are called) only those at an end are taken for more.
+    - Where more than half are numbered alike (`dim_0`, `dim_1`, ...): these columns alone.
+    - Else, with at least two columns of decimals: all but the integers, where they are few, and but
+      the few decimals that look like labels, ids or an index.  Many such columns are features
+      (zeros and ones).  Of columns without names, which are called 0, 1, 2, ..., only columns at
+      either end are left out.
+    - Else: all but the columns that count the rows.
 
     Args:
         columns: the dtype of each.
-        judge: what the values of some columns look like.
+        judge: the judgements on the values of some columns.
         named: whether names are the file's own.
 
     >>> f, i = np.dtype(float), np.dtype(int)
@@ -219,12 +212,11 @@ def dimensions(
     ['dim_0', 'dim_1']
     >>> pixels = np.array([7, 9, 4])
     >>> dimensions({"image": i, "x": f, "y": f}, lambda names: {"image": judged(pixels)})
-    Chosen(names=['x', 'y'], suspects=['image'], kept=[], left_out={'image'})
+    Chosen(names=['x', 'y'], suspects=['image'], kept=[])
     """
     stem = main_family(columns) if named else None
     if stem:  # bare numbers are what columns without names are called
-        members = families(columns)[stem]
-        return Chosen(members, [], [], columns.keys() - set(members))
+        return Chosen(families(columns)[stem])
     are_numbered = stem == ""
     candidates = families(columns)[""] if are_numbered else list(columns)
     looks = judge(candidates)
@@ -249,12 +241,11 @@ def dimensions(
         [name for name in candidates if name not in out],
         [name for name in candidates if name in out],
         kept,
-        (columns.keys() - set(candidates)) | out,
     )
 
 
 def is_role(name: str, numeric: Collection[str]) -> bool:
-    """Whether a column is a label, an id, a group or an index by its name, and no dimension.
+    """Whether the name of a column says that it is a label, an id, a group or an index.
 
     Beside a column x of numbers one called y is a coordinate.
 
@@ -267,16 +258,13 @@ def is_role(name: str, numeric: Collection[str]) -> bool:
 
 
 def matrices_of(
-    numeric: Mapping[str, np.dtype[Any]],
-    lists: Collection[str],
-    judge: Callable[[Sequence[str]], Mapping[str, Judged]],
-    named: bool = True,
+    numeric: Mapping[str, np.dtype[Any]], lists: Collection[str], judge: Judge, named: bool = True
 ) -> dict[str, Chosen]:
     """The matrices that the numeric columns of a table make, by their keys.
 
-    One, `embeddings`; but several families none of which is the larger half, as of two views, are a
-    matrix each, called by what stands before their numbers.  Beside columns of lists the numbers
-    are one only where they are numbered alike, and no list is called an embedding.
+    One, `embeddings`; but several families, as of two views, are a matrix each where none of them
+    is the larger half; the key is the text before the numbers.  Beside columns of lists the numbers
+    are a matrix only where they are numbered alike, and no list is called an embedding.
 
     Args:
         numeric: dtypes of the columns that may be dimensions.
@@ -290,80 +278,116 @@ def matrices_of(
     if len(numeric) < 2:
         return {}
     stem = main_family(numeric) if named else None
-    if lists and (stem is None or any(n.lower() in _VECTORS for n in lists)):
+    if lists and (stem is None or any(name.lower() in _VECTORS for name in lists)):
         return {}
-    found = families(numeric) if named and stem is None else {}
-    found.pop("", None)
-    if len(found) > 1 and 2 * sum(map(len, found.values())) > len(numeric):
-        keys = [stem.rstrip("_-. [(") for stem in found]
+    members = families(numeric) if named and stem is None else {}
+    members.pop("", None)
+    if len(members) > 1 and 2 * sum(map(len, members.values())) > len(numeric):
+        keys = [stem.rstrip("_-. [(") for stem in members]
         return {
-            key if key and keys.count(key) == 1 else stem: Chosen(
-                own, [], [], numeric.keys() - set(own)
-            )
-            for key, (stem, own) in zip(keys, found.items(), strict=True)
+            key if key and keys.count(key) == 1 else stem: Chosen(own)
+            for key, (stem, own) in zip(keys, members.items(), strict=True)
         }
     return {MATRIX: dimensions(numeric, judge, named)}
 
 
 def is_numbered_like(name: str, stem: str | None) -> bool:
-    """Whether a name is `stem` and a number; never for None."""
-    found = _NUMBERED.match(name)
-    return found is not None and found[1] == stem
+    """Whether a name is `stem` and a number; no name is where `stem` is None."""
+    match = _NUMBERED.match(name)
+    return match is not None and match[1] == stem
 
 
 def _is_at_an_end(name: str, numeric: Collection[str]) -> bool:
-    """Whether hardly a number of the columns without names is smaller, or hardly one larger."""
-    found = map(_NUMBERED.match, (name, *families(numeric).get("", [])))
-    number, *others = (int(match[2]) for match in found if match is not None)
+    """Whether few numbers of the columns without names are smaller, or few are larger."""
+    matches = map(_NUMBERED.match, (name, *families(numeric).get("", [])))
+    number, *others = (int(match[2]) for match in matches if match is not None)
     return min(sum(n < number for n in others), sum(n > number for n in others)) < _AT_AN_END
 
 
-def refuse_gaps(stem: str | None, numeric: Collection[str], others: Mapping[str, str]) -> None:
-    """Refuse a matrix of which a column is missing: one that is numbered like it, and no number.
+@dataclass
+class Columns:
+    """The columns of a table as a reader finds them, and the matrices that they make.
 
-    At either end of columns that have numbers for names there may be a word for each row.
-
-    Args:
-        stem: of the dimensions; None: they have none.
-        numeric: the columns of numbers.
-        others: the columns that are no dimensions, and why.
-
-    Raises:
-        DataError: names the column.
-    """
-    for name, why in others.items():
-        if is_numbered_like(name, stem) and not (stem == "" and _is_at_an_end(name, numeric)):
-            raise DataError(
-                f"column {quoted(name)} is numbered like the dimensions and is no column of "
-                f"numbers: {why}; mend it, or give it another name"
-            )
-
-
-def column_notes(left_out: Sequence[str], chosen: Chosen, named: bool = True) -> list[str]:
-    """Which columns are dimensions where names do not tell, which are none, and what is a guess.
-
-    Args:
-        left_out: all that are none.
-        chosen: the dimensions.
+    Attributes:
         named: whether names are the file's own.
+        arrays: every column that can be read, then the matrices.
+        skipped: column -> why it cannot be read.
+        numeric: dtypes of the columns that may be dimensions.
+        left_out: columns that are no dimensions.
     """
-    notes = []
-    if named and main_family(chosen.names) is None:
-        ends = [*chosen.names[:5], "...", *chosen.names[-4:]]
-        listed = chosen.names if len(chosen.names) <= 10 else ends
-        shown = ", ".join(name if name == "..." else quoted(name) for name in listed)
-        notes.append(f"dimensions are the {len(chosen.names)} columns {shown}")
-    if left_out:
-        notes.append(f"columns left out of the embeddings: {some(map(quoted, left_out), 10)}")
-    looks = "look like labels, ids or an index (whole numbers or even steps among decimals)"
-    if chosen.suspects:
-        notes.append(
-            f"of these {some(map(quoted, chosen.suspects), 10)} {looks}: if they are dimensions, "
-            "number all names alike (dim_0, dim_1, ...)"
-        )
-    if chosen.kept:
-        notes.append(
-            f"{some(map(quoted, chosen.kept), 10)} {looks}, and are taken for dimensions: if they "
-            "are none, save the others in a file of their own"
-        )
-    return notes
+
+    named: bool = True
+    arrays: dict[str, RowArray] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    numeric: dict[str, np.dtype[Any]] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
+
+    @property
+    def lists(self) -> list[str]:
+        """Names of the columns of lists."""
+        return [name for name, array in self.arrays.items() if len(array.shape) > 1]
+
+    @property
+    def stem(self) -> str | None:
+        """The text before the numbers of most names; None where most are not numbered alike."""
+        return main_family(self.numeric) if self.named else None
+
+    def add_matrices(self, judge: Judge, build: Callable[[list[str]], RowArray]) -> list[str]:
+        """Add the matrices of the numeric columns to the arrays.
+
+        Args:
+            judge: see `dimensions`.
+            build: from the names of its columns to a matrix.
+
+        Returns:
+            Notes on the choice of the dimensions.
+
+        Raises:
+            DataError: a column between the dimensions is numbered like them, and holds no numbers;
+                at either end of columns with numbers for names there may be a word for each row.
+        """
+        stem, lists = self.stem, self.lists
+        words = dict.fromkeys(self.left_out, "it holds words")
+        for name, why in {**self.skipped, **words}.items():
+            if is_numbered_like(name, stem) and not (
+                stem == "" and _is_at_an_end(name, self.numeric)
+            ):
+                raise DataError(
+                    f"column {quoted(name)} is numbered like the dimensions and is no column of "
+                    f"numbers: {why}; mend it, or give it another name"
+                )
+        notes: list[str] = []
+        for key, chosen in matrices_of(self.numeric, lists, judge, self.named).items():
+            if key in self.arrays:
+                continue
+            self.arrays[key] = build(chosen.names)
+            if key == MATRIX:
+                self.left_out += [*lists, *self.skipped]
+                chosen_names = set(chosen.names)
+                self.left_out += [name for name in self.numeric if name not in chosen_names]
+                notes += self._notes(chosen)
+        return notes
+
+    def _notes(self, chosen: Chosen) -> list[str]:
+        """Notes on dimensions that names do not show, on the other columns, and on guesses."""
+        notes = []
+        if self.named and main_family(chosen.names) is None:
+            ends = [*chosen.names[:5], "...", *chosen.names[-4:]]
+            listed = chosen.names if len(chosen.names) <= 10 else ends
+            shown = ", ".join(name if name == "..." else quoted(name) for name in listed)
+            notes.append(f"dimensions are the {len(chosen.names)} columns {shown}")
+        if self.left_out:
+            left_out = some(map(quoted, self.left_out), 10)
+            notes.append(f"columns left out of the embeddings: {left_out}")
+        looks = "look like labels, ids or an index (whole numbers or even steps among decimals)"
+        if chosen.suspects:
+            notes.append(
+                f"of these {some(map(quoted, chosen.suspects), 10)} {looks}: if they are "
+                "dimensions, number all names alike (dim_0, dim_1, ...)"
+            )
+        if chosen.kept:
+            notes.append(
+                f"{some(map(quoted, chosen.kept), 10)} {looks}, and are taken for dimensions: if "
+                "they are none, save the others in a file of their own"
+            )
+        return notes

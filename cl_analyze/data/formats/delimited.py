@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import csv
-import io
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -16,20 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.data.formats.columns import (
-    MATRIX,
     ROLE_COLUMNS,
-    column_notes,
+    Columns,
     is_index_name,
     is_numbered_like,
     is_role,
     judged,
-    main_family,
-    matrices_of,
-    refuse_gaps,
     refuse_repeated,
     refuse_wide,
 )
 from cl_analyze.data.formats.text import decoding, typed
+from cl_analyze.data.formats.text_lists import LIST, is_list_column, matrix_of_lists
 from cl_analyze.data.rows import Container, RowArray
 from cl_analyze.errors import DataError
 from cl_analyze.quoting import quoted, some
@@ -42,19 +38,6 @@ _SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'", ",": "commas", " ": "spaces
 _FIRST_LINES = 20
 _LONGEST_LINE = 1 << 24
 """Characters of a line that are looked at before anything is parsed."""
-_VECTORS = ("tensors.tsv", "vectors.tsv")
-"""What TensorBoard's embedding projector calls its vectors; metadata.tsv lies beside them."""
-_METADATA = "metadata.tsv"
-_VALUE = r"(?:np\.\w+\()?[+-]?\.?(?:[0-9]|nan|null|none|inf)"
-_LIST = re.compile(
-    rf"(?:[a-z_.]+\()?\[\s*\[?\s*{_VALUE}|[({{]\s*{_VALUE}[^a-df-z]*,[^a-df-z]*[)}}]\Z",
-    re.IGNORECASE,
-)
-"""The start of a list in brackets, or the whole of one in parentheses or braces."""
-_SCALAR = re.compile(r"\bnp\.\w+\(([^()]*)\)")
-_CALL = re.compile(
-    r"(?:[A-Za-z_.]+\()(\[.*\])(?:,\s*(?:dtype|device|grad_fn|requires_grad)=[^,\[\]]*)*,?\s*\)\Z"
-)
 _MISSING = ["", "nan", "NaN", "NA", "null", "None"]
 
 
@@ -70,60 +53,66 @@ def _is_given_number(text: str) -> bool:
     return "_" not in text
 
 
-def _quoting(path: Path) -> Literal[0, 3]:
-    """The projector quotes nothing: a line of its metadata may be a quotation mark."""
-    is_projector = path.name in (*_VECTORS, _METADATA)
-    return csv.QUOTE_NONE if is_projector else csv.QUOTE_MINIMAL
+@dataclass(frozen=True)
+class _Text:
+    """A file of delimited text: which character separates fields, and whether " quotes them."""
 
+    path: Path
+    separator: str
+    quoting: Literal[0, 3]
 
-def _text_lines(path: Path) -> Iterator[str]:
-    with decoding(), path.open(newline="", encoding="utf-8-sig") as file:
-        while line := file.readline(_LONGEST_LINE):
-            if len(line) == _LONGEST_LINE:
-                raise DataError(
-                    f"a line of more than {_LONGEST_LINE} characters: is this delimited text? "
-                    "Save the matrix as .npy"
-                )
-            yield line
+    def lines(self) -> Iterator[str]:
+        """Physical lines."""
+        with decoding(), self.path.open(newline="", encoding="utf-8-sig") as file:
+            while line := file.readline(_LONGEST_LINE):
+                if len(line) == _LONGEST_LINE:
+                    raise DataError(
+                        f"a line of more than {_LONGEST_LINE} characters: is this delimited text? "
+                        "Save the matrix as .npy"
+                    )
+                yield line
 
+    def rows(self, skip: int = 0) -> Iterator[list[str]]:
+        """Fields of each line that is not blank, from the physical line `skip` on."""
+        try:
+            lines = islice(self.lines(), skip, None)
+            yield from filter(
+                None, csv.reader(lines, delimiter=self.separator, quoting=self.quoting)
+            )
+        except csv.Error as error:
+            raise DataError(f"not delimited text: {error}") from error
 
-def _lines(path: Path, separator: str, skip: int = 0) -> Iterator[list[str]]:
-    """Fields of each line that is not blank, from the physical line `skip` on."""
-    try:
-        lines = islice(_text_lines(path), skip, None)
-        for fields in csv.reader(lines, delimiter=separator, quoting=_quoting(path)):
-            if fields:
-                yield fields
-    except csv.Error as error:
-        raise DataError(f"not delimited text: {error}") from error
+    def first_rows(self, skip: int = 0) -> list[list[str]]:
+        """Fields of some lines from the physical line `skip` on."""
+        return list(islice(self.rows(skip), _FIRST_LINES))
 
 
 def has_header(first: Sequence[str], following: Sequence[Sequence[str]]) -> bool:
     """Whether a first line is a header.
 
-    A single column of words has one only when the word is a usual column name, for it may be a
-    label.  With several columns: an empty first field (pandas' index), numbers that count (0, 1, 2,
-    ... or 1, 2, 3, ..., words beside them or not) or that differ while the cells under them are
-    decimals, a usual name, or more words than numbers.
+    A single column has a header only where the word is a usual column name, for other words may be
+    labels.  Several columns have one in any of these cases:
+
+    - The first field is empty (the index of pandas).
+    - Its numbers count (0, 1, 2, ... or 1, 2, 3, ...), or differ while decimals stand under them.
+    - A word is a usual column name.
+    - There are more words than numbers.  A single word among numbers is more likely a typing error
+      in a first row of data.
 
     Args:
-        first: its fields.
+        first: the fields of the line.
         following: fields of the next lines.
     """
     names = [field.strip() for field in first]
     if len(names) == 1:
         return names[0].lower() in ROLE_COLUMNS | {"embedding", "embeddings"}
-    if not names[0] and any(names[1:]):
-        return True
-    if _are_numbers_as_names(names, following):
-        return True
-    words = [not _is_number(name) for name in names]
-    if all(words):
-        return True
-    if any(name.lower() in ROLE_COLUMNS for name in names):
-        return True
-    # one word among numbers is more likely a typing error in a first row of data
-    return 2 * sum(words) > len(words)
+    n_words = sum(not _is_number(name) for name in names)
+    return (
+        (not names[0] and any(names[1:]))
+        or _are_numbers_as_names(names, following)
+        or any(name.lower() in ROLE_COLUMNS for name in names)
+        or 2 * n_words > len(names)
+    )
 
 
 def _are_numbers_as_names(names: Sequence[str], following: Sequence[Sequence[str]]) -> bool:
@@ -155,7 +144,7 @@ class _Start:
         first: fields of the header, or of the first row.
         following: fields of some lines after it.
         commented: whether the header stands behind a comment mark.
-        notes: what was skipped.
+        notes: on lines that are skipped.
     """
 
     skip: int
@@ -165,48 +154,42 @@ class _Start:
     notes: tuple[str, ...] = ()
 
 
-def _start(path: Path, separator: str) -> _Start:
-    """The first lines, comments before them told from a header behind a comment mark.
+def _start(text: _Text) -> _Start:
+    """The first lines without comments; a header may stand behind a comment mark.
 
-    numpy.savetxt writes its header as a comment, which may have several lines, of which the last is
-    taken for the names where it has as many fields as the first row.
+    numpy.savetxt writes a header of one or more lines as comments.  The last comment has the names
+    where it has as many fields as the first row.
     """
-    comments = 0
-    last = ""
-    for line in _text_lines(path):
+    comments, last = 0, ""
+    for line in text.lines():
         if line.strip() and not _COMMENT.match(line):
             break
-        if line.strip():
-            last = line
+        last = line if line.strip() else last
         comments += 1
     # a header may begin with a mark and be one: `#,x,y`
-    following = list(islice(_lines(path, separator, comments), _FIRST_LINES))
+    following = text.first_rows(comments)
     if last and (not following or any(_COMMENT.match(fields[0]) for fields in following)):
         comments, last = 0, ""  # words that begin with such a mark, then
-        following = list(islice(_lines(path, separator), _FIRST_LINES))
+        following = text.first_rows()
     if following:
         refuse_wide(len(following[0]))
     if not last:
         if not following:
             raise DataError("the file has no line with content")
         return _Start(comments, following[0], following[1:])
-    named = next(csv.reader([_COMMENT.sub("", last, count=1)], delimiter=separator), [])
+    named = next(csv.reader([_COMMENT.sub("", last, count=1)], delimiter=text.separator), [])
     fits = len(named) == len(following[0]) and (len(named) > 1 or has_header(named, following))
     if fits and not has_header(following[0], following[1:]):
         notes = ("its header stands behind a comment mark",)
         return _Start(comments, named, following, True, notes)
     if len(following[0]) == 1:  # labels may begin with such a mark
-        following = list(islice(_lines(path, separator), _FIRST_LINES))
+        following = text.first_rows()
         return _Start(0, following[0], following[1:])
     return _Start(comments, following[0], following[1:], False, ("its comments are skipped",))
 
 
 def _refuse_other_separators(start: _Start, separator: str) -> None:
-    """Raise where the fields seem to be separated by something else.
-
-    Raises:
-        DataError: names the separator, and what to do.
-    """
+    """Raise a DataError where another character seems to separate the fields."""
     lines = [start.first, *start.following]
     if separator == "," and ";" in ",".join(start.first):
         raise DataError(
@@ -219,7 +202,7 @@ def _refuse_other_separators(start: _Start, separator: str) -> None:
         cells = lines[-1][0].strip().split(other)
         if other == separator or len(counts) > 1 or len(cells) < 2:
             continue
-        if _LIST.match(cells[0]) or not sum(map(_is_given_number, cells)) * 2 >= len(cells):
+        if LIST.match(cells[0]) or not sum(map(_is_given_number, cells)) * 2 >= len(cells):
             continue
         remedy = {",": "name it .csv", "\t": "name it .tsv"}.get(
             other, f"save it with {_SEPARATORS[separator]} between fields"
@@ -227,7 +210,7 @@ def _refuse_other_separators(start: _Start, separator: str) -> None:
         raise DataError(f"fields seem to be separated by {name}: {remedy}")
 
 
-def open_delimited(path: Path, header: bool | None = None) -> Container:
+def open_delimited(path: Path, header: bool | None = None, has_quotes: bool = True) -> Container:
     """Open a delimited text file; it is parsed whole, for text has no rows to seek to.
 
     Keys: every column by its name (its number from 0 without a header line), and `embeddings` for
@@ -236,13 +219,15 @@ def open_delimited(path: Path, header: bool | None = None) -> Container:
     Args:
         path: the file.
         header: whether the first line is one; None: found out.
+        has_quotes: whether quotation marks around a field are no part of it.
 
     Raises:
         DataError: not text, ragged lines, a column name that occurs twice, or a cell that is no
             number in a column of numbers.
     """
     separator = "\t" if path.suffix.lower() == ".tsv" else ","
-    start = _start(path, separator)
+    text = _Text(path, separator, csv.QUOTE_MINIMAL if has_quotes else csv.QUOTE_NONE)
+    start = _start(text)
     _refuse_other_separators(start, separator)
     if header is None:
         header = start.commented or has_header(start.first, start.following)
@@ -251,60 +236,23 @@ def open_delimited(path: Path, header: bool | None = None) -> Container:
     first = start.first
     names = [name.strip() for name in first] if header else [str(i) for i in range(len(first))]
     refuse_repeated(names)
-    skip = start.skip + (header and not start.commented)
-    frame = _parse(path, separator, skip, names)
+    frame = _parse(text, start.skip + (header and not start.commented), names)
     if frame.isna().to_numpy().any():  # a line that is cut off has empty cells at its end
-        _require_equal_lengths(path, separator, start.skip)
+        _require_equal_lengths(text, start.skip)
     notes = list(start.notes)
     numbers = [name for name in names if _DIGITS.match(name)]
     if header and numbers and not start.commented:
-        shown = some(numbers, 3)
-        notes.append(f"its first line ({shown}) is taken as a header")
+        notes.append(f"its first line ({some(numbers, 3)}) is taken as a header")
     index = [name for i, name in enumerate(names) if header and is_index_name(name, i)]
     if not header and len(names) > 2 and len(frame) > 2 and _counts(frame[names[0]]):
         index = [names[0]]
     if index and len(index) < len(names):
         frame = frame.drop(columns=index)
-        which = (
-            "its first column is"
-            if index == names[:1]
-            else (f"its columns {some(map(quoted, index))} are")
-        )
-        notes.append(f"{which} taken as an index, not as a dimension")
-    container = _container(path, header, frame, notes, start.skip)
-    if path.name in _VECTORS and (path.parent / _METADATA).is_file():
-        return _with_metadata(container, path.parent / _METADATA)
-    return container
-
-
-def projector_vectors(folder: Path) -> Path | None:
-    """The vectors of a folder as TensorBoard's embedding projector writes it; None: it is none."""
-    if not (folder / _METADATA).is_file():
-        return None
-    return next((folder / name for name in _VECTORS if (folder / name).is_file()), None)
-
-
-def _with_metadata(vectors: Container, path: Path) -> Container:
-    """A projector's vectors with the columns of its metadata; a single one without name: labels."""
-    arrays = {key: array for key, array in vectors.arrays.items() if key == "embeddings"}
-    if not arrays:  # a single column, or words: the errors of any other file
-        return vectors
-    try:
-        metadata = open_delimited(path)
-    except DataError as error:
-        return replace(
-            vectors, notes=(*vectors.notes, f"{path.name} beside it is not used: {error}")
-        )
-    rows = {array.n_rows for array in metadata.arrays.values()}
-    if rows != {arrays["embeddings"].n_rows}:
-        note = f"{path.name} beside it is not used: it has {max(rows)} rows"
-        return replace(vectors, notes=(*vectors.notes, note))
-    for key, array in metadata.arrays.items():
-        if key != "embeddings":
-            arrays[key or "labels"] = array
-    note = f"{path.name} beside it is its metadata: {some(map(quoted, list(arrays)[1:]), 10)}"
-    files = (Path(vectors.path), path)
-    return Container(vectors.path, "csv", arrays, {}, (*vectors.notes, note), files)
+        columns = f"its columns {some(map(quoted, index))} are"
+        if index == names[:1]:
+            columns = "its first column is"
+        notes.append(f"{columns} taken as an index, not as a dimension")
+    return _container(path, header, frame, notes, start.skip)
 
 
 def _counts(column: Any) -> bool:
@@ -315,18 +263,17 @@ def _counts(column: Any) -> bool:
     return bool(values[0] in (0, 1) and (values == values[0] + np.arange(len(values))).all())
 
 
-def _parse(path: Path, separator: str, skip: int, names: list[str]) -> Any:
+def _parse(text: _Text, skip: int, names: list[str]) -> Any:
+    """The rows from the physical line `skip` on, as a DataFrame."""
     import pandas as pd
 
-    as_text = {name: str for name in names if is_role(name, names)}
-    if len(names) == 1:
-        as_text = dict.fromkeys(names, str)
+    as_text = {name: str for name in names if len(names) == 1 or is_role(name, names)}
     try:
         with warnings.catch_warnings(), decoding():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             return pd.read_csv(
-                path,
-                sep=separator,
+                text.path,
+                sep=text.separator,
                 header=None,
                 skiprows=skip,
                 names=names,
@@ -337,20 +284,22 @@ def _parse(path: Path, separator: str, skip: int, names: list[str]) -> Any:
                 skip_blank_lines=len(names) > 1,
                 index_col=False,
                 low_memory=False,
-                quoting=_quoting(path),
+                quoting=text.quoting,
             )
     except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError) as error:
-        _require_equal_lengths(path, separator, 0)
+        _require_equal_lengths(text, 0)
         raise DataError(f"cannot be parsed as delimited text: {error}") from error
 
 
-def _require_equal_lengths(path: Path, separator: str, skip: int) -> None:
+def _require_equal_lengths(text: _Text, skip: int) -> None:
+    """Raise a DataError for the first line with another number of fields than the first line."""
     expected = None
-    for number, fields in enumerate(_lines(path, separator, skip), 1 + skip):
+    for number, fields in enumerate(text.rows(skip), 1 + skip):
         if expected is None:
             expected = len(fields)
-        if number == 1 + skip and fields[0].startswith("sep="):
-            raise DataError(f"line {number} is {quoted(separator.join(fields))}: remove it")
+            if fields[0].startswith("sep="):
+                line = quoted(text.separator.join(fields))
+                raise DataError(f"line {number} is {line}: remove it")
         if len(fields) != expected:
             of_r = number == 2 + skip and len(fields) == expected + 1
             hint = " (of R's write.table: save with col.names = NA)" if of_r else ""
@@ -365,159 +314,83 @@ def _container(
 ) -> Container:
     import pandas as pd
 
-    arrays: dict[str, RowArray] = {}
-    numeric: dict[str, NDArray[Any]] = {}
-    skipped: dict[str, str] = {}
-    left_out = []
     names = [str(name) for name in frame.columns]
     of_numbers = [key for key in names if pd.api.types.is_numeric_dtype(frame[key])]
-    for key, series in zip(names, (frame[name] for name in frame.columns), strict=True):
-        role = header and is_role(key, of_numbers)
+    columns = Columns(named=header)
+    values: dict[str, NDArray[Any]] = {}
+    for key in names:
+        is_dimension = not header or not is_role(key, of_numbers)
+        lines_before = skipped_lines + header if is_dimension and len(names) > 1 else None
         try:
-            if is_list_column(series):
-                arrays[key] = RowArray.of(_lists(key, series))
-                continue
-            values: NDArray[Any] = series.to_numpy()
-            if not pd.api.types.is_numeric_dtype(series):
-                words = ["" if pd.isna(item) else str(item) for item in series]
-                values = typed(words)
-                if not role and len(names) > 1 and values.dtype.kind not in "if":
-                    _require_words(key, words, skipped_lines + header)
-            if len(names) > 1 and values.dtype.kind == "f" and np.isnan(values).all():
+            values[key] = _values(key, frame[key], lines_before)
+            of_decimals = values[key].ndim == 1 and values[key].dtype.kind == "f"
+            if len(names) > 1 and of_decimals and np.isnan(values[key]).all():
                 raise DataError(
                     f"column {quoted(key)} is empty (a separator at the end of each line?); "
                     "remove it"
                 )
         except DataError as error:
-            skipped[key] = str(error)
+            columns.skipped[key] = str(error)
             continue
-        arrays[key] = RowArray.of(values)
-        if values.dtype.kind in "bif" and not role:
-            numeric[key] = values
+        columns.arrays[key] = RowArray.of(values[key])
+        if values[key].ndim > 1:
+            continue
+        if is_dimension and values[key].dtype.kind in "bif":
+            columns.numeric[key] = values[key].dtype
         else:
-            left_out.append(key)
-    if len(arrays) == 1 == len(names) and not header:
-        return Container(path, "csv", {"": next(iter(arrays.values()))}, notes=tuple(notes))
-    lists = [key for key, array in arrays.items() if len(array.shape) > 1]
-    stem = main_family(numeric) if header else None
-    for key, why in skipped.items():
+            columns.left_out.append(key)
+    if len(columns.arrays) == 1 == len(names) and not header:
+        return Container(path, "csv", {"": columns.arrays[names[0]]}, notes=tuple(notes))
+    stem, lists = columns.stem, columns.lists
+    for key, why in columns.skipped.items():
         if (stem is None and not lists) or is_numbered_like(key, stem):
             raise DataError(why)  # it may have been a dimension
-    refuse_gaps(stem, numeric, dict.fromkeys(left_out, "it holds words"))
-    matrices = matrices_of(
-        {key: values.dtype for key, values in numeric.items()},
-        lists,
-        lambda keys: {key: judged(numeric[key]) for key in keys},
-        header,
-    )
-    for key, chosen in matrices.items():
-        if key in arrays:
-            continue
-        matrix = np.column_stack([numeric[name] for name in chosen.names])
-        arrays[key] = RowArray.of(matrix.astype(np.float64, copy=False))
-        if key == MATRIX:
-            left_out += [*lists, *skipped]
-            left_out += [name for name in numeric if name in chosen.left_out]
-            notes += column_notes(left_out, chosen, header)
-    return Container(path, "csv", arrays, skipped, tuple(notes))
+
+    def matrix(names: list[str]) -> RowArray:
+        rows = np.column_stack([values[name] for name in names])
+        return RowArray.of(rows.astype(np.float64, copy=False))
+
+    notes += columns.add_matrices(lambda names: {n: judged(values[n]) for n in names}, matrix)
+    return Container(path, "csv", columns.arrays, columns.skipped, tuple(notes))
 
 
-def is_list_column(series: Any) -> bool:
-    """Whether a column of words holds lists, as JSON or as NumPy prints them."""
-    words = (str(item).strip() for item in series.head(100).dropna())
-    return _LIST.match(next((word for word in words if word not in ("", "[]")), "")) is not None
+def _values(key: str, series: Any, lines_before: int | None) -> NDArray[Any]:
+    """The values of a column: numbers, words, or a matrix where it holds lists.
 
-
-def _plain_list(word: object) -> str:
-    """A list as JSON writes it, from how NumPy, torch, Python's tuples and PostgreSQL print one.
-
-    >>> _plain_list("tensor([0.5, 1.], device='cuda:0')"), _plain_list("[np.float64(0.5)]")
-    ('[0.5, 1.]', '[0.5]')
-    >>> _plain_list("{0.5,1}"), _plain_list("[[0.5, 1]]")
-    ('[0.5,1]', '[0.5, 1]')
-    """
-    text = " ".join(str(word).split())
-    if "(" in text:
-        text = _SCALAR.sub(r"\1", text)
-        call = _CALL.match(text)
-        text = text if call is None else call[1]
-    if text[:1] + text[-1:] in ("()", "{}"):
-        text = f"[{text[1:-1].rstrip(', ')}]"
-    if text.startswith("[[") and text.endswith("]]"):
-        text = text[1:-1].strip()
-    return text
-
-
-def _lists(key: str, series: Any) -> NDArray[np.float64]:
-    """A column of lists as a matrix; a missing list is a row of NaN.
-
-    Raises:
-        DataError: what is no list of numbers, lists of different lengths, or shortened ones.
+    Args:
+        key: its name.
+        series: the column as pandas read it.
+        lines_before: lines of the file before its first row where it may be a dimension; None
+            where words are as good as numbers.
     """
     import pandas as pd
 
-    words = series.fillna("[]").map(_plain_list)
-    shortened = words.str.contains("...", regex=False)
-    if shortened.any():
-        raise DataError(
-            f"column {quoted(key)}: row {int(shortened.argmax())} was shortened with ... when it "
-            "was saved, so its values are lost; save the array itself, for example with numpy.save"
-        )
-    is_list = words.str.startswith("[") & words.str.endswith("]")
-    inner = words.str.slice(1, -1).str.strip()
-    is_list &= ~inner.str.contains(r"[\[\]]")
-    if not is_list.all():
-        row = int((~is_list).argmax())
-        raise DataError(
-            f"column {quoted(key)}: row {row} is no list of numbers: {quoted(words.iloc[row], 60)}"
-        )
-    is_missing = (inner == "").to_numpy()
-    given = inner[~is_missing]
-    if not len(given):
-        raise DataError(f"column {quoted(key)} holds lists without values")
-    has_commas = "," in given.iloc[0]
-    counts = given.str.count("," if has_commas else r"\S+").to_numpy() + has_commas
-    if (counts != counts[0]).any():
-        bad = int(np.flatnonzero(counts != counts[0])[0])
-        raise DataError(
-            f"column {quoted(key)}: its lists must all have one length: row "
-            f"{np.flatnonzero(~is_missing)[bad]} has {counts[bad]} values, the first {counts[0]}"
-        )
-    try:
-        values = pd.read_csv(
-            io.StringIO("\n".join(given)),
-            sep="," if has_commas else r"\s+",
-            header=None,
-            dtype=np.float64,
-            na_values=["null", "None"],
-            quoting=csv.QUOTE_NONE,
-            skipinitialspace=True,
-            skip_blank_lines=False,
-        ).to_numpy()
-    except (ValueError, pd.errors.ParserError) as error:
-        raise DataError(
-            f"column {quoted(key)} holds lists that are not numbers: {error}"
-        ) from error
-    if len(values) != len(given):
-        raise DataError(f"column {quoted(key)} holds {len(values)} lists in {len(given)} lines")
-    out = np.full((len(words), values.shape[1]), np.nan)
-    out[~is_missing] = values
-    return out
+    if is_list_column(series):
+        return matrix_of_lists(key, series)
+    if pd.api.types.is_numeric_dtype(series):
+        numbers: NDArray[Any] = series.to_numpy()
+        return numbers
+    words = ["" if pd.isna(item) else str(item) for item in series]
+    values = typed(words)
+    if lines_before is not None and values.dtype.kind not in "if":
+        _require_words(key, words, lines_before)
+    return values
 
 
 def _require_words(key: str, words: list[str], lines_before: int) -> None:
-    """Raise where a column is numbers but for a few cells."""
+    """Raise a DataError where a column is numbers but for a few cells."""
+    column = f"column {quoted(key)}"
     commas = [word for word in words if _DECIMAL_COMMA.match(word) or _THOUSANDS.match(word)]
     decimal = [word for word in commas if not _THOUSANDS.match(word) or word.lstrip("+-")[0] == "0"]
     if decimal:
         raise DataError(
-            f"column {quoted(key)} holds numbers with decimal commas ({quoted(decimal[0], 40)}); "
+            f"{column} holds numbers with decimal commas ({quoted(decimal[0], 40)}); "
             "save them with '.' in numbers"
         )
     if commas:
         raise DataError(
-            f"column {quoted(key)} holds numbers with separators of thousands "
-            f"({quoted(commas[0], 40)}); save them without"
+            f"{column} holds numbers with separators of thousands ({quoted(commas[0], 40)}); "
+            "save them without"
         )
     bad = [i for i, word in enumerate(words) if not _is_number(word)]
     if len(bad) > len(words) / 2:
@@ -525,12 +398,12 @@ def _require_words(key: str, words: list[str], lines_before: int) -> None:
     if not bad:  # digits of other scripts, integers of more than 64 bits
         odd = next((word for word in words if not word.isascii() or len(word) > 18), words[0])
         raise DataError(
-            f"column {quoted(key)} holds numbers that are words to most programs "
-            f"({quoted(odd, 40)}); write plain decimal numbers"
+            f"{column} holds numbers that are words to most programs ({quoted(odd, 40)}); write "
+            "plain decimal numbers"
         )
     row = bad[0]
     raise DataError(
-        f"column {quoted(key)} is numbers but for {len(bad)} cell{'s' if len(bad) > 1 else ''}, "
+        f"{column} is numbers but for {len(bad)} cell{'s' if len(bad) > 1 else ''}, "
         f"the first in row {row} (line {row + 1 + lines_before}): {quoted(words[row], 60)}; mend "
         "it, or name the columns you want in a file of their own"
     )

@@ -36,11 +36,10 @@ def imported(module: str, path: Path) -> Any:
 def own_errors(doing: str) -> Iterator[None]:
     """Turn whatever a library raises on a damaged file into an error of ours.
 
-    There is no list of what that is: these libraries raise errors of theirs, of the codecs that
-    they call and of Python.
+    There is no list of such errors: the libraries raise their own, those of codecs, and Python's.
 
     Args:
-        doing: the start of the message.
+        doing: the start of the message: the step that failed.
     """
     try:
         yield

@@ -16,18 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.data.formats.extra import imported, own_errors
-from cl_analyze.data.joined import by_chunks
+from cl_analyze.data.joined import Chunks
 from cl_analyze.data.memory import require_room
 from cl_analyze.data.ranged import FileBytes, RangedRows
 from cl_analyze.data.rows import Container, RowArray
 from cl_analyze.errors import DataError
-from cl_analyze.quoting import printable, quoted, some
+from cl_analyze.quoting import printable, quoted
 
 _ANN_BENCHMARKS = frozenset({"train", "test", "neighbors", "distances"})
 _MOST_DATASETS = 10_000
 _SECONDS = 20
 _LOCKED = ("unable to lock file", "already open for write", "consistency flags")
-"""What HDF5 says of a file that another process writes."""
+"""Parts of HDF5's messages on a file that another process writes."""
 _READ_WORDS = """
 import h5py, json, sys
 with h5py.File(sys.argv[1], "r", locking="best-effort") as file:
@@ -54,30 +54,24 @@ def _opened(path: Path, doing: str = "cannot be read as HDF5") -> Iterator[Any]:
 
 @dataclass(frozen=True)
 class _Loader:
-    """Opens the file again wherever it is called."""
+    """Opens the file again in the process that calls it."""
 
     path: Path
     key: str
-    size: int
-    modified: int
+    source: FileBytes
 
     def __call__(self) -> Any:
-        source = FileBytes(self.path, self.size, self.modified)
         with self._file() as file:
             dataset = file[self.key]
             if dataset.ndim < 2:
                 return _vector(self.path, dataset)
             place = dataset.id.get_offset()
             if dataset.chunks is None and place is not None and _is_plain(dataset):
-                return RangedRows(source, dataset.shape, dataset.dtype, place)
-            shape, item = dataset.shape, dataset.dtype.itemsize
-            chunks = dataset.chunks or (1, *shape[1:])
+                return RangedRows(self.source, dataset.shape, dataset.dtype, place)
+            chunk = dataset.chunks or (1, *dataset.shape[1:])
             stored = dataset.id.get_storage_size()
-        what, row_bytes = quoted(self.key), math.prod(shape[1:]) * item
-        share = stored * min(chunks[0], shape[0]) // max(shape[0], 1)
-        require_room(f"{self.path}: a chunk of {what}", math.prod(chunks) * item, share)
-        require_room(f"{self.path}: a row of chunks of {what}", chunks[0] * row_bytes, share)
-        return by_chunks(shape[0], chunks[0], row_bytes, self._read)
+            chunks = Chunks(dataset.shape, chunk, dataset.dtype.itemsize, stored)
+        return chunks.rows(str(self.path), quoted(self.key), self._read)
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         with self._file() as file:
@@ -90,13 +84,15 @@ class _Loader:
 
 def _is_plain(dataset: Any) -> bool:
     """Whether stored bytes are NumPy's: HDF5 has types of fewer bits, and with an offset."""
-    h5py = imported("h5py", Path(dataset.file.filename))
+    import h5py
+
     return bool(dataset.id.get_type().equal(h5py.h5t.py_create(dataset.dtype)))
 
 
 def _vector(path: Path, dataset: Any) -> NDArray[Any]:
     """All values of a dataset with one axis, words as strings."""
-    h5py = imported("h5py", path)
+    import h5py
+
     size = dataset.size * max(dataset.dtype.itemsize, 8)
     require_room(f"{path}: {quoted(dataset.name)}", size, dataset.id.get_storage_size())
     text = h5py.check_string_dtype(dataset.dtype)
@@ -107,29 +103,29 @@ def _vector(path: Path, dataset: Any) -> NDArray[Any]:
 
 
 def _words_of_any_length(path: Path, key: str) -> NDArray[Any]:
-    """Strings of a dataset, read by another process.
+    """Strings of a dataset, read by another process, which can be stopped.
 
-    They lie in a heap of chained pieces, in which HDF5 follows a damaged chain for ever, deaf to
-    Ctrl-C.  A process of its own can be stopped.
+    HDF5 keeps strings in chained pieces, and follows a damaged chain for ever, deaf to Ctrl-C.
     """
     seconds = _SECONDS + path.stat().st_size // 1_000_000
     command = [sys.executable, "-P", "-c", _READ_WORDS, str(path), key]
     try:
-        found = subprocess.run(command, capture_output=True, timeout=seconds, check=True)
+        process = subprocess.run(command, capture_output=True, timeout=seconds, check=True)
     except subprocess.TimeoutExpired as error:
-        what = f"was not read within {seconds} seconds"
-        raise DataError(f"{path}: {quoted(key)} {what}: is it damaged?") from error
+        problem = f"was not read within {seconds} seconds: is it damaged?"
+        raise DataError(f"{path}: {quoted(key)} {problem}") from error
     except subprocess.CalledProcessError as error:
         lines = error.stderr.decode(errors="replace").strip().splitlines() or ["it crashed"]
         raise DataError(
             f"{path}: {quoted(key)} cannot be read: {lines[-1]}; is it damaged?"
         ) from error
-    return np.array(json.loads(found.stdout), dtype=object)
+    return np.array(json.loads(process.stdout), dtype=object)
 
 
 def _why_not(dataset: Any) -> str | None:
-    """Why a dataset is none that can be read, in words."""
-    h5py = imported("h5py", Path(dataset.file.filename))
+    """Why a dataset cannot be read; None where it can."""
+    import h5py
+
     if dataset.shape is None:
         return "an empty dataset"
     if not dataset.shape:
@@ -157,7 +153,8 @@ def _why_not(dataset: Any) -> str | None:
 
 def _missing_filter(dataset: Any) -> str | None:
     """The first filter that a dataset needs and the library lacks."""
-    h5py = imported("h5py", Path(dataset.file.filename))
+    import h5py
+
     filters = dataset.id.get_create_plist()
     for i in range(filters.get_nfilters()):
         number, _, _, name = filters.get_filter(i)
@@ -178,7 +175,7 @@ def open_hdf5(path: Path) -> Container:
     """
     arrays: dict[str, RowArray] = {}
     skipped: dict[str, str] = {}
-    status = path.stat()
+    source = FileBytes.of(path)
     h5py = imported("h5py", path)
 
     def visit(name: str | bytes, item: Any) -> None:
@@ -195,13 +192,9 @@ def open_hdf5(path: Path) -> Container:
             return
         is_text = h5py.check_string_dtype(item.dtype) is not None
         dtype = "|O" if is_text else item.dtype.str
-        loader = _Loader(path.absolute(), name, status.st_size, status.st_mtime_ns)
-        arrays[name] = RowArray(tuple(item.shape), dtype, loader)
+        arrays[name] = RowArray(tuple(item.shape), dtype, _Loader(path.absolute(), name, source))
 
     with _opened(path) as file:
         file.visititems(visit)
-    if not arrays:
-        found = some(f"{quoted(name)}: {why}" for name, why in skipped.items()) or "nothing"
-        raise DataError(f"the file holds no readable dataset ({found})")
     main = "train" if set(arrays) >= _ANN_BENCHMARKS else None
     return Container(path, "hdf5", arrays, skipped, main=main, has_groups=True)

@@ -12,11 +12,11 @@ from cl_analyze.small_files import read_text
 
 
 def saved_dataset(folder: Path) -> list[Path] | None:
-    """The Arrow files of a saved dataset, in their order; None where a folder is none.
+    """The Arrow files of a saved dataset, in their order; None where the folder is another one.
 
     Raises:
         DataError: a dictionary of several splits, a selection that was not written out, or a list
-            that names files elsewhere.
+            that names files of other folders.
     """
     splits = folder / "dataset_dict.json"
     if splits.is_file():
@@ -25,9 +25,8 @@ def saved_dataset(folder: Path) -> list[Path] | None:
             raise DataError(f"{splits}: no list of splits")
         if len(names) == 1:
             return saved_dataset(folder / names[0])
-        wanted = some((str(folder / name) for name in names), 3)
-        listed = some(map(quoted, names))
-        raise DataError(f"{folder} holds the splits {listed}; name one: {wanted}")
+        paths = some((str(folder / name) for name in names), 3)
+        raise DataError(f"{folder} holds the splits {some(map(quoted, names))}; name one: {paths}")
     state = folder / "state.json"
     if not state.is_file() or not (folder / "dataset_info.json").is_file():
         return None

@@ -2,46 +2,26 @@
 
 from __future__ import annotations
 
-import lzma
-import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from cl_analyze.data.formats.npy import Header, read_header, words
-from cl_analyze.data.memory import mebibytes, require_room
+from cl_analyze.data.formats.extra import own_errors
+from cl_analyze.data.formats.npy import Header, read_header
+from cl_analyze.data.memory import require_room
 from cl_analyze.data.ranged import FileBytes
-from cl_analyze.data.rows import Container, RowArray
+from cl_analyze.data.rows import Container, RowArray, words
 from cl_analyze.errors import DataError
-from cl_analyze.quoting import quoted, some
+from cl_analyze.quoting import quoted
 
 _STEP = 4 << 20
-UNREADABLE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    lzma.LZMAError,
-    TokenError,
-    SyntaxError,
-    NotImplementedError,
-    RuntimeError,
-    OverflowError,
-    MemoryError,
-    EOFError,
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-)
-"""What zipfile and NumPy raise, among them, on what is no archive of arrays."""
 
 
 def read_arrays(stream: BinaryIO) -> dict[str, NDArray[Any]]:
@@ -53,7 +33,7 @@ def read_arrays(stream: BinaryIO) -> dict[str, NDArray[Any]]:
     try:
         with np.load(stream, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
-    except UNREADABLE as error:
+    except Exception as error:  # zipfile, zlib and NumPy fail on damaged bytes in many ways
         raise ValueError(f"its arrays cannot be read: {error or type(error).__name__}") from error
 
 
@@ -77,11 +57,11 @@ class _Stored:
     checksum: int
 
     def __call__(self) -> Any:
-        found = 0
+        checksum = 0
         for at in range(self.start, self.start + self.size, _STEP):
             stop = min(at + _STEP, self.start + self.size)
-            found = zlib.crc32(self.source.read(at, stop), found)
-        if found != self.checksum:
+            checksum = zlib.crc32(self.source.read(at, stop), checksum)
+        if checksum != self.checksum:
             raise DataError(
                 f"{self.source.name}: member {quoted(self.member)} is damaged (its CRC-32 is not "
                 "the one that was saved with it); save the file again"
@@ -90,8 +70,8 @@ class _Stored:
 
 
 @dataclass(frozen=True)
-class _Member:
-    """Loader of one member; decodes it into memory."""
+class _Whole:
+    """Loader of a member that is compressed, a vector, or stored by columns; decodes it whole."""
 
     path: Path
     member: str
@@ -99,20 +79,14 @@ class _Member:
     stored: int
 
     def __call__(self) -> NDArray[Any]:
-        what = f"{self.path}: member {quoted(self.member)}"
-        require_room(what, self.size, self.stored)
-        try:
-            with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as stream:
-                array: NDArray[Any] = npy_format.read_array(
-                    cast(BinaryIO, stream), allow_pickle=False
-                )
-        except MemoryError as error:
-            raise DataError(
-                f"{what} takes {mebibytes(self.size)}, which this process cannot have"
-            ) from error
-        except UNREADABLE as error:
-            raise DataError(f"{what} is damaged: {error}; save the file again") from error
-        return words(array)
+        name = f"{self.path}: member {quoted(self.member)}"
+        require_room(name, self.size, self.stored)
+        with (
+            own_errors(f"{name} cannot be read"),
+            zipfile.ZipFile(self.path) as archive,
+            archive.open(self.member) as stream,
+        ):
+            return words(npy_format.read_array(cast(BinaryIO, stream), allow_pickle=False))
 
 
 def _row_array(path: Path, source: FileBytes, info: zipfile.ZipInfo, header: Header) -> RowArray:
@@ -121,11 +95,10 @@ def _row_array(path: Path, source: FileBytes, info: zipfile.ZipInfo, header: Hea
         start = _start_of(source, info)
         placed = replace(header, offset=start + header.offset)
         loader = _Stored(source, placed, info.filename, start, info.file_size, info.CRC)
-        return RowArray(header.shape, header.stored_dtype, loader)
-    whole = _Member(path, info.filename, header.n_bytes, info.compress_size)
-    return RowArray(
-        header.shape, header.stored_dtype, whole, header.n_bytes, stored=info.compress_size
-    )
+        return RowArray(header.shape, header.dtype_name, loader)
+    size, stored = header.n_bytes, info.compress_size
+    whole = _Whole(path, info.filename, size, stored)
+    return RowArray(header.shape, header.dtype_name, whole, size, stored)
 
 
 def _start_of(source: FileBytes, info: zipfile.ZipInfo) -> int:
@@ -146,35 +119,29 @@ def open_npz(path: Path) -> Container:
     """
     arrays: dict[str, RowArray] = {}
     skipped: dict[str, str] = {}
-    status = path.stat()
-    source = FileBytes(path.absolute(), status.st_size, status.st_mtime_ns)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for info in archive.infolist():
-                if not info.filename.endswith(".npy"):
-                    skipped[info.filename] = "not an .npy member"
-                    continue
-                key = info.filename.removesuffix(".npy")
-                if key in arrays or key in skipped:
-                    raise DataError(f"member {quoted(key)} occurs twice; save the file again")
-                try:
-                    with archive.open(info) as stream:
-                        header = read_header(cast(BinaryIO, stream))
-                except DataError as error:
-                    skipped[key] = str(error)
-                    continue
-                if header.offset + header.n_bytes != info.file_size:
-                    raise DataError(
-                        f"member {quoted(key)} promises shape {header.shape} "
-                        f"({header.n_bytes} bytes) but holds {info.file_size - header.offset}; "
-                        "save the file again"
-                    )
-                arrays[key] = _row_array(path, source, info, header)
-    except UNREADABLE as error:
-        raise DataError(
-            f"not a readable .npz archive, or a truncated one: {error}; save it again"
-        ) from error
-    if not arrays:
-        found = some(f"{quoted(key)}: {why}" for key, why in skipped.items()) or "nothing"
-        raise DataError(f"the archive holds no readable array ({found})")
+    source = FileBytes.of(path)
+    with (
+        own_errors("not a readable .npz archive, or a truncated one"),
+        zipfile.ZipFile(path) as archive,
+    ):
+        for info in archive.infolist():
+            if not info.filename.endswith(".npy"):
+                skipped[info.filename] = "not an .npy member"
+                continue
+            key = info.filename.removesuffix(".npy")
+            if key in arrays or key in skipped:
+                raise DataError(f"member {quoted(key)} occurs twice; save the file again")
+            try:
+                with archive.open(info) as stream:
+                    header = read_header(cast(BinaryIO, stream))
+            except DataError as error:
+                skipped[key] = str(error)
+                continue
+            if header.offset + header.n_bytes != info.file_size:
+                raise DataError(
+                    f"member {quoted(key)} promises shape {header.shape} "
+                    f"({header.n_bytes} bytes) but holds {info.file_size - header.offset}; "
+                    "save the file again"
+                )
+            arrays[key] = _row_array(path, source, info, header)
     return Container(path, "npz", arrays, skipped)

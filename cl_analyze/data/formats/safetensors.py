@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cl_analyze.data.ranged import FileBytes, RangedRows
-from cl_analyze.data.rows import BFLOAT16, Container, RowArray
+from cl_analyze.data.rows import BFLOAT16, Container, RowArray, stored_dtype
 from cl_analyze.errors import DataError
-from cl_analyze.quoting import quoted, some
+from cl_analyze.quoting import quoted
 
 _MOST_HEADER = 16 << 20
 """Bytes: a hundred thousand tensors; the format allows 100 MB, which take gigabytes to parse."""
@@ -26,32 +23,16 @@ _DTYPES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Loader:
-    """Reads the file again wherever it is called."""
-
-    source: FileBytes
-    shape: tuple[int, ...]
-    dtype: str
-    offset: int
-
-    def __call__(self) -> Any:
-        stored = np.dtype("<u2" if self.dtype == BFLOAT16 else self.dtype)
-        rows = RangedRows(self.source, self.shape, stored, self.offset)
-        return rows if len(self.shape) > 1 else rows[:]
-
-
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; names that occur twice make it none."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    """A JSON object whose names are all different."""
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
         raise ValueError("a name occurs twice")
-    return found
+    return entries
 
 
-def _header(path: Path) -> tuple[dict[str, Any], int]:
+def _header(path: Path, size: int) -> tuple[dict[str, Any], int]:
     """The header and where the tensors begin."""
-    size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if _MOST_HEADER < length <= size - 8:
@@ -78,50 +59,47 @@ def open_safetensors(path: Path) -> Container:
     """Open a safetensors file.
 
     Raises:
-        DataError: a header that is none, or that contradicts the file's length.
+        DataError: a header that cannot be parsed, or that contradicts the file's length.
     """
-    header, start = _header(path)
-    status = path.stat()
-    source = FileBytes(path.absolute(), status.st_size, status.st_mtime_ns)
+    source = FileBytes.of(path)
+    header, start = _header(path, source.size)
     header.pop("__metadata__", None)
     arrays: dict[str, RowArray] = {}
     skipped: dict[str, str] = {}
     spans: list[tuple[int, int, str]] = []
     for name, entry in header.items():
-        shape, dtype, span = _fields(name, entry)
-        spans.append((*span, name))
+        shape, dtype, (begin, end) = _fields(name, entry)
+        spans.append((begin, end, name))
         known = _DTYPES.get(dtype)
         if known is None:
             skipped[name] = (
                 f"dtype {quoted(dtype, 40)} is not supported: save it as F16, BF16 or F32"
             )
             continue
-        expected = math.prod(shape) * (2 if known == BFLOAT16 else np.dtype(known).itemsize)
-        if span[1] - span[0] != expected:
+        expected = math.prod(shape) * stored_dtype(known).itemsize
+        if end - begin != expected:
             raise DataError(
                 f"tensor {quoted(name)} of shape {shape} and dtype {dtype} takes {expected} bytes, "
-                f"its header gives it {span[1] - span[0]}"
+                f"its header gives it {end - begin}"
             )
-        if start + span[1] > status.st_size:
+        if start + end > source.size:
             raise DataError(
-                f"truncated: tensor {quoted(name)} ends at byte {start + span[1]}, the file has "
-                f"{status.st_size}; copy or save it again"
+                f"truncated: tensor {quoted(name)} ends at byte {start + end}, the file has "
+                f"{source.size}; copy or save it again"
             )
         if shape:
-            arrays[name] = RowArray(shape, known, _Loader(source, shape, known, start + span[0]))
+            rows = RangedRows(source, shape, stored_dtype(known), start + begin)
+            arrays[name] = rows.as_array(known)
         else:
             skipped[name] = "a single number"
     _refuse_overlaps(spans)
-    if not arrays:
-        found = some(f"{quoted(name)}: {why}" for name, why in skipped.items()) or "nothing"
-        raise DataError(f"the file holds no readable tensor ({found})")
     return Container(path, "safetensors", arrays, skipped)
 
 
 def _refuse_overlaps(spans: list[tuple[int, int, str]]) -> None:
-    """Bytes belong to one tensor; a header that gives them to two is not to be trusted."""
-    there = sorted(span for span in spans if span[1] > span[0])
-    for (_, end, name), (begin, _, other) in pairwise(there):
+    """A header that gives bytes to two tensors is not to be trusted."""
+    filled = sorted(span for span in spans if span[1] > span[0])
+    for (_, end, name), (begin, _, other) in pairwise(filled):
         if begin < end:
             raise DataError(f"tensors {quoted(name)} and {quoted(other)} share bytes of the file")
 

@@ -27,13 +27,13 @@ _LONGEST_NUMBER = 400
 
 @contextlib.contextmanager
 def decoding() -> Iterator[None]:
-    """Bytes that are no UTF-8 are an error of ours, which says how to save the text."""
+    """Turn the error for bytes that are no UTF-8 into a DataError with the remedy."""
     try:
         yield
     except UnicodeDecodeError as error:
         start = bytes(error.object[:2])
-        found = ", but UTF-16" if start in (b"\xff\xfe", b"\xfe\xff") else ""
-        raise DataError(f"not UTF-8 text{found} (byte {error.start}): save it as UTF-8") from error
+        kind = ", but UTF-16" if start in (b"\xff\xfe", b"\xfe\xff") else ""
+        raise DataError(f"not UTF-8 text{kind} (byte {error.start}): save it as UTF-8") from error
 
 
 def typed(words: list[str]) -> NDArray[Any]:
@@ -76,11 +76,7 @@ def open_text(path: Path) -> Container:
 
 
 def _refuse_matrix(lines: list[str]) -> None:
-    """Refuse lines of several numbers, as numpy.savetxt, GloVe and word2vec write them.
-
-    Raises:
-        DataError: says what the lines look like, and how to save them.
-    """
+    """Raise a DataError for lines of several numbers, as numpy.savetxt and GloVe write them."""
     rows = [line.replace(",", " ").split() for line in lines[:50] if not line.startswith("#")]
     rows = rows[1:] if len(rows) > 2 and len(rows[0]) == 2 != len(rows[1]) else rows
     widths = {len(row) for row in rows}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import sys
 import warnings
 import zipfile
@@ -18,61 +17,56 @@ from numpy.typing import NDArray
 
 from cl_analyze.data.memory import require_room
 from cl_analyze.data.ranged import FileBytes, RangedRows
-from cl_analyze.data.rows import BFLOAT16, Container, RowArray
+from cl_analyze.data.rows import Container, RowArray, stored_dtype
+from cl_analyze.data.tensors import tensor_array
 from cl_analyze.errors import DataError
 from cl_analyze.quoting import quoted, some
 
 _SAFE_SAVE = "save tensors alone, as torch.save({'embeddings': z, 'labels': y}, path)"
-_EXPANDED = 64 << 20
-"""Bytes up to which a tensor may repeat its values, as `expand` does."""
 _WEIGHTS = ("weight", "bias", "running_mean", "running_var", "in_proj_weight", "in_proj_bias")
 _FEWEST_ALIKE = 20
 _MOST_ENTRIES = 100_000
 
 
 def _load(path: Path) -> Any:
+    """The content of a file, mapped where its format allows."""
+    import torch
+
     with warnings.catch_warnings():
         # torch warns of unusual pickles before it refuses them; the refusal says enough
         warnings.simplefilter("ignore", UserWarning)
-        return _load_quietly(path)
-
-
-def _load_quietly(path: Path) -> Any:
-    import torch
-
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except MemoryError:
-        raise
-    except RuntimeError as error:
-        if "mmap can only be used" not in str(error):
-            raise DataError(f"not a readable PyTorch file: {_first_line(error)}") from error
-    except OSError as error:  # what the ZIP's directory promises is not there
-        raise DataError(
-            f"not a readable PyTorch file ({error.strerror}); is it truncated? Save it again"
-        ) from error
-    except Exception as error:  # there is no end to how a damaged stack of instructions fails
-        if "numpy" in str(error):
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except MemoryError:
+            raise
+        except RuntimeError as error:
+            if "mmap can only be used" not in str(error):
+                lines = str(error).strip().splitlines() or [type(error).__name__]
+                raise DataError(f"not a readable PyTorch file: {lines[0]}") from error
+        except OSError as error:  # the ZIP's directory promises members that are not there
             raise DataError(
-                "it holds NumPy arrays, which could run code when loaded: save "
-                "torch.from_numpy(z), or numpy.savez(path, embeddings=z, labels=y)"
+                f"not a readable PyTorch file ({error.strerror}); is it truncated? Save it again"
             ) from error
-        raise DataError(
-            "not a PyTorch file of plain tensors (objects of other kinds could run code when "
-            f"loaded, so they are refused): {_SAFE_SAVE}"
-        ) from error
-    try:  # the older format, before torch 1.6, cannot be mapped
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise DataError(f"not a readable PyTorch file of plain tensors: {_SAFE_SAVE}") from error
+        except Exception as error:  # there is no end to how a damaged stack of instructions fails
+            if "numpy" in str(error):
+                raise DataError(
+                    "it holds NumPy arrays, which could run code when loaded: save "
+                    "torch.from_numpy(z), or numpy.savez(path, embeddings=z, labels=y)"
+                ) from error
+            raise DataError(
+                "not a PyTorch file of plain tensors (objects of other kinds could run code when "
+                f"loaded, so they are refused): {_SAFE_SAVE}"
+            ) from error
+        try:  # the older format, before torch 1.6, cannot be mapped
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:
+            raise DataError(
+                f"not a readable PyTorch file of plain tensors: {_SAFE_SAVE}"
+            ) from error
 
 
 def _refuse_compressed(path: Path) -> None:
-    """Refuse a ZIP whose members are compressed: torch would take compressed bytes for values.
-
-    Raises:
-        DataError: names the first such member.
-    """
+    """Refuse a ZIP whose members are compressed: torch would take compressed bytes for values."""
     try:
         with zipfile.ZipFile(path) as archive:
             for info in archive.infolist():
@@ -85,88 +79,32 @@ def _refuse_compressed(path: Path) -> None:
         return  # the older format, or damaged: torch says so
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-
-
-def _plain(tensor: Any) -> Any:
-    """A dense tensor of a type that NumPy has (bfloat16 as int16), its values not touched.
-
-    Raises:
-        DataError: another kind of tensor, and how to save it.
-    """
-    import torch
-
-    if tensor.is_nested:
-        raise DataError("nested tensors are not supported: save tensor.to_padded_tensor(0)")
-    plain = tensor.detach()
-    if plain.is_quantized:
-        raise DataError("quantised tensors are not supported: save tensor.dequantize()")
-    if plain.layout != torch.strided:
-        raise DataError("sparse tensors are not supported: save tensor.to_dense()")
-    if plain.is_meta:
-        raise DataError("a tensor without values (of the device meta)")
-    size = math.prod(plain.shape) * plain.element_size()
-    if size > max(plain.untyped_storage().nbytes(), _EXPANDED):
-        raise DataError(
-            f"a tensor of {size} bytes of which {plain.untyped_storage().nbytes()} are stored: "
-            "save tensor.clone()"
-        )
-    if plain.dtype == torch.bfloat16:
-        return plain.view(torch.int16)
-    try:
-        plain[:0].resolve_conj().resolve_neg().numpy() if plain.ndim else plain.numpy()
-    except (TypeError, RuntimeError) as error:
-        raise DataError(f"{plain.dtype} has no NumPy equivalent: save tensor.float()") from error
-    return plain
-
-
-def _tensor_values(tensor: Any) -> NDArray[Any]:
-    """The values of a tensor; those of bfloat16 as uint16."""
-    import torch
-
-    plain = _plain(tensor).resolve_conj().resolve_neg()
-    values: NDArray[Any] = plain.numpy()
-    return values.view(np.uint16) if tensor.dtype == torch.bfloat16 else values
-
-
-def _dtype_of(tensor: Any) -> str:
-    """The dtype's name as `RowArray` has it."""
-    import torch
-
-    if tensor.dtype == torch.bfloat16:
-        return BFLOAT16
-    return np.dtype(str(tensor.dtype).removeprefix("torch.")).str
-
-
 def _array_of(value: Any) -> RowArray | str:
-    """The array an entry holds, or in words why it holds none."""
+    """The array of an entry, or a text that says why the entry is no array."""
     import torch
 
     if isinstance(value, torch.Tensor):
         try:
-            _plain(value)
+            return tensor_array(value, in_memory=False)
         except DataError as error:
             return str(error)
-        return RowArray.of(_tensor_values(value), _dtype_of(value))
     if isinstance(value, list | tuple) and value:
         scalars = _scalars(value)
         if scalars is not None:
             return RowArray.of(scalars)
+        kind = type(value).__name__
         if any(isinstance(item, torch.Tensor) for item in value):
-            return (
-                f"a {type(value).__name__} of tensors: save torch.cat of batches, or a dictionary"
-            )
+            return f"a {kind} of tensors: save torch.cat of batches, or a dictionary"
         if all(isinstance(item, dict) for item in value):
             return (
-                f"a {type(value).__name__} of dictionaries, as batches come: join the batches, "
+                f"a {kind} of dictionaries, as batches come: join the batches, "
                 "{k: torch.cat([b[k] for b in batches]) for k in batches[0]}, and save that"
             )
     return f"a {type(value).__name__}, not a tensor"
 
 
 def _scalars(values: Sequence[Any]) -> NDArray[Any] | None:
-    """Numbers, words and missing values of one kind, as labels come; None where they are not."""
+    """Labels as a list of numbers or words of one kind, some missing; None for other lists."""
     import torch
 
     plain = [
@@ -187,28 +125,24 @@ def _scalars(values: Sequence[Any]) -> NDArray[Any] | None:
 def _entries(
     content: Any, prefix: str = "", depth: int = 4, above: tuple[int, ...] = ()
 ) -> dict[str, Any]:
-    """What a file holds by its keys, those of dictionaries in dictionaries as outer/inner.
-
-    Raises:
-        DataError: more entries than a file of embeddings has.
-    """
+    """The entries of a file by their keys; a dictionary in a dictionary has keys outer/inner."""
     if not isinstance(content, dict):
         return {"": content}
-    found: dict[str, Any] = {}
+    entries: dict[str, Any] = {}
     within = (*above, id(content))
     for key, value in content.items():
         name = f"{prefix}{key}"
         inner = isinstance(value, dict) and depth > 0 and id(value) not in within
-        entries = _entries(value, f"{name}/", depth - 1, within) if inner else {name: value}
-        twice = next((each for each in entries if each in found), None)
+        new = _entries(value, f"{name}/", depth - 1, within) if inner else {name: value}
+        twice = next((key for key in new if key in entries), None)
         if twice is not None:  # 1 and "1"
             raise DataError(f"two of its keys are written {quoted(twice)}: give them other names")
-        found.update(entries)
-        if len(found) > _MOST_ENTRIES:
+        entries.update(new)
+        if len(entries) > _MOST_ENTRIES:
             raise DataError(
                 f"it holds more than {_MOST_ENTRIES} entries: save the embeddings in one tensor"
             )
-    return found
+    return entries
 
 
 @dataclass(frozen=True)
@@ -216,47 +150,41 @@ class _Loader:
     """Loader of one entry; reads the file again wherever it is called.
 
     Attributes:
-        path, key: where.
+        path, key: of the entry.
         source: the file as it was when it was opened.
-        rows: the entry's rows by their place in the file; None where they have none of their own.
         size: bytes of the values.
     """
 
     path: Path
     key: str
     source: FileBytes
-    rows: RangedRows | None
     size: int
 
     def __call__(self) -> Any:
-        if self.rows is not None:
-            return self.rows if len(self.rows.shape) > 1 else self.rows[:]
-        require_room(f"{self.path}: entry {quoted(self.key)}", self.size)
+        entry = f"{self.path}: entry {quoted(self.key)}"
+        require_room(entry, self.size)
         self.source.check()
         array = _array_of(_entries(_load(self.path))[self.key])
         if isinstance(array, str):
-            raise DataError(f"{self.path}: entry {quoted(self.key)} is {array}")
+            raise DataError(f"{entry} is {array}")
         values = np.array(array.values())  # of this entry alone, away from the map
         self.source.check()
         return values
 
 
-def _rows_in(maps: Sequence[_Map], source: FileBytes, tensor: Any) -> RangedRows | None:
-    """A mapped tensor's rows by their place in the file; None where that cannot be told.
-
-    A map would do, but a file that shrinks under it ends the process.
-    """
+def _rows_in(
+    maps: Sequence[_Map], source: FileBytes, tensor: Any, array: RowArray
+) -> RangedRows | None:
+    """The rows of a mapped tensor by their place in the file; None where it is not known."""
     if not tensor.is_contiguous() or tensor.ndim < 1 or not tensor.numel():
         return None
     if tensor.is_conj() or tensor.is_neg():
         return None
     address = tensor.data_ptr()
     place = next((address - m.start + m.offset for m in maps if m.start <= address < m.stop), None)
-    size = tensor.numel() * tensor.element_size()
-    if place is None or place + size > source.size:
+    if place is None or place + array.n_bytes > source.size:
         return None
-    dtype = np.dtype("<u2" if _dtype_of(tensor) == BFLOAT16 else _dtype_of(tensor))
-    return RangedRows(source, tuple(tensor.shape), dtype, place)
+    return RangedRows(source, array.shape, stored_dtype(array.dtype), place)
 
 
 @dataclass(frozen=True)
@@ -269,9 +197,9 @@ class _Map:
 
 
 def _maps_of(path: Path) -> list[_Map]:
-    """Where a file is mapped (Linux); nowhere where its numbers have another byte order.
+    """The maps of a file (Linux).
 
-    Of those torch changes the order in its own copy of the pages.
+    Empty for numbers of another byte order, which torch changes in a copy of the pages.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -280,50 +208,44 @@ def _maps_of(path: Path) -> list[_Map]:
                 return []
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
         return []
-    status, found = path.stat(), []
+    inode, maps = path.stat().st_ino, []
     with contextlib.suppress(OSError, ValueError):
-        for line in (
-            Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").split("\n")
-        ):
+        table = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
+        for line in table.split("\n"):
             span, _, rest = line.partition(" ")
             start, _, stop = span.partition("-")
             fields = rest.split()
-            if stop and len(fields) > 3 and int(fields[3]) == status.st_ino:
-                found.append(_Map(int(start, 16), int(stop, 16), int(fields[1], 16)))
-    return found
+            if stop and len(fields) > 3 and int(fields[3]) == inode:
+                maps.append(_Map(int(start, 16), int(stop, 16), int(fields[1], 16)))
+    return maps
 
 
 def open_torch(path: Path) -> Container:
     """Open a PyTorch file with `weights_only=True`; imports torch.
 
     Raises:
-        DataError: not a PyTorch file, objects other than tensors, or no tensor in it.
+        DataError: not a PyTorch file, or objects other than tensors.
     """
     _refuse_compressed(path)
-    status = path.stat()
-    source = FileBytes(path.absolute(), status.st_size, status.st_mtime_ns)
+    source = FileBytes.of(path)
     content = _load(path)
-    entries = _entries(content)
     maps = _maps_of(path)
     arrays: dict[str, RowArray] = {}
     skipped: dict[str, str] = {}
-    for key, value in entries.items():
+    for key, value in _entries(content).items():
         array = _array_of(value)
         if isinstance(array, str):
-            skipped[str(key)] = array
-            continue
-        if not hasattr(value, "data_ptr"):  # a list, which is decoded already
-            arrays[str(key)] = array
-            continue
-        rows = _rows_in(maps, source, value)
-        loader = _Loader(path.absolute(), str(key), source, rows, array.n_bytes)
-        at_once = 0 if rows is not None else array.n_bytes
-        arrays[str(key)] = RowArray(array.shape, array.dtype, loader, at_once)
-    if not arrays:
-        found = some(f"{quoted(key or 'content')}: {why}" for key, why in skipped.items())
-        raise DataError(f"the file holds no tensor ({found or 'nothing'}): {_SAFE_SAVE}")
+            skipped[key] = array
+        elif not hasattr(value, "data_ptr"):  # a list, which is decoded already
+            arrays[key] = array
+        elif (rows := _rows_in(maps, source, value, array)) is not None:
+            arrays[key] = rows.as_array(array.dtype)
+        else:
+            size = array.n_bytes
+            loader = _Loader(path.absolute(), key, source, size)
+            arrays[key] = RowArray(array.shape, array.dtype, loader, size)
     has_groups = isinstance(content, dict) and any(isinstance(v, dict) for v in content.values())
-    instead = _looks_like(arrays)
+    instead = _looks_like(arrays) if arrays else _SAFE_SAVE
     return Container(path, "pt", arrays, skipped, has_groups=has_groups, instead=instead)
 
 
@@ -333,7 +255,7 @@ def is_weight(key: str) -> bool:
 
 
 def _looks_like(arrays: dict[str, RowArray]) -> str:
-    """What a file without embeddings is, and what to save: vectors by name, a model's weights."""
+    """The kind of a file without embeddings, and what to save: one vector a key, or weights."""
     shapes = Counter(array.shape for array in arrays.values())
     shape, count = shapes.most_common(1)[0]
     if count >= _FEWEST_ALIKE and count > 0.9 * len(arrays) and len(shape) == 1 and shape[0] > 1:

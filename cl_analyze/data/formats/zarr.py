@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.data.formats.extra import imported, own_errors
-from cl_analyze.data.joined import by_chunks
+from cl_analyze.data.joined import Chunks
 from cl_analyze.data.memory import require_room
 from cl_analyze.data.rows import Container, RowArray
 from cl_analyze.errors import DataError
-from cl_analyze.quoting import described, quoted, some
+from cl_analyze.quoting import described, quoted
 
 MARKERS = ("zarr.json", ".zgroup", ".zarray")
 _MOST_ARRAYS = 10_000
@@ -34,12 +34,12 @@ _CODECS = frozenset(
         "vlen-bytes",
     )
 )  # fmt: skip
-"""Codecs that turn bytes into numbers or words, and nothing else: `pickle` is none of them."""
+"""Codecs that only turn bytes into numbers or words; `pickle`, which runs code, is left out."""
 
 
 @dataclass(frozen=True)
 class _Loader:
-    """Opens the store again wherever it is called.
+    """Opens the store again in the process that calls it.
 
     Attributes:
         path, key: where.
@@ -55,27 +55,22 @@ class _Loader:
         with own_errors("cannot be read as a Zarr store"):
             store = zarr.open(store=str(self.path), mode="r")
             array = store[self.key] if self.key else store
-        shape, chunks = array.shape, array.shards or array.chunks
+        shape, itemsize = array.shape, array.dtype.itemsize
+        name = quoted(self.key)
 
         def read(start: int, stop: int) -> NDArray[Any]:
-            with own_errors(f"{self.path}: {quoted(self.key)} cannot be read as a Zarr store"):
+            with own_errors(f"{self.path}: {name} cannot be read as a Zarr store"):
                 return np.asarray(array[start:stop])
 
         if len(shape) < 2:
-            size = shape[0] * array.dtype.itemsize
-            require_room(f"{self.path}: {quoted(self.key)}", size, self.stored)
+            require_room(f"{self.path}: {name}", shape[0] * itemsize, self.stored)
             return read(0, shape[0])
-        row_bytes = math.prod(shape[1:]) * array.dtype.itemsize
-        chunk = math.prod(chunks) * array.dtype.itemsize
-        share = self.stored * min(chunks[0], shape[0]) // max(shape[0], 1)
-        require_room(f"{self.path}: a chunk of {quoted(self.key)}", chunk, share)
-        what = f"{self.path}: a row of chunks of {quoted(self.key)}"
-        require_room(what, chunks[0] * row_bytes, share)
-        return by_chunks(shape[0], chunks[0], row_bytes, read)
+        chunks = Chunks(shape, array.shards or array.chunks, itemsize, self.stored)
+        return chunks.rows(str(self.path), name, read)
 
 
 def _why_not(array: Any) -> str | None:
-    """Why an array is none that can be read, in words."""
+    """Why an array cannot be read; None where it can."""
     if not array.shape:
         return "a single value"
     kind = np.dtype(array.dtype).kind if not hasattr(array.dtype, "na_object") else "T"
@@ -109,7 +104,7 @@ def _codecs(metadata: Any) -> Iterator[str]:
 def open_zarr(path: Path) -> Container:
     """Open a Zarr store.
 
-    Keys: the arrays' paths; a store that is one array has none.
+    Keys: the paths of the arrays; a store of a single array has no keys.
 
     Raises:
         DependencyError: zarr is not installed.
@@ -126,14 +121,14 @@ def open_zarr(path: Path) -> Container:
     with own_errors("cannot be read as a Zarr store"):
         store = zarr.open(store=str(path), mode="r")
         if isinstance(store, zarr.Array):
-            found = {"": store}
+            members = {"": store}
         else:
-            found = {
+            members = {
                 name: item for name, item in store.members(None) if isinstance(item, zarr.Array)
             }
-        if len(found) > _MOST_ARRAYS:
+        if len(members) > _MOST_ARRAYS:
             raise DataError(f"more than {_MOST_ARRAYS} arrays; name a store with fewer")
-        for name, array in found.items():
+        for name, array in members.items():
             why = _why_not(array)
             if why is not None:
                 skipped[name] = why
@@ -148,19 +143,12 @@ def open_zarr(path: Path) -> Container:
             dtype = "|O" if is_text else np.dtype(array.dtype).str
             loader = _Loader(path.absolute(), name, stored.get(path / name, 0))
             arrays[name] = RowArray(tuple(array.shape), dtype, loader)
-    if not arrays:
-        reasons = some(f"{quoted(name or 'array')}: {why}" for name, why in skipped.items())
-        raise DataError(f"the store holds no readable array ({reasons or 'nothing'})")
     return Container(path, "zarr", arrays, skipped, tuple(notes), tuple(files), has_groups=True)
 
 
 def _files(path: Path) -> dict[Path, int]:
-    """The store's files in their order, and their bytes.
-
-    Raises:
-        DataError: something in it is neither a file nor a folder, which reading would wait for.
-    """
-    found = {}
+    """The store's files in their order, and their bytes; a FIFO, which never ends, is an error."""
+    files = {}
     for place in sorted(path.rglob("*")):
         try:
             status = place.stat()
@@ -168,7 +156,7 @@ def _files(path: Path) -> dict[Path, int]:
             continue
         mode = status.st_mode
         if stat.S_ISREG(mode):
-            found[place] = status.st_size
+            files[place] = status.st_size
         elif not stat.S_ISDIR(mode):
             raise DataError(f"{place.relative_to(path)} in it is a FIFO, a device or a socket")
-    return found
+    return files
