@@ -180,7 +180,7 @@ def run_all(root: Path, lines: list[str], folder: Path) -> list[Ran]:
         files = {
             str(path.relative_to(where)): path.read_bytes()
             for path in sorted(where.rglob("*"))
-            if path.is_file()
+            if path.is_file() and not path.name.startswith("checkpoint-")  # of the cache
         }
         found.append(Ran(done.returncode, done.stdout, done.stderr, files))
     forks.stop()

@@ -109,9 +109,7 @@ class LeaveOneOut(Reducer):
         gains[:, 4] = weighted(ratio, given.top10_share[at])
         if self.labelled:
             of_class = tile.sums(tile.product(ratio, tile.mask("same_class")), of_rows)
-            gains[:, 2] = weighted(ratio, given.false_negative_share[at]) - tile.sums(
-                of_class, of_rows
-            )
+            gains[:, 2] = weighted(ratio, given.false_negative_share[at]) - of_class
         exponent = tile.product(tile.similarity, 1.0 / self.tau)
         xp.add(exponent, spread(entropy - log_mass), out=exponent)
         exponent = tile.product(exponent, ratio)
