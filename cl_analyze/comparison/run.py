@@ -30,10 +30,9 @@ from cl_analyze.errors import ConfigError
 from cl_analyze.inputs.listener import Listener, Recorder, Silent
 from cl_analyze.inputs.prepare import Prepared, prepare
 from cl_analyze.metrics import BETWEEN, METRICS
-from cl_analyze.metrics.family import Family, FamilyResult, Measured
+from cl_analyze.metrics.family import Family, FamilyResult, PassResults
 from cl_analyze.metrics.movement import Space, movement
 from cl_analyze.metrics.quality.family import with_voters
-from cl_analyze.metrics.runner import PairRunner
 from cl_analyze.metrics.subject import Subject, nearest_negatives_reducer
 from cl_analyze.options import CompareOptions, MetricOptions, Request, RunOptions
 from cl_analyze.pairs.engine import Reducer
@@ -58,14 +57,12 @@ class _NeighbourLists(Family):
         """The reducer that every family reads its neighbours from."""
         return (nearest_negatives_reducer(subject, replace(options, negatives="instance")),)
 
-    def compute(
-        self, subject: Subject, options: MetricOptions, measured: Measured, runner: PairRunner
-    ) -> FamilyResult:
+    def compute(self, results: PassResults) -> FamilyResult:
         """Keep the lists; there are no records."""
-        if measured.anchors is None:
-            instance = replace(options, negatives="instance")
-            near = runner.nearest_negatives(instance, measured.first, None)
-            most = min(max(options.ks) + 1, subject.n - 1)
+        if not results.anchors.is_sample:
+            instance = replace(results.options, negatives="instance")
+            near = replace(results, options=instance).nearest_negatives()
+            most = min(max(instance.ks) + 1, results.subject.n - 1)
             self.indices = near.indices[:, :most].astype(np.int32)
         return FamilyResult(())
 

@@ -21,8 +21,9 @@ A whole new metric, the range of all cosines:
 ...     name, title, metrics = "mean_square", "Mean square", (MEAN_SQUARE,)
 ...     def first_pass(self, subject, options):
 ...         return (PairMoments("all"),)
-...     def compute(self, subject, options, measured, runner):
-...         sums = measured.first[PairMoments("all")]        # (N, 2): sums of s and of s squared
+...     def compute(self, results):
+...         subject = results.subject
+...         sums = results.first[PairMoments("all")]         # (N, 2): sums of s and of s squared
 ...         value = float(sums[:, 1].sum()) / (subject.n * (subject.n - 1))
 ...         number = Number(value, None, subject.n)
 ...         return FamilyResult((MEAN_SQUARE.record(subject.source, subject.d, number),))

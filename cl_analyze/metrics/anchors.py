@@ -70,11 +70,12 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Anchors:
-    """Rows that stand for all rows.
+    """Rows that stand for all rows: a sample of them, or all of them (m = N).
 
     Attributes:
         rows: (m,) which rows, ascending.
         n_rows: N.
+        is_sample: whether they are a sample; means over all rows have no sampling error.
         moments: (m, 2) a and b of the anchors; None where they are not used.
         known: (2,) their averages over all rows.
     """
@@ -83,12 +84,23 @@ class Anchors:
     n_rows: int
     moments: NDArray[np.float64] | None = None
     known: Vector | None = None
+    is_sample: bool = True
+
+    @classmethod
+    def every(cls, n_rows: int) -> Anchors:
+        """All rows."""
+        return cls(np.arange(n_rows), n_rows, is_sample=False)
 
     @property
-    def halves(self) -> tuple[Index, Index]:
-        """Positions among the anchors of two disjoint halves."""
+    def chosen(self) -> Index | None:
+        """The rows of a sample; None: all rows."""
+        return self.rows if self.is_sample else None
+
+    @property
+    def halves(self) -> tuple[Index, ...]:
+        """Positions among the anchors: two disjoint halves of a sample; or all rows."""
         positions = np.arange(len(self.rows))
-        return positions[0::2], positions[1::2]
+        return (positions[0::2], positions[1::2]) if self.is_sample else (positions,)
 
     def population(self, values: Vector) -> int:
         """Rows that have a value, as far as the anchors tell."""

@@ -17,45 +17,43 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cl_analyze.metrics.anchors import Anchors, draw_anchors, with_moments
 from cl_analyze.metrics.metric import Better, Metric
 from cl_analyze.metrics.runner import Found, PairRunner
 from cl_analyze.metrics.subject import Subject
 from cl_analyze.options import MetricOptions
+from cl_analyze.pairs.backend import Index
 from cl_analyze.pairs.engine import Reducer
+from cl_analyze.pairs.reducers.neighbours import Neighbours
 from cl_analyze.tables import Param, Record, Table
 
 
-@dataclass(frozen=True)
-class SecondPass:
-    """Results of the second pass: one entry where every pair was taken, two halves otherwise.
+@dataclass
+class PassResults:
+    """The passes over the pairs of one checkpoint: their results, as far as they have run.
 
     Attributes:
-        found: results of the pass, or of each half of the anchors.
-        anchors: the anchors of each entry; None where all rows were.
-    """
-
-    found: tuple[Found, ...]
-    anchors: tuple[NDArray[np.int64] | None, ...]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What all passes gave.
-
-    Attributes:
-        first, second, curve: results of the passes.
+        subject, options, runner: the checkpoint, what is asked, and where passes run.
+        anchors: the rows of the first pass: all, or a sample from which means are estimated.
+        first, curve: results of these passes.
         curve_anchors: rows of the curve's pass.
-        anchors: the rows that the first pass looked at, where means are estimated; None: all.
+        second: results of the second pass, and its rows: one entry of all rows, or one for each
+            half of a sample.
     """
 
-    first: Found
-    second: SecondPass
-    curve: Found
-    curve_anchors: NDArray[np.int64]
-    anchors: Anchors | None = None
+    subject: Subject
+    options: MetricOptions
+    runner: PairRunner
+    anchors: Anchors
+    first: Found = field(default_factory=dict)
+    curve_anchors: Index = field(default_factory=lambda: np.arange(0))
+    curve: Found = field(default_factory=dict)
+    second: tuple[tuple[Found, Index], ...] = ()
+
+    def nearest_negatives(self) -> Neighbours:
+        """The nearest negatives of the rows of the first pass."""
+        return self.runner.nearest_negatives(self.options, self.first, self.anchors)
 
 
 @dataclass(frozen=True)
@@ -108,32 +106,16 @@ class Family(ABC):
         """Reducers over every pair."""
         return ()
 
-    def second_pass(
-        self,
-        subject: Subject,
-        options: MetricOptions,
-        first: Found,
-        runner: PairRunner,
-        anchors: Anchors | None,
-    ) -> tuple[Reducer, ...]:
+    def second_pass(self, results: PassResults) -> tuple[Reducer, ...]:
         """Reducers over every pair that need the first pass."""
         return ()
 
-    def curve_pass(
-        self,
-        subject: Subject,
-        options: MetricOptions,
-        first: Found,
-        curve_anchors: NDArray[np.int64],
-        anchors: Anchors | None,
-    ) -> tuple[Reducer, ...]:
+    def curve_pass(self, results: PassResults) -> tuple[Reducer, ...]:
         """Reducers over the curve's anchors against all rows."""
         return ()
 
     @abstractmethod
-    def compute(
-        self, subject: Subject, options: MetricOptions, measured: Measured, runner: PairRunner
-    ) -> FamilyResult:
+    def compute(self, results: PassResults) -> FamilyResult:
         """Records and tables."""
 
     def own_reducers(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
@@ -164,42 +146,44 @@ def measure(
         runner: where passes run.
     """
     listed = list(families)
-    say = runner.announce
-    say("pairs")
     n = subject.n
+    runner.announce("pairs")
+    anchors = Anchors.every(n)
     wanted = [r for family in listed for r in family.first_pass(subject, options)]
-    anchors = None
     if options.anchors_of(n) is not None:
         chosen = draw_anchors(n, options.anchors, options.seed + 2)
         anchors = Anchors(chosen, n)
         if wanted:
             anchors = with_moments(chosen, subject.rows, runner.block, runner.executor)
-        first = runner.anchored(wanted, anchors.rows)
-        curve_anchors = chosen[draw_anchors(len(chosen), options.curve_anchors, options.seed)]
-    else:
-        first = runner.all_pairs(wanted)
-        curve_anchors = draw_anchors(n, options.curve_anchors, options.seed)
-    wanted = [
-        r
-        for family in listed
-        for r in family.curve_pass(subject, options, first, curve_anchors, anchors)
-    ]
-    say("curve")
-    curve = runner.anchored(wanted, curve_anchors)
-    say("error bars")
-    wanted = [
-        r for family in listed for r in family.second_pass(subject, options, first, runner, anchors)
-    ]
-    if anchors is None and n <= options.exact_deletions:
-        second = SecondPass((runner.all_pairs(wanted),), (None,))
-    else:
-        drawn = anchors or Anchors(draw_anchors(n, options.sampled_anchors, options.seed + 1), n)
-        halves = tuple(drawn.rows[half] for half in drawn.halves)
-        found = []
-        for half, rows in enumerate(halves, 1):
-            if wanted:
-                say(f"error bars, half {half} of 2")
-            found.append(runner.anchored(wanted, rows))
-        second = SecondPass(tuple(found), halves)
-    measured = Measured(first, second, curve, curve_anchors, anchors)
-    return [family.compute(subject, options, measured, runner) for family in listed]
+    results = PassResults(subject, options, runner, anchors)
+    results.first = runner.over(wanted, anchors)
+    drawn = draw_anchors(len(anchors.rows), options.curve_anchors, options.seed)
+    results.curve_anchors = anchors.rows[drawn]
+    wanted = [r for family in listed for r in family.curve_pass(results)]
+    runner.announce("curve")
+    results.curve = runner.anchored(wanted, results.curve_anchors)
+    runner.announce("error bars")
+    wanted = [r for family in listed for r in family.second_pass(results)]
+    results.second = _second_pass(results, wanted)
+    return [family.compute(results) for family in listed]
+
+
+def second_anchors(n_rows: int, options: MetricOptions, anchors: Anchors) -> Anchors:
+    """The rows of the second pass: those of the first, or a sample where there are very many."""
+    if anchors.is_sample or n_rows <= options.exact_deletions:
+        return anchors
+    return Anchors(draw_anchors(n_rows, options.sampled_anchors, options.seed + 1), n_rows)
+
+
+def _second_pass(results: PassResults, wanted: list[Reducer]) -> tuple[tuple[Found, Index], ...]:
+    runner = results.runner
+    anchors = second_anchors(results.subject.n, results.options, results.anchors)
+    if not anchors.is_sample:
+        return ((runner.all_pairs(wanted), anchors.rows),)
+    parts = []
+    for number, half in enumerate(anchors.halves, 1):
+        if wanted:
+            runner.announce(f"error bars, half {number} of 2")
+        rows = anchors.rows[half]
+        parts.append((runner.anchored(wanted, rows), rows))
+    return tuple(parts)

@@ -50,7 +50,7 @@ def mean_with_effects(
     effects: Sequence[Vector],
     share: float,
     groups: NDArray[np.int64] | None,
-    anchors: Anchors | None,
+    anchors: Anchors,
     population: int | None = None,
 ) -> Number | None:
     """The mean of the anchors' values, and its error by the infinitesimal jackknife.
@@ -65,8 +65,8 @@ def mean_with_effects(
             values, from all anchors or from two halves of some.
         share: part of the rows behind each of the effects.
         groups: (N,) codes of rows that belong together.
-        anchors: where the means are estimated; None: values are those of all rows.
-        population: with anchors, how many rows have a value.
+        anchors: the rows that have the values: all, or a sample.
+        population: of a sample, how many of all rows have a value.
 
     Returns:
         The number; None where too few rows have a value, or one is infinite.
@@ -74,7 +74,7 @@ def mean_with_effects(
     if np.isinf(values).any():
         return None
     there = np.isfinite(values)
-    if anchors is not None:
+    if anchors.is_sample:
         if there.sum() < FEWEST:
             return None
         found = anchors.mean(values, population)

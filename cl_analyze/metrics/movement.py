@@ -20,12 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.data.unit import UnitRows
-from cl_analyze.metrics.family import Family, FamilyResult, Measured
+from cl_analyze.metrics.anchors import Anchors
+from cl_analyze.metrics.family import Family, FamilyResult, PassResults
 from cl_analyze.metrics.means import Number, mean_with_effects
 from cl_analyze.metrics.metric import K, Metric, Parameter
-from cl_analyze.metrics.runner import PairRunner
-from cl_analyze.metrics.subject import Subject
-from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.plan import spans
 from cl_analyze.stats import pseudo_values, standard_error
 from cl_analyze.tables import Cell, Record, Table
@@ -65,9 +63,7 @@ class Movements(Family):
     title = "How the space moved"
     metrics = (CKA, NEIGHBOUR_OVERLAP, PROCRUSTES_RESIDUAL)
 
-    def compute(
-        self, subject: Subject, options: MetricOptions, measured: Measured, runner: PairRunner
-    ) -> FamilyResult:
+    def compute(self, results: PassResults) -> FamilyResult:
         """One checkpoint alone has none."""
         return FamilyResult(())
 
@@ -356,7 +352,7 @@ def movement(
         mean = None
         if overlap is not None:
             mean = mean_with_effects(
-                overlap.shares, overlap.shares, overlap.effects, 0.0, groups, None
+                overlap.shares, overlap.shares, overlap.effects, 0.0, groups, Anchors.every(n)
             )
             if mean is not None and mean.pseudo_values is None:
                 mean = None  # too few rows for an error

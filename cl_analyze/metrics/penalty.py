@@ -14,9 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.metrics.anchors import Anchors
 from cl_analyze.metrics.bins import TABLE_BINS, bin_centres
-from cl_analyze.metrics.family import Family, FamilyResult, Measured
+from cl_analyze.metrics.family import Family, FamilyResult, PassResults
 from cl_analyze.metrics.hard_curve import hard_curve
 from cl_analyze.metrics.metric import NEGATIVES, TAU, Metric
 from cl_analyze.metrics.penalty_statistics import (
@@ -28,7 +27,7 @@ from cl_analyze.metrics.penalty_statistics import (
     anchor_statistics,
     dominant,
 )
-from cl_analyze.metrics.runner import Found, PairRunner
+from cl_analyze.metrics.runner import Found
 from cl_analyze.metrics.subject import Subject, near_duplicate_notes, nearest_negatives_reducer
 from cl_analyze.metrics.uniform_law import REFERENCE_COLUMNS, penalty_of_uniform_law
 from cl_analyze.options import MetricOptions
@@ -194,29 +193,15 @@ class Penalty(Family):
             moments.log_mass, moments.mean, same, nearest, tau, labelled, negatives
         )
 
-    def curve_pass(
-        self,
-        subject: Subject,
-        options: MetricOptions,
-        first: Found,
-        curve_anchors: NDArray[np.int64],
-        anchors: Anchors | None,
-    ) -> tuple[Reducer, ...]:
+    def curve_pass(self, results: PassResults) -> tuple[Reducer, ...]:
         """Penalty mass in bins of similarity."""
-        return (self._histogram(subject, options, first, curve_anchors, anchors),)
+        return (self._histogram(results),)
 
-    def _histogram(
-        self,
-        subject: Subject,
-        options: MetricOptions,
-        first: Found,
-        curve_anchors: NDArray[np.int64],
-        anchors: Anchors | None,
-    ) -> PenaltyHistogram:
-        at = curve_anchors if anchors is None else np.searchsorted(anchors.rows, curve_anchors)
-        log_masses = np.stack(
-            [first[SoftmaxMoments(tau, options.pairs)].log_mass[at] for tau in options.taus]
-        )
+    def _histogram(self, results: PassResults) -> PenaltyHistogram:
+        options, curve_anchors = results.options, results.curve_anchors
+        at = np.searchsorted(results.anchors.rows, curve_anchors)
+        masses = [results.first[SoftmaxMoments(tau, options.pairs)] for tau in options.taus]
+        log_masses = np.stack([each.log_mass[at] for each in masses])
         counted = np.isfinite(log_masses[0])
         return PenaltyHistogram(
             options.taus,
@@ -225,23 +210,17 @@ class Penalty(Family):
             curve_anchors,
             log_masses,
             counted / max(counted.sum(), 1.0),
-            self._n_negatives(subject, options)[curve_anchors],
+            self._n_negatives(results.subject, options)[curve_anchors],
         )
 
-    def second_pass(
-        self,
-        subject: Subject,
-        options: MetricOptions,
-        first: Found,
-        runner: PairRunner,
-        anchors: Anchors | None,
-    ) -> tuple[Reducer, ...]:
+    def second_pass(self, results: PassResults) -> tuple[Reducer, ...]:
         """Deletions, for each tau."""
-        neighbours = runner.nearest_negatives(options, first, anchors)
-        rows = None if anchors is None else anchors.rows
+        subject, options, rows = results.subject, results.options, results.anchors.chosen
+        neighbours = results.nearest_negatives()
+        nearest = neighbours.values[:, :10]
         reducers = []
         for tau in options.taus:
-            stats = self._statistics(subject, options, first, tau, neighbours.values[:, :10], rows)
+            stats = self._statistics(subject, options, results.first, tau, nearest, rows)
             given = PenaltyGiven(
                 rows,
                 stats.log_mass,
@@ -255,65 +234,53 @@ class Penalty(Family):
             reducers.append(LeaveOneOut(tau, options.pairs, labelled, given))
         return tuple(reducers)
 
-    def compute(
-        self, subject: Subject, options: MetricOptions, measured: Measured, runner: PairRunner
-    ) -> FamilyResult:
+    def compute(self, results: PassResults) -> FamilyResult:
         """Records for each tau and the curve's table."""
-        anchors = measured.anchors
-        neighbours = runner.nearest_negatives(options, measured.first, anchors)
-        rows = np.arange(subject.n) if anchors is None else anchors.rows
-        seen = [
-            np.arange(len(rows)) if half is None else np.searchsorted(rows, half)
-            for half in measured.second.anchors
-        ]
-        by_tau = self._by_temperature(subject, options, measured, runner, seen)
+        subject, options, anchors = results.subject, results.options, results.anchors
+        neighbours = results.nearest_negatives()
+        seen = [np.searchsorted(anchors.rows, rows) for _, rows in results.second]
+        by_tau = self._by_temperature(results, seen)
         counts_false = self._counts_false_negatives(subject, options)
         records: list[Record] = []
         for tau, of_tau in by_tau.items():
             reducer = LeaveOneOut(tau, options.pairs, counts_false)
             copies = [
                 Deletions(subject.n, of_tau, neighbours, found[reducer], at)
-                for found, at in zip(measured.second.found, seen, strict=True)
+                for (found, _), at in zip(results.second, seen, strict=True)
             ]
             means = (
-                Means(subject, of_tau.statistics, copies)
-                if anchors is None
-                else EstimatedMeans(subject, of_tau.statistics, copies, anchors)
+                EstimatedMeans(subject, of_tau.statistics, copies, anchors)
+                if anchors.is_sample
+                else Means(subject, of_tau.statistics, copies)
             )
             records += self._records(subject, options, tau, means)
         notes = near_duplicate_notes(subject, options, neighbours)
-        if anchors is None and measured.second.anchors[0] is not None:
+        if not anchors.is_sample and len(seen) > 1:
             notes += (
                 f"{subject.source}: penalty error bars come from {sum(map(len, seen))} seeded "
                 f"anchors (above {options.exact_deletions} rows)",
             )
-        tables = [self._curve(subject, options, measured, by_tau), _reference(subject, options)]
+        tables = [self._curve(results, by_tau), _reference(subject, options)]
         if options.penalty_alpha is not None:
-            at = measured.curve_anchors
-            binned = self._histogram(subject, options, measured.first, at, anchors)
-            tables.append(hard_curve(subject, options, runner, at, measured.curve[binned][0]))
+            fraction = results.curve[self._histogram(results)][0]
+            tables.append(
+                hard_curve(subject, options, results.runner, results.curve_anchors, fraction)
+            )
         return FamilyResult(tuple(records), tuple(tables), notes)
 
     def _by_temperature(
-        self,
-        subject: Subject,
-        options: MetricOptions,
-        measured: Measured,
-        runner: PairRunner,
-        seen: list[NDArray[np.int64]],
+        self, results: PassResults, seen: list[NDArray[np.int64]]
     ) -> dict[float, AtTemperature]:
         """Statistics at each temperature, with those of dominated rows from a pass of their own.
 
         Args:
             seen: positions of the second pass's anchors among the first pass's rows.
         """
-        anchors = measured.anchors
-        neighbours = runner.nearest_negatives(options, measured.first, anchors)
-        rows = np.arange(subject.n) if anchors is None else anchors.rows
+        subject, options, anchors = results.subject, results.options, results.anchors
+        neighbours, rows = results.nearest_negatives(), anchors.rows
         nearest = neighbours.values[:, :10]
-        chosen = None if anchors is None else rows
         by_tau = {
-            tau: self._statistics(subject, options, measured.first, tau, nearest, chosen)
+            tau: self._statistics(subject, options, results.first, tau, nearest, anchors.chosen)
             for tau in options.taus
         }
         skipped = {tau: dominant(statistics, neighbours) for tau, statistics in by_tau.items()}
@@ -328,7 +295,9 @@ class Penalty(Family):
                 if (skip[dominated] >= 0).any()
                 for reducer in self._moments(subject, options, tau)
             ]
-            found = runner.anchored(wanted, rows[dominated], neighbours.indices[dominated, 0])
+            found = results.runner.anchored(
+                wanted, rows[dominated], neighbours.indices[dominated, 0]
+            )
         following = neighbours.values[dominated, 1:11]
         return {
             tau: AtTemperature(
@@ -384,18 +353,9 @@ class Penalty(Family):
             records.append(ratio.record(*place, number))
         return records
 
-    def _curve(
-        self,
-        subject: Subject,
-        options: MetricOptions,
-        measured: Measured,
-        by_tau: dict[float, AtTemperature],
-    ) -> Table:
-        anchors = measured.curve_anchors
-        bins = measured.curve[
-            self._histogram(subject, options, measured.first, anchors, measured.anchors)
-        ]
-        exact = len(anchors) == subject.n
+    def _curve(self, results: PassResults, by_tau: dict[float, AtTemperature]) -> Table:
+        subject, bins = results.subject, results.curve[self._histogram(results)]
+        exact = len(results.curve_anchors) == subject.n
         centres = bin_centres()
         rows: list[dict[str, Cell]] = []
         for m, (tau, of_tau) in enumerate(by_tau.items()):
@@ -413,7 +373,7 @@ class Penalty(Family):
                 bins[1 + m],
                 bins[0],
                 exact,
-                measured.anchors is None,
+                not results.anchors.is_sample,
             )
         return Table("penalty_curve", CURVE_COLUMNS, tuple(rows))
 

@@ -65,7 +65,7 @@ class PairRunner:
         self,
         options: MetricOptions,
         found: Found,
-        anchors: Anchors | None = None,
+        anchors: Anchors,
         cross: bool = False,
     ) -> Neighbours:
         """The rows' nearest negatives, (rows, n_neighbours_of), re-scored in float64, once.
@@ -73,7 +73,7 @@ class PairRunner:
         Args:
             options: which negatives, and how many.
             found: results of a pass that had `nearest_negatives_reducer`.
-            anchors: the rows of that pass; None: all.
+            anchors: the rows of that pass.
             cross: whether that pass was against the partners' file.
         """
         subject = self.subject
@@ -89,7 +89,7 @@ class PairRunner:
                 subject.rows,
                 cols,
                 codes,
-                None if anchors is None else anchors.rows,
+                anchors.chosen,
                 self.executor,
             )
         return self._nearest[key]
@@ -156,6 +156,12 @@ class PairRunner:
             saved = SavedPass(self.resume, key, self.save_every, self.resumed)
         return reduce_pairs(wanted, source, plan, backend, self.executor, self.progress, saved)
 
+    def over(self, reducers: Iterable[Reducer], anchors: Anchors) -> Found:
+        """Anchors against all rows: every pair where all rows are anchors."""
+        if anchors.is_sample:
+            return self.anchored(reducers, anchors.rows)
+        return self.all_pairs(reducers)
+
     def all_pairs(self, reducers: Iterable[Reducer]) -> Found:
         """Every pair of the embeddings.
 
@@ -209,13 +215,13 @@ class PairRunner:
         plan = rectangular_plan(len(anchors), self.subject.n, self.block)
         return self._run(reducers, source, plan, "anchored")
 
-    def cross(self, reducers: Iterable[Reducer], anchors: Anchors | None = None) -> Found:
+    def cross(self, reducers: Iterable[Reducer], anchors: Anchors) -> Found:
         """Every embedding (or the anchors alone) against every row of the partners' file."""
         subject, codes = self.subject, self.subject.codes
         if subject.partners is None:
             raise ValueError("there is no second file")
         source = PairSource(subject.rows, subject.partners, row_labels=codes, col_labels=codes)
-        if anchors is not None:
+        if anchors.is_sample:
             rows = anchors.rows
             source = replace(
                 source,

@@ -25,10 +25,10 @@ from cl_analyze.metrics.bins import (
     histogram_quantiles,
     histogram_shares,
 )
-from cl_analyze.metrics.family import Family, FamilyResult, Measured
+from cl_analyze.metrics.family import Family, FamilyResult, PassResults
 from cl_analyze.metrics.means import Number, woodruff
 from cl_analyze.metrics.metric import NEGATIVES, Better, Metric, Parameter
-from cl_analyze.metrics.runner import Found, PairRunner
+from cl_analyze.metrics.runner import Found
 from cl_analyze.metrics.subject import Subject, near_duplicate_notes, nearest_negatives_reducer
 from cl_analyze.metrics.uniform_law import (
     REFERENCE_COLUMNS,
@@ -196,60 +196,45 @@ class Similarity(Family):
             reducers += [PairMoments("same_class"), PairHistogram(FINE_BINS, "same_class")]
         return tuple(reducers)
 
-    def curve_pass(
-        self,
-        subject: Subject,
-        options: MetricOptions,
-        first: Found,
-        curve_anchors: NDArray[np.int64],
-        anchors: Anchors | None,
-    ) -> tuple[Reducer, ...]:
+    def curve_pass(self, results: PassResults) -> tuple[Reducer, ...]:
         """Similarities of the anchors with all rows."""
         return (PairHistogram(TABLE_BINS, "all"),)
 
-    def second_pass(
-        self,
-        subject: Subject,
-        options: MetricOptions,
-        first: Found,
-        runner: PairRunner,
-        anchors: Anchors | None,
-    ) -> tuple[Reducer, ...]:
+    def second_pass(self, results: PassResults) -> tuple[Reducer, ...]:
         """Counts under the quantiles of same-class pairs, for their errors."""
-        quantiles = _class_quantiles(subject, first)
+        quantiles = _class_quantiles(results.subject, results.first)
         return (RowCountsBelow(quantiles, "same_class"),) if quantiles else ()
 
-    def compute(
-        self, subject: Subject, options: MetricOptions, measured: Measured, runner: PairRunner
-    ) -> FamilyResult:
+    def compute(self, results: PassResults) -> FamilyResult:
         """Records by group, the histogram table, and a note on near-duplicates."""
+        subject, options, anchors = results.subject, results.options, results.anchors
         is_cross = subject.partners is not None
-        found = measured.first
+        found = results.first
         if is_cross:
-            found = runner.cross([nearest_negatives_reducer(subject, options)], measured.anchors)
-        neighbours = runner.nearest_negatives(options, found, measured.anchors, is_cross)
+            found = results.runner.cross([nearest_negatives_reducer(subject, options)], anchors)
+        neighbours = results.runner.nearest_negatives(options, found, anchors, is_cross)
         records: list[Record] = []
         histograms: list[dict[str, Cell]] = []
-        is_exhaustive = measured.anchors is None
+        is_exhaustive = not anchors.is_sample
         if subject.views is not None:
             values, _ = paired(*subject.views)
             group = _Group(subject, "view_pairs", {"group": "positive"})
             records += _of_values(group, values, lambda f: _own_values(values, f), "")
             histograms += bin_rows(subject.source, "positive", histogram(values), True)
         elif subject.labels is not None:
-            records += _of_classes(subject, measured)
-            fine = measured.first[PairHistogram(FINE_BINS, "same_class")]
+            records += _of_classes(results)
+            fine = results.first[PairHistogram(FINE_BINS, "same_class")]
             if fine.sum():
                 counts = fine.reshape(TABLE_BINS, -1).sum(axis=1) / (2.0 if is_exhaustive else 1.0)
                 histograms += bin_rows(subject.source, "positive", counts, is_exhaustive)
         for rank in range(options.top_k):
-            records += _of_rank(subject, options, measured.anchors, neighbours, rank)
-            values = _values_of_rank(neighbours, rank, measured.anchors)
+            records += _of_rank(subject, options, anchors, neighbours, rank)
+            values = _values_of_rank(neighbours, rank, anchors)
             counts = histogram(values[np.isfinite(values)])
             name = negative_group(rank + 1)
             histograms += bin_rows(subject.source, name, counts, is_exhaustive)
-        is_exact = len(measured.curve_anchors) == subject.n
-        counts = measured.curve[PairHistogram(TABLE_BINS, "all")] / (2.0 if is_exact else 1.0)
+        is_exact = len(results.curve_anchors) == subject.n
+        counts = results.curve[PairHistogram(TABLE_BINS, "all")] / (2.0 if is_exact else 1.0)
         histograms += bin_rows(subject.source, "all", counts, is_exact)
         histograms += _law_rows(subject)
         columns = ("source", "group", "bin_left", "bin_right", "count", "density", "exact")
@@ -275,10 +260,10 @@ def _class_quantiles(subject: Subject, first: Found) -> tuple[float, ...]:
     return tuple(float(q) for q in histogram_quantiles(counts, np.array(QUANTILES)))
 
 
-def _values_of_rank(neighbours: Neighbours, rank: int, anchors: Anchors | None) -> Vector:
+def _values_of_rank(neighbours: Neighbours, rank: int, anchors: Anchors) -> Vector:
     """Similarities of the nearest negatives of one rank; all NaN for too few anchors."""
     values: Vector = neighbours.values[:, rank]
-    if anchors is not None and np.isfinite(values).sum() < FEWEST:
+    if anchors.is_sample and np.isfinite(values).sum() < FEWEST:
         return np.full(len(values), np.nan)
     return values
 
@@ -286,7 +271,7 @@ def _values_of_rank(neighbours: Neighbours, rank: int, anchors: Anchors | None) 
 def _of_rank(
     subject: Subject,
     options: MetricOptions,
-    anchors: Anchors | None,
+    anchors: Anchors,
     neighbours: Neighbours,
     rank: int,
 ) -> list[Record]:
@@ -294,8 +279,8 @@ def _of_rank(
     params = {"group": negative_group(rank + 1), **options.negative_params}
     group = _Group(subject, None, params)
     values = _values_of_rank(neighbours, rank, anchors)
-    if anchors is None or not np.isfinite(values).any():
-        nobody = "no row" if anchors is None else "hardly any of the anchors"
+    if not anchors.is_sample or not np.isfinite(values).any():
+        nobody = "hardly any of the anchors" if anchors.is_sample else "no row"
         reason = f"{nobody} has {rank + 1} negative{'s' if rank else ''}"
         part = partial(_nth_neighbour, neighbours, rank, n_rows=subject.n)
         return _of_values(group, values, part, reason)
@@ -392,33 +377,33 @@ def _quantile(
     return Number(at, error, share.n, None, (sampling or 0.0) + width)
 
 
-def _of_classes(subject: Subject, measured: Measured) -> list[Record]:
+def _of_classes(results: PassResults) -> list[Record]:
     """The positive group where positives are all same-class pairs."""
+    subject = results.subject
     assert subject.labels is not None
     group = _Group(subject, "same_class", {"group": "positive"})
-    fine = measured.first[PairHistogram(FINE_BINS, "same_class")]
+    fine = results.first[PairHistogram(FINE_BINS, "same_class")]
     if fine.sum() == 0:
         return group.undefined(
-            "no class has two members"
-            if measured.anchors is None
-            else "no anchor has another row of its class"
+            "no anchor has another row of its class"
+            if results.anchors.is_sample
+            else "no class has two members"
         )
     codes, counts = subject.labels.codes, subject.labels.counts.astype(np.float64)
     partners = np.where(codes >= 0, counts[codes] - 1, np.nan)
-    if measured.anchors is not None:
-        return _estimated_of_classes(group, measured, measured.anchors, partners)
-    return _exact_of_classes(group, measured, partners)
+    of_classes = _estimated_of_classes if results.anchors.is_sample else _exact_of_classes
+    return of_classes(group, results, partners)
 
 
-def _exact_of_classes(group: _Group, measured: Measured, partners: Vector) -> list[Record]:
+def _exact_of_classes(group: _Group, results: PassResults, partners: Vector) -> list[Record]:
     """All same-class pairs, each row deleted.
 
     Args:
         partners: (N,) how many positives each row has; NaN for unlabelled rows.
     """
     subject = group.subject
-    sums = measured.first[PairMoments("same_class")]
-    fine = measured.first[PairHistogram(FINE_BINS, "same_class")]
+    sums = results.first[PairMoments("same_class")]
+    fine = results.first[PairHistogram(FINE_BINS, "same_class")]
     labelled = ~np.isnan(partners)
     n_labelled = int(labelled.sum())
     n_pairs = float(np.nansum(partners))
@@ -432,11 +417,10 @@ def _exact_of_classes(group: _Group, measured: Measured, partners: Vector) -> li
     mean, square = (float(sums[:, c].sum() / n_pairs) for c in (0, 1))
     std = math.sqrt(max(square - mean**2, 0.0))
     spread = np.sqrt(np.maximum(without(sums[:, 1]) - without(sums[:, 0]) ** 2, 0.0))
-    at = _class_quantiles(subject, measured.first)
+    at = _class_quantiles(subject, results.first)
     reducer = RowCountsBelow(at, "same_class")
-    rows = [np.arange(subject.n) if part is None else part for part in measured.second.anchors]
-    below = np.concatenate([part[reducer] for part in measured.second.found])
-    seen = np.concatenate(rows)
+    below = np.concatenate([found[reducer] for found, _ in results.second])
+    seen = np.concatenate([rows for _, rows in results.second])
     shares = histogram_shares(fine, np.array(at))
     quantiles = []
     for c, q in enumerate(QUANTILES):
@@ -457,15 +441,13 @@ def _exact_of_classes(group: _Group, measured: Measured, partners: Vector) -> li
     )
 
 
-def _estimated_of_classes(
-    group: _Group, measured: Measured, anchors: Anchors, partners: Vector
-) -> list[Record]:
+def _estimated_of_classes(group: _Group, results: PassResults, partners: Vector) -> list[Record]:
     """All same-class pairs, from the anchors' pairs.
 
     A mean over pairs is a ratio of two means over rows; its errors are those of the mean of what
     is left of each row's sum after the ratio's share of its number of partners.
     """
-    subject = group.subject
+    subject, anchors = group.subject, results.anchors
     own_partners = np.nan_to_num(partners[anchors.rows])
     per_row = float(np.nansum(partners)) / subject.n
     seen = own_partners.sum()
@@ -478,14 +460,14 @@ def _estimated_of_classes(
         error = anchors.std_error(2.0 * left, groups=subject.groups)
         return Number(ratio, error, n_anchored, None, sampling)
 
-    sums = measured.first[PairMoments("same_class")]
+    sums = results.first[PairMoments("same_class")]
     middle = ratio_of(sums[:, 0])
     about = sums[:, 1] - 2.0 * middle.value * sums[:, 0] + middle.value**2 * own_partners
-    at = _class_quantiles(subject, measured.first)
+    at = _class_quantiles(subject, results.first)
     below = np.empty((len(anchors.rows), len(at)))
-    for half, found in zip(anchors.halves, measured.second.found, strict=True):
+    for half, (found, _) in zip(anchors.halves, results.second, strict=True):
         below[half] = found[RowCountsBelow(at, "same_class")]
-    fine = measured.first[PairHistogram(FINE_BINS, "same_class")]
+    fine = results.first[PairHistogram(FINE_BINS, "same_class")]
     quantiles = [
         _quantile(
             at[c], ratio_of(below[:, c]), q, partial(histogram_quantiles, fine), 2.0 / FINE_BINS

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from cl_analyze.data.unit import UnitRows
 from cl_analyze.data.validation import block_rows
-from cl_analyze.metrics.family import Family, FamilyResult, Measured
+from cl_analyze.metrics.family import Family, FamilyResult, PassResults
 from cl_analyze.metrics.means import Number
 from cl_analyze.metrics.metric import Metric
-from cl_analyze.metrics.runner import PairRunner
 from cl_analyze.metrics.subject import Subject
 from cl_analyze.options import MetricOptions
 from cl_analyze.stats import pseudo_values, standard_error
@@ -130,10 +129,9 @@ class Tolerance(Family):
         """Sums of each row, and pseudo-values."""
         return 96 * (options.anchors_of(n_rows) or n_rows)
 
-    def compute(
-        self, subject: Subject, options: MetricOptions, measured: Measured, runner: PairRunner
-    ) -> FamilyResult:
+    def compute(self, results: PassResults) -> FamilyResult:
         """Six records and the table by class; nothing without labels."""
+        subject = results.subject
         if subject.labels is None:
             return FamilyResult(())
         labels = subject.labels

@@ -11,10 +11,9 @@ import math
 import numpy as np
 
 from cl_analyze.metrics.anchors import Anchors, Vector
-from cl_analyze.metrics.family import Family, FamilyResult, Measured
+from cl_analyze.metrics.family import Family, FamilyResult, PassResults
 from cl_analyze.metrics.means import Number
 from cl_analyze.metrics.metric import Metric, T
-from cl_analyze.metrics.runner import PairRunner
 from cl_analyze.metrics.subject import Subject
 from cl_analyze.metrics.uniform_law import uniformity_of_uniform_law
 from cl_analyze.options import MetricOptions
@@ -90,19 +89,18 @@ class Uniformity(Family):
         """Row sums and pseudo-values."""
         return 96 * len(options.ts) * (options.anchors_of(n_rows) or n_rows)
 
-    def compute(
-        self, subject: Subject, options: MetricOptions, measured: Measured, runner: PairRunner
-    ) -> FamilyResult:
+    def compute(self, results: PassResults) -> FamilyResult:
         """Four records for each t."""
+        subject, options = results.subject, results.options
         records: list[Record] = []
         n, d = subject.n, subject.d
         for t in options.ts:
-            log_rows = measured.first[RowLogSumExp(kernel_tau(t))] - 2.0 * t
-            log_squares = float(measured.first[LogSumOfSquares(kernel_tau(t))]) - 4.0 * t
+            log_rows = results.first[RowLogSumExp(kernel_tau(t))] - 2.0 * t
+            log_squares = float(results.first[LogSumOfSquares(kernel_tau(t))]) - 4.0 * t
             u_stat = (
-                self._exact(subject, log_rows, log_squares)
-                if measured.anchors is None
-                else self._estimated(subject, log_rows, log_squares, measured.anchors)
+                self._estimated(subject, log_rows, log_squares, results.anchors)
+                if results.anchors.is_sample
+                else self._exact(subject, log_rows, log_squares)
             )
             law = uniformity_of_uniform_law(d, t)
             v_value = float(np.logaddexp(u_stat.value + math.log((n - 1) / n), -math.log(n)))

@@ -45,10 +45,10 @@ def _energy(passes: Passes, part: KernelPieces) -> Number:
     if math.isfinite(squares) and part.sums.any():
         relative = kernel_mean_standard_error(part.sums, squares, passes.n)
         error = None if relative is None else abs(mean * relative)
-    if groups is not None and passes.anchors is None:
+    if groups is not None and not passes.anchors.is_sample:
         error = standard_error(2.0 * part.means, groups)
     error = error if error is not None and math.isfinite(error) else None
-    if passes.anchors is None:
+    if not passes.anchors.is_sample:
         return Number(mean, error, passes.n, 2.0 * part.means - mean)
     estimate = passes.anchors.mean(part.means)
     return Number(estimate.value, error, estimate.n, None, estimate.sampling_error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from cl_analyze.metrics.family import Family, FamilyResult, Measured
+from cl_analyze.metrics.family import Family, FamilyResult, PassResults
 from cl_analyze.metrics.losses.batches import batch_records
 from cl_analyze.metrics.losses.catalogue import LOSSES
 from cl_analyze.metrics.losses.class_means import other_loss_records
@@ -22,7 +22,6 @@ from cl_analyze.metrics.losses.metrics import METRICS
 from cl_analyze.metrics.losses.passes import Passes, pair_sets
 from cl_analyze.metrics.losses.pieces import Constants
 from cl_analyze.metrics.losses.records import Entry, Recorder
-from cl_analyze.metrics.runner import PairRunner
 from cl_analyze.metrics.subject import Subject
 from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.engine import Reducer
@@ -76,10 +75,9 @@ class Losses(Family):
         curve = min(options.curve_anchors or n_rows, anchors or n_rows) * n_rows
         return first + second + OTHER_COST * first + CURVE_COST * curve
 
-    def compute(
-        self, subject: Subject, options: MetricOptions, measured: Measured, runner: PairRunner
-    ) -> FamilyResult:
+    def compute(self, results: PassResults) -> FamilyResult:
         """Records and tables; nothing without a second view."""
+        subject, options = results.subject, results.options
         if subject.views is None:
             return FamilyResult(())
         notes: tuple[str, ...] = ()
@@ -91,7 +89,7 @@ class Losses(Family):
         constants = Constants(
             options.hard_alpha, options.simple_lambda, options.kcl_t, options.kcl_gamma
         )
-        passes = Passes(subject, options, runner, constants, measured.anchors)
+        passes = Passes(subject, options, results.runner, constants, results.anchors)
         entries, gaps, weights = _entries(passes), gap_terms(passes), weight_terms(passes)
         influence = Influence(passes)
         for entry in entries:
@@ -109,7 +107,7 @@ class Losses(Family):
         tables = [
             limit_table(passes, entries),
             total_table(subject.source, entries),
-            gradient_table(passes, measured.curve_anchors),
+            gradient_table(passes, results.curve_anchors),
         ]
         if options.batch_sizes:
             of_batches, table, more_notes = batch_records(recorder, entries)

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from cl_analyze.metrics.anchors import Anchors, draw_anchors
+from cl_analyze.metrics.family import second_anchors
 from cl_analyze.metrics.losses.passes import Index, Passes
 from cl_analyze.metrics.losses.pieces import MATRICES, VIEWS, Matrix, Vector
 from cl_analyze.metrics.losses.terms import Softmax, Terms
@@ -51,12 +51,10 @@ class Influence:
 
     def receive(self) -> None:
         """Run the second passes."""
-        passes, options = self.passes, self.passes.options
+        passes = self.passes
+        anchors = second_anchors(passes.n, passes.options, passes.anchors)
         parts: list[Index | None] = [None]
-        if passes.anchors is not None or passes.n > options.exact_deletions:
-            anchors = passes.anchors or Anchors(
-                draw_anchors(passes.n, options.sampled_anchors, options.seed + 1), passes.n
-            )
+        if anchors.is_sample:
             parts = [anchors.rows[half] for half in anchors.halves]
         for rows in parts:
             received: dict[Key, Vector] = {}

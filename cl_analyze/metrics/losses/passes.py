@@ -148,15 +148,13 @@ class Passes:
         options: MetricOptions,
         runner: PairRunner,
         constants: Constants,
-        anchors: Anchors | None,
+        anchors: Anchors,
     ) -> None:
         assert subject.views is not None
         self.subject, self.options, self.runner = subject, options, runner
         self.constants, self.anchors = constants, anchors
         self.n = subject.n
-        self._chosen = None if anchors is None else anchors.rows
-        self.rows = np.arange(self.n) if anchors is None else anchors.rows
-        self.halves = [self.rows] if anchors is None else list(anchors.halves)
+        self._chosen, self.rows, self.halves = anchors.chosen, anchors.rows, anchors.halves
         self._views: dict[str, UnitRows] = dict(zip(VIEWS, subject.views, strict=True))
         self.sums = row_sums(subject)
         self.kernels: dict[tuple[View, Kernel], KernelPieces] = {}

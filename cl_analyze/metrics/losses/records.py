@@ -111,7 +111,7 @@ class Recorder:
 
     def _reason(self, loss: SavedLoss, terms: Terms) -> str:
         """Why a loss has no value."""
-        estimated = self.passes.anchors is not None
+        estimated = self.passes.anchors.is_sample
         if loss.kernel is not None:
             for view in VIEWS:
                 if self.passes.kernels[view, loss.kernel].reason:

@@ -137,9 +137,9 @@ def similarity_order(similarity: Matrix) -> Index:
 
 def _uniformity(context: Context, size: Vector) -> Vector | None:
     """(C,) log mean Gaussian potential of each class's pairs at t = 2; None where estimated."""
-    if context.anchors is not None:
+    if context.anchors.is_sample:
         return None
-    codes, logs = context.codes, context.measured.first[same_class_potential()]
+    codes, logs = context.codes, context.results.first[same_class_potential()]
     peaks, masses = np.full(len(size), -np.inf), np.zeros(len(size))
     known = codes >= 0
     np.maximum.at(peaks, codes[known], logs[known])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cl_analyze.data.labels import Labels
 from cl_analyze.metrics.anchors import Anchors
-from cl_analyze.metrics.family import Measured
+from cl_analyze.metrics.family import PassResults
 from cl_analyze.metrics.means import Number, mean_with_effects
 from cl_analyze.metrics.metric import Metric
 from cl_analyze.metrics.quality.jackknife import Deletions, jackknife_groups
@@ -43,14 +43,14 @@ class Context:
     """One checkpoint, the options, and the results of the passes.
 
     Attributes:
-        subject, measured, runner: as `Family.compute` gets them.
-        options: likewise, with neighbours among all rows.
+        subject: the checkpoint, without labels where no row has one.
+        options: what is asked, with neighbours among all rows.
+        results: of the passes.
     """
 
     subject: Subject
     options: MetricOptions
-    measured: Measured
-    runner: PairRunner
+    results: PassResults
     _results: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def once(self, compute: Callable[[Context], Result]) -> Result:
@@ -72,20 +72,25 @@ class Context:
         return self.labels.codes
 
     @property
-    def anchors(self) -> Anchors | None:
-        """Rows from which means over rows are estimated; None: all rows."""
-        return self.measured.anchors
+    def runner(self) -> PairRunner:
+        """Where passes run."""
+        return self.results.runner
+
+    @property
+    def anchors(self) -> Anchors:
+        """The rows of the first pass."""
+        return self.results.anchors
 
     @property
     def looked_at(self) -> Index:
         """Rows of the first pass."""
-        return np.arange(self.subject.n) if self.anchors is None else self.anchors.rows
+        return self.anchors.rows
 
     @cached_property
     def near(self) -> Neighbours:
         """The nearest neighbours of the rows `looked_at`, nearest first."""
         self.runner.announce("neighbours in their order")
-        return self.runner.nearest_negatives(self.options, self.measured.first, self.anchors)
+        return self.runner.nearest_negatives(self.options, self.results.first, self.anchors)
 
     @cached_property
     def norms(self) -> Vector:
@@ -171,7 +176,7 @@ class Context:
             reason: why there is no mean, where no row has a value.
         """
         subject, groups = self.subject, self.subject.groups
-        anchors = self.anchors if len(values) < subject.n else None
+        anchors = self.anchors if len(values) < subject.n else Anchors.every(subject.n)
         effects = effects or [np.zeros(subject.n)]
         mean = mean_with_effects(values, values, effects, 0.0, groups, anchors)
         if mean is None:
@@ -180,12 +185,12 @@ class Context:
             self.recorded(metric, mean.value, mean.std_error, mean.pseudo_values, mean.n),
             pseudo_noise=mean.pseudo_noise,
             sampling_error=mean.sampling_error,
-            exact=anchors is None,
+            exact=not anchors.is_sample,
         )
         if metric.unit not in SHARES:
             return record
         error = math.hypot(mean.std_error or 0.0, mean.sampling_error or 0.0)
-        if groups is not None and anchors is not None:
+        if groups is not None:
             groups = groups[anchors.rows]
         return replace(record, effective_n=effective_rows(values, error, groups))
 

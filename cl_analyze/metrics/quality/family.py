@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from cl_analyze.metrics.family import Family, FamilyResult, Measured
+from cl_analyze.metrics.family import Family, FamilyResult, PassResults
 from cl_analyze.metrics.metric import Metric
 from cl_analyze.metrics.quality import (
     geometry,
@@ -25,7 +25,6 @@ from cl_analyze.metrics.quality.class_tables import (
 from cl_analyze.metrics.quality.collapse import collapse_table
 from cl_analyze.metrics.quality.context import Context
 from cl_analyze.metrics.quality.projection import projection_notes, projection_table
-from cl_analyze.metrics.runner import PairRunner
 from cl_analyze.metrics.subject import Subject, near_duplicate_notes, nearest_negatives_reducer
 from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.engine import Reducer
@@ -139,18 +138,17 @@ class Quality(Family):
         """One rectangular pass."""
         return float((options.anchors_of(n_rows) or n_rows) * n_rows)
 
-    def compute(
-        self, subject: Subject, options: MetricOptions, measured: Measured, runner: PairRunner
-    ) -> FamilyResult:
+    def compute(self, results: PassResults) -> FamilyResult:
         """Records by part, and tables; BLAS on one thread, so that its number changes no byte.
 
         With `options.only`, the records of these metrics alone.
         """
+        subject, options = results.subject, results.options
         notes: list[str] = []
         if subject.labels is not None and not subject.labels.counts.any():
             subject = replace(subject, labels=None)
             notes.append(f"{subject.source}: no row is labelled: class metrics are left out")
-        context = Context(subject, _of_instances(options), measured, runner)
+        context = Context(subject, _of_instances(options), results)
         parts = [
             part for part in PARTS if not part.needs or getattr(subject, part.needs) is not None
         ]

@@ -156,17 +156,17 @@ def _stored_unit(context: Context, record: Record) -> Record:
 
 def _wasserstein(context: Context) -> Record:
     """W1 from bins; its error from some anchors' rows."""
-    subject, measured = context.subject, context.measured
-    value, slope = wasserstein_from_histogram(measured.first[PairHistogram(BINS)], subject.d)
+    subject, results = context.subject, context.results
+    value, slope = wasserstein_from_histogram(results.first[PairHistogram(BINS)], subject.d)
     reducer = BinSums(BINS, slope)
-    chosen = measured.curve_anchors
+    chosen = results.curve_anchors
     own = context.runner.anchored([reducer], chosen)[reducer] / (subject.n - 1)
     if len(chosen) == subject.n:
         error = standard_error(2.0 * own, subject.groups)
     else:
         error = Anchors(chosen, subject.n).std_error(2.0 * own, groups=subject.groups)
     n_looked_at, sampling = len(context.looked_at), 2.0 / BINS
-    if context.anchors is not None and error is not None:
+    if context.anchors.is_sample and error is not None:
         remaining = 1.0 - n_looked_at / subject.n
         of_anchors = 0.5 * error * math.sqrt(subject.n / n_looked_at * remaining)
         sampling = math.hypot(sampling, of_anchors)

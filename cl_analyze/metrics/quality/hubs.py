@@ -127,7 +127,7 @@ def hubs_by_k(context: Context) -> dict[int, Hubness | str]:
     n = context.subject.n
     results: dict[int, Hubness | str] = {}
     for k in (HUB_K, *context.options.ks):
-        if context.anchors is not None:
+        if context.anchors.is_sample:
             results[k] = "needs the neighbours of every row: run without --anchors"
         elif k > n - 1:
             results[k] = f"needs more than {k} rows"

@@ -257,7 +257,7 @@ def _effects(
     twice too large; the covariance of two halves is free of it.
     """
     codes, anchors = context.codes, context.anchors
-    if anchors is None:
+    if not anchors.is_sample:
         order = np.random.default_rng(context.options.seed).permutation(len(rows))
         parts = [np.sort(order[half::2]) for half in (0, 1)]
     else:

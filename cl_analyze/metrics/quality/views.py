@@ -173,7 +173,7 @@ def _partner_ranks(context: Context) -> dict[str, Vector]:
     cosines = context.once(pair_distances)[0]
     rows, cols = PartnerRanks(TIE, "all", cosines), ColumnPartnerRanks(TIE, "all", cosines)
     run = context.runner.between
-    if context.anchors is None:
+    if not context.anchors.is_sample:
         ranks = run((rows, cols), u, v, "retrieval", dtype=np.float64)
         return {"forward": ranks[rows], "backward": ranks[cols]}
     some = context.anchors.rows
