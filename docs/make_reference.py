@@ -55,7 +55,11 @@ def rows(metric: Metric) -> Iterator[tuple[str, str, str, str, str]]:
     name = f"`{metric.name}`" + (f"[{params}]" if params else "")
     alike = len(metric.formulas) < len(metric.definitions)
     if alike or not metric.definitions:
-        names = ", ".join(f"`{definition}`" for definition in metric.definitions)
+        first, *others = (f"`{definition}`" for definition in metric.definitions or ("",))
+        names = (
+            f"{first} and {len(others)} more" if len(others) > 2 else ", ".join([first, *others])
+        )
+        names = names if metric.definitions else ""
         text = metric.formulas[0] if metric.formulas else metric.sentence
         yield name, names, text, metric.unit, metric.source
         return
