@@ -318,7 +318,6 @@ class _Comparison:
             back = np.empty(len(order), dtype=np.int64)
             back[order] = np.arange(len(order))
             lists = entry.neighbours.astype(np.int64), back[reference.entry.neighbours[order]]
-        labels = subject.labels
         moved = movement(
             subject.source,
             reference.title,
@@ -326,8 +325,7 @@ class _Comparison:
             space,
             lists,
             self.options.ks,
-            None if labels is None else labels.codes,
-            () if labels is None else labels.names,
+            subject.labels,
             subject.groups,
         )
         tables = tuple(table for table in (moved.rows, moved.classes) if table.rows)

@@ -19,6 +19,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from cl_analyze.data.labels import Labels
 from cl_analyze.data.unit import UnitRows
 from cl_analyze.metrics.anchors import Anchors
 from cl_analyze.metrics.family import Family, FamilyResult, PassResults
@@ -299,8 +300,7 @@ def movement(
     other: Space,
     neighbours: tuple[Index, Index] | None,
     ks: tuple[int, ...],
-    codes: Index | None,
-    names: tuple[str, ...],
+    labels: Labels | None = None,
     groups: Index | None = None,
 ) -> Movement:
     """Compare two spaces on the same rows.
@@ -311,7 +311,7 @@ def movement(
         neighbours: (N, max(ks) + 1 or all) nearest rows in each, in one's numbering; None: the
             lists are not known for all rows.
         ks: how many neighbours count.
-        codes, names: classes of the rows; None: no table of classes.
+        labels: classes of the rows; None: no table of classes.
         groups: rows that belong together, for the errors.
 
     Cost: time O(N D_1 D_2 + D^3), memory O(D_1 D_2 + N).
@@ -361,9 +361,7 @@ def movement(
     if residuals is not None:
         rotated = Number(float(residuals.mean()), standard_error(residuals, groups), n, residuals)
     add(PROCRUSTES_RESIDUAL, rotated, reason)
-    rows, classes = _moved(
-        source, against, residuals, shares, shown, codes, names if codes is not None else ()
-    )
+    rows, classes = _moved(source, against, residuals, shares, shown, labels)
     return Movement(tuple(records), rows, classes)
 
 
@@ -373,10 +371,10 @@ def _moved(
     residuals: Vector | None,
     shares: Vector | None,
     k: int,
-    codes: Index | None,
-    names: tuple[str, ...],
+    labels: Labels | None,
 ) -> tuple[Table, Table]:
     """Rows and classes, those that moved most first."""
+    codes, names = (None, ()) if labels is None else (labels.codes, labels.names)
 
     def mean(values: Vector | None, which: NDArray[np.bool_] | Index) -> Cell:
         return None if values is None else float(values[which].mean())

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.data.unit import paired
+from cl_analyze.metrics.anchor_values import AnchorValues, nth_neighbour, of_anchors, own_values
 from cl_analyze.metrics.anchors import FEWEST, Anchors, Estimate
 from cl_analyze.metrics.bins import (
     FINE_BINS,
@@ -73,61 +74,7 @@ QUANTILE = Metric(
 )
 
 
-@dataclass(frozen=True)
-class _RowValues:
-    """A statistic that is a mean over anchors, with what deleting each row does to it.
-
-    Attributes:
-        values: (N,) the anchors' values, NaN where a row is no anchor.
-        gains: (N,) for each row, what deleting it as a negative adds to the anchors' sum.
-        lost: (N,) for each row, how many anchors lose their value with it.
-    """
-
-    values: Vector
-    gains: Vector
-    lost: Vector
-
-    def mean_without(self) -> Vector:
-        """(N,) the mean without each row, as anchor and as negative; NaN where nothing is left."""
-        is_anchor = ~np.isnan(self.values)
-        own = np.where(is_anchor, self.values, 0.0)
-        count = is_anchor.sum() - is_anchor - self.lost
-        with np.errstate(divide="ignore", invalid="ignore"):
-            without: Vector = (own.sum() - own + self.gains) / count
-        return np.where(count > 0, without, np.nan)
-
-
-def _nth_neighbour(
-    neighbours: Neighbours, rank: int, function: Callable[[Vector], Vector], n_rows: int
-) -> _RowValues:
-    """f(similarity of the rank-th nearest), rank from 0, with deletions of any nearer row exact.
-
-    Values are about the rows that the neighbours belong to, gains about all N.
-    """
-    value, after = neighbours.values[:, rank], neighbours.values[:, rank + 1]
-    has, has_next = np.isfinite(value), np.isfinite(after)
-    own = np.where(has, function(np.where(has, value, 0.0)), np.nan)
-    step = np.where(
-        has_next, function(np.where(has_next, after, 0.0)) - np.nan_to_num(own), -np.nan_to_num(own)
-    )
-    nearer = neighbours.indices[has, : rank + 1].ravel()
-    gains, lost = np.zeros(n_rows), np.zeros(n_rows)
-    np.add.at(gains, nearer, np.repeat(step[has], rank + 1))
-    ends = (has & ~has_next)[has].astype(np.float64)
-    np.add.at(lost, nearer, np.repeat(ends, rank + 1))
-    return _RowValues(own, gains, lost)
-
-
-def _of_rows(neighbours: Neighbours, rows: NDArray[np.int64]) -> Neighbours:
-    return Neighbours(neighbours.values[rows], neighbours.indices[rows])
-
-
-def _own_values(values: Vector, function: Callable[[Vector], Vector]) -> _RowValues:
-    zero = np.zeros(len(values))
-    return _RowValues(function(values), zero, zero)
-
-
-Part = Callable[[Function], _RowValues]
+Part = Callable[[Function], AnchorValues]
 
 
 @dataclass(frozen=True)
@@ -219,7 +166,7 @@ class Similarity(Family):
         if subject.views is not None:
             values, _ = paired(*subject.views)
             group = _Group(subject, "view_pairs", {"group": "positive"})
-            records += _of_values(group, values, lambda f: _own_values(values, f), "")
+            records += _of_values(group, values, lambda f: own_values(values, f), "")
             histograms += bin_rows(subject.source, "positive", histogram(values), True)
         elif subject.labels is not None:
             records += _of_classes(results)
@@ -282,10 +229,10 @@ def _of_rank(
     if not anchors.is_sample or not np.isfinite(values).any():
         nobody = "hardly any of the anchors" if anchors.is_sample else "no row"
         reason = f"{nobody} has {rank + 1} negative{'s' if rank else ''}"
-        part = partial(_nth_neighbour, neighbours, rank, n_rows=subject.n)
+        part = partial(nth_neighbour, neighbours, rank, n_rows=subject.n)
         return _of_values(group, values, part, reason)
     parts = [
-        partial(_nth_neighbour, _of_rows(neighbours, half), rank, n_rows=subject.n)
+        partial(nth_neighbour, of_anchors(neighbours, half), rank, n_rows=subject.n)
         for half in anchors.halves
     ]
     return _estimated(group, values, parts, anchors)

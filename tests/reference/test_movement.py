@@ -50,7 +50,7 @@ def found(x, y, ks=(1, 5), **more):
         return Space(UnitRows(from_memory(z, "z").array, np.float64, 1 << 20))
 
     lists = nearest(x), nearest(y)
-    moved = movement("new", "old", space(x), space(y), lists, ks, None, (), **more)
+    moved = movement("new", "old", space(x), space(y), lists, ks, None, **more)
     return moved.records, moved
 
 

@@ -14,7 +14,7 @@ from sklearn.neighbors import KNeighborsClassifier
 import cl_analyze as cla
 from cl_analyze.data.rows import RowArray
 from cl_analyze.data.unit import UnitRows
-from cl_analyze.metrics.quality import classes, collapse, logistic, probe, spectrum
+from cl_analyze.metrics.quality import classes, collapse, factors, logistic, probe
 from cl_analyze.metrics.quality.jackknife import jackknife_groups
 from cl_analyze.metrics.quality.rows import FormRows
 from cl_analyze.pairs.executors import SerialExecutor, ThreadExecutor
@@ -83,10 +83,10 @@ def test_singular_values_keep_their_digits_in_tall_and_wide_matrices(random, n, 
     rows = random.standard_normal((n, d)) * np.logspace(0, -9, d)  # squares would lose half
     unit = UnitRows(RowArray.of(rows * scale), np.float64, 1 << 20)
     form = FormRows("raw", unit, float(unit.stored_norms().max()))
-    groups, errors = spectrum.parts_of(n, d, jackknife_groups(n, None, 0))
+    groups, errors = factors.parts_of(n, d, jackknife_groups(n, None, 0))
     assert errors
     for executor in (SerialExecutor(), ThreadExecutor(3)):
-        found = spectrum.factors(form, groups, executor)
+        found = factors.factors(form, groups, executor)
         for centred in (False, True):
             expected = naive.spectrum(rows, "raw_centred" if centred else "raw")
             values = found.singular_values(centred) / scale
@@ -105,8 +105,8 @@ def test_singular_values_keep_their_digits_in_tall_and_wide_matrices(random, n, 
 
 def test_spectra_of_many_rows_in_blocks(random, monkeypatch):
     rows = random.standard_normal((3000, 12)) * np.arange(1, 13)
-    monkeypatch.setattr(spectrum, "_BLOCK_BYTES", 8 * 12 * 300)
-    monkeypatch.setattr(spectrum, "_STRIP_BYTES", 1)
+    monkeypatch.setattr(factors, "_BLOCK_BYTES", 8 * 12 * 300)
+    monkeypatch.setattr(factors, "_STRIP_BYTES", 1)
     found = cla.quality(rows, ks=[1])
     values = naive.spectrum(rows, "raw_centred")
     close(found.find("participation_ratio"), naive.participation_ratio(values))

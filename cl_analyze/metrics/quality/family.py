@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from cl_analyze.metrics.family import Family, FamilyResult, PassResults
 from cl_analyze.metrics.metric import Metric
 from cl_analyze.metrics.quality import (
+    factors,
     geometry,
     hubs,
     neighbours,
@@ -113,7 +114,7 @@ class Quality(Family):
         """Values of rows, pseudo-values of means over them, spectra, the rows of the probe."""
         kept = 600 * (options.anchors_of(n_rows) or n_rows)
         of_probe = min(4 * dim * min(n_rows, probe.MOST_ROWS), probe.KEPT_BYTES)
-        return kept + spectrum.memory_needed(n_rows, dim, n_threads) + of_probe
+        return kept + factors.memory_needed(n_rows, dim, n_threads) + of_probe
 
     def first_pass(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
         """Neighbours of every row, the histogram of cosines, potentials within classes."""

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from cl_analyze.errors import DependencyError
 from cl_analyze.metrics.quality.context import Context
+from cl_analyze.metrics.quality.factors import Factors
 from cl_analyze.metrics.quality.rows import FormRows, Index
-from cl_analyze.metrics.quality.spectrum import Factors, spectra
+from cl_analyze.metrics.quality.spectrum import spectra
 from cl_analyze.tables import Table
 
 Method = Literal["pca", "tsne", "umap"]
