@@ -141,7 +141,11 @@ class Record:
         return fields
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:
-        """Pseudo-values and their noise, where the record has them, by the names of `restored`."""
+        """Pseudo-values and their noise, where the record has them, by the names of `restored`.
+
+        >>> Record("a.npy", "tolerance", None, {}, 0.2, None, "cosine", 10, 3).arrays()
+        {}
+        """
         arrays = {"pseudo": self.pseudo_values, "noise": self.pseudo_noise}
         return {kind: values for kind, values in arrays.items() if values is not None}
 

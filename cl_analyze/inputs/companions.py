@@ -218,7 +218,8 @@ def open_companions(
 
 def _open(role: Role, given: Any, main: Opened) -> Opened:
     """What was named for a role; of rows, whether they lie in the space of the embeddings."""
-    if isinstance(given, list | tuple) and any(isinstance(one, str | Path) for one in given):
+    is_list = isinstance(given, list | tuple) and role.read is None
+    if is_list and any(isinstance(one, str | Path) for one in given):
         raise ConfigError(
             f"{role.called}: found a list of {len(given)} paths; give one for all checkpoints, or "
             "one for each: analyze takes a list as long as theirs, compare a dictionary by name"
@@ -234,10 +235,11 @@ def _open(role: Role, given: Any, main: Opened) -> Opened:
             "looks like (dimensions, rows), as MoCo keeps its queue: save its transpose, queue.T"
         )
     if len(shape) != 2 or not is_real(opened.array.dtype) or shape[1] != dim:
+        dimensions = f"{shape[1]} dimensions, " if len(shape) == 2 else ""
         raise DataError(
             f"{opened.name}: {role.called} must be a 2-D array of real numbers with the {dim} "
-            f"dimensions of {main.name} (they must be in the same space), found shape {shape}, "
-            f"{opened.array.dtype_name}"
+            f"dimensions of {main.name} (they must be in the same space), found {dimensions}shape "
+            f"{shape}, {opened.array.dtype_name}"
         )
     return opened
 
