@@ -721,7 +721,8 @@ def test_other_urls_are_not_read(cli, url):
 
 def test_a_file_that_is_deleted_during_a_run_is_no_bug(cli, monkeypatch):
     program = (
-        "import sys, os\nfrom cl_analyze.analysis import run as analysis\nfrom cl_analyze.cli import entry\n"
+        "import sys, os\nfrom cl_analyze.analysis import run as analysis\n"
+        "from cl_analyze.cli import entry\n"
         "real = analysis.measure_one\n"
         "def measure(prepared, *rest):\n"
         "    os.unlink('e.arrow'); prepared.subject.release(); return real(prepared, *rest)\n"

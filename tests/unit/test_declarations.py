@@ -1,0 +1,92 @@
+"""What is declared once agrees with what is computed, and with what else is listed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import cl_analyze as cla
+from cl_analyze.cli.commands import COMMANDS
+from cl_analyze.errors import ConfigError
+from cl_analyze.metrics import BETWEEN, DECLARED, METRICS
+from cl_analyze.options import DECLARING, EVERY, FAMILIES, MetricOptions, RunOptions
+from cl_analyze.options.declaration import options_for, options_of
+
+
+@pytest.fixture(scope="module")
+def reports():
+    random = np.random.default_rng(0)
+    z = random.standard_normal((60, 6))
+    other, labels = z + 0.3 * random.standard_normal((60, 6)), np.arange(60) % 3
+    everything = {"labels": labels, "metrics": "all", "taus": [0.2], "queue": other[:9]}
+    return [
+        cla.analyze(z, pairs=other, batch_sizes=[8], **everything),
+        cla.analyze(z, negatives="class", train=other, train_labels=labels, **everything),
+        cla.analyze(z, pairs=other, alignment_power=1.0, anchors=20, **everything),
+        cla.compare({"a": z, "b": other}, labels=labels, metrics="all", taus=[0.2]),
+    ]
+
+
+def test_records_are_as_declared(reports):
+    families = {**METRICS, **BETWEEN}
+    seen = set()
+    for report in reports:
+        for name, indices in report.document.families.items():
+            for record in (report.records[i] for i in indices):
+                metric = DECLARED[record.metric]
+                seen.add(metric.name)
+                assert metric in families[name].metrics
+                assert set(record.params) <= {each.name for each in metric.parameters}, record
+                known = families[name].definitions_of(record)
+                assert record.definition in (known or (None,)) or (
+                    name == "similarity" and record.definition is None
+                ), record
+                of_loss = metric.name.startswith("loss") or metric.name == "alignment"
+                assert record.unit == metric.unit or of_loss, record
+    assert seen == set(DECLARED)
+
+
+def test_parameters_name_options():
+    names = {name for declaring in DECLARING for name in options_of(declaring)}
+    for metric in DECLARED.values():
+        assert metric.sentence.endswith("."), metric.name
+        assert {each.option for each in metric.parameters} <= {"", *names}
+        assert set(metric.self_pairs) <= set(metric.definitions)
+        assert len(metric.formulas) in (0, 1, len(metric.definitions))
+
+
+def test_families_and_commands_are_listed_once():
+    assert tuple(METRICS) == FAMILIES
+    assert [command.name for command in COMMANDS] == list(EVERY)
+    for command in COMMANDS:
+        flags = [flag for each in options_for(command.name, DECLARING) for flag in each.flags]
+        assert len(set(flags)) == len(flags), command.name
+
+
+def test_every_default_is_a_value_that_the_check_lets_pass():
+    for declaring in DECLARING:
+        for name, each in options_of(declaring).items():
+            assert each.kind.check(name, each.default) == each.default or each.default is None
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: MetricOptions(simple_lambda=-1), "simple-lambda must be finite and >= 0, found"),
+        (lambda: MetricOptions(taus=[]), "tau: at least one number is needed"),
+        (lambda: MetricOptions(negatives="all"), "negatives must be instance or class, found"),
+        (lambda: RunOptions(memory="2GiB"), "memory must be a whole number of at least 1"),
+        (lambda: RunOptions(precision="half"), "precision must be auto, float32 or float64"),
+        (lambda: RunOptions(threads=0), "threads must be a whole number of at least 1, found 0"),
+    ],
+)
+def test_options_at_their_edges(make, message):
+    with pytest.raises(ConfigError, match=message):
+        make()
+
+
+def test_none_is_the_default():
+    options = MetricOptions(taus=None, ks=None, kcl_gamma=None, ts=None)
+    assert options == MetricOptions()
+    assert MetricOptions(curve_anchors=None).curve_anchors is None
+    assert MetricOptions(ks=[]).ks == MetricOptions().ks
