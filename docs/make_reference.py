@@ -18,7 +18,8 @@ from pathlib import Path
 
 from cl_analyze.cli.commands import COMMANDS
 from cl_analyze.metrics import DECLARED
-from cl_analyze.metrics.metric import Metric
+from cl_analyze.metrics.metric import NEGATIVES, Metric
+from cl_analyze.metrics.quality.spectrum import VERSIONS
 
 FOLDER = Path(__file__).parent
 HEAD = """# Command-line reference
@@ -51,15 +52,13 @@ def command_reference() -> str:
 
 def rows(metric: Metric) -> Iterator[tuple[str, str, str, str, str]]:
     """A row for each definition: metric, definition, formula, unit, source."""
-    params = ", ".join(each.name for each in metric.parameters if each.name != "negatives")
+    params = ", ".join(each.name for each in metric.parameters if each is not NEGATIVES)
     name = f"`{metric.name}`" + (f"[{params}]" if params else "")
     alike = len(metric.formulas) < len(metric.definitions)
     if alike or not metric.definitions:
-        first, *others = (f"`{definition}`" for definition in metric.definitions or ("",))
-        names = (
-            f"{first} and {len(others)} more" if len(others) > 2 else ", ".join([first, *others])
-        )
-        names = names if metric.definitions else ""
+        names = ", ".join(f"`{definition}`" for definition in metric.definitions)
+        if set(metric.definitions) == set(VERSIONS):  # the page lists them above its table
+            names = f"`{metric.definitions[0]}` and 3 more"
         text = metric.formulas[0] if metric.formulas else metric.sentence
         yield name, names, text, metric.unit, metric.source
         return

@@ -19,6 +19,7 @@ from cl_analyze.figures.description import Figure
 from cl_analyze.figures.interactive_renderer import interactive
 from cl_analyze.figures.sources import by_temperature, short_names
 from cl_analyze.metrics import BETWEEN, DECLARED, METRICS
+from cl_analyze.metrics.losses.metrics import PARTS
 from cl_analyze.report.comparison import comparison_of, pareto_sentence, reference_of
 from cl_analyze.report.headlines import Headline, headlines
 from cl_analyze.report.sentences import meaning
@@ -26,7 +27,7 @@ from cl_analyze.tables import Record, number_text
 
 _MOST_IN_FULL = 12
 """Checkpoints up to which every number is on the page; of more they are in the tables."""
-_LOSS_PARTS = ("loss_alignment", "loss_uniformity")
+_LOSS_PARTS = tuple(part.name for part in PARTS[1:])
 """Not in the table of losses: the sentence of each loss has them."""
 _IN_OTHER_SENTENCES = ("uniformity_gap", "between_class_similarity", "effective_rank")
 """Headlines that the sentences of uniformity and tolerance, or the verdict on collapse, name."""

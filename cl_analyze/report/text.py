@@ -8,13 +8,15 @@ from itertools import groupby
 
 from cl_analyze.differences import is_real, params_text
 from cl_analyze.document import Document
+from cl_analyze.metrics import DECLARED
+from cl_analyze.metrics.losses.metrics import PARTS
 from cl_analyze.report.comparison import comparison_of, pareto_sentence, reference_of
 from cl_analyze.report.headlines import headlines
 from cl_analyze.report.sentences import how_to_read
 from cl_analyze.tables import Cell, Param, Record, number_text
 
 _UNIT_TEXT = {"none": "", "dimensions": "dims", "accuracy": ""}
-_LOSS_PARTS = ("loss_alignment", "loss_uniformity")
+_LOSS_PARTS = tuple(part.name for part in PARTS[1:])
 _ENERGY, _LEAST_ENERGY = "hyperspherical_energy", "hyperspherical_energy_reference"
 
 # versions of a metric of quality that stand side by side, as columns of one table
@@ -299,13 +301,11 @@ def _quality_block(records: Sequence[Record], document: Document) -> list[str]:
 
 def _place(record: Record) -> tuple[Sequence[str] | None, str, str]:
     """Columns of the table, line and column; no columns for a metric with one version."""
-    from cl_analyze.metrics import METRICS
-
     if "k" in record.params:
         direction = record.params.get("direction")
         name = record.metric if direction is None else f"{record.metric} {direction}"
         return _NEIGHBOURS, name, str(record.params["k"])
-    versions = set(METRICS["quality"].definitions[record.metric])
+    versions = set(DECLARED[record.metric].definitions)
     for columns in (_SPECTRA, _CENTRES):
         if versions == set(columns):
             return columns, record.metric, str(record.definition)

@@ -6,11 +6,11 @@ import importlib.util
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cl_analyze import options
 from cl_analyze.errors import DependencyError
 from cl_analyze.metrics.quality.context import Context
 from cl_analyze.metrics.quality.factors import Factors
@@ -18,8 +18,6 @@ from cl_analyze.metrics.quality.rows import FormRows, Index
 from cl_analyze.metrics.quality.spectrum import spectra
 from cl_analyze.tables import Table
 
-Method = Literal["pca", "tsne", "umap"]
-METHODS: tuple[Method, ...] = ("pca", "tsne", "umap")
 MOST_ROWS = 2_000
 """Rows that are shown; of more, so many are drawn."""
 FEWEST_ROWS = 5
@@ -43,11 +41,11 @@ class Projection:
     rows: Index
     points: NDArray[np.float64]
     explained: tuple[float | None, float | None] = (None, None)
-    method: Method = "pca"
+    method: options.Projection = "pca"
     instead: str | None = None
 
 
-def require(method: Method) -> None:
+def require(method: options.Projection) -> None:
     """Check that a method's library is there.
 
     Raises:
@@ -93,7 +91,9 @@ def projection(context: Context) -> Projection | None:
     return replace(_principal(rows, factors, chosen), instead=why)
 
 
-def _laid_out(method: Method, points: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+def _laid_out(
+    method: options.Projection, points: NDArray[np.float64], seed: int
+) -> NDArray[np.float64]:
     """(m, 2) coordinates by t-SNE or UMAP."""
     if method == "tsne":
         from sklearn.manifold import TSNE

@@ -29,7 +29,7 @@ DIRECTION = Parameter("direction")
 POWER = Parameter("power", "alignment_power")
 ALIGNMENT = Metric(
     "alignment",
-    "none",
+    "squared_distance",
     "mean of ‖u − v‖^power over positives.",
     formulas=("mean ‖u_i − v_i‖^power (`--alignment-power`, 2)",),
     parameters=(POWER,),
@@ -149,7 +149,7 @@ def view_records(context: Context) -> Iterator[Record]:
     """Alignment, recall@k and median rank in both directions, the modality gap."""
     assert context.subject.views is not None
     power = context.options.alignment_power
-    alignment = replace(ALIGNMENT, unit="squared_distance") if power == 2 else ALIGNMENT
+    alignment = ALIGNMENT if power == 2 else replace(ALIGNMENT, unit="none")
     yield context.averaged(alignment.at(power=power), context.once(pair_distances)[1])
     ranks = _partner_ranks(context)
     for direction, counts in ranks.items():
