@@ -1,11 +1,11 @@
-"""cl_analyze: measure saved contrastive embeddings.
+"""cl_analyze: metrics of saved contrastive embeddings.
 
 >>> import numpy as np
 >>> import cl_analyze as cla
 >>> round(cla.uniformity(np.eye(8), t=2.0).value, 9)     # orthogonal rows: -2t
 -4.0
 
-Importing this package loads neither NumPy nor torch; the first use of a name loads what it needs.
+The import of this package loads neither NumPy nor torch; the first use of a name loads its module.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from cl_analyze.options import Request, RunOptions
     from cl_analyze.tables import Record, Results, Table
 
-_WHERE = {
+_MODULE_OF = {
     "AnalysisError": "errors",
     "ConfigError": "errors",
     "DataError": "errors",
@@ -81,11 +81,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 
-    if name == "losses":  # a package that can be called
+    if name == "losses":  # a package that is also a function
         return import_module(f"{__name__}.losses")
-    if name not in _WHERE:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
 
 
 def __dir__() -> list[str]:

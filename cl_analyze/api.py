@@ -1,7 +1,7 @@
-"""What people call: analyze, compare, and a function for each metric family.
+"""The Python API: analyze, compare, and one function for each metric family.
 
-The options are declared in `cl_analyze.options`; their keywords, defaults and descriptions are
-added to these functions from there.
+Options are declared in `cl_analyze.options`.  The decorator `with_options` adds their keywords,
+defaults and descriptions to these functions.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from cl_analyze.options import CompareOptions, MetricOptions, Request, RunOption
 from cl_analyze.options.declaration import split_by_class, with_options
 from cl_analyze.tables import Record, Results
 
-_ASKED = (Request, MetricOptions)
+_DECLARING = (Request, MetricOptions)
 
 
-@with_options(_ASKED, without=("n_negatives",))
+@with_options(_DECLARING, without=("n_negatives",))
 def analyze(
     embeddings: Any,
     labels: Any = None,
@@ -35,26 +35,26 @@ def analyze(
     executor: Any = None,
     **options: Any,
 ) -> Report:
-    """Measure saved embeddings: everything that the inputs allow, from one pass over the pairs.
+    """Compute metrics of saved embeddings, in one blocked pass over the pairs of rows.
 
     Args:
-        embeddings: (N, D) array, torch tensor, or path (PATH or PATH::KEY); (N, V, D) gives views;
-            a list of paths gives several checkpoints.
-        labels: (N,) classes as an array or a path; None takes those in the embeddings' file.
-        pairs: (N, D) partners of the rows as an array or a path; None takes views in the file.
-        metrics: families to compute, or "all".
-        source: name in the output.
+        embeddings: (N, D) array, torch tensor, or path (PATH or PATH::KEY); (N, V, D) for V views
+            of each row; a list of paths for several checkpoints.
+        labels: (N,) classes as an array or a path; None: the labels in the embeddings' file.
+        pairs: (N, D) partners of the rows as an array or a path; None: the views in the file.
+        metrics: names of metric families, or "all".
+        source: name of the checkpoint in the output.
         {options}
-        run: device, precision, threads, memory, where to keep what a run could resume from.
-        executor: where the work runs: a `concurrent.futures` executor or a Dask client; default
-            threads.  With other processes or machines, give embeddings as a path that they see.
+        run: device, precision, threads, memory, folder for resuming.
+        executor: a `concurrent.futures` executor or a Dask client; None: threads.  If it uses other
+            processes or machines, pass embeddings as a path that they can read.
 
     Returns:
         A Report: `.results` (DataFrame), `.records`, `.tables`, `.save(folder)`.
 
     Raises:
-        DataError: the inputs do not hold what is needed.
-        ConfigError: an option makes no sense.
+        DataError: the inputs cannot be used, or lack data that a metric needs.
+        ConfigError: an option has an invalid value.
 
     Cost: time O(N^2 D), memory O(N (top_k + taus) + block^2 threads).
 
@@ -63,18 +63,21 @@ def analyze(
     >>> round(report.records.find("uniformity").value, 9)    # orthogonal rows: -2t
     -4.0
     """
-    companions, asked = split_by_class(options, *_ASKED)
+    companions, metric_options = split_by_class(options, *_DECLARING)
     companions.update(labels=labels, pairs=pairs)
     is_list = isinstance(embeddings, list | tuple)
     if is_list and all(isinstance(item, str | Path) for item in embeddings):
-        of_each = _one_each(companions, len(embeddings))
-        requests = [Request(z, **own) for z, own in zip(embeddings, of_each, strict=True)]
+        for_each = _one_each(companions, len(embeddings))
+        requests = [
+            Request(z, **own_companions)
+            for z, own_companions in zip(embeddings, for_each, strict=True)
+        ]
     else:
         requests = [Request(embeddings, source=source, **companions)]
     return run_analysis(
         requests,
         families(metrics),
-        MetricOptions(**asked),
+        MetricOptions(**metric_options),
         run or RunOptions(),
         "report",
         executor,
@@ -82,20 +85,20 @@ def analyze(
 
 
 def _one_each(companions: Mapping[str, Any], n: int) -> list[dict[str, Any]]:
-    """Companions of n checkpoints: from a list of one for each, or one for all."""
-    of_each: list[dict[str, Any]] = [{} for _ in range(n)]
-    for name, given in companions.items():
-        values = [given] * n
+    """Companions of n checkpoints, from companions with one value for each or one for all."""
+    for_each: list[dict[str, Any]] = [{} for _ in range(n)]
+    for name, companion in companions.items():
+        values = [companion] * n
         is_shared = name in ("queue", "clop_anchors")
-        if isinstance(given, list | tuple) and len(given) == n and not is_shared:
-            values = list(given)
-            if not all(isinstance(one, str | Path) or np.ndim(one) > 0 for one in values):
+        if isinstance(companion, list | tuple) and len(companion) == n and not is_shared:
+            values = list(companion)
+            if not all(isinstance(item, str | Path) or np.ndim(item) > 0 for item in values):
                 raise ConfigError(
                     f"{name}: give one for all checkpoints, or a list with one for each"
                 )
-        for own, value in zip(of_each, values, strict=True):
-            own[name] = value
-    return of_each
+        for own_companions, value in zip(for_each, values, strict=True):
+            own_companions[name] = value
+    return for_each
 
 
 def uniformity(embeddings: Any, t: float = 2.0, *, run: RunOptions | None = None) -> Record:
@@ -109,8 +112,8 @@ def uniformity(embeddings: Any, t: float = 2.0, *, run: RunOptions | None = None
         run: device, precision, threads, memory.
 
     Returns:
-        The `u_stat` record: `.value`, `.std_error` (exact variance of the U-statistic; None for
-        N < 4).
+        The record with definition `u_stat`: `.value`, and `.std_error` from the exact variance of
+        the U-statistic (None for N < 4).
 
     Raises:
         DataError: the embeddings cannot be used.
@@ -126,21 +129,21 @@ def uniformity(embeddings: Any, t: float = 2.0, *, run: RunOptions | None = None
     """
     if isinstance(t, list | tuple):
         raise ConfigError("uniformity takes one t; analyze(..., ts=[...]) takes several")
-    found = analyze(embeddings, ts=[t], metrics="uniformity", run=run)
-    if len(found.document.sources) > 1:
+    report = analyze(embeddings, ts=[t], metrics="uniformity", run=run)
+    if len(report.document.sources) > 1:
         raise ConfigError("uniformity takes one checkpoint; analyze takes several")
-    return found.records.find("uniformity")
+    return report.records.find("uniformity")
 
 
-@with_options(_ASKED, "tolerance")
+@with_options(_DECLARING, "tolerance")
 def tolerance(
     embeddings: Any, labels: Any = None, *, run: RunOptions | None = None, **options: Any
 ) -> Results:
-    """Mean cosine of same-class pairs in four definitions, beside between-class similarity.
+    """Mean cosine of same-class pairs in four definitions, and of pairs of different classes.
 
     Args:
         embeddings: (N, D) array, torch tensor, or path.
-        labels: (N,) classes or a path; None takes those in the embeddings' file.
+        labels: (N,) classes or a path; None: the labels in the embeddings' file.
         {options}
         run: device, precision, threads, memory.
 
@@ -149,7 +152,7 @@ def tolerance(
         `between_class_similarity` and `tolerance_gap`.
 
     Raises:
-        DataError: no labels, or inputs that cannot be used.
+        DataError: there are no labels, or the inputs cannot be used.
 
     Cost: O(N D).
 
@@ -157,14 +160,14 @@ def tolerance(
 
     >>> import numpy as np
     >>> z = np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.6, 0.8]])
-    >>> found = tolerance(z, [0, 0, 1, 1])
-    >>> [round(found.find("tolerance", name).value, 9) for name in ("micro_excl", "micro_incl")]
+    >>> records = tolerance(z, [0, 0, 1, 1])
+    >>> [round(records.find("tolerance", name).value, 9) for name in ("micro_excl", "micro_incl")]
     [-0.3, 0.35]
     """
     return analyze(embeddings, labels, metrics="tolerance", run=run, **options).records
 
 
-@with_options(_ASKED, "similarity")
+@with_options(_DECLARING, "similarity")
 def similarity(
     embeddings: Any,
     labels: Any = None,
@@ -177,8 +180,8 @@ def similarity(
 
     Args:
         embeddings: (N, D) array, (N, V, D) views, torch tensor, or path.
-        labels: (N,) classes or a path; without views positives are all same-class pairs.
-        pairs: (N, D) partners of the rows; positives are (row, partner).
+        labels: (N,) classes or a path; without views, the positives are all same-class pairs.
+        pairs: (N, D) partners of the rows; the positives are the pairs (row, partner).
         {options}
         run: device, precision, threads, memory.
 
@@ -186,21 +189,21 @@ def similarity(
         Records `similarity_mean`, `similarity_std`, `similarity_quantile` by `group`.
 
     Raises:
-        DataError, ConfigError: inputs or options that cannot be used.
+        DataError, ConfigError: inputs or options cannot be used.
 
     Cost: N^2 D / 2 multiplications; memory O(N top_k).
 
     Reference: Wang & Liu, CVPR 2021, Fig. 8.
 
     >>> import numpy as np
-    >>> found = similarity(np.eye(4), top_k=2)
-    >>> found.find("similarity_mean", group="negative_1").value
+    >>> records = similarity(np.eye(4), top_k=2)
+    >>> records.find("similarity_mean", group="negative_1").value
     0.0
     """
     return analyze(embeddings, labels, pairs, metrics="similarity", run=run, **options).records
 
 
-@with_options(_ASKED, "losses")
+@with_options(_DECLARING, "losses")
 def losses(
     embeddings: Any,
     pairs: Any = None,
@@ -209,23 +212,23 @@ def losses(
     run: RunOptions | None = None,
     **options: Any,
 ) -> Results:
-    """Every loss on two saved views: value, error, alignment and uniformity part.
+    """Every contrastive loss on two saved views: value, standard error, alignment and uniformity.
 
     Args:
         embeddings: (N, D) array, (N, 2, D) views, torch tensor, or path.
-        pairs: (N, D) partners of the rows; None takes views in the embeddings' file.
+        pairs: (N, D) partners of the rows; None: the views in the embeddings' file.
         labels: (N,) classes or a path, for the supervised losses.
         {options}
         run: device, precision, threads, memory.
 
     Returns:
-        Records `loss`, `loss_alignment`, `loss_uniformity` with the loss's `name` among their
-        params; hyperspherical energies with their references, the gap of DCL to NSCL, A-InfoNCE's
-        weights.
+        Records `loss`, `loss_alignment`, `loss_uniformity` (the parameter `name` is the name of the
+        loss), hyperspherical energies with their reference values, the difference of DCL and NSCL,
+        and the weights of A-InfoNCE.
 
     Raises:
-        DataError: no second view, or inputs that cannot be used.
-        ConfigError: options that make no sense.
+        DataError: there is no second view, or the inputs cannot be used.
+        ConfigError: an option has an invalid value.
 
     Cost: 2 N^2 D multiplications and one exponential per pair, temperature and set of pairs; a
     second pass for the error bars.
@@ -233,14 +236,14 @@ def losses(
     Reference: Wang & Liu, CVPR 2021; Koromilas et al., ICML 2024.
 
     >>> import numpy as np
-    >>> found = losses(np.eye(3), np.eye(3), taus=[0.5])
-    >>> round(found.find("loss", "one_way", name="contrastive").value, 6)   # log(1 + 2 exp(-2))
+    >>> records = losses(np.eye(3), np.eye(3), taus=[0.5])
+    >>> round(records.find("loss", "one_way", name="contrastive").value, 6)   # log(1 + 2 exp(-2))
     0.239545
     """
     return analyze(embeddings, labels, pairs, metrics="losses", run=run, **options).records
 
 
-@with_options(_ASKED, "quality")
+@with_options(_DECLARING, "quality")
 def quality(
     embeddings: Any,
     labels: Any = None,
@@ -249,7 +252,7 @@ def quality(
     run: RunOptions | None = None,
     **options: Any,
 ) -> Results:
-    """Is a representation collapsed, is it useful, and where does it fail.
+    """Quality of a representation: collapse, accuracy of classifiers, retrieval, and its failures.
 
     Args:
         embeddings: (N, D) array, (N, 2, D) views, torch tensor, or path.
@@ -261,12 +264,12 @@ def quality(
     Returns:
         Spectrum: `effective_rank`, `rankme`, `participation_ratio`, `nesum`, `stable_rank`,
         `alpha_req`, `isoscore`, `condition_number`, `numerical_rank`, each raw and normalised,
-        centred and not.  Geometry: norms, `mean_cosine`, hubness, `uniformity_wasserstein`.  With
-        labels: `knn_accuracy`, `probe_accuracy`, neural collapse, `cdnv`, `ncc_accuracy`,
+        centred and uncentred.  Geometry: norms, `mean_cosine`, hubness, `uniformity_wasserstein`.
+        With labels: `knn_accuracy`, `probe_accuracy`, neural collapse, `cdnv`, `ncc_accuracy`,
         `silhouette`.  With views: `alignment`, `recall_at_k`, `median_rank`, `modality_gap`.
 
     Raises:
-        DataError, ConfigError: inputs or options that cannot be used.
+        DataError, ConfigError: inputs or options cannot be used.
 
     Cost: N^2 D / 2 multiplications (N M D with a training set, 2 N^2 D more with views); about
     6 N D min(N, D) for the spectra; some hundred products of up to 50,000 rows with D x C numbers
@@ -276,14 +279,14 @@ def quality(
     see docs/quality.md for each.
 
     >>> import numpy as np
-    >>> found = quality(np.eye(6)[[0, 0, 1, 1, 2, 2]], labels=[0, 0, 1, 1, 2, 2], ks=[1])
-    >>> round(found.find("effective_rank").value, 6), found.find("knn_accuracy", k=1).value
+    >>> records = quality(np.eye(6)[[0, 0, 1, 1, 2, 2]], labels=[0, 0, 1, 1, 2, 2], ks=[1])
+    >>> round(records.find("effective_rank").value, 6), records.find("knn_accuracy", k=1).value
     (3.0, 1.0)
     """
     return analyze(embeddings, labels, pairs, metrics="quality", run=run, **options).records
 
 
-@with_options(_ASKED, "penalty", without=("penalty_alpha",))
+@with_options(_DECLARING, "penalty", without=("penalty_alpha",))
 def penalty(
     embeddings: Any = None,
     labels: Any = None,
@@ -292,24 +295,24 @@ def penalty(
     run: RunOptions | None = None,
     **options: Any,
 ) -> Results:
-    """How each temperature spreads the relative penalty over an anchor's negatives.
+    """Distribution of the relative penalty over the negatives of an anchor, for each temperature.
 
     Args:
         embeddings: (N, D) array, torch tensor, or path; None: similarities spread evenly over
-            [-1, 1], the setting of the paper's Fig. 3.
+            [-1, 1], as in the paper's Fig. 3.
         labels: (N,) classes or a path, for the false-negative share.
-        n_negatives: how many similarities are drawn where there are no embeddings.
-        hard_alpha: share of the negatives that truncated curves keep; None: no such curves.
+        n_negatives: number of similarities to draw if `embeddings` is None.
+        hard_alpha: share of the hardest negatives in truncated curves; None: no truncated curves.
         {options}
         run: device, precision, threads, memory.
 
     Returns:
         Records `penalty_entropy` (nats), `penalty_effective_negatives`, `penalty_top1_share`,
-        `penalty_top10_share` and, with labels, `penalty_false_negative_share` and its ratio to
-        even weights, for each tau.
+        `penalty_top10_share` for each tau.  With labels also `penalty_false_negative_share` and the
+        ratio of this share to the share under equal weights.
 
     Raises:
-        DataError, ConfigError: inputs or options that cannot be used.
+        DataError, ConfigError: inputs or options cannot be used.
 
     Cost: N^2 D / 2 multiplications and one exponential per pair and tau; a second pass for the
     error bars.
@@ -317,8 +320,8 @@ def penalty(
     Reference: Wang & Liu, CVPR 2021, eq. 5 and Fig. 3.
 
     >>> import numpy as np
-    >>> found = penalty(np.eye(5), taus=[0.1])            # equal similarities: an even spread
-    >>> round(found.find("penalty_effective_negatives").value, 6)
+    >>> records = penalty(np.eye(5), taus=[0.1])            # equal similarities, equal weights
+    >>> round(records.find("penalty_effective_negatives").value, 6)
     4.0
     """
     n_negatives = options.pop("n_negatives", None)
@@ -329,11 +332,11 @@ def penalty(
         return report.records
     if labels is not None or options.pop("groups", None) is not None:
         raise ConfigError("labels and groups need embeddings")
-    asked = MetricOptions(penalty_alpha=hard_alpha, n_negatives=n_negatives, **options)
-    return uniform_penalty(asked, run or RunOptions()).records
+    metric_options = MetricOptions(penalty_alpha=hard_alpha, n_negatives=n_negatives, **options)
+    return uniform_penalty(metric_options, run or RunOptions()).records
 
 
-@with_options((*_ASKED, CompareOptions), "compare")
+@with_options((*_DECLARING, CompareOptions), "compare")
 def compare(
     checkpoints: Sequence[str | Path] | Mapping[str, Any],
     labels: Any = None,
@@ -342,37 +345,41 @@ def compare(
     run: RunOptions | None = None,
     **options: Any,
 ) -> Report:
-    """Several checkpoints on the same rows: every metric, paired differences, how the space moved.
+    """Compare checkpoints on the same rows: metrics, paired differences, change of the embeddings.
 
     Args:
-        checkpoints: paths, or arrays (N, D) by name; they may differ in D.
-        labels: (N,) classes of all of them, or a path, or one of these by name; None takes those in
-            each file.
-        metrics: families to compute, or "all".
+        checkpoints: a list of paths, or a dictionary name -> (N, D) array or path; D may differ
+            between checkpoints.
+        labels: (N,) classes or a path for all checkpoints, or a dictionary name -> classes or path;
+            None: the labels in each file.
+        metrics: names of metric families, or "all".
         {options}
         run: device, precision, threads, memory.
 
     Returns:
-        A Report: records of every checkpoint, among them `cka`, `neighbour_overlap` and
-        `procrustes_residual` beside the reference; tables `compare` (differences, intervals,
-        Holm-adjusted p-values), `checkpoints`, `moved_rows`, `moved_classes`.
+        A Report with the records of every checkpoint; `cka`, `neighbour_overlap` and
+        `procrustes_residual` compare a checkpoint with the reference checkpoint.  Tables:
+        `compare` (differences, intervals, Holm-adjusted p-values), `checkpoints`, `moved_rows`,
+        `moved_classes`.
 
     Raises:
         DataError: a checkpoint cannot be used.
-        ConfigError: fewer than two, or options that make no sense.
+        ConfigError: there are fewer than two checkpoints, or an option has an invalid value.
 
-    Cost: one analysis a checkpoint; O(N D_1 D_2 + D^3) for how the space moved.
+    Cost: one analysis for each checkpoint; O(N D_1 D_2 + D^3) for each comparison of embeddings.
 
     Reference: Kornblith et al., ICML 2019 (CKA); Holm, Scand. J. Statist. 1979.
 
     >>> import numpy as np
     >>> z = np.random.default_rng(0).standard_normal((64, 8))
     >>> turn = np.linalg.qr(np.random.default_rng(1).standard_normal((8, 8)))[0]
-    >>> found = compare({"before": z, "after": z @ turn}, metrics="uniformity")
-    >>> round(found.records.find("cka").value, 9)          # a rotation changes nothing
+    >>> report = compare({"before": z, "after": z @ turn}, metrics="uniformity")
+    >>> round(report.records.find("cka").value, 9)          # a rotation changes nothing
     1.0
     """
-    companions, asked, how = split_by_class(options, *_ASKED, CompareOptions)
+    companions, metric_options, compare_options = split_by_class(
+        options, *_DECLARING, CompareOptions
+    )
     companions["labels"] = labels
     is_by_name = isinstance(checkpoints, Mapping)
     for item in () if is_by_name else checkpoints:
@@ -389,23 +396,25 @@ def compare(
         Request(
             z,
             source=str(name) if is_by_name else None,
-            **{what: _by_name(given, str(name), what) for what, given in companions.items()},
+            **{
+                role: _by_name(companion, str(name), role) for role, companion in companions.items()
+            },
         )
         for name, z in named
     ]
     return run_comparison(
         requests,
         families(metrics),
-        MetricOptions(**asked),
+        MetricOptions(**metric_options),
         run or RunOptions(),
-        CompareOptions(**how),
+        CompareOptions(**compare_options),
     )
 
 
-def _by_name(companion: Any, name: str, what: str) -> Any:
-    """The companion of a checkpoint: one for all, or one by its name."""
+def _by_name(companion: Any, name: str, role: str) -> Any:
+    """The companion of a checkpoint, from a dictionary by name or one companion for all."""
     if not isinstance(companion, Mapping):
         return companion
     if name not in companion:
-        raise ConfigError(f"{what}: there are none for {name}, only for {list(companion)}")
+        raise ConfigError(f"{role}: there are none for {name}, only for {list(companion)}")
     return companion[name]

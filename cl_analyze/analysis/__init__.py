@@ -1,9 +1,9 @@
 """From requests to a report.
 
-run.py         prepare, plan, reduce, measure: one checkpoint after the other
-collected.py   inputs, records and tables of all of them, on their way into a document
-report.py      what an analysis hands out
-cost.py        what a long run will take, told before it starts
+run.py         prepares each checkpoint and computes the metrics, one checkpoint after the other
+collected.py   collects inputs, records and tables of all checkpoints for the report
+report.py      Report, the result of an analysis
+cost.py        forecast of the time and memory of a long run
 """
 
 from cl_analyze.analysis.report import Report

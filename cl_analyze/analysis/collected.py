@@ -1,4 +1,4 @@
-"""Inputs, records and tables of checkpoints, on their way into a report."""
+"""Inputs, records and tables of all checkpoints, collected for a report."""
 
 from __future__ import annotations
 
@@ -26,23 +26,30 @@ from cl_analyze.tables import Record, Results, Table
 
 
 def check_definition(definition: str | None, names: Sequence[str]) -> None:
-    """Whether a metric of these families has the definition.
+    """Check that a metric of these families has the definition.
 
     Raises:
-        ConfigError: none has.
+        ConfigError: no metric of these families has the definition.
     """
     if definition is None:
         return
     known = [
-        d for name in names for ds in {**METRICS, **BETWEEN}[name].definitions.values() for d in ds
+        known_definition
+        for family in names
+        for definitions in {**METRICS, **BETWEEN}[family].definitions.values()
+        for known_definition in definitions
     ]
     if definition not in known:
-        listing = ", ".join(dict.fromkeys(known)) or "none here"
+        listing = ", ".join(dict.fromkeys(known)) or "none"
         raise ConfigError(f"no metric here has a definition {definition!r}; there are: {listing}")
 
 
 def of_definition(records: Iterable[Record], family: str, definition: str | None) -> list[Record]:
-    """A family's records of one definition, where their metric has it; None: all."""
+    """A family's records of one definition.
+
+    Records of metrics without this definition are kept.  If `definition` is None, all records are
+    kept.
+    """
     definitions_of = {**METRICS, **BETWEEN}[family].definitions_of
     return [
         record
@@ -54,7 +61,7 @@ def of_definition(records: Iterable[Record], family: str, definition: str | None
 
 
 class Collected:
-    """Inputs, records and tables of all checkpoints, in the order of arrival."""
+    """Inputs, records and tables of all checkpoints, in the order in which they are added."""
 
     def __init__(self) -> None:
         self.inputs: list[dict[str, Any]] = []
@@ -67,22 +74,22 @@ class Collected:
         self.rows: dict[str, RowKeys] = {}
 
     def add_inputs(self, entries: Iterable[dict[str, Any]]) -> None:
-        """Entries of `inputs`, each once."""
+        """Add entries of `inputs` that have not been added yet."""
         self.inputs += [entry for entry in entries if entry not in self.inputs]
 
-    def add(self, found: dict[str, FamilyResult], told: Recorder) -> None:
-        """What families found in one checkpoint."""
-        for name, result in found.items():
+    def add(self, results: dict[str, FamilyResult], recorder: Recorder) -> None:
+        """Add the results of metric families for one checkpoint; warn of the notes."""
+        for name, result in results.items():
             self.records.setdefault(name, []).extend(result.records)
             for table in result.tables:
-                before = self.tables.get(table.name)
-                rows = table.rows if before is None else (*before.rows, *table.rows)
+                earlier = self.tables.get(table.name)
+                rows = table.rows if earlier is None else (*earlier.rows, *table.rows)
                 self.tables[table.name] = replace(table, rows=rows)
             for text in result.notes:
-                told.warn(text)
+                recorder.warn(text)
 
     def add_subject(self, subject: Subject, options: MetricOptions) -> None:
-        """What there is to know of a checkpoint beside its numbers."""
+        """Add the properties of a checkpoint that the report needs beside the records."""
         source = subject.source
         self.positives[source] = subject.positives
         self.n_rows[source] = subject.n
@@ -100,12 +107,12 @@ class Collected:
         names: Sequence[str],
         options: MetricOptions,
         run: RunOptions,
-        told: Recorder,
+        recorder: Recorder,
     ) -> Report:
-        """All of it, records in the order of the families.
+        """The report of all checkpoints, with the records in the order of the families.
 
         Raises:
-            ConfigError: one definition alone is asked for, and no record has it.
+            ConfigError: `run.definition` is set, and no record has this definition.
         """
         records: list[Record] = []
         by_family: dict[str, tuple[int, ...]] = {}
@@ -114,11 +121,11 @@ class Collected:
             if kept:
                 by_family[name] = tuple(range(len(records), len(records) + len(kept)))
                 records += kept
-        there = dict.fromkeys(r.definition for r in records if r.definition is not None)
-        if run.definition is not None and run.definition not in there:
+        definitions = dict.fromkeys(r.definition for r in records if r.definition is not None)
+        if run.definition is not None and run.definition not in definitions:
             raise ConfigError(
                 f"with these inputs no number has the definition {run.definition!r}; there are: "
-                f"{', '.join(there)}"
+                f"{', '.join(definitions)}"
             )
         return Report(
             Document(
@@ -138,7 +145,7 @@ class Collected:
                 results=Results(records),
                 families=by_family,
                 tables=self.tables,
-                warnings=tuple(told.warnings),
+                warnings=tuple(recorder.warnings),
                 positives=self.positives,
                 negatives=(
                     "every other row"
@@ -154,11 +161,11 @@ class Collected:
 
 
 def _now() -> str:
-    """UTC time; SOURCE_DATE_EPOCH fixes it for reproducible files."""
+    """The time in UTC, or the time in SOURCE_DATE_EPOCH, which makes files reproducible."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    when = (
+    time = (
         datetime.datetime.fromtimestamp(int(epoch), tz=datetime.UTC)
         if epoch is not None and epoch.isascii() and epoch.isdigit() and len(epoch) < 12
         else datetime.datetime.now(tz=datetime.UTC)
     )
-    return when.replace(microsecond=0).isoformat()
+    return time.replace(microsecond=0).isoformat()

@@ -1,4 +1,4 @@
-"""What a long run will take, told before it starts."""
+"""Forecast of the time and memory of a long run, announced before the run starts."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from cl_analyze.metrics.runner import PairRunner
 from cl_analyze.options import MetricOptions
 
 LONG, VERY_LONG = 5.0, 600.0
-"""Seconds above which a run is announced, and above which an estimate is proposed."""
+"""Seconds above which a run is announced, and above which `--anchors` is proposed."""
 
 
 def tell_cost(
-    chosen: Sequence[Family],
+    families: Sequence[Family],
     prepared: Prepared,
     options: MetricOptions,
     runner: PairRunner,
-    told: Recorder,
+    recorder: Recorder,
 ) -> None:
-    """Say what a long run will take before it starts."""
+    """Announce the time and memory of a long run; propose `--anchors` for a very long run."""
     subject = prepared.subject
-    expected = forecast(chosen, subject, options, runner)
+    expected = forecast(families, subject, options, runner)
     seconds = 0.0 if expected is None else expected.seconds(options)
     if expected is None or seconds < LONG:
         return
     memory = (prepared.room.needed + min(prepared.room.cached, subject.n * subject.d * 4)) / 2**20
-    told.note(
+    recorder.note(
         f"{subject.source}: about {_duration(seconds)} for {expected.n_pairs(options):.1e} "
         f"pairs, in about {memory + BASE_MEMORY:.0f} MiB of memory"
     )
     if seconds > VERY_LONG and options.anchors_of(subject.n) is None:
         anchors = min(PROPOSED_ANCHORS, subject.n // 2)
-        less = expected.seconds(replace(options, anchors=anchors))
-        told.note(
-            f"{subject.source}: --anchors {anchors} would take about {_duration(less)}, and give "
-            "estimates: a mean over rows is then known to about "
-            f"{100 / anchors**0.5:.0f}% of the spread between rows (its sampling_error)"
+        shorter = expected.seconds(replace(options, anchors=anchors))
+        recorder.note(
+            f"{subject.source}: --anchors {anchors} would take about {_duration(shorter)}, and "
+            "give estimates: the sampling_error of a mean over rows is then about "
+            f"{100 / anchors**0.5:.0f}% of the spread between rows"
         )
 
 
@@ -49,7 +49,7 @@ PROPOSED_ANCHORS = 2_000
 
 
 def _duration(seconds: float) -> str:
-    """A time in words.
+    """A duration as text.
 
     >>> _duration(42), _duration(600), _duration(9000)
     ('42 s', '10 min', '2.5 h')

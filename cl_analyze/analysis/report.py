@@ -1,4 +1,4 @@
-"""What an analysis hands out: records, tables, and what compares them with another report's."""
+"""The result of an analysis: records, tables, and comparison with another report."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Report:
-    """What an analysis found.
+    """The result of an analysis.
 
     Attributes:
-        document: everything, as data.
-        records: every record.
-        groups: source -> codes of rows that belong together, where they were given.
-        rows: source -> what tells whether its rows are those of another report.
+        document: all results as plain data.
+        records: all records.
+        groups: source -> (N,) codes of the groups of its rows, for sources with groups.
+        rows: source -> keys that match its rows with the rows of another report.
 
     >>> from cl_analyze import analyze
     >>> report = analyze(np.eye(5), metrics="uniformity")
@@ -50,22 +50,22 @@ class Report:
 
     @property
     def results(self) -> pd.DataFrame:
-        """Every record as a row of a DataFrame.
+        """All records as a DataFrame, one row for each record.
 
-        A metric with several definitions has a row for each: pandas' own pivot_table averages over
-        them in silence, `pivot` keeps the default one.
+        A metric with several definitions has one row for each definition.  The pivot_table of
+        pandas averages over definitions without a warning; `pivot` keeps only the default one.
         """
         return self.records.to_frame()
 
     def pivot(self, of: Literal["value", "std_error"] = "value") -> pd.DataFrame:
-        """A row for each source, a column for each number, by its default definition alone.
+        """A row for each source and a column for each metric, in its default definition.
 
         Args:
-            of: what stands in the cells.
+            of: the content of the cells: values or standard errors.
 
         Returns:
-            Columns are called by the metric and its parameters, as `uniformity t=2`; NaN where a
-            number is undefined.
+            A DataFrame.  The name of a column is the metric and its parameters, such as
+            `uniformity t=2`.  An undefined value is NaN.
 
         >>> from cl_analyze import analyze
         >>> report = analyze(np.eye(5), metrics="uniformity", source="eye")
@@ -93,7 +93,7 @@ class Report:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What about the inputs may make the numbers mean less than they seem to."""
+        """Warnings about properties of the inputs that can make the metrics misleading."""
         return self.document.warnings
 
     @property
@@ -105,14 +105,15 @@ class Report:
         """Write results.json, tables/, figures/ and report.html into a folder.
 
         Args:
-            folder: made when it is missing; files of an earlier report there are replaced.
-            formats: of the figures: png, svg, pdf.
+            folder: the folder; created if it is missing.  Files of an earlier report in it are
+                replaced.
+            formats: file formats of the figures: png, svg, pdf.
 
         Returns:
             The written paths.
 
         Raises:
-            ConfigError: the folder cannot be written.
+            ConfigError: files cannot be written into the folder.
 
         >>> from cl_analyze import analyze
         >>> import tempfile
@@ -130,15 +131,16 @@ class Report:
     def compare(self, other: Report, paired: bool = True, confidence: float = 0.95) -> pd.DataFrame:
         """Differences of every metric, this report minus the other, with Holm-adjusted p-values.
 
-        Records are matched by metric, definition and parameters.  Rows are matched by ids where
-        both have them, else by position where their number and labels agree; where they cannot be,
-        the variances add, and the column `paired` says so.  What depends on the dimensions, or on
-        the number of rows, is left out where these differ.
+        Records are matched by metric, definition and parameters.  Rows are matched by ids if both
+        reports have ids.  Otherwise they are matched by position, if the number of rows and the
+        labels agree.  If rows cannot be matched, the variance of a difference is the sum of both
+        variances, and the column `paired` is False.  If the dimensions or the numbers of rows
+        differ, metrics that depend on them are left out.
 
         Args:
-            other: a report of one source, as this one.
-            paired: whether rows are the same items; False adds the variances.
-            confidence: of the intervals.
+            other: a report of one source; this report must have one source too.
+            paired: whether the rows of both reports are the same items; False: variances are added.
+            confidence: confidence level of the intervals.
 
         Returns:
             Columns metric, definition, params, source_a, source_b, difference, std_error, low,
@@ -161,8 +163,10 @@ class Report:
                     f"compare takes reports of one source, found {report.document.sources}"
                 )
 
-        (mine, theirs) = (next(iter(report.rows.values())) for report in (self, other))
-        match = match_rows(mine, theirs) if paired else Match(None, "unpaired, as asked for")
+        (own_keys, other_keys) = (next(iter(report.rows.values())) for report in (self, other))
+        match = (
+            match_rows(own_keys, other_keys) if paired else Match(None, "unpaired, as asked for")
+        )
         groups = next(iter(self.groups.values()), None)
-        found = adjusted(differences(self.records, other.records, match, groups, confidence))
-        return pd.DataFrame([each.to_dict() for each in found], columns=list(COLUMNS))
+        rows = adjusted(differences(self.records, other.records, match, groups, confidence))
+        return pd.DataFrame([difference.to_dict() for difference in rows], columns=list(COLUMNS))

@@ -28,10 +28,10 @@ from cl_analyze.pairs.executors import Executor, SerialExecutor, ThreadExecutor,
 
 
 def families(names: Iterable[str] | str) -> tuple[str, ...]:
-    """Names of metric families, checked; "all" is every one.
+    """Check names of metric families; "all" stands for every family.
 
     Raises:
-        ConfigError: no such family.
+        ConfigError: a name is not a metric family, or there are no names.
     """
     listed = (names,) if isinstance(names, str) else tuple(names)
     if not listed:
@@ -54,10 +54,10 @@ def run_analysis(
     listener: Listener | None = None,
     arguments: Sequence[str] = (),
 ) -> Report:
-    """Measure checkpoints one after the other and put what was found into one report."""
-    told = Recorder(listener or Silent())
-    with executor_of(run, executor) as where:
-        return _measured(requests, names, options, run, command, where, told, arguments)
+    """Compute metrics of checkpoints, one after the other, and collect the results in a report."""
+    recorder = Recorder(listener or Silent())
+    with executor_of(run, executor) as workers:
+        return _measured(requests, names, options, run, command, workers, recorder, arguments)
 
 
 def _measured(
@@ -66,95 +66,95 @@ def _measured(
     options: MetricOptions,
     run: RunOptions,
     command: str,
-    where: Executor,
-    told: Recorder,
+    executor: Executor,
+    recorder: Recorder,
     arguments: Sequence[str],
 ) -> Report:
-    chosen = [METRICS[name] for name in names]
+    chosen_families = [METRICS[name] for name in names]
     check_definition(run.definition, names)
     if "quality" in names:
         require(options.projection)
         options = with_voters(options)
     collected = Collected()
-    ready = []
+    all_prepared = []
     for request, title in zip(requests, source_names(requests), strict=True):
-        prepared = prepare(request, title, names, options, run, told)
-        ready.append(prepared)
+        prepared = prepare(request, title, names, options, run, recorder)
+        all_prepared.append(prepared)
         collected.add_inputs(prepared.inputs)
-    dims = {prepared.subject.source: prepared.subject.d for prepared in ready}
+    dims = {prepared.subject.source: prepared.subject.d for prepared in all_prepared}
     if len(set(dims.values())) > 1:
         listing = ", ".join(f"{title} {d}" for title, d in dims.items())
-        told.warn(
+        recorder.warn(
             f"dimensions differ ({listing}): compare uniformity_gap, not uniformity, between them"
         )
-    if any(options.anchors_of(prepared.subject.n) is not None for prepared in ready):
-        told.note(
+    if any(options.anchors_of(prepared.subject.n) is not None for prepared in all_prepared):
+        recorder.note(
             f"means over rows are estimated from {options.anchors} anchors against all rows; "
-            "sampling: the distance to expect from the exact value, beside ±, the error over rows"
+            "sampling: the distance to expect from the exact value; ±: the standard error over rows"
         )
-    for prepared in ready:
-        results = measure_one(prepared, chosen, options, run, where, told)
-        collected.add(dict(zip(names, results, strict=True)), told)
+    for prepared in all_prepared:
+        results = measure_one(prepared, chosen_families, options, run, executor, recorder)
+        collected.add(dict(zip(names, results, strict=True)), recorder)
         collected.add_subject(prepared.subject, options)
         prepared.subject.release()
-    return collected.report(command, arguments, names, options, run, told)
+    return collected.report(command, arguments, names, options, run, recorder)
 
 
 def measure_one(
     prepared: Prepared,
-    chosen: Sequence[Family],
+    chosen_families: Sequence[Family],
     options: MetricOptions,
     run: RunOptions,
-    where: Executor,
-    told: Recorder,
+    executor: Executor,
+    recorder: Recorder,
 ) -> list[FamilyResult]:
-    """What the families find in one checkpoint, its cost told before it starts."""
+    """Compute metric families for one checkpoint; announce the cost of a long run first."""
     subject = prepared.subject
     runner = PairRunner(
         subject,
         make_backend(run.device, subject.rows.dtype.type),
-        where,
+        executor,
         prepared.room.block,
-        told.progress,
+        recorder.progress,
         None if run.resume is None else Path(run.resume),
         prepared.fingerprint if run.resume is not None else "",
         run.save_every,
-        _announcer(told, subject.source),
-        told.resumed,
+        _announcer(recorder, subject.source),
+        recorder.resumed,
     )
-    tell_cost(chosen, prepared, options, runner, told)
-    return measure(chosen, subject, options, runner)
+    tell_cost(chosen_families, prepared, options, runner, recorder)
+    return measure(chosen_families, subject, options, runner)
 
 
-def _announcer(told: Recorder, source: str) -> Callable[[str], None]:
-    return lambda text: told.stage(f"{source}: {text}")
+def _announcer(recorder: Recorder, source: str) -> Callable[[str], None]:
+    return lambda text: recorder.stage(f"{source}: {text}")
 
 
 def uniform_penalty(
     options: MetricOptions, run: RunOptions, arguments: Sequence[str] = ()
 ) -> Report:
-    """The penalty without embeddings: similarities spread evenly over [-1, 1].
+    """The penalty without embeddings, for similarities spread evenly over [-1, 1].
 
     Args:
-        options: temperatures, seed, and how many similarities are drawn for the summaries.
-        run: the one definition that is kept, where one is asked for.
-        arguments: what the document says it was made by.
+        options: temperatures, seed, and the number of similarities.
+        run: `definition` is the only definition to keep; None: all definitions.
+        arguments: the command line that the document records.
 
     Raises:
-        ConfigError: no such definition.
+        ConfigError: no metric of the penalty family has the definition.
     """
     check_definition(run.definition, ("penalty",))
     collected = Collected()
-    told = Recorder(Silent())
-    collected.add({"penalty": penalty_of_uniform_similarities(options)}, told)
-    return collected.report("penalty", arguments, ("penalty",), options, run, told)
+    recorder = Recorder(Silent())
+    collected.add({"penalty": penalty_of_uniform_similarities(options)}, recorder)
+    return collected.report("penalty", arguments, ("penalty",), options, run, recorder)
 
 
 @contextlib.contextmanager
-def executor_of(run: RunOptions, given: Any) -> Iterator[Executor]:
-    """Where the work runs: what was given, a Dask cluster, threads, or here."""
-    if given is not None:
-        yield as_executor(given)
+def executor_of(run: RunOptions, executor: Any) -> Iterator[Executor]:
+    """The executor of a run: `executor`, a Dask cluster, threads, or the calling thread."""
+    if executor is not None:
+        yield as_executor(executor)
     elif run.scheduler is not None:
         with dask_client(run.scheduler) as client:
             yield as_executor(client)

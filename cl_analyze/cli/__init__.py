@@ -1,9 +1,13 @@
-"""The command line: parse, call the library, print.  Nothing else prints or exits.
+"""The command line: parse, call the library, print.  Only this package prints or exits.
 
-entry.py     the console script: every outcome to its exit code
-app.py       the commands, one file each
-options.py   every option, once
-lists.py     --tau 0.07 0.2 0.5
-run.py       what the metric commands share: run, write files, print
-terminal.py  standard output, notes and progress
+entry.py       the console script: runs the command line and returns the exit code
+app.py         the Typer application
+commands.py    every command: name, help text, runner
+parameters.py  parameters and help of a command, from the declared options
+lists.py       list options: --tau 0.07 0.2 0.5
+run.py         runner of the metric commands: run, write files, print
+gate.py        runner of `check`
+inspect.py     runner of `inspect`
+supervised.py  a run under a memory limit, in a child process
+terminal.py    standard output, notes and progress
 """

@@ -1,4 +1,4 @@
-"""The command line.  Importing this loads Typer and the standard library alone."""
+"""The Typer application.  The import loads only Typer and the standard library."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from cl_analyze.cli.parameters import PanelCommand, function_of
 app = typer.Typer(
     name="cl-analyze",
     help=(
-        "Measure saved contrastive embeddings: uniformity, tolerance, nearest negatives, and what "
-        "a temperature does to them.\n\n"
-        "Every number comes with an error bar and the name of its definition. Results go to stdout "
-        "(--json: one document), tables and figures to --out, everything else to stderr.\n\n"
+        "Measure saved contrastive embeddings: uniformity, tolerance, nearest negatives, penalties "
+        "by temperature, losses, and quality of the representation.\n\n"
+        "Every number has an error bar and a named definition. Results go to stdout (--json: one "
+        "document), tables and figures to --out, everything else to stderr.\n\n"
         "Exit codes: 0 done, 1 a check failed, 2 could not judge (usage, unreadable or invalid "
         "data, internal error), 130/143 interrupted."
     ),
@@ -28,8 +28,8 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(is_requested: bool) -> None:
+    if is_requested:
         sys.stdout.write(f"cl-analyze {__version__}\n")
         raise typer.Exit
 
@@ -44,5 +44,5 @@ def _root(
     pass
 
 
-for each in COMMANDS:
-    app.command(each.name, cls=PanelCommand)(function_of(each))
+for command in COMMANDS:
+    app.command(command.name, cls=PanelCommand)(function_of(command))

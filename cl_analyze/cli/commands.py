@@ -1,6 +1,6 @@
-"""Every command: its name, what it measures, and the text of its help.
+"""Every command: name, help text and runner.
 
-Which options a command has is declared with the options (`cl_analyze.options`).
+The declaration of an option names the commands that take it (`cl_analyze.options`).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ class Command:
     """One command.
 
     Attributes:
-        name: its name.
-        about: the text of its help; the first line stands in the list of commands.
-        runner: MODULE:FUNCTION in `cl_analyze.cli` that runs it, imported when it is needed.
-        files: how the help calls the files, and what they are.
-        needs_files: whether at least one file must be named.
+        name: name of the command.
+        about: text of the help; the list of commands shows the first line.
+        runner: MODULE:FUNCTION in `cl_analyze.cli` that runs the command, imported at the call.
+        files: placeholder and description of the file arguments in the help.
+        needs_files: whether at least one file argument is required.
     """
 
     name: str
@@ -31,26 +31,29 @@ class Command:
     files: tuple[str, str] = ("EMB...", "Embeddings: PATH or PATH::KEY; - reads .npy from stdin")
     needs_files: bool = True
 
-    def run(self, given: Mapping[str, Any]) -> None:
-        """Run with the command's parameters by name.
+    def run(self, parameters: Mapping[str, Any]) -> None:
+        """Run the command.
+
+        Args:
+            parameters: the command's parameters by name.
 
         Raises:
-            AnalysisError: options or inputs that cannot be used.
+            AnalysisError: options or inputs cannot be used.
         """
         module, _, function = self.runner.partition(":")
         runner: Runner = getattr(import_module(f"cl_analyze.cli.{module}"), function)
-        runner(self.name, given)
+        runner(self.name, parameters)
 
 
 COMMANDS = (
     Command(
         "uniformity",
-        """Uniformity, beside the uniform sphere's value.
+        """Uniformity, compared with the uniform distribution.
 
         Log of the mean Gaussian potential exp(-t |x - y|^2) over all pairs i != j, in nats.
 
-        More negative is more uniform. `uniformity_gap` is the distance to the uniform law in the
-        same dimension, comparable between embeddings of different dimensions.
+        More negative is more uniform. `uniformity_gap` is the difference from the uniform
+        distribution in the same dimension; it can be compared between different dimensions.
 
         Example: cl-analyze uniformity emb.npy --t 2
         """,
@@ -59,7 +62,7 @@ COMMANDS = (
         "tolerance",
         """Mean similarity within and between classes.
 
-        Labels come from --labels, or from an array labels, y or targets in the same file.
+        Labels come from --labels, or from an array named labels, y or targets in the same file.
 
         Example: cl-analyze tolerance emb.npy --labels labels.csv
         """,
@@ -68,8 +71,9 @@ COMMANDS = (
         "similarity",
         """Positives and nearest negatives: histograms, means, quantiles.
 
-        Positives are pairs of views where there are views (in the file, or by --pairs), else every
-        pair of rows of one class. The uniform sphere's values stand beside them in the figures.
+        With views (in the file, or from --pairs), positives are pairs of views; without views,
+        positives are all pairs of rows of one class. The figures also show the uniform
+        distribution on the sphere.
 
         Example: cl-analyze similarity emb.npz --top-k 10
         """,
@@ -79,32 +83,32 @@ COMMANDS = (
         """Relative penalty of each temperature on the negatives.
 
         Curves against similarity, entropy, effective number of negatives, shares of the nearest
-        ones, and the share that falls on rows of the anchor's own class (false negatives). Without
-        EMB: the setting of Wang & Liu's Fig. 3, similarities spread evenly over [-1, 1].
+        negatives, and share of false negatives (rows of the anchor's class). Without EMB,
+        similarities are spread evenly over [-1, 1], as in Fig. 3 of Wang & Liu.
 
         Example: cl-analyze penalty --tau 0.07 0.2 0.5
         """,
-        files=("[EMB]...", "Embeddings, as PATH or PATH::KEY  [default: none, even similarities]"),
+        files=("[EMB]...", "Embeddings, as PATH or PATH::KEY  [default: even similarities]"),
         needs_files=False,
     ),
     Command(
         "losses",
-        """What every contrastive loss says about two saved views of the same rows.
+        """Contrastive losses of two saved views of the same rows.
 
-        InfoNCE one way, symmetric and with a queue, hard and simple contrastive, NT-Xent, DCL,
-        DHEL, kernel losses and, with labels, supervised ones: each split into alignment and
-        uniformity, with its limits, its gradients by similarity and, with --batch-size, its
-        expectation over batches.
+        InfoNCE (one-way, symmetric, with a queue), hard and simple contrastive losses, NT-Xent,
+        DCL, DHEL, kernel losses and, with labels, supervised losses. For each loss: alignment and
+        uniformity terms, limits, gradients by similarity and, with --batch-size, the expectation
+        over batches.
 
         Example: cl-analyze losses view1.npy --pairs view2.npy --tau 0.1 0.5 --batch-size 64 256
         """,
     ),
     Command(
         "quality",
-        """Is a representation collapsed, is it useful, where does it fail.
+        """Quality of a representation: collapse, accuracy, retrieval.
 
-        Spectrum and a verdict on collapse, hubs, near-duplicates; with labels kNN accuracy, a
-        linear probe, neural collapse and the classes that overlap; with a second view alignment,
+        Spectrum, a verdict on collapse, hubs and near-duplicates. With labels: kNN accuracy, a
+        linear probe, neural collapse and overlapping classes. With a second view: alignment,
         retrieval in both directions and the modality gap.
 
         Example: cl-analyze quality test.npy --labels y.csv --train train.npz --k 1 20
@@ -112,29 +116,29 @@ COMMANDS = (
     ),
     Command(
         "compare",
-        """Checkpoints side by side: paired differences, the trade-off plane, how the space moved.
+        """Paired differences between checkpoints on the same rows.
 
-        Every metric of each EMB, its difference from the first (or --against) with an interval, and
-        which of these are real. Writes compare.html, compare.json, tables and figures.
+        For every metric of each EMB: the difference from the first EMB (or --against), with an
+        interval and an adjusted p-value. Writes compare.html, compare.json, tables and figures.
 
         Example: cl-analyze compare runs/step-*.npz --x step --cache .cl-analyze-cache
         """,
     ),
     Command(
         "report",
-        """Everything at once: report.html, results.json, tables, figures.
+        """All metrics: report.html, results.json, tables, figures.
 
-        One pass over the pairs feeds every metric; several EMB stand side by side.
+        One pass over the pairs serves all metrics. Several EMB are shown side by side.
 
         Example: cl-analyze report runs/tau-*.npz --out out/
         """,
     ),
     Command(
         "check",
-        """Gates for CI: rules on the numbers, against bounds or against a baseline.
+        """Checks for CI: rules compare metrics with bounds or a baseline.
 
-        Exit code 1 where a rule fails, and only then; 2 where it cannot be judged. An interval
-        across a bound is inconclusive and does not fail. Rules: docs/ci.md.
+        Exit code 1 only if a rule fails; 2 if a rule cannot be judged. If an interval contains the
+        bound, the rule is inconclusive and does not fail. Rules: docs/ci.md.
 
         Example: cl-analyze check emb.npz --rules cl-analyze.toml --baseline base.json
         """,
@@ -142,14 +146,14 @@ COMMANDS = (
     ),
     Command(
         "inspect",
-        """What is in a file, and what is wrong with it.
+        """Contents and problems of files.
 
-        Every array with its shape and dtype; for embeddings norms, invalid rows, duplicates and
-        labels; problems with their fix. A file with problems is exit code 2.
+        Shape and dtype of every array; norms, invalid rows, duplicates and labels of embeddings;
+        problems and their remedies. The exit code is 2 if a file has problems.
 
         Example: cl-analyze inspect emb.npz
         """,
         "inspect:run_inspection",
-        ("FILE...", "Files to look into"),
+        ("FILE...", "Files to inspect"),
     ),
 )

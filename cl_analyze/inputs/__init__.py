@@ -1,10 +1,10 @@
-"""From what the user names to a subject that can be measured.
+"""From the paths or arrays of a request to a subject, from which metrics are computed.
 
-companions.py   labels, partners, groups, ids, queue ...: one table of roles, one loop over it
-checks.py       rows that are left, and warnings
-memory.py       threads, precision, tiles
-prepare.py      all of it: a request becomes a subject
-names.py        what checkpoints are called
-entries.py      what the document says of the files
-listener.py     who is told how a run goes
+companions.py   labels, partners, groups, ids, queue ...: a table of roles, and one loop over it
+checks.py       selection of the valid rows, and warnings about the inputs
+memory.py       threads, precision, tile size
+prepare.py      the whole path: opens, checks and normalises a request into a subject
+names.py        names of checkpoints in the output
+entries.py      entries of `inputs` in the document
+listener.py     receivers of notes, warnings and progress
 """

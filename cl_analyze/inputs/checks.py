@@ -1,4 +1,4 @@
-"""Which rows are left, and what about them the user should know."""
+"""Selection of the valid rows, and warnings about rows and labels."""
 
 from __future__ import annotations
 
@@ -19,10 +19,16 @@ from cl_analyze.quoting import quoted, some
 def kept_rows(
     checks: Sequence[tuple[Opened, RowCheck]], n_rows: int, run: RunOptions, recorder: Recorder
 ) -> NDArray[np.int64]:
-    """Rows that are valid everywhere, ascending.
+    """Indices of the rows that are valid in every array, ascending.
+
+    Args:
+        checks: each array with the result of its check.
+        n_rows: number of rows of each array.
+        run: `on_invalid` says whether invalid rows are dropped or are an error.
+        recorder: receives a warning when rows are dropped.
 
     Raises:
-        DataError: an invalid row where none may be dropped, or fewer than two are left.
+        DataError: a row is invalid and rows may not be dropped, or fewer than two rows are left.
     """
     kept = np.ones(n_rows, dtype=bool)
     for opened, check in checks:
@@ -32,7 +38,7 @@ def kept_rows(
             kept[check.invalid] = False
             recorder.warn(
                 f"{opened.name}: dropped {listed(check.invalid)} (NaN, infinite or zero norm), "
-                "with what belongs to them"
+                "with the corresponding rows of the other inputs"
             )
     if kept.sum() < 2:
         raise DataError(f"{checks[0][0].name}: fewer than 2 valid rows are left")
@@ -42,7 +48,7 @@ def kept_rows(
 def warn_about(
     title: str, check: RowCheck, labels: Labels | None, run: RunOptions, recorder: Recorder
 ) -> None:
-    """Say what about rows and labels may make the numbers mean less than they seem to."""
+    """Warn about rows and labels that can make the metrics misleading."""
     if len(check.subnormal):
         recorder.warn(f"{title}: {subnormal_in_words(check)}")
     n = len(check.duplicates)
@@ -56,7 +62,7 @@ def warn_about(
     if distinct_rows(labels):
         recorder.warn(
             f"{title}: {len(labels.names)} classes of {len(labels.codes)} rows: are the labels "
-            "ids, texts or numbers to predict? --labels none leaves them out"
+            "ids, texts or numbers to predict? --labels none ignores them"
         )
     if labels.n_singletons:
         recorder.warn(
@@ -66,7 +72,7 @@ def warn_about(
     if negative:
         recorder.warn(
             f"{title}: the label {some(negative)} is taken as a class; pass --unlabelled "
-            f"{negative[0]} if it means none"
+            f"{negative[0]} if it marks unlabelled rows"
         )
     if run.unlabelled is not None and not labels.n_unlabelled:
         recorder.warn(
@@ -80,16 +86,16 @@ def warn_about(
 
 
 MOST_REPEATED = 0.05
-"""Share of equal rows on one side of pairs from which on retrieval says little."""
+"""Above this fraction of duplicate rows on one side of the pairs, retrieval is misleading."""
 
 
 def warn_of_repeats(checks: Sequence[tuple[Opened, RowCheck]], recorder: Recorder) -> None:
-    """Captions or items that stand several times on one side, and once on the other."""
+    """Warn when one side of the pairs has many duplicate rows and the other side has few."""
     shares = [len(check.duplicates) / opened.array.n_rows for opened, check in checks]
     for (opened, check), share in zip(checks, shares, strict=True):
         if share > MOST_REPEATED and share > 2.0 * min(shares):
             recorder.warn(
                 f"{opened.name}: {len(check.duplicates)} rows are repeated, on this side of the "
-                "pairs alone: all of the equal rows are as near, and recall and ranks count but "
-                "one of them as right; give every row one partner, and no row twice"
+                "pairs alone: equal rows are equally near, but recall and ranks count only one "
+                "of them as correct; give every row one partner, and no row twice"
             )

@@ -1,8 +1,8 @@
-"""Companions: the files and arrays that belong to the embeddings, each in a role.
+"""Companions: the files and arrays that accompany the embeddings, each in a role.
 
-ROLES says of every role where its array is found, how it is read, and which rows it must have an
-entry for.  One loop opens and checks all of them; dropping rows and the entries of `inputs` follow
-from the same table.
+ROLES declares for every role where the array is found, how the array is read, and the rows for
+which the array needs one entry each.  One loop opens and checks all companions.  The same table
+determines which entries are dropped together with a row, and the entries of `inputs`.
 """
 
 from __future__ import annotations
@@ -38,23 +38,25 @@ from cl_analyze.options import Request, RunOptions
 from cl_analyze.quoting import quoted, some
 
 ROW_KEYS = ("embeddings", "view2", "z2")
-"""Arrays that are taken as rows from a container without ::KEY."""
+"""Keys of a container that are tried, in order, for rows when the path has no ::KEY."""
 Read = Callable[[Opened, RunOptions], Any]
 EMBEDDINGS: Literal["embeddings"] = "embeddings"
 
 
 @dataclass(frozen=True)
 class Role:
-    """What an array is to the embeddings.
+    """The purpose of a companion array.
 
     Attributes:
-        name: the field of `Request` that names it.
-        called: how messages call it.
-        keys: arrays of a container that are taken where no ::KEY is given.
-        one_for: it has an entry for each row of this, in the same order, which is dropped together
-            with the row; None: it has rows of its own.
-        read: turns the array into values; None: it holds rows in the space of the embeddings.
-        may_drop: of rows of its own, whether invalid ones may be dropped.
+        name: the field of `Request` that holds the path or array.
+        called: the name in messages.
+        keys: keys of a container that are tried, in order, when the path has no ::KEY.
+        one_for: "embeddings" or "train": the companion has one entry for each of these rows, in the
+            same order, and an entry is dropped together with its row.  None: the companion has
+            independent rows.
+        read: function that converts the array to values; None: the array holds rows in the space
+            of the embeddings.
+        may_drop: whether invalid rows may be dropped, if the array has independent rows.
     """
 
     name: str
@@ -88,7 +90,7 @@ ROLES = {
         Role("train_labels", "training labels", LABEL_KEYS, "train", _classes("training labels")),
     )
 }
-"""Every role, in the order of the entries of `inputs`."""
+"""All roles, in the order of the entries of `inputs`."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +98,11 @@ class Companion:
     """One companion, opened and checked.
 
     Attributes:
-        role: what it is to the embeddings.
-        opened: the array, and where it comes from.
-        values: what `role.read` made of it; None for rows.
-        check: of rows of its own, what was found in them.
-        kept: which of its entries are kept; None: all.
+        role: the purpose of the array.
+        opened: the array, and the path it comes from.
+        values: the values from `role.read`; None for rows.
+        check: result of the check of independent rows; None for other arrays.
+        kept: indices of the kept entries; None: all.
     """
 
     role: Role
@@ -111,13 +113,13 @@ class Companion:
 
     @property
     def rows(self) -> Rows:
-        """The rows that are kept."""
+        """The kept rows."""
         array = self.opened.array
         return array if self.kept is None else SelectedRows(array, self.kept)
 
     @property
     def kept_values(self) -> Any:
-        """The values that are kept."""
+        """The kept values."""
         if self.kept is None or self.values is None:
             return self.values
         return (
@@ -127,7 +129,7 @@ class Companion:
         )
 
     def entry(self) -> dict[str, Any]:
-        """Its entry of `inputs`."""
+        """The entry of `inputs` for this companion."""
         n = self.opened.array.shape[0]
         dropped = 0 if self.kept is None else n - len(self.kept)
         unlabelled = self.values.n_unlabelled if isinstance(self.values, Labels) else None
@@ -143,8 +145,8 @@ class Companions:
     """All companions of one checkpoint.
 
     Attributes:
-        by_role: those that there are.
-        unused: why labels in the embeddings' file are not used.
+        by_role: name of the role -> companion, for the companions that exist.
+        unused: reasons why labels in the embeddings' file are not used.
     """
 
     by_role: dict[str, Companion] = field(default_factory=dict)
@@ -160,35 +162,42 @@ class Companions:
         return None if companion is None else companion.kept_values
 
     def drop(self, one_for: str, kept: NDArray[np.int64]) -> None:
-        """Keep some rows of what companions have one entry for."""
+        """Keep only some entries of the companions with one entry for each row of `one_for`."""
         for name, companion in self.by_role.items():
             if companion.role.one_for == one_for:
                 self.by_role[name] = replace(companion, kept=kept)
 
     @property
     def why_no_labels(self) -> str:
-        """An addition to messages that ask for labels."""
+        """The reasons in `unused`, as an addition to messages that ask for labels."""
         return "".join(f" ({text})" for text in self.unused)
 
 
 def open_companions(
     request: Request, title: str, embeddings: OpenedEmbeddings, run: RunOptions, recorder: Recorder
 ) -> Companions:
-    """Open, check and read every companion that the request names or the file has.
+    """Open, check and read every companion in the request or in the embeddings' file.
 
     Raises:
-        DataError: an array that cannot be in its role.
-        ConfigError: companions that need others.
+        DataError: an array has the wrong shape, type or values for its role.
+        ConfigError: a companion needs another companion that is missing.
     """
     companions = Companions()
     main = embeddings.main
-    beside: Mapping[str, Opened | None] = {"labels": embeddings.labels, "ids": embeddings.ids}
+    in_embeddings_file: Mapping[str, Opened | None] = {
+        "labels": embeddings.labels,
+        "ids": embeddings.ids,
+    }
     for role in ROLES.values():
-        given = getattr(request, role.name)
-        if role.name == "labels" and isinstance(given, str) and given == NO_LABELS:
+        requested = getattr(request, role.name)
+        if role.name == "labels" and isinstance(requested, str) and requested == NO_LABELS:
             continue
         try:
-            opened = beside.get(role.name) if given is None else _open(role, given, main)
+            opened = (
+                in_embeddings_file.get(role.name)
+                if requested is None
+                else _open(role, requested, main)
+            )
             if role.name == "train_labels":
                 opened = _training_labels(request, companions, opened)
             if opened is None:
@@ -198,9 +207,9 @@ def open_companions(
                 check_length(main if owner is None else owner.opened, opened, role.called)
             values = None if role.read is None else role.read(opened, run)
         except DataError as error:
-            if role.name != "labels" or given is not None:
+            if role.name != "labels" or requested is not None:
                 raise
-            # labels that were not asked for do not stop what needs none
+            # bad labels that the user did not pass do not stop metrics without labels
             companions.unused += (f"{error}: they are not used",)
             continue
         check = None
@@ -216,15 +225,16 @@ def open_companions(
     return companions
 
 
-def _open(role: Role, given: Any, main: Opened) -> Opened:
-    """What was named for a role; of rows, whether they lie in the space of the embeddings."""
-    is_list = isinstance(given, list | tuple) and role.read is None
-    if is_list and any(isinstance(one, str | Path) for one in given):
+def _open(role: Role, requested: Any, main: Opened) -> Opened:
+    """Open the array for a role; check that rows have the dimensions of the embeddings."""
+    is_list = isinstance(requested, list | tuple) and role.read is None
+    if is_list and any(isinstance(item, str | Path) for item in requested):
         raise ConfigError(
-            f"{role.called}: found a list of {len(given)} paths; give one for all checkpoints, or "
-            "one for each: analyze takes a list as long as theirs, compare a dictionary by name"
+            f"{role.called}: found a list of {len(requested)} paths; give one for all checkpoints, "
+            "or one for each: analyze takes a list with one path for each checkpoint, compare "
+            "takes a dictionary by name"
         )
-    opened = open_any(given, role.called if role.name != "pairs" else "pairs", role.keys)
+    opened = open_any(requested, role.called if role.name != "pairs" else "pairs", role.keys)
     if role.read is not None:
         return opened
     opened = as_rows(opened)
@@ -245,30 +255,30 @@ def _open(role: Role, given: Any, main: Opened) -> Opened:
 
 
 def check_length(main: Opened, other: Opened, called: str) -> None:
-    """Whether an array has one entry for each row of another.
+    """Check that `other` has one entry for each row of `main`.
 
     Raises:
-        DataError: it has not; the message guesses why.
+        DataError: the lengths differ; the message suggests a reason.
     """
-    n, m = main.array.n_rows, other.array.n_rows if other.array.shape else 0
-    if n == m:
+    n_main, n_other = main.array.n_rows, other.array.n_rows if other.array.shape else 0
+    if n_main == n_other:
         return
     hint = ""
     suffix = "" if other.path is None else Path(other.path).suffix.lower()
-    if m == main.array.shape[1]:
+    if n_other == main.array.shape[1]:
         hint = (
             f"; {main.name} is {main.array.shape}: is it (dimensions, rows)? Then save its "
             "transpose, z.T"
         )
-    elif suffix in (".csv", ".tsv", ".txt") and m == n + 1:
+    elif suffix in (".csv", ".tsv", ".txt") and n_other == n_main + 1:
         hint = "; its first line may be a header: remove it"
         if suffix != ".txt":
             hint += ", or name the column as PATH::COLUMN"
-    elif suffix in (".csv", ".tsv") and m == n - 1:
+    elif suffix in (".csv", ".tsv") and n_other == n_main - 1:
         hint = "; a first line may have been taken for a header"
     raise DataError(
-        f"{other.name} has {m} rows, {main.name} has {n}; {called} must have one for each "
-        f"embedding, in the same order{hint}"
+        f"{other.name} has {n_other} rows, {main.name} has {n_main}; {called} must have "
+        f"one for each embedding, in the same order{hint}"
     )
 
 
@@ -283,7 +293,7 @@ def _tell_of_labels(
     if labels is not None and labels.opened is embeddings.labels:
         recorder.note(f"{request.embeddings}: labels are its array {quoted(labels.opened.key)}")
     if labels is not None and request.labels is not None and embeddings.labels is not None:
-        recorder.note(f"{title}: --labels stands in for the labels in the file")
+        recorder.note(f"{title}: --labels replaces the labels in the file")
     if companions["clop_anchors"] is not None and labels is None:
         raise ConfigError(
             f"{title}: --clop-anchors needs labels: pass --labels FILE{companions.why_no_labels}"
@@ -293,7 +303,7 @@ def _tell_of_labels(
 def _training_labels(
     request: Request, companions: Companions, opened: Opened | None
 ) -> Opened | None:
-    """Classes of training rows: those that were named, or those in the same file."""
+    """Classes of the training rows: from --train-labels, or from the file of --train."""
     train = companions["train"]
     if train is None:
         if opened is not None:
@@ -309,31 +319,31 @@ def _training_labels(
 def _check_training_set(
     request: Request, title: str, companions: Companions, run: RunOptions, recorder: Recorder
 ) -> None:
-    """Drop invalid training rows where that is asked for; compare the classes of both sets.
+    """Drop or refuse invalid training rows; compare the classes of training and test rows.
 
     Raises:
-        ConfigError: the tested rows have no labels.
-        DataError: invalid rows, or no class in common.
+        ConfigError: the test rows have no labels.
+        DataError: training rows are invalid, or the two sets have no class in common.
     """
-    train, tested = companions["train"], companions["labels"]
+    train, test_labels = companions["train"], companions["labels"]
     if train is None or train.check is None:
         return
-    if tested is None:
+    if test_labels is None:
         raise ConfigError(f"{title}: --train needs labels of the tested rows: pass --labels")
-    n, name = train.opened.array.n_rows, train.opened.name
-    kept = kept_rows([(train.opened, train.check)], n, run, recorder)
-    if len(kept) < n:
+    n_rows, name = train.opened.array.n_rows, train.opened.name
+    kept = kept_rows([(train.opened, train.check)], n_rows, run, recorder)
+    if len(kept) < n_rows:
         companions.by_role["train"] = replace(train, kept=kept)
         companions.drop("train", kept)
     classes: Labels = companions.values("train_labels")
     if classes.n_unlabelled:
         recorder.warn(f"{name}: {classes.n_unlabelled} training rows are unlabelled and left out")
-    names = tested.values.names
-    missing = [each for each in names if each not in set(classes.names)]
-    if names and len(missing) == len(names):
+    test_classes = test_labels.values.names
+    missing = [test_class for test_class in test_classes if test_class not in set(classes.names)]
+    if test_classes and len(missing) == len(test_classes):
         raise DataError(
-            f"{name} has none of the classes of {title}: classes {some(classes.names)} there, "
-            f"{some(names)} here; are the labels of one kind?"
+            f"{name} has none of the classes of {title}: its classes are {some(classes.names)}, "
+            f"those of {title} are {some(test_classes)}; do both use the same kind of labels?"
         )
     if missing:
         recorder.warn(f"{title}: the training set has no row of the classes {some(missing)}")

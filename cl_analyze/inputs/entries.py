@@ -1,4 +1,4 @@
-"""Entries of `inputs` in the document: what was read, and the hash of its content."""
+"""Entries of `inputs` in the document: the files and arrays that were read, with their hashes."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ def _sha256_of_path(path: Path) -> str:
 
 
 def sha256(opened: Opened) -> str:
-    """SHA-256 of a file's bytes (read once a run), or of the values of an array in memory.
+    """SHA-256 of a file's bytes, or of the values of an array in memory.
 
-    Of shards: of the text of their hashes, in their order.
+    For shards: SHA-256 of the text of the shards' hashes, in the order of the shards.  Each file
+    is read once a run.
     """
     if opened.shards:
         hashes = [_sha256_of_path(path) for path in opened.shards]
@@ -48,7 +49,7 @@ def sha256(opened: Opened) -> str:
     step = max(1, (1 << 20) // max(values[:1].size, 1))
     for start in range(0, len(values), step):
         part = values[start : start + step]
-        if part.dtype.hasobject:  # the text, for objects are only addresses
+        if part.dtype.hasobject:  # hash the text: the bytes of objects are addresses
             digest.update("\n".join(map(str, part.ravel())).encode())
         else:
             digest.update(np.ascontiguousarray(part).tobytes())
@@ -58,7 +59,7 @@ def sha256(opened: Opened) -> str:
 def input_entry(
     opened: Opened, dropped: int, duplicates: int | None = None, unlabelled: int | None = None
 ) -> dict[str, Any]:
-    """What the document says of one array; None where a count does not apply."""
+    """The entry for one array; a count is None if it does not apply to the array."""
     shape = opened.array.shape
     return {
         "path": None if opened.path is None else without_secrets(printable(opened.path)),

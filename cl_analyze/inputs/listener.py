@@ -1,4 +1,4 @@
-"""Who is told how a run goes."""
+"""Receivers of notes, warnings and progress of a run."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from cl_analyze.quoting import printable
 
 
 class Listener(Protocol):
-    """Who is told how a run goes; the command line prints it, the default is silence."""
+    """Receives notes, warnings and progress.  The command line prints them; `Silent` does not."""
 
     def note(self, text: str) -> None:
-        """Something was chosen or found that the user should know."""
+        """A choice or a finding that the user should know."""
         ...
 
     def warn(self, text: str) -> None:
-        """Something about the inputs may make the numbers mean less than they seem to."""
+        """A property of the inputs that can make the metrics misleading."""
         ...
 
     def stage(self, text: str) -> None:
@@ -23,38 +23,38 @@ class Listener(Protocol):
         ...
 
     def progress(self, done: int, total: int) -> None:
-        """Pairs done, of pairs in all, in this pass."""
+        """Progress of this pass: `done` of `total` pairs."""
         ...
 
     def resumed(self, done: int, total: int) -> None:
-        """Pairs of this pass that an earlier run has done already."""
+        """An earlier run has already computed `done` of the `total` pairs of this pass."""
         ...
 
 
 class Silent:
-    """A listener that keeps quiet."""
+    """A listener that ignores everything."""
 
     def note(self, text: str) -> None:
-        """Keep quiet."""
+        """Ignore."""
 
     def warn(self, text: str) -> None:
-        """Keep quiet."""
+        """Ignore."""
 
     def stage(self, text: str) -> None:
-        """Keep quiet."""
+        """Ignore."""
 
     def progress(self, done: int, total: int) -> None:
-        """Keep quiet."""
+        """Ignore."""
 
     def resumed(self, done: int, total: int) -> None:
-        """Keep quiet."""
+        """Ignore."""
 
 
 class Recorder:
-    """Passes everything on to a listener and remembers the warnings.
+    """Forwards everything to a listener and records the warnings.
 
     Attributes:
-        warnings: each text once, in order.
+        warnings: the different texts, in the order of their first appearance.
     """
 
     def __init__(self, listener: Listener) -> None:
@@ -62,24 +62,24 @@ class Recorder:
         self.warnings: list[str] = []
 
     def note(self, text: str) -> None:
-        """Pass on."""
+        """Forward to the listener."""
         self._listener.note(printable(text))
 
     def warn(self, text: str) -> None:
-        """Pass on what is new, and remember it."""
+        """Forward and record a warning that has not been recorded yet."""
         text = printable(text)
         if text not in self.warnings:
             self.warnings.append(text)
             self._listener.warn(text)
 
     def stage(self, text: str) -> None:
-        """Pass on."""
+        """Forward to the listener."""
         self._listener.stage(text)
 
     def progress(self, done: int, total: int) -> None:
-        """Pass on."""
+        """Forward to the listener."""
         self._listener.progress(done, total)
 
     def resumed(self, done: int, total: int) -> None:
-        """Pass on."""
+        """Forward to the listener."""
         self._listener.resumed(done, total)

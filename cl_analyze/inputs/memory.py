@@ -1,4 +1,4 @@
-"""Threads, precision and tiles: how a run fits into the machine."""
+"""Threads, precision and tile size of a run, from the machine and the memory budget."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from cl_analyze.pairs.rescoring import MARGIN
 FLOAT64_ROWS = 20_000
 FLOAT64_TAU = 0.02
 KEPT_ROWS = 128 << 20
-"""Bytes of unit rows that are kept unless a budget says otherwise; others are read again."""
+"""Bytes of unit rows kept in memory when `--memory` is not passed; other rows are read again."""
 
 
 def n_threads(run: RunOptions) -> int:
-    """Threads asked for, else the cores this process may use, and one more where there are several.
+    """Number of threads: `--threads`, or the number of cores this process may use.
 
-    The one more computes while others wait for the interpreter lock (a tenth faster on two cores).
+    With several cores, one thread is added.  It computes while other threads wait for the
+    interpreter lock, which makes a run on two cores 10% faster.
     """
     if run.threads is not None:
         return run.threads
@@ -44,7 +45,7 @@ def chosen_precision(
     """The dtype of the similarities; see `RunOptions.precision`."""
     if run.precision != "auto":
         return np.float32 if run.precision == "float32" else np.float64
-    if run.device.startswith("mps"):  # it has no float64
+    if run.device.startswith("mps"):  # mps has no float64
         return np.float32
     if min(options.taus) < FLOAT64_TAU:
         return np.float64
@@ -54,12 +55,12 @@ def chosen_precision(
 
 @dataclass(frozen=True)
 class Room:
-    """How a run fits into its memory.
+    """Division of a run's memory.
 
     Attributes:
         block: rows of a tile.
-        cached: bytes for unit rows that are kept.
-        needed: bytes that the run takes beside these.
+        cached: bytes for unit rows that are kept in memory.
+        needed: bytes for everything else.
     """
 
     block: int
@@ -76,21 +77,21 @@ def room(
     names: Sequence[str],
     title: str,
 ) -> Room:
-    """The largest block that the budget allows, and what is left to keep rows in.
+    """The largest block that the budget allows, and the memory that is left for unit rows.
 
     Raises:
         ConfigError: the budget is too small for the smallest block.
     """
     budget = run.memory if run.memory is not None else free_memory() // 4
     size = np.dtype(dtype).itemsize
-    looked_at = options.anchors_of(n_rows) or n_rows
+    n_anchors = options.anchors_of(n_rows) or n_rows
     families = [METRICS[name] for name in names]
-    kept = 64 * looked_at + 64 * n_rows
-    kept += sum(each.memory(n_rows, dim, options, n_threads(run)) for each in families)
-    if any(each.reads_neighbours for each in families):
-        kept += 40 * looked_at * (options.n_neighbours_of(n_rows) + MARGIN)
-    if options.anchors_of(n_rows) is not None:  # second moments of the rows, a few at a time
-        kept += 48 * min(dim, WIDEST) ** 2
+    state_bytes = 64 * n_anchors + 64 * n_rows
+    state_bytes += sum(family.memory(n_rows, dim, options, n_threads(run)) for family in families)
+    if any(family.reads_neighbours for family in families):
+        state_bytes += 40 * n_anchors * (options.n_neighbours_of(n_rows) + MARGIN)
+    if options.anchors_of(n_rows) is not None:  # second moments of a few rows at a time
+        state_bytes += 48 * min(dim, WIDEST) ** 2
     block = run.block or _usual_block(run.device, dim)
     smallest = min(block, SMALLEST_BLOCK)
     remedies = "a smaller --k, fewer --tau" if "quality" in names else "fewer --tau"
@@ -98,8 +99,10 @@ def room(
         n_blocks = len(spans(n_rows, block))
         threads = min(n_threads(run), n_blocks * (n_blocks + 1) // 2)
         side = min(block, n_rows)
-        held = min(MOST_BLOCKS, n_blocks) + 1
-        needed = kept + threads * (10 * side**2 * size + side * dim * (held * size + 24))
+        n_held_blocks = min(MOST_BLOCKS, n_blocks) + 1
+        needed = state_bytes + threads * (
+            10 * side**2 * size + side * dim * (n_held_blocks * size + 24)
+        )
         if needed <= budget:
             limit = budget if run.memory is not None else KEPT_ROWS
             return Room(block, min(budget - needed, limit), needed)
@@ -113,7 +116,7 @@ def room(
 
 
 def _usual_block(device: str, dim: int) -> int:
-    """Rows of a tile: long rows fill a core with fewer of them, a GPU needs more."""
+    """Rows of a tile: fewer for long rows, more for a GPU."""
     if device != "cpu":
         return 4 * DEFAULT_BLOCK
     return DEFAULT_BLOCK if dim <= 1024 else DEFAULT_BLOCK // 2

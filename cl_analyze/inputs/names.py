@@ -1,4 +1,4 @@
-"""What checkpoints are called in the output."""
+"""Names of checkpoints in the output."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from cl_analyze.quoting import printable, without_secrets
 
 
 def source_names(requests: Sequence[Request]) -> list[str]:
-    """Names of sources: the shortest path suffix that is unique, with ::KEY where one was typed.
+    """Names of the sources of requests.
+
+    A source without a name is named by the shortest suffix of its path that is unique, and ::KEY
+    if the request has one.
 
     Raises:
-        ConfigError: one array is named twice.
+        ConfigError: two requests name the same array.
     """
     specs = [
         Spec.parse(str(request.embeddings))
@@ -39,13 +42,15 @@ def source_names(requests: Sequence[Request]) -> list[str]:
         suffix = spec.path
         for length in range(1, len(parts) + 1):
             suffix = str(Path(*parts[-length:]))
-            alike = {s.path for s in specs if Path(*Path(s.path).parts[-length:]) == Path(suffix)}
-            if len(alike) == 1:
+            same_suffix = {
+                s.path for s in specs if Path(*Path(s.path).parts[-length:]) == Path(suffix)
+            }
+            if len(same_suffix) == 1:
                 break
-        if is_url(spec.path):  # what follows may be a signature
+        if is_url(spec.path):  # the query may contain a signature
             suffix = suffix.partition("?")[0]
         title = suffix if spec.key is None else f"{suffix}::{spec.key}"
         title = without_secrets(printable(title))
-        again = names.count(title)
-        names.append(title if not again else f"{title} ({again + 1})")
+        n_same = names.count(title)
+        names.append(title if not n_same else f"{title} ({n_same + 1})")
     return names

@@ -1,4 +1,4 @@
-"""One checkpoint from a request to a subject: open, check, drop, normalise."""
+"""From a request for one checkpoint to a subject: open, check, drop rows, normalise."""
 
 from __future__ import annotations
 
@@ -35,7 +35,13 @@ from cl_analyze.pairs.saved import fingerprint
 
 @dataclass(frozen=True)
 class Prepared:
-    """A subject, entries of `inputs` for the arrays it was made from, and how it fits."""
+    """A checkpoint that is ready for metrics.
+
+    Attributes:
+        subject: unit rows and companions.
+        inputs: entries of `inputs` in the document, one for each array.
+        room: tile size and memory.
+    """
 
     subject: Subject
     inputs: tuple[dict[str, Any], ...]
@@ -43,7 +49,7 @@ class Prepared:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of what the arrays hold, and of nothing else."""
+        """A hash of the contents of the arrays; paths and options do not change it."""
         return fingerprint(
             [
                 [entry[k] for k in ("sha256", "key", "n", "d", "dtype", "dropped_rows")]
@@ -60,18 +66,19 @@ def prepare(
     run: RunOptions,
     recorder: Recorder,
 ) -> Prepared:
-    """Open and check one checkpoint, drop what was asked to be dropped, put rows on the sphere.
+    """Open and check one checkpoint, drop invalid rows if `run` allows it, and normalise the rows.
 
     Args:
-        request: what the user named.
-        title: its name in the output.
-        names: the metric families that will look at it.
-        options, run: what is asked, and how to compute.
-        recorder: hears notes and warnings.
+        request: paths or arrays of the checkpoint.
+        title: name of the checkpoint in the output.
+        names: names of the metric families to compute.
+        options: parameters of the metrics.
+        run: how to compute.
+        recorder: receives notes and warnings.
 
     Raises:
-        DataError: the inputs do not hold what is needed.
-        ConfigError: options that they cannot meet, or a budget they do not fit.
+        DataError: the inputs lack data that a metric needs, or have invalid rows.
+        ConfigError: the options do not fit the inputs, or the memory budget is too small.
     """
     opened = _open(request, title, names)
     for text in opened.notes:
@@ -96,15 +103,15 @@ def prepare(
     _check_values(title, options, companions)
 
     dtype = chosen_precision(main, len(kept), options, run)
-    fits = room(run, len(kept), main.array.shape[1], dtype, options, names, title)
+    memory = room(run, len(kept), main.array.shape[1], dtype, options, names, title)
     subject = _subject(
-        title, opened, companions, kept if dropped else None, dtype, fits.cached // n_matrices
+        title, opened, companions, kept if dropped else None, dtype, memory.cached // n_matrices
     )
-    return Prepared(subject, tuple(_entries(checks, kept, companions)), fits)
+    return Prepared(subject, tuple(_entries(checks, kept, companions)), memory)
 
 
 def _open(request: Request, title: str, names: Sequence[str]) -> OpenedEmbeddings:
-    """The embeddings, with only those companions of their file that the metrics look at."""
+    """Open the embeddings, with the labels, views and ids of their file that the metrics need."""
     wants_labels = request.match or any(METRICS[name].uses_labels for name in names)
     wants_views = request.pairs is None and any(METRICS[name].uses_views for name in names)
     if isinstance(request.embeddings, str | Path):
@@ -123,7 +130,7 @@ def _check_needs(
     companions: Companions,
     recorder: Recorder,
 ) -> None:
-    """Whether there is what the metrics need.
+    """Check that labels and views exist if a metric needs them.
 
     Raises:
         DataError: labels or a second view are missing.
@@ -131,7 +138,7 @@ def _check_needs(
     needs_labels = tuple(names) == ("tolerance",)
     if not needs_labels and options.negatives != "class":
         for text in companions.unused:
-            recorder.warn(f"{text}; --labels none says that there are none")
+            recorder.warn(f"{text}; pass --labels none to ignore them")
     if tuple(names) == ("losses",) and opened.views is None and companions["pairs"] is None:
         raise DataError(
             f"{title}: losses need two views of the same rows: pass --pairs FILE with the partners "
@@ -146,11 +153,11 @@ def _check_needs(
 def _checked_rows(
     opened: OpenedEmbeddings, companions: Companions
 ) -> list[tuple[Opened, RowCheck]]:
-    """The embeddings, and their partners or views, with what was found in the rows of each."""
+    """The embeddings, then the partners or other views, each with the result of its check."""
     partners = companions["pairs"]
-    beside = (opened.views or ()) if partners is None else (partners.opened,)
-    others = [other for other in beside if other.array is not opened.main.array]
-    return [(each, check_rows(each.array)) for each in (opened.main, *others)]
+    other_views = (opened.views or ()) if partners is None else (partners.opened,)
+    others = [other for other in other_views if other.array is not opened.main.array]
+    return [(view, check_rows(view.array)) for view in (opened.main, *others)]
 
 
 def _check_batches(title: str, options: MetricOptions, n_rows: int) -> None:
@@ -162,11 +169,11 @@ def _check_batches(title: str, options: MetricOptions, n_rows: int) -> None:
 
 
 def _check_values(title: str, options: MetricOptions, companions: Companions) -> None:
-    """Whether the values of the rows that are left can be used.
+    """Check the groups and labels of the kept rows.
 
     Raises:
-        DataError: a row without a group, or no labelled row where negatives go by class.
-        ConfigError: no labels where negatives go by class.
+        DataError: a row has no group; or negatives are "class" and no row is labelled.
+        ConfigError: negatives are "class" and there are no labels.
     """
     groups, labels = companions.values("groups"), companions.values("labels")
     if groups is not None and (groups < 0).any():
@@ -187,12 +194,12 @@ def _entries(
     """Entries of `inputs`: embeddings, views or partners, then the other companions."""
     labels = companions["labels"]
     entries = []
-    for number, (opened, check) in enumerate(checks):
-        unlabelled = labels.values.n_unlabelled if labels is not None and not number else None
+    for position, (opened, check) in enumerate(checks):
+        unlabelled = labels.values.n_unlabelled if labels is not None and not position else None
         duplicates = len(np.intersect1d(check.duplicates, kept))
         entries.append(input_entry(opened, opened.array.n_rows - len(kept), duplicates, unlabelled))
-    others = (each for name, each in companions.by_role.items() if name != "pairs")
-    return entries + [each.entry() for each in others]
+    others = (companion for name, companion in companions.by_role.items() if name != "pairs")
+    return entries + [companion.entry() for companion in others]
 
 
 def _subject(
@@ -207,13 +214,13 @@ def _subject(
         rows: Rows = array if kept is None else SelectedRows(array, kept)
         return UnitRows(rows, dtype, cached)
 
-    def own_rows(companion: Companion) -> UnitRows:
+    def companion_rows(companion: Companion) -> UnitRows:
         return UnitRows(companion.rows, dtype, KEPT_ROWS // 4)
 
     rows = unit(opened.main.array)
     views = partners = None
-    if (given := companions["pairs"]) is not None:
-        partners = unit(given.opened.array)
+    if (pairs := companions["pairs"]) is not None:
+        partners = unit(pairs.opened.array)
         views = (rows, partners)
     elif opened.views is not None:
         first, second = opened.views
@@ -227,22 +234,22 @@ def _subject(
         views=views,
         partners=partners,
         groups=companions.values("groups"),
-        queue=None if queue is None else own_rows(queue),
+        queue=None if queue is None else companion_rows(queue),
         frame=None
         if anchors is None
         else normalise(anchors.opened.array.read(0, anchors.opened.array.n_rows)),
         train=None
         if train is None or labels is None
-        else _train_set(own_rows(train), companions.values("train_labels"), labels),
+        else _train_set(companion_rows(train), companions.values("train_labels"), labels),
         ids=companions.values("ids"),
         kept=kept,
     )
 
 
-def _train_set(rows: UnitRows, own: Labels, tested: Labels) -> TrainSet:
-    """Training rows with their classes counted as the tested rows' are."""
-    known = {name: code for code, name in enumerate(tested.names)}
-    further = [name for name in own.names if name not in known]
-    known.update({name: len(tested.names) + i for i, name in enumerate(further)})
-    recoded = np.array([known[name] for name in own.names] + [-1], dtype=np.int64)
-    return TrainSet(rows, recoded[own.codes], (*tested.names, *further))
+def _train_set(rows: UnitRows, train_labels: Labels, test_labels: Labels) -> TrainSet:
+    """Training rows, with class codes that agree with the codes of the test rows."""
+    code_of = {name: code for code, name in enumerate(test_labels.names)}
+    only_in_training = [name for name in train_labels.names if name not in code_of]
+    code_of.update({name: len(test_labels.names) + i for i, name in enumerate(only_in_training)})
+    recoded = np.array([code_of[name] for name in train_labels.names] + [-1], dtype=np.int64)
+    return TrainSet(rows, recoded[train_labels.codes], (*test_labels.names, *only_in_training))

@@ -1,14 +1,14 @@
-"""Every option, declared once: its name, kind, default, check, help, and the commands that have it.
+"""Every option, declared once: name, kind, default, check, help, and the commands that take it.
 
-An option is a field of a dataclass in this file.  From the field come the parameters of the
-commands and their help (`cli/parameters.py`), the keywords of the Python functions
-(`with_options`), the checks (the dataclasses check themselves) and docs/cli.md.  A further option
-is one more field.
+An option is a field of a dataclass in this file.  Four things are derived from the field: the
+commands' parameters and help (`cli/parameters.py`), the keywords of the Python functions
+(`with_options`), the checks (each dataclass checks its fields), and docs/cli.md.  To add an option,
+add a field.
 
-kinds.py         how values are written, and which are allowed
-declaration.py   what an option is, and what is derived from it
+kinds.py         the form of values on the command line, and the allowed values
+declaration.py   the declaration of an option, and everything derived from it
 
-Importing this loads the standard library alone: `--help` reads it.
+`--help` imports this package, so the package imports only the standard library.
 """
 
 from __future__ import annotations
@@ -42,30 +42,31 @@ from cl_analyze.options.kinds import (
 )
 
 FAMILIES = ("uniformity", "tolerance", "similarity", "penalty", "losses", "quality")
-"""Families of metrics; each has a command of its own name."""
+"""Metric families; a command of the same name computes each family."""
 FORMATS = ("png", "svg", "pdf")
-"""Formats of the figures."""
+"""File formats of figures."""
 Negatives = Literal["instance", "class"]
 Precision = Literal["auto", "float32", "float64"]
 OnInvalid = Literal["error", "drop"]
 Projection = Literal["pca", "tsne", "umap"]
 
 MEASURING = (*FAMILIES, "compare", "report")
-"""Commands that measure."""
+"""Commands that compute metrics."""
 ANALYSING = (*MEASURING, "check")
-"""Commands that measure, or judge what they measure."""
+"""Commands that compute metrics, and the command that checks them against rules."""
 EVERY = (*ANALYSING, "inspect")
+"""All commands."""
 
 
 @dataclass(frozen=True)
 class MetricOptions(Checked):
-    """What is asked of the metrics.
+    """Parameters of the metrics.
 
-    Attributes without an option of their own:
-        exact_deletions: up to this many rows, error bars of penalties use every pair; above it
-            `sampled_anchors` of them.
-        n_voters: the most neighbours that a family of this run reads beside those of `top_k`.
-        only: the metrics that are wanted, where a family can leave others out; empty: all.
+    Attributes that are not options:
+        exact_deletions: with at most this many rows, the error bars of penalties use every pair;
+            with more rows, they use the pairs of `sampled_anchors` anchors.
+        n_voters: the largest number of neighbours that a metric reads, apart from `top_k`.
+        only: the metrics to compute, where a family can skip metrics; empty: all metrics.
 
     >>> MetricOptions(taus=[0.5, 0.5]).taus
     (0.5,)
@@ -100,7 +101,7 @@ class MetricOptions(Checked):
         Numbers("K...", whole=True, example="1 10 20"),
         MEASURED,
         "--k",
-        "Neighbours that vote, and that recall looks at",
+        "Numbers of neighbours for kNN accuracy and recall",
         ("quality", "compare", "report"),
     )
     negatives: Negatives = option(
@@ -108,7 +109,7 @@ class MetricOptions(Checked):
         Choice(words=("instance", "class")),
         MEASURED,
         "--negatives",
-        "Every other row, or rows of other classes",
+        "Negatives: every other row, or rows of other classes",
         ("similarity", "penalty", "compare", "report"),
     )
     n_negatives: int = option(
@@ -116,7 +117,7 @@ class MetricOptions(Checked):
         Whole("K", least=2),
         MEASURED,
         "--n-negatives",
-        "Number of negatives where no EMB is given",
+        "Number of negatives when no EMB is given",
         ("penalty",),
     )
     curve_anchors: int | None = option(
@@ -124,7 +125,7 @@ class MetricOptions(Checked):
         WholeOrAll("N|all"),
         MEASURED,
         "--curve-anchors",
-        "Rows behind penalty mass and histograms",
+        "Anchors for penalty mass and histograms",
         ("similarity", "penalty", "losses", "quality", "report"),
     )
     penalty_alpha: float | None = option(
@@ -132,7 +133,7 @@ class MetricOptions(Checked):
         Share("A"),
         MEASURED,
         "--hard-alpha",
-        "Curves over the hardest share of the negatives",
+        "Draw curves over this hardest share of negatives",
         ("penalty",),
         unset="off",
     )
@@ -154,7 +155,12 @@ class MetricOptions(Checked):
         unset="1 / (number of negatives)",
     )
     kcl_t: float = option(
-        2.0, Number("T"), MEASURED, "--kcl-t", "Parameter of the kernel losses (KCL)", ("losses",)
+        2.0,
+        Number("T"),
+        MEASURED,
+        "--kcl-t",
+        "Kernel parameter t of the kernel losses (KCL)",
+        ("losses",),
     )
     kcl_gamma: float = option(
         16.0, Number("G"), MEASURED, "--kcl-gamma", "Weight of the energies in KCL", ("losses",)
@@ -164,7 +170,7 @@ class MetricOptions(Checked):
         Numbers("M...", whole=True, least=2, example="64 256"),
         MEASURED,
         "--batch-size",
-        "Expected losses of batches of M pairs",
+        "Compute expected losses over batches of M pairs",
         ("losses",),
         unset="off",
     )
@@ -181,7 +187,7 @@ class MetricOptions(Checked):
         Choice(words=("pca", "tsne", "umap")),
         MEASURED,
         "--projection",
-        "Layout of rows in the plane (extra: projection)",
+        "2-D layout of the rows (extra: projection)",
         ("quality",),
     )
     anchors: int | None = option(
@@ -189,7 +195,7 @@ class MetricOptions(Checked):
         Whole("M", least=10),
         COMPUTATION,
         "--anchors",
-        "Estimate means over rows from M rows against all",
+        "Estimate means over rows from M anchors",
         ANALYSING,
         unset="off, exact",
     )
@@ -198,7 +204,7 @@ class MetricOptions(Checked):
         Whole("N", least=0),
         COMPUTATION,
         "--seed",
-        "Seed of everything drawn at random",
+        "Seed of the random numbers",
         ANALYSING,
     )
     exact_deletions: int = 10_000
@@ -207,7 +213,7 @@ class MetricOptions(Checked):
     only: tuple[str, ...] = ()
 
     def wants(self, metrics: Iterable[str]) -> bool:
-        """Whether any of these metrics is wanted."""
+        """Whether at least one of these metrics must be computed."""
         return not self.only or bool(set(self.only) & set(metrics))
 
     @property
@@ -216,36 +222,38 @@ class MetricOptions(Checked):
         return "all" if self.negatives == "instance" else "other_class"
 
     def n_neighbours_of(self, n_rows: int) -> int:
-        """Neighbours that families read: those described, the penalty's ten, voters, one more."""
+        """Number of neighbours to keep: the largest number that a family reads, and one more."""
         return max(self.top_k, 10, min(self.n_voters, n_rows)) + 1
 
     def anchors_of(self, n_rows: int) -> int | None:
-        """Anchors from which means over that many rows are estimated; None: they are exact."""
+        """Number of anchors that estimate a mean over `n_rows` rows; None: means are exact."""
         return None if self.anchors is None or self.anchors >= n_rows else self.anchors
 
     @property
     def negative_params(self) -> dict[str, str | int | float]:
-        """The parameter that says which negatives, where they are not the default ones."""
+        """The record parameter for the choice of negatives; empty for the default choice."""
         return {} if self.negatives == "instance" else {"negatives": self.negatives}
 
 
 @dataclass(frozen=True)
 class RunOptions(Checked):
-    """How to compute; nothing here changes results beyond rounding.
+    """How to compute.  Only `definition`, `unlabelled` and `on_invalid` select other results.
 
-    Attributes without an option of their own:
-        block: rows of a tile; None: as many as are fast and the budget allows.
-        save_every: seconds between two saves in `resume`.
+    The other fields change results by rounding errors only.
 
-    Precision auto takes float64 for float64 input of up to 20,000 rows, and for temperatures under
-    0.02.
+    Attributes that are not options:
+        block: rows of a tile; None: the fastest size that fits into the memory budget.
+        save_every: seconds between two saves of states to the `resume` folder.
+
+    With precision "auto", float64 is used for float64 input of at most 20,000 rows, and for
+    temperatures below 0.02.
 
     >>> RunOptions(precision="float64", threads=1).on_invalid
     'error'
     """
 
     unlabelled: str | None = option(
-        None, Kind("LABEL"), INPUTS, "--unlabelled", "A label value that means unlabelled", EVERY
+        None, Kind("LABEL"), INPUTS, "--unlabelled", "Label value that marks unlabelled rows", EVERY
     )
     on_invalid: OnInvalid = option(
         "error",
@@ -260,31 +268,37 @@ class RunOptions(Checked):
         Kind("NAME"),
         MEASURED,
         "--definition",
-        "Keep this definition alone where a metric has it",
+        "Show only this definition of metrics that have it",
         MEASURING,
     )
     device: str = option(
-        "cpu", Kind("NAME"), COMPUTATION, "--device", "cpu, or by torch cuda, mps", ANALYSING
+        "cpu", Kind("NAME"), COMPUTATION, "--device", "cpu, or with torch: cuda, mps", ANALYSING
     )
     precision: Precision = option(
         "auto",
         Choice(words=("auto", "float32", "float64")),
         COMPUTATION,
         "--precision",
-        "Of the similarities",
+        "Number type of the similarities",
         ANALYSING,
     )
     threads: int | None = option(
-        None, Whole("N"), COMPUTATION, "--threads", "Tiles at a time", ANALYSING, unset="cores + 1"
+        None,
+        Whole("N"),
+        COMPUTATION,
+        "--threads",
+        "Number of threads",
+        ANALYSING,
+        unset="cores + 1",
     )
     memory: int | None = option(
         None,
         Size(),
         COMPUTATION,
         "--memory",
-        "Budget, as 2GiB",
+        "Memory budget, such as 2GiB",
         ANALYSING,
-        unset="a quarter of what is free",
+        unset="a quarter of the free memory",
     )
     scheduler: str | None = option(
         None,
@@ -299,7 +313,7 @@ class RunOptions(Checked):
         Place("DIR"),
         COMPUTATION,
         "--resume",
-        "Keep states of long passes, and go on from them",
+        "Save states of long passes, and resume from them",
         ANALYSING,
     )
     block: int | None = None
@@ -308,20 +322,21 @@ class RunOptions(Checked):
 
 @dataclass(frozen=True)
 class Request:
-    """One checkpoint as the user names it: paths (with ::KEY) or arrays.
+    """The inputs of one checkpoint: paths (PATH or PATH::KEY) or arrays.
 
     Attributes:
-        embeddings: (N, D), or (N, V, D) views.
-        labels, pairs, groups: one value, or one partner, a row; None where there are none.  Labels
-            may be "none": then those in the embeddings' file are not used either.
-        source: its name in the output; None: from the path.
-        queue: (K, D) further negatives of the losses, or None.
-        clop_anchors: (C, D) anchors of the classes for CLOP's term, in the classes' order, or None.
-        train: (M, D) rows that classifiers learn from, or None.
-        train_labels: their classes; None takes those in their file.
-        ids: what identifies each row across files; None takes those in the embeddings' file where
-            rows are to be matched.
-        match: whether rows are to be matched with those of other checkpoints.
+        embeddings: (N, D) rows, or (N, V, D) views.
+        labels: (N,) classes; None: the labels in the embeddings' file, if any; "none": no labels.
+        pairs: (N, D) partners of the rows, or None.
+        groups: (N,) groups of dependent rows, or None.
+        source: name of the checkpoint in the output; None: derived from the path.
+        queue: (K, D) additional negatives for the losses, or None.
+        clop_anchors: (C, D) one anchor for each class, in class order, for the CLOP loss, or None.
+        train: (M, D) training rows for kNN and the probe, or None.
+        train_labels: (M,) classes of the training rows; None: the labels in the file of `train`.
+        ids: (N,) identifiers of the rows across files; None: if `match` is true, the ids in the
+            embeddings' file.
+        match: whether rows are matched with the rows of other checkpoints.
 
     >>> Request("run1/embeddings.npz::z", labels="labels.csv").pairs is None
     True
@@ -349,7 +364,7 @@ class Request:
         Place("PATH"),
         INPUTS,
         "--groups",
-        "Rows that belong together, for error bars",
+        "Groups of dependent rows, for error bars",
         ANALYSING,
     )
     source: str | None = None
@@ -358,7 +373,7 @@ class Request:
         Place("PATH"),
         INPUTS,
         "--queue",
-        "Further negatives of the contrastive loss (MoCo)",
+        "Additional negatives for the contrastive loss (MoCo)",
         ("losses", "check"),
     )
     clop_anchors: Any = option(
@@ -366,7 +381,7 @@ class Request:
         Place("PATH"),
         INPUTS,
         "--clop-anchors",
-        "CLOP's anchors, a row for each class in order",
+        "Anchors for CLOP: one row for each class, in order",
         ("losses",),
         unset="the best fit",
     )
@@ -375,25 +390,25 @@ class Request:
         Companions(),
         INPUTS,
         "--train",
-        "Rows that kNN and probe learn from",
+        "Training rows for kNN and the probe",
         ("quality", "compare", "report", "check"),
-        unset="leave-one-out, a part of EMB",
+        unset="leave-one-out for kNN, a part of EMB for the probe",
     )
     train_labels: Any = option(
         None,
         Companions(),
         INPUTS,
         "--train-labels",
-        "Classes of these rows",
+        "Labels of the training rows",
         ("quality", "compare", "report", "check"),
-        unset="those in their file",
+        unset="labels in the file of --train",
     )
     ids: Any = option(
         None,
         Companions(),
         INPUTS,
         "--ids",
-        "Ids of the rows: one file for all, or one for each",
+        "Ids of the rows: one file for all, or one for each EMB",
         ("compare", "check"),
     )
     match: bool = False
@@ -417,7 +432,7 @@ class CompareOptions(Checked):
         Kind("WORD|PATTERN"),
         INPUTS,
         "--x",
-        "Order by the number after WORD, or PATTERN's group",
+        "Order files by the number after WORD, or by PATTERN's group",
         ("compare",),
     )
     cache: str | Path | None = option(
@@ -425,7 +440,7 @@ class CompareOptions(Checked):
         Place("DIR"),
         COMPUTATION,
         "--cache",
-        "Keep numbers by the hash of what they are of",
+        "Cache of metrics, by the hash of the inputs",
         ("compare",),
     )
     metrics: tuple[str, ...] | None = option(
@@ -433,7 +448,7 @@ class CompareOptions(Checked):
         Words("NAME...", words=FAMILIES),
         MEASURED,
         "--metrics",
-        ", ".join(FAMILIES),
+        f"Metric families: {', '.join(FAMILIES)}",
         ("compare",),
         unset="all",
     )
@@ -448,19 +463,19 @@ class CheckFiles(Checked):
         Place("FILE"),
         INPUTS,
         "--rules",
-        "Rules",
+        "File of rules",
         ("check",),
         unset="cl-analyze.toml, or [tool.cl-analyze] in pyproject.toml",
     )
     baseline: str | None = option(
-        None, Place("FILE"), INPUTS, "--baseline", "What --save-baseline wrote before", ("check",)
+        None, Place("FILE"), INPUTS, "--baseline", "File written by --save-baseline", ("check",)
     )
     save_baseline: str | None = option(
         None,
         Place("FILE"),
         OUTPUT,
         "--save-baseline",
-        "Keep the numbers, and an .npz for paired tests",
+        "Save the numbers, and an .npz for paired tests",
         ("check",),
     )
     junit: str | None = option(
@@ -473,22 +488,29 @@ class CheckFiles(Checked):
 
 @dataclass(frozen=True)
 class OutputOptions(Checked):
-    """Where results go."""
+    """Where and how results are written."""
 
     out: str = option(
-        "cl-analyze-out", Place("DIR"), OUTPUT, "-o --out", "Folder of the files", MEASURING
+        "cl-analyze-out", Place("DIR"), OUTPUT, "-o --out", "Folder for the output files", MEASURING
     )
     formats: tuple[str, ...] = option(
-        ("png",), Words("FMT...", words=FORMATS), OUTPUT, "--format", "png, svg, pdf", MEASURING
+        ("png",),
+        Words("FMT...", words=FORMATS),
+        OUTPUT,
+        "--format",
+        "Figures: png, svg, pdf",
+        MEASURING,
     )
     no_files: bool = option(False, Flag(), OUTPUT, "--no-files", "Write no files", MEASURING)
     as_json: bool = option(
         False, Flag(), OUTPUT, "--json", "Print one JSON document on stdout", EVERY
     )
     quiet: bool = option(
-        False, Flag(), OUTPUT, "-q --quiet", "Nothing on stderr but errors", ANALYSING
+        False, Flag(), OUTPUT, "-q --quiet", "Print only errors on stderr", ANALYSING
     )
-    verbose: bool = option(False, Flag(), OUTPUT, "-v --verbose", "More notes on stderr", ANALYSING)
+    verbose: bool = option(
+        False, Flag(), OUTPUT, "-v --verbose", "Print more notes on stderr", ANALYSING
+    )
 
 
 DECLARING = (Request, MetricOptions, RunOptions, CompareOptions, CheckFiles, OutputOptions)

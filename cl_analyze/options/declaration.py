@@ -1,4 +1,4 @@
-"""How an option is declared, and what is derived from its declaration."""
+"""The declaration of an option, and everything derived from it."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ MEASURED: Panel = "What is measured"
 OUTPUT: Panel = "Output"
 COMPUTATION: Panel = "Computation"
 PANELS = (INPUTS, MEASURED, OUTPUT, COMPUTATION)
-"""Groups of options, in the order of the help."""
+"""Groups of options, in the order in which `--help` shows them."""
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
 class Option:
-    """What one option is.
+    """One option.
 
     Attributes:
-        kind: how values are written, and which are allowed.
-        help: what the option does, in a line.
-        commands: the commands that have it; a Python function of the same name takes it too.
+        kind: the form of values on the command line, and the allowed values.
+        help: one line that says what the option does.
+        commands: the commands that take the option; Python functions of these names take it too.
         panel: the group in the help.
-        flags: how it is written on the command line; () for what only Python has.
-        name: the name of the dataclass's field, which is the keyword in Python.
-        default: the value where none is given.
-        unset: what the help says of the default where that is None.
+        flags: spellings on the command line; () for an option of the Python functions only.
+        name: name of the dataclass field; it is the keyword in Python.
+        default: the value when the option is not passed.
+        unset: text of the help for a default that is None, an empty list or a flag.
     """
 
     kind: Kind
@@ -52,7 +52,7 @@ class Option:
 
     @property
     def default_text(self) -> str:
-        """The default as the help shows it; empty where there is none."""
+        """The default as the help shows it; empty when the help shows no default."""
         if self.default in (None, ()) or isinstance(self.kind, Flag):
             return self.unset
         values = self.default if isinstance(self.default, tuple) else (self.default,)
@@ -68,17 +68,17 @@ def option(
     commands: tuple[str, ...],
     unset: str = "",
 ) -> T:
-    """A field of a dataclass that is an option; see `Option`.
+    """A dataclass field that declares an option; see `Option`.
 
     Args:
-        flags: its spellings, the long one last: "-o --out".
+        flags: spellings on the command line, the long one last: "-o --out".
     """
     declared = Option(kind, help, commands, panel, tuple(flags.split()), "", default, unset)
     return field(default=default, metadata={"option": declared})
 
 
 def options_of(declaring: type) -> dict[str, Option]:
-    """The options that a dataclass declares, by field name.
+    """The options of a dataclass, by field name.
 
     >>> from cl_analyze.options import MetricOptions
     >>> options_of(MetricOptions)["kcl_gamma"].flag
@@ -90,78 +90,87 @@ def options_of(declaring: type) -> dict[str, Option]:
 @cache
 def _options_of(declaring: Any) -> dict[str, Option]:
     return {
-        each.name: replace(each.metadata["option"], name=each.name)
-        for each in fields(declaring)
-        if "option" in each.metadata
+        declared_field.name: replace(declared_field.metadata["option"], name=declared_field.name)
+        for declared_field in fields(declaring)
+        if "option" in declared_field.metadata
     }
 
 
 @dataclass(frozen=True)
 class Checked:
-    """Base of dataclasses of options: every option's value is checked when one is made."""
+    """Base class of dataclasses of options: the constructor checks every option."""
 
     def __post_init__(self) -> None:
-        """Check, and bring values into the form that computations take; None is the default."""
-        for name, each in options_of(type(self)).items():
+        """Check every value and convert it to the form that computations use; None: the default."""
+        for name, declared in options_of(type(self)).items():
             value = getattr(self, name)
-            if value is None and each.default is not None and not isinstance(each.kind, WholeOrAll):
-                value = each.default
-            checked = each.kind.check(each.flag.removeprefix("--"), value)
-            object.__setattr__(self, name, each.default if checked == () else checked)
+            if (
+                value is None
+                and declared.default is not None
+                and not isinstance(declared.kind, WholeOrAll)
+            ):
+                value = declared.default
+            checked = declared.kind.check(declared.flag.removeprefix("--"), value)
+            object.__setattr__(self, name, declared.default if checked == () else checked)
 
 
 def from_command_line(declaring: type[T], given: Mapping[str, Any]) -> T:
-    """A dataclass of options from the parameters of a command; what it lacks has its default.
+    """A dataclass of options from the parameters of a command.
+
+    An option that is not in `given`, or is None there, has its default.
 
     Raises:
-        ConfigError: a value that is not allowed.
+        ConfigError: a value is not allowed.
     """
     values = {}
-    for name, each in options_of(declaring).items():
-        value = each.kind.parse(each.flag, given.get(name))
+    for name, declared in options_of(declaring).items():
+        value = declared.kind.parse(declared.flag, given.get(name))
         if value is not None:
-            each.kind.check(each.flag, value)
+            declared.kind.check(declared.flag, value)
             values[name] = value
     return declaring(**values)
 
 
 def options_for(command: str, declaring: Sequence[type]) -> list[Option]:
-    """The options that dataclasses declare for a command, panel by panel."""
-    every = (each for one in declaring for each in options_of(one).values())
-    own = [each for each in every if command in each.commands]
-    return sorted(own, key=lambda each: PANELS.index(each.panel))
+    """The options of a command, in the order of the panels."""
+    all_options = (
+        declared for dataclass_type in declaring for declared in options_of(dataclass_type).values()
+    )
+    of_command = [declared for declared in all_options if command in declared.commands]
+    return sorted(of_command, key=lambda declared: PANELS.index(declared.panel))
 
 
 def with_options(
     declaring: Sequence[type], command: str | None = None, without: Sequence[str] = ()
 ) -> Callable[[F], F]:
-    """Give a function with `**options` keywords for options, and their descriptions.
+    """Decorator for a function with `**options`: adds a keyword for each option.
+
+    The signature that help() and editors show lists every keyword with its default.  A call with
+    another keyword raises TypeError.  In the docstring, one line for each option replaces
+    `{options}`.
 
     Args:
-        declaring: the dataclasses that declare them.
-        command: the command whose options are meant; None: all.
-        without: names of options that the function has not, or has already.
-
-    The signature that help() and editors show lists every keyword with its default; any other
-    keyword is a TypeError.  `{options}` in the docstring becomes a line for each.
+        declaring: the dataclasses that declare the options.
+        command: the command whose options are added; None: all options.
+        without: names of options that are not added.
     """
     declared = {
-        name: each
-        for one in declaring
-        for name, each in options_of(one).items()
-        if (command is None or command in each.commands) and name not in without
+        name: declared_option
+        for dataclass_type in declaring
+        for name, declared_option in options_of(dataclass_type).items()
+        if (command is None or command in declared_option.commands) and name not in without
     }
 
     def decorate(function: F) -> F:
-        own = inspect.signature(function)
-        kept = [p for p in own.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        original = inspect.signature(function)
+        parameters = [p for p in original.parameters.values() if p.kind is not p.VAR_KEYWORD]
         keyword = inspect.Parameter.KEYWORD_ONLY
-        kept += [
-            inspect.Parameter(name, keyword, default=each.default)
-            for name, each in declared.items()
-            if name not in own.parameters
+        parameters += [
+            inspect.Parameter(name, keyword, default=declared_option.default)
+            for name, declared_option in declared.items()
+            if name not in original.parameters
         ]
-        signature = own.replace(parameters=kept)
+        signature = original.replace(parameters=parameters)
 
         @wraps(function)
         def checked(*positional: Any, **keywords: Any) -> Any:
@@ -171,27 +180,29 @@ def with_options(
                 raise TypeError(f"{function.__name__}() {error}") from None
             return function(*positional, **keywords)
 
-        lines = "\n        ".join(
-            _described(each) for name, each in declared.items() if name not in own.parameters
+        descriptions = "\n        ".join(
+            _described(declared_option)
+            for name, declared_option in declared.items()
+            if name not in original.parameters
         )
-        checked.__doc__ = (function.__doc__ or "").replace("{options}", lines)
+        checked.__doc__ = (function.__doc__ or "").replace("{options}", descriptions)
         checked.__signature__ = signature  # type: ignore[attr-defined]
         return cast(F, checked)
 
     return decorate
 
 
-def _described(each: Option) -> str:
-    """A line of a docstring on one keyword."""
-    default = each.default_text
-    return f"{each.name}: {each.help[0].lower()}{each.help[1:]}" + (
+def _described(declared: Option) -> str:
+    """The line of a docstring that describes one keyword."""
+    default = declared.default_text
+    return f"{declared.name}: {declared.help[0].lower()}{declared.help[1:]}" + (
         f"; default {default}." if default else "."
     )
 
 
-def split_by_class(given: Mapping[str, Any], *declaring: type) -> list[dict[str, Any]]:
-    """Keywords of several dataclasses of options, told apart by the fields of each."""
+def split_by_class(keywords: Mapping[str, Any], *declaring: type) -> list[dict[str, Any]]:
+    """Split keywords into one dictionary for each dataclass, by the names of its options."""
     return [
-        {name: value for name, value in given.items() if name in options_of(one)}
-        for one in declaring
+        {name: value for name, value in keywords.items() if name in options_of(dataclass_type)}
+        for dataclass_type in declaring
     ]

@@ -1,4 +1,4 @@
-"""Kinds of options: how values are written on the command line, and which of them are allowed."""
+"""Kinds of options: the form of values on the command line, and the allowed values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cl_analyze.errors import ConfigError
 from cl_analyze.quoting import quoted
 
 SMALLEST, LARGEST = 1e-6, 1e6
-"""Temperatures and exponents outside this range have no use, and overflow."""
+"""Temperatures and exponents outside this range are useless and cause overflow."""
 ALL = "all"
 
 _NUMBER = re.compile(
@@ -20,7 +20,7 @@ _NUMBER = re.compile(
 
 
 def is_number(token: str) -> bool:
-    """Whether a token is a number for the command line: nan and inf too, but not 1_0.
+    """Whether a token of the command line is a number; nan and inf are numbers, 1_0 is not.
 
     >>> [is_number(token) for token in ("0.07", "-1e3", "nan", ".5", "1_0", "0.npy", "")]
     [True, True, True, True, False, False, False]
@@ -30,78 +30,78 @@ def is_number(token: str) -> bool:
 
 @dataclass(frozen=True)
 class Kind:
-    """How the values of an option are written, and which of them are allowed.
+    """The form of an option's values on the command line, and the allowed values.
 
-    The base class takes any one word.
+    The base class allows any single word.
 
     Attributes:
-        metavar: stands for the value in the help.
+        metavar: placeholder for the value in the help.
     """
 
     metavar: str = ""
 
     @property
     def type(self) -> Any:
-        """The type that the parser of the command line converts to."""
+        """The type to which the command-line parser converts the value."""
         return str
 
     @property
     def is_list(self) -> bool:
-        """Whether one option takes several values: `--tau 0.07 0.2`."""
+        """Whether several values may follow the flag: `--tau 0.07 0.2`."""
         return False
 
     def is_value(self, token: str) -> bool:
-        """Whether a token of the command line is a value of this list option."""
+        """Whether a token of the command line is a value of a list option of this kind."""
         return False
 
     def parse(self, flag: str, typed: Any) -> Any:
-        """The value for a parameter of the command line; None: it was not given.
+        """Convert the text that the user typed to a value; None: the option was not passed.
 
         Raises:
-            ConfigError: what was typed is no such value.
+            ConfigError: the text is not a value of this kind.
         """
         return typed
 
     def for_each(self, flag: str, value: Any, n: int, what: str) -> list[Any]:
-        """The value of each of n files."""
+        """The values for n files, one for each file."""
         return [self.parse(flag, value)] * n
 
     def check(self, name: str, value: Any) -> Any:
-        """The value as computations take it.
+        """Check a value and convert it to the form that computations use.
 
         Raises:
-            ConfigError: it is not allowed; the message calls the option `name`.
+            ConfigError: the value is not allowed; the message calls the option `name`.
         """
         return value
 
 
 @dataclass(frozen=True)
 class Flag(Kind):
-    """On or off."""
+    """A switch: on or off."""
 
     @property
     def type(self) -> Any:
-        """A switch."""
+        """A Boolean."""
         return bool
 
 
 @dataclass(frozen=True)
 class Place(Kind):
-    """A file, a folder or an address; an empty one is a variable that is not set."""
+    """A path of a file or a folder, or an address; not empty."""
 
     def parse(self, flag: str, typed: Any) -> Any:
         """See `Kind.parse`."""
         if typed == "":
-            raise ConfigError(f"{flag} is empty; is a variable unset?")
+            raise ConfigError(f"{flag} is empty; is a shell variable unset?")
         return typed
 
 
 @dataclass(frozen=True)
 class Companions(Kind):
-    """Files that belong to the embeddings.
+    """Paths of files that accompany the embeddings: labels, partners and others.
 
     Attributes:
-        shared: whether one file may belong to all checkpoints; else each needs its own.
+        shared: whether one file may serve all checkpoints; if not, each checkpoint needs a file.
     """
 
     metavar: str = "PATH"
@@ -109,14 +109,20 @@ class Companions(Kind):
 
     @property
     def type(self) -> Any:
-        """The option can be repeated."""
+        """A list: the option may be repeated."""
         return list[str]
 
     def for_each(self, flag: str, files: Any, n: int, what: str) -> list[Any]:
-        """The file of each of n embeddings, from one for each or one for all; None: not given.
+        """The paths for n files of embeddings, one for each; None: the option was not passed.
+
+        Args:
+            flag: the option's spelling.
+            files: n paths, or one path for all.
+            n: number of files of embeddings.
+            what: name of a file of embeddings in the message.
 
         Raises:
-            ConfigError: another number of files.
+            ConfigError: the number of paths is wrong.
         """
         if not files:
             return [None] * n
@@ -134,12 +140,12 @@ class Companions(Kind):
 
 @dataclass(frozen=True)
 class Numbers(Kind):
-    """Finite numbers above 0; a repeated one counts once.
+    """Finite numbers > 0; repeated numbers are removed.
 
     Attributes:
-        whole: whether they are whole numbers, which are then sorted.
-        least: the smallest that is allowed, of whole numbers.
-        example: a list that could be written.
+        whole: whether the numbers must be whole; whole numbers are sorted.
+        least: the smallest allowed whole number.
+        example: a valid list, for messages.
     """
 
     whole: bool = False
@@ -148,16 +154,16 @@ class Numbers(Kind):
 
     @property
     def type(self) -> Any:
-        """The option can be repeated."""
+        """A list: the option may be repeated."""
         return list[str]
 
     @property
     def is_list(self) -> bool:
-        """Several values after one option."""
+        """True: several values may follow the flag."""
         return True
 
     def is_value(self, token: str) -> bool:
-        """A number, or numbers with commas between them."""
+        """Whether the token is a number or a comma-separated list of numbers."""
         return all(is_number(part) for part in [p for p in token.split(",") if p] or [token])
 
     def parse(self, flag: str, typed: Any) -> Any:
@@ -180,16 +186,16 @@ class Numbers(Kind):
         """See `Kind.check`."""
         if self.whole:
             listed = value if isinstance(value, Iterable) else (value,)
-            return tuple(sorted({whole_number(name, each, self.least) for each in listed}))
+            return tuple(sorted({whole_number(name, number, self.least) for number in listed}))
         return positive_numbers(name, value)
 
 
 @dataclass(frozen=True)
 class Number(Kind):
-    """One finite number above 0.
+    """One finite number > 0.
 
     Attributes:
-        or_zero: whether 0 is allowed too.
+        or_zero: whether 0 is allowed.
     """
 
     or_zero: bool = False
@@ -208,7 +214,7 @@ class Number(Kind):
 
 @dataclass(frozen=True)
 class Share(Kind):
-    """A share in (0, 1]."""
+    """A fraction in (0, 1]."""
 
     @property
     def type(self) -> Any:
@@ -230,7 +236,7 @@ class Whole(Kind):
     """A whole number.
 
     Attributes:
-        least: the smallest that is allowed.
+        least: the smallest allowed number.
     """
 
     least: int = 1
@@ -247,7 +253,7 @@ class Whole(Kind):
 
 @dataclass(frozen=True)
 class WholeOrAll(Kind):
-    """A whole number of at least 1, or the word `all`, which is None in Python."""
+    """A whole number >= 1, or the word `all`; `all` becomes None."""
 
     def parse(self, flag: str, typed: Any) -> Any:
         """See `Kind.parse`."""
@@ -265,13 +271,13 @@ class WholeOrAll(Kind):
 
 @dataclass(frozen=True)
 class Choice(Kind):
-    """One of some words."""
+    """One word from a fixed set."""
 
     words: tuple[str, ...] = ()
 
     @property
     def type(self) -> Any:
-        """An enumeration of the words, which the parser knows."""
+        """An enumeration of the words; the command-line parser checks it."""
         from enum import Enum
 
         return Enum("Choice", {word: word for word in self.words}, type=str)
@@ -290,22 +296,22 @@ class Choice(Kind):
 
 @dataclass(frozen=True)
 class Words(Kind):
-    """Some of several words."""
+    """One or more words from a fixed set."""
 
     words: tuple[str, ...] = ()
 
     @property
     def type(self) -> Any:
-        """The option can be repeated."""
+        """A list: the option may be repeated."""
         return list[str]
 
     @property
     def is_list(self) -> bool:
-        """Several values after one option."""
+        """True: several values may follow the flag."""
         return True
 
     def is_value(self, token: str) -> bool:
-        """One of the words, or some with commas between them."""
+        """Whether the token is a word of the set or a comma-separated list of such words."""
         parts = [part for part in token.split(",") if part] or [token]
         return all(part in self.words for part in parts)
 
@@ -348,10 +354,10 @@ class Size(Kind):
 
 
 def positive_numbers(name: str, values: Any) -> tuple[float, ...]:
-    """Finite numbers > 0, each once; one number is a list of one.
+    """Finite numbers > 0 without repetitions; a single number is a list of length 1.
 
     Raises:
-        ConfigError: a value is no number, not > 0, or too small or large to be of use.
+        ConfigError: a value is not a number, is not > 0, or lies outside SMALLEST .. LARGEST.
     """
     import numpy as np
 
@@ -370,10 +376,10 @@ def positive_numbers(name: str, values: Any) -> tuple[float, ...]:
 
 
 def one_number(name: str, value: Any) -> float:
-    """A finite number above 0.
+    """One finite number > 0.
 
     Raises:
-        ConfigError: it is not, or too small or large to be of use, or there are several.
+        ConfigError: `value` is not one number, is not > 0, or lies outside SMALLEST .. LARGEST.
     """
     numbers = positive_numbers(name, value)
     if len(numbers) != 1:
@@ -382,10 +388,10 @@ def one_number(name: str, value: Any) -> float:
 
 
 def whole_number(name: str, value: Any, least: int = 1) -> int:
-    """A whole number.
+    """A whole number >= `least`.
 
     Raises:
-        ConfigError: the value is none, or less than `least`.
+        ConfigError: the value is not a whole number, or is less than `least`.
     """
     is_whole = hasattr(value, "__index__") and not isinstance(value, bool)
     if not is_whole or value < least:
