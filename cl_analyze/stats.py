@@ -1,11 +1,13 @@
 """Standard errors from jackknife pseudo-values over rows, and differences of two checkpoints.
 
 For a statistic theta of N rows, the pseudo-value of row i is p_i = N theta - (N - 1) theta_(-i),
-with theta_(-i) the statistic without that row.  Its standard error is std(p) / sqrt(N), and the
-same p_i serve paired comparisons of two checkpoints on the same rows.  The sample consists of rows,
-not of pairs: pairs share rows, and errors that take pairs as independent are far too small.
+with theta_(-i) the statistic without row i.  The standard error of theta is std(p) / sqrt(N).
+Paired comparisons of two checkpoints on the same rows use the same p_i.
 
-Rows that take no part in a statistic have NaN pseudo-values and are left out here.
+The sample consists of rows, not of pairs.  Two pairs can share a row, so errors that treat pairs as
+independent are far too small.
+
+Rows that take no part in a statistic have NaN as pseudo-value; functions of this module skip them.
 """
 
 from __future__ import annotations
@@ -21,10 +23,10 @@ Vector = NDArray[np.float64]
 
 
 def pseudo_values(value: float, without: Vector) -> Vector:
-    """N theta - (N - 1) theta_(-i), with N the rows that take part.
+    """N theta - (N - 1) theta_(-i), with N the number of rows that take part.
 
     Args:
-        value: theta, on all rows.
+        value: theta on all rows.
         without: (N,) theta_(-i); NaN for rows that take no part.
 
     >>> pseudo_values(2.0, np.array([2.5, 2.0, 1.5])).tolist()   # the mean of 1, 2, 3
@@ -59,19 +61,20 @@ def cross_standard_error(
 ) -> float | None:
     """Standard error from two noisy copies of the same pseudo-values.
 
-    The copies come from two disjoint samples of anchors.  Their covariance is free of the variance
-    of the noise, but disjoint samples of a finite population are correlated negatively: with m of
-    N anchors each, noise of variance 2 N^2 S^2 / m in the difference goes with a covariance of
-    -N S^2, which is added back.  Of a vector and itself this is the usual variance.
+    The copies come from two disjoint samples of anchors.  The covariance of the copies does not
+    contain the variance of their noise.  Disjoint samples of a finite population are correlated
+    negatively: with m of N rows in each sample, where the noise in the difference of the copies has
+    variance 2 N^2 S^2 / m, the noises have covariance -N S^2.  This covariance is added back.  With
+    one vector for both copies the result is the usual standard error.
 
     Args:
-        first, second: (N,) copies.
+        first, second: (N,) the copies.
         groups: as in `standard_error`.
         share: m / N.
 
     Returns:
-        The standard error.  Where even the corrected covariance is negative (pure noise), the
-        standard error of the mean of the copies.
+        The standard error; None where fewer than two rows or groups take part.  Where the corrected
+        covariance is negative (pure noise), it is the standard error of the mean of the copies.
     """
     if first is None or second is None:
         return None
@@ -90,7 +93,7 @@ def cross_standard_error(
 
 
 def _deviations(vectors: Sequence[Vector], groups: NDArray[np.int64] | None) -> list[Vector]:
-    """Deviations from the mean, of the rows that are in all vectors; summed over groups."""
+    """Deviations from the mean, for rows that are finite in all vectors; summed over groups."""
     taking_part = np.logical_and.reduce([np.isfinite(vector) for vector in vectors])
     centred = [vector[taking_part] - vector[taking_part].mean() for vector in vectors]
     if groups is None:
@@ -102,33 +105,34 @@ def _deviations(vectors: Sequence[Vector], groups: NDArray[np.int64] | None) -> 
 def merged_copies(copies: Sequence[Vector], share: float = 0.0) -> tuple[Vector, Vector | None]:
     """The mean of one or two noisy copies of pseudo-values, and the noise of that mean.
 
-    The sum of squares of the mean less that of the noise is the covariance of
+    The sum of squares of the mean, minus the sum of squares of the noise, is the covariance of
     `cross_standard_error`.
 
     Args:
         copies: one or two (N,) vectors.
-        share: part of the rows behind each of two copies.
+        share: part of all rows that each of two copies comes from.
     """
     if len(copies) == 1 or copies[0] is copies[1]:
         return copies[0], None
-    one, other = copies
-    noise = 0.5 * math.sqrt(max(1.0 - 2.0 * share, 0.0)) * (one - other)
-    return 0.5 * (one + other), noise
+    first, second = copies
+    noise = 0.5 * math.sqrt(max(1.0 - 2.0 * share, 0.0)) * (first - second)
+    return 0.5 * (first + second), noise
 
 
 def kernel_mean_standard_error(
     row_sums: Vector, sum_of_squares: float, n_rows: int | None = None
 ) -> float | None:
-    """Relative standard error of m, the mean of a symmetric kernel over i != j.
+    """Relative standard error of the U-statistic m, the mean of a symmetric kernel over i != j.
 
-    The unbiased variance of a U-statistic of order two, which stays right where the kernel's row
-    means do not vary (points spread uniformly) and the jackknife is far too large.
+    It comes from the unbiased variance of a U-statistic of order two.  This variance is right even
+    where the row means of the kernel do not vary (points spread uniformly); there the jackknife
+    gives a far too large error.
 
     Args:
         row_sums: (N,) r_i, sums of h_ij over j != i, in any common scale.
-        sum_of_squares: sum of h_ij^2 over i != j, in that scale squared.
-        n_rows: N, where row_sums are those of a sample of the rows alone (and sum_of_squares is
-            scaled to all rows).
+        sum_of_squares: sum of h_ij^2 over i != j, in the square of that scale.
+        n_rows: N, where row_sums belong to a sample of the rows; sum_of_squares is then scaled to
+            all rows.  None: row_sums belong to all rows.
 
     Returns:
         s.e.(m) / m, which is s.e.(log m); None for fewer than four rows.
@@ -155,11 +159,11 @@ def kernel_mean_standard_error(
 def effective_rows(
     values: Vector, error: float | None, groups: NDArray[np.int64] | None = None
 ) -> float:
-    """The number of independent rows that a share comes from.
+    """The effective number of independent rows behind a share.
 
-    Away from 0 and 1 it follows from the standard error: a share of n independent rows has
-    variance p (1 - p) / n.  It is at most the number of rows.  Near 0 or 1 few rows differ from
-    the others, and the error is too small: there all rows (or groups) count.
+    A share p of n independent rows has variance p (1 - p) / n.  So n follows from the standard
+    error; it is at most the number of rows.  Near 0 or 1 few rows differ from the others, and the
+    standard error is too small: there n is the number of rows (or groups).
 
     Args:
         values: (N,) values in [0, 1], NaN for rows that take no part.
@@ -186,18 +190,18 @@ def effective_rows(
 
 
 _FEW_DIFFER = 5
-"""Below this number of rows or groups that differ from the others, no error is estimated."""
+"""With fewer rows (or groups) that differ from the others, the standard error is not used."""
 
 
 def share_interval(share: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Clopper-Pearson interval of a share of n independent rows, right at 0 and 1 too.
+    """Clopper-Pearson interval of a share of n independent rows, valid at 0 and 1 too.
 
-    It covers at least as often as its confidence says.
+    Its coverage is at least its confidence.
 
     Args:
         share: in [0, 1].
-        n: rows, or the effective number of them (`effective_rows`), which need not be whole.
-        confidence: of the two-sided interval.
+        n: number of rows, or `effective_rows`, which need not be a whole number.
+        confidence: confidence of the two-sided interval.
 
     >>> tuple(round(end, 4) for end in share_interval(1.0, 20))
     (0.8316, 1.0)
@@ -220,16 +224,16 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class Estimate:
-    """A statistic of one checkpoint, with what its error is computed from.
+    """A statistic of one checkpoint, with the inputs of the error of a difference.
 
     Attributes:
         value: the statistic.
         pseudo: (m,) jackknife pseudo-values; None: unknown.
-        noise: (m,) noise of the pseudo-values, see `merged_copies`; None: they have no noise.
+        noise: (m,) noise of the pseudo-values, see `merged_copies`; None: no noise.
         error: standard error, for an unpaired comparison; None: unknown.
-        sampling: part of the error that comes from estimating by anchors.
-        units: rows or groups behind the error.
-        interval: of a share, at the confidence of the comparison; None: no share.
+        sampling: sampling error of an estimate from anchors.
+        units: number of rows or groups that the error comes from.
+        interval: interval of a share at the confidence of the comparison; None: not a share.
     """
 
     value: float
@@ -247,10 +251,11 @@ class PairedDifference:
 
     Attributes:
         value: the difference.
-        std_error: its standard error, None where unknown.
-        low, high: interval at the confidence asked for (Student's t), None where unknown.
-        p_value: two-sided, of no difference; None where unknown.
-        paired: whether rows were matched.
+        std_error: standard error of the difference; None where unknown.
+        low, high: ends of the interval (Student's t) at the requested confidence; None where
+            unknown.
+        p_value: two-sided p-value of the hypothesis of no difference; None where unknown.
+        paired: whether the difference was computed row by row.
     """
 
     value: float
@@ -268,42 +273,42 @@ def difference(
     confidence: float = 0.95,
     share: float = 1.0,
 ) -> PairedDifference:
-    """a minus b, paired where both have pseudo-values of equal rows.
+    """a minus b, paired where both have pseudo-values of the same rows.
 
-    Without pairs the variances add, and the degrees of freedom are Welch's.  Near 0 and 1 the
-    errors of shares are too small: the interval of a difference of shares is the wider of Student's
-    and Newcombe's.
+    Unpaired, the variances add, and the degrees of freedom are Welch's.  Near 0 and 1 the standard
+    errors of shares are too small: the interval of a difference of shares is the union of Student's
+    interval and Newcombe's.
 
     Args:
-        a, b: the statistic of each; pseudo-values row by row of the same items.
+        a, b: the statistic of each checkpoint; row i of both pseudo-values is the same item.
         groups: (m,) codes of rows that belong together.
-        confidence: of the interval.
-        share: of all rows that the m rows are.
+        confidence: confidence of the interval.
+        share: m as a part of all rows.
     """
     from scipy import special
 
     value = a.value - b.value
-    apart = noise = None
+    pseudo = noise = None  # of the difference
     if a.pseudo is not None and b.pseudo is not None and len(a.pseudo) == len(b.pseudo):
-        apart, noise = a.pseudo - b.pseudo, _noise_of_difference(a, b)
-        copies = (apart, apart) if noise is None else (apart + noise, apart - noise)
+        pseudo, noise = a.pseudo - b.pseudo, _noise_of_difference(a, b)
+        copies = (pseudo, pseudo) if noise is None else (pseudo + noise, pseudo - noise)
         error = cross_standard_error(*copies, groups)
         if error is not None:
             error = math.hypot(error * math.sqrt(share), math.hypot(a.sampling, b.sampling))
     else:
         is_known = a.error is not None and b.error is not None
         error = math.hypot(a.error or 0.0, b.error or 0.0) if is_known else None  # variances add
-    paired = apart is not None
+    paired = pseudo is not None
     if error is None:
         return PairedDifference(value, None, None, None, None, paired)
-    degrees = _welch(a, b) if apart is None else _degrees_of_freedom(apart, noise, groups)
+    degrees = _welch(a, b) if pseudo is None else _degrees_of_freedom(pseudo, noise, groups)
     tail = 0.5 + confidence / 2
     quantile = float(special.ndtri(tail) if math.isinf(degrees) else special.stdtrit(degrees, tail))
     low, high = value - quantile * error, value + quantile * error
     error_to_zero = error
     if a.interval is not None and b.interval is not None:
-        wide = _newcombe_interval(a, b, groups, paired)
-        low, high = min(low, wide[0]), max(high, wide[1])
+        newcombe = _newcombe_interval(a, b, groups, paired)
+        low, high = min(low, newcombe[0]), max(high, newcombe[1])
         error_to_zero = (value - low if value > 0 else high - value) / quantile
     if abs(value) <= rounding(a.value, b.value):
         p_value = 1.0
@@ -324,7 +329,7 @@ def _noise_of_difference(a: Estimate, b: Estimate) -> Vector | None:
 def _newcombe_interval(
     a: Estimate, b: Estimate, groups: NDArray[np.int64] | None, paired: bool
 ) -> Interval:
-    """Interval of a difference of shares from both intervals and their correlation.
+    """Interval of a difference of shares, from the interval of each share and their correlation.
 
     Reference:
         Newcombe, Statistics in Medicine 1998 (method 10); Zou & Donner, Biometrics 2008.
@@ -347,11 +352,11 @@ def _newcombe_interval(
 
 
 ROUNDING = 1e-6
-"""Relative difference that block sizes and precision alone can make."""
+"""Largest relative difference that comes from block sizes and precision alone."""
 
 
 def rounding(value_a: float, value_b: float) -> float:
-    """The largest difference of two values that rounding alone can make."""
+    """The largest difference of two values that can come from rounding alone."""
     return ROUNDING * max(abs(value_a), abs(value_b), 1e-3)
 
 
@@ -371,8 +376,9 @@ def _degrees_of_freedom(
 ) -> float:
     """Degrees of freedom of the variance of pseudo-values.
 
-    One less than the rows or groups.  Where the variance of noise is subtracted, the difference can
-    be small by chance: then Satterthwaite's 2 V^2 / Var(V) (Biometrics Bulletin 1946).
+    The number of rows or groups minus one.  Where the variance V has the variance of noise
+    subtracted, V can be small by chance: the degrees of freedom are then Satterthwaite's
+    2 V^2 / Var(V) (Biometrics Bulletin 1946).
     """
     if noise is None or not np.any(noise):
         return max(len(_deviations((pseudo,), groups)[0]) - 1, 1)
@@ -380,13 +386,15 @@ def _degrees_of_freedom(
     units = len(of_rows)
     terms = np.square(of_rows) - np.square(of_noise)
     spread = units * float(terms.var(ddof=1))
-    if terms.sum() <= 0 or spread == 0:  # then the error is that of the noisy mean
+    if terms.sum() <= 0 or spread == 0:  # no variance is subtracted: see cross_standard_error
         return max(units - 1, 1)
     return min(max(2.0 * float(terms.sum()) ** 2 / spread, 1.0), units - 1)
 
 
 def holm(p_values: list[float | None]) -> list[float | None]:
-    """Holm's step-down adjustment of a family of p-values (Scand. J. Statist. 1979).
+    """Holm's step-down adjustment of the p-values of several tests (Scand. J. Statist. 1979).
+
+    None, an unknown p-value, stays None and does not count as a test.
 
     >>> holm([0.01, 0.04, None, 0.03])
     [0.03, 0.06, None, 0.06]

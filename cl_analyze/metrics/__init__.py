@@ -1,16 +1,16 @@
-"""Metrics: what is computed, and how a new metric is added.
+"""Metrics: their declarations, their computation, and how to add a metric.
 
 A **metric** is declared beside its formula (`metric.py`): name, unit, definitions, parameters, a
-sentence in plain words, and what its value depends on.  `--definition`, the rules of `check`, the
-page, `compare` and the documentation read the declaration, so that a metric is described in one
-place.
+sentence in plain words, and the quantities that its value depends on.  `--definition`, the rules of
+`check`, the page, `compare` and the documentation read the declaration, so that each metric is
+described in one place.
 
 A **family** (`family.py`) is a set of metrics that are computed together.  A family names the
-reducers that it needs in a pass over the pairs of rows; the passes of all families run together,
-and a reducer that two families name is computed once.  Then each family reads the results and
-returns records and tables.  METRICS lists the families.
+reducers that it needs in each pass over the pairs of rows.  The passes of all families run
+together, and a reducer that several families name is computed once.  Then each family reads the
+results and returns records and tables.  METRICS lists the families.
 
-A whole new metric, the range of all cosines:
+A whole new metric, the mean square of all cosines:
 
 >>> from cl_analyze.metrics.family import Family, FamilyResult
 >>> from cl_analyze.metrics.means import Number
@@ -34,13 +34,14 @@ A whole new metric, the range of all cosines:
 0.0
 >>> del METRICS["mean_square"]
 
-metric.py               how a metric is declared
-family.py               what a family is, and how the passes of several families run together
+metric.py               the declaration of a metric
+family.py               the interface of a family; the passes of several families run together
 subject.py, runner.py   the checkpoint, and passes over its pairs
-anchors.py, means.py    estimates from some anchors; means and their errors
-uniform_law.py          closed forms of the uniform sphere, the reference beside every number
-forecast.py             what a run will cost
-the others              a family each; even_similarities.py is the penalty without embeddings
+anchors.py, means.py    estimates from a sample of anchors; means and their errors
+uniform_law.py          the uniform law on the sphere, the reference beside the numbers
+forecast.py             the expected time of a run
+penalty_statistics.py, hard_curve.py, even_similarities.py, bins.py   parts of the penalty
+the others              one family a file
 """
 
 from cl_analyze.metrics.family import Family
@@ -59,7 +60,7 @@ METRICS: dict[str, Family] = {
 }
 
 BETWEEN: dict[str, Family] = {family.name: family for family in (Movements(),)}
-"""Families of two checkpoints, which only a comparison has numbers of."""
+"""Families of metrics of two checkpoints; only a comparison computes them."""
 
 DECLARED: dict[str, Metric] = {
     metric.name: metric

@@ -1,11 +1,14 @@
-"""Estimates from some anchors against all rows, where every pair would take too long.
+"""Estimates from a sample of anchors against all rows, where all pairs would take too long.
 
-m anchors are drawn without replacement, and each is taken against all N rows.  An anchor's own
-statistic is then exact, and a mean over rows is estimated from the anchors' mean, with the error of
-a finite population.  Two moments of each row, a = x . mean and b = x' C x with C the second moment
-matrix, cost O(N D^2) for all rows, and their averages over all rows are known exactly; where they
-predict the statistic, regression on them takes most of the sampling error away (the survey
-sampler's regression estimator; Cochran, Sampling Techniques, 1977, chapter 7).
+m anchors are drawn without replacement, and each anchor is compared with all N rows.  The statistic
+of an anchor is exact.  The mean over all rows is estimated by the mean over the anchors, with the
+error of a sample from a finite population.
+
+Control variates reduce this error.  Each row has two moments, a = x . mean and b = x' C x, with C
+the second moment matrix.  They cost O(N D^2) for all rows, and their averages over all rows are
+known exactly.  Where the moments predict the statistic, regression on them removes most of the
+sampling error (the regression estimator of survey sampling; Cochran, Sampling Techniques, 1977,
+chapter 7).
 """
 
 from __future__ import annotations
@@ -25,25 +28,26 @@ from cl_analyze.pairs.plan import spans
 Vector = NDArray[np.float64]
 
 HELPS = 0.3
-"""Leave-one-out R^2 over the anchors above which the regression is used."""
+"""The regression is used where its leave-one-out R^2 over the anchors is above this."""
 FEWEST = 3
-"""Anchors under which there is no estimate."""
+"""Fewest anchors for an estimate."""
 ENOUGH = 30
-"""Anchors under which no regression is tried."""
+"""Fewest anchors for a regression."""
 WIDEST = 1_024
-"""Dimensions above which moments take too much time and memory."""
+"""Most dimensions for the moments: with more they take too much time and memory."""
 _UNITS = 4
+"""Spans of rows that the moments are summed over, one job each."""
 
 
 @dataclass(frozen=True)
 class _Moments:
-    """Job: sum of rows and X'X of a span of unit rows, in float64."""
+    """Job: the sum of the rows and X'X over a span of unit rows, in float64."""
 
     rows: UnitRows
     block: int
 
     def run(self, span: tuple[int, int]) -> tuple[Vector, NDArray[np.float64]]:
-        """Both sums."""
+        """The sum of the rows, and X'X."""
         total = np.zeros(self.rows.dim)
         gram = np.zeros((self.rows.dim, self.rows.dim))
         for start in range(span[0], span[1], self.block):
@@ -55,12 +59,12 @@ class _Moments:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over rows, from anchors.
+    """A mean over all rows, estimated from anchors.
 
     Attributes:
         value: the estimate.
-        sampling_error: standard error against the mean over all rows of this file.
-        n: anchors that had a value.
+        sampling_error: standard error of the estimate of the mean over all rows of this file.
+        n: number of anchors that have a value.
     """
 
     value: float
@@ -70,14 +74,14 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Anchors:
-    """Rows that stand for all rows: a sample of them, or all of them (m = N).
+    """Rows that stand for all rows: a sample of the rows, or all rows (m = N).
 
     Attributes:
-        rows: (m,) which rows, ascending.
+        rows: (m,) indices of the anchors, ascending.
         n_rows: N.
-        is_sample: whether they are a sample; means over all rows have no sampling error.
-        moments: (m, 2) a and b of the anchors; None where they are not used.
-        known: (2,) their averages over all rows.
+        is_sample: whether the anchors are a sample; without a sample there is no sampling error.
+        moments: (m, 2) the control variates a and b of the anchors; None: no regression.
+        known: (2,) averages of a and b over all rows; None: no regression.
     """
 
     rows: Index
@@ -88,7 +92,7 @@ class Anchors:
 
     @classmethod
     def every(cls, n_rows: int) -> Anchors:
-        """All rows."""
+        """All rows as anchors."""
         return cls(np.arange(n_rows), n_rows, is_sample=False)
 
     @property
@@ -98,38 +102,41 @@ class Anchors:
 
     @property
     def halves(self) -> tuple[Index, ...]:
-        """Positions among the anchors: two disjoint halves of a sample; or all rows."""
+        """Positions among the anchors: two disjoint halves of a sample, else one part of all."""
         positions = np.arange(len(self.rows))
         return (positions[0::2], positions[1::2]) if self.is_sample else (positions,)
 
     def population(self, values: Vector) -> int:
-        """Rows that have a value, as far as the anchors tell."""
+        """Number of all rows that have a value, estimated from the share of such anchors."""
         return max(round(self.n_rows * float(np.isfinite(values).mean())), 1)
 
     def without_moments(self) -> Anchors:
-        """The same anchors, for plain means."""
+        """The same anchors without control variates: means are plain averages."""
         return Anchors(self.rows, self.n_rows)
 
     def mean(self, values: Vector, population: int | None = None) -> Estimate:
-        """The mean over all rows of a statistic that is known at the anchors.
+        """The mean over all rows of a statistic that is known for the anchors.
 
         Args:
-            values: (m,), NaN where an anchor has none.
-            population: rows that have a value; None: as many as the anchors let expect.
+            values: (m,) statistic of each anchor, NaN where it has no value.
+            population: number of all rows that have a value; None: estimated from the anchors.
+
+        Raises:
+            ValueError: fewer than `FEWEST` anchors have a value.
 
         >>> anchors = Anchors(np.array([0, 3, 5, 6]), n_rows=8)
         >>> anchors.mean(np.array([1.0, 2.0, 3.0, 2.0])).value
         2.0
         """
-        there = np.isfinite(values)
-        y = values[there]
+        has_value = np.isfinite(values)
+        y = values[has_value]
         m = len(y)
         if m < FEWEST:
-            raise ValueError(f"a mean needs {FEWEST} anchors, there are {m}")
+            raise ValueError(f"a mean needs at least {FEWEST} anchors with a value, found {m}")
         population = self.population(values) if population is None else population
-        remaining = max(1.0 - m / population, 0.0)
+        correction = max(1.0 - m / population, 0.0)  # of a finite population
         value, residuals = float(y.mean()), (y - y.mean()) * math.sqrt(m / (m - 1))
-        if self.moments is not None and self.known is not None and there.all() and m >= ENOUGH:
+        if self.moments is not None and self.known is not None and has_value.all() and m >= ENOUGH:
             design = np.column_stack([np.ones(m), self.moments - self.known])
             basis, triangle = np.linalg.qr(design)
             leverage = np.minimum((basis**2).sum(axis=1), 1.0 - 1e-9)
@@ -137,86 +144,99 @@ class Anchors:
             left_out = (y - fitted) / (1.0 - leverage)
             if left_out @ left_out < (1.0 - HELPS) * (residuals @ residuals) * m / (m - 1):
                 regressed = float(np.linalg.lstsq(triangle, basis.T @ y, rcond=None)[0][0])
-                if y.min() <= regressed <= y.max():  # a mean lies among its values
+                if y.min() <= regressed <= y.max():  # a mean lies within the range of the values
                     value, residuals = regressed, left_out
-        return Estimate(value, math.sqrt(float((residuals**2).mean()) * remaining / m), m)
+        return Estimate(value, math.sqrt(float((residuals**2).mean()) * correction / m), m)
 
     def std_error(
         self,
-        own: Vector,
+        values: Vector,
         effects: Sequence[Vector] = (),
         population: int | None = None,
         groups: NDArray[np.int64] | None = None,
     ) -> float | None:
         """The population standard error of a mean over rows, as if every row were an anchor.
 
-        A row's pseudo-value is its own statistic, plus what its presence does to the others'.  The
-        first is known at the anchors, the second for all rows from each of two halves of the
-        anchors; the covariance of the halves is free of their noise.
+        The pseudo-value of a row is its statistic plus its effect: the change that its presence
+        makes to the statistics of other rows.  The statistic is known for the anchors.  The effects
+        are known for all rows, once from each of two halves of the anchors; the covariance of the
+        two copies has no variance of their noise.
 
         Args:
-            own: (m,) the anchors' statistics, NaN where there is none.
-            effects: two (N,) vectors: what each row's presence adds to the others' sum, scaled to
-                all rows, from each half; empty where rows do not affect each other.
-            population: rows that have a value; None: as many as the anchors let expect.
+            values: (m,) statistic of each anchor, NaN where it has no value.
+            effects: two (N,) vectors, one from each half: the change that each row's presence makes
+                to the sum of the other rows' statistics, scaled to all rows; empty where rows do
+                not affect each other.
+            population: number of all rows that have a value; None: estimated from the anchors.
             groups: (N,) codes of rows that belong together.
 
         Returns:
-            The standard error; None for fewer than four anchors.
+            The standard error; None where fewer than four anchors have a value.
         """
-        there = np.isfinite(own)
-        if there.sum() < 4:
+        has_value = np.isfinite(values)
+        if has_value.sum() < 4:
             return None
         n = self.n_rows
-        scale = n / (self.population(own) if population is None else population)
-        mine = np.where(there, scale * (np.where(there, own, 0.0) - own[there].mean()), 0.0)
-        one, two = (scale * (part - part.mean()) for part in effects or (np.zeros(n), np.zeros(n)))
+        scale = n / (self.population(values) if population is None else population)
+        deviations = np.where(has_value, scale * (values - values[has_value].mean()), 0.0)
+        first, second = (
+            scale * (half - half.mean()) for half in effects or (np.zeros(n), np.zeros(n))
+        )
         if groups is not None:
-            return _grouped_error(mine, self.rows, one, two, groups)
-        alone = float(mine @ mine) / (len(mine) - 1)
-        noise = one - two
+            return _grouped_error(deviations, self.rows, first, second, groups)
+        of_values = float(deviations @ deviations) / (len(deviations) - 1)
+        noise = first - second
         share = 0.5 * len(self.rows) / n
-        of_effects = float(one @ two + 0.5 * share * (noise @ noise)) / n
-        crossed = float(mine @ (one[self.rows] + two[self.rows])) / len(mine)
-        variance = alone + crossed + of_effects
-        return math.sqrt((variance if variance > 0 else alone) / n)
+        of_effects = float(first @ second + 0.5 * share * (noise @ noise)) / n
+        crossed = float(deviations @ (first[self.rows] + second[self.rows])) / len(deviations)
+        variance = of_values + crossed + of_effects
+        return math.sqrt((variance if variance > 0 else of_values) / n)
 
 
 def _grouped_error(
-    mine: Vector, rows: Index, one: Vector, two: Vector, groups: NDArray[np.int64]
+    deviations: Vector, rows: Index, first: Vector, second: Vector, groups: NDArray[np.int64]
 ) -> float | None:
     """As `Anchors.std_error`, with groups in place of rows.
 
-    Sums over a group's rows are squared: of the anchors' own statistics, pairs of anchors of one
-    group stand for all pairs of rows of one group (Horvitz & Thompson, JASA 1952).  Few anchors
-    hold few such pairs; the ungrouped variance is the least that is reported.
+    The deviations of a group's rows are summed, and the sum is squared.  For the statistics of the
+    anchors, pairs of anchors of one group stand for all pairs of rows of one group (Horvitz &
+    Thompson, JASA 1952).  A small sample has few such pairs, so the variance is at least the one
+    without groups.
+
+    Args:
+        deviations: (m,) the anchors' statistics less their mean.
+        rows: (m,) indices of the anchors.
+        first, second: (N,) two copies of the centred effects.
+        groups: (N,) codes of rows that belong together.
     """
-    units = len(np.unique(groups))
-    if units < 2:
+    n_groups = len(np.unique(groups))
+    if n_groups < 2:
         return None
-    m, n = len(mine), len(one)
-    size = int(groups.max()) + 1
-    squares = float(mine @ mine)
-    sums = np.bincount(groups[rows], weights=mine, minlength=size)
-    together = float(sums @ sums) - squares
-    alone = n / m * squares
-    own = max(alone + n * (n - 1) / (m * (m - 1)) * together, alone)
-    first, second = (np.bincount(groups, weights=part, minlength=size) for part in (one, two))
-    crossed = n / m * float(mine @ (first + second)[groups[rows]])
-    total = own + crossed + float(first @ second)
-    return math.sqrt(units / (units - 1) * (total if total > 0 else own)) / n
+    m, n = len(deviations), len(first)
+    n_codes = int(groups.max()) + 1
+    squares = float(deviations @ deviations)
+    sums = np.bincount(groups[rows], weights=deviations, minlength=n_codes)
+    products = float(sums @ sums) - squares  # of pairs of anchors of one group
+    ungrouped = n / m * squares
+    of_values = max(ungrouped + n * (n - 1) / (m * (m - 1)) * products, ungrouped)
+    first_sums, second_sums = (
+        np.bincount(groups, weights=half, minlength=n_codes) for half in (first, second)
+    )
+    crossed = n / m * float(deviations @ (first_sums + second_sums)[groups[rows]])
+    variance = of_values + crossed + float(first_sums @ second_sums)
+    return math.sqrt(n_groups / (n_groups - 1) * (variance if variance > 0 else of_values)) / n
 
 
-def draw_anchors(n_rows: int, wanted: int | None, seed: int) -> Index:
-    """Rows drawn without replacement, ascending; all of them where no fewer are wanted."""
-    if wanted is None or wanted >= n_rows:
+def draw_anchors(n_rows: int, n_anchors: int | None, seed: int) -> Index:
+    """Rows drawn without replacement, ascending; all rows where n_anchors is None or >= n_rows."""
+    if n_anchors is None or n_anchors >= n_rows:
         return np.arange(n_rows)
     random = np.random.default_rng(seed)
-    return np.sort(random.choice(n_rows, size=wanted, replace=False)).astype(np.int64)
+    return np.sort(random.choice(n_rows, size=n_anchors, replace=False)).astype(np.int64)
 
 
 def with_moments(chosen: Index, rows: UnitRows, block: int, executor: Executor) -> Anchors:
-    """Anchors with the moments that help estimates; without, where rows are very long.
+    """Anchors with control variates; without them where rows have many dimensions.
 
     Cost: O(N D^2) once.
     """
@@ -228,8 +248,8 @@ def with_moments(chosen: Index, rows: UnitRows, block: int, executor: Executor) 
         total += part
         gram += square
     mean, second = total / rows.n_rows, gram / rows.n_rows
-    own = rows.take(chosen)
-    moments = np.column_stack([own @ mean, np.einsum("ij,ij->i", own @ second, own)])
+    x = rows.take(chosen)
+    moments = np.column_stack([x @ mean, np.einsum("ij,ij->i", x @ second, x)])
     return Anchors(
         chosen, rows.n_rows, moments, np.array([float(mean @ mean), float((second**2).sum())])
     )

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from cl_analyze.tables import Cell
 
 TABLE_BINS = 200
-FINE_BINS = 200 * 82  # at least 2^14, and a whole number to each of the table's bins
+FINE_BINS = 200 * 82  # at least 2^14, and a multiple of TABLE_BINS
 
 Vector = NDArray[np.float64]
 
@@ -25,27 +25,27 @@ def histogram(values: Vector) -> Vector:
 
 
 def histogram_quantiles(counts: Vector, q: NDArray[np.float64]) -> Vector:
-    """Quantiles of a histogram on [-1, 1]: linear within the bin where the share is reached."""
+    """Quantiles of a histogram on [-1, 1], by linear interpolation within a bin."""
     width = 2.0 / len(counts)
     cumulative = np.cumsum(counts) / counts.sum()
     occupied = np.flatnonzero(counts)
     at = occupied[np.minimum(np.searchsorted(cumulative[occupied], q), len(occupied) - 1)]
     below = cumulative[at] - counts[at] / counts.sum()
     inside = np.clip((q - below) / (cumulative[at] - below), 0.0, 1.0)
-    found: Vector = -1.0 + width * (at + inside)
-    return found
+    quantiles: Vector = -1.0 + width * (at + inside)
+    return quantiles
 
 
 def histogram_shares(counts: Vector, at: Vector) -> Vector:
-    """Shares of a histogram on [-1, 1] that lie below some similarities."""
+    """Share of a histogram on [-1, 1] below each of some similarities."""
     edges = np.linspace(-1.0, 1.0, len(counts) + 1)
     cumulative = np.concatenate([[0.0], np.cumsum(counts)]) / counts.sum()
-    found: Vector = np.interp(at, edges, cumulative)
-    return found
+    shares: Vector = np.interp(at, edges, cumulative)
+    return shares
 
 
 def bin_rows(source: str, group: str, counts: Vector, exact: bool) -> list[dict[str, Cell]]:
-    """Rows of the histogram's table for one group."""
+    """Rows of the histogram table for one group."""
     width = 2.0 / len(counts)
     total = float(counts.sum())
     return [

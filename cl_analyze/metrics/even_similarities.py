@@ -26,10 +26,11 @@ UNIFORM_SOURCE = "uniform[-1,1]"
 
 
 def penalty_of_uniform_similarities(options: MetricOptions) -> FamilyResult:
-    """The paper's Fig. 3 setting: similarities spread evenly over [-1, 1], no embeddings.
+    """The setting of Wang & Liu, Fig. 3: similarities spread evenly over [-1, 1], no embeddings.
 
-    The curve is the exact law for many negatives, K r(s) = exp(s/tau) / (tau sinh(1/tau)); the
-    summaries are of one seeded draw of K similarities, their errors a jackknife over the draw.
+    The relative penalty curve is the exact law for many negatives,
+    K r(s) = exp(s/tau) / (tau sinh(1/tau)).  The statistics come from one seeded draw of K
+    similarities, and their errors from a jackknife over the draw.
 
     Args:
         options: temperatures, seed, and the number K of similarities.
@@ -47,20 +48,22 @@ def penalty_of_uniform_similarities(options: MetricOptions) -> FamilyResult:
         share = np.exp(logits - log_mass)
         mean = float(share @ nearest)
         entropy = max(log_mass - mean / tau, 0.0)
-        left = 1.0 - share
-        left[0] = share[1:].sum()  # only the nearest can have nearly all of the mass
-        entropy_left = (entropy + share * np.log(np.maximum(share, 1e-300))) / left + np.log(left)
-        ten = float(share[:10].sum())
+        # leave-one-out: each statistic without each negative
+        rest = 1.0 - share
+        rest[0] = share[1:].sum()  # exact where the nearest negative has nearly all of the mass
+        log_share = np.log(np.maximum(share, 1e-300))
+        entropy_without = (entropy + share * log_share) / rest + np.log(rest)
+        top10 = float(share[:10].sum())
         eleventh = float(share[10]) if n_negatives > 10 else 0.0
         rank = np.arange(n_negatives)
-        top1_left = np.where(rank < 1, share[1], share[0]) / left
-        top10_left = np.where(rank < 10, ten - share + eleventh, ten) / left
+        top1_without = np.where(rank < 1, share[1], share[0]) / rest
+        top10_without = np.where(rank < 10, top10 - share + eleventh, top10) / rest
         for metric, value, without in (
-            (ENTROPY, entropy, entropy_left),
-            (EFFECTIVE_NEGATIVES.at("mean_exp"), math.exp(entropy), np.exp(entropy_left)),
-            (EFFECTIVE_NEGATIVES.at("exp_mean"), math.exp(entropy), np.exp(entropy_left)),
-            (TOP1_SHARE, float(share[0]), top1_left),
-            (TOP10_SHARE, ten, top10_left),
+            (ENTROPY, entropy, entropy_without),
+            (EFFECTIVE_NEGATIVES.at("mean_exp"), math.exp(entropy), np.exp(entropy_without)),
+            (EFFECTIVE_NEGATIVES.at("exp_mean"), math.exp(entropy), np.exp(entropy_without)),
+            (TOP1_SHARE, float(share[0]), top1_without),
+            (TOP10_SHARE, top10, top10_without),
         ):
             pseudo = pseudo_values(value, without)
             number = Number(value, standard_error(pseudo), n_negatives, pseudo)

@@ -1,13 +1,13 @@
-"""What a metric family is, and what it is given: a checkpoint, the options, and passes over pairs.
+"""The interface of a metric family, and the passes over pairs that all families share.
 
-A family names the reducers it needs in each pass; the passes of all families are run together, so
-that what two of them need is computed once.  Then each family turns the results into records and
-tables.  The passes are
+A family names the reducers that it needs in each pass.  The passes of all families run together, so
+that a reducer of two families is computed once.  Then each family turns the results into records
+and tables.  The passes, in the order in which they run:
 
-    first    every pair: what needs nothing but the rows
-    second   every pair again, with the first pass known (penalty deletions); from seeded anchors
-             where there are too many rows
-    curve    some seeded anchors against all rows: histograms of similarities and penalty mass
+    first    all pairs, or the anchors of --anchors against all rows
+    curve    a seeded sample of anchors against all rows: histograms of similarities and penalty
+    second   all pairs again, for reducers that need the first pass (deletions of the penalty);
+             from a seeded sample of anchors where there are many rows
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from cl_analyze.tables import Param, Record, Table
 
 @dataclass
 class PassResults:
-    """The passes over the pairs of one checkpoint: their results, as far as they have run.
+    """Results of the passes over the pairs of one checkpoint; passes still to run are empty.
 
     Attributes:
-        subject, options, runner: the checkpoint, what is asked, and where passes run.
-        anchors: the rows of the first pass: all, or a sample from which means are estimated.
-        first, curve: results of these passes.
-        curve_anchors: rows of the curve's pass.
-        second: results of the second pass, and its rows: one entry of all rows, or one for each
-            half of a sample.
+        subject, options, runner: the checkpoint, the options, and the runner of passes.
+        anchors: rows of the first pass: all rows, or a sample from which means are estimated.
+        first, curve: results of the first pass and of the curve pass.
+        curve_anchors: rows of the curve pass.
+        second: results and rows of the second pass: one entry for all rows, or one for each half of
+            a sample.
     """
 
     subject: Subject
@@ -58,7 +58,7 @@ class PassResults:
 
 @dataclass(frozen=True)
 class FamilyResult:
-    """Records and further tables of one family for one subject, and what the user should know."""
+    """Records, further tables, and notes for the user, of one family for one subject."""
 
     records: tuple[Record, ...]
     tables: tuple[Table, ...] = ()
@@ -66,18 +66,20 @@ class FamilyResult:
 
 
 class Family(ABC):
-    """A metric family: what it computes, what it needs, and how it reads the passes.
+    """A metric family: its metrics, the reducers of its passes, and the reading of the results.
 
     A family that needs no reducers in a pass leaves out the method of that pass.
 
     Attributes:
-        name: the command's and the table's name.
-        title: its heading on the page.
-        metrics: the declarations of its metrics.
-        uses_labels, uses_views: whether labels or views in the embeddings' file are looked at.
+        name: name of the command and of the table.
+        title: heading on the page.
+        metrics: declarations of the metrics.
+        uses_labels, uses_views: whether the family reads labels or views in the embeddings' file.
         reads_neighbours: whether it reads the nearest negatives of the first pass.
-        has_curve_pass, has_deletions: whether it has the curve's pass, and deletions in the second.
-        definitions: metric -> its definitions, default first; empty where there is one only.
+        has_curve_pass: whether it has a curve pass.
+        has_deletions: whether its second pass deletes rows.
+        definitions: metric -> names of its definitions, the default first; empty for a metric with
+            a single definition.
     """
 
     name: str
@@ -95,23 +97,23 @@ class Family(ABC):
         cls.definitions = {metric.name: metric.definitions for metric in cls.metrics}
 
     def better(self, metric: str, params: Mapping[str, Param]) -> Better | None:
-        """Which values of a metric are better; None where neither is by itself."""
-        return next(each.better for each in self.metrics if each.name == metric)
+        """Whether high or low values of a metric are better; None: neither."""
+        return next(declared.better for declared in self.metrics if declared.name == metric)
 
     def definitions_of(self, record: Record) -> tuple[str, ...]:
-        """Definitions of what the record is a value of, default first."""
+        """Definitions of the record's metric, the default first."""
         return self.definitions[record.metric]
 
     def first_pass(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
-        """Reducers over every pair."""
+        """Reducers over all pairs."""
         return ()
 
     def second_pass(self, results: PassResults) -> tuple[Reducer, ...]:
-        """Reducers over every pair that need the first pass."""
+        """Reducers over all pairs that need the results of the first pass."""
         return ()
 
     def curve_pass(self, results: PassResults) -> tuple[Reducer, ...]:
-        """Reducers over the curve's anchors against all rows."""
+        """Reducers over the curve anchors against all rows."""
         return ()
 
     @abstractmethod
@@ -119,15 +121,15 @@ class Family(ABC):
         """Records and tables."""
 
     def own_reducers(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
-        """Reducers as in the family's own passes, by which their time is foretold."""
+        """Reducers that stand for the passes that this family runs itself, for the forecast."""
         return ()
 
     def own_pairs(self, n_rows: int, options: MetricOptions) -> float:
-        """Size of the family's own passes: pairs of `own_reducers` that cost as much time."""
+        """Pairs of `own_reducers` that take as long as the passes that this family runs itself."""
         return 0.0
 
     def memory(self, n_rows: int, dim: int, options: MetricOptions, n_threads: int) -> int:
-        """Bytes of states, statistics and pseudo-values until the end, neighbours left out."""
+        """Bytes of states, statistics and pseudo-values at the end, without neighbour lists."""
         return 0
 
 
@@ -137,53 +139,53 @@ def measure(
     options: MetricOptions,
     runner: PairRunner,
 ) -> list[FamilyResult]:
-    """Run the passes that the families need, together, and let each family read them.
+    """Run the passes of all families together, then compute the results of each family.
 
     Args:
-        families: what to compute.
+        families: the families.
         subject: the checkpoint.
-        options: what is asked.
-        runner: where passes run.
+        options: options of the metrics.
+        runner: the runner of passes.
     """
     listed = list(families)
     n = subject.n
     runner.announce("pairs")
     anchors = Anchors.every(n)
-    wanted = [r for family in listed for r in family.first_pass(subject, options)]
+    reducers = [r for family in listed for r in family.first_pass(subject, options)]
     if options.anchors_of(n) is not None:
         chosen = draw_anchors(n, options.anchors, options.seed + 2)
         anchors = Anchors(chosen, n)
-        if wanted:
+        if reducers:
             anchors = with_moments(chosen, subject.rows, runner.block, runner.executor)
     results = PassResults(subject, options, runner, anchors)
-    results.first = runner.over(wanted, anchors)
+    results.first = runner.over(reducers, anchors)
     drawn = draw_anchors(len(anchors.rows), options.curve_anchors, options.seed)
     results.curve_anchors = anchors.rows[drawn]
-    wanted = [r for family in listed for r in family.curve_pass(results)]
+    reducers = [r for family in listed for r in family.curve_pass(results)]
     runner.announce("curve")
-    results.curve = runner.anchored(wanted, results.curve_anchors)
+    results.curve = runner.anchored(reducers, results.curve_anchors)
     runner.announce("error bars")
-    wanted = [r for family in listed for r in family.second_pass(results)]
-    results.second = _second_pass(results, wanted)
+    reducers = [r for family in listed for r in family.second_pass(results)]
+    results.second = _second_pass(results, reducers)
     return [family.compute(results) for family in listed]
 
 
 def second_anchors(n_rows: int, options: MetricOptions, anchors: Anchors) -> Anchors:
-    """The rows of the second pass: those of the first, or a sample where there are very many."""
+    """The rows of the second pass: the rows of the first pass, or a sample of very many rows."""
     if anchors.is_sample or n_rows <= options.exact_deletions:
         return anchors
     return Anchors(draw_anchors(n_rows, options.sampled_anchors, options.seed + 1), n_rows)
 
 
-def _second_pass(results: PassResults, wanted: list[Reducer]) -> tuple[tuple[Found, Index], ...]:
+def _second_pass(results: PassResults, reducers: list[Reducer]) -> tuple[tuple[Found, Index], ...]:
     runner = results.runner
     anchors = second_anchors(results.subject.n, results.options, results.anchors)
     if not anchors.is_sample:
-        return ((runner.all_pairs(wanted), anchors.rows),)
-    parts = []
+        return ((runner.all_pairs(reducers), anchors.rows),)
+    halves = []
     for number, half in enumerate(anchors.halves, 1):
-        if wanted:
+        if reducers:
             runner.announce(f"error bars, half {number} of 2")
         rows = anchors.rows[half]
-        parts.append((runner.anchored(wanted, rows), rows))
-    return tuple(parts)
+        halves.append((runner.anchored(reducers, rows), rows))
+    return tuple(halves)

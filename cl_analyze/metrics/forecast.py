@@ -1,4 +1,4 @@
-"""What a run will cost, measured on a few tiles before it starts."""
+"""The expected time of a run, measured on a few tiles before the run starts."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from cl_analyze.pairs.plan import symmetric_plan
 
 CURVE_COST = 1.8
 DELETION_COST = 2.9
-"""What a pair of the curve's and of the deletions' pass costs, in pairs of the first (measured)."""
+"""Time of a pair of the curve pass and of the deletions, in pairs of the first pass (measured)."""
 SMALL = 8
-"""Blocks up to which nothing is forecast: the run takes no longer than the forecast."""
+"""Up to this number of blocks there is no forecast: it would take as long as the run."""
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """Expected cost of a run, and of what else could be asked of the same rows.
+    """Expected time of a run, with its own options or with others, on the same rows.
 
     Attributes:
-        has_curve_pass, has_deletions: whether a family has the curve's pass, and deletions.
+        has_curve_pass, has_deletions: whether a family has a curve pass, and deletions.
         n_rows: N.
-        seconds_a_pair: of the first pass, all threads or workers together.
-        own: families with passes of their own, and seconds a pair of those.
+        seconds_a_pair: seconds of the first pass for each pair, with all threads or workers.
+        own: families that run passes themselves, with the seconds for each pair of these passes.
     """
 
     has_curve_pass: bool
@@ -45,7 +45,7 @@ class Forecast:
         return self._pairs(options.anchors_of(self.n_rows))
 
     def seconds(self, options: MetricOptions) -> float:
-        """Of all passes."""
+        """Expected seconds of all passes."""
         n, anchors = self.n_rows, options.anchors_of(self.n_rows)
         pairs = float(self._pairs(anchors))
         if self.has_curve_pass:
@@ -54,11 +54,11 @@ class Forecast:
             sampled = options.sampled_anchors if n > options.exact_deletions else None
             pairs += DELETION_COST * self._pairs(anchors or sampled)
         return self.seconds_a_pair * pairs + sum(
-            each * family.own_pairs(n, options) for family, each in self.own
+            seconds_a_pair * family.own_pairs(n, options) for family, seconds_a_pair in self.own
         )
 
     def _pairs(self, anchors: int | None) -> int:
-        """Pairs of rows, or of some anchors with all rows."""
+        """Pairs of rows; with anchors, pairs of an anchor and a row."""
         return self.n_rows * self.n_rows // 2 if anchors is None else anchors * self.n_rows
 
 
@@ -68,22 +68,22 @@ def forecast(
     """Time the first pass on two blocks of rows.
 
     Returns:
-        None where the run is short, or no family visits pairs.
+        The forecast; None where the run is short, or no family visits pairs.
 
-    Cost: three tiles, and three for each family with passes of its own.
+    Cost: three tiles, and three more for each family that runs passes itself.
     """
     n, block = subject.n, runner.block
     if n <= SMALL * block:
         return None
-    wanted = [r for family in families for r in family.first_pass(subject, options)]
-    own = [(family, family.own_reducers(subject, options)) for family in families]
-    if not wanted and not any(reducers for _, reducers in own):
+    first_pass = [r for family in families for r in family.first_pass(subject, options)]
+    own_passes = [(family, family.own_reducers(subject, options)) for family in families]
+    if not first_pass and not any(reducers for _, reducers in own_passes):
         return None
-    some = np.arange(2 * block)
-    rows = subject.rows.select(some, 1 << 28)
-    codes = None if subject.codes is None else subject.codes[some]
+    timed_rows = np.arange(2 * block)
+    rows = subject.rows.select(timed_rows, 1 << 28)
+    codes = None if subject.codes is None else subject.codes[timed_rows]
     source = PairSource(rows, rows, row_labels=codes, col_labels=codes)
-    plan = symmetric_plan(len(some), block)
+    plan = symmetric_plan(len(timed_rows), block)
 
     def seconds_a_pair(reducers: Sequence[Reducer]) -> float:
         started = time.perf_counter()
@@ -94,6 +94,6 @@ def forecast(
         any(family.has_curve_pass for family in families),
         any(family.has_deletions for family in families),
         n,
-        seconds_a_pair(wanted),
-        tuple((family, seconds_a_pair(reducers)) for family, reducers in own if reducers),
+        seconds_a_pair(first_pass),
+        tuple((family, seconds_a_pair(reducers)) for family, reducers in own_passes if reducers),
     )

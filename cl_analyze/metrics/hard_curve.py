@@ -1,4 +1,4 @@
-"""Penalty curves over each anchor's hardest negatives alone (Wang & Liu, CVPR 2021, eq. 9)."""
+"""Relative penalty over each anchor's hardest negatives alone (Wang & Liu, CVPR 2021, eq. 9)."""
 
 from __future__ import annotations
 
@@ -36,18 +36,19 @@ def hard_curve(
     anchors: NDArray[np.int64],
     fraction: Vector,
 ) -> Table:
-    """Relative penalty where only a share alpha of each anchor's negatives is kept.
+    """Curve of the relative penalty where each anchor keeps the hardest share alpha of negatives.
 
-    r(s) is the mean over anchors of exp(s / tau) / Z_i for s at or above the anchor's own
-    threshold and 0 below, Z_i the sum over the kept negatives; the mass is what falls into a bin.
+    r(s) is the mean over anchors of exp(s / tau) / Z_i for s at or above the anchor's threshold,
+    and of 0 below.  Z_i is the sum of exp(s / tau) over the kept negatives.  The penalty mass of a
+    bin is the sum of r over its pairs, averaged over anchors.
 
     Args:
         subject, options, runner: as for a family; options.penalty_alpha is not None.
-        anchors: (m,) which rows, ascending.
-        fraction: (bins,) share of their negatives in each bin.
+        anchors: (m,) indices of the anchors, ascending.
+        fraction: (bins,) share of the anchors' negatives in each bin.
 
     Raises:
-        ConfigError: negatives are not all other rows.
+        ConfigError: the negatives of an anchor are not all other rows.
     """
     alpha = options.penalty_alpha
     assert alpha is not None
@@ -65,33 +66,35 @@ def hard_curve(
         block=runner.block,
         n_bins=TABLE_BINS,
     )
-    found = hard_negatives(strips, runner.executor, runner.progress)
-    out: list[dict[str, Cell]] = []
+    hardest = hard_negatives(strips, runner.executor, runner.progress)
+    rows_of_table: list[dict[str, Cell]] = []
     exact = len(anchors) == subject.n
-    for at, tau in enumerate(options.taus):
-        # of the anchors in ascending order of their thresholds, those up to s keep s
-        order = np.argsort(found.threshold)
-        log_level = -found.log_mass[at][order]
+    for m, tau in enumerate(options.taus):
+        # anchors in ascending order of thresholds: the first n_keeping anchors keep similarity s
+        order = np.argsort(hardest.threshold)
+        log_level = -hardest.log_mass[m][order]
         top = float(log_level.max())
-        kept = np.concatenate([[0.0], np.cumsum(np.exp(log_level - top))]) / len(anchors)
-        n_keeping = np.searchsorted(found.threshold[order], bin_centres(), side="right")
+        level = np.concatenate([[0.0], np.cumsum(np.exp(log_level - top))]) / len(anchors)
+        n_keeping = np.searchsorted(hardest.threshold[order], bin_centres(), side="right")
         with np.errstate(over="ignore"):
-            penalty = np.exp(bin_centres() / tau + top) * kept[n_keeping]
-        penalty = np.where(kept[n_keeping] > 0, np.minimum(penalty, np.finfo(float).max), 0.0)
-        out += _rows(subject.source, tau, alpha, penalty, found.histogram[at], fraction, exact)
-    return Table("penalty_curve_hard", COLUMNS, tuple(out))
+            penalty = np.exp(bin_centres() / tau + top) * level[n_keeping]
+        penalty = np.where(level[n_keeping] > 0, np.minimum(penalty, np.finfo(float).max), 0.0)
+        mass = hardest.histogram[m]
+        rows_of_table += _rows(subject.source, tau, alpha, penalty, mass, fraction, exact)
+    return Table("penalty_curve_hard", COLUMNS, tuple(rows_of_table))
 
 
 def hard_curve_of_even_similarities(
     source: str, taus: tuple[float, ...], alpha: float, n_negatives: int
 ) -> Table:
-    """The same for similarities spread evenly over [-1, 1], by its law for many negatives.
+    """The same curve for similarities spread evenly over [-1, 1], by the law for many negatives.
 
-    Kept are s >= q = 1 - 2 alpha; K r(s) = 2 exp(s / tau) / (tau (exp(1 / tau) - exp(q / tau))).
+    The kept negatives have s >= q = 1 - 2 alpha, and their relative penalty is
+    K r(s) = 2 exp(s / tau) / (tau (exp(1 / tau) - exp(q / tau))).
     """
     q = 1.0 - 2.0 * alpha
     edges = np.linspace(-1.0, 1.0, TABLE_BINS + 1)
-    out: list[dict[str, Cell]] = []
+    rows: list[dict[str, Cell]] = []
     for tau in taus:
         log_level = math.log(tau) + 1.0 / tau + math.log(-math.expm1((q - 1.0) / tau))
         penalty = 2.0 / n_negatives * np.exp(bin_centres() / tau - log_level)
@@ -100,8 +103,8 @@ def hard_curve_of_even_similarities(
         law = np.exp((inside[1:] - 1.0) / tau) - np.exp((inside[:-1] - 1.0) / tau)
         mass = law / -math.expm1((q - 1.0) / tau)
         even = np.full(TABLE_BINS, 1.0 / TABLE_BINS)
-        out += _rows(source, tau, alpha, penalty, mass, even, True)
-    return Table("penalty_curve_hard", COLUMNS, tuple(out))
+        rows += _rows(source, tau, alpha, penalty, mass, even, True)
+    return Table("penalty_curve_hard", COLUMNS, tuple(rows))
 
 
 def _rows(

@@ -1,4 +1,4 @@
-"""Means over anchors that share their negatives, with the error of rows that act in both roles."""
+"""Means over anchors with errors: each row is an anchor, and a negative of other anchors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Number:
-    """A value with its errors, the rows it was averaged over, and pseudo-values where exact."""
+    """A value with its errors, its number of rows, and its pseudo-values where it is exact.
+
+    The fields are those of `Record`.
+    """
 
     value: float
     std_error: float | None
@@ -26,7 +29,7 @@ class Number:
     pseudo_noise: Vector | None = None
 
     def moved(self, value: float, slope: float) -> Number:
-        """A function of this number, linear near it: its value there, and its slope."""
+        """A smooth function of this number (delta method): its value, errors times its slope."""
         error, sampling, pseudo = self.std_error, self.sampling_error, self.pseudo_values
         return Number(
             value,
@@ -46,7 +49,7 @@ class Number:
 
 def mean_with_effects(
     values: Vector,
-    own: Vector,
+    contributions: Vector,
     effects: Sequence[Vector],
     share: float,
     groups: NDArray[np.int64] | None,
@@ -55,60 +58,66 @@ def mean_with_effects(
 ) -> Number | None:
     """The mean of the anchors' values, and its error by the infinitesimal jackknife.
 
-    Row j enters the mean as an anchor, through its own value, and as a negative, through what its
-    presence adds to the values of the others.
+    Row j enters the mean twice: as an anchor, through its own value, and as a negative, through the
+    change that its presence makes to the values of other anchors.
 
     Args:
-        values: (m,) the anchors' values, NaN where one has none; infinite ones have no mean.
-        own: (m,) what each contributes as an anchor; `values` for a plain mean.
-        effects: one or two (N,) vectors, what each row's presence adds to the sum of all others'
-            values, from all anchors or from two halves of some.
-        share: part of the rows behind each of the effects.
+        values: (m,) the anchors' values, NaN where an anchor has no value.
+        contributions: (m,) contribution of each row as an anchor; `values` for a plain mean.
+        effects: (N,) vectors, the change that each row's presence makes to the sum of the other
+            anchors' values: one vector from all anchors, or two from disjoint halves of a sample.
+        share: part of all rows that each vector of effects comes from.
         groups: (N,) codes of rows that belong together.
-        anchors: the rows that have the values: all, or a sample.
-        population: of a sample, how many of all rows have a value.
+        anchors: the rows that the values belong to: all rows, or a sample.
+        population: for a sample, the number of all rows that have a value; None: estimated.
 
     Returns:
-        The number; None where too few rows have a value, or one is infinite.
+        The number; None where too few anchors have a value, or a value is infinite.
     """
     if np.isinf(values).any():
         return None
-    there = np.isfinite(values)
+    has_value = np.isfinite(values)
+    n_values = int(has_value.sum())
     if anchors.is_sample:
-        if there.sum() < FEWEST:
+        if n_values < FEWEST:
             return None
-        found = anchors.mean(values, population)
-        parts = list(effects) if len(effects) == 2 else [*effects, *effects]
-        error = anchors.std_error(own, parts, population, groups)
-        return Number(found.value, error, found.n, None, found.sampling_error)
-    if not there.any():
+        estimate = anchors.mean(values, population)
+        halves = list(effects) if len(effects) == 2 else [*effects, *effects]
+        error = anchors.std_error(contributions, halves, population, groups)
+        return Number(estimate.value, error, estimate.n, None, estimate.sampling_error)
+    if not n_values:
         return None
-    value = float(values[there].mean())
-    centred = np.where(there, own, np.nan)
-    pseudos = [value + centred - float(own[there].mean()) + effect for effect in effects]
+    value = float(values[has_value].mean())
+    known = np.where(has_value, contributions, np.nan)
+    centre = float(contributions[has_value].mean())
+    pseudos = [value + known - centre + effect for effect in effects]
     error = cross_standard_error(pseudos[0], pseudos[-1], groups, share)
     if error is None:
-        return Number(value, None, int(there.sum()))
+        return Number(value, None, n_values)
     pseudo, noise = merged_copies(pseudos, share)
-    return Number(value, error, int(there.sum()), pseudo, None, noise)
+    return Number(value, error, n_values, pseudo, None, noise)
 
 
 def woodruff(
     quantile: Callable[[float], NDArray[np.float64] | float], q: float, share_error: float | None
 ) -> float | None:
-    """Standard error of a quantile (Woodruff, JASA 1952).
+    """Standard error of a quantile by Woodruff's method (JASA 1952).
 
-    A quarter of the distance between the quantiles at q +- two errors of the share below it.
+    A quarter of the distance between the quantiles at q - 2 e and q + 2 e, with e the standard
+    error of the share of values at or below the quantile.
 
     Args:
-        quantile: the quantile at a share.
-        q: which.
-        share_error: standard error of the share of values at or below it; None: unknown.
+        quantile: the quantile function of the values.
+        q: share at which the quantile is taken.
+        share_error: e; None: unknown.
+
+    Returns:
+        The standard error; None where e is unknown.
     """
     if share_error is None:
         return None
     low, high = max(q - 2.0 * share_error, 0.0), min(q + 2.0 * share_error, 1.0)
     if high == low:
         return 0.0
-    # where an end is cut off at 0 or 1 the other side alone tells the slope
+    # the slope of the quantile function, also where 0 or 1 cuts off one end
     return float((quantile(high) - quantile(low)) * share_error / (high - low))

@@ -1,7 +1,7 @@
-"""How a metric is declared, beside its formula.
+"""The declaration of a metric; it stands beside the metric's formula.
 
-From the declarations come the choices of `--definition`, the rules of `check`, what `compare`
-leaves out, the sentences of the page, and the tables of docs/metrics.md and docs/quality.md.
+These parts read the declarations: `--definition`, the rules of `check`, `compare` (which numbers
+can be compared), the sentences of the page, and the tables of docs/metrics.md and docs/quality.md.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Parameter:
 
     Attributes:
         name: its key in `params`.
-        option: the field of `MetricOptions` that sets it; empty: nothing does.
+        option: field of `MetricOptions` that sets the parameter; empty: no option sets it.
         is_whole: whether its values are whole numbers.
     """
 
@@ -43,18 +43,19 @@ class Metric:
 
     Attributes:
         name, unit: as in records.
-        sentence: what the metric is, in plain words.
-        definitions: names of its definitions, the default first; empty where there is one only.
-        formulas: what each definition is, for the documentation; one where there is one only.
-        parameters: of its records.
+        sentence: the metric in plain words.
+        definitions: names of the definitions, the default first; empty for a single definition.
+        formulas: formula of each definition, for the documentation; one for a single definition.
+        parameters: parameters of the metric's records.
         better: whether low or high values are better; None: neither.
-        depends_on: what the value on one law changes with beside the law: numbers of checkpoints
-            that differ in it are not compared.
-        self_pairs: definitions that pair a row with itself; these pairs weigh more among few rows.
-        is_law: whether the value is known in closed form, so that no chance is in a difference.
-        needs: what must be given beside the embeddings: "labels" or "views".
-        source: where the metric was defined.
-        definition, params: of one value, see `at`; not compared.
+        depends_on: quantities that change the value although the distribution of rows is the same;
+            numbers of checkpoints that differ in such a quantity are not compared.
+        self_pairs: definitions that pair a row with itself; such pairs weigh more among few rows.
+        is_law: whether the value is a closed form, so that a difference has no error.
+        needs: input that the metric needs beside the embeddings: "labels", "views" or neither.
+        source: publication that defines the metric.
+        definition, params: definition and parameters of one value, see `at`; equality of metrics
+            ignores them.
     """
 
     name: str
@@ -78,7 +79,7 @@ class Metric:
         return f"{self.sentence} {self.source}".rstrip()
 
     def at(self, definition: str | None = None, **params: Param) -> Metric:
-        """The value of one definition with these parameters.
+        """The metric for one value: one definition with some parameters.
 
         >>> Metric("recall_at_k", "share", "").at(k=10).params
         {'k': 10}
@@ -89,9 +90,9 @@ class Metric:
         """A record of the value that `at` selects.
 
         Args:
-            source: the checkpoint.
-            d: its dimensions.
-            number: value, errors, count of rows, pseudo-values.
+            source: name of the checkpoint.
+            d: dimensions of the checkpoint.
+            number: value, errors, number of rows, pseudo-values.
         """
         return Record(
             source=source,
@@ -110,7 +111,7 @@ class Metric:
         )
 
     def undefined(self, source: str, d: int | None, reason: str) -> Record:
-        """A record that says why there is no value."""
+        """A record without a value, with the reason."""
         return undefined(
             source, self.name, self.definition, dict(self.params), self.unit, d, reason
         )

@@ -1,12 +1,13 @@
-"""How a space moved between two checkpoints on the same rows: CKA, neighbours, rotation.
+"""How a space moved between two checkpoints on the same rows: CKA, neighbour overlap, Procrustes.
 
-Nothing here holds an N x N matrix.  With centred unit rows x_i and y_i of the two checkpoints the
-similarity matrices are K = X X' and L = Y Y', and every sum over pairs that CKA needs is one over
-rows of D x D products:
+No function holds an N x N matrix.  With centred unit rows x_i and y_i of the two checkpoints, the
+similarity matrices are K = X X' and L = Y Y'.  CKA needs sums over pairs, and each of them follows
+from sums over rows:
 
     sum_ij K_ij L_ij = |X'Y|^2,      row sums of K without its diagonal: -|x_i|^2,
 
-because centred rows sum to zero.  The same sums without row i are a second look at each row.
+because centred rows sum to zero.  A second pass over the rows gives the same sums without each row,
+for the jackknife.
 """
 
 from __future__ import annotations
@@ -65,24 +66,25 @@ class Movements(Family):
     metrics = (CKA, NEIGHBOUR_OVERLAP, PROCRUSTES_RESIDUAL)
 
     def compute(self, results: PassResults) -> FamilyResult:
-        """One checkpoint alone has none."""
+        """No records: one checkpoint alone has no movement."""
         return FamilyResult(())
 
 
 WIDEST = 8_192
-"""Dimensions above which the products are not formed."""
+"""Most dimensions for the D x D products."""
 MOST_MOVED = 20
-"""Rows that are listed."""
+"""Number of rows in the table of moved rows."""
 _BLOCK = 1_024
 _OVERLAP_BLOCK = 4_096
 
 
 class Space:
-    """Unit rows of one checkpoint, and what CKA needs of them alone.
+    """Unit rows of one checkpoint, and the sums of CKA that depend on this checkpoint alone.
 
     Args:
         rows: unit rows.
-        order: which rows, in which order, so that they are the other's; None: as they are.
+        order: (N,) indices of rows, so that row i of both spaces is the same item; None: all rows
+            in their order.
     """
 
     def __init__(self, rows: UnitRows, order: Index | None = None) -> None:
@@ -109,19 +111,24 @@ class Space:
     @cached_property
     def squares(self) -> Vector:
         """(N,) squared norms of the centred rows."""
-        out = np.empty(self.n)
-        for where, block in self.centred():
-            out[where] = np.einsum("ij,ij->i", block, block)
-        return out
+        squares = np.empty(self.n)
+        for span, block in self.centred():
+            squares[span] = np.einsum("ij,ij->i", block, block)
+        return squares
 
     @cached_property
     def self_similarity(self) -> Dependence:
-        """Its dependence on itself."""
+        """HSIC of the space with itself."""
         return Dependence(self, self)
 
 
 class Dependence:
-    """The unnormalised HSIC of two spaces on the same rows, and without each row.
+    """The unnormalised HSIC of two spaces on the same rows, and the same without each row.
+
+    Attributes:
+        products: (D_1, D_2) X'Y of the centred rows.
+        biased, biased_without: the biased HSIC times (n - 1)^2, and (N,) without each row.
+        unbiased, unbiased_without: the unbiased HSIC times n (n - 3), and (N,) without each row.
 
     Reference:
         Gretton et al., ALT 2005 (biased); Song et al., JMLR 2012, eq. 5 (unbiased); Kornblith et
@@ -131,38 +138,47 @@ class Dependence:
     def __init__(self, one: Space, other: Space) -> None:
         n = one.n
         products = np.zeros((one.rows.dim, other.rows.dim))
-        to_one, to_other = np.zeros(one.rows.dim), np.zeros(other.rows.dim)
-        p, q = one.squares, other.squares
-        for (where, x), (_, y) in zip(one.centred(), other.centred(), strict=True):
+        weighted_x, weighted_y = np.zeros(one.rows.dim), np.zeros(other.rows.dim)
+        p, q = one.squares, other.squares  # p_i = K_ii, q_i = L_ii
+        for (span, x), (_, y) in zip(one.centred(), other.centred(), strict=True):
             products += x.T @ y
-            to_one += q[where] @ x
-            to_other += p[where] @ y
-        form = np.empty(n)
-        towards = np.empty(n)
-        for (where, x), (_, y) in zip(one.centred(), other.centred(), strict=True):
-            form[where] = np.einsum("ij,ij->i", x @ products, y)
-            towards[where] = x @ to_one + y @ to_other
+            weighted_x += q[span] @ x
+            weighted_y += p[span] @ y
+        row_products = np.empty(n)  # sum over j of K_ij L_ij
+        cross_terms = np.empty(n)  # sum over j of K_ij q_j + p_j L_ij
+        for (span, x), (_, y) in zip(one.centred(), other.centred(), strict=True):
+            row_products[span] = np.einsum("ij,ij->i", x @ products, y)
+            cross_terms[span] = x @ weighted_x + y @ weighted_y
         self.products = products
         pq = p * q
         square = float(np.square(products).sum())
         self.biased = square
         g = n / (n - 1)
-        self.biased_without: Vector = square - 2 * g * form + g * g * pq
-        pairs, both = square - float(pq.sum()), float(pq.sum())
-        self.unbiased = _unbiased(n, pairs, -p.sum(), -q.sum(), both)
-        own = form - pq  # sum over j != i of K_ij L_ij
+        self.biased_without: Vector = square - 2 * g * row_products + g * g * pq
+        pair_sum, row_sum_products = square - float(pq.sum()), float(pq.sum())
+        self.unbiased = _unbiased(n, pair_sum, -p.sum(), -q.sum(), row_sum_products)
+        off_diagonal = row_products - pq  # sum over j != i of K_ij L_ij
         self.unbiased_without: Vector = _unbiased(
             n - 1,
-            pairs - 2 * own,
+            pair_sum - 2 * off_diagonal,
             2 * p - p.sum(),
             2 * q - q.sum(),
-            both - 3 * pq + towards + own,
+            row_sum_products - 3 * pq + cross_terms + off_diagonal,
         )
 
 
-def _unbiased(n: int, pairs: Vector | float, k: Vector, m: Vector, both: Vector | float) -> Vector:
-    """n (n - 3) times the unbiased HSIC, from sums of KL, K, L and of the row sums' products."""
-    return np.asarray(pairs + k * m / ((n - 1) * (n - 2)) - 2 * both / (n - 2))
+def _unbiased(
+    n: int, pair_sum: Vector | float, k: Vector, m: Vector, row_sum_products: Vector | float
+) -> Vector:
+    """n (n - 3) times the unbiased HSIC, from sums over matrices without their diagonals.
+
+    Args:
+        n: number of rows.
+        pair_sum: sum of K_ij L_ij.
+        k, m: sum of K, sum of L.
+        row_sum_products: sum over i of (row sum of K) (row sum of L).
+    """
+    return np.asarray(pair_sum + k * m / ((n - 1) * (n - 2)) - 2 * row_sum_products / (n - 2))
 
 
 def _cka(
@@ -172,44 +188,53 @@ def _cka(
     debiased: bool,
     groups: Index | None = None,
 ) -> Number | None:
-    """Normalised dependence; None where a space has no spread to compare."""
+    """CKA, the normalised HSIC, with its jackknife error; None where all rows of a space coincide.
 
-    def parts(each: Dependence) -> tuple[float, Vector]:
+    Args:
+        cross, one, other: HSIC of both spaces, of the first and of the second with itself.
+        debiased: whether the unbiased HSIC is normalised.
+        groups: (N,) codes of rows that belong together.
+    """
+
+    def hsic(spaces: Dependence) -> tuple[float, Vector]:
         if debiased:
-            return float(each.unbiased), each.unbiased_without
-        return each.biased, each.biased_without
+            return float(spaces.unbiased), spaces.unbiased_without
+        return spaces.biased, spaces.biased_without
 
-    (xy, xy_out), (xx, xx_out), (yy, yy_out) = parts(cross), parts(one), parts(other)
-    tiny = 1e-12 * len(xy_out)
+    (xy, xy_without), (xx, xx_without), (yy, yy_without) = hsic(cross), hsic(one), hsic(other)
+    n = len(xy_without)
+    tiny = 1e-12 * n
     if min(xx, yy) <= tiny:
         return None
     value = xy / math.sqrt(xx * yy)
-    if min(xx_out.min(), yy_out.min()) <= 0:  # one row is all the spread that there is
-        return Number(value, None, len(xy_out))
-    pseudo = pseudo_values(value, xy_out / np.sqrt(xx_out * yy_out))
-    return Number(value, standard_error(pseudo, groups), len(xy_out), pseudo)
+    if min(xx_without.min(), yy_without.min()) <= 0:  # without one row the others coincide
+        return Number(value, None, n)
+    pseudo = pseudo_values(value, xy_without / np.sqrt(xx_without * yy_without))
+    return Number(value, standard_error(pseudo, groups), n, pseudo)
 
 
 @dataclass(frozen=True)
 class Rotation:
-    """The orthogonal map that brings one space nearest to the other.
+    """The Procrustes rotation: the orthogonal map that brings one space nearest to the other.
 
     Attributes:
-        residuals: (N,) squared distances of the rows to their counterparts after it.
+        residuals: (N,) squared distance of each row to the same row of the other space, after the
+            rotation.
     """
 
     residuals: Vector
 
     @property
     def residual(self) -> float:
-        """Their mean."""
+        """The mean residual."""
         return float(self.residuals.mean())
 
 
 def procrustes(one: Space, other: Space, products: Matrix) -> Rotation:
-    """Rotate the other's unit rows (not centred) onto one's; the narrower is padded with zeros.
+    """Orthogonal Procrustes: rotate the unit rows y of `other`, not centred, onto rows x of `one`.
 
-    The least mean of |x_i - Q y_i|^2 over orthogonal Q is 2 - 2 |X'Y|_* / N, with the nuclear norm.
+    The smallest mean of |x_i - Q y_i|^2 over orthogonal Q is 2 - 2 |X'Y|_* / N, with |.|_* the
+    nuclear norm.  Zeros pad the space with fewer dimensions.
 
     Args:
         one, other: the spaces.
@@ -221,23 +246,23 @@ def procrustes(one: Space, other: Space, products: Matrix) -> Rotation:
     left, _, right = np.linalg.svd(
         products + one.n * np.outer(one.mean, other.mean), full_matrices=False
     )
-    turn = left @ right
-    out = np.empty(one.n)
+    rotation = left @ right
+    residuals = np.empty(one.n)
     for start, stop in spans(one.n, _BLOCK):
         x, y = one.rows.exact_block(start, stop), other.rows.exact_block(start, stop)
-        out[start:stop] = 2.0 - 2.0 * np.einsum("ij,ij->i", x @ turn, y)
-    return Rotation(np.maximum(out, 0.0))
+        residuals[start:stop] = 2.0 - 2.0 * np.einsum("ij,ij->i", x @ rotation, y)
+    return Rotation(np.maximum(residuals, 0.0))
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """How many of the k nearest rows two checkpoints share.
+    """Overlap of the k nearest neighbours in two checkpoints.
 
     Attributes:
-        shares: (N,) share of the k nearest of each row that are so in both.
-        effects: two (N,) vectors, what each row's presence as a neighbour adds to the sum of all
-            shares, each from one half of the rows and doubled; their covariance is free of the
-            chance that tips single neighbours.
+        shares: (N,) for each row, the share of its k nearest rows that are the same in both.
+        effects: two (N,) vectors: the change that each row's presence as a neighbour makes to the
+            sum of all shares.  Each vector comes from one half of the rows and is doubled; the
+            covariance of the two has no variance of their noise.
     """
 
     shares: Vector
@@ -245,11 +270,11 @@ class Overlap:
 
 
 def neighbour_overlap(one: Index, other: Index, k: int) -> Overlap:
-    """Shared neighbours, and what deleting a row changes: the next neighbour moves up.
+    """Overlap of neighbours, and its change when a row is deleted: the next neighbour moves up.
 
     Args:
         one, other: (N, more than k) neighbours of the same rows, nearest first.
-        k: how many count, at most N - 2.
+        k: number of neighbours, at most N - 2.
     """
     n = len(one)
     shared = np.empty(n)
@@ -264,11 +289,11 @@ def neighbour_overlap(one: Index, other: Index, k: int) -> Overlap:
         shared[start:stop] = a_in_b.sum(axis=1)
         next_a_in_b = (next_a[:, None] == b).any(axis=1)
         next_b_in_a = (next_b[:, None] == a).any(axis=1)
-        # a shared neighbour goes: both lists move up
-        both = next_a_in_b.astype(float) + next_b_in_a + (next_a == next_b) - 1.0
+        # a shared neighbour is deleted: the next neighbour moves up in both lists
+        gain_of_both = next_a_in_b.astype(float) + next_b_in_a + (next_a == next_b) - 1.0
         halves = half[start:stop]
         rows, cols = np.nonzero(a_in_b)
-        np.add.at(change, (halves[rows], a[rows, cols]), both[rows])
+        np.add.at(change, (halves[rows], a[rows, cols]), gain_of_both[rows])
         for lists, inside, gain in ((a, a_in_b, next_a_in_b), (b, b_in_a, next_b_in_a)):
             rows, cols = np.nonzero(~inside)
             np.add.at(change, (halves[rows], lists[rows, cols]), gain[rows].astype(float))
@@ -277,11 +302,11 @@ def neighbour_overlap(one: Index, other: Index, k: int) -> Overlap:
 
 @dataclass(frozen=True)
 class Movement:
-    """What moved between two checkpoints.
+    """The movement of one checkpoint from another.
 
     Attributes:
         records: cka, neighbour_overlap and procrustes_residual.
-        rows, classes: which moved most.
+        rows, classes: tables of the rows and of the classes, the largest movement first.
     """
 
     records: tuple[Record, ...]
@@ -306,13 +331,13 @@ def movement(
     """Compare two spaces on the same rows.
 
     Args:
-        source, against: names of the checkpoint that moved and of the one that it left.
-        one, other: their spaces; row i of both is the same item.
-        neighbours: (N, max(ks) + 1 or all) nearest rows in each, in one's numbering; None: the
-            lists are not known for all rows.
-        ks: how many neighbours count.
+        source, against: names of the checkpoint and of the reference from which it moved.
+        one, other: spaces of the checkpoint and of the reference; row i of both is the same item.
+        neighbours: (N, max(ks) + 1 or all) nearest rows in each space, as row numbers of `one`;
+            None: the lists are not known for all rows.
+        ks: numbers of neighbours.
         labels: classes of the rows; None: no table of classes.
-        groups: rows that belong together, for the errors.
+        groups: (N,) codes of rows that belong together.
 
     Cost: time O(N D_1 D_2 + D^3), memory O(D_1 D_2 + N).
     """
@@ -320,35 +345,35 @@ def movement(
     records: list[Record] = []
 
     def add(metric: Metric, number: Number | None, reason: str) -> None:
-        at = metric.at(metric.definition, **metric.params, against=against)
+        metric = metric.at(metric.definition, **metric.params, against=against)
         if number is None:
-            records.append(at.undefined(source, None, reason))
+            records.append(metric.undefined(source, None, reason))
         else:
-            records.append(at.record(source, None, number))
+            records.append(metric.record(source, None, number))
 
     residuals: Vector | None = None
-    of_cka: dict[str, Number | None] = dict.fromkeys(CKA.definitions)
+    cka: dict[str, Number | None] = dict.fromkeys(CKA.definitions)
     reason = f"more than {WIDEST} dimensions" if max(one.rows.dim, other.rows.dim) > WIDEST else ""
     reason = reason or ("fewer than 5 rows" if n < 5 else "")
     if not reason:
         cross = Dependence(one, other)
-        own = one.self_similarity, other.self_similarity
+        with_itself = one.self_similarity, other.self_similarity
         for name in CKA.definitions:
-            of_cka[name] = _cka(cross, *own, name == "linear_debiased", groups)
+            cka[name] = _cka(cross, *with_itself, name == "linear_debiased", groups)
         residuals = procrustes(one, other, cross.products).residuals
-    for name, number in of_cka.items():
+    for name, number in cka.items():
         add(CKA.at(name), number, reason or "all rows of a checkpoint coincide")
     shares: Vector | None = None
-    shown = 0
+    k_of_tables = 0  # the k nearest to 10
     for k in ks:
         overlap = None
-        why = "every other row is among so many neighbours"
+        no_overlap = "every other row is among so many neighbours"
         if neighbours is None:
-            why = "neighbours of every row are needed: run without --anchors"
+            no_overlap = "neighbours of every row are needed: run without --anchors"
         elif k <= n - 2:
             overlap = neighbour_overlap(*neighbours, k)
-            if not shown or abs(k - 10) < abs(shown - 10):
-                shares, shown = overlap.shares, k
+            if not k_of_tables or abs(k - 10) < abs(k_of_tables - 10):
+                shares, k_of_tables = overlap.shares, k
         mean = None
         if overlap is not None:
             mean = mean_with_effects(
@@ -356,12 +381,12 @@ def movement(
             )
             if mean is not None and mean.pseudo_values is None:
                 mean = None  # too few rows for an error
-        add(NEIGHBOUR_OVERLAP.at(k=k), mean, why)
-    rotated = None
+        add(NEIGHBOUR_OVERLAP.at(k=k), mean, no_overlap)
+    residual = None
     if residuals is not None:
-        rotated = Number(float(residuals.mean()), standard_error(residuals, groups), n, residuals)
-    add(PROCRUSTES_RESIDUAL, rotated, reason)
-    rows, classes = _moved(source, against, residuals, shares, shown, labels)
+        residual = Number(float(residuals.mean()), standard_error(residuals, groups), n, residuals)
+    add(PROCRUSTES_RESIDUAL, residual, reason)
+    rows, classes = _moved(source, against, residuals, shares, k_of_tables, labels)
     return Movement(tuple(records), rows, classes)
 
 
@@ -373,11 +398,11 @@ def _moved(
     k: int,
     labels: Labels | None,
 ) -> tuple[Table, Table]:
-    """Rows and classes, those that moved most first."""
+    """Tables of rows and of classes, the largest movement first."""
     codes, names = (None, ()) if labels is None else (labels.codes, labels.names)
 
-    def mean(values: Vector | None, which: NDArray[np.bool_] | Index) -> Cell:
-        return None if values is None else float(values[which].mean())
+    def mean(values: Vector | None, members: Index) -> Cell:
+        return None if values is None else float(values[members].mean())
 
     start: dict[str, Cell] = {"source": source, "against": against}
     rows: list[dict[str, Cell]] = []
@@ -396,15 +421,15 @@ def _moved(
             )
     by_class: list[dict[str, Cell]] = []
     for code, name in enumerate(names):
-        own = np.flatnonzero(codes == code)
-        if len(own):
+        members = np.flatnonzero(codes == code)
+        if len(members):
             by_class.append(
                 {
                     **start,
                     "label": name,
-                    "n": len(own),
-                    "squared_distance": mean(residuals, own),
-                    "neighbour_overlap": mean(shares, own),
+                    "n": len(members),
+                    "squared_distance": mean(residuals, members),
+                    "neighbour_overlap": mean(shares, members),
                     "k": k or None,
                 }
             )

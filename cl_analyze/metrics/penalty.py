@@ -1,9 +1,9 @@
-"""Relative penalty: how a temperature spreads the repulsion over an anchor's negatives.
+"""Relative penalty: how a temperature distributes the repulsion over an anchor's negatives.
 
-Wang & Liu, CVPR 2021, eq. 5: the gradient on negative j relative to that on the positive is
-r_ij = exp(s_ij / tau) / sum_k exp(s_ik / tau), a softmax over the negatives alone.  Its entropy,
-its share on the nearest negatives, and its share on rows of the anchor's own class (false
-negatives) turn the uniformity-tolerance dilemma into numbers.
+Wang & Liu, CVPR 2021, eq. 5.  The relative penalty is the gradient on negative j divided by the
+gradient on the positive: r_ij = exp(s_ij / tau) / sum_k exp(s_ik / tau), a softmax over the
+negatives alone.  Three statistics of r measure the uniformity-tolerance dilemma: the entropy, the
+share of the nearest negatives, and the false-negative share, that of rows of the anchor's class.
 """
 
 from __future__ import annotations
@@ -113,11 +113,12 @@ FALSE_NEGATIVE_RATIO = Metric(
 
 
 class Penalty(Family):
-    """Entropy, effective negatives, top shares and false negatives of the penalty, for each tau.
+    """Entropy, effective negatives, top shares and false-negative share of the relative penalty.
 
-    Means over anchors; an anchor's negatives are every other row (or, with class negatives, every
-    row of another class).  Errors delete each row as anchor and as negative: exactly up to 10,000
-    rows, above that from 2,048 seeded anchors whose two halves give the error free of their noise.
+    Every value is a mean over anchors, for each tau.  The negatives of an anchor are all other
+    rows or, with class negatives, all rows of other classes.  The errors are a jackknife: each row
+    is deleted as anchor and as negative.  The jackknife uses every anchor up to 10,000 rows, and
+    2,048 seeded anchors above; two halves of the anchors then give an error without their noise.
     """
 
     name = "penalty"
@@ -135,7 +136,7 @@ class Penalty(Family):
     has_deletions = True
 
     def memory(self, n_rows: int, dim: int, options: MetricOptions, n_threads: int) -> int:
-        """Masses, statistics and pseudo-values for each tau; deletions that are sampled."""
+        """Masses, statistics and pseudo-values for each tau; deletions from a sample."""
         anchors = options.anchors_of(n_rows)
         is_sampled = anchors is not None or n_rows > options.exact_deletions
         per_tau = 200 * (anchors or n_rows) + 120 * n_rows * is_sampled
@@ -151,7 +152,7 @@ class Penalty(Family):
         return subject.labels is not None and options.negatives == "instance"
 
     def first_pass(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
-        """Masses and means for each tau, and the nearest negatives."""
+        """Log masses and mean similarities for each tau, and the nearest negatives."""
         reducers: list[Reducer] = [nearest_negatives_reducer(subject, options)]
         for tau in options.taus:
             reducers += self._moments(subject, options, tau)
@@ -168,40 +169,44 @@ class Penalty(Family):
         self,
         subject: Subject,
         options: MetricOptions,
-        found: Found,
+        pass_results: Found,
         tau: float,
         nearest: Vector,
         rows: NDArray[np.int64] | None = None,
         one_left_out: bool = False,
     ) -> AnchorStatistics:
-        """Statistics of all rows, or of some rows from a pass over them alone.
+        """Statistics of the rows of a pass.
 
         Args:
-            rows: which rows the pass was over; None: all.
-            one_left_out: whether it left out a negative of each.
+            subject, options: the checkpoint and the options.
+            pass_results: results of the pass.
+            tau: the temperature.
+            nearest: (rows, <= 10) similarities of the nearest negatives.
+            rows: rows of the pass; None: all rows.
+            one_left_out: whether the pass left out one negative of each row.
         """
-        moments = found[SoftmaxMoments(tau, options.pairs)]
-        same = labelled = None
-        negatives = self._n_negatives(subject, options)
+        moments = pass_results[SoftmaxMoments(tau, options.pairs)]
+        log_same_class = labelled = None
+        n_negatives = self._n_negatives(subject, options)
         if self._counts_false_negatives(subject, options) and subject.codes is not None:
-            same = found[RowLogSumExp(tau, "same_class")]
+            log_same_class = pass_results[RowLogSumExp(tau, "same_class")]
             labelled = subject.codes >= 0
         if rows is not None:
-            negatives = negatives[rows] - one_left_out
+            n_negatives = n_negatives[rows] - one_left_out
             labelled = None if labelled is None else labelled[rows]
         return anchor_statistics(
-            moments.log_mass, moments.mean, same, nearest, tau, labelled, negatives
+            moments.log_mass, moments.mean, log_same_class, nearest, tau, labelled, n_negatives
         )
 
     def curve_pass(self, results: PassResults) -> tuple[Reducer, ...]:
-        """Penalty mass in bins of similarity."""
+        """The penalty mass in each bin of similarity."""
         return (self._histogram(results),)
 
     def _histogram(self, results: PassResults) -> PenaltyHistogram:
         options, curve_anchors = results.options, results.curve_anchors
         at = np.searchsorted(results.anchors.rows, curve_anchors)
-        masses = [results.first[SoftmaxMoments(tau, options.pairs)] for tau in options.taus]
-        log_masses = np.stack([each.log_mass[at] for each in masses])
+        moments = [results.first[SoftmaxMoments(tau, options.pairs)] for tau in options.taus]
+        log_masses = np.stack([of_tau.log_mass[at] for of_tau in moments])
         counted = np.isfinite(log_masses[0])
         return PenaltyHistogram(
             options.taus,
@@ -214,14 +219,14 @@ class Penalty(Family):
         )
 
     def second_pass(self, results: PassResults) -> tuple[Reducer, ...]:
-        """Deletions, for each tau."""
+        """The deletion of each row, for each tau."""
         subject, options, rows = results.subject, results.options, results.anchors.chosen
         neighbours = results.nearest_negatives()
         nearest = neighbours.values[:, :10]
         reducers = []
         for tau in options.taus:
             stats = self._statistics(subject, options, results.first, tau, nearest, rows)
-            given = PenaltyGiven(
+            penalty = PenaltyGiven(
                 rows,
                 stats.log_mass,
                 stats.entropy,
@@ -231,22 +236,22 @@ class Penalty(Family):
                 dominant(stats, neighbours),
             )
             labelled = self._counts_false_negatives(subject, options)
-            reducers.append(LeaveOneOut(tau, options.pairs, labelled, given))
+            reducers.append(LeaveOneOut(tau, options.pairs, labelled, penalty))
         return tuple(reducers)
 
     def compute(self, results: PassResults) -> FamilyResult:
-        """Records for each tau and the curve's table."""
+        """Records for each tau, the penalty curve, and the reference of the uniform law."""
         subject, options, anchors = results.subject, results.options, results.anchors
         neighbours = results.nearest_negatives()
-        seen = [np.searchsorted(anchors.rows, rows) for _, rows in results.second]
-        by_tau = self._by_temperature(results, seen)
+        positions = [np.searchsorted(anchors.rows, rows) for _, rows in results.second]
+        by_tau = self._by_temperature(results, positions)
         counts_false = self._counts_false_negatives(subject, options)
         records: list[Record] = []
         for tau, of_tau in by_tau.items():
             reducer = LeaveOneOut(tau, options.pairs, counts_false)
             copies = [
-                Deletions(subject.n, of_tau, neighbours, found[reducer], at)
-                for (found, _), at in zip(results.second, seen, strict=True)
+                Deletions(subject.n, of_tau, neighbours, pass_results[reducer], at)
+                for (pass_results, _), at in zip(results.second, positions, strict=True)
             ]
             means = (
                 EstimatedMeans(subject, of_tau.statistics, copies, anchors)
@@ -255,9 +260,9 @@ class Penalty(Family):
             )
             records += self._records(subject, options, tau, means)
         notes = near_duplicate_notes(subject, options, neighbours)
-        if not anchors.is_sample and len(seen) > 1:
+        if not anchors.is_sample and len(positions) > 1:
             notes += (
-                f"{subject.source}: penalty error bars come from {sum(map(len, seen))} seeded "
+                f"{subject.source}: penalty error bars come from {sum(map(len, positions))} seeded "
                 f"anchors (above {options.exact_deletions} rows)",
             )
         tables = [self._curve(results, by_tau), _reference(subject, options)]
@@ -269,12 +274,14 @@ class Penalty(Family):
         return FamilyResult(tuple(records), tuple(tables), notes)
 
     def _by_temperature(
-        self, results: PassResults, seen: list[NDArray[np.int64]]
+        self, results: PassResults, positions: list[NDArray[np.int64]]
     ) -> dict[float, AtTemperature]:
-        """Statistics at each temperature, with those of dominated rows from a pass of their own.
+        """Statistics at each temperature; a further pass adds those of dominated anchors.
 
         Args:
-            seen: positions of the second pass's anchors among the first pass's rows.
+            results: the passes.
+            positions: for each entry of the second pass, the positions of its anchors among the
+                rows of the first pass.
         """
         subject, options, anchors = results.subject, results.options, results.anchors
         neighbours, rows = results.nearest_negatives(), anchors.rows
@@ -285,27 +292,29 @@ class Penalty(Family):
         }
         skipped = {tau: dominant(statistics, neighbours) for tau, statistics in by_tau.items()}
         dominated = np.unique(
-            np.concatenate([at[skip[at] >= 0] for skip in skipped.values() for at in seen])
+            np.concatenate([at[skip[at] >= 0] for skip in skipped.values() for at in positions])
         )
-        found: Found = {}
+        pass_results: Found = {}
         if len(dominated):
-            wanted = [
+            reducers = [
                 reducer
                 for tau, skip in skipped.items()
                 if (skip[dominated] >= 0).any()
                 for reducer in self._moments(subject, options, tau)
             ]
-            found = results.runner.anchored(
-                wanted, rows[dominated], neighbours.indices[dominated, 0]
+            pass_results = results.runner.anchored(
+                reducers, rows[dominated], neighbours.indices[dominated, 0]
             )
-        following = neighbours.values[dominated, 1:11]
+        following = neighbours.values[dominated, 1:11]  # the nearest without the dominant one
         return {
             tau: AtTemperature(
                 tau,
                 statistics,
                 dominated,
-                self._statistics(subject, options, found, tau, following, rows[dominated], True)
-                if SoftmaxMoments(tau, options.pairs) in found
+                self._statistics(
+                    subject, options, pass_results, tau, following, rows[dominated], True
+                )
+                if SoftmaxMoments(tau, options.pairs) in pass_results
                 else None,
             )
             for tau, statistics in by_tau.items()
@@ -363,13 +372,13 @@ class Penalty(Family):
             log_mass = log_mass[np.isfinite(log_mass)]
             if not len(log_mass):
                 continue
-            # mean over anchors of 1 / Z, in log space
+            # log of the mean over anchors of 1 / Z, without overflow
             top = float((-log_mass).max())
-            level = top + math.log(float(np.exp(-log_mass - top).mean()))
+            log_level = top + math.log(float(np.exp(-log_mass - top).mean()))
             rows += curve_rows(
                 subject.source,
                 tau,
-                np.exp(np.minimum(centres / tau + level, 700.0)),
+                np.exp(np.minimum(centres / tau + log_level, 700.0)),
                 bins[1 + m],
                 bins[0],
                 exact,
@@ -379,7 +388,7 @@ class Penalty(Family):
 
 
 def _reference(subject: Subject, options: MetricOptions) -> Table:
-    """The same summaries for uniform points of the same N and D (seeded simulation)."""
+    """The same statistics for uniform points of the same N and D (seeded simulation)."""
     law = penalty_of_uniform_law(subject.d, subject.n - 1, options.taus, options.seed)
     rows: list[dict[str, Cell]] = [
         {
@@ -388,10 +397,10 @@ def _reference(subject: Subject, options: MetricOptions) -> Table:
             "group": None,
             "tau": tau,
             "value": value,
-            "std_error": found.std_errors[quantity],
+            "std_error": of_tau.std_errors[quantity],
         }
-        for tau, found in zip(options.taus, law, strict=True)
-        for quantity, value in found.values.items()
+        for tau, of_tau in zip(options.taus, law, strict=True)
+        for quantity, value in of_tau.values.items()
     ]
     return Table("penalty_reference", REFERENCE_COLUMNS, tuple(rows))
 
@@ -405,7 +414,7 @@ def curve_rows(
     exact: bool,
     penalty_exact: bool = True,
 ) -> list[dict[str, Cell]]:
-    """Rows of the curve's table for one source and temperature; arrays are over the 200 bins."""
+    """Rows of the penalty curve for one source and temperature; arrays have one entry a bin."""
     return [
         {
             "source": source,
@@ -422,14 +431,17 @@ def curve_rows(
 
 
 def _uniform_share(subject: Subject) -> tuple[float, Vector]:
-    """Mean over labelled anchors of (n_c - 1)/(N - 1), and the same without each row."""
+    """False-negative share under equal weights, and the same without each row.
+
+    It is the mean over labelled anchors of (n_c - 1) / (N - 1).
+    """
     assert subject.labels is not None
     codes, n = subject.labels.codes, subject.n
     counts = subject.labels.counts.astype(np.float64)
     labelled = codes >= 0
     n_labelled = int(labelled.sum())
     pairs = float((counts * (counts - 1)).sum())
-    mine = np.where(labelled, counts[codes] - 1, 0.0)
+    n_partners = np.where(labelled, counts[codes] - 1, 0.0)  # other rows of the class
     with np.errstate(divide="ignore", invalid="ignore"):
-        without = (pairs - 2 * mine) / ((n_labelled - labelled) * (n - 2.0))
+        without = (pairs - 2 * n_partners) / ((n_labelled - labelled) * (n - 2.0))
     return pairs / (n_labelled * (n - 1.0)), without

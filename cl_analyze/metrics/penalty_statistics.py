@@ -1,4 +1,4 @@
-"""The relative penalty of every anchor, and means over anchors with the errors of deletions."""
+"""Statistics of every anchor's relative penalty, and means over anchors with jackknife errors."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class AnchorStatistics:
-    """Every row's penalty as an anchor, at one temperature; NaN where a row is no anchor.
+    """Statistics of every row's relative penalty at one temperature; NaN where a row is no anchor.
 
     Attributes:
-        log_mass: (N,) log Z, minus infinity where there is no negative.
-        entropy: nats.  exp_entropy: its exponential.
-        false_negative_share: of labelled anchors; NaN otherwise.
-        top1_share, top10_share: of the nearest and the ten nearest negatives.
+        log_mass: (N,) log Z; minus infinity where the row has no negative.
+        entropy: (N,) entropy of the penalty in nats.
+        exp_entropy: (N,) exp(entropy), the number of effective negatives.
+        false_negative_share: (N,) share of the penalty on rows of the anchor's class; NaN where the
+            anchor has no label.
+        top1_share, top10_share: (N,) share of the nearest negative, and of the ten nearest.
     """
 
     log_mass: Vector
@@ -54,29 +56,36 @@ def anchor_statistics(
     labelled: NDArray[np.bool_] | None,
     n_negatives: Vector,
 ) -> AnchorStatistics:
-    """Statistics of the softmax from its log mass, its mean similarity and the nearest rows.
+    """Statistics of the softmax over each anchor's negatives.
 
     Args:
-        nearest: (N, <= 10) similarities of the nearest negatives, minus infinity where fewer.
-        n_negatives: (N,) how many negatives each row has.
+        log_mass: (N,) log Z, the log of the sum of exp(s / tau).
+        mean_similarity: (N,) mean of s under the softmax.
+        log_same_class: (N,) log of the sum over rows of the anchor's class; None: no false-negative
+            share.
+        nearest: (N, <= 10) similarities of the nearest negatives, padded with minus infinity.
+        tau: the temperature.
+        labelled: (N,) whether the row has a label; None: no false-negative share.
+        n_negatives: (N,) number of negatives of each row.
     """
     is_anchor = np.isfinite(log_mass)
-    blank = np.where(is_anchor, 0.0, np.nan)
-    safe = np.where(is_anchor, log_mass, 0.0)
-    entropy = safe - np.where(is_anchor, mean_similarity, 0.0) / tau
-    entropy = np.clip(entropy, 0.0, np.log(np.maximum(n_negatives, 1.0))) + blank
-    shares = np.minimum(np.exp(nearest / tau - safe[:, None]), 1.0)
-    same = np.full(len(log_mass), np.nan)
+    nan_elsewhere = np.where(is_anchor, 0.0, np.nan)
+    finite_log_mass = np.where(is_anchor, log_mass, 0.0)
+    entropy = finite_log_mass - np.where(is_anchor, mean_similarity, 0.0) / tau
+    entropy = np.clip(entropy, 0.0, np.log(np.maximum(n_negatives, 1.0))) + nan_elsewhere
+    shares = np.minimum(np.exp(nearest / tau - finite_log_mass[:, None]), 1.0)
+    false_negative_share = np.full(len(log_mass), np.nan)
     if log_same_class is not None and labelled is not None:
         known = labelled & is_anchor
-        same[known] = np.minimum(np.exp(log_same_class[known] - log_mass[known]), 1.0)
+        log_share = log_same_class[known] - log_mass[known]
+        false_negative_share[known] = np.minimum(np.exp(log_share), 1.0)
     return AnchorStatistics(
         log_mass,
         entropy,
         np.exp(entropy),
-        same,
-        shares[:, 0] + blank,
-        np.minimum(shares.sum(axis=1), 1.0) + blank,
+        false_negative_share,
+        shares[:, 0] + nan_elsewhere,
+        np.minimum(shares.sum(axis=1), 1.0) + nan_elsewhere,
     )
 
 
@@ -85,17 +94,17 @@ def _mean(values: Vector) -> float:
 
 
 def dominant(stats: AnchorStatistics, neighbours: Neighbours) -> NDArray[np.int64]:
-    """The nearest negative of anchors that spend more than half of their penalty on it, else -1."""
+    """(rows,) index of the nearest negative where it has more than half of the penalty, else -1."""
     with np.errstate(invalid="ignore"):
         dominated = stats.top1_share > DOMINANT
     return np.where(dominated, neighbours.indices[:, 0], -1)
 
 
 class Means:
-    """Means over anchors of the columns of `AnchorStatistics`, with their errors.
+    """Means over anchors of the columns of `AnchorStatistics`, with jackknife errors.
 
     Attributes:
-        nobody: how to say that too few rows have a value.
+        nobody: subject of the reason where too few anchors have a value.
     """
 
     nobody = "no row"
@@ -104,21 +113,27 @@ class Means:
         self._subject, self._stats, self._copies = subject, stats, copies
 
     def count(self, name: str) -> int:
-        """Anchors that have a value."""
+        """Number of anchors that have a value."""
         return int(np.isfinite(self._stats.column(name)).sum())
 
     def mean(self, name: str) -> Number:
-        """The mean."""
+        """The mean of a column."""
         withouts = [copy.mean_without(name) for copy in self._copies]
         return self._number(name, _mean(self._stats.column(name)), withouts)
 
     def exp_of_mean(self, name: str) -> Number:
-        """The exponential of the mean."""
+        """The exponential of the mean of a column."""
         withouts = [np.exp(copy.mean_without(name)) for copy in self._copies]
         return self._number(name, math.exp(_mean(self._stats.column(name))), withouts)
 
     def ratio(self, name: str, uniform: float, uniform_without: Vector) -> Number:
-        """The mean over its value under even weights, which is given with and without each row."""
+        """The mean of a column divided by its value under equal weights.
+
+        Args:
+            name: the column.
+            uniform: the value under equal weights.
+            uniform_without: (N,) the value under equal weights without each row.
+        """
         with np.errstate(divide="ignore", invalid="ignore"):
             withouts = [copy.mean_without(name) / uniform_without for copy in self._copies]
         return self._number(name, _mean(self._stats.column(name)) / uniform, withouts)
@@ -136,7 +151,7 @@ class Means:
 
 
 class EstimatedMeans(Means):
-    """The same, from the statistics of some rows."""
+    """The same means, estimated from the statistics of a sample of anchors."""
 
     nobody = "hardly any of the anchors"
 
@@ -151,9 +166,9 @@ class EstimatedMeans(Means):
         self._anchors = anchors
 
     def count(self, name: str) -> int:
-        """Anchors that have a value, where they are enough."""
-        there = super().count(name)
-        return there if there >= FEWEST else 0
+        """Number of anchors that have a value; 0 where they are too few for an estimate."""
+        n_values = super().count(name)
+        return n_values if n_values >= FEWEST else 0
 
     def mean(self, name: str) -> Number:
         """See `Means.mean`."""
@@ -170,7 +185,7 @@ class EstimatedMeans(Means):
         return self._ratio(name, uniform, pseudo_values(uniform, uniform_without))
 
     def _ratio(self, name: str, divisor: float, of_divisor: Vector | None) -> Number:
-        """The mean over a divisor that has pseudo-values of its own."""
+        """The mean of a column over a divisor; `of_divisor` has the divisor's pseudo-values."""
         values = self._stats.column(name)
         population = self._anchors.population(values)
         if name == "false_negative_share" and self._subject.labels is not None:
@@ -198,9 +213,10 @@ class AtTemperature:
 
     Attributes:
         tau: the temperature.
-        statistics: of every row of the first pass.
-        dominated: (r,) positions of rows that spend most of their penalty on one negative.
-        rest: statistics of these rows without that negative; None where there are none.
+        statistics: statistics of every row of the first pass.
+        dominated: (r,) positions of anchors that one negative dominates, see `dominant`.
+        rest: statistics of the dominated anchors without that negative; None where no anchor is
+            dominated.
     """
 
     tau: float
@@ -210,7 +226,7 @@ class AtTemperature:
 
 
 class Deletions:
-    """What deleting each row does to the anchors' statistics, from all or some of the anchors."""
+    """How the deletion of each row changes the anchors' statistics, from all anchors or some."""
 
     def __init__(
         self,
@@ -220,9 +236,14 @@ class Deletions:
         gains: Vector,
         chosen: NDArray[np.int64],
     ) -> None:
-        """Take statistics and neighbours of the first pass's rows, and gains about all N.
+        """Take the statistics and neighbours of the first pass, and the gains of the second.
 
-        `chosen` are positions among the first pass's rows: the anchors behind the gains.
+        Args:
+            n_rows: N.
+            of_tau: statistics of the rows of the first pass.
+            neighbours: nearest negatives of the rows of the first pass.
+            gains: (N, statistics) change of the anchors' sums when each row is deleted.
+            chosen: positions, among the rows of the first pass, of the anchors behind the gains.
         """
         self._n = n_rows
         self._of_tau = of_tau
@@ -236,26 +257,32 @@ class Deletions:
         self.share = len(chosen) / n_rows
 
     def mean_without(self, name: str) -> Vector:
-        """(N,) mean over all rows of a statistic without each, as anchor and as negative."""
+        """(N,) mean of a statistic without each row, deleted both as anchor and as negative."""
         values = self._stats.column(name)
         is_anchor = np.isfinite(values)
         gains, lost, n_chosen = self._deleted(name)
         scale = is_anchor.sum() / max(n_chosen, 1)
-        own = np.where(is_anchor, values, 0.0)
+        filled = np.where(is_anchor, values, 0.0)
         count = is_anchor.sum() - is_anchor - scale * lost
         with np.errstate(divide="ignore", invalid="ignore"):
-            without: Vector = (own.sum() - own + scale * gains) / count
+            without: Vector = (filled.sum() - filled + scale * gains) / count
         return np.where(count > 0, without, np.nan)
 
     def effects(self, name: str, mean: float, population: int) -> Vector:
-        """(N,) what each row's presence adds to the sum over all rows, near a known mean."""
+        """(N,) how each row's presence changes the sum of a statistic over all rows.
+
+        Args:
+            name: the statistic.
+            mean: its mean, in place of the value of an anchor that the deletion removes.
+            population: number of all rows that have a value.
+        """
         gains, lost, n_chosen = self._deleted(name)
         scale = population / max(n_chosen, 1)
         effects: Vector = -scale * (gains + mean * lost)
         return effects
 
     def _deleted(self, name: str) -> tuple[Vector, Vector, int]:
-        """Sums of gains over the chosen anchors, anchors lost, and how many there are."""
+        """Sums of gains over the chosen anchors, numbers of lost anchors, number of anchors."""
         values = self._stats.column(name)
         chosen = self._chosen[np.isfinite(values[self._chosen])]
         gains = self._gains[:, STATISTICS.index(name)].copy()
@@ -273,19 +300,25 @@ class Deletions:
         name: str,
         values: Vector,
     ) -> None:
-        """Deletions of rows that carry most of an anchor's penalty, from what remains without."""
+        """Add the deletions of negatives that dominate an anchor, from the statistics without."""
         rows = chosen[self._skip[chosen] >= 0]
         rest = self._of_tau.rest
         if rest is None or not len(rows):
             return
         after = rest.column(name)[self._at[rows]]
-        gone = ~np.isfinite(rest.log_mass[self._at[rows]])
-        gain = np.where(gone, -values[rows], after - values[rows])
+        is_lost = ~np.isfinite(rest.log_mass[self._at[rows]])
+        gain = np.where(is_lost, -values[rows], after - values[rows])
         np.add.at(gains, self._skip[rows], gain)
-        np.add.at(lost, self._skip[rows], gone.astype(np.float64))
+        np.add.at(lost, self._skip[rows], is_lost.astype(np.float64))
 
     def _correct_top(self, gains: Vector, chosen: NDArray[np.int64], most: int) -> None:
-        """When a row of the top is deleted, the next one moves up into it."""
+        """Correct the gains of top shares: when a top row is deleted, the next row moves up.
+
+        Args:
+            gains: (N,) sums of gains, changed in place.
+            chosen: positions of the anchors behind the gains.
+            most: number of rows in the top, 1 or 10.
+        """
         near, index = self._neighbours.values[chosen], self._neighbours.indices[chosen]
         log_mass = self._stats.log_mass[chosen]
         shares = np.minimum(np.exp(near / self._of_tau.tau - log_mass[:, None]), 1.0)

@@ -31,22 +31,23 @@ from cl_analyze.pairs.saved import SAVE_EVERY, SavedPass, fingerprint, pass_key
 
 Found = dict[Reducer, Any]
 ANCHOR_BYTES = 1 << 26
-"""Memory for unit rows of anchors."""
+"""Bytes of memory for the unit rows of anchors."""
 
 
 @dataclass
 class PairRunner:
-    """Runs passes over one subject's pairs.
+    """Runs passes over the pairs of one checkpoint.
 
     Attributes:
         subject: the checkpoint.
-        backend, executor, block: where and in what portions.
-        progress: called with pairs done and pairs in all of the running pass.
-        resume: folder for states of passes; None: they are not kept.
-        inputs: fingerprint of the inputs, for those states.
+        backend, executor, block: the arithmetic, the workers, and the rows of a block.
+        progress: called during a pass with the pairs done and the pairs in all.
+        resume: folder where the states of passes are saved; None: nothing is saved.
+        inputs: fingerprint of the inputs, part of the key of saved states.
         save_every: seconds between two saves.
-        announce: called with a few words before each pass.
-        resumed: called with pairs done and pairs in all where a pass goes on from its states.
+        announce: called with the name of a pass before the pass runs.
+        resumed: called with the pairs done and the pairs in all where a pass continues from saved
+            states.
     """
 
     subject: Subject
@@ -64,15 +65,15 @@ class PairRunner:
     def nearest_negatives(
         self,
         options: MetricOptions,
-        found: Found,
+        pass_results: Found,
         anchors: Anchors,
         cross: bool = False,
     ) -> Neighbours:
-        """The rows' nearest negatives, (rows, n_neighbours_of), re-scored in float64, once.
+        """The nearest negatives of each row, (rows, n_neighbours_of), re-scored once in float64.
 
         Args:
-            options: which negatives, and how many.
-            found: results of a pass that had `nearest_negatives_reducer`.
+            options: the kind of negatives, and their number.
+            pass_results: results of a pass that had `nearest_negatives_reducer`.
             anchors: the rows of that pass.
             cross: whether that pass was against the partners' file.
         """
@@ -82,7 +83,7 @@ class PairRunner:
         if key not in self._nearest:
             codes = subject.codes if options.negatives == "class" else None
             cols = subject.partners if cross and subject.partners is not None else subject.rows
-            candidates = found[nearest_negatives_reducer(subject, options)]
+            candidates = pass_results[nearest_negatives_reducer(subject, options)]
             self._nearest[key] = rescore(
                 candidates,
                 n_neighbours,
@@ -103,30 +104,37 @@ class PairRunner:
         chosen: NDArray[np.int64] | None = None,
         cols_of: NDArray[np.int64] | None = None,
     ) -> Neighbours:
-        """The k nearest columns of some rows of another matrix, or of the same.
+        """The k nearest columns of some rows, in another matrix or in the same.
 
         Args:
-            rows, cols: of both; the same object where a row is no neighbour of itself.
-            k: how many, at most the columns that there are.
-            visits: says which these are, for states of passes that are kept.
-            chosen: which rows; None: all.
-            cols_of: which rows of their file the columns are; None: all.
+            rows, cols: unit rows of both matrices; the same object where a row is no neighbour of
+                itself.
+            k: number of neighbours, at most the number of columns.
+            visits: name of these rows and columns in the key of saved states.
+            chosen: indices of the rows; None: all rows.
+            cols_of: indices of the columns among the rows of their file; None: all rows.
         """
-        same = rows is cols
-        every = chosen is None or len(chosen) == rows.n_rows
+        is_one_matrix = rows is cols
+        is_every_row = chosen is None or len(chosen) == rows.n_rows
         index = np.arange(rows.n_rows) if chosen is None else chosen
-        looked_at = rows if every else rows.select(index, ANCHOR_BYTES)
+        chosen_rows = rows if is_every_row else rows.select(index, ANCHOR_BYTES)
         plan = (
             symmetric_plan(cols.n_rows, self.block)
-            if same and every
+            if is_one_matrix and is_every_row
             else rectangular_plan(len(index), cols.n_rows, self.block)
         )
-        reducer = NearestNeighbours(min(k + MARGIN, cols.n_rows - same))
-        source = PairSource(looked_at, cols, index if same else np.full(len(index), -1))
+        reducer = NearestNeighbours(min(k + MARGIN, cols.n_rows - is_one_matrix))
+        source = PairSource(chosen_rows, cols, index if is_one_matrix else np.full(len(index), -1))
         visits = fingerprint(visits, cols_of)
-        found = self._run([reducer], source, plan, visits)[reducer]
+        candidates = self._run([reducer], source, plan, visits)[reducer]
         return rescore(
-            found, k, rows, cols, row_index=index, executor=self.executor, apart=not same
+            candidates,
+            k,
+            rows,
+            cols,
+            row_index=index,
+            executor=self.executor,
+            apart=not is_one_matrix,
         )
 
     def _run(
@@ -137,15 +145,15 @@ class PairRunner:
         visits: str,
         backend: Backend | None = None,
     ) -> Found:
-        """One pass; `visits` says which rows and columns, where their indices do not."""
-        wanted = tuple(dict.fromkeys(reducers))
+        """One pass; `visits` names the rows and columns, where indices alone do not tell them."""
+        listed = tuple(dict.fromkeys(reducers))
         backend = backend or self.backend
         saved = None
-        if self.resume is not None and wanted:
+        if self.resume is not None and listed:
             key = pass_key(
                 self.inputs,
                 visits,
-                wanted,
+                listed,
                 plan,
                 repr(backend.__reduce__()),
                 source.row_index,
@@ -154,45 +162,46 @@ class PairRunner:
                 source.col_labels,
             )
             saved = SavedPass(self.resume, key, self.save_every, self.resumed)
-        return reduce_pairs(wanted, source, plan, backend, self.executor, self.progress, saved)
+        return reduce_pairs(listed, source, plan, backend, self.executor, self.progress, saved)
 
     def over(self, reducers: Iterable[Reducer], anchors: Anchors) -> Found:
-        """Anchors against all rows: every pair where all rows are anchors."""
+        """Anchors against all rows; where all rows are anchors, all pairs."""
         if anchors.is_sample:
             return self.anchored(reducers, anchors.rows)
         return self.all_pairs(reducers)
 
     def all_pairs(self, reducers: Iterable[Reducer]) -> Found:
-        """Every pair of the embeddings.
+        """All pairs of the embeddings.
 
-        What counts the pairs of one class alone visits them alone where they are few: in rows
-        sorted by class they lie in tiles along the diagonal.
+        Where few pairs are of one class, a reducer of same-class pairs visits these pairs alone: in
+        rows sorted by class they lie in tiles along the diagonal.
         """
         rows, labels = self.subject.rows, self.subject.labels
         codes = self.subject.codes
         source = PairSource(rows, rows, row_labels=codes, col_labels=codes)
         plan = symmetric_plan(self.subject.n, self.block)
-        wanted = list(dict.fromkeys(reducers))
-        few: list[Reducer] = []
+        listed = list(dict.fromkeys(reducers))
+        within: list[Reducer] = []
         if labels is not None and 4 * (labels.counts**2).sum() <= self.subject.n**2:
-            few = [reducer for reducer in wanted if reducer.pairs == "same_class"]
-        found = self._run(
-            [reducer for reducer in wanted if reducer not in few], source, plan, "all"
+            within = [reducer for reducer in listed if reducer.pairs == "same_class"]
+        results = self._run(
+            [reducer for reducer in listed if reducer not in within], source, plan, "all"
         )
-        return {**found, **self._within_classes(few)}
+        return {**results, **self._within_classes(within)}
 
     def _within_classes(self, reducers: list[Reducer]) -> Found:
+        """A pass over the same-class pairs alone; results follow the order of all rows."""
         codes = self.subject.codes
         if not reducers or codes is None:
             return {}
         order = np.argsort(codes, kind="stable")
         rows = self.subject.rows.select(order, 0)
         source = PairSource(rows, rows, row_labels=codes[order], col_labels=codes[order])
-        found = self._run(reducers, source, class_plan(codes[order], self.block), "within")
+        results = self._run(reducers, source, class_plan(codes[order], self.block), "within")
         back = np.argsort(order)
         return {
             reducer: result if reducer.side == "all" else result[back]
-            for reducer, result in found.items()
+            for reducer, result in results.items()
         }
 
     def anchored(
@@ -201,7 +210,13 @@ class PairRunner:
         anchors: NDArray[np.int64],
         left_out: NDArray[np.int64] | None = None,
     ) -> Found:
-        """Some rows against all: results of `side = rows` reducers are in the anchors' order."""
+        """Anchors against all rows; results of reducers with `side = rows` follow the anchors.
+
+        Args:
+            reducers: the reducers.
+            anchors: (m,) indices of the anchors.
+            left_out: (m,) a row that is left out for each anchor; None: no row.
+        """
         rows, codes = self.subject.rows, self.subject.codes
         chosen = rows.select(anchors, ANCHOR_BYTES)
         source = PairSource(
@@ -216,10 +231,14 @@ class PairRunner:
         return self._run(reducers, source, plan, "anchored")
 
     def cross(self, reducers: Iterable[Reducer], anchors: Anchors) -> Found:
-        """Every embedding (or the anchors alone) against every row of the partners' file."""
+        """All embeddings (or the anchors alone) against all rows of the partners' file.
+
+        Raises:
+            ValueError: the subject has no partners' file.
+        """
         subject, codes = self.subject, self.subject.codes
         if subject.partners is None:
-            raise ValueError("there is no second file")
+            raise ValueError("the subject has no file of partners (second file of embeddings)")
         source = PairSource(subject.rows, subject.partners, row_labels=codes, col_labels=codes)
         if anchors.is_sample:
             rows = anchors.rows
@@ -242,23 +261,24 @@ class PairRunner:
         paired: bool = True,
         dtype: type[np.floating[Any]] | None = None,
     ) -> Found:
-        """Rows of one matrix against rows of another, or every pair of one.
+        """Rows of one matrix against rows of another, or all pairs of one matrix.
 
         Args:
-            reducers: what to compute.
-            rows, cols: of both; the same object for the pairs of one matrix.
-            visits: says which these are, for states of passes that are kept.
-            chosen: rows that are anchors; None: all.
-            paired: whether row i of one and row i of the other are one item, which does not count.
-            dtype: precision of the products; None: that of the rows.
+            reducers: the reducers.
+            rows, cols: unit rows of both matrices; the same object for the pairs of one matrix.
+            visits: name of these rows and columns in the key of saved states.
+            chosen: indices of the rows that are anchors; None: all rows.
+            paired: whether row i of both matrices is the same item; the pair of the two is then
+                left out.
+            dtype: precision of the products; None: precision of the rows.
         """
         codes = self.subject.codes if paired else None
         backend = self.backend
         if dtype is not None and np.dtype(dtype) != backend.dtype:
             backend = make_backend("cpu", dtype)
-            first = rows
+            is_one_matrix = cols is rows
             rows = rows.in_precision(dtype)
-            cols = rows if cols is first else cols.in_precision(dtype)
+            cols = rows if is_one_matrix else cols.in_precision(dtype)
         index = None if paired else np.full(rows.n_rows, -1)
         source = PairSource(rows, cols, index, codes, codes if paired else None)
         if chosen is None and rows is cols:
