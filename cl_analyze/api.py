@@ -301,7 +301,6 @@ def penalty(
         embeddings: (N, D) array, torch tensor, or path; None: similarities spread evenly over
             [-1, 1], as in the paper's Fig. 3.
         labels: (N,) classes or a path, for the false-negative share.
-        n_negatives: number of similarities to draw if `embeddings` is None.
         hard_alpha: share of the hardest negatives in truncated curves; None: no truncated curves.
         {options}
         run: device, precision, threads, memory.

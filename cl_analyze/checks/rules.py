@@ -24,8 +24,6 @@ OF_CHANGE = BOUNDS[2:]
 """Bounds of the change against a baseline; the others are bounds of the value."""
 MOST_BYTES = 4 << 20
 OWN_FILE, PROJECT_FILE = "cl-analyze.toml", "pyproject.toml"
-_NAMED_LOSSES = ("loss", "loss_alignment", "loss_uniformity")
-"""Metrics whose definitions depend on the parameter `name`."""
 PARAMETERS = {each.name: each for metric in DECLARED.values() for each in metric.parameters}
 """Parameters that records of some metric have."""
 _LONGEST_WORD = 100
@@ -222,7 +220,7 @@ def _check_names(metric: str, definition: Any, context: str) -> None:
     if not isinstance(definition, str) or definition not in every:
         remedy = f"; it has {', '.join(own)}" if own else nearest(str(definition), every)
         raise ConfigError(f"{context}: no metric has a definition {described(definition)}{remedy}")
-    if own and definition not in own and metric not in _NAMED_LOSSES:
+    if own and definition not in own:
         raise ConfigError(
             f"{context}: it has no definition {described(definition)}; it has {', '.join(own)}"
         )

@@ -13,7 +13,7 @@
 
 Every loss is a module, `Contrastive(tau=0.2)(u, v)`, and a function, `contrastive(u, v, tau=0.2)`.
 The first use of a name loads torch.  The package itself can be called: `losses(u, v)` measures
-saved embeddings, as `cl_analyze.functions.losses` does.
+saved embeddings, as `cl_analyze.api.losses` does.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,7 +112,7 @@ class Anchors:
 
     def without_moments(self) -> Anchors:
         """The same anchors without control variates: means are plain averages."""
-        return Anchors(self.rows, self.n_rows)
+        return replace(self, moments=None, known=None)
 
     def mean(self, values: Vector, population: int | None = None) -> Estimate:
         """The mean over all rows of a statistic that is known for the anchors.

@@ -67,9 +67,7 @@ def penalty_of_uniform_similarities(options: MetricOptions) -> FamilyResult:
         ):
             pseudo = pseudo_values(value, without)
             number = Number(value, standard_error(pseudo), n_negatives, pseudo)
-            records.append(
-                metric.at(metric.definition, tau=tau).record(UNIFORM_SOURCE, None, number)
-            )
+            records.append(metric.at(tau=tau).record(UNIFORM_SOURCE, None, number))
         # log of tau sinh(1/tau), without overflow
         log_level = math.log(tau / 2.0) + 1.0 / tau + math.log(-math.expm1(-2.0 / tau))
         penalty = np.exp(bin_centres() / tau - log_level) / n_negatives

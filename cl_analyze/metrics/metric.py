@@ -84,7 +84,8 @@ class Metric:
         >>> Metric("recall_at_k", "share", "").at(k=10).params
         {'k': 10}
         """
-        return replace(self, definition=definition, params=params)
+        definition = self.definition if definition is None else definition
+        return replace(self, definition=definition, params={**self.params, **params})
 
     def record(self, source: str, d: int | None, number: Number) -> Record:
         """A record of the value that `at` selects.

@@ -345,7 +345,7 @@ def movement(
     records: list[Record] = []
 
     def add(metric: Metric, number: Number | None, reason: str) -> None:
-        metric = metric.at(metric.definition, **metric.params, against=against)
+        metric = metric.at(against=against)
         if number is None:
             records.append(metric.undefined(source, None, reason))
         else:

@@ -93,8 +93,9 @@ class _Group:
 
     def _metrics(self) -> list[Metric]:
         """Mean, standard deviation, and each quantile."""
-        at = [MEAN, STD, *(QUANTILE.at(q=q) for q in QUANTILES)]
-        return [each.at(self.definition, **self.params, **each.params) for each in at]
+        at = self.params
+        quantiles = (QUANTILE.at(self.definition, **at, q=q) for q in QUANTILES)
+        return [MEAN.at(self.definition, **at), STD.at(self.definition, **at), *quantiles]
 
     def records(self, mean: Number, std: Number, quantiles: Sequence[Number]) -> list[Record]:
         """Records of the numbers."""

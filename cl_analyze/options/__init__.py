@@ -1,10 +1,12 @@
 """Every option, declared once: name, kind, default, check, help, and the commands that take it.
 
-An option is a field of a dataclass in this file.  Four things are derived from the field: the
+An option is a field of a dataclass in this file or in request.py.  Four things are derived from the field: the
 commands' parameters and help (`cli/parameters.py`), the keywords of the Python functions
 (`with_options`), the checks (each dataclass checks its fields), and docs/cli.md.  To add an option,
 add a field.
 
+request.py       embeddings and their companions
+commands.py      names of families, and groups of commands
 kinds.py         the form of values on the command line, and the allowed values
 declaration.py   the declaration of an option, and everything derived from it
 
@@ -18,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from cl_analyze.options.commands import ANALYSING, EVERY, FAMILIES, FORMATS, MEASURING
 from cl_analyze.options.declaration import (
     COMPUTATION,
     INPUTS,
@@ -40,22 +43,12 @@ from cl_analyze.options.kinds import (
     WholeOrAll,
     Words,
 )
+from cl_analyze.options.request import Request
 
-FAMILIES = ("uniformity", "tolerance", "similarity", "penalty", "losses", "quality")
-"""Metric families; a command of the same name computes each family."""
-FORMATS = ("png", "svg", "pdf")
-"""File formats of figures."""
 Negatives = Literal["instance", "class"]
 Precision = Literal["auto", "float32", "float64"]
 OnInvalid = Literal["error", "drop"]
 Projection = Literal["pca", "tsne", "umap"]
-
-MEASURING = (*FAMILIES, "compare", "report")
-"""Commands that compute metrics."""
-ANALYSING = (*MEASURING, "check")
-"""Commands that compute metrics, and the command that checks them against rules."""
-EVERY = (*ANALYSING, "inspect")
-"""All commands."""
 
 
 @dataclass(frozen=True)
@@ -321,100 +314,6 @@ class RunOptions(Checked):
 
 
 @dataclass(frozen=True)
-class Request:
-    """The inputs of one checkpoint: paths (PATH or PATH::KEY) or arrays.
-
-    Attributes:
-        embeddings: (N, D) rows, or (N, V, D) views.
-        labels: (N,) classes; None: the labels in the embeddings' file, if any; "none": no labels.
-        pairs: (N, D) partners of the rows, or None.
-        groups: (N,) groups of dependent rows, or None.
-        source: name of the checkpoint in the output; None: derived from the path.
-        queue: (K, D) additional negatives for the losses, or None.
-        clop_anchors: (C, D) one anchor for each class, in class order, for the CLOP loss, or None.
-        train: (M, D) training rows for kNN and the probe, or None.
-        train_labels: (M,) classes of the training rows; None: the labels in the file of `train`.
-        ids: (N,) identifiers of the rows across files; None: if `match` is true, the ids in the
-            embeddings' file.
-        match: whether rows are matched with the rows of other checkpoints.
-
-    >>> Request("run1/embeddings.npz::z", labels="labels.csv").pairs is None
-    True
-    """
-
-    embeddings: Any
-    labels: Any = option(
-        None,
-        Companions(),
-        INPUTS,
-        "-l --labels",
-        "Labels: one file for all, or one for each EMB",
-        tuple(name for name in EVERY if name != "uniformity"),
-    )
-    pairs: Any = option(
-        None,
-        Companions(shared=False),
-        INPUTS,
-        "-p --pairs",
-        "Partners of the rows: one file for each EMB",
-        ("similarity", "losses", "quality", "compare", "report", "check"),
-    )
-    groups: Any = option(
-        None,
-        Place("PATH"),
-        INPUTS,
-        "--groups",
-        "Groups of dependent rows, for error bars",
-        ANALYSING,
-    )
-    source: str | None = None
-    queue: Any = option(
-        None,
-        Place("PATH"),
-        INPUTS,
-        "--queue",
-        "Additional negatives for the contrastive loss (MoCo)",
-        ("losses", "check"),
-    )
-    clop_anchors: Any = option(
-        None,
-        Place("PATH"),
-        INPUTS,
-        "--clop-anchors",
-        "Anchors for CLOP: one row for each class, in order",
-        ("losses",),
-        unset="the best fit",
-    )
-    train: Any = option(
-        None,
-        Companions(),
-        INPUTS,
-        "--train",
-        "Training rows for kNN and the probe",
-        ("quality", "compare", "report", "check"),
-        unset="leave-one-out for kNN, a part of EMB for the probe",
-    )
-    train_labels: Any = option(
-        None,
-        Companions(),
-        INPUTS,
-        "--train-labels",
-        "Labels of the training rows",
-        ("quality", "compare", "report", "check"),
-        unset="labels in the file of --train",
-    )
-    ids: Any = option(
-        None,
-        Companions(),
-        INPUTS,
-        "--ids",
-        "Ids of the rows: one file for all, or one for each EMB",
-        ("compare", "check"),
-    )
-    match: bool = False
-
-
-@dataclass(frozen=True)
 class CompareOptions(Checked):
     """How checkpoints are compared."""
 
@@ -515,3 +414,19 @@ class OutputOptions(Checked):
 
 DECLARING = (Request, MetricOptions, RunOptions, CompareOptions, CheckFiles, OutputOptions)
 """The dataclasses whose fields are the options."""
+
+__all__ = [
+    "DECLARING",
+    "EVERY",
+    "FAMILIES",
+    "FORMATS",
+    "CheckFiles",
+    "CompareOptions",
+    "MetricOptions",
+    "Negatives",
+    "OutputOptions",
+    "Precision",
+    "Projection",
+    "Request",
+    "RunOptions",
+]

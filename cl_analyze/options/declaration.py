@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cache, wraps
 from typing import Any, Literal, TypeVar, cast
 
-from cl_analyze.options.kinds import Flag, Kind, WholeOrAll
+from cl_analyze.options.kinds import Flag, Kind
 
 Panel = Literal["Inputs", "What is measured", "Output", "Computation"]
 INPUTS: Panel = "Inputs"
@@ -34,6 +34,8 @@ class Option:
         name: name of the dataclass field; it is the keyword in Python.
         default: the value when the option is not passed.
         unset: text of the help for a default that is None, an empty list or a flag.
+        about: description for Python where `help` speaks of the command line; empty: `help`.
+        annotation: type of the dataclass field.
     """
 
     kind: Kind
@@ -44,6 +46,8 @@ class Option:
     name: str = ""
     default: Any = None
     unset: str = ""
+    about: str = ""
+    annotation: Any = None
 
     @property
     def flag(self) -> str:
@@ -67,13 +71,14 @@ def option(
     help: str,
     commands: tuple[str, ...],
     unset: str = "",
+    about: str = "",
 ) -> T:
     """A dataclass field that declares an option; see `Option`.
 
     Args:
         flags: spellings on the command line, the long one last: "-o --out".
     """
-    declared = Option(kind, help, commands, panel, tuple(flags.split()), "", default, unset)
+    declared = Option(kind, help, commands, panel, tuple(flags.split()), "", default, unset, about)
     return field(default=default, metadata={"option": declared})
 
 
@@ -90,9 +95,9 @@ def options_of(declaring: type) -> dict[str, Option]:
 @cache
 def _options_of(declaring: Any) -> dict[str, Option]:
     return {
-        declared_field.name: replace(declared_field.metadata["option"], name=declared_field.name)
-        for declared_field in fields(declaring)
-        if "option" in declared_field.metadata
+        each.name: replace(each.metadata["option"], name=each.name, annotation=each.type)
+        for each in fields(declaring)
+        if "option" in each.metadata
     }
 
 
@@ -104,11 +109,7 @@ class Checked:
         """Check every value and convert it to the form that computations use; None: the default."""
         for name, declared in options_of(type(self)).items():
             value = getattr(self, name)
-            if (
-                value is None
-                and declared.default is not None
-                and not isinstance(declared.kind, WholeOrAll)
-            ):
+            if value is None and not declared.kind.none_is_a_value:
                 value = declared.default
             checked = declared.kind.check(declared.flag.removeprefix("--"), value)
             object.__setattr__(self, name, declared.default if checked == () else checked)
@@ -145,9 +146,9 @@ def with_options(
 ) -> Callable[[F], F]:
     """Decorator for a function with `**options`: adds a keyword for each option.
 
-    The signature that help() and editors show lists every keyword with its default.  A call with
-    another keyword raises TypeError.  In the docstring, one line for each option replaces
-    `{options}`.
+    The signature that help() and notebooks show lists every keyword with its type and default; a
+    static type checker sees `**options`.  A call with another keyword raises TypeError.  In the
+    docstring, one line for each option replaces `{options}`.
 
     Args:
         declaring: the dataclasses that declare the options.
@@ -166,7 +167,12 @@ def with_options(
         parameters = [p for p in original.parameters.values() if p.kind is not p.VAR_KEYWORD]
         keyword = inspect.Parameter.KEYWORD_ONLY
         parameters += [
-            inspect.Parameter(name, keyword, default=declared_option.default)
+            inspect.Parameter(
+                name,
+                keyword,
+                default=declared_option.default,
+                annotation=declared_option.annotation,
+            )
             for name, declared_option in declared.items()
             if name not in original.parameters
         ]
@@ -194,10 +200,12 @@ def with_options(
 
 def _described(declared: Option) -> str:
     """The line of a docstring that describes one keyword."""
-    default = declared.default_text
-    return f"{declared.name}: {declared.help[0].lower()}{declared.help[1:]}" + (
-        f"; default {default}." if default else "."
-    )
+    default = "" if declared.about else declared.default_text
+    text = declared.about or declared.help
+    if not text[1].isupper():
+        text = text[0].lower() + text[1:]
+    text = text.rstrip(".") + (f"; default {default}" if default else "")
+    return f"{declared.name}: {text}."
 
 
 def split_by_class(keywords: Mapping[str, Any], *declaring: type) -> list[dict[str, Any]]:

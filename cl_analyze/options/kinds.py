@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from cl_analyze.errors import ConfigError
 from cl_analyze.quoting import quoted
@@ -39,6 +39,8 @@ class Kind:
     """
 
     metavar: str = ""
+    none_is_a_value: ClassVar[bool] = False
+    """Whether None is a value of its own; for other kinds None is the default."""
 
     @property
     def type(self) -> Any:
@@ -139,18 +141,8 @@ class Companions(Kind):
 
 
 @dataclass(frozen=True)
-class Numbers(Kind):
-    """Finite numbers > 0; repeated numbers are removed.
-
-    Attributes:
-        whole: whether the numbers must be whole; whole numbers are sorted.
-        least: the smallest allowed whole number.
-        example: a valid list, for messages.
-    """
-
-    whole: bool = False
-    least: int = 1
-    example: str = "0.07 0.2 0.5"
+class _ListKind(Kind):
+    """Base class of kinds of which several values may follow the flag."""
 
     @property
     def type(self) -> Any:
@@ -163,8 +155,31 @@ class Numbers(Kind):
         return True
 
     def is_value(self, token: str) -> bool:
-        """Whether the token is a number or a comma-separated list of numbers."""
-        return all(is_number(part) for part in [p for p in token.split(",") if p] or [token])
+        """Whether the token is one value, or a comma-separated list of values."""
+        return all(self.is_one(part) for part in [p for p in token.split(",") if p] or [token])
+
+    def is_one(self, part: str) -> bool:
+        """Whether a part of a token is one value."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Numbers(_ListKind):
+    """Finite numbers > 0; repeated numbers are removed.
+
+    Attributes:
+        whole: whether the numbers must be whole; whole numbers are sorted.
+        least: the smallest allowed whole number.
+        example: a valid list, for messages.
+    """
+
+    whole: bool = False
+    least: int = 1
+    example: str = "0.07 0.2 0.5"
+
+    def is_one(self, part: str) -> bool:
+        """Whether it is a number."""
+        return is_number(part)
 
     def parse(self, flag: str, typed: Any) -> Any:
         """See `Kind.parse`."""
@@ -209,6 +224,8 @@ class Number(Kind):
         """See `Kind.check`."""
         if value is None or (self.or_zero and value == 0):
             return value
+        if self.or_zero and isinstance(value, int | float) and value < 0:
+            raise ConfigError(f"{name} must be finite and >= 0, found {value:g}")
         return one_number(name, value)
 
 
@@ -255,6 +272,8 @@ class Whole(Kind):
 class WholeOrAll(Kind):
     """A whole number >= 1, or the word `all`; `all` becomes None."""
 
+    none_is_a_value: ClassVar[bool] = True
+
     def parse(self, flag: str, typed: Any) -> Any:
         """See `Kind.parse`."""
         if typed in (None, ALL):
@@ -295,34 +314,25 @@ class Choice(Kind):
 
 
 @dataclass(frozen=True)
-class Words(Kind):
+class Words(_ListKind):
     """One or more words from a fixed set."""
 
     words: tuple[str, ...] = ()
 
-    @property
-    def type(self) -> Any:
-        """A list: the option may be repeated."""
-        return list[str]
-
-    @property
-    def is_list(self) -> bool:
-        """True: several values may follow the flag."""
-        return True
-
-    def is_value(self, token: str) -> bool:
-        """Whether the token is a word of the set or a comma-separated list of such words."""
-        parts = [part for part in token.split(",") if part] or [token]
-        return all(part in self.words for part in parts)
+    def is_one(self, part: str) -> bool:
+        """Whether it is a word of the set."""
+        return part in self.words
 
     def parse(self, flag: str, typed: Any) -> Any:
         """See `Kind.parse`."""
-        if not typed:
-            return None
-        for word in typed:
+        return tuple(dict.fromkeys(typed)) if typed else None
+
+    def check(self, name: str, value: Any) -> Any:
+        """See `Kind.check`."""
+        for word in value or ():
             if word not in self.words:
-                raise ConfigError(f"{flag}: {word!r} is none of {', '.join(self.words)}")
-        return tuple(dict.fromkeys(typed))
+                raise ConfigError(f"{name}: {word!r} is none of {', '.join(self.words)}")
+        return value
 
 
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*(?:([KMGT])(?:(I)?B)?|B)?\Z", re.IGNORECASE)
@@ -351,6 +361,10 @@ class Size(Kind):
         if not 1 <= size < 2**63:
             raise ConfigError(f"{flag}: {quoted(typed, 40)} is not a size; write 2GiB or 500MB")
         return int(size)
+
+    def check(self, name: str, value: Any) -> Any:
+        """See `Kind.check`."""
+        return None if value is None else whole_number(name, value)
 
 
 def positive_numbers(name: str, values: Any) -> tuple[float, ...]:

@@ -1,0 +1,108 @@
+"""The inputs of one checkpoint: embeddings and their companions, as the user names them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from cl_analyze.options.commands import ANALYSING, EVERY
+from cl_analyze.options.declaration import INPUTS, option
+from cl_analyze.options.kinds import Companions, Place
+
+
+@dataclass(frozen=True)
+class Request:
+    """The inputs of one checkpoint: paths (PATH or PATH::KEY) or arrays.
+
+    Attributes:
+        embeddings: (N, D) rows, or (N, V, D) views.
+        labels: (N,) classes; None: the labels in the embeddings' file, if any; "none": no labels.
+        pairs: (N, D) partners of the rows, or None.
+        source: name of the checkpoint in the output; None: derived from the path.
+        match: whether rows are matched with the rows of other checkpoints.
+
+    The declarations describe the other attributes.
+
+    >>> Request("run1/embeddings.npz::z", labels="labels.csv").pairs is None
+    True
+    """
+
+    embeddings: Any
+    labels: Any = option(
+        None,
+        Companions(),
+        INPUTS,
+        "-l --labels",
+        "Labels: one file for all, or one for each EMB",
+        tuple(name for name in EVERY if name != "uniformity"),
+    )
+    pairs: Any = option(
+        None,
+        Companions(shared=False),
+        INPUTS,
+        "-p --pairs",
+        "Partners of the rows: one file for each EMB",
+        ("similarity", "losses", "quality", "compare", "report", "check"),
+    )
+    groups: Any = option(
+        None,
+        Place("PATH"),
+        INPUTS,
+        "--groups",
+        "Groups of dependent rows, for error bars",
+        ANALYSING,
+        about="(N,) codes of rows that belong together, for clustered error bars.",
+    )
+    source: str | None = None
+    queue: Any = option(
+        None,
+        Place("PATH"),
+        INPUTS,
+        "--queue",
+        "Additional negatives for the contrastive loss (MoCo)",
+        ("losses", "check"),
+        about="(K, D) further negatives of the contrastive loss (MoCo), as an array or a path.",
+    )
+    clop_anchors: Any = option(
+        None,
+        Place("PATH"),
+        INPUTS,
+        "--clop-anchors",
+        "Anchors for CLOP: one row for each class, in order",
+        ("losses",),
+        unset="the best fit",
+        about="(C, D) anchors of the classes in sorted order, for CLOP; None: the orthonormal frame "
+        "that fits best.",
+    )
+    train: Any = option(
+        None,
+        Companions(),
+        INPUTS,
+        "--train",
+        "Training rows for kNN and the probe",
+        ("quality", "compare", "report", "check"),
+        unset="leave-one-out for kNN, a part of EMB for the probe",
+        about="(M, D) rows that the kNN vote and the linear probe learn from; None: leave-one-out, "
+        "and a part of the rows.",
+    )
+    train_labels: Any = option(
+        None,
+        Companions(),
+        INPUTS,
+        "--train-labels",
+        "Labels of the training rows",
+        ("quality", "compare", "report", "check"),
+        unset="labels in the file of --train",
+        about="(M,) classes of the rows of `train`; None: those in their file.",
+    )
+    ids: Any = option(
+        None,
+        Companions(),
+        INPUTS,
+        "--ids",
+        "Ids of the rows: one file for all, or one for each EMB",
+        ("compare", "check"),
+        about="(N,) identifiers of the rows, integers or strings, to match the rows of checkpoints "
+        "in any order.",
+    )
+    match: bool = False
