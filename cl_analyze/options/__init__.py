@@ -1,9 +1,9 @@
 """Every option, declared once: name, kind, default, check, help, and the commands that take it.
 
-An option is a field of a dataclass in this file or in request.py.  Four things are derived from the field: the
-commands' parameters and help (`cli/parameters.py`), the keywords of the Python functions
-(`with_options`), the checks (each dataclass checks its fields), and docs/cli.md.  To add an option,
-add a field.
+An option is a field of a dataclass in this file or in request.py.  Four things are derived from
+the field: the commands' parameters and help (`cli/parameters.py`), the keywords of the Python
+functions (`with_options`), the checks (each dataclass checks its fields), and docs/cli.md.  To add
+an option, add a field.
 
 request.py       embeddings and their companions
 commands.py      names of families, and groups of commands
@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from cl_analyze.options.commands import ANALYSING, EVERY, FAMILIES, FORMATS, MEASURING
 from cl_analyze.options.declaration import (
@@ -31,7 +31,6 @@ from cl_analyze.options.declaration import (
 )
 from cl_analyze.options.kinds import (
     Choice,
-    Companions,
     Flag,
     Kind,
     Number,

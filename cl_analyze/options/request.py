@@ -71,8 +71,8 @@ class Request:
         "Anchors for CLOP: one row for each class, in order",
         ("losses",),
         unset="the best fit",
-        about="(C, D) anchors of the classes in sorted order, for CLOP; None: the orthonormal frame "
-        "that fits best.",
+        about="(C, D) anchors of the classes in sorted order, for CLOP; None: the orthonormal "
+        "frame that fits best.",
     )
     train: Any = option(
         None,
@@ -102,7 +102,7 @@ class Request:
         "--ids",
         "Ids of the rows: one file for all, or one for each EMB",
         ("compare", "check"),
-        about="(N,) identifiers of the rows, integers or strings, to match the rows of checkpoints "
-        "in any order.",
+        about="(N,) identifiers of the rows, integers or strings, to match the rows of "
+        "checkpoints in any order.",
     )
     match: bool = False
