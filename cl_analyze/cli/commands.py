@@ -135,7 +135,7 @@ COMMANDS = (
     ),
     Command(
         "check",
-        """Checks for CI: rules compare metrics with bounds or a baseline.
+        """Checks for CI: rules with bounds, or against a baseline.
 
         Exit code 1 only if a rule fails; 2 if a rule cannot be judged. If an interval contains the
         bound, the rule is inconclusive and does not fail. Rules: docs/ci.md.

@@ -1,6 +1,7 @@
 """The console script.  Exit codes: 0 done, 1 a check failed, 2 could not judge, 130/143 stopped.
 
-It imports next to nothing before it listens to signals, so that Ctrl-C never prints a traceback.
+The script installs signal handlers before it imports other modules, so that Ctrl-C never prints a
+traceback.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, NoReturn
 
-CHECK_FAILED = 1  # the verdict of a gate: nothing else may end with it
+CHECK_FAILED = 1  # only the verdict of `check` may use this code
 COULD_NOT_JUDGE = 2
 INTERRUPTED = 130
 TERMINATED = 143
@@ -24,15 +25,15 @@ _CODES = {signal.SIGINT: INTERRUPTED, signal.SIGTERM: TERMINATED}
 
 
 class _Terminated(BaseException):
-    """SIGTERM arrived."""
+    """The process received SIGTERM."""
 
 
 _stopped: list[int] = []
-"""Exit codes of the signals that arrived: libraries may turn what these raise into other errors."""
+"""Exit codes of the received signals.  Libraries may replace the exceptions of the handlers."""
 
 
 def _on_signal(signum: int, frame: FrameType | None) -> NoReturn:
-    _let_signals_end_the_process()  # the second one does
+    _let_signals_end_the_process()  # a second signal ends the process
     _stopped.append(_CODES[signal.Signals(signum)])
     if signum == signal.SIGINT:
         raise KeyboardInterrupt
@@ -40,12 +41,12 @@ def _on_signal(signum: int, frame: FrameType | None) -> NoReturn:
 
 
 def _leave(signum: int, frame: FrameType | None) -> NoReturn:
-    """End at once: all that was to be written is written."""
+    """Exit immediately: all output has been written."""
     os._exit(_CODES[signal.Signals(signum)])
 
 
 def _listen_to_signals() -> None:
-    """Let SIGTERM, and SIGINT unless it is ignored, stop the run in good order."""
+    """Install handlers that stop the run in good order; an ignored SIGINT stays ignored."""
     signal.signal(signal.SIGTERM, _on_signal)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _on_signal)
@@ -61,30 +62,33 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit.
 
     Args:
-        arguments: without the program's name; None: those of this process.
+        arguments: arguments without the program's name; None: the arguments of this process.
     """
-    for name in ("stdin", "stdout", "stderr"):  # closed by the caller: reads and writes nothing
+    for name in ("stdin", "stdout", "stderr"):  # a stream closed by the caller becomes empty
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))
     code = COULD_NOT_JUDGE
     try:
         _listen_to_signals()
-        given = list(sys.argv[1:] if arguments is None else arguments)
+        argument_list = list(sys.argv[1:] if arguments is None else arguments)
         if arguments is None and _is_memory_limited():
             from cl_analyze.cli.supervised import supervised
 
-            code = supervised(lambda: _exit_code(given))
+            code = supervised(lambda: _exit_code(argument_list))
         else:
-            code = _exit_code(given)
+            code = _exit_code(argument_list)
         _let_signals_end_the_process(_leave)
-    except (KeyboardInterrupt, _Terminated):  # as the run begins or ends: never with exit code 1
+    except (
+        KeyboardInterrupt,
+        _Terminated,
+    ):  # at the start or the end of the run: never exit code 1
         code = _stopped[0] if _stopped else INTERRUPTED
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (OSError, ValueError):
             _silence()
-    if arguments is None:  # a signal would end the interpreter's own end
+    if arguments is None:  # a signal could interrupt the shutdown of the interpreter
         import atexit
 
         atexit._run_exitfuncs()
@@ -93,7 +97,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _is_memory_limited() -> bool:
-    """Whether this process has a limit of its memory, at which BLAS ends it with exit code 1."""
+    """Whether the memory of this process is limited.
+
+    At the limit, BLAS can end the process with exit code 1.
+    """
     try:
         import resource
     except ImportError:  # Windows
@@ -102,7 +109,7 @@ def _is_memory_limited() -> bool:
 
 
 def _silence() -> None:
-    """Point both streams at nothing, so that the interpreter's last flush cannot fail."""
+    """Redirect stdout and stderr to the null device, so that the last flush cannot fail."""
     with contextlib.suppress(OSError, ValueError):
         nothing = os.open(os.devnull, os.O_WRONLY)
         for number in (1, 2):
@@ -110,21 +117,21 @@ def _silence() -> None:
 
 
 def complain(text: str) -> None:
-    """A line on stderr, where it can be written."""
+    """Write a line to stderr; ignore a closed stderr."""
     with contextlib.suppress(OSError, ValueError):
         print(text, file=sys.stderr, flush=True)
 
 
 def _say_interrupted(arguments: list[str]) -> None:
-    """What is left of a run that was stopped, and how to go on."""
-    long = arguments[:1] not in (["inspect"], [])
-    kept = "nothing was written"
+    """Say on stderr what an interrupted run has kept, and how to resume."""
+    can_resume = arguments[:1] not in (["inspect"], [])
+    outcome = "nothing was written"
     if any(argument.partition("=")[0] == "--resume" for argument in arguments):
-        kept = "what was computed is kept: the same command goes on from there"
-    elif long:
-        kept += "; with --resume DIR the same command would go on from where it was"
+        outcome = "what was computed is kept: the same command goes on from there"
+    elif can_resume:
+        outcome += "; with --resume DIR the same command would go on from where it was"
     if not {"-q", "--quiet"} & set(arguments):
-        complain(f"interrupted: {kept}")
+        complain(f"interrupted: {outcome}")
 
 
 def _exit_code(arguments: list[str]) -> int:
@@ -133,7 +140,7 @@ def _exit_code(arguments: list[str]) -> int:
     except (KeyboardInterrupt, _Terminated) as stop:
         _say_interrupted(arguments)
         return INTERRUPTED if isinstance(stop, KeyboardInterrupt) else TERMINATED
-    except Exception as error:  # every crash is "could not judge", never a verdict
+    except Exception as error:  # a crash means "could not judge", not a failed check
         if _stopped:
             _say_interrupted(arguments)
             return _stopped[0]
@@ -149,7 +156,7 @@ def _exit_code(arguments: list[str]) -> int:
         if isinstance(error, CheckFailedError):
             return CHECK_FAILED
 
-        if isinstance(error, ReaderGoneError | BrokenPipeError):  # not our failure
+        if isinstance(error, ReaderGoneError | BrokenPipeError):  # not an error of the run
             _silence()
             return 0
         if os.environ.get("CL_ANALYZE_TRACEBACK") and not isinstance(error, AnalysisError):
@@ -158,8 +165,8 @@ def _exit_code(arguments: list[str]) -> int:
             complain(traceback.format_exc())
             return COULD_NOT_JUDGE
         complain(f"Error: {shown(error_text(error))}")
-        ours = isinstance(error, AnalysisError)
-        if not (ours or is_out_of_memory(error) or is_of_the_system(error)):
+        is_for_the_user = isinstance(error, AnalysisError)
+        if not (is_for_the_user or is_out_of_memory(error) or is_of_the_system(error)):
             complain(
                 "This is a bug in cl-analyze. Set CL_ANALYZE_TRACEBACK=1 to see where, and "
                 "report it with the command line."
@@ -174,7 +181,7 @@ def _run(arguments: list[str]) -> int:
 
     from cl_analyze.cli.app import app
 
-    if not sys.warnoptions:  # what libraries say to programmers is no part of the output
+    if not sys.warnoptions:  # warnings for developers are not part of the output
         warnings.simplefilter("ignore")
 
     try:
@@ -182,13 +189,15 @@ def _run(arguments: list[str]) -> int:
     except typer.Abort:
         return COULD_NOT_JUDGE
     except Exception as error:
-        if not hasattr(error, "format_message"):  # the parser's errors, which Typer hides
+        if not hasattr(
+            error, "format_message"
+        ):  # only errors of the parser have this method; Typer does not export their class
             raise
         _complain_of_usage(error)
         return COULD_NOT_JUDGE
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else COULD_NOT_JUDGE if stop.code else 0
-    if _stopped:  # Typer makes an exit code of what the signal raised
+    if _stopped:  # Typer converts the exception of the handler to an exit code
         raise KeyboardInterrupt if _stopped[0] == INTERRUPTED else _Terminated
     return COULD_NOT_JUDGE if code == CHECK_FAILED else code if isinstance(code, int) else 0
 
@@ -197,7 +206,7 @@ def _complain_of_usage(error: Any) -> None:
     from cl_analyze.cli.terminal import shown
 
     context = getattr(error, "ctx", None)
-    if type(error).__name__ == "NoArgsIsHelpError":  # whose message is the help
+    if type(error).__name__ == "NoArgsIsHelpError":  # the message of this error is the help
         complain(error.format_message())
         return
     if context is not None:

@@ -1,4 +1,4 @@
-"""`cl-analyze check` from its parsed options: judge, write, print, and exit with the verdict."""
+"""Runner of `cl-analyze check`: judge, write, print, and exit with the verdict."""
 
 from __future__ import annotations
 
@@ -17,53 +17,53 @@ if TYPE_CHECKING:
     from cl_analyze.checks import Checked
 
 
-def _inputs(given: Mapping[str, Any]) -> Iterator[str]:
-    """Every file that is measured, or belongs to one."""
+def _inputs(parameters: Mapping[str, Any]) -> Iterator[str]:
+    """Paths of all embeddings and companions."""
     for name in ("embeddings", *options_of(Request)):
-        named = given.get(name)
-        yield from [named] if isinstance(named, str) else named or ()
+        paths = parameters.get(name)
+        yield from [paths] if isinstance(paths, str) else paths or ()
 
 
-def _check_outputs(given: Mapping[str, Any], paths: Mapping[str, Path | None]) -> None:
-    """Whether what is to be written has a place of its own.
+def _check_outputs(parameters: Mapping[str, Any], paths: Mapping[str, Path | None]) -> None:
+    """Check that output files replace no input and no other output.
 
     Raises:
-        ConfigError: it would replace an input or another output, or its folder is missing.
+        ConfigError: a file would replace an input or another output, or its folder is missing.
     """
     from cl_analyze.checks.rules import OWN_FILE, PROJECT_FILE
     from cl_analyze.data.opening import Spec, real_path
 
-    read: dict[Path, str] = {}
-    for named in _inputs(given):
-        read[real_path(Spec.parse(named).path)] = named
+    used_by: dict[Path, str] = {}
+    for typed_path in _inputs(parameters):
+        used_by[real_path(Spec.parse(typed_path).path)] = typed_path
     for rules in (paths["rules"], Path(OWN_FILE), Path(PROJECT_FILE)):
         if rules is not None:
-            read[real_path(rules)] = str(rules)
+            used_by[real_path(rules)] = str(rules)
     written = {name: paths[name] for name in ("junit", "markdown", "save_baseline")}
     saved = written["save_baseline"]
     written["save_baseline's arrays"] = None if saved is None else saved.with_suffix(".npz")
     for name, path in written.items():
         if path is None:
             continue
-        place, option = real_path(path), "--" + name.replace("_", "-")
+        absolute_path, option = real_path(path), "--" + name.replace("_", "-")
         if name.startswith("save_baseline") and path.exists() and not path.is_file():
-            raise ConfigError(f"{option}: {path} is there and is no regular file")
-        if place in read:
+            raise ConfigError(f"{option}: {path} exists and is no regular file")
+        if absolute_path in used_by:
             raise ConfigError(f"{option} would replace {path}, which is read or written as well")
-        if not place.parent.is_dir():
+        if not absolute_path.parent.is_dir():
             raise ConfigError(f"{option}: there is no folder {path.parent}: make it first")
         if saved is None or path != saved or path.suffix != ".npz":
-            read[place] = str(path)
+            used_by[absolute_path] = str(path)
 
 
 def _checked(
-    given: Mapping[str, Any],
+    parameters: Mapping[str, Any],
     paths: Mapping[str, Path | None],
     run: RunOptions,
     options: MetricOptions,
     talk: Talk,
 ) -> Checked:
-    """Read rules and baseline, measure, judge."""
+    """Read rules and baseline, compute the metrics, and judge the rules."""
     from cl_analyze.checks import CheckOptions, load_rules, run_checks
     from cl_analyze.checks.baseline import load_baseline
     from cl_analyze.checks.rules import find_rules
@@ -71,7 +71,7 @@ def _checked(
     rules = load_rules(find_rules(paths["rules"], Path()))
     baseline = None if paths["baseline"] is None else load_baseline(paths["baseline"])
     return run_checks(
-        requests(given),
+        requests(parameters),
         rules,
         run,
         CheckOptions(baseline, paths["save_baseline"], options.seed, options.anchors),
@@ -81,12 +81,12 @@ def _checked(
 
 
 def _exists_as_other(path: Path | None) -> bool:
-    """Whether there is a device or a FIFO, which is written once."""
+    """Whether the path is a device or a FIFO, which can be written only once."""
     return path is not None and path.exists() and not path.is_file()
 
 
 def _write_error(paths: Mapping[str, Path | None], message: str) -> None:
-    """Say in the files for other programs why nothing could be judged."""
+    """Write to the JUnit and Markdown files why the rules could not be judged."""
     from cl_analyze.checks.junit import junit_error
     from cl_analyze.checks.markdown import markdown_error
     from cl_analyze.output import replace_file
@@ -98,17 +98,17 @@ def _write_error(paths: Mapping[str, Path | None], message: str) -> None:
         replace_file(markdown, markdown_error(message).encode())
 
 
-def run_gate(command: str, given: Mapping[str, Any]) -> None:
-    """Run the checks; what is asked for is written before anything is printed.
+def run_gate(command: str, parameters: Mapping[str, Any]) -> None:
+    """Run the checks; write all files before printing.
 
-    Where they cannot be judged, the files for other programs say so, and the error is raised.
+    If the rules cannot be judged, the JUnit and Markdown files say why, and the error is raised.
 
     Args:
-        command: its name.
-        given: the command's parameters by name.
+        command: name of the command.
+        parameters: the command's parameters by name.
 
     Raises:
-        AnalysisError: what cannot be judged.
+        AnalysisError: the rules cannot be judged.
         CheckFailedError: a check failed.
     """
     from cl_analyze.checks.github import (
@@ -123,52 +123,55 @@ def run_gate(command: str, given: Mapping[str, Any]) -> None:
     from cl_analyze.output import replace_file
     from cl_analyze.tables import to_json
 
-    named = vars(from_command_line(CheckFiles, given))
-    paths = {name: None if path is None else Path(path) for name, path in named.items()}
-    run, options = from_command_line(RunOptions, given), from_command_line(MetricOptions, given)
-    _check_outputs(given, paths)
-    # a run that is ended from outside must not leave an earlier one's verdict either
+    check_files = vars(from_command_line(CheckFiles, parameters))
+    paths = {name: None if path is None else Path(path) for name, path in check_files.items()}
+    run, options = (
+        from_command_line(RunOptions, parameters),
+        from_command_line(MetricOptions, parameters),
+    )
+    _check_outputs(parameters, paths)
+    # if this run is killed, the files must not show the verdict of an earlier run
     unfinished = "the run ended before it could judge: was it stopped, or out of memory?"
     _write_error(
         {name: path for name, path in paths.items() if not _exists_as_other(path)}, unfinished
     )
-    talk = Talk(given["quiet"], given["verbose"])
+    talk = Talk(parameters["quiet"], parameters["verbose"])
     try:
-        found = _checked(given, paths, run, options, talk)
+        outcome = _checked(parameters, paths, run, options, talk)
     except Exception as error:
-        # a file that an earlier run left must not pass for this one's
+        # the files must not show the verdict of an earlier run
         message = error_text(error)
         _write_error(paths, message)
         if on_github(os.environ):
             talk.command(error_command(message))
         raise
     talk.close()
-    document = found.report.document
+    document = outcome.report.document
     files = []
     if paths["junit"] is not None:
-        files.append(replace_file(paths["junit"], junit(found.checks, document.created)))
+        files.append(replace_file(paths["junit"], junit(outcome.checks, document.created)))
     if paths["markdown"] is not None:
-        files.append(replace_file(paths["markdown"], markdown(found.checks).encode()))
+        files.append(replace_file(paths["markdown"], markdown(outcome.checks).encode()))
     if paths["save_baseline"] is not None:
         files += [paths["save_baseline"], paths["save_baseline"].with_suffix(".npz")]
     summary = summary_path()
     if summary is not None:
         try:
-            write_summary(found.checks, summary)
+            write_summary(outcome.checks, summary)
         except OSError as error:
             talk.warn(f"the step's summary cannot be written: {error.strerror or error}")
     if on_github(os.environ):
-        for line in workflow_commands(found.checks):
+        for line in workflow_commands(outcome.checks):
             talk.command(line)
     try:
-        if given["as_json"]:
+        if parameters["as_json"]:
             write_text(to_json(document.to_dict(tuple(map(str, files)))))
         else:
             from cl_analyze.checks.text import check_lines
 
-            write_lines(check_lines(found.checks, found.verdict))
+            write_lines(check_lines(outcome.checks, outcome.verdict))
     except (ReaderGoneError, ConfigError):
-        if found.verdict != "fail":
+        if outcome.verdict != "fail":
             raise
-    if found.verdict == "fail":  # a reader that is gone does not make a failure pass
+    if outcome.verdict == "fail":  # a closed stdout does not hide a failure
         raise CheckFailedError

@@ -1,4 +1,4 @@
-"""`cl-analyze inspect` from its parsed options."""
+"""Runner of `cl-analyze inspect`."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from cl_analyze.options.declaration import options_of
 from cl_analyze.tables import to_json
 
 
-def run_inspection(command: str, given: Mapping[str, Any]) -> None:
-    """Look into files and print what is in them.
+def run_inspection(command: str, parameters: Mapping[str, Any]) -> None:
+    """Inspect files and print their contents and problems.
 
     Args:
-        command: its name.
-        given: the command's parameters by name.
+        command: name of the command.
+        parameters: the command's parameters by name.
 
     Raises:
-        ConfigError: labels are neither one file for all nor one for each.
+        ConfigError: the number of label files is neither 1 nor the number of files.
         DataError: a file is not fit for analysis.
     """
-    files, labels = given["embeddings"], options_of(Request)["labels"]
-    of_each = labels.kind.for_each(labels.flag, given["labels"], len(files), "FILE")
-    inspected = [
-        inspect_file(file, own, given["unlabelled"])
-        for file, own in zip(files, of_each, strict=True)
+    files, labels = parameters["embeddings"], options_of(Request)["labels"]
+    label_files = labels.kind.for_each(labels.flag, parameters["labels"], len(files), "FILE")
+    inspections = [
+        inspect_file(file, label_file, parameters["unlabelled"])
+        for file, label_file in zip(files, label_files, strict=True)
     ]
-    if given["as_json"]:
-        write_text(to_json({"files": [one.to_dict() for one in inspected]}))
+    if parameters["as_json"]:
+        write_text(to_json({"files": [inspection.to_dict() for inspection in inspections]}))
     else:
-        blocks = (one.lines() for one in inspected)
+        blocks = (inspection.lines() for inspection in inspections)
         write_lines(line for i, block in enumerate(blocks) for line in [*[""] * (i > 0), *block])
-    if any(one.problems for one in inspected):
-        names = ", ".join(one.name for one in inspected if one.problems)
+    if any(inspection.problems for inspection in inspections):
+        names = ", ".join(inspection.name for inspection in inspections if inspection.problems)
         raise DataError(f"{names}: not fit for analysis; see the problems above")

@@ -1,7 +1,7 @@
 """Lists on the command line: `--tau 0.07 0.2 0.5`, `--tau 0.07,0.2`, `--tau 0.07 --tau 0.2`.
 
-`ListCommand` rewrites a command's own tokens before Typer parses them: a list option takes the
-tokens after it for as long as they convert, so that a file name that follows is never swallowed.
+`ListCommand` rewrites the tokens of a command before Typer parses them.  A list option takes the
+following tokens as long as they are values of the option, so it never takes a file name.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from cl_analyze.options.kinds import Flag, Kind, Numbers, is_number
 def rewrite(
     arguments: Sequence[str], lists: Mapping[str, Kind], valued: frozenset[str]
 ) -> list[str]:
-    """Spell every list as repeated options.
+    """Rewrite every list as repeated options.
 
     Args:
-        arguments: the command's tokens.
-        lists: the kinds of its list options, by name.
-        valued: its options that take one value, whose value is never looked at.
+        arguments: tokens of the command.
+        lists: kinds of the list options, by flag.
+        valued: flags of the options with one value; their values are not rewritten.
 
     Raises:
-        ConfigError: a number where a file belongs.
+        ConfigError: a number stands in place of a file.
 
     >>> tau = {"--tau": Numbers()}
     >>> rewrite(["--tau", "0.07", "0.2", "emb.npy"], tau, frozenset())
@@ -50,13 +50,13 @@ def rewrite(
             if equals:
                 out += _repeated(name, [value])
                 continue
-            taken = []
+            values = []
             while position < len(arguments) and lists[name].is_value(arguments[position]):
-                taken.append(arguments[position])
+                values.append(arguments[position])
                 position += 1
-            if taken:
-                out += _repeated(name, taken)
-            else:  # no value, or one that is none: the parser says so
+            if values:
+                out += _repeated(name, values)
+            else:  # no valid value: the parser reports the error
                 out.append(token)
                 if position < len(arguments) and not arguments[position].startswith("-"):
                     out.append(arguments[position])
@@ -84,12 +84,12 @@ class ListCommand(TyperCommand):
     """A Typer command whose list options take several values in every usual spelling."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Rewrite the tokens, then parse them as Typer does."""
+        """Rewrite the tokens, then let Typer parse them."""
         kinds = {
-            flag: each.kind
-            for each in options_for(self.name or "", DECLARING)
-            for flag in each.flags
-            if not isinstance(each.kind, Flag)
+            flag: declared.kind
+            for declared in options_for(self.name or "", DECLARING)
+            for flag in declared.flags
+            if not isinstance(declared.kind, Flag)
         }
         lists = {flag: kind for flag, kind in kinds.items() if kind.is_list}
         valued = set(kinds) - set(lists)
@@ -103,21 +103,23 @@ class ListCommand(TyperCommand):
         return super().parse_args(ctx, args)
 
     def _refuse_other_commands_options(self, ctx: Any, args: list[str], valued: set[str]) -> None:
-        """Fail for an option that this command lacks and others have, naming these."""
-        own = _option_names(self)
+        """Fail for an option of other commands; the message names these commands."""
+        own_options = _option_names(self)
         commands = getattr(getattr(ctx.parent, "command", None), "commands", {})
         position = 0
         while position < len(args) and args[position] != "--":
             name, equals, _ = args[position].partition("=")
             position += 2 if name in valued and not equals else 1
-            if not name.startswith("--") or name in own:
+            if not name.startswith("--") or name in own_options:
                 continue
-            others = [title for title, other in commands.items() if name in _option_names(other)]
-            if others:
-                ctx.fail(f"No such option: {name} (it is one of {', '.join(others)})")
+            other_commands = [
+                title for title, other in commands.items() if name in _option_names(other)
+            ]
+            if other_commands:
+                ctx.fail(f"No such option: {name} (it is one of {', '.join(other_commands)})")
 
 
 def _option_names(command: Any) -> set[str]:
-    """Every spelling of a command's options."""
+    """All spellings of a command's options."""
     names = {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
     return {"--help", *names}

@@ -1,4 +1,4 @@
-"""From the declared options to the parameters and the help of a command."""
+"""Parameters and help of a command, derived from the declared options."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from cl_analyze.options.kinds import Flag
 
 
 def function_of(command: Command) -> Callable[..., None]:
-    """A function that Typer takes for the command: a parameter for each of its options."""
+    """The function that Typer runs for a command, with a parameter for each option."""
 
-    def run(**given: Any) -> None:
-        command.run(given)
+    def run(**values: Any) -> None:
+        command.run(values)
 
     parameters = [_files(command)]
-    parameters += [_parameter(each) for each in options_for(command.name, DECLARING)]
+    parameters += [_parameter(declared) for declared in options_for(command.name, DECLARING)]
     run.__name__, run.__doc__ = command.name, command.about
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    run.__annotations__ = {each.name: each.annotation for each in parameters}
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
 
 
@@ -42,26 +42,28 @@ def _files(command: Command) -> inspect.Parameter:
     return _keyword("embeddings", Annotated[list[str] | None, argument], None)
 
 
-def _parameter(each: Option) -> inspect.Parameter:
-    declared = typer.Option(*each.flags, metavar=each.kind.metavar or None, help=each.help)
-    if isinstance(each.kind, Flag):
-        return _keyword(each.name, Annotated[bool, declared], False)
-    return _keyword(each.name, Annotated[each.kind.type | None, declared], None)
+def _parameter(option: Option) -> inspect.Parameter:
+    typer_option = typer.Option(
+        *option.flags, metavar=option.kind.metavar or None, help=option.help
+    )
+    if isinstance(option.kind, Flag):
+        return _keyword(option.name, Annotated[bool, typer_option], False)
+    return _keyword(option.name, Annotated[option.kind.type | None, typer_option], None)
 
 
 class PanelCommand(ListCommand):
     """A command whose help groups its options into panels."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write a section for each panel, an option a line where it fits."""
+        """Write a section for each panel, with one line for an option if it fits."""
         panels: dict[str, list[tuple[str, str]]] = {panel: [] for panel in PANELS}
         for param in self.params:
             if param.param_type_name == "argument":
                 panels[PANELS[0]].append((param.metavar or "", getattr(param, "help", "") or ""))
-        for each in options_for(self.name or "", DECLARING):
-            default = f"  [default: {each.default_text}]" if each.default_text else ""
-            written = f"{', '.join(each.flags)} {_values(each)}".strip()
-            panels[each.panel].append((written, each.help + default))
+        for option in options_for(self.name or "", DECLARING):
+            default = f"  [default: {option.default_text}]" if option.default_text else ""
+            spelling = f"{', '.join(option.flags)} {_values(option)}".strip()
+            panels[option.panel].append((spelling, option.help + default))
         panels[OUTPUT].append(("-h, --help", "Show this message and exit"))
         for panel, lines in panels.items():
             if lines:
@@ -74,6 +76,6 @@ class PanelCommand(ListCommand):
         return ["[OPTIONS]", *files]
 
 
-def _values(each: Option) -> str:
-    words = getattr(each.kind, "words", ())
-    return each.kind.metavar or "|".join(words)
+def _values(option: Option) -> str:
+    words = getattr(option.kind, "words", ())
+    return option.kind.metavar or "|".join(words)

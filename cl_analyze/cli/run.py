@@ -1,4 +1,4 @@
-"""What the metric commands share: build the requests, run, write files, print."""
+"""Runner of the metric commands: build the requests, run, write files, print."""
 
 from __future__ import annotations
 
@@ -26,104 +26,110 @@ if TYPE_CHECKING:
 
 
 _TYPED = 2
-"""Files that are rather typed than listed by a shell's pattern."""
+"""Up to this number of files, the user probably typed the paths in the intended order."""
 
 
-def requests(given: Mapping[str, Any]) -> list[Request]:
-    """One request for each EMB, with its companions.
+def requests(parameters: Mapping[str, Any]) -> list[Request]:
+    """One request for each EMB, with companions.
 
-    Three or more files in the order of a shell's pattern are sorted by the numbers in their names;
-    any other order is the user's, and stays.
+    Three or more files in alphabetical order, as a shell pattern lists them, are sorted by the
+    numbers in their names.  Any other order is kept.
 
     Args:
-        given: the command's parameters by name.
+        parameters: the command's parameters by name.
 
     Raises:
-        ConfigError: companions are neither one for all nor one for each.
+        ConfigError: the number of companion files is neither 1 nor the number of EMB.
     """
-    embeddings = given["embeddings"]
+    embeddings = parameters["embeddings"]
     n = len(embeddings)
     companions = {
-        name: each.kind.for_each(each.flag, given.get(name), n, "EMB")
-        for name, each in options_of(Request).items()
+        name: option.kind.for_each(option.flag, parameters.get(name), n, "EMB")
+        for name, option in options_of(Request).items()
     }
-    listed = [
-        Request(embedding, **{name: of_each[i] for name, of_each in companions.items()})
+    all_requests = [
+        Request(embedding, **{name: files[i] for name, files in companions.items()})
         for i, embedding in enumerate(embeddings)
     ]
     is_listed = n > _TYPED and list(embeddings) == sorted(embeddings)
-    if is_listed:  # as a shell lists files: step-10 before step-2
-        listed.sort(key=lambda request: natural(str(request.embeddings)))
-    return listed
+    if is_listed:  # a shell lists step-10 before step-2
+        all_requests.sort(key=lambda request: natural(str(request.embeddings)))
+    return all_requests
 
 
 def shown_arguments() -> list[str]:
-    """The command line as the document keeps it: without control characters and passwords."""
+    """The command line for the document, without control characters and passwords."""
     return [without_secrets(printable(argument)) for argument in sys.argv[1:]]
 
 
-def _refuse_without_embeddings(given: Mapping[str, Any]) -> None:
-    """Options that say something about embeddings hint at one that was forgotten.
+def _refuse_without_embeddings(parameters: Mapping[str, Any]) -> None:
+    """Refuse options that need embeddings when no EMB is passed.
 
     Raises:
-        ConfigError: labels, groups or class negatives without EMB.
+        ConfigError: such an option is passed.
     """
     for option, is_used in (
-        ("--labels", given["labels"]),
-        ("--groups", given["groups"]),
-        ("--unlabelled", given["unlabelled"]),
-        ("--negatives class", getattr(given["negatives"], "value", None) == "class"),
-        ("--anchors", given["anchors"] is not None),
-        ("--resume", given["resume"]),
-        ("--scheduler", given["scheduler"]),
+        ("--labels", parameters["labels"]),
+        ("--groups", parameters["groups"]),
+        ("--unlabelled", parameters["unlabelled"]),
+        ("--negatives class", getattr(parameters["negatives"], "value", None) == "class"),
+        ("--anchors", parameters["anchors"] is not None),
+        ("--resume", parameters["resume"]),
+        ("--scheduler", parameters["scheduler"]),
     ):
         if is_used:
             raise ConfigError(f"{option} needs embeddings: name a file EMB")
 
 
-def run_command(command: str, given: Mapping[str, Any]) -> None:
-    """Run a command that measures from its parsed options, write its files and print its table.
+def run_command(command: str, parameters: Mapping[str, Any]) -> None:
+    """Run a metric command, write its files and print its table.
 
     Args:
-        command: its name.
-        given: the command's parameters by name.
+        command: name of the command.
+        parameters: the command's parameters by name.
 
     Raises:
-        AnalysisError: options or inputs that cannot be used.
+        AnalysisError: options or inputs cannot be used.
     """
     from cl_analyze import analysis
 
-    output = from_command_line(OutputOptions, given)
-    options = from_command_line(MetricOptions, given)
-    run = from_command_line(RunOptions, given)
+    output = from_command_line(OutputOptions, parameters)
+    options = from_command_line(MetricOptions, parameters)
+    run = from_command_line(RunOptions, parameters)
     talk = Talk(output.quiet, output.verbose)
     arguments = shown_arguments()
     if command == "compare":
         from cl_analyze.comparison import run_comparison
 
-        asked = from_command_line(CompareOptions, given)
+        compare_options = from_command_line(CompareOptions, parameters)
         report = run_comparison(
-            requests(given),
-            asked.metrics or FAMILIES,
+            requests(parameters),
+            compare_options.metrics or FAMILIES,
             options,
             run,
-            asked,
+            compare_options,
             listener=talk,
             arguments=arguments,
         )
-    elif not given["embeddings"]:
-        _refuse_without_embeddings(given)
+    elif not parameters["embeddings"]:
+        _refuse_without_embeddings(parameters)
         report = analysis.uniform_penalty(options, run, arguments)
     else:
         families = FAMILIES if command == "report" else (command,)
         report = analysis.run_analysis(
-            requests(given), families, options, run, command, listener=talk, arguments=arguments
+            requests(parameters),
+            families,
+            options,
+            run,
+            command,
+            listener=talk,
+            arguments=arguments,
         )
     finish(report, output, talk)
 
 
 def finish(report: Report, output: OutputOptions, talk: Talk) -> None:
-    """Write the command's files, then print the table or the document."""
+    """Write the output files, then print the table or the JSON document."""
     document = report.document
     files: tuple[str, ...] = ()
     if not output.no_files:
@@ -145,15 +151,17 @@ def finish(report: Report, output: OutputOptions, talk: Talk) -> None:
         from cl_analyze.report.text import wrapped
 
         talk.say(f"wrote {len(files)} files:")
-        unbroken = " ".join(path.replace(" ", "\0") for path in files)  # no path has a NUL
-        for line in wrapped(unbroken, 78):
+        joined_paths = " ".join(
+            path.replace(" ", "\0") for path in files
+        )  # a path cannot contain NUL
+        for line in wrapped(joined_paths, 78):
             talk.say(f"  {line}".replace("\0", " "))
 
 
 def _blocks(document: Document) -> Iterator[str]:
-    """Lines: the table of each family; of a report, the numbers that sum each checkpoint up."""
-    for number, block in enumerate(_tables(document)):
-        yield from [*[""] * (number > 0), *block]
+    """Lines of the printed tables: a table for each family; for `report`, one for each source."""
+    for position, block in enumerate(_tables(document)):
+        yield from [*[""] * (position > 0), *block]
 
 
 def _tables(document: Document) -> Iterator[list[str]]:
@@ -175,8 +183,10 @@ def _tables(document: Document) -> Iterator[list[str]]:
             lines = {"losses": loss_lines, "quality": quality_lines}.get(family, record_lines)
             yield lines(records, document)
         return
-    listed = headlines(document)
+    listed_headlines = headlines(document)
     for source in document.sources:
-        found = [headline.find(document, source) for headline in listed]
-        summary = record_lines([record for record in found if record is not None], document)
+        headline_records = [headline.find(document, source) for headline in listed_headlines]
+        summary = record_lines(
+            [record for record in headline_records if record is not None], document
+        )
         yield [*summary, *verdict_lines(source, document)]

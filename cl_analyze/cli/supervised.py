@@ -1,8 +1,8 @@
-"""A run under a memory limit, in a process of its own that another one watches.
+"""A run under a memory limit, in a child process that the parent process watches.
 
-Where memory may run out (ulimit -v), BLAS and other libraries end the process by themselves, with
-exit code 1 or a crash, or wait for ever.  Exit code 1 says that a check failed, and nothing else
-may: so the process that computes is watched by one that does not.
+Under a memory limit (ulimit -v), BLAS and other libraries can end the process with exit code 1,
+crash, or hang.  Exit code 1 must only mean that a check failed.  Therefore the child process
+computes, and the parent process watches it and returns the exit code.
 """
 
 from __future__ import annotations
@@ -19,43 +19,45 @@ from cl_analyze.cli.entry import CHECK_FAILED, COULD_NOT_JUDGE, complain
 from cl_analyze.errors import error_text
 
 PATIENCE = 5.0
-"""Seconds that a run has to end by itself after a signal."""
+"""Seconds between a signal and the kill of a run that has not ended."""
 WATCHED = 10.0
-"""Seconds between two looks at what a run does."""
+"""Seconds between two checks of the processor time of a run."""
 _LATER: dict[int, float] = {signal.SIGTERM: 0.0, signal.SIGINT: 0.5}
-"""Seconds after which a signal is passed on."""
+"""Seconds after which a signal is passed on to the child process."""
 
 
 def supervised(run: Callable[[], int]) -> int:
-    """The exit code of `run`, made in a child process; one that it did not choose is 2.
+    """The exit code of `run`, called in a child process; 2 if a library ended the process.
 
     Args:
-        run: returns the exit code.
+        run: function that returns the exit code.
     """
-    said, says = os.pipe()
+    read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(said)
-        _compute(run, says)
-    os.close(says)
+        os.close(read_end)
+        _compute(run, write_end)
+    os.close(write_end)
     status = _wait(child)
-    with os.fdopen(said, "rb") as stream:
-        chosen = stream.read(1)
-    if chosen:
-        return chosen[0]
-    how = f"with exit code {os.WEXITSTATUS(status)}"
+    with os.fdopen(read_end, "rb") as stream:
+        exit_code = stream.read(1)
+    if exit_code:
+        return exit_code[0]
+    cause = f"with exit code {os.WEXITSTATUS(status)}"
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         if number in (signal.SIGINT, signal.SIGTERM):
             return 128 + number
-        how = f"by {signal.Signals(number).name}"
-    complain(f"Error: {error_text(MemoryError(f'a library ended the run {how}'))}")
+        cause = f"by {signal.Signals(number).name}"
+    complain(f"Error: {error_text(MemoryError(f'a library ended the run {cause}'))}")
     return COULD_NOT_JUDGE
 
 
-def _compute(run: Callable[[], int], says: int) -> None:
-    """Run, say the exit code, and end."""
-    # its threads would wait for each other for ever where one finds no memory
+def _compute(run: Callable[[], int], write_end: int) -> None:
+    """Call `run`, write the exit code to the pipe, and exit.
+
+    BLAS gets one thread: several threads deadlock when one of them finds no memory.
+    """
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
     code = run()
@@ -64,66 +66,69 @@ def _compute(run: Callable[[], int], says: int) -> None:
             stream.flush()
         except (OSError, ValueError):
             code = COULD_NOT_JUDGE if code != CHECK_FAILED else code
-    os.write(says, bytes([code]))
+    os.write(write_end, bytes([code]))
     os._exit(code)
 
 
 def _wait(child: int) -> int:
-    """The child's status; signals are passed on, and one that does not end it is followed by more.
+    """Wait for the child and return its status; pass signals on, and kill a child that hangs.
 
-    Ctrl-C at a terminal reaches both processes by itself: it is passed on a little later, where the
-    child goes on.
+    Ctrl-C at a terminal reaches both processes.  Therefore SIGINT is passed on only if the child
+    still runs after half a second.
     """
-    arrived: list[tuple[int, float]] = []
+    received: list[tuple[int, float]] = []
     passed_on = False
 
     def remember(number: int, frame: object) -> None:
-        arrived.append((number, time.monotonic()))
+        received.append((number, time.monotonic()))
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, remember)
-    before, since = _seconds_of(child), time.monotonic()
+    times_before, checked_at = _seconds_of(child), time.monotonic()
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             return status
         time.sleep(0.02)
         now = time.monotonic()
-        if arrived and not passed_on and now - arrived[0][1] > _LATER[arrived[0][0]]:
+        if received and not passed_on and now - received[0][1] > _LATER[received[0][0]]:
             passed_on = True
-            _send(child, arrived[0][0])
-        if arrived and now - arrived[0][1] > PATIENCE:
-            # it does not answer: what it was asked to end with is how it ends
+            _send(child, received[0][0])
+        if received and now - received[0][1] > PATIENCE:
+            # the child does not react: kill it, and return the signal as its status
             _send(child, signal.SIGKILL)
             os.waitpid(child, 0)
-            return arrived[0][0]
-        if now - since > WATCHED:
-            used = _seconds_of(child)
-            in_vain = _asks_in_vain(used[0] - before[0], used[1] - before[1], now - since)
+            return received[0][0]
+        if now - checked_at > WATCHED:
+            times_now = _seconds_of(child)
+            in_vain = _asks_in_vain(
+                times_now[0] - times_before[0], times_now[1] - times_before[1], now - checked_at
+            )
             if in_vain and _is_at_its_limit(child):
                 _send(child, signal.SIGKILL)
                 return os.waitpid(child, 0)[1]
-            before, since = used, now
+            times_before, checked_at = times_now, now
 
 
-def _asks_in_vain(own: float, system: float, elapsed: float) -> bool:
-    """Whether a process asks the system for memory again and again, and does nothing else.
+def _asks_in_vain(user: float, system: float, elapsed: float) -> bool:
+    """Whether a process only repeats failing requests for memory.
 
-    A run that waits for a disk or a network takes no processor time, one that computes takes its
-    own.
+    Such a process uses mostly system time.  A run that waits for a disk or a network uses no
+    processor time, and a run that computes uses mostly user time.
 
     Args:
-        own, system: seconds of processor time in the process and in the system.
-        elapsed: seconds.
+        user: seconds of processor time in user mode.
+        system: seconds of processor time in the system.
+        elapsed: seconds of wall-clock time.
 
     >>> _asks_in_vain(0.5, 9.0, 10.0), _asks_in_vain(9.0, 0.5, 10.0), _asks_in_vain(0.0, 0.0, 10.0)
     (True, False, False)
     """
-    return system > 0.5 * elapsed and own < 0.25 * elapsed
+    return system > 0.5 * elapsed and user < 0.25 * elapsed
 
 
 def _seconds_of(child: int) -> tuple[float, float]:
-    """Processor time of a process, its own and in the system; none where it cannot be told."""
+    """User and system time of a process in seconds; zeros if they cannot be read."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         fields = Path(f"/proc/{child}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
         ticks = os.sysconf("SC_CLK_TCK")
@@ -132,7 +137,7 @@ def _seconds_of(child: int) -> tuple[float, float]:
 
 
 def _is_at_its_limit(child: int) -> bool:
-    """Whether a process has taken most of the memory that it may."""
+    """Whether a process uses more than 75% of its memory limit."""
     import resource
 
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]

@@ -19,15 +19,15 @@ class ReaderGoneError(Exception):
 
 
 def write_lines(lines: Iterable[str]) -> None:
-    """Lines on stdout, line feeds in names escaped; see `write_text`."""
+    """Write lines to stdout, with control characters in names escaped; see `write_text`."""
     write_text("\n".join(map(printable, lines)) + "\n")
 
 
 def write_text(text: str) -> None:
-    """Text on stdout; a terminal gets bold source lines, an ASCII one +- for the sign ±.
+    """Write text to stdout; headings are bold on a terminal, and ± is +- if it cannot be encoded.
 
     Raises:
-        ReaderGoneError: stdout is a pipe that was closed.
+        ReaderGoneError: the reader has closed the pipe.
         ConfigError: stdout cannot be written (a full disk).
     """
     stream = sys.stdout
@@ -54,11 +54,11 @@ def write_text(text: str) -> None:
 
 
 _LONGEST = 4_000
-"""Characters of a message: a file may have any number of names."""
+"""The longest message, in characters; messages list names, and files can have many names."""
 
 
 def shown(message: str) -> str:
-    """A message on one line, of bounded length, without control characters and passwords.
+    """A message on one line, shortened, without control characters and passwords.
 
     >>> shown("a" * 5000)[1990:2010]
     'aaaaaaaaaa [...] aaa'
@@ -72,13 +72,13 @@ def shown(message: str) -> str:
 class Talk:
     """Notes, warnings and progress on stderr.
 
-    Progress appears for passes of more than a second: in place on a terminal, a line every ten
-    seconds in a log.
+    Progress is shown for passes of more than one second: a terminal shows one line that is
+    overwritten, a log gets one line every ten seconds.
 
     Args:
-        quiet: no notes, warnings and progress.
-        verbose: the time of each pass as well.
-        stream: default stderr.
+        quiet: write no notes, warnings and progress.
+        verbose: also write the time of each pass.
+        stream: the stream to write to; None: stderr.
     """
 
     def __init__(
@@ -93,24 +93,24 @@ class Talk:
         self._shown = 0
 
     def say(self, text: str) -> None:
-        """One line."""
+        """Write one line."""
         if not self._quiet:
             self._write(f"{shown(text)}\n", clear=True)
 
     def command(self, text: str) -> None:
-        """A line for the program that runs this one; --quiet does not silence it."""
+        """Write a line for the calling program; --quiet does not suppress it."""
         self._write(f"{printable(text)}\n", clear=True)
 
     def note(self, text: str) -> None:
-        """A note: a choice that was made for the user."""
+        """Write a note."""
         self.say(f"note: {text}")
 
     def warn(self, text: str) -> None:
-        """A warning about the inputs."""
+        """Write a warning."""
         self.say(f"warning: {text}")
 
     def stage(self, text: str) -> None:
-        """A new pass begins."""
+        """Begin a new pass."""
         now = time.monotonic()
         if self._verbose and self._stage:
             self.say(f"{self._stage}: {now - self._started:.2f} s")
@@ -119,26 +119,26 @@ class Talk:
         self._started = self._last = now
 
     def progress(self, done: int, total: int) -> None:
-        """Pairs done in this pass."""
+        """Show the progress of this pass: `done` of `total` pairs."""
         now = time.monotonic()
         elapsed = now - self._started
         wait = 0.2 if self._live else 10.0 if self._said else 1.0
         if self._quiet or elapsed < 1.0 or now - self._last < wait:
             return
         self._last, self._said = now, True
-        rate = (done - self._before) / elapsed  # without the pairs of an earlier run
+        rate = (done - self._before) / elapsed  # without the pairs that an earlier run computed
         left = (total - done) / rate if rate else math.inf
         text = f"{self._stage}  {100 * done / total:.0f}%  {rate:.3g} pairs/s  {left:.0f} s left"
         self._write(text if self._live else f"{text}\n", clear=True)
         self._shown = len(text) if self._live else 0
 
     def resumed(self, done: int, total: int) -> None:
-        """Pairs of this pass that an earlier run has computed."""
+        """Note that an earlier run computed `done` of the `total` pairs of this pass."""
         self._before = done
         self.note(f"{self._stage}: goes on from {100 * done / total:.0f}%, which --resume has kept")
 
     def close(self) -> None:
-        """The last pass is over."""
+        """End the last pass."""
         self.stage("")
 
     def _clear(self) -> None:
@@ -147,7 +147,7 @@ class Talk:
             self._write("\r" + " " * shown + "\r")
 
     def _write(self, text: str, clear: bool = False) -> None:
-        """Write; a closed stderr does not stop a run."""
+        """Write text; ignore errors, so that a closed stderr does not stop a run."""
         if clear:
             self._clear()
         with contextlib.suppress(OSError, ValueError):
