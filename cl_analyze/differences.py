@@ -1,4 +1,4 @@
-"""Differences between two checkpoints: which rows are the same, and the change of each number."""
+"""Differences of two checkpoints: the match of their rows, and the change of each number."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ Index = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class RowKeys:
-    """Identifies the rows of a checkpoint, to find the same items in another.
+    """The identity of a checkpoint's rows, to find the same items in another checkpoint.
 
     Attributes:
         n: number of rows.
-        labels: SHA-256 of their classes in order, None without labels.
-        ids: (n,) identifiers of the rows, None without identifiers.
+        labels: SHA-256 of the classes of the rows in order; None without labels.
+        ids: (n,) identifiers of the rows; None without identifiers.
         kept: SHA-256 of the indices of the rows in their file; None: all rows of the file.
     """
 
@@ -57,12 +57,13 @@ def _digest(start: bytes, numbers: Index) -> str:
 
 @dataclass(frozen=True)
 class Match:
-    """Which rows of two checkpoints are the same items.
+    """The match of the rows of two checkpoints.
 
     Attributes:
-        order: (n,) the other's row for each of one's; None: rows cannot be matched.
-        text: how they were matched, or why not.
-        same_n: whether both have as many rows.
+        order: (n,) for each row of the first checkpoint, the row of the second that is the same
+            item; None: the rows cannot be matched.
+        text: method of the match, or the reason why there is no match.
+        same_n: whether both checkpoints have the same number of rows.
     """
 
     order: Index | None
@@ -71,12 +72,12 @@ class Match:
 
     @property
     def moves_rows(self) -> bool:
-        """Whether rows are matched in another order."""
+        """Whether the match changes the order of the rows."""
         return self.order is not None and not np.array_equal(self.order, np.arange(len(self.order)))
 
 
 def match_rows(one: RowKeys, other: RowKeys) -> Match:
-    """By ids where both have them, in any order; else by position where n and labels agree.
+    """Match rows by ids in any order; without ids, by position where n and labels agree.
 
     >>> match_rows(RowKeys(3), RowKeys(2)).text
     'unpaired: 3 and 2 rows, and no ids to match them by'
@@ -99,16 +100,16 @@ def match_rows(one: RowKeys, other: RowKeys) -> Match:
         why = "labels differ" if one.labels and other.labels else "only one has labels"
         why += ", so rows are not taken for the same items; ids of both would match them"
         return Match(None, f"unpaired: {why}")
-    seen = " (n and labels agree)" if one.labels else " (n agrees; there are no labels to check)"
-    return Match(np.arange(one.n), f"paired: {one.n} rows matched by position{seen}")
+    checks = " (n and labels agree)" if one.labels else " (n agrees; there are no labels to check)"
+    return Match(np.arange(one.n), f"paired: {one.n} rows matched by position{checks}")
 
 
 def not_comparable(one: Record, other: Record, same_n: bool) -> str | None:
-    """Why a number of two checkpoints cannot be compared; None where it can.
+    """The reason why a number of two checkpoints cannot be compared; None where it can.
 
     Args:
-        one, other: the records of the number.
-        same_n: whether both checkpoints have as many rows.
+        one, other: records of the number in both checkpoints.
+        same_n: whether both checkpoints have the same number of rows.
     """
     metric = DECLARED[one.metric]
     depends_on = metric.depends_on
@@ -128,23 +129,23 @@ Identity = tuple[str, str | None, tuple[tuple[str, Any], ...]]
 
 
 def identity(record: Record) -> Identity:
-    """Metric, definition and parameters: equal for records of the same number."""
+    """Metric, definition and parameters; equal for records of the same number."""
     return record.metric, record.definition, tuple(sorted(record.params.items()))
 
 
 def params_text(record: Record) -> str:
-    """Parameters as JSON with sorted keys, as in the cells of tables."""
+    """The parameters as JSON with sorted keys, for a cell of a table."""
     return json.dumps(record.params, sort_keys=True)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One number of two checkpoints.
+    """The difference of one number between two checkpoints.
 
     Attributes:
-        one, other: their records.
+        one, other: records of the number in both checkpoints.
         change: one minus other, with its error.
-        p_holm: adjusted over the table that the difference is in.
+        p_holm: p-value with Holm's adjustment over the table of differences; None: not adjusted.
     """
 
     one: Record
@@ -153,7 +154,7 @@ class Difference:
     p_holm: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """A row of compare.csv; `params` as a dictionary."""
+        """A row of compare.csv, with `params` as a dictionary."""
         return {
             "metric": self.one.metric,
             "definition": self.one.definition,
@@ -197,30 +198,32 @@ def record_difference(
 
     Args:
         one, other: records with a value.
-        order: the other's row for each of one's; None: unpaired, the variances add.
-        groups: of one's rows that belong together.
-        confidence: of the interval.
-        factor: what the other is multiplied with.
-        sample: the only rows of one for which pseudo-values are used (their error is scaled to
-            all rows); None: all.
+        order: for each row of `one`, the same item's row of `other`; None: unpaired, the variances
+            add.
+        groups: (N,) codes of the rows of `one` that belong together.
+        confidence: confidence of the interval.
+        factor: factor of the value of `other`.
+        sample: rows of `one` whose pseudo-values are used, with the error scaled to all rows; None:
+            all rows.
     """
-    mine, others = one.pseudo_values, other.pseudo_values
+    pseudo_one, pseudo_other = one.pseudo_values, other.pseudo_values
     is_paired = (
         order is not None
-        and mine is not None
-        and others is not None
-        and len(order) == len(mine)
-        and len(others) > order.max()
+        and pseudo_one is not None
+        and pseudo_other is not None
+        and len(order) == len(pseudo_one)
+        and len(pseudo_other) > order.max()
     )
     units, share = error_units(one, groups), 1.0
-    rows = order if is_paired else None
-    rows_of_one: Index | slice | None = None if rows is None else slice(None)
-    if rows is not None and sample is not None:
-        rows_of_one, rows, share = sample, rows[sample], len(sample) / len(rows)
+    rows_of_other = order if is_paired else None
+    rows_of_one: Index | slice | None = None if rows_of_other is None else slice(None)
+    if rows_of_other is not None and sample is not None:
+        share = len(sample) / len(rows_of_other)
+        rows_of_one, rows_of_other = sample, rows_of_other[sample]
         groups = None if groups is None else groups[sample]
     return difference(
         _estimate(one, rows_of_one, confidence, units),
-        _estimate(other, rows, confidence, other.n, factor),
+        _estimate(other, rows_of_other, confidence, other.n, factor),
         groups,
         confidence,
         share,
@@ -234,7 +237,7 @@ def _estimate(
     units: int,
     factor: float = 1.0,
 ) -> Estimate:
-    """A record's number times a factor, with the pseudo-values of some rows (None: without)."""
+    """A record's value times a factor, with the pseudo-values of some rows (None: of no rows)."""
     interval = record.interval_at(confidence)
     if interval is not None and factor < 0:
         interval = interval[::-1]
@@ -253,7 +256,7 @@ def _estimate(
 
 
 def error_units(record: Record, groups: Index | None) -> int:
-    """Rows, or groups of them, that a number's error comes from."""
+    """Number of rows, or of groups of rows, that a number's error comes from."""
     return record.n if groups is None else min(len(np.unique(groups)), record.n)
 
 
@@ -264,10 +267,10 @@ def differences(
     groups: Index | None = None,
     confidence: float = 0.95,
 ) -> Iterator[Difference]:
-    """Every number that both have and that can be compared; p-values are not adjusted yet.
+    """Differences of all numbers that both checkpoints have, before Holm's adjustment.
 
-    References in closed form are left out.  Metrics that depend on the dimensions are left out
-    where the dimensions differ; metrics that depend on the number of rows, where that differs.
+    References in closed form are left out, and so are numbers that cannot be compared, see
+    `not_comparable`.
     """
     by_identity = {identity(record): record for record in others}
     for record in ones:
@@ -286,12 +289,12 @@ SIGNIFICANT = 0.05
 
 
 def is_real(p_holm: object) -> bool:
-    """Whether an adjusted p-value says that a difference is no noise."""
+    """Whether a difference is significant by its adjusted p-value."""
     return isinstance(p_holm, float) and p_holm < SIGNIFICANT
 
 
 def adjusted(differences: Iterable[Difference]) -> list[Difference]:
-    """The same with p-values adjusted by Holm's method over all of them."""
+    """The differences, with p-values adjusted by Holm's method over all differences."""
     listed = list(differences)
-    p_values = holm([each.change.p_value for each in listed])
-    return [replace(each, p_holm=p) for each, p in zip(listed, p_values, strict=True)]
+    p_values = holm([change.change.p_value for change in listed])
+    return [replace(change, p_holm=p) for change, p in zip(listed, p_values, strict=True)]

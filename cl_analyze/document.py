@@ -13,24 +13,24 @@ SCHEMA = "cl-analyze/1"
 
 @dataclass(frozen=True)
 class Document:
-    """A run's results with its inputs, settings and warnings.
+    """The results of a run with its inputs, settings and warnings.
 
     Attributes:
-        command: the subcommand that made it.
-        arguments: the command line, as it was typed.
-        version: of cl_analyze.
+        command: name of the subcommand.
+        arguments: the command line as typed.
+        version: version of cl_analyze.
         created: UTC time, ISO 8601.
         inputs: one entry for each array that was read.
         environment: versions and settings.
-        results: every record.
-        families: metric family -> its records' indices in `results`.
-        tables: further tables, by name.
+        results: all records.
+        families: metric family -> indices of its records in `results`.
+        tables: further tables by name.
         warnings: notes for the user.
-        positives: source -> in words, which pairs are positive.
-        negatives: in words, which pairs are negative.
-        n_rows: source -> its rows.
-        n_anchors: source -> the anchors of its estimated means; no entry where means are exact.
-        verdict: of checks; None without checks.
+        positives: source -> the positive pairs in words.
+        negatives: the negative pairs in words.
+        n_rows: source -> number of rows.
+        n_anchors: source -> number of anchors of estimated means; no entry for exact means.
+        verdict: verdict of all checks; None without checks.
     """
 
     command: str
@@ -51,7 +51,7 @@ class Document:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Sources in the order given."""
+        """Names of the sources in the order of the results."""
         return tuple(dict.fromkeys(record.source for record in self.results))
 
     def family_table(self, family: str) -> Table:
@@ -59,18 +59,18 @@ class Document:
         return record_table(family, (self.results[i] for i in self.families[family]))
 
     def all_tables(self) -> dict[str, Table]:
-        """Family tables and further tables, by name."""
+        """Tables of the families and further tables, by name."""
         return {name: self.family_table(name) for name in self.families} | self.tables
 
     def rows(self, table: str, **cells: Cell) -> list[dict[str, Cell]]:
-        """Rows of a further table that agree with the given cells; no rows without the table."""
+        """Rows of a further table that have these cells; an empty list without the table."""
         rows = self.tables[table].rows if table in self.tables else ()
         return [row for row in rows if all(row.get(key) == cells[key] for key in cells)]
 
     def records(
         self, metric: str, definition: str | None = None, source: str | None = None, **params: Param
     ) -> list[Record]:
-        """Records of a metric in order; of one definition, source or parameter where given."""
+        """Records of a metric in order; arguments that are not None restrict them."""
         return [
             record
             for record in self._by_metric.get(metric, ())
@@ -82,12 +82,12 @@ class Document:
     def record(
         self, metric: str, definition: str | None = None, source: str | None = None, **params: Param
     ) -> Record | None:
-        """The first of `records`; None where there is none."""
+        """The first record of `records`; None without records."""
         return next(iter(self.records(metric, definition, source, **params)), None)
 
     @cached_property
     def _by_metric(self) -> dict[str, list[Record]]:
-        """Records of each metric; the records of hundreds of checkpoints are too many to search."""
+        """Records by metric: a search of all records is slow for hundreds of checkpoints."""
         records: dict[str, list[Record]] = {}
         for record in self.results:
             records.setdefault(record.metric, []).append(record)

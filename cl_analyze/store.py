@@ -1,8 +1,8 @@
-"""Named arrays kept in a folder under keys: states of long passes, numbers of checkpoints.
+"""Named arrays in a folder under keys: states of long passes, numbers of checkpoints.
 
 A key is a hash of everything that the arrays depend on, so that arrays of other inputs, options or
-versions are never taken.  A file is a SHA-256, then the .npz archive that it is the hash of.  It is
-written whole or not at all, so that several runs can share a folder.
+versions are never read.  A file holds a SHA-256, and then the .npz archive that it was computed
+from.  Each file is written whole or not at all, so that several runs can share a folder.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cl_analyze.errors import ConfigError
 from cl_analyze.output import remove_abandoned, replacing
 
 FORMAT = 4
-"""Changes where the names or shapes of stored arrays change: files of other formats are ignored."""
+"""Version of the names and shapes of stored arrays; files of other versions are ignored."""
 _DIGEST_BYTES = 32
 
 
@@ -64,8 +64,8 @@ class Store:
     """A folder of files of named arrays.
 
     Args:
-        folder: made when it is missing.
-        option: the option that names the folder, for messages.
+        folder: the folder; it is made when it is missing.
+        option: name of the option that sets the folder, for messages.
 
     Raises:
         ConfigError: the folder cannot be made.
@@ -95,7 +95,7 @@ class Store:
         with stream:
             digest = stream.read(_DIGEST_BYTES)
             if _digest_of_rest(stream) != digest:
-                raise ValueError("it is not what was written: its SHA-256 differs")
+                raise ValueError("the file is damaged: its SHA-256 differs")
             stream.seek(_DIGEST_BYTES)
             return read_arrays(stream)
 
@@ -103,7 +103,7 @@ class Store:
         """Write a file, or replace it.
 
         Raises:
-            ConfigError: the folder cannot be written.
+            ConfigError: the file cannot be written.
         """
         try:
             with replacing(self.folder / name) as file:

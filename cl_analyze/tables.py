@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Param = float | int | str
 ARRAYS = ("pseudo", "noise")
-"""Names of a record's arrays in stores: jackknife pseudo-values, and the noise of two copies."""
+"""Names of a record's arrays in stores: jackknife pseudo-values, and the noise of their mean."""
 Unit = Literal[
     "nats",
     "cosine",
@@ -40,7 +40,7 @@ _RUNS_AS_FORMULA = re.compile(r"[=@\t\r]|[+-](?![0-9.]+\Z|\Z)")
 
 INTERVAL_COLUMNS = ("interval_low", "interval_high")
 _FEW_HITS = 5.0
-"""Hits or misses of a share below which its interval is far from symmetric."""
+"""With fewer hits or misses, the interval of a share is far from symmetric."""
 _UNUSUAL = re.compile(r"[^\n\x20-\x7e]")
 
 
@@ -63,26 +63,27 @@ RECORD_KEYS = (
 
 @dataclass(frozen=True)
 class Record:
-    """One number, with its name, its parameters, its errors and its unit.
+    """One number with its name, parameters, errors and unit.
 
     Attributes:
-        source: which file or array.
-        metric: name, as listed in the metric reference.
-        definition: which of the metric's definitions, None where it has one only.
-        params: the metric's own parameters.
-        value: the number; None where it is undefined, and `reason` says why.
-        std_error: standard error over rows, as a sample of the population; None where unknown.
-        unit: unit of value and errors.
-        n: rows (anchors) that the value averages over.
-        d: dimensions, None where there are none.
-        sampling_error: distance to expect from the exact value on this file, where not exact.
-        exact: whether every pair the definition names was counted.
-        reason: why there is no value.
+        source: name of the file or array.
+        metric: name of the metric, as in the metric reference.
+        definition: name of the definition; None for a metric with a single definition.
+        params: parameters of the metric.
+        value: the number; None where it is undefined, see `reason`.
+        std_error: standard error, with the rows as a sample of a population; None where unknown.
+        unit: unit of the value and of its errors.
+        n: number of rows (anchors) in the average.
+        d: number of dimensions; None for a number without dimensions.
+        sampling_error: standard error of an estimate of the exact value on this file; None where
+            the value is exact.
+        exact: whether all pairs of the definition were counted.
+        reason: reason why there is no value.
         pseudo_values: (N,) jackknife pseudo-values, for comparisons; not part of the output.
-        pseudo_noise: (N,) where pseudo-values are the mean of two noisy copies, half the difference
-            of the copies: see `stats.merged_copies`.
-        effective_n: of a share, the independent rows that its interval counts; None for numbers
-            whose interval is the value +- 1.96 errors.
+        pseudo_noise: (N,) noise of pseudo-values that are the mean of two noisy copies, see
+            `stats.merged_copies`.
+        effective_n: for a share, the number of independent rows behind its interval; None for
+            numbers whose interval is the value +- 1.96 errors.
 
     >>> Record("a.npy", "uniformity", "u_stat", {"t": 2.0}, -3.6, 0.004, "nats", 5000, 64).name
     'uniformity[u_stat]'
@@ -130,7 +131,7 @@ class Record:
         return {key: getattr(self, key) for key in RECORD_KEYS}
 
     def stored(self) -> dict[str, Any]:
-        """The fields that `restored` makes the record from again; `arrays` are kept beside them.
+        """The fields of the record for `restored`, without the arrays of `arrays`.
 
         >>> record = Record("a.npy", "knn_accuracy", None, {"k": 1}, 1.0, 0.0, "accuracy", 20, 3)
         >>> Record.restored(replace(record, effective_n=20.0).stored()).effective_n
@@ -141,7 +142,7 @@ class Record:
         return fields
 
     def arrays(self) -> dict[str, NDArray[np.float64]]:
-        """Pseudo-values and their noise, where the record has them, by the names of `restored`.
+        """Pseudo-values and noise by the names in `ARRAYS`; arrays that are None are left out.
 
         >>> Record("a.npy", "tolerance", None, {}, 0.2, None, "cosine", 10, 3).arrays()
         {}
@@ -156,7 +157,7 @@ class Record:
         pseudo: NDArray[np.float64] | None = None,
         noise: NDArray[np.float64] | None = None,
     ) -> Record:
-        """The record of a dictionary of `stored` and the arrays of `arrays`."""
+        """The record, from the fields of `stored` and the arrays of `arrays`."""
         return cls(**fields, pseudo_values=pseudo, pseudo_noise=noise)
 
     @property
@@ -166,7 +167,7 @@ class Record:
         return None if ends is None else list(ends)
 
     def interval_at(self, confidence: float) -> tuple[float, float] | None:
-        """The interval of a share at a confidence, right near 0 and 1; None for other numbers.
+        """The Clopper-Pearson interval of a share, valid near 0 and 1; None for other numbers.
 
         >>> record = Record("a.npy", "knn_accuracy", None, {"k": 1}, 0.9, 0.1, "accuracy", 20, 3)
         >>> [round(end, 3) for end in replace(record, effective_n=20.0).interval_at(0.5)]
@@ -178,7 +179,7 @@ class Record:
 
     @property
     def total_error(self) -> float | None:
-        """Standard error and sampling error together; None where neither is known."""
+        """Root of the sum of squares of standard error and sampling error; None: both unknown."""
         errors = [error for error in (self.std_error, self.sampling_error) if error is not None]
         return math.hypot(*errors) if errors else None
 
@@ -186,7 +187,7 @@ class Record:
     def error_text(self) -> str:
         """`± 0.004`, and for an estimate `(sampling 0.01)`; empty where no error is known.
 
-        Of a share near 0 or 1, whose error is too small, the 95% interval.
+        For a share near 0 or 1 the standard error is too small; the text is its 95% interval.
 
         >>> record = Record("a.npy", "knn_accuracy", None, {"k": 1}, 1.0, 0.0, "accuracy", 20, 3)
         >>> replace(record, effective_n=20.0).error_text
@@ -215,17 +216,17 @@ class Record:
 
     @property
     def name(self) -> str:
-        """metric[definition], as messages write it."""
+        """The name in messages without parameters: metric[definition]."""
         return full_name(self.metric, self.definition, {})
 
     @property
     def full_name(self) -> str:
-        """The name and every parameter, see `full_name`."""
+        """The name in messages with every parameter, see `full_name`."""
         return full_name(self.metric, self.definition, self.params)
 
 
 def full_name(metric: str, definition: str | None, params: Mapping[str, Param]) -> str:
-    """A number as messages write it: metric[definition], then `key=value` for every parameter.
+    """The name of a number in messages: metric[definition], then `key=value` for every parameter.
 
     >>> full_name("penalty_entropy", None, {"tau": 0.2}), full_name("uniformity", "u_stat", {})
     ('penalty_entropy tau=0.2', 'uniformity[u_stat]')
@@ -243,12 +244,12 @@ def undefined(
     d: int | None,
     reason: str,
 ) -> Record:
-    """A record without a value, and why."""
+    """A record without a value, with the reason."""
     return Record(source, metric, definition, params, None, None, unit, 0, d, reason=reason)
 
 
 class Results(Sequence[Record]):
-    """Records in order, to look up, to loop over, and as a pandas DataFrame.
+    """A sequence of records, with a search by name and a conversion to a pandas DataFrame.
 
     >>> import cl_analyze as cla
     >>> results = cla.tolerance([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], labels=["a", "a", "b"])
@@ -271,10 +272,10 @@ class Results(Sequence[Record]):
     def find(
         self, metric: str, definition: str | None = None, source: str | None = None, **params: Param
     ) -> Record:
-        """The first record that fits; without a definition, the metric's default.
+        """The first record with these properties; without a definition, the metric's default.
 
         Raises:
-            KeyError: none fits; the message lists what there is.
+            KeyError: no record has them; the message lists the records.
 
         >>> import cl_analyze as cla
         >>> results = cla.penalty([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]], taus=[0.07, 0.5])
@@ -298,7 +299,7 @@ class Results(Sequence[Record]):
         raise KeyError(f"no record {metric} {definition or ''} {params}; there are {sorted(names)}")
 
     def to_frame(self) -> pd.DataFrame:
-        """A DataFrame with the record's keys as columns, each parameter in a column of its own.
+        """A DataFrame with the record's keys as columns, and one column for each parameter.
 
         >>> import cl_analyze as cla
         >>> frame = cla.penalty([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]], taus=[0.07]).to_frame()
@@ -316,9 +317,9 @@ class Table:
     """A tidy table: named columns, rows as dictionaries.
 
     Attributes:
-        name: file name without suffix.
-        columns: in order.
-        rows: one dictionary a row; a missing key is an empty cell.
+        name: file name without its suffix.
+        columns: names of the columns in order.
+        rows: one dictionary for each row; a missing key is an empty cell.
 
     >>> Table("scores", ("name", "score"), ({"name": "a", "score": 0.5},)).rows[0]["score"]
     0.5
@@ -361,7 +362,7 @@ def csv_cell(value: Cell) -> str:
 
 
 def record_table(name: str, records: Iterable[Record]) -> Table:
-    """Records as a table: the record's keys, with each parameter in a column of its own."""
+    """Records as a table: the record's keys, and one column for each parameter."""
     listed = list(records)
     params = list(dict.fromkeys(key for record in listed for key in record.params))
     columns = tuple(
@@ -379,17 +380,17 @@ def record_table(name: str, records: Iterable[Record]) -> Table:
 
 
 def to_json(document: dict[str, Any]) -> str:
-    """JSON text with one line for each entry of a list, so that it stays readable and small.
+    """JSON text with one line for each entry of a list: readable, and small.
 
     >>> print(to_json({"schema": "example/1", "rows": [{"value": 0.25}, {"value": 0.5}], "n": 2}))
     {"schema": "example/1", "rows": [{"value": 0.25}, {"value": 0.5}], "n": 2}
     <BLANKLINE>
 
     Raises:
-        ValueError: a number is NaN or infinite, which JSON does not have.
+        ValueError: a number is NaN or infinite; JSON has no such numbers.
     """
     text = _json_lines(document, 0) + "\n"
-    # escapes in place of characters that a terminal obeys, or that no encoding has
+    # escape control characters of terminals, and characters that cannot be encoded
     return _UNUSUAL.sub(lambda m: m[0] if m[0].isprintable() else json.dumps(m[0])[1:-1], text)
 
 
@@ -411,7 +412,7 @@ def _json_lines(value: Any, depth: int) -> str:
 
 
 def number_text(value: float, std_error: float | None = None) -> str:
-    """A number for people: digits to the second of its error, or six significant ones.
+    """A number for people: digits up to the second digit of its error, or six significant digits.
 
     >>> number_text(-3.647214, 0.0040), number_text(0.5), number_text(12345678.0)
     ('-3.6472', '0.5', '1.23457e+07')

@@ -15,12 +15,12 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class AnchorValues:
-    """A statistic that is a mean over anchors, with what deleting each row does to it.
+    """A mean over anchors, with its change when each row is deleted.
 
     Attributes:
         values: (N,) the anchors' values, NaN where a row is no anchor.
-        gains: (N,) for each row, what deleting it as a negative adds to the anchors' sum.
-        lost: (N,) for each row, how many anchors lose their value with it.
+        gains: (N,) change of the sum of the values when the row is deleted as a negative.
+        lost: (N,) number of anchors that lose their value when the row is deleted.
     """
 
     values: Vector
@@ -28,34 +28,34 @@ class AnchorValues:
     lost: Vector
 
     def mean_without(self) -> Vector:
-        """(N,) the mean without each row, as anchor and as negative; NaN where nothing is left."""
+        """(N,) mean without each row, deleted as anchor and as negative; NaN: no anchor is left."""
         is_anchor = ~np.isnan(self.values)
-        own = np.where(is_anchor, self.values, 0.0)
+        filled = np.where(is_anchor, self.values, 0.0)
         count = is_anchor.sum() - is_anchor - self.lost
         with np.errstate(divide="ignore", invalid="ignore"):
-            without: Vector = (own.sum() - own + self.gains) / count
+            without: Vector = (filled.sum() - filled + self.gains) / count
         return np.where(count > 0, without, np.nan)
 
 
 def nth_neighbour(
     neighbours: Neighbours, rank: int, function: Callable[[Vector], Vector], n_rows: int
 ) -> AnchorValues:
-    """f(similarity of the rank-th nearest), rank from 0, with deletions of any nearer row exact.
+    """f(similarity of the nearest negative of a rank from 0), with the deletion of each row.
 
-    Values are about the rows that the neighbours belong to, gains about all N.
+    When the negative or a nearer one is deleted, the next negative takes its rank.  Values belong
+    to the rows of `neighbours`; gains belong to all N rows.
     """
-    value, after = neighbours.values[:, rank], neighbours.values[:, rank + 1]
-    has, has_next = np.isfinite(value), np.isfinite(after)
-    own = np.where(has, function(np.where(has, value, 0.0)), np.nan)
-    step = np.where(
-        has_next, function(np.where(has_next, after, 0.0)) - np.nan_to_num(own), -np.nan_to_num(own)
-    )
-    nearer = neighbours.indices[has, : rank + 1].ravel()
+    similarity, next_one = neighbours.values[:, rank], neighbours.values[:, rank + 1]
+    has_value, has_next = np.isfinite(similarity), np.isfinite(next_one)
+    values = np.where(has_value, function(np.where(has_value, similarity, 0.0)), np.nan)
+    next_values = np.where(has_next, function(np.where(has_next, next_one, 0.0)), 0.0)
+    gain = next_values - np.nan_to_num(values)
+    nearer = neighbours.indices[has_value, : rank + 1].ravel()
     gains, lost = np.zeros(n_rows), np.zeros(n_rows)
-    np.add.at(gains, nearer, np.repeat(step[has], rank + 1))
-    ends = (has & ~has_next)[has].astype(np.float64)
-    np.add.at(lost, nearer, np.repeat(ends, rank + 1))
-    return AnchorValues(own, gains, lost)
+    np.add.at(gains, nearer, np.repeat(gain[has_value], rank + 1))
+    is_last = (has_value & ~has_next)[has_value].astype(np.float64)
+    np.add.at(lost, nearer, np.repeat(is_last, rank + 1))
+    return AnchorValues(values, gains, lost)
 
 
 def of_anchors(neighbours: Neighbours, rows: NDArray[np.int64]) -> Neighbours:
@@ -64,6 +64,6 @@ def of_anchors(neighbours: Neighbours, rows: NDArray[np.int64]) -> Neighbours:
 
 
 def own_values(values: Vector, function: Callable[[Vector], Vector]) -> AnchorValues:
-    """f(value), where no other row acts on the value of an anchor."""
+    """f(value) of anchors whose value no other row changes."""
     zero = np.zeros(len(values))
     return AnchorValues(function(values), zero, zero)

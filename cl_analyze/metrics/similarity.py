@@ -1,7 +1,7 @@
-"""Similarity of positives and of the nearest negatives: means, spreads, quantiles, histograms.
+"""Similarity of positives and of nearest negatives: mean, deviation, quantiles, histograms.
 
-Wang & Liu, CVPR 2021, Fig. 8: for each anchor the similarities with its negatives are sorted, and
-the l-th largest is averaged over the anchors, beside the positive's.
+Wang & Liu, CVPR 2021, Fig. 8: the similarities of each anchor with its negatives are sorted.  The
+l-th largest is averaged over anchors, and compared with the mean similarity of positives.
 """
 
 from __future__ import annotations
@@ -75,16 +75,17 @@ QUANTILE = Metric(
 
 
 Part = Callable[[Function], AnchorValues]
+"""A function f of similarities -> the anchors' values f(s), with deletions."""
 
 
 @dataclass(frozen=True)
 class _Group:
-    """One group of similarities: where its records belong.
+    """A group of similarities: the checkpoint, definition and parameters of its records.
 
     Attributes:
         subject: the checkpoint.
         definition: view_pairs or same_class for positives; None for negatives.
-        params: the group, and which rows are negatives.
+        params: the name of the group, and the kind of negatives.
     """
 
     subject: Subject
@@ -98,7 +99,7 @@ class _Group:
         return [MEAN.at(self.definition, **at), STD.at(self.definition, **at), *quantiles]
 
     def records(self, mean: Number, std: Number, quantiles: Sequence[Number]) -> list[Record]:
-        """Records of the numbers."""
+        """Records of the mean, the standard deviation and the quantiles."""
         numbers = (mean, std, *quantiles)
         return [
             metric.record(self.subject.source, self.subject.d, number)
@@ -106,7 +107,7 @@ class _Group:
         ]
 
     def undefined(self, reason: str) -> list[Record]:
-        """Records that say why there are no numbers."""
+        """Records without values, with the reason."""
         return [m.undefined(self.subject.source, self.subject.d, reason) for m in self._metrics()]
 
 
@@ -115,8 +116,8 @@ class Similarity(Family):
 
     Groups: `positive` (pairs of views where there are views, else every same-class pair once) and
     `negative_1` .. `negative_k`, the anchors' l-th nearest negative.  Standard deviations divide by
-    the count.  Errors delete each row as anchor and as negative; those of quantiles are
-    Woodruff's (JASA 1952): from the quantiles at q +- two s.e. of the share below.
+    the count.  Errors are a jackknife: each row is deleted as anchor and as negative.  Errors of
+    quantiles are Woodruff's (JASA 1952), see `means.woodruff`.
     """
 
     name = "similarity"
@@ -127,12 +128,12 @@ class Similarity(Family):
     has_curve_pass = True
 
     def better(self, metric: str, params: Mapping[str, Param]) -> Better | None:
-        """Positives are better near; negatives push where they are near, and say no more."""
+        """High similarity of positives is better; similarity of negatives has no better side."""
         is_of_positives = params.get("group") == "positive" and metric != STD.name
         return "higher" if is_of_positives else None
 
     def memory(self, n_rows: int, dim: int, options: MetricOptions, n_threads: int) -> int:
-        """Values of each rank."""
+        """Bytes of the values of each rank."""
         return 16 * (options.top_k + 2) * (options.anchors_of(n_rows) or n_rows)
 
     def first_pass(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
@@ -149,7 +150,7 @@ class Similarity(Family):
         return (PairHistogram(TABLE_BINS, "all"),)
 
     def second_pass(self, results: PassResults) -> tuple[Reducer, ...]:
-        """Counts under the quantiles of same-class pairs, for their errors."""
+        """Counts of same-class pairs below their quantiles, for the errors of the quantiles."""
         quantiles = _class_quantiles(results.subject, results.first)
         return (RowCountsBelow(quantiles, "same_class"),) if quantiles else ()
 
@@ -157,10 +158,11 @@ class Similarity(Family):
         """Records by group, the histogram table, and a note on near-duplicates."""
         subject, options, anchors = results.subject, results.options, results.anchors
         is_cross = subject.partners is not None
-        found = results.first
+        pass_results = results.first
         if is_cross:
-            found = results.runner.cross([nearest_negatives_reducer(subject, options)], anchors)
-        neighbours = results.runner.nearest_negatives(options, found, anchors, is_cross)
+            reducer = nearest_negatives_reducer(subject, options)
+            pass_results = results.runner.cross([reducer], anchors)
+        neighbours = results.runner.nearest_negatives(options, pass_results, anchors, is_cross)
         records: list[Record] = []
         histograms: list[dict[str, Cell]] = []
         is_exhaustive = not anchors.is_sample
@@ -199,7 +201,7 @@ def _are_classes_positive(subject: Subject) -> bool:
 
 
 def _class_quantiles(subject: Subject, first: Found) -> tuple[float, ...]:
-    """Quantiles of all same-class pairs; empty where these are no positives, or there are none."""
+    """Quantiles of same-class pairs; empty where they are not the positives, or without pairs."""
     if not _are_classes_positive(subject):
         return ()
     counts = first[PairHistogram(FINE_BINS, "same_class")]
@@ -245,13 +247,20 @@ def _error(subject: Subject, value: float, without: Vector) -> float | None:
 
 
 def _deleted(subject: Subject, value: float, without: Vector, n: int) -> Number:
-    """A number with the jackknife's error and pseudo-values."""
+    """A number with the jackknife error and pseudo-values."""
     pseudo = pseudo_values(value, without) if subject.n > 3 else None
     return Number(value, standard_error(pseudo, subject.groups), n, pseudo)
 
 
 def _of_values(group: _Group, values: Vector, part: Part, reason: str) -> list[Record]:
-    """Mean, standard deviation and quantiles of one value for each anchor."""
+    """Records of the mean, standard deviation and quantiles of one value for each anchor.
+
+    Args:
+        group: the group of the records.
+        values: similarities, NaN where an anchor has no value.
+        part: the values of a function of the similarities, with deletions.
+        reason: reason where no anchor has a value.
+    """
     present = values[np.isfinite(values)]
     n = len(present)
     if n == 0:
@@ -289,36 +298,44 @@ def _root(squared: Number) -> Number:
 def _estimated(
     group: _Group, values: Vector, parts: Sequence[Part], anchors: Anchors
 ) -> list[Record]:
-    """As `_of_values`, from the anchors' values; `parts` are about two halves of them."""
+    """As `_of_values`, from a sample of anchors; each part belongs to one half of the sample."""
 
     def mean_of(function: Function, drawn: Anchors = anchors) -> Number:
-        own = function(values)
-        population = drawn.population(own)
-        estimate = drawn.mean(own, population)
+        statistic = function(values)
+        population = drawn.population(statistic)
+        estimate = drawn.mean(statistic, population)
         effects = []
         for part in parts:
             of_half = part(function)
             scale = population / max(int(np.isfinite(of_half.values).sum()), 1)
             effects.append(-scale * (of_half.gains + estimate.value * of_half.lost))
-        error = drawn.std_error(own, effects, population, group.subject.groups)
+        error = drawn.std_error(statistic, effects, population, group.subject.groups)
         return _number(estimate, error)
 
-    middle = mean_of(lambda v: v)
-    squared = mean_of(lambda v: (v - middle.value) ** 2)
-    plain = anchors.without_moments()  # the quantile itself is the anchors' own
+    mean = mean_of(lambda v: v)
+    squared = mean_of(lambda v: (v - mean.value) ** 2)
+    plain = anchors.without_moments()  # the quantile is that of the anchors, without regression
     present = values[np.isfinite(values)]
     quantiles = []
     for q in QUANTILES:
         at = float(np.quantile(present, q))
         share = mean_of(partial(_is_below, at=at), plain)
         quantiles.append(_quantile(at, share, q, partial(np.quantile, present)))
-    return group.records(middle, _root(squared), quantiles)
+    return group.records(mean, _root(squared), quantiles)
 
 
 def _quantile(
     at: float, share: Number, q: float, quantile: Callable[[Any], Any], width: float = 0.0
 ) -> Number:
-    """A quantile with Woodruff's errors, from the share at or below it."""
+    """A quantile with Woodruff's errors.
+
+    Args:
+        at: the quantile.
+        share: share of values at or below the quantile, with its errors.
+        q: the share at which the quantile is taken.
+        quantile: the quantile function.
+        width: width of the histogram's bins, added to the sampling error.
+    """
     error, sampling = (
         woodruff(quantile, q, of_share) for of_share in (share.std_error, share.sampling_error)
     )
@@ -326,7 +343,7 @@ def _quantile(
 
 
 def _of_classes(results: PassResults) -> list[Record]:
-    """The positive group where positives are all same-class pairs."""
+    """Records of the positive group where positives are all same-class pairs."""
     subject = results.subject
     assert subject.labels is not None
     group = _Group(subject, "same_class", {"group": "positive"})
@@ -344,10 +361,12 @@ def _of_classes(results: PassResults) -> list[Record]:
 
 
 def _exact_of_classes(group: _Group, results: PassResults, partners: Vector) -> list[Record]:
-    """All same-class pairs, each row deleted.
+    """Records of all same-class pairs, with the jackknife over rows.
 
     Args:
-        partners: (N,) how many positives each row has; NaN for unlabelled rows.
+        group: the group of the records.
+        results: the passes.
+        partners: (N,) number of positives of each row; NaN for unlabelled rows.
     """
     subject = group.subject
     sums = results.first[PairMoments("same_class")]
@@ -357,64 +376,71 @@ def _exact_of_classes(group: _Group, results: PassResults, partners: Vector) -> 
     n_pairs = float(np.nansum(partners))
     n_anchors = int((partners >= 1).sum())
 
-    def without(column: Vector) -> Vector:
+    def mean_without(row_sums: Vector) -> Vector:
         with np.errstate(divide="ignore", invalid="ignore"):
-            left: Vector = (column.sum() - 2 * column) / (n_pairs - 2 * partners)
-        return np.where(np.isfinite(left), left, np.nan)
+            without: Vector = (row_sums.sum() - 2 * row_sums) / (n_pairs - 2 * partners)
+        return np.where(np.isfinite(without), without, np.nan)
 
     mean, square = (float(sums[:, c].sum() / n_pairs) for c in (0, 1))
     std = math.sqrt(max(square - mean**2, 0.0))
-    spread = np.sqrt(np.maximum(without(sums[:, 1]) - without(sums[:, 0]) ** 2, 0.0))
+    mean_left, square_left = mean_without(sums[:, 0]), mean_without(sums[:, 1])
+    std_left = np.sqrt(np.maximum(square_left - mean_left**2, 0.0))
     at = _class_quantiles(subject, results.first)
     reducer = RowCountsBelow(at, "same_class")
-    below = np.concatenate([found[reducer] for found, _ in results.second])
-    seen = np.concatenate([rows for _, rows in results.second])
+    below = np.concatenate([pass_results[reducer] for pass_results, _ in results.second])
+    counted = np.concatenate([rows for _, rows in results.second])
     shares = histogram_shares(fine, np.array(at))
     quantiles = []
     for c, q in enumerate(QUANTILES):
         with np.errstate(divide="ignore", invalid="ignore"):
-            left = (shares[c] * n_pairs - 2 * below[:, c]) / (n_pairs - 2 * partners[seen])
+            left = (shares[c] * n_pairs - 2 * below[:, c]) / (n_pairs - 2 * partners[counted])
         left = np.where(np.isfinite(left), left, np.nan)
         pseudo = np.full(subject.n, np.nan)
-        pseudo[seen] = n_labelled * shares[c] - (n_labelled - 1) * left
+        pseudo[counted] = n_labelled * shares[c] - (n_labelled - 1) * left
         error = standard_error(pseudo, subject.groups) if subject.n > 3 else None
-        if error is not None:  # the spread may come from a sample of the rows
-            error *= math.sqrt(int(labelled[seen].sum()) / n_labelled)
+        if error is not None:  # the pseudo-values may be those of a sample of rows
+            error *= math.sqrt(int(labelled[counted].sum()) / n_labelled)
         of_quantile = woodruff(partial(histogram_quantiles, fine), q, error)
         quantiles.append(Number(at[c], of_quantile, n_anchors, None, 2.0 / FINE_BINS))
     return group.records(
-        _deleted(subject, mean, without(sums[:, 0]), n_anchors),
-        _deleted(subject, std, spread, n_anchors),
+        _deleted(subject, mean, mean_left, n_anchors),
+        _deleted(subject, std, std_left, n_anchors),
         quantiles,
     )
 
 
 def _estimated_of_classes(group: _Group, results: PassResults, partners: Vector) -> list[Record]:
-    """All same-class pairs, from the anchors' pairs.
+    """Records of same-class pairs, estimated from the pairs of a sample of anchors.
 
-    A mean over pairs is a ratio of two means over rows; its errors are those of the mean of what
-    is left of each row's sum after the ratio's share of its number of partners.
+    A mean over pairs is a ratio estimator: the mean of the rows' sums over the mean of the rows'
+    numbers of partners.  Its errors are those of the mean residual, sum - ratio * partners.
+
+    Args:
+        group: the group of the records.
+        results: the passes.
+        partners: (N,) number of positives of each row; NaN for unlabelled rows.
     """
     subject, anchors = group.subject, results.anchors
-    own_partners = np.nan_to_num(partners[anchors.rows])
-    per_row = float(np.nansum(partners)) / subject.n
-    seen = own_partners.sum()
-    n_anchored = int((own_partners >= 1).sum())
+    n_partners = np.nan_to_num(partners[anchors.rows])
+    partners_a_row = float(np.nansum(partners)) / subject.n
+    n_pairs = n_partners.sum()
+    n_anchors = int((n_partners >= 1).sum())
 
-    def ratio_of(sums: Vector) -> Number:
-        ratio = float(sums.sum() / seen)
-        left = (sums - ratio * own_partners) / per_row
-        sampling = anchors.without_moments().mean(left).sampling_error
-        error = anchors.std_error(2.0 * left, groups=subject.groups)
-        return Number(ratio, error, n_anchored, None, sampling)
+    def ratio_of(row_sums: Vector) -> Number:
+        ratio = float(row_sums.sum() / n_pairs)
+        residuals = (row_sums - ratio * n_partners) / partners_a_row
+        sampling = anchors.without_moments().mean(residuals).sampling_error
+        error = anchors.std_error(2.0 * residuals, groups=subject.groups)
+        return Number(ratio, error, n_anchors, None, sampling)
 
     sums = results.first[PairMoments("same_class")]
-    middle = ratio_of(sums[:, 0])
-    about = sums[:, 1] - 2.0 * middle.value * sums[:, 0] + middle.value**2 * own_partners
+    mean = ratio_of(sums[:, 0])
+    # sums of (s - mean)^2 over the partners of each anchor
+    squared = sums[:, 1] - 2.0 * mean.value * sums[:, 0] + mean.value**2 * n_partners
     at = _class_quantiles(subject, results.first)
     below = np.empty((len(anchors.rows), len(at)))
-    for half, (found, _) in zip(anchors.halves, results.second, strict=True):
-        below[half] = found[RowCountsBelow(at, "same_class")]
+    for half, (pass_results, _) in zip(anchors.halves, results.second, strict=True):
+        below[half] = pass_results[RowCountsBelow(at, "same_class")]
     fine = results.first[PairHistogram(FINE_BINS, "same_class")]
     quantiles = [
         _quantile(
@@ -422,7 +448,7 @@ def _estimated_of_classes(group: _Group, results: PassResults, partners: Vector)
         )
         for c, q in enumerate(QUANTILES)
     ]
-    return group.records(middle, _root(ratio_of(about)), quantiles)
+    return group.records(mean, _root(ratio_of(squared)), quantiles)
 
 
 def _law_rows(subject: Subject) -> list[dict[str, Cell]]:
@@ -434,7 +460,7 @@ def _law_rows(subject: Subject) -> list[dict[str, Cell]]:
 
 
 def _reference(subject: Subject, options: MetricOptions) -> Table:
-    """What each nearest negative would be among uniform points of the same N and D."""
+    """Expected similarity of each nearest negative among uniform points of the same N and D."""
     expected = expected_nearest(subject.d, subject.n - 1, options.top_k)
     rows: list[dict[str, Cell]] = [
         {

@@ -19,12 +19,12 @@ NEAR_DUPLICATE = 1.0 - 1e-6
 
 @dataclass(frozen=True)
 class TrainSet:
-    """Rows that classifiers learn from, where they are not the rows that are tested.
+    """Training rows of classifiers, where they differ from the test rows.
 
     Attributes:
         rows: unit rows.
-        codes: (M,) classes, an index into `names`, -1 unlabelled.
-        names: the classes of the tested rows in their order, then those found here alone.
+        codes: (M,) class of each row, an index into `names`; -1: no label.
+        names: classes of the test rows in their order, then classes of the training rows alone.
     """
 
     rows: UnitRows
@@ -37,17 +37,17 @@ class Subject:
     """One checkpoint, ready to be measured.
 
     Attributes:
-        source: its name in the output.
+        source: name of the checkpoint in the output.
         rows: unit rows of the embeddings.
         labels: classes, or None.
-        views: unit rows of two views whose rows pair up, or None.
-        partners: with an explicit second file of partners: its unit rows; negatives come from it.
+        views: unit rows of two views; row i of both is the same item; or None.
+        partners: unit rows of the second file of embeddings, from which negatives come; or None.
         groups: (N,) codes of rows that belong together, or None.
         queue: unit rows that are further negatives of the losses, or None.
         frame: (C, D) unit anchors of the classes, in the order of their names, or None.
-        train: rows that classifiers learn from; None: leave-one-out, or a part of these rows.
-        ids: (N,) what identifies each row across files, as 64-bit hashes, or None.
-        kept: (N,) which rows of the file these are; None: all.
+        train: training rows of classifiers; None: leave-one-out, or a part of these rows.
+        ids: (N,) 64-bit hash of each row's identifier across files, or None.
+        kept: (N,) indices of these rows in their file; None: all rows of the file.
     """
 
     source: str
@@ -63,7 +63,7 @@ class Subject:
     kept: NDArray[np.int64] | None = None
 
     def release(self) -> None:
-        """Let go of the rows kept in memory; they are read again when asked for."""
+        """Free the memory of the rows; a later use reads them again."""
         for rows in (self.rows, self.partners, *(self.views or ())):
             if rows is not None:
                 rows.release()
@@ -80,7 +80,7 @@ class Subject:
 
     @property
     def positives(self) -> str:
-        """What counts as a positive pair, in words."""
+        """The positive pairs in words."""
         if self.partners is not None:
             return "each row with its partner in the second file"
         if self.views is not None:
@@ -96,7 +96,7 @@ class Subject:
 
 
 def nearest_negatives_reducer(subject: Subject, options: MetricOptions) -> NearestNeighbours:
-    """The reducer that all families take their nearest negatives from."""
+    """The reducer of the nearest negatives, the same for all families."""
     k = min(options.n_neighbours_of(subject.n) + MARGIN, subject.n - 1)
     return NearestNeighbours(k, options.pairs)
 
@@ -104,7 +104,7 @@ def nearest_negatives_reducer(subject: Subject, options: MetricOptions) -> Neare
 def near_duplicate_notes(
     subject: Subject, options: MetricOptions, neighbours: Neighbours
 ) -> tuple[str, ...]:
-    """What to say where rows have another at cosine above 1 - 1e-6 (equal rows among them)."""
+    """A note where rows have another row at cosine above 1 - 1e-6, equal rows included."""
     near = int((neighbours.values[:, 0] > NEAR_DUPLICATE).sum())
     if not near or options.negatives == "class":
         return ()

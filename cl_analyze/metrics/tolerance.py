@@ -1,7 +1,8 @@
-"""Tolerance: mean similarity of rows of one class, beside that of rows of different classes.
+"""Tolerance: mean similarity of pairs of one class, and of pairs of different classes.
 
-Wang & Liu, CVPR 2021, eq. 11 and Table 1.  With class sums S_c = sum of the class's unit rows,
-sum over pairs of a class is |S_c|^2 minus the self pairs, so everything here is exact in O(N D).
+Wang & Liu, CVPR 2021, eq. 11 and Table 1.  With S_c the sum of the unit rows of class c, the sum of
+similarities over the pairs of the class is |S_c|^2 minus the self pairs.  So every value of this
+module is exact in O(N D).
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ Vector = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ClassSums:
-    """Sums of unit rows by class, and each labelled row's products with them.
+    """Sums of similarities by class and by row, from the sums S_c of unit rows.
 
     Attributes:
-        counts: (C,) members n_c.
-        within: (C,) |S_c|^2 - sum |x|^2: the sum of similarities over ordered pairs i != j.
-        own: (N,) sum over other members of the row's class of s_ij; NaN for unlabelled rows.
-        other: (N,) sum over rows of other classes of s_ij; NaN for unlabelled rows.
-        to_others: (C,) S_c . (S - S_c).
+        counts: (C,) number of members n_c.
+        within: (C,) |S_c|^2 - sum |x|^2: sum of similarities over ordered pairs i != j of a class.
+        own: (N,) sum of s_ij over the other members j of the row's class; NaN for unlabelled rows.
+        other: (N,) sum of s_ij over the rows j of other classes; NaN for unlabelled rows.
+        to_others: (C,) S_c . (S - S_c): sum of similarities of a class with all other classes.
     """
 
     counts: NDArray[np.int64]
@@ -44,7 +45,7 @@ class ClassSums:
 
 
 def class_sums(rows: UnitRows, codes: NDArray[np.int64], n_classes: int) -> ClassSums:
-    """Two passes over the rows in float64; memory C D + N."""
+    """The sums, from two passes over the rows in float64; memory C D + N."""
     n_rows, dim = rows.n_rows, rows.dim
     step = block_rows(dim)
     sums = np.zeros((n_classes, dim))
@@ -64,11 +65,11 @@ def class_sums(rows: UnitRows, codes: NDArray[np.int64], n_classes: int) -> Clas
         stop = min(start + step, n_rows)
         part = codes[start:stop]
         known = part >= 0
-        block, mine = rows.exact_block(start, stop)[known], sums[part[known]]
-        with_own = np.einsum("ij,ij->i", block, mine)
+        block = rows.exact_block(start, stop)[known]
+        with_class = np.einsum("ij,ij->i", block, sums[part[known]])
         at = start + np.flatnonzero(known)
-        own[at] = with_own - squares[at]
-        other[at] = block @ total - with_own
+        own[at] = with_class - squares[at]
+        other[at] = block @ total - with_class
     labelled = codes >= 0
     counts = np.bincount(codes[labelled], minlength=n_classes).astype(np.int64)
     within = np.zeros(n_classes)
@@ -126,32 +127,32 @@ class Tolerance(Family):
     metrics = (TOLERANCE, BETWEEN_CLASSES, TOLERANCE_GAP)
 
     def memory(self, n_rows: int, dim: int, options: MetricOptions, n_threads: int) -> int:
-        """Sums of each row, and pseudo-values."""
+        """Bytes of the sums of each row, and of pseudo-values."""
         return 96 * (options.anchors_of(n_rows) or n_rows)
 
     def compute(self, results: PassResults) -> FamilyResult:
-        """Six records and the table by class; nothing without labels."""
+        """Six records and the table by class; without labels no records."""
         subject = results.subject
         if subject.labels is None:
             return FamilyResult(())
         labels = subject.labels
         sums = class_sums(subject.rows, labels.codes, len(labels.names))
-        of = _Definitions(sums, labels.codes)
+        definitions = _Definitions(sums, labels.codes)
         records = []
         for metric, (value, without, reason) in (
-            (TOLERANCE.at("micro_excl"), of.micro_excl()),
-            (TOLERANCE.at("macro_excl"), of.macro_excl()),
-            (TOLERANCE.at("micro_incl"), of.micro_incl()),
-            (TOLERANCE.at("indicator"), of.indicator()),
-            (BETWEEN_CLASSES, of.between()),
-            (TOLERANCE_GAP, of.gap()),
+            (TOLERANCE.at("micro_excl"), definitions.micro_excl()),
+            (TOLERANCE.at("macro_excl"), definitions.macro_excl()),
+            (TOLERANCE.at("micro_incl"), definitions.micro_incl()),
+            (TOLERANCE.at("indicator"), definitions.indicator()),
+            (BETWEEN_CLASSES, definitions.between()),
+            (TOLERANCE_GAP, definitions.gap()),
         ):
             if value is None or without is None:
                 records.append(metric.undefined(subject.source, subject.d, reason))
                 continue
             pseudo = pseudo_values(value, without) if _finite(without) else None
             error = standard_error(pseudo, subject.groups)
-            number = Number(value, error, of.n, pseudo)
+            number = Number(value, error, definitions.n, pseudo)
             records.append(metric.record(subject.source, subject.d, number))
         return FamilyResult(tuple(records), (self._by_class(subject, sums),))
 
@@ -189,15 +190,17 @@ class Tolerance(Family):
 
 
 def _finite(without: Vector) -> bool:
+    """Whether all values without one row are finite, for at least two rows that take part."""
     taking_part = without[~np.isnan(without)]
     return len(taking_part) > 1 and bool(np.isfinite(taking_part).all())
 
 
 Definition = tuple[float | None, Vector | None, str]
+"""Value, (N,) values without each row, and the reason where there is no value."""
 
 
 class _Definitions:
-    """Each definition's value and leave-one-row-out values, from the class sums."""
+    """Value and leave-one-out values of each definition, from the class sums."""
 
     def __init__(self, sums: ClassSums, codes: NDArray[np.int64]) -> None:
         self.sums = sums
@@ -207,35 +210,38 @@ class _Definitions:
         self._code = np.where(labelled, codes, 0)
         counts = sums.counts.astype(np.float64)
         self._counts = counts
-        self._mine = np.where(labelled, counts[self._code] if len(counts) else 0.0, np.nan)
+        # members of each row's class
+        self._members = np.where(labelled, counts[self._code] if len(counts) else 0.0, np.nan)
         self._within = float(sums.within.sum())
         self._pairs = float((counts * (counts - 1)).sum())
         self._own = sums.own
 
     def _ratio(
-        self, top: float, bottom: float, less_top: Vector, less_bottom: Vector
+        self, total: float, n_pairs: float, total_of_row: Vector, pairs_of_row: Vector
     ) -> Definition:
+        """A mean over pairs; a deleted row takes its pairs with it."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            without = (top - less_top) / (bottom - less_bottom)
+            without = (total - total_of_row) / (n_pairs - pairs_of_row)
         without = np.where(self._known & ~np.isfinite(without), np.inf, without)
-        return top / bottom, without, ""
+        return total / n_pairs, without, ""
 
     def micro_excl(self) -> Definition:
         if self._pairs == 0:
             return None, None, "no class has two members"
-        return self._ratio(self._within, self._pairs, 2 * self._own, 2 * (self._mine - 1))
+        return self._ratio(self._within, self._pairs, 2 * self._own, 2 * (self._members - 1))
 
     def micro_incl(self) -> Definition:
         if self.n == 0:
             return None, None, "no row is labelled"
-        top, bottom = self._within + self.n, float((self._counts**2).sum())
-        return self._ratio(top, bottom, 2 * self._own + 1, 2 * self._mine - 1)
+        total, n_pairs = self._within + self.n, float((self._counts**2).sum())
+        return self._ratio(total, n_pairs, 2 * self._own + 1, 2 * self._members - 1)
 
     def indicator(self) -> Definition:
         if self.n == 0:
             return None, None, "no row is labelled"
-        top, bottom = self._within + self.n, float(self.n) ** 2
-        return self._ratio(top, bottom, 2 * self._own + 1, 0 * self._mine + 2 * self.n - 1)
+        total, n_pairs = self._within + self.n, float(self.n) ** 2
+        pairs_of_row = 0 * self._members + 2 * self.n - 1  # NaN for unlabelled rows
+        return self._ratio(total, n_pairs, 2 * self._own + 1, pairs_of_row)
 
     def macro_excl(self) -> Definition:
         counts, within = self._counts, self.sums.within
@@ -245,25 +251,25 @@ class _Definitions:
             return None, None, "no class has two members"
         means = np.where(usable, within / np.maximum(counts * (counts - 1), 1), 0.0)
         total = float(means.sum())
-        mine, mean = self._mine, means[self._code]
+        members, mean = self._members, means[self._code]
         with np.errstate(divide="ignore", invalid="ignore"):
-            left = (within[self._code] - 2 * self._own) / ((mine - 1) * (mine - 2))
-            # a pair that loses a member takes its class out of the mean; a singleton has no part
+            mean_without = (within[self._code] - 2 * self._own) / ((members - 1) * (members - 2))
+            # a class of two members loses its mean with either member; a class of one has no mean
             without = np.where(
-                mine > 2,
-                (total - mean + left) / n_classes,
-                np.where(mine == 2, (total - mean) / (n_classes - 1), total / n_classes),
+                members > 2,
+                (total - mean + mean_without) / n_classes,
+                np.where(members == 2, (total - mean) / (n_classes - 1), total / n_classes),
             )
         without = np.where(self._known, without, np.nan)
         without = np.where(self._known & ~np.isfinite(without), np.inf, without)
         return total / n_classes, without, ""
 
     def between(self) -> Definition:
-        bottom = float(self.n) ** 2 - float((self._counts**2).sum())
-        if bottom == 0:
+        n_pairs = float(self.n) ** 2 - float((self._counts**2).sum())
+        if n_pairs == 0:
             return None, None, "there is only one class" if self.n else "no row is labelled"
-        top = float(np.nansum(self.sums.other))
-        return self._ratio(top, bottom, 2 * self.sums.other, 2 * (self.n - self._mine))
+        total = float(np.nansum(self.sums.other))
+        return self._ratio(total, n_pairs, 2 * self.sums.other, 2 * (self.n - self._members))
 
     def gap(self) -> Definition:
         within, between = self.micro_excl(), self.between()
@@ -277,19 +283,20 @@ class _Definitions:
 def value_of_sums(
     definition: str, counts: NDArray[np.int64], sums: Vector, squares: Vector
 ) -> tuple[float | None, str]:
-    """A definition of `tolerance` from sums by class alone, and the reason where it has no value.
+    """The value of a definition of `tolerance` from class sums alone, and the reason without one.
 
     Args:
         definition: one of `Tolerance.definitions["tolerance"]`.
-        counts: (C,) members.
-        sums: (C, D) sums of their unit rows.
-        squares: (C,) sums of these rows' squared norms.
+        counts: (C,) number of members of each class.
+        sums: (C, D) sum of the unit rows of each class.
+        squares: (C,) sum of the squared norms of the unit rows of each class.
 
     >>> value_of_sums("micro_excl", np.array([2]), np.array([[1.0, 1.0]]), np.array([2.0]))
     (0.0, '')
     """
-    none = np.zeros(0)
+    no_rows = np.zeros(0)
     within = np.einsum("ij,ij->i", sums, sums) - squares
-    found = _Definitions(ClassSums(counts, within, none, none, none), np.zeros(0, dtype=np.int64))
-    value, _, reason = getattr(found, definition)()
+    by_class = ClassSums(counts, within, no_rows, no_rows, no_rows)
+    definitions = _Definitions(by_class, np.zeros(0, dtype=np.int64))
+    value, _, reason = getattr(definitions, definition)()
     return value, reason

@@ -1,8 +1,9 @@
-"""What the uniform distribution on the sphere gives: the reference beside every number.
+"""The uniform law on the sphere: values of metrics for uniform points, the reference of numbers.
 
-For two independent uniform points on the unit sphere of R^d the cosine s has density proportional
-to (1 - s^2)^((d - 3) / 2), that is s = 2B - 1 with B ~ Beta((d - 1)/2, (d - 1)/2); its mean is 0
-and its variance 1/d.  Its moment generating function is E exp(beta s) = 0F1(; d/2; beta^2 / 4).
+For two independent uniform points on the unit sphere of R^d, the cosine s has a density
+proportional to (1 - s^2)^((d - 3) / 2), that is s = 2B - 1 with B ~ Beta((d - 1)/2, (d - 1)/2).
+Its mean is 0, its variance is 1/d, and its moment generating function is
+E exp(beta s) = 0F1(; d/2; beta^2 / 4).
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from numpy.typing import NDArray
 def log_0f1(b: float, z: float) -> float:
     """log of the confluent hypergeometric limit function 0F1(; b; z) for z >= 0.
 
-    The power series in log space: right to about 1e-12 for all b > 0 and z up to 1e9, where Bessel
-    functions underflow.  Cost grows as sqrt(z).
+    The power series is summed in log space.  Its error is about 1e-12 for all b > 0 and z up to
+    1e9, where Bessel functions underflow.  The cost grows as sqrt(z).
 
     >>> abs(log_0f1(1.5, 4.0) - math.log(math.sinh(4.0) / 4.0)) < 1e-12
     True
@@ -69,8 +70,9 @@ def cosine_share_below(d: int, s: NDArray[np.float64]) -> NDArray[np.float64]:
 def expected_nearest(d: int, n_others: int, most: int) -> NDArray[np.float64]:
     """Expected cosine of the 1st, 2nd, ... nearest of `n_others` uniform points, up to `most`.
 
-    The l-th largest of K draws has distribution function Beta(K - l + 1, l) of the law's own; its
-    mean is the integral of the quantile function over that law (midpoint rule, 4,000 points).
+    For the l-th largest of K cosines, the value of the cosine's distribution function has the law
+    Beta(K - l + 1, l).  The mean cosine is the integral of the quantile function over this law
+    (midpoint rule, 4,000 points).
 
     >>> bool(abs(expected_nearest(2, 1, 1)[0]) < 1e-6)   # one other point: the mean cosine, 0
     True
@@ -89,10 +91,10 @@ def expected_nearest(d: int, n_others: int, most: int) -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class PenaltyOfUniformLaw:
-    """Penalty of an anchor among uniform points, at one temperature: means over seeded draws.
+    """Relative penalty of an anchor among uniform points, at one temperature.
 
     Attributes:
-        values: metric name -> mean over the drawn anchors.
+        values: metric name -> mean over simulated anchors.
         std_errors: metric name -> standard error of that mean.
     """
 
@@ -104,16 +106,16 @@ class PenaltyOfUniformLaw:
 def penalty_of_uniform_law(
     d: int, n_others: int, taus: tuple[float, ...], seed: int = 0
 ) -> tuple[PenaltyOfUniformLaw, ...]:
-    """Entropy, effective number and top shares of the softmax over uniform cosines, for each tau.
+    """Statistics of the relative penalty over uniform cosines, for each tau.
 
-    No closed form holds where n_others is not far above exp(1/tau), so it is simulated: 16 to 400
-    seeded anchors, about a million draws.
+    There is no closed form where n_others is not far above exp(1/tau).  So the values are
+    simulated: 16 to 400 seeded anchors, about a million draws.
     """
-    anchors = int(np.clip(1_000_000 // n_others, 16, 400))
+    n_anchors = int(np.clip(1_000_000 // n_others, 16, 400))
     random = np.random.default_rng([seed, d, n_others])
     half = (d - 1) / 2.0
-    found = np.zeros((len(taus), 4, anchors))
-    for a in range(anchors):
+    statistics = np.zeros((len(taus), 4, n_anchors))
+    for a in range(n_anchors):
         if d == 1:
             s = random.choice([-1.0, 1.0], size=n_others)
         else:
@@ -125,19 +127,20 @@ def penalty_of_uniform_law(
             mass = float(weights.sum())
             entropy = math.log(mass) - float(weights @ (s - top)) / mass / tau
             top10 = float(np.exp((nearest - top) / tau).sum()) / mass
-            found[m, :, a] = entropy, math.exp(entropy), 1.0 / mass, top10
+            statistics[m, :, a] = entropy, math.exp(entropy), 1.0 / mass, top10
     names = (
         "penalty_entropy",
         "penalty_effective_negatives",
         "penalty_top1_share",
         "penalty_top10_share",
     )
+    root = math.sqrt(n_anchors)
     return tuple(
         PenaltyOfUniformLaw(
-            dict(zip(names, part.mean(axis=1).tolist(), strict=True)),
-            dict(zip(names, (part.std(axis=1, ddof=1) / math.sqrt(anchors)).tolist(), strict=True)),
+            dict(zip(names, of_tau.mean(axis=1).tolist(), strict=True)),
+            dict(zip(names, (of_tau.std(axis=1, ddof=1) / root).tolist(), strict=True)),
         )
-        for part in found
+        for of_tau in statistics
     )
 
 

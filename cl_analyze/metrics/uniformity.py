@@ -1,7 +1,7 @@
-"""Uniformity: log of the mean Gaussian potential, beside what the uniform law gives.
+"""Uniformity: log of the mean Gaussian potential, and its value for the uniform law.
 
-Wang & Isola, ICML 2020; Wang & Liu, CVPR 2021, eq. 10:  log E exp(-t |x - y|^2), more negative
-is more uniform (published tables often print its negative).
+Wang & Isola, ICML 2020; Wang & Liu, CVPR 2021, eq. 10:  log E exp(-t |x - y|^2).  A more negative
+value is more uniform.  Published tables often print the value with the opposite sign.
 """
 
 from __future__ import annotations
@@ -68,8 +68,9 @@ UNIFORMITY_GAP = Metric(
 class Uniformity(Family):
     """`uniformity` (u_stat: i != j; v_stat: self pairs too), the uniform law's value, and the gap.
 
-    u_stat is the mean over ordered pairs i != j, the log taken of the mean; std_error is the exact
-    variance of that U-statistic (clustered jackknife where rows are grouped).
+    u_stat is the log of a U-statistic, the mean over ordered pairs i != j.  Its std_error comes
+    from the unbiased variance of the U-statistic; where rows have groups, from a jackknife over
+    groups.
     """
 
     name = "uniformity"
@@ -78,7 +79,7 @@ class Uniformity(Family):
     uses_labels = False
 
     def first_pass(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
-        """The kernel's row sums, and the sum of its square for the standard error."""
+        """Row sums of the kernel; the sum of its squares, for the standard error."""
         return tuple(
             reducer
             for t in options.ts
@@ -104,7 +105,7 @@ class Uniformity(Family):
             )
             law = uniformity_of_uniform_law(d, t)
             v_value = float(np.logaddexp(u_stat.value + math.log((n - 1) / n), -math.log(n)))
-            # d v_value / d value: the share of the potential that pairs i != j have
+            # derivative of v_value by u_stat: share of the pairs i != j in the potential
             slope = math.exp(u_stat.value - v_value) * (n - 1) / n
             records += [
                 metric.at(definition, t=t).record(subject.source, d, number)
@@ -118,7 +119,7 @@ class Uniformity(Family):
         return FamilyResult(tuple(records))
 
     def _exact(self, subject: Subject, log_rows: Vector, log_squares: float) -> Number:
-        """From the row sums of every row."""
+        """u_stat from the row sums of all rows."""
         n = subject.n
         top = float(log_rows.max())
         row_sums = np.exp(log_rows - top)
@@ -137,7 +138,7 @@ class Uniformity(Family):
     def _estimated(
         self, subject: Subject, log_rows: Vector, log_squares: float, anchors: Anchors
     ) -> Number:
-        """From the row sums of the anchors."""
+        """u_stat from the row sums of a sample of anchors."""
         n = subject.n
         top = float(log_rows.max())
         row_sums = np.exp(log_rows - top)
