@@ -131,8 +131,8 @@ class EmbeddingMetric(Metric):
         """
         name = type(self).__name__
         if not isinstance(embeddings, Tensor) or not embeddings.is_floating_point():
-            found = getattr(embeddings, "dtype", type(embeddings).__name__)
-            raise DataError(f"{name}: {what} must be a tensor of floats, found {found}")
+            actual = getattr(embeddings, "dtype", type(embeddings).__name__)
+            raise DataError(f"{name}: {what} must be a tensor of floats, found {actual}")
         if embeddings.ndim != 2 or embeddings.shape[1] != self.dim:
             raise DataError(
                 f"{name}(dim={self.dim}): {what} must have shape (rows, {self.dim}), found "
@@ -161,8 +161,8 @@ class EmbeddingMetric(Metric):
         """
         name = type(self).__name__
         if not isinstance(labels, Tensor) or labels.is_floating_point() or labels.is_complex():
-            found = getattr(labels, "dtype", type(labels).__name__)
-            raise DataError(f"{name}: labels must be a tensor of integers, found {found}")
+            actual = getattr(labels, "dtype", type(labels).__name__)
+            raise DataError(f"{name}: labels must be a tensor of integers, found {actual}")
         if labels.shape != (n_rows,):
             raise DataError(
                 f"{name}: labels must have shape ({n_rows},), one a row, found "

@@ -184,10 +184,10 @@ class SaveEmbeddings(lightning.Callback):
         """Check the arrays of a batch and add them to the arrays of earlier batches."""
         is_mapping = isinstance(returned, Mapping)
         if not is_mapping or "embeddings" not in returned:
-            found = f"keys {list(returned)}" if is_mapping else type(returned).__name__
+            actual = f"keys {list(returned)}" if is_mapping else type(returned).__name__
             raise ConfigError(
                 f"SaveEmbeddings: {function} must return a dictionary with 'embeddings' (and "
-                f"labels, view1, view2, ids where there are), found {found}"
+                f"labels, view1, view2, ids where there are), found {actual}"
             )
         returned_arrays = {
             name: returned[name] for name in ARRAYS if returned.get(name) is not None
