@@ -92,7 +92,7 @@ class Place(Kind):
     def parse(self, flag: str, typed: Any) -> Any:
         """See `Kind.parse`."""
         if typed == "":
-            raise ConfigError(f"{flag} is empty; is a shell variable unset?")
+            raise ConfigError(f"{flag} is empty; is a variable unset?")
         return typed
 
 
