@@ -248,8 +248,8 @@ def _open(role: Role, requested: Any, main: Opened) -> Opened:
         dimensions = f"{shape[1]} dimensions, " if len(shape) == 2 else ""
         raise DataError(
             f"{opened.name}: {role.called} must be a 2-D array of real numbers with the {dim} "
-            f"dimensions of {main.name} (they must be in the same space), found {dimensions}shape "
-            f"{shape}, {opened.array.dtype_name}"
+            f"dimensions of {main.name} (both must be in the same space), found "
+            f"{dimensions}shape {shape}, {opened.array.dtype_name}"
         )
     return opened
 
@@ -307,7 +307,7 @@ def _training_labels(
     train = companions["train"]
     if train is None:
         if opened is not None:
-            raise ConfigError("--train-labels needs --train FILE, the rows that they belong to")
+            raise ConfigError("--train-labels needs --train FILE, the rows with these labels")
         return None
     if opened is None and isinstance(request.train, str | Path):
         opened = open_embeddings(Spec.parse(str(request.train)), True, False).labels

@@ -115,17 +115,17 @@ class Checked:
             object.__setattr__(self, name, declared.default if checked == () else checked)
 
 
-def from_command_line(declaring: type[T], given: Mapping[str, Any]) -> T:
+def from_command_line(declaring: type[T], parameters: Mapping[str, Any]) -> T:
     """A dataclass of options from the parameters of a command.
 
-    An option that is not in `given`, or is None there, has its default.
+    An option that is missing from `parameters`, or is None there, has its default.
 
     Raises:
         ConfigError: a value is not allowed.
     """
     values = {}
     for name, declared in options_of(declaring).items():
-        value = declared.kind.parse(declared.flag, given.get(name))
+        value = declared.kind.parse(declared.flag, parameters.get(name))
         if value is not None:
             declared.kind.check(declared.flag, value)
             values[name] = value

@@ -64,7 +64,7 @@ class Kind:
         """
         return typed
 
-    def for_each(self, flag: str, value: Any, n: int, what: str) -> list[Any]:
+    def for_each(self, flag: str, value: Any, n: int, noun: str) -> list[Any]:
         """The values for n files, one for each file."""
         return [self.parse(flag, value)] * n
 
@@ -94,7 +94,7 @@ class Place(Kind):
     def parse(self, flag: str, typed: Any) -> Any:
         """See `Kind.parse`."""
         if typed == "":
-            raise ConfigError(f"{flag} is empty; is a shell variable unset?")
+            raise ConfigError(f"{flag} is empty; is a variable unset?")
         return typed
 
 
@@ -114,14 +114,14 @@ class Companions(Kind):
         """A list: the option may be repeated."""
         return list[str]
 
-    def for_each(self, flag: str, files: Any, n: int, what: str) -> list[Any]:
+    def for_each(self, flag: str, files: Any, n: int, noun: str) -> list[Any]:
         """The paths for n files of embeddings, one for each; None: the option was not passed.
 
         Args:
             flag: the option's spelling.
             files: n paths, or one path for all.
             n: number of files of embeddings.
-            what: name of a file of embeddings in the message.
+            noun: name of these files in the message: EMB or FILE.
 
         Raises:
             ConfigError: the number of paths is wrong.
@@ -137,7 +137,7 @@ class Companions(Kind):
             if self.shared
             else "repeat the option, one for each, in their order"
         )
-        raise ConfigError(f"{flag} is given {len(files)} times for {n} {what}: {remedy}")
+        raise ConfigError(f"{flag} is given {len(files)} times for {n} {noun}: {remedy}")
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
-"""While training: metrics for torchmetrics, and a Lightning callback that saves embeddings.
+"""Metrics during training (torchmetrics), and a Lightning callback that saves embeddings.
 
-    _metric.py           the base of all metrics: rows in, a number and its record out
-    _samples.py          metrics of a sample of rows that merges across batches and ranks
-    _sums.py             metrics of sums, which are exact
+    _metric.py           base class of all metrics: checks rows, returns a value and a record
+    _samples.py          metrics of a random sample of rows; samples of batches and ranks merge
+    _sums.py             metrics computed from sums over rows, exact
     _save_embeddings.py  the callback
 
-Every value is that of the package's functions on the same rows.  Extra: training.
+A metric has the same value as the function of `cl_analyze` on the same rows.  Extra: training.
 
 The first use of a name loads torch, torchmetrics or Lightning.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cl_analyze.training._save_embeddings import SaveEmbeddings
     from cl_analyze.training._sums import Alignment, EffectiveRank, Tolerance
 
-_WHERE = {
+_MODULE_OF = {
     "Alignment": "_sums",
     "EffectiveRank": "_sums",
     "EmbeddingMetric": "_metric",
@@ -44,14 +44,14 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
     from cl_analyze.errors import DependencyError
 
     try:
-        module = import_module(f"{__name__}.{_WHERE[name]}")
+        module = import_module(f"{__name__}.{_MODULE_OF[name]}")
     except ModuleNotFoundError as error:
         raise DependencyError(
             f"cl_analyze.training.{name} needs {error.name}: pip install 'cl-analyze[training]'"

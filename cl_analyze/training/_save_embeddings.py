@@ -25,34 +25,35 @@ Embed = Callable[[Any, Any], Mapping[str, Tensor]]
 class SaveEmbeddings(lightning.Callback):
     """Writes DIR/epoch-0009-step-570.npz every n epochs, for `cl-analyze compare DIR/*.npz`.
 
-    The arrays have the names that `cl-analyze` looks for: `embeddings` (N, D) and, where they are
-    given, `labels` (N,), `view1` and `view2` (N, D), `ids` (N,).  `validation_step` or `embed`
-    returns them.  A file appears whole or not at all; epochs are numbered from 0, as in Lightning,
-    and `compare --x epoch` or `--x step` orders the files.
+    The arrays have the names that `cl-analyze` reads: `embeddings` (N, D) and optionally `labels`
+    (N,), `view1` and `view2` (N, D), `ids` (N,).  `validation_step` or `embed` returns the arrays.
+    Files are written atomically.  Epochs are numbered from 0, as in Lightning;
+    `compare --x epoch` or `--x step` orders the files.
 
-    With several ranks the first rank writes the rows of all, sorted by `ids`, which are needed
-    then: samplers give the rows to the ranks in turns and repeat some.  With ids one rank sorts its
-    rows too.  An array that cannot be saved is an error on every rank.
+    With several ranks, the first rank writes the rows of all ranks, sorted by `ids`.  `ids` are
+    required then, because samplers distribute the rows in turns and repeat some rows.  With one
+    rank, rows are also sorted by `ids` if there are any.  An array that cannot be saved is an error
+    on every rank.
 
-    The sanity check and `fast_dev_run` write nothing.  `trainer.validate(ckpt_path=...)` writes
-    under the checkpoint's name, and under `validate` without one.
+    The sanity check and `fast_dev_run` write nothing.  `trainer.validate(ckpt_path=...)` writes a
+    file with the name of the checkpoint, or `validate.npz` without a checkpoint.
 
     Args:
-        folder: where the files go; made when it is missing.
-        every_n_epochs: epochs n, 2n, ... are saved, with each validation in them
-            (`val_check_interval` makes several, with different steps).
+        folder: folder of the files; created if it is missing.
+        every_n_epochs: n; every validation in the epochs n, 2n, ... is saved.  With
+            `val_check_interval` an epoch has several validations, at different steps.
         embed: function of the module and a batch (on the module's device) that returns a dictionary
             with `embeddings` and the other arrays to save; None: `validation_step` returns the
             dictionary.  `embed` runs under no_grad, in evaluation mode and the trainer's precision,
             on every validation batch of the saved epochs.
-        dataloader: which of several validation loaders; the names of the files then end in
+        dataloader: index of the validation loader; for index 1 and above, names of files end in
             `-loader-1` and so on.
 
     Raises:
-        ConfigError: an option makes no sense, or the arrays of a batch cannot be saved.
+        ConfigError: an option has an invalid value, or the arrays of a batch cannot be saved.
 
-    Cost: the arrays of the loader in the host's memory, half precision as float32; a few times
-    that on the first rank while it writes.
+    Cost: host memory for the arrays of the loader, half precision as float32; a few times this
+    memory on the first rank while the file is written.
 
     >>> import lightning.pytorch, tempfile
     >>> saved = SaveEmbeddings(tempfile.mkdtemp(), every_n_epochs=5)
@@ -77,7 +78,7 @@ class SaveEmbeddings(lightning.Callback):
         self._has_written = False
 
     def on_fit_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Warn where no epoch was saved."""
+        """Warn if no epoch was saved."""
         if trainer.global_rank == 0 and not self._has_written and not _is_trial(trainer):
             warnings.warn(
                 f"SaveEmbeddings: nothing was saved in {trainer.current_epoch} epochs with "
@@ -90,7 +91,7 @@ class SaveEmbeddings(lightning.Callback):
     def on_validation_epoch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
-        """Forget the rows of an interrupted epoch."""
+        """Discard the rows of an interrupted epoch."""
         self._parts, self._failed = {}, None
 
     def on_validation_batch_end(
@@ -105,8 +106,8 @@ class SaveEmbeddings(lightning.Callback):
         """Keep the arrays of a batch.
 
         Raises:
-            ConfigError: there are no embeddings, or arrays do not fit each other; several ranks
-                raise it at the end of the epoch.
+            ConfigError: there are no embeddings, or the shapes of arrays do not agree.  With
+                several ranks, the error is raised at the end of the epoch.
         """
         if dataloader_idx != self.dataloader or not self._is_due(trainer) or self._failed:
             return
@@ -129,26 +130,26 @@ class SaveEmbeddings(lightning.Callback):
 
         Raises:
             ConfigError: there are several ranks and no ids, or the file cannot be written.
-            DataError: ids that repeat.
+            DataError: ids are repeated.
         """
         if not self._is_due(trainer):
             return
         parts, self._parts = self._parts, {}
-        own = {name: np.concatenate(arrays) for name, arrays in parts.items()}
+        own_arrays = {name: np.concatenate(arrays) for name, arrays in parts.items()}
         distributed, n_ranks = torch.distributed, trainer.world_size
         if n_ranks == 1:
-            self._write(trainer, [own])
+            self._write(trainer, [own_arrays])
             return
-        if own and "ids" not in own:
+        if own_arrays and "ids" not in own_arrays:
             self._failed = ConfigError(
                 f"SaveEmbeddings: {n_ranks} ranks share the rows, in turns and with repeats: "
                 "return 'ids', the index of each row in the data set, beside the embeddings"
             )
         if self._hosts is None and distributed.get_backend() != "gloo":
-            self._hosts = distributed.new_group(backend="gloo")  # rows stay off the GPUs
+            self._hosts = distributed.new_group(backend="gloo")  # gather rows without GPU memory
         self._raise_on_all_ranks(n_ranks)
         gathered: list[Any] | None = [None] * n_ranks if trainer.global_rank == 0 else None
-        distributed.gather_object(own, gathered, group=self._hosts)
+        distributed.gather_object(own_arrays, gathered, group=self._hosts)
         if gathered is not None:
             try:
                 self._write(trainer, gathered)
@@ -157,7 +158,7 @@ class SaveEmbeddings(lightning.Callback):
         self._raise_on_all_ranks(n_ranks)
 
     def _raise_on_all_ranks(self, n_ranks: int) -> None:
-        """Raise the first rank's failure on every rank."""
+        """Raise the first failure of any rank on every rank."""
         failures: list[AnalysisError | None] = [None] * n_ranks
         torch.distributed.all_gather_object(failures, self._failed, group=self._hosts)
         for failure in failures:
@@ -170,7 +171,7 @@ class SaveEmbeddings(lightning.Callback):
         pl_module: lightning.LightningModule,
         exception: BaseException,
     ) -> None:
-        """Free the rows of an epoch that did not end."""
+        """Free the rows of an epoch that ended with an exception."""
         self._parts = {}
 
     def _is_due(self, trainer: lightning.Trainer) -> bool:
@@ -180,16 +181,18 @@ class SaveEmbeddings(lightning.Callback):
         return not is_fitting or (trainer.current_epoch + 1) % self.every_n_epochs == 0
 
     def _keep(self, returned: Any, function: str, index: int) -> None:
-        """Add the arrays of a batch to those of the batches before."""
+        """Check the arrays of a batch and add them to the arrays of earlier batches."""
         is_mapping = isinstance(returned, Mapping)
         if not is_mapping or "embeddings" not in returned:
-            found = f"keys {list(returned)}" if is_mapping else type(returned).__name__
+            actual = f"keys {list(returned)}" if is_mapping else type(returned).__name__
             raise ConfigError(
                 f"SaveEmbeddings: {function} must return a dictionary with 'embeddings' (and "
-                f"labels, view1, view2, ids where there are), found {found}"
+                f"labels, view1, view2, ids where there are), found {actual}"
             )
-        given = {name: returned[name] for name in ARRAYS if returned.get(name) is not None}
-        arrays = {name: as_array(values) for name, values in given.items()}
+        returned_arrays = {
+            name: returned[name] for name in ARRAYS if returned.get(name) is not None
+        }
+        arrays = {name: as_array(values) for name, values in returned_arrays.items()}
         shapes = {name: array.shape for name, array in arrays.items()}
         if len({shape[:1] for shape in shapes.values()}) > 1 or () in shapes.values():
             raise ConfigError(
@@ -198,12 +201,12 @@ class SaveEmbeddings(lightning.Callback):
             )
         for name, shape in shapes.items():
             _check_shape(name, shape, function)
-        before = {name: array[0].shape[1:] for name, array in self._parts.items()}
-        now = {name: shape[1:] for name, shape in shapes.items()}
-        if before and before != now:
+        earlier_shapes = {name: array[0].shape[1:] for name, array in self._parts.items()}
+        row_shapes = {name: shape[1:] for name, shape in shapes.items()}
+        if earlier_shapes and earlier_shapes != row_shapes:
             raise ConfigError(
-                f"SaveEmbeddings: rows of batch {index} of {function} have shapes {now}, those "
-                f"before {before}: every batch needs the same arrays"
+                f"SaveEmbeddings: rows of batch {index} of {function} have shapes {row_shapes}, "
+                f"those before {earlier_shapes}: every batch needs the same arrays"
             )
         for name, array in arrays.items():
             self._parts.setdefault(name, []).append(array)
@@ -221,11 +224,11 @@ class SaveEmbeddings(lightning.Callback):
             name = Path(str(trainer.ckpt_path)).stem if trainer.ckpt_path else "validate"
         name += f"-loader-{self.dataloader}" if self.dataloader else ""
         path = self.folder / f"{name}.npz"
-        z = arrays["embeddings"]
-        bad = int((~np.isfinite(z)).any(axis=tuple(range(1, z.ndim))).sum())
-        if bad:
+        embeddings = arrays["embeddings"]
+        n_invalid = int((~np.isfinite(embeddings)).any(axis=tuple(range(1, embeddings.ndim))).sum())
+        if n_invalid:
             warnings.warn(
-                f"SaveEmbeddings: {bad} of {len(z)} rows of {path} have NaN or "
+                f"SaveEmbeddings: {n_invalid} of {len(embeddings)} rows of {path} have NaN or "
                 "infinity: has the training diverged?",
                 UserWarning,
                 stacklevel=2,
@@ -246,7 +249,7 @@ def _is_trial(trainer: lightning.Trainer) -> bool:
 
 
 def _check_shape(name: str, shape: tuple[int, ...], function: str) -> None:
-    """Refuse shapes that the command line refuses too, while the run can still be corrected."""
+    """Refuse shapes that the command line would refuse, before the training has ended."""
     if name in ("labels", "ids"):
         if len(shape) == 1:
             return
@@ -256,7 +259,7 @@ def _check_shape(name: str, shape: tuple[int, ...], function: str) -> None:
         elif name == "labels" and len(shape) == 2:
             remedy = "labels.argmax(1)"
     else:
-        is_stack = name == "embeddings" and len(shape) == 3 and shape[1] > 0  # views of each row
+        is_stack = name == "embeddings" and len(shape) == 3 and shape[1] > 0  # stacked views
         if len(shape) == 2 or is_stack:
             return
         needed, remedy = "(rows, dimensions)", "z.mean over the axes behind"
@@ -269,7 +272,7 @@ def _check_shape(name: str, shape: tuple[int, ...], function: str) -> None:
 
 
 def as_array(values: Any) -> NDArray[Any]:
-    """A copy of a batch's values as an array: half precision becomes float32."""
+    """Copy the values of a batch to an array; half precision becomes float32."""
     if isinstance(values, Tensor):
         values = values.detach()
         if values.is_floating_point() and values.dtype != torch.float64:
@@ -279,11 +282,11 @@ def as_array(values: Any) -> NDArray[Any]:
 
 
 def joined(parts: list[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
-    """The rows of all ranks, with ids in the order of the ids, each row once.
+    """Join the rows of all ranks; with ids, sort by ids and remove repeated rows.
 
     Raises:
         ConfigError: ranks have different arrays.
-        DataError: more ids repeat than samplers repeat rows.
+        DataError: more ids are repeated than a sampler repeats rows.
     """
     filled = [part for part in parts if part]
     if not filled:
@@ -297,11 +300,11 @@ def joined(parts: list[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
     arrays = {name: np.concatenate([part[name] for part in filled]) for name in filled[0]}
     if "ids" not in arrays:
         return arrays
-    ids, first = np.unique(arrays["ids"], return_index=True)
+    ids, first_row = np.unique(arrays["ids"], return_index=True)
     repeated = len(arrays["ids"]) - len(ids)
     if repeated >= len(parts):  # a sampler gives every rank the same number of rows
         raise DataError(
-            f"SaveEmbeddings: {len(arrays['ids'])} rows have {len(ids)} different ids: an id says "
-            "which row of the data set it is, as its index"
+            f"SaveEmbeddings: {len(arrays['ids'])} rows have {len(ids)} different ids: an id must "
+            "identify a row of the data set: return the index of the row"
         )
-    return {name: array[first] for name, array in arrays.items()}
+    return {name: array[first_row] for name, array in arrays.items()}

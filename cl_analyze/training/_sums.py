@@ -1,4 +1,4 @@
-"""Metrics that are read off sums over the rows: exact, in bounded memory."""
+"""Metrics computed from sums over the rows: exact, in bounded memory."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from cl_analyze.training._metric import EmbeddingMetric, unit
 
 
 class Alignment(EmbeddingMetric):
-    """Mean of |u_i - v_i|^power over pairs of unit rows: 0 where both views agree.
+    """Mean of |u_i - v_i|^power over pairs of unit rows; 0 if both views are equal.
 
     Args:
-        dim: columns of the embeddings.
+        dim: number of columns of the embeddings.
         power: exponent of the distances, > 0.
         options: options of torchmetrics.Metric.
 
@@ -44,15 +44,15 @@ class Alignment(EmbeddingMetric):
         self.power = one_number("power", power)
         self.params = {"power": self.power}
         self.scale = "squared_distance" if self.power == 2 else "none"
-        # sum and sum of squares: distances are at most 2, so the difference keeps its digits
+        # sum and sum of squares; distances are at most 2, so the variance loses few digits
         self.add_sums(sums=torch.zeros(2, dtype=torch.float64), n=torch.tensor(0))
         self.tell_apart(self.power)
 
     def update(self, view1: Tensor, view2: Tensor) -> None:
-        """Add a batch: (M, D) and (M, D), partners in the same row.
+        """Add a batch of two (M, D) views; partners have the same row index.
 
         Raises:
-            DataError: shapes that do not fit.
+            DataError: the shapes do not fit.
         """
         first, second = self.rows(view1, "view1"), self.rows(view2, "view2")
         if len(first) != len(second):
@@ -65,7 +65,7 @@ class Alignment(EmbeddingMetric):
         self.n = self.n + len(values)
 
     def measured(self) -> Record:
-        """The record of the sums."""
+        """The record computed from the sums."""
         n = int(self.n)
         if n == 0:
             return self.undefined("there are no pairs")
@@ -77,18 +77,19 @@ class Alignment(EmbeddingMetric):
 
 
 class EffectiveRank(EmbeddingMetric):
-    """exp of the entropy of the singular values' shares, over all rows.
+    """exp of the entropy of the normalised singular values of all rows.
 
-    The sums hold squares of singular values: singular values below 1.5e-8 sqrt(dim) of the
-    Frobenius norm are lost and count as zero.  For example, 512 of them, each 1e-7 of the one large
-    value, make 1.0 of 1.0009.  No rows are kept: the record has no standard error.
+    The sums contain squares of singular values.  Therefore singular values below 1.5e-8 sqrt(dim)
+    of the Frobenius norm count as zero.  For example, with one large singular value and 512
+    singular values of 1e-7 times the large one, the result is 1.0 instead of 1.0009.  Rows are not
+    kept, so the record has no standard error.
 
     Memory: dim (dim + 1) float64.
 
     Args:
-        dim: columns of the embeddings.
-        definition: raw (rows as they come), raw_centred (less their mean row), normalised (unit
-            rows), normalised_centred.
+        dim: number of columns of the embeddings.
+        definition: raw (unchanged rows), raw_centred (minus the mean row), normalised (unit rows),
+            normalised_centred (unit rows minus the mean unit row).
         options: options of torchmetrics.Metric.
 
     Cost: M D^2 a batch, D^3 at `compute`.
@@ -117,7 +118,7 @@ class EffectiveRank(EmbeddingMetric):
         self.tell_apart(float(self.normalised))
 
     def update(self, embeddings: Tensor) -> None:
-        """Add a batch: (M, D)."""
+        """Add a batch of (M, D) rows."""
         rows = self.rows(embeddings)
         rows = unit(rows) if self.normalised else rows.double()
         self.products = self.products + rows.T @ rows
@@ -125,9 +126,9 @@ class EffectiveRank(EmbeddingMetric):
         self.n = self.n + len(rows)
 
     def measured(self) -> Record:
-        """The record of the sums."""
+        """The record computed from the sums."""
         n, products = int(self.n), self.products.cpu().numpy()
-        largest = float(products.trace())  # no squared singular value is larger
+        largest = float(products.trace())  # an upper bound of the squared singular values
         if self.centred and n:
             total = self.total.cpu().numpy()
             products = products - np.outer(total, total) / n
@@ -140,26 +141,28 @@ class EffectiveRank(EmbeddingMetric):
 
 
 class Tolerance(EmbeddingMetric):
-    """Mean cosine of rows of one class, over all rows: exact for any number of rows.
+    """Mean cosine of same-class pairs over all rows, exact for any number of rows.
 
-    With class sums S_c of unit rows, the similarities of a class's pairs add up to
-    |S_c|^2 - sum |x|^2.  No rows are kept, so the record has no standard error.
+    With S_c the sum of the unit rows x of class c, the similarities of the pairs of the class add
+    up to |S_c|^2 - sum |x|^2.  Rows are not kept, so the record has no standard error.
 
     Memory: classes (dim + 2) float64.
 
     Args:
-        dim: columns of the embeddings.
+        dim: number of columns of the embeddings.
         n_classes: classes are 0 to n_classes - 1.
-        definition: micro_excl (every pair i != j alike), macro_excl (the mean over classes),
-            micro_incl (with self pairs), indicator (eq. 11 as printed: over all N^2 pairs).
-        unlabelled: the label of rows without a class, as -1 or -100; None: every row has a class.
+        definition: micro_excl (equal weight for every pair i != j), macro_excl (equal weight for
+            every class), micro_incl (with self pairs), indicator (eq. 11 as printed: divided by all
+            N^2 pairs).
+        unlabelled: the label of rows without a class, such as -1 or -100; None: every row has a
+            class.
         options: options of torchmetrics.Metric.
 
     Reference: Wang & Liu, CVPR 2021, eq. 11.
 
     >>> metric = Tolerance(dim=2, n_classes=2)
     >>> metric.update(torch.tensor([[1.0, 0.0], [0.0, 1.0], [3.0, 0.0]]), torch.tensor([0, 1, 0]))
-    >>> metric.compute()                               # the one pair of a class is parallel
+    >>> metric.compute()                               # the only same-class pair is parallel
     tensor(1.)
     """
 
@@ -186,10 +189,10 @@ class Tolerance(EmbeddingMetric):
         self.add_sums(sums=zeros, squares=zeros[:, 0].clone(), counts=zeros[:, 0].long())
 
     def update(self, embeddings: Tensor, labels: Tensor) -> None:
-        """Add a batch: (M, D), and (M,) classes.
+        """Add a batch of (M, D) rows and (M,) classes.
 
         Raises:
-            DataError: shapes that do not fit, or a class that is not below `n_classes`.
+            DataError: the shapes do not fit, or a class is >= `n_classes`.
         """
         rows = unit(self.rows(embeddings))
         classes = self.classes(labels, len(rows))
@@ -205,7 +208,7 @@ class Tolerance(EmbeddingMetric):
         self.counts = self.counts + torch.bincount(classes, minlength=self.n_classes)
 
     def measured(self) -> Record:
-        """The record of the sums."""
+        """The record computed from the sums."""
         counts, sums, squares = (
             state.cpu().numpy() for state in (self.counts, self.sums, self.squares)
         )
