@@ -26,7 +26,9 @@ MOST_BYTES = 4 << 20
 OWN_FILE, PROJECT_FILE = "cl-analyze.toml", "pyproject.toml"
 _NAMED_LOSSES = ("loss", "loss_alignment", "loss_uniformity")
 """Metrics whose definitions depend on the parameter `name`."""
-PARAMETERS = {each.name: each for metric in DECLARED.values() for each in metric.parameters}
+PARAMETERS = {
+    parameter.name: parameter for metric in DECLARED.values() for parameter in metric.parameters
+}
 """Parameters of the records of all metrics, by name."""
 _LONGEST_WORD = 100
 _DEEP_KEY = re.compile(r"(?<![\w\"'.-])(?:[\w\"'-]+[ \t]*\.[ \t]*){100}")

@@ -57,7 +57,7 @@ def arranged(requests: Sequence[Request], x: str | None) -> list[Given]:
         x_values = numbers = positions(names, x)
         if len(set(numbers)) < 2:
             raise ConfigError(
-                f"--x {x}: every checkpoint is at {numbers[0]:g}, which gives no order: give "
+                f"--x {x}: every checkpoint is at {numbers[0]:g}, which orders nothing: give "
                 "another word or pattern, or leave --x out"
             )
         order = sorted(order, key=numbers.__getitem__)
