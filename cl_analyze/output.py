@@ -1,10 +1,11 @@
-"""Files that are whole or absent, whatever happens to the process that writes them.
+"""Files that are whole or absent, even where the process that writes them is killed.
 
-All files of a run are written under temporary names beside their targets, flushed to disk, and
-only then renamed, all at once.  Ctrl-C and SIGTERM wait until that is done, and another process
-that writes into the same folder waits for its turn.  An index file in the folder remembers which
-command wrote which files, so that the next run of the command removes files that it no longer
-writes.  Temporary files of a killed process are removed by the next process that writes there.
+All files of a run are written under temporary names beside their targets and flushed to disk.  Only
+then are they renamed, all together.  Ctrl-C and SIGTERM wait for the end of the renaming, and
+another process that writes into the same folder waits for its turn.  An index file in the folder
+lists the files of each command, so that the next run of a command removes files that it does not
+write any more.  The next process that writes into a folder removes temporary files of killed
+processes.
 """
 
 from __future__ import annotations
@@ -29,29 +30,29 @@ from cl_analyze.small_files import read_text
 
 INDEX = ".cl-analyze-files.json"
 ABANDONED = 3600.0
-"""Seconds after which another machine's temporary file belongs to a run that is gone."""
+"""Age in seconds from which a temporary file of another machine counts as abandoned."""
 LONGEST_WAIT = 30.0
-"""Seconds that a process waits for its turn in a folder."""
+"""Longest time in seconds that a process waits for its turn in a folder."""
 _TEMPORARY = ".cl-analyze-tmp"
 
 
 def write_files(folder: Path, command: str, files: Mapping[str, bytes]) -> list[Path]:
-    """Write a command's files, replacing those of its last run.
+    """Write the files of a command, and remove files that only its last run wrote.
 
     Args:
-        folder: made when it is missing.
-        command: owner of the files.
+        folder: the folder; it is made when it is missing.
+        command: name of the command, the owner of the files.
         files: relative path (with forward slashes) -> content.
 
     Returns:
-        The written paths, in the order given.
+        The written paths, in the order of `files`.
 
     Raises:
-        ConfigError: the folder cannot be written; nothing of this run is left in it.
+        ConfigError: the folder cannot be written; no file of this run is left in it.
     """
     targets = {folder / name: data for name, data in files.items()}
-    made: list[Path] = []
-    done = False
+    made_folders: list[Path] = []
+    is_done = False
     try:
         for target in targets:
             if not _leads_inside(folder, target):
@@ -59,39 +60,39 @@ def write_files(folder: Path, command: str, files: Mapping[str, bytes]) -> list[
                     f"{target.parent} is a link out of {folder}, and nothing is written through "
                     "it: remove the link, or choose another --out"
                 )
-            made += [part for part in (*target.parents, folder) if not part.exists()]
+            made_folders += [part for part in (*target.parents, folder) if not part.exists()]
             target.parent.mkdir(parents=True, exist_ok=True)
         remove_abandoned([folder])
         with _staged(targets) as staged, _turn(folder), _uninterrupted():
             _put_in_place(folder, command, files, staged)
-        done = True
+        is_done = True
     except OSError as error:
         raise ConfigError(
             f"cannot write to {folder}: {error.strerror or error}; choose another --out, or "
             "--no-files to write none"
         ) from error
     finally:
-        if not done:
-            for part in sorted(set(made), key=lambda path: -len(path.parts)):
+        if not is_done:
+            for made_folder in sorted(set(made_folders), key=lambda path: -len(path.parts)):
                 with contextlib.suppress(OSError):
-                    part.rmdir()
+                    made_folder.rmdir()
     return list(targets)
 
 
 @contextlib.contextmanager
 def _staged(files: Mapping[Path, bytes]) -> Iterator[list[tuple[Path, Path]]]:
-    """Files under temporary names beside their targets: pairs of both, for the block to rename."""
+    """Write files under temporary names; the block gets pairs (temporary, target) to rename."""
     remove_abandoned({target.parent for target in files})
     staged: list[tuple[Path, Path]] = []
-    held: list[int] = []
+    locks: list[int] = []
     try:
         for target, data in files.items():
             staged.append((_temporary(target), target))
-            held += _write(staged[-1][0], data)
+            locks += _write(staged[-1][0], data)
             _keep_mode(staged[-1][0], target)
         yield staged
     finally:
-        for descriptor in held:
+        for descriptor in locks:
             os.close(descriptor)
         for temporary, _ in staged:
             with contextlib.suppress(OSError):
@@ -101,35 +102,35 @@ def _staged(files: Mapping[Path, bytes]) -> Iterator[list[tuple[Path, Path]]]:
 def _put_in_place(
     folder: Path, command: str, files: Iterable[str], staged: Iterable[tuple[Path, Path]]
 ) -> None:
-    """Rename the staged files, and remove what only the command's last run wrote."""
+    """Rename the staged files, and remove files that only the command's last run wrote."""
     index = _read_index(folder)
-    owned = set(index.get(command, []))
-    claimed = {name for owner, names in index.items() if owner != command for name in names}
-    # until the end the index has the files of both runs, so that no file is forgotten
-    _write_index(folder, {**index, command: sorted(owned | set(files))})
-    replaced = False
+    of_last_run = set(index.get(command, []))
+    of_others = {name for owner, names in index.items() if owner != command for name in names}
+    # until the end the index lists the files of both runs, so that no file is forgotten
+    _write_index(folder, {**index, command: sorted(of_last_run | set(files))})
+    is_one_replaced = False
     try:
         for temporary, target in staged:
             temporary.replace(target)
-            replaced = True
+            is_one_replaced = True
     except OSError:
-        if not replaced:  # else the index must name the files of both runs
+        if not is_one_replaced:  # otherwise the index must list the files of both runs
             with contextlib.suppress(OSError):
                 if index:
                     _write_index(folder, index)
                 else:
                     (folder / INDEX).unlink()
         raise
-    for name in sorted(owned - set(files) - claimed):
-        with contextlib.suppress(OSError):  # gone, or no file any more
+    for name in sorted(of_last_run - set(files) - of_others):
+        with contextlib.suppress(OSError):  # the file is missing, or a folder has its name
             if _leads_inside(folder, folder / name):
                 (folder / name).unlink()
-    with contextlib.suppress(OSError):  # no room: an index with too many names does no harm
+    with contextlib.suppress(OSError):  # disk full: an index with too many names does no harm
         _write_index(folder, {**index, command: sorted(files)})
 
 
 def _leads_inside(folder: Path, target: Path) -> bool:
-    """Whether a path in a folder stays there when the links on its way are followed."""
+    """Whether a path stays inside a folder when its symbolic links are followed."""
     return target.parent.resolve().is_relative_to(folder.resolve())
 
 
@@ -140,10 +141,10 @@ def _write_index(folder: Path, index: Mapping[str, list[str]]) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file whose content replaces a path, whole or not at all.
+    """A new file that replaces a path at the end of the block, whole or not at all.
 
     Raises:
-        OSError: it cannot be written; the file before is kept.
+        OSError: the file cannot be written; the path keeps its old file.
     """
     remove_abandoned([path.parent])
     with _replacing(path) as file:
@@ -155,11 +156,11 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
     temporary = _temporary(path)
     try:
         with _created(temporary) as file:
-            held = _held(file)
+            locks = _held(file)
             try:
                 yield file
             finally:
-                for descriptor in held:
+                for descriptor in locks:
                     os.close(descriptor)
         _keep_mode(temporary, path)
         temporary.replace(path)
@@ -174,30 +175,30 @@ def replace_file(path: Path, data: bytes) -> Path:
 
 
 def replace_files(files: Mapping[Path, bytes]) -> list[Path]:
-    """Write or replace files of one folder that belong together: all of them, or none.
+    """Write or replace files of one folder that belong together: all files, or no file.
 
     Returns:
-        The paths, in the order given.
+        The paths, in the order of `files`.
 
     Raises:
-        ConfigError: one cannot be written.
+        ConfigError: a file cannot be written.
     """
     paths = list(files)
     try:
         # the target of a link is replaced, not the link
-        places = {Path(os.path.realpath(path)): data for path, data in files.items()}
+        targets = {Path(os.path.realpath(path)): data for path, data in files.items()}
         special = [path for path in files if _is_special(path)]
         if special and len(files) > 1:
             raise OSError(errno.EINVAL, f"{special[0]} is no regular file")
         if special:
             _write_through(special[0], files[special[0]])
             return paths
-        with _staged(places) as staged, _turn(next(iter(places)).parent), _uninterrupted():
+        with _staged(targets) as staged, _turn(next(iter(targets)).parent), _uninterrupted():
             for temporary, path in staged:
                 temporary.replace(path)
     except OSError as error:
-        named = " and ".join(map(str, paths))
-        raise ConfigError(f"cannot write {named}: {error.strerror or error}") from error
+        names = " and ".join(map(str, paths))
+        raise ConfigError(f"cannot write {names}: {error.strerror or error}") from error
     return paths
 
 
@@ -208,7 +209,7 @@ def _is_special(path: Path) -> bool:
 
 def _write_through(path: Path, data: bytes) -> None:
     """Write to a device or a FIFO, which must not be replaced by a file."""
-    # without O_NONBLOCK a FIFO that nobody reads would wait for ever
+    # without O_NONBLOCK, opening a FIFO without a reader would wait for ever
     descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
     with os.fdopen(descriptor, "wb") as file:
         os.set_blocking(descriptor, True)
@@ -216,7 +217,7 @@ def _write_through(path: Path, data: bytes) -> None:
 
 
 def _temporary(target: Path) -> Path:
-    """A name beside a target with the machine and the process that write it."""
+    """A temporary path beside a target; its name has the machine and the process that write it."""
     if target.is_dir():
         raise IsADirectoryError(0, f"{target} is a directory")
     name = f"{_TEMPORARY}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(8)}"
@@ -224,20 +225,25 @@ def _temporary(target: Path) -> Path:
 
 
 def _keep_mode(temporary: Path, target: Path) -> None:
-    """Give a file the permissions of the one that it replaces."""
-    with contextlib.suppress(OSError):  # none is replaced, or it is another user's
+    """Give a file the permissions of the file that it replaces."""
+    with contextlib.suppress(OSError):  # there is no old file, or another user owns it
         temporary.chmod(stat.S_IMODE(target.stat().st_mode))
 
 
 def _write(path: Path, data: bytes) -> list[int]:
-    """Write a temporary file; see `_held` for what is returned."""
+    """Write a temporary file, and return its lock; see `_held`."""
     with _created(path) as file:
         file.write(data)
         return _held(file)
 
 
 def _lock(descriptor: int) -> bool | None:
-    """Take a lock without waiting; False: another process has it; None: there are no locks."""
+    """Take a lock without waiting.
+
+    Returns:
+        True: this process has the lock; False: another process has it; None: the file system has no
+        locks.
+    """
     try:
         import fcntl
 
@@ -250,10 +256,10 @@ def _lock(descriptor: int) -> bool | None:
 
 
 def _held(file: BinaryIO) -> list[int]:
-    """A lock on a temporary file, which tells every container that its writer is alive.
+    """Lock a temporary file, so that processes in other containers see that its writer is alive.
 
     Returns:
-        The descriptor that holds it; nothing where there are no locks.
+        The descriptor that holds the lock; an empty list where the file system has no locks.
     """
     try:
         descriptor = os.dup(file.fileno())
@@ -267,7 +273,7 @@ def _held(file: BinaryIO) -> list[int]:
 
 def _is_held(path: Path) -> bool:
     """Whether a living process holds the lock of a temporary file."""
-    # whoever may write here may put a FIFO or a link under such a name
+    # another user of the folder can put a FIFO or a link under such a name
     flags = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
     descriptor = os.open(path, os.O_RDONLY | flags)
     try:
@@ -278,7 +284,7 @@ def _is_held(path: Path) -> bool:
 
 @contextlib.contextmanager
 def _created(path: Path) -> Iterator[BinaryIO]:
-    """A new file, on disk when it is closed."""
+    """A new file, flushed to disk at the end of the block."""
     with path.open("x+b") as file:
         yield file
         file.flush()
@@ -286,7 +292,7 @@ def _created(path: Path) -> Iterator[BinaryIO]:
 
 
 def remove_abandoned(folders: Iterable[Path]) -> None:
-    """Remove temporary files of processes that are gone."""
+    """Remove temporary files of processes that do not run any more."""
     for folder in folders:
         for path in folder.glob(f"{_TEMPORARY}-*"):
             with contextlib.suppress(OSError, OverflowError):
@@ -295,6 +301,7 @@ def remove_abandoned(folders: Iterable[Path]) -> None:
 
 
 def _is_abandoned(path: Path) -> bool:
+    """Whether the process that writes a temporary file does not run any more."""
     if _is_held(path):
         return False
     host, _, rest = path.name.removeprefix(f"{_TEMPORARY}-").rpartition("-")[0].rpartition("-")
@@ -303,15 +310,19 @@ def _is_abandoned(path: Path) -> bool:
             os.kill(int(rest), 0)
         except ProcessLookupError:
             return True
-        except PermissionError:  # another user's
+        except PermissionError:  # a process of another user
             return False
     return time.time() - path.stat().st_mtime > ABANDONED
 
 
 @contextlib.contextmanager
 def _turn(folder: Path) -> Iterator[None]:
-    """One process at a time puts files into a folder."""
-    if os.name != "posix":  # Windows has no lock on a folder
+    """Hold the lock of a folder: one process at a time puts files into it.
+
+    Raises:
+        OSError: another process holds the lock for too long.
+    """
+    if os.name != "posix":  # Windows has no locks on folders
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -329,8 +340,8 @@ def _turn(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait until the block is done."""
-    if threading.current_thread() is not threading.main_thread():  # which they never interrupt
+    """Delay Ctrl-C and SIGTERM until the end of the block."""
+    if threading.current_thread() is not threading.main_thread():  # signals reach the main thread
         yield
         return
     arrived: list[int] = []
@@ -366,7 +377,7 @@ def _read_index(folder: Path) -> dict[str, list[str]]:
 
 
 def _is_inside(name: object) -> bool:
-    """Whether an index entry names a file below the folder (an edited index must not reach out)."""
+    """Whether an index entry names a file inside the folder, also where the index was edited."""
     if not isinstance(name, str):
         return False
     path = Path(name)

@@ -144,8 +144,9 @@ class Record:
     def arrays(self) -> dict[str, NDArray[np.float64]]:
         """Pseudo-values and noise by the names in `ARRAYS`; arrays that are None are left out.
 
-        >>> Record("a.npy", "tolerance", None, {}, 0.2, None, "cosine", 10, 3).arrays()
-        {}
+        >>> record = Record("a.npy", "tolerance", None, {}, 0.2, None, "cosine", 10, 3)
+        >>> list(replace(record, pseudo_values=np.zeros(10)).arrays())
+        ['pseudo']
         """
         arrays = {"pseudo": self.pseudo_values, "noise": self.pseudo_noise}
         return {kind: values for kind, values in arrays.items() if values is not None}

@@ -1,7 +1,7 @@
 """Gates for continuous integration: rules on numbers, against bounds or against a baseline.
 
-rules.py      what a rule is, and reading rules from a file
-needs.py      which analyses some rules need, and which record a rule means
+rules.py      rules, and their files
+needs.py      the analyses that some rules need, and the record that a rule names
 baseline.py   numbers of an earlier checkpoint, with pseudo-values for paired tests
 judge.py      the verdict of a rule
 run.py        measure, judge, save a baseline

@@ -1,7 +1,7 @@
-"""Baselines: saved numbers of a checkpoint, with the arrays that paired tests against them need.
+"""Baselines: saved numbers of checkpoints, with the arrays for paired tests against them.
 
-`base.json` holds the numbers and identifies the rows; `base.npz` beside it holds pseudo-values
-(float32; of a seeded sample of the rows above `MOST_ROWS`) and the ids of the rows.
+`base.json` holds the numbers and the identity of the rows.  `base.npz` beside it holds the ids of
+the rows and the pseudo-values in float32; above `MOST_ROWS` rows, those of a seeded sample.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ SCHEMA = "cl-analyze-baseline/1"
 MOST_DATA = 4 << 30
 """Largest size of a baseline's arrays in bytes."""
 LARGEST = 1e300
+"""Numbers of a baseline must be smaller than this."""
 MOST_ROWS = 100_000
 """Most rows whose pseudo-values are saved."""
 Index = NDArray[np.int64]
@@ -41,10 +42,10 @@ class BaselineSource:
     """One checkpoint of a baseline.
 
     Attributes:
-        source: the name when the baseline was saved.
-        keys: the identity of the rows.
+        source: name of the checkpoint when the baseline was saved.
+        keys: identity of the rows.
         records: the numbers, with pseudo-values; NaN for rows outside the sample.
-        sample: rows that have pseudo-values; None: all rows.
+        sample: indices of the rows that have pseudo-values; None: all rows.
     """
 
     source: str
@@ -64,9 +65,9 @@ class Baseline:
     """The checkpoints of a baseline.
 
     Attributes:
-        path: of the JSON file.
+        path: path of the JSON file.
         version: version of the program that saved the baseline.
-        sources: the checkpoints, one at least.
+        sources: the checkpoints, at least one.
     """
 
     path: Path
@@ -74,10 +75,10 @@ class Baseline:
     sources: tuple[BaselineSource, ...]
 
     def of(self, source: str) -> BaselineSource:
-        """The checkpoint that a source is compared with: the only one, or the one of this name.
+        """The checkpoint for a comparison with a source: the only one, or the one with its name.
 
         Raises:
-            ConfigError: there are several, and no checkpoint has the name.
+            ConfigError: there are several checkpoints, and no checkpoint has the name.
         """
         if len(self.sources) == 1:
             return self.sources[0]
@@ -95,9 +96,9 @@ def save_baseline(path: Path, report: Report, chosen: Sequence[Record], seed: in
     """Write a baseline and its arrays, each file whole or not at all, the arrays first.
 
     Args:
-        path: of the JSON file; the file of the arrays has the suffix .npz.
+        path: path of the JSON file; the file of the arrays has the suffix .npz.
         report: the report of the checkpoints.
-        chosen: the records of the report that rules name.
+        chosen: records of the report that the rules name.
         seed: seed of the sample of rows.
 
     Returns:
@@ -114,7 +115,7 @@ def save_baseline(path: Path, report: Report, chosen: Sequence[Record], seed: in
     sources = []
     for s, source in enumerate(report.document.sources):
         keys = report.rows[source]
-        own = [record for record in chosen if record.source == source]
+        records = [record for record in chosen if record.source == source]
         sample = None
         if keys.n > MOST_ROWS:
             drawn = np.random.default_rng(seed).choice(keys.n, MOST_ROWS, replace=False)
@@ -122,7 +123,7 @@ def save_baseline(path: Path, report: Report, chosen: Sequence[Record], seed: in
             arrays[f"rows/{s}"] = sample
         if keys.ids is not None:
             arrays[f"ids/{s}"] = keys.ids
-        for i, record in enumerate(own):
+        for i, record in enumerate(records):
             for kind, values in record.arrays().items():
                 kept = values if sample is None else values[sample]
                 arrays[f"{kind}/{s}/{i}"] = kept.astype(np.float32)
@@ -134,7 +135,9 @@ def save_baseline(path: Path, report: Report, chosen: Sequence[Record], seed: in
                 "kept_sha256": keys.kept,
                 "ids": keys.ids is not None,
                 "rows_with_pseudo_values": keys.n if sample is None else len(sample),
-                "results": [{**record.stored(), "arrays": list(record.arrays())} for record in own],
+                "results": [
+                    {**record.stored(), "arrays": list(record.arrays())} for record in records
+                ],
             }
         )
     stream = io.BytesIO()
@@ -248,7 +251,7 @@ def _source(entry: dict[str, Any], s: int, arrays: dict[str, NDArray[Any]]) -> B
     """One checkpoint, after a check that the JSON and the arrays agree.
 
     Raises:
-        KeyError, TypeError, ValueError: they do not.
+        KeyError, TypeError, ValueError: the JSON and the arrays do not agree.
     """
     n, name = entry["n"], entry["source"]
     hashes = (entry["labels_sha256"], entry["kept_sha256"])
@@ -271,38 +274,39 @@ def _source(entry: dict[str, Any], s: int, arrays: dict[str, NDArray[Any]]) -> B
         and sample[0] >= 0
         and sample[-1] < n
     ):
-        raise ValueError("its sample of rows is none")
+        raise ValueError(f"the sample must be ascending row indices from 0 to {n - 1}")
 
-    def full(key: str, is_there: bool | None) -> NDArray[np.float64] | None:
+    def full(key: str, is_listed: bool | None) -> NDArray[np.float64] | None:
+        """An array with NaN for rows outside the sample; `is_listed` None: unknown."""
         values = arrays.get(key)
-        if is_there is not None and is_there != (values is not None):
-            raise ValueError(f"the array {key} is {'missing' if is_there else 'not its own'}")
+        if is_listed is not None and is_listed != (values is not None):
+            raise ValueError(f"the array {key} is {'missing' if is_listed else 'not its own'}")
         if values is None:
             return None
         if values.shape != (n_kept,) or values.dtype.kind != "f":
             raise ValueError(f"the array {key} has shape {values.shape}, where {n_kept} are said")
         if sample is None:
             return values.astype(np.float64)
-        out = np.full(n, np.nan)
-        out[sample] = values
-        return out
+        of_all_rows = np.full(n, np.nan)
+        of_all_rows[sample] = values
+        return of_all_rows
 
     records = []
-    for i, fields in enumerate(entry["results"]):
-        said = dict(fields)
-        there = said.pop("arrays", None)  # which older baselines do not say
-        record = _record(said)
+    for i, saved in enumerate(entry["results"]):
+        fields = dict(saved)
+        listed = fields.pop("arrays", None)  # older baselines have no list of arrays
+        record = _record(fields)
         if record.source != name:
             raise ValueError(f"a number of {quoted(record.source)} stands under {quoted(name)}")
         if record.n > n:
             raise ValueError(f"{record.metric} is of {record.n} rows, where {n} are said")
         values, noise = (
-            full(f"{kind}/{s}/{i}", None if there is None else kind in there) for kind in ARRAYS
+            full(f"{kind}/{s}/{i}", None if listed is None else kind in listed) for kind in ARRAYS
         )
         records.append(replace(record, pseudo_values=values, pseudo_noise=noise))
     ids = arrays.get(f"ids/{s}")
     if (ids is not None) != bool(entry["ids"]) or (
         ids is not None and (ids.shape != (n,) or ids.dtype != np.uint64)
     ):
-        raise ValueError("its ids are not one a row")
+        raise ValueError("the ids must be one 64-bit number for each row")
     return BaselineSource(name, RowKeys(n, hashes[0], ids, hashes[1]), tuple(records), sample)

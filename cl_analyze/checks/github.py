@@ -1,4 +1,4 @@
-"""Annotations and a summary of a step of GitHub Actions."""
+"""Verdicts as annotations and as the summary of a step of GitHub Actions."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from cl_analyze.checks.markdown import markdown
 from cl_analyze.quoting import printable, without_secrets
 
 MOST_ANNOTATIONS = 10
-"""GitHub shows ten of each kind for a step."""
+"""GitHub shows ten annotations of each kind for a step."""
 SUMMARY_BYTES = 1 << 20
-"""GitHub drops the summary of a step that is larger."""
+"""GitHub drops a larger summary of a step."""
 _LEVELS = {"fail": "error", "warn": "warning", "inconclusive": "warning"}
 
 
@@ -38,7 +38,7 @@ def error_command(message: str) -> str:
 
 
 def write_summary(checks: Sequence[Check], path: Path) -> None:
-    """Append the table to the step's summary, within the size that GitHub takes.
+    """Append the table of checks to the step's summary, within the size limit of GitHub.
 
     Raises:
         OSError: the file cannot be written.
@@ -58,7 +58,7 @@ def summary_path(environment: Mapping[str, str] = os.environ) -> Path | None:
 
 
 def _data(text: str) -> str:
-    """A message of a workflow command: a line break would end it, and begin another."""
+    """The message of a workflow command, without line breaks: they would end the command."""
     return printable(without_secrets(text)).replace("%", "%25")
 
 

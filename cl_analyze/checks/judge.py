@@ -31,12 +31,12 @@ VERDICTS: tuple[Verdict, ...] = ("fail", "inconclusive", "warn", "skipped", "pas
 
 @dataclass(frozen=True)
 class Earlier:
-    """The number of the baseline that a number is compared with.
+    """The baseline's number for a comparison.
 
     Attributes:
-        record: the number.
+        record: the number of the baseline.
         source: the checkpoint of the baseline.
-        match: how the rows of both checkpoints were matched.
+        match: the match of the rows of both checkpoints.
     """
 
     record: Record
@@ -53,13 +53,13 @@ class Check:
         kind: min, max, max_drop, max_rise or max_worse.
         bound: the bound of the value, or of the change against the baseline.
         record: the number.
-        verdict: see `Verdict`.
+        verdict: the verdict.
         text: the reason in one sentence.
-        baseline: the baseline's value; None where the bound needs no baseline or there is none.
-        difference: value minus baseline.
-        low, high: the interval that decided, of the value or of the difference; None: the point
-            decided.
-        paired: whether the difference is one of matched rows; None where there is no difference.
+        baseline: value of the baseline; None where the bound or the run has no baseline.
+        difference: value minus baseline; None without a baseline.
+        low, high: the interval of the value or of the difference that decided; None: the point
+            value decided.
+        paired: whether the difference was computed on matched rows; None without a baseline.
     """
 
     rule: Rule
@@ -109,7 +109,7 @@ class Check:
 
 
 def checks_table(checks: Iterable[Check]) -> Table:
-    """The table of at least one check."""
+    """The checks as a table; there must be at least one."""
     rows = tuple(check.to_dict() for check in checks)
     return Table("checks", tuple(rows[0]), rows)
 
@@ -126,7 +126,7 @@ def overall(checks: Sequence[Check]) -> Verdict:
 
 
 def counts_text(checks: Sequence[Check]) -> str:
-    """How many checks have each verdict, the most urgent first."""
+    """The number of checks with each verdict, the most urgent first."""
     counts = ((sum(check.verdict == verdict for check in checks), verdict) for verdict in VERDICTS)
     return ", ".join(f"{n} {verdict}" for n, verdict in counts if n)
 
@@ -143,8 +143,8 @@ def judge(
         groups: (N,) codes of the checkpoint's rows that belong together.
 
     Raises:
-        ConfigError: the baseline cannot be compared with, pairs are required and rows cannot be
-            matched, or a relative bound is one of 0.
+        ConfigError: the numbers cannot be compared, the rule requires pairs and the rows cannot be
+            matched, or a bound is relative and the baseline's value is 0.
     """
     checks = []
     for kind, size in rule.bounds.items():
@@ -168,7 +168,7 @@ def _check_of_value(
     low, high = record.interval_at(rule.confidence) or (interval.low, interval.high)
     side = _side(kind, value, bound, low, high)
     shown = f"{number_text(value, error)} {_interval_text(low, high, rule)}"
-    if groups is not None and units < 2:  # one group says nothing of the spread between groups
+    if groups is not None and units < 2:  # one group has no variance between groups
         side, low, high = "across", None, None
         shown = f"{value:.4g}, of one group, which has no error bar"
     sign = "below the min" if kind == "min" else "above the max"
@@ -196,7 +196,7 @@ def _check_of_change(
                 f"{record.source}: {rule.name} is 0 in the baseline, so no share of it bounds a "
                 "change: leave out relative"
             )
-        # value - before - bound is value - factor * before: the interval has the bound's error too
+        # value - before - bound = value - factor * before: so the error of the bound counts too
         factor = 1.0 + bound * math.copysign(1.0, before)
         bound *= abs(before)
     sample = earlier.source.sample_of(match)
@@ -227,7 +227,15 @@ def _side(
     high: float | None,
     slack: float = 0.0,
 ) -> Side:
-    """Where an interval (the point, where there is none) lies, but for the slack of rounding."""
+    """The side of a bound on which an interval lies; a point value is an interval of length 0.
+
+    Args:
+        kind: "min" for a lower bound; every other kind is an upper bound.
+        point: the value or the change.
+        bound: the bound of it.
+        low, high: ends of the interval; None: no error is known, and the point decides.
+        slack: distance beyond the bound that rounding alone can make.
+    """
     if low is None or high is None:
         low = high = point
     if kind == "min":
@@ -236,6 +244,7 @@ def _side(
 
 
 def _verdict(rule: Rule, side: Side, shown: str, beyond: str, bound: str) -> tuple[Verdict, str]:
+    """The verdict and its reason; `shown`, `beyond` and `bound` are parts of the sentence."""
     if side == "inside":
         return "pass", f"{shown}: within {bound}"
     if side == "beyond":

@@ -1,4 +1,4 @@
-"""Verdicts as a JUnit file, for GitLab, Jenkins and other programs."""
+"""Verdicts as a JUnit file for GitLab, Jenkins and other programs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cl_analyze.quoting import printable, without_secrets
 def junit(checks: Sequence[Check], created: str) -> bytes:
     """One test suite for each checkpoint, one test case for each check.
 
-    A failed check is a failure, a skipped check is skipped; an inconclusive check and a warning
+    A failed check is a failure, and a skipped check is skipped.  Inconclusive checks and warnings
     pass, with the reason as output.
 
     Args:
@@ -20,10 +20,10 @@ def junit(checks: Sequence[Check], created: str) -> bytes:
         created: UTC time, ISO 8601.
     """
     counts = _counts(checks)
-    del counts["skipped"]  # the schema has this count for suites alone
+    del counts["skipped"]  # in the schema, only suites have this count
     root = ElementTree.Element("testsuites", {"name": "cl-analyze", **counts})
     for number, source in enumerate(dict.fromkeys(check.record.source for check in checks)):
-        own = [check for check in checks if check.record.source == source]
+        of_source = [check for check in checks if check.record.source == source]
         suite = ElementTree.SubElement(
             root,
             "testsuite",
@@ -33,11 +33,11 @@ def junit(checks: Sequence[Check], created: str) -> bytes:
                 "package": "cl-analyze",
                 "hostname": "localhost",
                 "timestamp": created.partition("+")[0],
-                **_counts(own),
+                **_counts(of_source),
             },
         )
         ElementTree.SubElement(suite, "properties")
-        for check in own:
+        for check in of_source:
             case = ElementTree.SubElement(
                 suite, "testcase", name=_text(check.name), classname=_text(source), time="0"
             )
@@ -55,7 +55,7 @@ def junit(checks: Sequence[Check], created: str) -> bytes:
 
 
 def junit_error(message: str) -> bytes:
-    """A suite of one case, with the reason why the checks could not be judged."""
+    """A test suite of one test case, with the reason why the checks could not be judged."""
     counts = {"tests": "1", "failures": "0", "errors": "1", "time": "0"}
     root = ElementTree.Element("testsuites", {"name": "cl-analyze", **counts})
     suite = ElementTree.SubElement(root, "testsuite", {"name": "cl-analyze check", **counts})

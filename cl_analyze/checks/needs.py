@@ -1,4 +1,4 @@
-"""Which analyses some rules need, and which record a rule means."""
+"""The analyses that some rules need, and the record that a rule names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cl_analyze.similarity_groups import negative_rank
 from cl_analyze.tables import Param, Record
 
 _OF_SEVERAL_VALUES = frozenset({"ts", "taus", "ks", "batch_sizes", "top_k"})
-"""Options that serve rules with different values in one run."""
+"""Options with several values in one run: one run serves rules with different values."""
 _MOST_LISTED = 12
 
 
@@ -36,64 +36,71 @@ class Need:
 
 
 def needs(rules: Sequence[Rule], seed: int = 0, anchors: int | None = None) -> list[Need]:
-    """As few analyses as the rules allow: one for each set of options that exclude each other.
+    """The fewest analyses that serve all rules: rules share one unless their options differ.
 
     Raises:
-        ConfigError: a parameter that no run can have.
+        ConfigError: a rule has a parameter that no run can have.
     """
     by_options: dict[tuple[tuple[str, Any], ...], list[int]] = {}
     for i, rule in enumerate(rules):
         by_options.setdefault(tuple(sorted(_run_options(rule).items())), []).append(i)
     result = []
     for run_options, indices in by_options.items():
-        own = [rules[i] for i in indices]
+        served = [rules[i] for i in indices]
         try:
             options = MetricOptions(
-                **dict(run_options), **_lists(own), top_k=_top_k(own), seed=seed, anchors=anchors
+                **dict(run_options),
+                **_lists(served),
+                top_k=_top_k(served),
+                seed=seed,
+                anchors=anchors,
             )
         except (ConfigError, TypeError, ValueError) as error:
-            names = ", ".join(rule.name for rule in own)
+            names = ", ".join(rule.name for rule in served)
             raise ConfigError(f"the rules on {names}: {error}") from error
-        options = replace(options, only=tuple(sorted({rule.metric for rule in own})))
-        named = {family_of(rule.metric) for rule in own}
-        families = tuple(family for family in METRICS if family in named)
+        options = replace(options, only=tuple(sorted({rule.metric for rule in served})))
+        needed = {family_of(rule.metric) for rule in served}
+        families = tuple(family for family in METRICS if family in needed)
         result.append(Need(families, options, tuple(indices)))
     return result
 
 
 def _run_options(rule: Rule) -> dict[str, Any]:
-    """Options with one value in a run that the rule's parameters fix."""
+    """Options with a single value in a run that the parameters of a rule set."""
     return {
-        each.option: rule.params[each.name]
-        for each in DECLARED[rule.metric].parameters
-        if each.option and each.option not in _OF_SEVERAL_VALUES and each.name in rule.params
+        parameter.option: rule.params[parameter.name]
+        for parameter in DECLARED[rule.metric].parameters
+        if parameter.option
+        and parameter.option not in _OF_SEVERAL_VALUES
+        and parameter.name in rule.params
     }
 
 
 def _lists(rules: Sequence[Rule]) -> dict[str, Any]:
-    """Options with several values in a run: those of the rules, and the default where none is said.
+    """Options with several values in a run: values of the rules, and the default.
 
-    An option that no rule's metric reads keeps its default; of `ks` and `batch_sizes`, whose values
-    all cost time, only the least is left.
+    The default is added where a rule leaves out the parameter.  An option that no metric of the
+    rules reads keeps its default, except `ks` and `batch_sizes`: each of their values costs time,
+    so they get the cheapest value.
     """
     default, lists = MetricOptions(), {"ks": (1,), "batch_sizes": ()}
     for option in ("ts", "taus", "ks", "batch_sizes"):
-        named: list[Param] = []
-        is_default_wanted = False
+        of_rules: list[Param] = []
+        needs_default = False
         for rule in rules:
-            for each in DECLARED[rule.metric].parameters:
-                if each.option == option and each.name in rule.params:
-                    named.append(rule.params[each.name])
-                elif each.option == option:
-                    is_default_wanted = True
-        values = (*(getattr(default, option) if is_default_wanted else ()), *named)
+            for parameter in DECLARED[rule.metric].parameters:
+                if parameter.option == option and parameter.name in rule.params:
+                    of_rules.append(rule.params[parameter.name])
+                elif parameter.option == option:
+                    needs_default = True
+        values = (*(getattr(default, option) if needs_default else ()), *of_rules)
         if values:
             lists[option] = tuple(dict.fromkeys(values))
     return lists
 
 
 def _top_k(rules: Sequence[Rule]) -> int:
-    """Nearest negatives that rules name, the default ten at least."""
+    """The largest rank of a nearest negative that rules name, at least the default."""
     most = MetricOptions().top_k
     for rule in rules:
         most = max(most, negative_rank(rule.params.get("group")) or 0)
@@ -101,14 +108,14 @@ def _top_k(rules: Sequence[Rule]) -> int:
 
 
 def _is_same(wanted: Param, value: Param | None) -> bool:
-    """Whether two values of a parameter agree, numbers but for rounding."""
+    """Whether two values of a parameter are equal; numbers may differ by rounding."""
     if isinstance(wanted, str) or isinstance(value, str) or value is None:
         return wanted == value
     return math.isclose(wanted, value, rel_tol=1e-9)
 
 
 def select(rule: Rule, records: Sequence[Record], source: str) -> Record:
-    """The record that a rule means.
+    """The record that a rule names.
 
     Args:
         rule: the rule.
@@ -116,8 +123,8 @@ def select(rule: Rule, records: Sequence[Record], source: str) -> Record:
         source: the name of the source, for messages.
 
     Raises:
-        ConfigError: the rule fits no record or several, the record has another unit than the rule,
-            or the record has no value.
+        ConfigError: the rule fits no record or several records, the record has another unit than
+            the rule, or the record has no value.
     """
     of_metric = [record for record in records if record.metric == rule.metric]
     fitting = [

@@ -1,4 +1,4 @@
-"""Rules: bounds of one number each, read from cl-analyze.toml or pyproject.toml."""
+"""Rules, read from cl-analyze.toml or pyproject.toml: each rule has bounds of one number."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ OF_CHANGE = BOUNDS[2:]
 """Bounds of the change against a baseline; the others are bounds of the value."""
 MOST_BYTES = 4 << 20
 OWN_FILE, PROJECT_FILE = "cl-analyze.toml", "pyproject.toml"
-PARAMETERS = {each.name: each for metric in DECLARED.values() for each in metric.parameters}
-"""Parameters that records of some metric have."""
+PARAMETERS = {
+    parameter.name: parameter for metric in DECLARED.values() for parameter in metric.parameters
+}
+"""Parameters of the records of all metrics, by name."""
 _LONGEST_WORD = 100
 _DEEP_KEY = re.compile(r"(?<![\w\"'.-])(?:[\w\"'-]+[ \t]*\.[ \t]*){100}")
 _QUOTED_TEXT = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'")
@@ -42,15 +44,15 @@ class Rule:
 
     Attributes:
         metric: name of the metric.
-        definition: of the metric; None: the default definition.
+        definition: name of the definition; None: the default definition.
         params: parameters that the number must have; a parameter that the rule leaves out may have
             any value, if only one number fits.
-        unit: unit of the number, where the rule states one: it guards against a wrong number.
+        unit: expected unit of the number, a guard against a wrong number; None: any unit.
         min, max: bounds of the value.
-        max_drop, max_rise: bounds of the fall and the rise against the baseline, >= 0.
-        max_worse: bound of the change in the direction that is worse, >= 0.
+        max_drop, max_rise: bounds of the fall and of the rise against the baseline, >= 0.
+        max_worse: bound of the change in the worse direction, >= 0.
         relative: whether bounds of the change are shares of the baseline's value.
-        confidence: of the two-sided interval that decides.
+        confidence: confidence of the two-sided interval that decides.
         severity: verdict on an interval beyond a bound.
         on_inconclusive: verdict on an interval across a bound.
         require_paired: whether a baseline whose rows cannot be matched is an error.
@@ -79,23 +81,23 @@ class Rule:
 
     @property
     def needs_baseline(self) -> bool:
-        """Whether a bound is one of the change."""
+        """Whether the rule bounds the change against a baseline."""
         return not self.bounds.keys().isdisjoint(OF_CHANGE)
 
     @property
     def better(self) -> Better | None:
-        """Whether high or low values are better; None where neither is by itself."""
+        """Whether high or low values are better; None: neither."""
         return METRICS[family_of(self.metric)].better(self.metric, self.params)
 
     @property
     def guards_the_better_side(self) -> str | None:
-        """The bound that stops the number from getting better, which is seldom meant."""
-        wrong = {"lower": "max_drop", "higher": "max_rise"}.get(self.better or "")
-        return wrong if wrong in self.bounds else None
+        """The name of a bound that stops the number from getting better, a likely mistake."""
+        on_better_side = {"lower": "max_drop", "higher": "max_rise"}.get(self.better or "")
+        return on_better_side if on_better_side in self.bounds else None
 
     @property
     def name(self) -> str:
-        """The number as messages write it."""
+        """The name of the number in messages."""
         return full_name(self.metric, self.definition, self.params)
 
 
@@ -113,13 +115,13 @@ def find_rules(path: Path | None, folder: Path) -> Path:
     """The file of rules: `path`, else cl-analyze.toml, else a pyproject.toml that has rules.
 
     Raises:
-        ConfigError: there is no such file.
+        ConfigError: the folder has no file of rules.
     """
     if path is not None:
         return path
-    own, project = folder / OWN_FILE, folder / PROJECT_FILE
-    if own.exists():
-        return own
+    own_file, project = folder / OWN_FILE, folder / PROJECT_FILE
+    if own_file.exists():
+        return own_file
     if project.exists() and "cl-analyze" in _tool_tables(project):
         return project
     raise ConfigError(
@@ -152,8 +154,9 @@ def load_rules(path: Path) -> list[Rule]:
         path: a TOML file with [[rule]] tables; in a pyproject.toml, under [tool.cl-analyze].
 
     Raises:
-        ConfigError: the file cannot be read; an unknown key, metric, definition, parameter or unit;
-            values that make no sense.  Messages name the rule and suggest the nearest name.
+        ConfigError: the file cannot be read; a key, metric, definition, parameter or unit is
+            unknown; or a value is not allowed.  Messages name the rule and suggest the nearest
+            known name.
     """
     if path.name == PROJECT_FILE:
         place, content = "tool.cl-analyze", _tool_tables(path).get("cl-analyze")
@@ -175,32 +178,32 @@ def load_rules(path: Path) -> list[Rule]:
     return [parse_rule(table, f"{path}: rule {i}") for i, table in enumerate(tables, 1)]
 
 
-def parse_rule(given: Mapping[str, Any], context: str) -> Rule:
+def parse_rule(table: Mapping[str, Any], context: str) -> Rule:
     """One rule from its table.
 
     Args:
-        given: the table.
+        table: keys of the rule and their values.
         context: file and number of the rule, the start of every message.
 
     Raises:
         ConfigError: see `load_rules`.
     """
     known = [key.name for key in fields(Rule)]
-    for key in given:
+    for key in table:
         if key not in known:
             raise ConfigError(
                 f"{context}: unknown key {quoted(key, 60)}{nearest(key, known)} Keys are "
                 f"{', '.join(known)}"
             )
-    metric = given.get("metric")
+    metric = table.get("metric")
     if not isinstance(metric, str):
         raise ConfigError(f'{context}: metric = "NAME" is needed, found {described(metric)}')
     context = f"{context} ({quoted(metric, 60)[1:-1]})"
-    definition = given.get("definition")
+    definition = table.get("definition")
     _check_names(metric, definition, context)
-    unit = _unit(given.get("unit"), context)
-    params = _params(given.get("params", {}), context)
-    rule = Rule(metric, definition, params, unit, **_values(given, context))
+    unit = _unit(table.get("unit"), context)
+    params = _params(table.get("params", {}), context)
+    rule = Rule(metric, definition, params, unit, **_values(table, context))
     _check_bounds(rule, context)
     return rule
 
@@ -209,25 +212,29 @@ def _check_names(metric: str, definition: Any, context: str) -> None:
     if any(metric in family.definitions for family in BETWEEN.values()):
         raise ConfigError(f"{context}: it is one of two checkpoints, which compare has, not check")
     definitions = {
-        name: own for family in METRICS.values() for name, own in family.definitions.items()
+        name: names for family in METRICS.values() for name, names in family.definitions.items()
     }
     if metric not in definitions:
         raise ConfigError(f"{context}: there is no such metric{nearest(metric, definitions)}")
     if definition is None:
         return
-    every = {name for own in definitions.values() for name in own}
-    own = definitions[metric]
-    if not isinstance(definition, str) or definition not in every:
-        remedy = f"; it has {', '.join(own)}" if own else nearest(str(definition), every)
+    all_names = {name for names in definitions.values() for name in names}
+    known = definitions[metric]
+    if not isinstance(definition, str) or definition not in all_names:
+        remedy = f"; it has {', '.join(known)}" if known else nearest(str(definition), all_names)
         raise ConfigError(f"{context}: no metric has a definition {described(definition)}{remedy}")
-    if own and definition not in own:
+    if known and definition not in known:
         raise ConfigError(
-            f"{context}: it has no definition {described(definition)}; it has {', '.join(own)}"
+            f"{context}: it has no definition {described(definition)}; it has {', '.join(known)}"
         )
 
 
 def _check_bounds(rule: Rule, context: str) -> None:
-    """Whether every bound can be met, and every option has a bound that it changes."""
+    """Check that a number can meet all bounds, and that every option applies to a bound.
+
+    Raises:
+        ConfigError: a bound or an option makes no sense.
+    """
     if not rule.bounds:
         raise ConfigError(f"{context}: a bound is needed: {', '.join(BOUNDS)}")
     if rule.min is not None and rule.max is not None and rule.min > rule.max:
@@ -255,12 +262,12 @@ def _unit(unit: Any, context: str) -> str | None:
     )
 
 
-def _params(given: Any, context: str) -> dict[str, Param]:
-    if not isinstance(given, dict):
+def _params(params: Any, context: str) -> dict[str, Param]:
+    if not isinstance(params, dict):
         raise ConfigError(
-            f"{context}: params is a table, as {{ tau = 0.2 }}, found {described(given)}"
+            f"{context}: params is a table, as {{ tau = 0.2 }}, found {described(params)}"
         )
-    for name, value in given.items():
+    for name, value in params.items():
         if name not in PARAMETERS:
             suggestion = nearest(name, PARAMETERS)
             raise ConfigError(
@@ -273,7 +280,7 @@ def _params(given: Any, context: str) -> dict[str, Param]:
         raise ConfigError(f"{context}: {name} must {requirement}, found {described(value)}")
     return {
         name: int(value) if PARAMETERS[name].is_whole and _is_whole(value) else value
-        for name, value in given.items()
+        for name, value in params.items()
     }
 
 
@@ -299,12 +306,12 @@ _REQUIREMENTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "on_inconclusive": _SEVERITY,
     "require_paired": _FLAG,
 }
-"""Key of a rule -> which values it may have, in words and as a function."""
+"""Key of a rule -> requirement on its value, in words and as a function."""
 
 
-def _values(given: Mapping[str, Any], context: str) -> dict[str, Any]:
+def _values(table: Mapping[str, Any], context: str) -> dict[str, Any]:
     """The values of the keys in `_REQUIREMENTS`, numbers as floats."""
-    values = {key: given[key] for key in _REQUIREMENTS if key in given}
+    values = {key: table[key] for key in _REQUIREMENTS if key in table}
     for key, value in values.items():
         requirement, holds = _REQUIREMENTS[key]
         if not holds(value):

@@ -23,13 +23,13 @@ from cl_analyze.tables import Record, Results
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """What rules are judged against, and from which rows.
+    """Options of a run of checks.
 
     Attributes:
         baseline: earlier numbers; None: bounds of the change are skipped.
-        save_to: where to save these numbers as a baseline; None: nowhere.
-        seed: seed of everything drawn at random.
-        anchors: rows from which means over rows are estimated; None: every row.
+        save_to: path of a new baseline with these numbers; None: no baseline is saved.
+        seed: seed of all random draws.
+        anchors: number of rows from which means are estimated; None: all rows.
     """
 
     baseline: Baseline | None = None
@@ -45,7 +45,7 @@ class Checked:
     Attributes:
         report: the numbers that the rules name; the report's table `checks` and its verdict are
             those of the checks.
-        checks: one for each checkpoint, rule and bound, in this order.
+        checks: one check for each checkpoint, rule and bound, in this order.
     """
 
     report: Report
@@ -70,14 +70,14 @@ def run_checks(
 
     Args:
         requests: the checkpoints.
-        rules: the rules, one at least.
-        run: how to compute.
-        options: the baseline, where to save a new one, seed and anchors.
+        rules: the rules, at least one.
+        run: options of the computation.
+        options: the old and the new baseline, the seed and the anchors.
         executor, listener, arguments: see `run_analysis`.
 
     Raises:
-        ConfigError: a rule fits no record or several, or the baseline lacks the number.
-        DataError: inputs that cannot be used.
+        ConfigError: a rule fits no record or several records, or the baseline lacks the number.
+        DataError: the inputs cannot be used.
     """
     listener, options = listener or Silent(), options or CheckOptions()
     baseline = options.baseline
@@ -98,8 +98,8 @@ def run_checks(
         )
         reports.append(report)
         for source in report.rows:
-            own = [record for record in report.records if record.source == source]
-            chosen.update({(source, i): select(rules[i], own, source) for i in need.rules})
+            of_source = [record for record in report.records if record.source == source]
+            chosen.update({(source, i): select(rules[i], of_source, source) for i in need.rules})
     report = reports[0]
     checks: list[Check] = []
     for source, keys in report.rows.items():
@@ -158,13 +158,12 @@ def _inputs(reports: Sequence[Report]) -> tuple[dict[str, Any], ...]:
 
 def _families(reports: Sequence[Report], records: Sequence[Record]) -> dict[str, tuple[int, ...]]:
     """Each family with the indices of its records, in the order of the reports."""
-    place = {id(record): i for i, record in enumerate(records)}
+    index_of = {id(record): i for i, record in enumerate(records)}
     families: dict[str, tuple[int, ...]] = {}
     for report in reports:
         for family, indices in report.document.families.items():
-            own = tuple(
-                place[key] for key in (id(report.records[i]) for i in indices) if key in place
-            )
-            if own:
-                families[family] = families.get(family, ()) + own
+            ids = (id(report.records[i]) for i in indices)
+            kept = tuple(index_of[key] for key in ids if key in index_of)
+            if kept:
+                families[family] = families.get(family, ()) + kept
     return families

@@ -9,7 +9,7 @@ from cl_analyze.report.text import wrapped
 
 
 def check_lines(checks: Sequence[Check], verdict: str) -> list[str]:
-    """A line for each check and its reason below, under the checkpoint; the verdict last."""
+    """Checks by checkpoint, each with its reason below; the last line is the overall verdict."""
     lines: list[str] = []
     source = None
     indent = " " * 16

@@ -1,9 +1,9 @@
-"""Several checkpoints side by side.
+"""Comparison of several checkpoints.
 
-order.py        which checkpoints, in which order (--x), with which reference (--against)
-cache.py        the numbers of a checkpoint, kept by the hash of its content
-checkpoints.py  warnings before checkpoints are compared, and the table of them
-run.py          measure each, compare it with the reference, see how its space moved
+order.py        the checkpoints, their order (--x) and their reference (--against)
+cache.py        the numbers of a checkpoint in a folder, by the hash of its content
+checkpoints.py  warnings about differing checkpoints, and the table of checkpoints
+run.py          measure each checkpoint, compare it with the reference, and its movement from there
 """
 
 from cl_analyze.comparison.run import run_comparison

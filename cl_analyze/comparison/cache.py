@@ -1,7 +1,7 @@
-"""The numbers of a checkpoint, kept in a folder by the hash of all that they depend on.
+"""The numbers of checkpoints in a folder, by a hash of all inputs and options behind the numbers.
 
-An entry is a file of `store`: a JSON text and arrays, never pickled.  An entry that is damaged is
-measured again and replaced.
+An entry is a file of `store`: a JSON text and arrays, never pickles.  A checkpoint whose entry is
+damaged is measured again, and the entry is replaced.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ __all__ = ["Cache", "Entry", "entry_key"]
 
 @dataclass(frozen=True)
 class Entry:
-    """One checkpoint's numbers.
+    """The numbers of one checkpoint.
 
     Attributes:
-        families: the results of each metric family.
-        neighbours: (N, k) nearest rows of each, nearest first; None where they are not known.
+        families: results by metric family.
+        neighbours: (N, k) nearest rows of each row, nearest first; None: unknown.
     """
 
     families: dict[str, FamilyResult]
@@ -42,9 +42,9 @@ class Cache:
         self._store = Store(folder, "--cache")
 
     def load(self, key: str, source: str) -> Entry | None:
-        """The entry under a key, its records named after a source; None where there is none.
+        """The entry of a key, with records named after a source; None where it is missing.
 
-        An entry that cannot be read counts as missing: the checkpoint is measured again.
+        An entry that cannot be read counts as missing, so that the checkpoint is measured again.
         """
         try:
             arrays = self._store.load(_name(key))
@@ -53,7 +53,7 @@ class Cache:
             return None
 
     def save(self, key: str, source: str, entry: Entry) -> None:
-        """Keep an entry.
+        """Save an entry under a key.
 
         Raises:
             ConfigError: the folder cannot be written.
@@ -86,7 +86,7 @@ def _packed(entry: Entry, source: str) -> dict[str, NDArray[Any]]:
 
 def _unpacked(arrays: dict[str, NDArray[Any]], source: str) -> Entry:
     document = json.loads(arrays["document"].tobytes())
-    before = document["source"]
+    saved_source = document["source"]
     families = {}
     for name, result in document["families"].items():
         records = tuple(
@@ -105,7 +105,7 @@ def _unpacked(arrays: dict[str, NDArray[Any]], source: str) -> Entry:
             for title, columns, rows in result["tables"]
         )
         notes = tuple(
-            source + text[len(before) :] if text.startswith(f"{before}:") else text
+            source + text[len(saved_source) :] if text.startswith(f"{saved_source}:") else text
             for text in result["notes"]
         )
         families[name] = FamilyResult(records, tables, notes)

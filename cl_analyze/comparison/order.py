@@ -1,4 +1,4 @@
-"""Which checkpoints are compared, in which order (--x), with which reference (--against)."""
+"""The checkpoints of a comparison, their order (--x) and their reference (--against)."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _LABEL = re.compile(r"([A-Za-z]+)[-_=]*\(")
 
 @dataclass(frozen=True)
 class Given:
-    """A checkpoint that is asked for.
+    """A checkpoint of the command line or of the Python call.
 
     Attributes:
-        request: the checkpoint, whose rows are to be matched with those of the others.
-        name: as it was typed.
-        title: as it is shown.
-        x: its place along the run; None: no order was asked for.
+        request: the checkpoint, with the option to match its rows with other checkpoints.
+        name: name as typed.
+        title: name in the output.
+        x: position along the run; None without --x.
     """
 
     request: Request
@@ -36,10 +36,11 @@ class Given:
 
 
 def arranged(requests: Sequence[Request], x: str | None) -> list[Given]:
-    """The checkpoints in the order of their numbers, see `positions`; without x as they come.
+    """The checkpoints in the order of their positions, see `positions`; without x as typed.
 
     Raises:
-        ConfigError: standard input is among them, two are the same array, or every number is equal.
+        ConfigError: a checkpoint is standard input, two checkpoints are the same array, or all
+            positions are equal.
     """
     names = [
         str(request.embeddings)
@@ -51,32 +52,35 @@ def arranged(requests: Sequence[Request], x: str | None) -> list[Given]:
         raise ConfigError("compare reads its files twice: - (standard input) cannot be compared")
     titles = source_names(requests)
     order: Sequence[int] = range(len(requests))
-    numbers: Sequence[float | None] = [None] * len(requests)
+    x_values: Sequence[float | None] = [None] * len(requests)
     if x is not None:
-        numbers = places = positions(names, x)
-        if len(set(places)) < 2:
+        x_values = numbers = positions(names, x)
+        if len(set(numbers)) < 2:
             raise ConfigError(
-                f"--x {x}: every checkpoint is at {places[0]:g}, which orders nothing: give "
+                f"--x {x}: every checkpoint is at {numbers[0]:g}, which orders nothing: give "
                 "another word or pattern, or leave --x out"
             )
-        order = sorted(order, key=places.__getitem__)
-    return [Given(replace(requests[i], match=True), names[i], titles[i], numbers[i]) for i in order]
+        order = sorted(order, key=numbers.__getitem__)
+    return [
+        Given(replace(requests[i], match=True), names[i], titles[i], x_values[i]) for i in order
+    ]
 
 
-def reference_index(given: Sequence[Given], against: str | None) -> int:
-    """Which checkpoint has the name, the title, the path or the stem; None: the first.
+def reference_index(checkpoints: Sequence[Given], against: str | None) -> int:
+    """Index of the checkpoint whose name, title, path or stem is `against`; None: the first.
 
     Raises:
-        ConfigError: no checkpoint has.
+        ConfigError: no checkpoint has this name.
     """
     if against is None:
         return 0
-    names, titles = [one.name for one in given], [one.title for one in given]
+    names = [checkpoint.name for checkpoint in checkpoints]
+    titles = [checkpoint.title for checkpoint in checkpoints]
     paths, stems = [str(real_path(name)) for name in names], [Path(title).stem for title in titles]
     for known in (names, titles, paths, stems):
-        for wanted in (against, str(real_path(against))):
-            if wanted in known:
-                return known.index(wanted)
+        for name in (against, str(real_path(against))):
+            if name in known:
+                return known.index(name)
     raise ConfigError(
         f"--against {against}: none of the checkpoints; they are {', '.join(titles[:8])}"
     )
@@ -93,10 +97,10 @@ def axis_label(x: str) -> str:
 
 
 def positions(paths: Sequence[str], x: str) -> list[float]:
-    """The number in each path, the last one where there are several.
+    """The number in each path; the last match where there are several.
 
     Args:
-        paths: as the user typed them.
+        paths: paths as typed.
         x: the word before the number, as step in run/step_1000.npy, or a regular expression with
             one group around the number.
 
@@ -127,13 +131,13 @@ def positions(paths: Sequence[str], x: str) -> list[float]:
         else:
             numbers.append(number)
     if missing:
-        wanted = f"{x} followed by a number" if is_word else f"number where {x!r} looks for it"
-        raise ConfigError(f"--x: no {wanted} in {', '.join(missing[:5])}")
+        sought = f"{x} followed by a number" if is_word else f"number where {x!r} looks for it"
+        raise ConfigError(f"--x: no {sought} in {', '.join(missing[:5])}")
     return numbers
 
 
 def _number(text: str | None) -> float | None:
-    """The text as a finite number, without a full stop at the end (that of a suffix)."""
+    """The text as a finite number, without the full stop of a file's suffix; None: not a number."""
     try:
         value = float((text or "").rstrip("."))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Measure checkpoints one by one, compare each with the reference, and see how its space moved."""
+"""Measure checkpoints one by one, and compare each with the reference: numbers and movement."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ from cl_analyze.pairs.executors import Executor, single_threaded_blas
 from cl_analyze.tables import Table
 
 KEPT_TABLES = ("collapse",)
-"""Further tables of a checkpoint that a comparison shows; `report` has the others."""
+"""Further tables of a checkpoint that a comparison shows; `report` shows all tables."""
 NOTED = 3
-"""Checkpoints whose notes are passed on; the notes on further ones are only counted."""
+"""Number of checkpoints whose notes are shown; notes on further checkpoints are counted."""
 
 
 class _NeighbourLists(Family):
-    """Keeps the nearest neighbours of each row from the pass that the metrics make."""
+    """Keeps the nearest neighbours of each row from the pass that the metrics share."""
 
     name = "neighbours"
 
@@ -61,18 +61,18 @@ class _NeighbourLists(Family):
         """Keep the lists; there are no records."""
         if not results.anchors.is_sample:
             instance = replace(results.options, negatives="instance")
-            near = replace(results, options=instance).nearest_negatives()
+            neighbours = replace(results, options=instance).nearest_negatives()
             most = min(max(instance.ks) + 1, results.subject.n - 1)
-            self.indices = near.indices[:, :most].astype(np.int32)
+            self.indices = neighbours.indices[:, :most].astype(np.int32)
         return FamilyResult(())
 
 
 class _Counter(Recorder):
-    """A recorder that says which checkpoint a pass belongs to, and how long is left.
+    """A recorder that adds the number of the checkpoint and the remaining time to each stage.
 
     Attributes:
-        n_measured: checkpoints that were measured so far, those of the cache not counted.
-        n_left_out: notes that were not passed on.
+        n_measured: number of checkpoints measured so far, without those from the cache.
+        n_left_out: number of notes that were not shown.
     """
 
     def __init__(self, listener: Listener, total: int) -> None:
@@ -82,18 +82,18 @@ class _Counter(Recorder):
         self.n_measured = self.n_left_out = 0
 
     def turn_to(self, number: int, shows_notes: bool = True) -> None:
-        """Begin with a checkpoint, counted from 1."""
+        """Begin a checkpoint; `number` counts from 1."""
         self._number, self._shows_notes = number, shows_notes
 
     def note(self, text: str) -> None:
-        """Pass on, or count."""
+        """Show a note, or count it."""
         if self._shows_notes:
             super().note(text)
         else:
             self.n_left_out += 1
 
     def stage(self, text: str) -> None:
-        """Pass on, with the number of the checkpoint."""
+        """Show a stage, with the number of the checkpoint and the remaining time."""
         left = ""
         if self.n_measured:
             seconds = (time.monotonic() - self._started) / self.n_measured
@@ -106,18 +106,18 @@ def run_comparison(
     names: Sequence[str],
     options: MetricOptions,
     run: RunOptions,
-    asked: CompareOptions,
+    compare: CompareOptions,
     executor: Any = None,
     listener: Listener | None = None,
     arguments: Sequence[str] = (),
 ) -> Report:
-    """Every metric of several checkpoints, differences against one, and how the space moved.
+    """Metrics of several checkpoints, their differences from a reference, and their movement.
 
     Args:
-        requests: the checkpoints; every one is opened and checked before the first is measured.
-        names: the metric families.
-        options, run: options of the metrics, and how to compute.
-        asked: the reference, the order, the cache.
+        requests: the checkpoints; all are opened and checked before the first is measured.
+        names: names of the metric families.
+        options, run: options of the metrics, options of the computation.
+        compare: options of the comparison: the reference, the order, the cache.
         executor, listener, arguments: see `run_analysis`.
 
     Returns:
@@ -125,31 +125,32 @@ def run_comparison(
         moved_rows and moved_classes.
 
     Raises:
-        DataError, ConfigError: see `run_analysis`; fewer than two checkpoints, or a reference that
-            is not among them.
+        DataError, ConfigError: see `run_analysis`; there are fewer than two checkpoints, or the
+            reference is none of them.
 
-    Cost: one analysis for each checkpoint that the cache does not have; memory for two of them.
+    Cost: one analysis for each checkpoint that is not in the cache; memory of two checkpoints.
     """
     if len(requests) < 2:
-        paths = [str(one.embeddings) for one in requests if isinstance(one.embeddings, str | Path)]
+        embeddings = [request.embeddings for request in requests]
+        paths = [str(path) for path in embeddings if isinstance(path, str | Path)]
         raise ConfigError(
             f"compare needs at least two checkpoints, found {', '.join(paths) or len(requests)}: "
             "name two files EMB or more (a pattern that matches nothing stays a pattern)"
         )
     options = with_voters(options)
     check_definition(run.definition, [*names, *BETWEEN])
-    given = arranged(requests, asked.x)
-    cache = None if asked.cache is None else Cache(Path(asked.cache))
-    reference = reference_index(given, asked.against)
-    counter = _Counter(listener or Silent(), len(given))
+    checkpoints = arranged(requests, compare.x)
+    cache = None if compare.cache is None else Cache(Path(compare.cache))
+    reference = reference_index(checkpoints, compare.against)
+    counter = _Counter(listener or Silent(), len(checkpoints))
     with executor_of(run, executor) as workers:
-        comparison = _Comparison(given, tuple(names), options, run, workers, counter, cache)
-        return comparison.report(reference, asked.x, arguments)
+        comparison = _Comparison(checkpoints, tuple(names), options, run, workers, counter, cache)
+        return comparison.report(reference, compare.x, arguments)
 
 
 @dataclass(frozen=True)
 class _Reference:
-    """The checkpoint that the others are compared with."""
+    """The checkpoint with which the others are compared."""
 
     request: Request
     subject: Subject
@@ -164,7 +165,7 @@ class _Reference:
 
 @dataclass(frozen=True)
 class _Comparison:
-    """One run: what all checkpoints have in common."""
+    """One run of a comparison: its checkpoints, options, workers and cache."""
 
     given: list[Given]
     names: tuple[str, ...]
@@ -175,64 +176,68 @@ class _Comparison:
     cache: Cache | None
 
     def report(self, reference_at: int, x: str | None, arguments: Sequence[str]) -> Report:
-        """Check all checkpoints, measure and compare them, the reference first."""
+        """Check all checkpoints, then measure and compare them, the reference first."""
         counter, count = self.counter, len(self.given)
         collected = Collected()
         self.check(collected)
-        one = self.given[reference_at]
-        subject, entry = self.measure(1, one, collected)
-        reference = _Reference(one.request, subject, Space(subject.rows), entry)
+        checkpoint = self.given[reference_at]
+        subject, entry = self.measure(1, checkpoint, collected)
+        reference = _Reference(checkpoint.request, subject, Space(subject.rows), entry)
         match = Match(None, "the reference")
-        checkpoints = {reference_at: _checkpoint(one, subject, match, entry.families)}
+        checkpoints = {reference_at: _checkpoint(checkpoint, subject, match, entry.families)}
         changes: list[Difference] = []
         others = (i for i in range(count) if i != reference_at)
         for number, i in enumerate(others, 2):
-            one = self.given[i]
-            subject, entry = self.measure(number, one, collected)
-            match = match_rows(collected.rows[one.title], collected.rows[reference.title])
+            checkpoint = self.given[i]
+            subject, entry = self.measure(number, checkpoint, collected)
+            match = match_rows(collected.rows[checkpoint.title], collected.rows[reference.title])
             if match.moves_rows:
-                self.check_companions(one, reference, subject, match)
+                self.check_companions(checkpoint, reference, subject, match)
             changes += self.changes(entry, reference.entry, match, subject.groups)
             families = dict(entry.families)
             if match.order is not None:
-                counter.stage(f"{one.title}: how the space moved")
+                counter.stage(f"{checkpoint.title}: how the space moved")
                 with single_threaded_blas():
                     families["movement"] = self.movement(reference, subject, entry, match)
-            checkpoints[i] = _checkpoint(one, subject, match, families)
+            checkpoints[i] = _checkpoint(checkpoint, subject, match, families)
         listed = [checkpoints[i] for i in range(count)]
-        for checkpoint in listed:
-            collected.add(checkpoint.families, counter)
+        for measured in listed:
+            collected.add(measured.families, counter)
         warn(listed, checkpoints[reference_at], counter)
         if self.cache is not None:
             counter.turn_to(1)
             n_kept = count - counter.n_measured
             counter.note(f"{n_kept} of {count} checkpoints came from the cache")
-        rows = ({**one.to_dict(), "params": params_text(one.one)} for one in adjusted(changes))
+        rows = ({**row.to_dict(), "params": params_text(row.one)} for row in adjusted(changes))
         collected.tables["compare"] = Table("compare", COLUMNS, tuple(rows))
         collected.tables["checkpoints"] = checkpoints_table(listed, checkpoints[reference_at], x)
         return collected.report(
             "compare", arguments, [*self.names, *BETWEEN], self.options, self.run, counter
         )
 
-    def prepare(self, one: Given, recorder: Recorder) -> Prepared:
+    def prepare(self, checkpoint: Given, recorder: Recorder) -> Prepared:
         """Open and check a checkpoint."""
-        return prepare(one.request, one.title, self.names, self.options, self.run, recorder)
+        return prepare(
+            checkpoint.request, checkpoint.title, self.names, self.options, self.run, recorder
+        )
 
     def check(self, collected: Collected) -> None:
-        """Open and check every checkpoint, so that a bad one is known before any is measured."""
-        for number, one in enumerate(self.given, 1):
+        """Open and check all checkpoints, so that errors come before the first measurement."""
+        for number, checkpoint in enumerate(self.given, 1):
             self.counter.turn_to(number, number <= NOTED)
-            collected.add_inputs(self.prepare(one, self.counter).inputs)
+            collected.add_inputs(self.prepare(checkpoint, self.counter).inputs)
         self.counter.turn_to(1)
         if self.counter.n_left_out:
             self.counter.note(
                 f"{self.counter.n_left_out} notes on further checkpoints are left out"
             )
 
-    def measure(self, number: int, one: Given, collected: Collected) -> tuple[Subject, Entry]:
-        """A checkpoint's rows and numbers, the numbers from the cache where it has them."""
+    def measure(
+        self, number: int, checkpoint: Given, collected: Collected
+    ) -> tuple[Subject, Entry]:
+        """The rows and the numbers of a checkpoint; the numbers come from the cache if possible."""
         self.counter.turn_to(number, number == 1)
-        prepared = self.prepare(one, Recorder(Silent()))
+        prepared = self.prepare(checkpoint, Recorder(Silent()))
         subject = prepared.subject
         collected.add_subject(subject, self.options)
         key = ""
@@ -247,7 +252,7 @@ class _Comparison:
                 self.run.device,
                 self.run.unlabelled,
             )
-            entry = self.cache.load(key, one.title)
+            entry = self.cache.load(key, checkpoint.title)
             if entry is not None:
                 return subject, entry
         lists = _NeighbourLists()
@@ -259,23 +264,23 @@ class _Comparison:
         }
         entry = Entry(families, lists.indices)
         if self.cache is not None:
-            self.cache.save(key, one.title, entry)
+            self.cache.save(key, checkpoint.title, entry)
         self.counter.n_measured += 1
         return subject, entry
 
     def check_companions(
-        self, one: Given, reference: _Reference, subject: Subject, match: Match
+        self, checkpoint: Given, reference: _Reference, subject: Subject, match: Match
     ) -> None:
-        """Whether labels and groups still belong to rows that are matched in another order.
+        """Check labels and groups of rows that are matched in another order.
 
         Raises:
-            ConfigError: one file of groups for both checkpoints.
+            ConfigError: both checkpoints have the same file of groups.
         """
-        base, groups = reference.subject, one.request.groups
+        base, groups = reference.subject, checkpoint.request.groups
         if groups is not None and _is_same(groups, reference.request.groups):
             raise ConfigError(
-                f"{one.title} has the rows of {reference.title} in another order: one --groups for "
-                "both would go by position; leave it out, or put rows in one order"
+                f"{checkpoint.title} has the rows of {reference.title} in another order: "
+                "one --groups for both would go by position; leave it out, or put rows in one order"
             )
         if subject.labels is None or base.labels is None or match.order is None:
             return
@@ -285,14 +290,14 @@ class _Comparison:
         differing = int((classes != base_classes[match.order]).sum())
         if differing:
             self.counter.warn(
-                f"{one.title}: {differing} of {subject.n} rows have another label than the row of "
-                f"{reference.title} with their id; are ids and labels in its order?"
+                f"{checkpoint.title}: {differing} of {subject.n} rows have another label than "
+                f"the row of {reference.title} with their id; are ids and labels in its order?"
             )
 
     def changes(
         self, entry: Entry, base: Entry, match: Match, groups: NDArray[np.int64] | None
     ) -> list[Difference]:
-        """Every number of a checkpoint that the reference has too, without pseudo-values."""
+        """Differences of all numbers that the reference has too, without pseudo-values."""
         records, base_records = (
             [
                 record
@@ -309,7 +314,7 @@ class _Comparison:
     def movement(
         self, reference: _Reference, subject: Subject, entry: Entry, match: Match
     ) -> FamilyResult:
-        """How the space moved from the reference, in the order of the checkpoint's rows."""
+        """The movement from the reference, in the order of the checkpoint's rows."""
         order, base = match.order, reference.subject
         assert order is not None
         space = Space(base.rows, order) if match.moves_rows else reference.space
@@ -333,19 +338,19 @@ class _Comparison:
 
 
 def _is_same(one: Any, other: Any) -> bool:
-    """Whether two companions were given as one file or one array."""
+    """Whether two companions are the same file or the same array."""
     if isinstance(one, str | Path) and isinstance(other, str | Path):
         return str(one) == str(other)
     return one is other
 
 
 def _checkpoint(
-    one: Given, subject: Subject, match: Match, families: dict[str, FamilyResult]
+    checkpoint: Given, subject: Subject, match: Match, families: dict[str, FamilyResult]
 ) -> Checkpoint:
-    """A checkpoint without rows and pseudo-values: those of hundreds take too much memory."""
+    """A checkpoint without rows and pseudo-values: for hundreds they need too much memory."""
     bare = {
         name: replace(result, records=tuple(record.bare() for record in result.records))
         for name, result in families.items()
     }
     subject.release()
-    return Checkpoint(one.title, one.x, subject.n, subject.d, match, bare)
+    return Checkpoint(checkpoint.title, checkpoint.x, subject.n, subject.d, match, bare)
