@@ -6,6 +6,16 @@
 -4.0
 
 The import of this package loads neither NumPy nor torch; the first use of a name loads its module.
+
+api           analyze(), compare(), uniformity() ...: what people call
+options       every option, declared once
+inputs, data  requests, companions and files become a subject
+pairs         the blocked pass over all pairs of rows, and its reducers
+metrics       one file a family, every metric declared beside its formula
+losses        torch modules to train with; training: metrics and a callback while training
+analysis      from requests to a report; comparison, checks: several checkpoints, gates
+tables, document, differences, stats   records, tables, and statistics of them
+figures, report, cli                   renderings, and the command line
 """
 
 from __future__ import annotations

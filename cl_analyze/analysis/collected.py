@@ -18,7 +18,7 @@ from cl_analyze.differences import RowKeys
 from cl_analyze.document import Document
 from cl_analyze.errors import ConfigError
 from cl_analyze.inputs.listener import Recorder
-from cl_analyze.metrics import BETWEEN, METRICS
+from cl_analyze.metrics import family_named
 from cl_analyze.metrics.family import FamilyResult
 from cl_analyze.metrics.subject import Subject
 from cl_analyze.options import MetricOptions, RunOptions
@@ -36,7 +36,7 @@ def check_definition(definition: str | None, names: Sequence[str]) -> None:
     known = [
         known_definition
         for family in names
-        for definitions in {**METRICS, **BETWEEN}[family].definitions.values()
+        for definitions in family_named(family).definitions.values()
         for known_definition in definitions
     ]
     if definition not in known:
@@ -50,7 +50,7 @@ def of_definition(records: Iterable[Record], family: str, definition: str | None
     Records of metrics without this definition are kept.  If `definition` is None, all records are
     kept.
     """
-    definitions_of = {**METRICS, **BETWEEN}[family].definitions_of
+    definitions_of = family_named(family).definitions_of
     return [
         record
         for record in records

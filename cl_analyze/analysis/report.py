@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from cl_analyze.differences import COLUMNS, Match, RowKeys, adjusted, differences, match_rows
 from cl_analyze.document import Document
 from cl_analyze.errors import ConfigError
-from cl_analyze.metrics import BETWEEN, METRICS
 from cl_analyze.tables import Results, Table
 
 if TYPE_CHECKING:
@@ -58,7 +57,9 @@ class Report:
         return self.records.to_frame()
 
     def pivot(self, of: Literal["value", "std_error"] = "value") -> pd.DataFrame:
-        """A row for each source and a column for each metric, in its default definition.
+        """A row for each source and a column for each metric, in one definition of the metric.
+
+        That is the default definition, or the first that the inputs allow.
 
         Args:
             of: the content of the cells: values or standard errors.
@@ -77,18 +78,13 @@ class Report:
         import pandas as pd
 
         cells: dict[str, dict[str, float | None]] = {}
-        for family, indices in self.document.families.items():
-            definitions_of = {**METRICS, **BETWEEN}[family].definitions_of
-            for record in (self.records[i] for i in indices):
-                if record.definition not in (None, *definitions_of(record)[:1]):
-                    continue
-                params = (
-                    f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
-                    for key, value in record.params.items()
-                )
-                cells.setdefault(" ".join([record.metric, *params]), {})[record.source] = getattr(
-                    record, of
-                )
+        for record in self.records:  # the default definition comes first
+            params = (
+                f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
+                for key, value in record.params.items()
+            )
+            column = cells.setdefault(" ".join([record.metric, *params]), {})
+            column.setdefault(record.source, getattr(record, of))
         return pd.DataFrame(cells, index=list(self.document.sources), dtype=float)
 
     @property

@@ -55,12 +55,12 @@ class _NeighbourLists(Family):
 
     def first_pass(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
         """The reducer that every family reads its neighbours from."""
-        return (nearest_negatives_reducer(subject, replace(options, negatives="instance")),)
+        return (nearest_negatives_reducer(subject, options.of_instances),)
 
     def compute(self, results: PassResults) -> FamilyResult:
         """Keep the lists; there are no records."""
         if not results.anchors.is_sample:
-            instance = replace(results.options, negatives="instance")
+            instance = results.options.of_instances
             neighbours = replace(results, options=instance).nearest_negatives()
             most = min(max(instance.ks) + 1, results.subject.n - 1)
             self.indices = neighbours.indices[:, :most].astype(np.int32)

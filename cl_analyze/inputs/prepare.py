@@ -235,7 +235,7 @@ def _subject(
         partners=partners,
         groups=companions.values("groups"),
         queue=None if queue is None else companion_rows(queue),
-        frame=None
+        clop_anchors=None
         if anchors is None
         else normalise(anchors.opened.array.read(0, anchors.opened.array.n_rows)),
         train=None

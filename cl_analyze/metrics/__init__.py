@@ -69,4 +69,10 @@ DECLARED: dict[str, Metric] = {
 }
 """Every declared metric by name."""
 
-__all__ = ["BETWEEN", "DECLARED", "METRICS"]
+
+def family_named(name: str) -> Family:
+    """The family of a name, of one checkpoint or of two."""
+    return {**METRICS, **BETWEEN}[name]
+
+
+__all__ = ["BETWEEN", "DECLARED", "METRICS", "family_named"]

@@ -76,7 +76,6 @@ class Family(ABC):
         metrics: declarations of the metrics.
         uses_labels, uses_views: whether the family reads labels or views in the embeddings' file.
         reads_neighbours: whether it reads the nearest negatives of the first pass.
-        has_curve_pass: whether it has a curve pass.
         has_deletions: whether its second pass deletes rows.
         definitions: metric -> names of its definitions, the default first; empty for a metric with
             a single definition.
@@ -88,7 +87,6 @@ class Family(ABC):
     uses_labels = True
     uses_views = False
     reads_neighbours = False
-    has_curve_pass = False
     has_deletions = False
     definitions: dict[str, tuple[str, ...]]
 

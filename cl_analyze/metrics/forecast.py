@@ -91,7 +91,7 @@ def forecast(
         return (time.perf_counter() - started) / plan.n_pairs / runner.executor.n_at_once
 
     return Forecast(
-        any(family.has_curve_pass for family in families),
+        any(type(family).curve_pass is not Family.curve_pass for family in families),
         any(family.has_deletions for family in families),
         n,
         seconds_a_pair(first_pass),

@@ -132,7 +132,6 @@ class Penalty(Family):
         FALSE_NEGATIVE_RATIO,
     )
     reads_neighbours = True
-    has_curve_pass = True
     has_deletions = True
 
     def memory(self, n_rows: int, dim: int, options: MetricOptions, n_threads: int) -> int:
@@ -143,7 +142,7 @@ class Penalty(Family):
         return per_tau * len(options.taus)
 
     def _moments(self, subject: Subject, options: MetricOptions, tau: float) -> list[Reducer]:
-        reducers: list[Reducer] = [SoftmaxMoments(tau, options.pairs)]
+        reducers: list[Reducer] = [SoftmaxMoments(tau, options.negative_pairs)]
         if self._counts_false_negatives(subject, options):
             reducers.append(RowLogSumExp(tau, "same_class"))
         return reducers
@@ -185,7 +184,7 @@ class Penalty(Family):
             rows: rows of the pass; None: all rows.
             one_left_out: whether the pass left out one negative of each row.
         """
-        moments = pass_results[SoftmaxMoments(tau, options.pairs)]
+        moments = pass_results[SoftmaxMoments(tau, options.negative_pairs)]
         log_same_class = labelled = None
         n_negatives = self._n_negatives(subject, options)
         if self._counts_false_negatives(subject, options) and subject.codes is not None:
@@ -205,13 +204,15 @@ class Penalty(Family):
     def _histogram(self, results: PassResults) -> PenaltyHistogram:
         options, curve_anchors = results.options, results.curve_anchors
         at = np.searchsorted(results.anchors.rows, curve_anchors)
-        moments = [results.first[SoftmaxMoments(tau, options.pairs)] for tau in options.taus]
+        moments = [
+            results.first[SoftmaxMoments(tau, options.negative_pairs)] for tau in options.taus
+        ]
         log_masses = np.stack([of_tau.log_mass[at] for of_tau in moments])
         counted = np.isfinite(log_masses[0])
         return PenaltyHistogram(
             options.taus,
             TABLE_BINS,
-            options.pairs,
+            options.negative_pairs,
             curve_anchors,
             log_masses,
             counted / max(counted.sum(), 1.0),
@@ -236,7 +237,7 @@ class Penalty(Family):
                 dominant(stats, neighbours),
             )
             labelled = self._counts_false_negatives(subject, options)
-            reducers.append(LeaveOneOut(tau, options.pairs, labelled, penalty))
+            reducers.append(LeaveOneOut(tau, options.negative_pairs, labelled, penalty))
         return tuple(reducers)
 
     def compute(self, results: PassResults) -> FamilyResult:
@@ -248,7 +249,7 @@ class Penalty(Family):
         counts_false = self._counts_false_negatives(subject, options)
         records: list[Record] = []
         for tau, of_tau in by_tau.items():
-            reducer = LeaveOneOut(tau, options.pairs, counts_false)
+            reducer = LeaveOneOut(tau, options.negative_pairs, counts_false)
             copies = [
                 Deletions(subject.n, of_tau, neighbours, pass_results[reducer], at)
                 for (pass_results, _), at in zip(results.second, positions, strict=True)
@@ -314,7 +315,7 @@ class Penalty(Family):
                 self._statistics(
                     subject, options, pass_results, tau, following, rows[dominated], True
                 )
-                if SoftmaxMoments(tau, options.pairs) in pass_results
+                if SoftmaxMoments(tau, options.negative_pairs) in pass_results
                 else None,
             )
             for tau, statistics in by_tau.items()

@@ -125,7 +125,6 @@ class Similarity(Family):
     metrics = (MEAN, STD, QUANTILE)
     uses_views = True
     reads_neighbours = True
-    has_curve_pass = True
 
     def better(self, metric: str, params: Mapping[str, Param]) -> Better | None:
         """High similarity of positives is better; similarity of negatives has no better side."""

@@ -44,7 +44,7 @@ class Subject:
         partners: unit rows of the second file of embeddings, from which negatives come; or None.
         groups: (N,) codes of rows that belong together, or None.
         queue: unit rows that are further negatives of the losses, or None.
-        frame: (C, D) unit anchors of the classes, in the order of their names, or None.
+        clop_anchors: (C, D) unit anchors of the classes, in the order of their names, or None.
         train: training rows of classifiers; None: leave-one-out, or a part of these rows.
         ids: (N,) 64-bit hash of each row's identifier across files, or None.
         kept: (N,) indices of these rows in their file; None: all rows of the file.
@@ -57,7 +57,7 @@ class Subject:
     partners: UnitRows | None = None
     groups: NDArray[np.int64] | None = None
     queue: UnitRows | None = None
-    frame: NDArray[np.float64] | None = None
+    clop_anchors: NDArray[np.float64] | None = None
     train: TrainSet | None = None
     ids: NDArray[np.uint64] | None = None
     kept: NDArray[np.int64] | None = None
@@ -98,7 +98,7 @@ class Subject:
 def nearest_negatives_reducer(subject: Subject, options: MetricOptions) -> NearestNeighbours:
     """The reducer of the nearest negatives, the same for all families."""
     k = min(options.n_neighbours_of(subject.n) + MARGIN, subject.n - 1)
-    return NearestNeighbours(k, options.pairs)
+    return NearestNeighbours(k, options.negative_pairs)
 
 
 def near_duplicate_notes(

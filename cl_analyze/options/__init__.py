@@ -16,7 +16,7 @@ declaration.py   the declaration of an option, and everything derived from it
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -209,7 +209,7 @@ class MetricOptions(Checked):
         return not self.only or bool(set(self.only) & set(metrics))
 
     @property
-    def pairs(self) -> Literal["all", "other_class"]:
+    def negative_pairs(self) -> Literal["all", "other_class"]:
         """The set of pairs that are negatives."""
         return "all" if self.negatives == "instance" else "other_class"
 
@@ -220,6 +220,11 @@ class MetricOptions(Checked):
     def anchors_of(self, n_rows: int) -> int | None:
         """Number of anchors that estimate a mean over `n_rows` rows; None: means are exact."""
         return None if self.anchors is None or self.anchors >= n_rows else self.anchors
+
+    @property
+    def of_instances(self) -> MetricOptions:
+        """The same options, with every other row as a negative."""
+        return replace(self, negatives="instance")
 
     @property
     def negative_params(self) -> dict[str, str | int | float]:

@@ -18,7 +18,7 @@ from cl_analyze.document import Document
 from cl_analyze.figures.description import Figure
 from cl_analyze.figures.interactive_renderer import interactive
 from cl_analyze.figures.sources import by_temperature, short_names
-from cl_analyze.metrics import BETWEEN, DECLARED, METRICS
+from cl_analyze.metrics import DECLARED, family_named
 from cl_analyze.metrics.losses.metrics import PARTS
 from cl_analyze.report.comparison import comparison_of, pareto_sentence, reference_of
 from cl_analyze.report.headlines import Headline, headlines
@@ -165,13 +165,12 @@ def _figure(figure: Figure, svg: bytes, plot: dict[str, Any] | None) -> dict[str
 def _families(document: Document) -> list[dict[str, Any]]:
     """Rows of the table of every metric family, by source."""
     families = []
-    known = {**METRICS, **BETWEEN}
     for name, indices in document.families.items():
         rows_of: dict[str, list[dict[str, Any]]] = {}
         for record in (document.results[i] for i in indices):
             if record.metric not in _LOSS_PARTS:
                 rows_of.setdefault(record.source, []).append(_row(record, document))
-        families.append({"name": name, "title": known[name].title, "sources": rows_of})
+        families.append({"name": name, "title": family_named(name).title, "sources": rows_of})
     return families
 
 

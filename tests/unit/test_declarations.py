@@ -90,3 +90,13 @@ def test_none_is_the_default():
     assert options == MetricOptions()
     assert MetricOptions(curve_anchors=None).curve_anchors is None
     assert MetricOptions(ks=[]).ks == MetricOptions().ks
+
+
+def test_pivot_keeps_the_first_definition_that_there_is(reports):
+    views, train, *_ = (report.pivot() for report in reports)
+    assert "similarity_mean group=positive" in views
+    assert "knn_accuracy k=1 temperature=0.07" in views
+    assert "similarity_mean group=positive" in train, "of classes, for there are no views"
+    assert "knn_accuracy k=1 temperature=0.07" in train, "by the training set"
+    default = reports[0].records.find("tolerance", "micro_excl").value
+    assert views["tolerance"].item() == default

@@ -102,7 +102,7 @@ def mean_discrepancy(passes: Passes) -> tuple[tuple[float, Vector], ...]:
 
 def _clop_records(recorder: Recorder) -> list[Record]:
     passes = recorder.passes
-    given, classes = passes.subject.frame, passes.sums.classes
+    given, classes = passes.subject.clop_anchors, passes.sums.classes
     if given is not None and given.shape != classes.shape:
         raise ConfigError(
             f"--clop-anchors: {len(classes)} classes in {passes.subject.d} dimensions need an "

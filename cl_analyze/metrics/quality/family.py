@@ -177,4 +177,4 @@ def with_voters(options: MetricOptions) -> MetricOptions:
 
 def _of_instances(options: MetricOptions) -> MetricOptions:
     """Options whose neighbours are among all rows, whichever rows are negatives elsewhere."""
-    return replace(with_voters(options), negatives="instance")
+    return with_voters(options).of_instances
