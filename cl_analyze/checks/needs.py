@@ -11,11 +11,13 @@ from cl_analyze.checks.rules import Rule, family_of
 from cl_analyze.errors import ConfigError
 from cl_analyze.metrics import DECLARED, METRICS
 from cl_analyze.options import MetricOptions
+from cl_analyze.options.declaration import options_of
 from cl_analyze.quoting import some
 from cl_analyze.similarity_groups import negative_rank
 from cl_analyze.tables import Param, Record
 
-_OF_SEVERAL_VALUES = frozenset({"ts", "taus", "ks", "batch_sizes", "top_k"})
+_LISTS = [name for name, each in options_of(MetricOptions).items() if each.kind.is_list]
+_OF_SEVERAL_VALUES = frozenset({*_LISTS, "top_k"})
 """Options with several values in one run: one run serves rules with different values."""
 _MOST_LISTED = 12
 
@@ -84,7 +86,7 @@ def _lists(rules: Sequence[Rule]) -> dict[str, Any]:
     so they get the cheapest value.
     """
     default, lists = MetricOptions(), {"ks": (1,), "batch_sizes": ()}
-    for option in ("ts", "taus", "ks", "batch_sizes"):
+    for option in _LISTS:
         of_rules: list[Param] = []
         needs_default = False
         for rule in rules:

@@ -135,18 +135,19 @@ def _check_needs(
     Raises:
         DataError: labels or a second view are missing.
     """
-    needs_labels = tuple(names) == ("tolerance",)
+    needed = {metric.needs for name in names for metric in METRICS[name].metrics}
+    needs_labels = needed == {"labels"}
     if not needs_labels and options.negatives != "class":
         for text in companions.unused:
             recorder.warn(f"{text}; pass --labels none to ignore them")
-    if tuple(names) == ("losses",) and opened.views is None and companions["pairs"] is None:
+    if needed == {"views"} and opened.views is None and companions["pairs"] is None:
         raise DataError(
-            f"{title}: losses need two views of the same rows: pass --pairs FILE with the partners "
+            f"{title}: {names[0]} need two views of the same rows: pass --pairs FILE with the partners "
             "(or a file that holds view1 and view2)"
         )
     if needs_labels and companions["labels"] is None:
         raise DataError(
-            f"{title}: tolerance needs labels: pass --labels FILE{companions.why_no_labels}"
+            f"{title}: {names[0]} needs labels: pass --labels FILE{companions.why_no_labels}"
         )
 
 

@@ -41,7 +41,6 @@ class Part:
     Attributes:
         metrics: declared beside the formulas.
         records, tables, notes: functions of the checkpoint.
-        needs: "labels" or "views"; empty: the embeddings alone.
         has_pass: whether it reads the pass over the pairs of the embeddings.
     """
 
@@ -49,8 +48,12 @@ class Part:
     records: Callable[[Context], Iterable[Record]]
     tables: tuple[Callable[[Context], Table], ...] = ()
     notes: Callable[[Context], Iterable[str]] = lambda context: ()
-    needs: str = ""
     has_pass: bool = False
+
+    @property
+    def needs(self) -> str:
+        """What must be given beside the embeddings: labels or views; empty: nothing."""
+        return self.metrics[0].needs
 
     @property
     def names(self) -> set[str]:
@@ -69,12 +72,11 @@ PARTS = (
         geometry.METRICS, geometry.geometry_records, (geometry.near_duplicate_table,), has_pass=True
     ),
     Part(hubs.METRICS, hubs.hub_records, (hubs.hub_table, hubs.degree_table), has_pass=True),
-    Part(views.METRICS, views.view_records, notes=views.view_notes, needs="views"),
+    Part(views.METRICS, views.view_records, notes=views.view_notes),
     Part(
         neighbours.METRICS,
         neighbours.knn_records,
         notes=neighbours.knn_notes,
-        needs="labels",
         has_pass=True,
     ),
     Part(
@@ -82,13 +84,11 @@ PARTS = (
         probe.probe_records,
         (probe.probe_table, probe.calibration_table),
         probe.probe_notes,
-        needs="labels",
     ),
     Part(
         neural_collapse.METRICS,
         neural_collapse.collapse_records,
         (confusion_table, class_table, pair_table),
-        needs="labels",
         has_pass=True,
     ),
 )
