@@ -142,8 +142,8 @@ def _check_needs(
             recorder.warn(f"{text}; pass --labels none to ignore them")
     if needed == {"views"} and opened.views is None and companions["pairs"] is None:
         raise DataError(
-            f"{title}: {names[0]} need two views of the same rows: pass --pairs FILE with the partners "
-            "(or a file that holds view1 and view2)"
+            f"{title}: {names[0]} need two views of the same rows: pass --pairs FILE with the "
+            "partners (or a file that holds view1 and view2)"
         )
     if needs_labels and companions["labels"] is None:
         raise DataError(
