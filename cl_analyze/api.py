@@ -331,6 +331,8 @@ def penalty(
         return report.records
     if labels is not None or options.pop("groups", None) is not None:
         raise ConfigError("labels and groups need embeddings")
+    if options.get("anchors") is not None:
+        raise ConfigError("anchors need embeddings")
     metric_options = MetricOptions(penalty_alpha=hard_alpha, n_negatives=n_negatives, **options)
     return uniform_penalty(metric_options, run or RunOptions()).records
 
