@@ -342,8 +342,8 @@ def _check_training_set(
     missing = [test_class for test_class in test_classes if test_class not in set(classes.names)]
     if test_classes and len(missing) == len(test_classes):
         raise DataError(
-            f"{name} has none of the classes of {title}: its classes are {some(classes.names)}, "
-            f"those of {title} are {some(test_classes)}; do both use the same kind of labels?"
+            f"{name} has none of the classes of {title}: classes {some(classes.names)} there, "
+            f"{some(test_classes)} here; do both use the same kind of labels?"
         )
     if missing:
         recorder.warn(f"{title}: the training set has no row of the classes {some(missing)}")
