@@ -27,7 +27,7 @@ from cl_analyze.checks.baseline import BaselineSource
 from cl_analyze.checks.judge import Earlier, judge, overall
 from cl_analyze.checks.needs import needs, select
 from cl_analyze.checks.rules import Rule
-from cl_analyze.differences import match_rows
+from cl_analyze.metrics.differences import match_rows
 
 METRICS = {
     "uniformity": {},

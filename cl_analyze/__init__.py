@@ -14,8 +14,8 @@ pairs         the blocked pass over all pairs of rows, and its reducers
 metrics       one file a family, every metric declared beside its formula
 losses        torch modules to train with; training: metrics and a callback while training
 analysis      from requests to a report; comparison, checks: several checkpoints, gates
-tables, document, differences, stats   records, tables, and statistics of them
-figures, report, cli                   renderings, and the command line
+results       records, tables, the document, and statistics of them
+figures, report, cli   renderings, and the command line
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ if TYPE_CHECKING:
         DependencyError,
     )
     from cl_analyze.options import Request, RunOptions
-    from cl_analyze.tables import Record, Results, Table
+    from cl_analyze.results.tables import Record, Results, Table
 
 _MODULE_OF = {
     "AnalysisError": "errors",
     "ConfigError": "errors",
     "DataError": "errors",
     "DependencyError": "errors",
-    "Record": "tables",
+    "Record": "results.tables",
     "Report": "analysis",
     "Request": "options",
-    "Results": "tables",
+    "Results": "results.tables",
     "RunOptions": "options",
-    "Table": "tables",
+    "Table": "results.tables",
     "analyze": "api",
     "compare": "api",
     "penalty": "api",

@@ -18,7 +18,7 @@ from cl_analyze.comparison import run_comparison
 from cl_analyze.errors import ConfigError
 from cl_analyze.options import CompareOptions, MetricOptions, Request, RunOptions
 from cl_analyze.options.declaration import split_by_class, with_options
-from cl_analyze.tables import Record, Results
+from cl_analyze.results.tables import Record, Results
 
 _DECLARING = (Request, MetricOptions)
 

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from cl_analyze._version import __version__
 from cl_analyze.analysis.report import Report
-from cl_analyze.differences import RowKeys
-from cl_analyze.document import Document
 from cl_analyze.errors import ConfigError
 from cl_analyze.inputs.listener import Recorder
 from cl_analyze.metrics import family_named
+from cl_analyze.metrics.differences import RowKeys
 from cl_analyze.metrics.family import FamilyResult
 from cl_analyze.metrics.subject import Subject
 from cl_analyze.options import MetricOptions, RunOptions
-from cl_analyze.tables import Record, Results, Table
+from cl_analyze.results.document import Document
+from cl_analyze.results.tables import Record, Results, Table
 
 
 def check_definition(definition: str | None, names: Sequence[str]) -> None:

@@ -10,10 +10,17 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.differences import COLUMNS, Match, RowKeys, adjusted, differences, match_rows
-from cl_analyze.document import Document
 from cl_analyze.errors import ConfigError
-from cl_analyze.tables import Results, Table
+from cl_analyze.metrics.differences import (
+    COLUMNS,
+    Match,
+    RowKeys,
+    adjusted,
+    differences,
+    match_rows,
+)
+from cl_analyze.results.document import Document
+from cl_analyze.results.tables import Results, Table
 
 if TYPE_CHECKING:
     import pandas as pd

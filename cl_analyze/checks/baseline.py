@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from cl_analyze._version import __version__
 from cl_analyze.analysis.report import Report
 from cl_analyze.data.formats.npz import read_arrays, write_arrays
-from cl_analyze.differences import Match, RowKeys
 from cl_analyze.errors import ConfigError
+from cl_analyze.metrics.differences import Match, RowKeys
 from cl_analyze.output import replace_files
 from cl_analyze.quoting import described, quoted
+from cl_analyze.results.tables import ARRAYS, Record, to_json
 from cl_analyze.small_files import read_bytes, read_text
-from cl_analyze.tables import ARRAYS, Record, to_json
 
 SCHEMA = "cl-analyze-baseline/1"
 MOST_DATA = 4 << 30

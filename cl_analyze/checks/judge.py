@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from cl_analyze.checks.baseline import BaselineSource
 from cl_analyze.checks.rules import OF_CHANGE, Rule
-from cl_analyze.differences import (
+from cl_analyze.errors import ConfigError
+from cl_analyze.metrics.differences import (
     Match,
     error_units,
     not_comparable,
     params_text,
     record_difference,
 )
-from cl_analyze.errors import ConfigError
-from cl_analyze.stats import Estimate, difference, rounding
-from cl_analyze.tables import Record, Table, number_text
+from cl_analyze.results.stats import Estimate, difference, rounding
+from cl_analyze.results.tables import Record, Table, number_text
 
 Groups = NDArray[np.int64]
 Verdict = Literal["pass", "warn", "fail", "inconclusive", "skipped"]

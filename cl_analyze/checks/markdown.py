@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from cl_analyze.checks.judge import Check, counts_text, overall, ranked
 from cl_analyze.quoting import printable, without_secrets
-from cl_analyze.tables import number_text
+from cl_analyze.results.tables import number_text
 
 _MARKS = {"pass": "✅", "fail": "❌", "warn": "⚠️", "inconclusive": "❔", "skipped": "⏭️"}
 _LINKS = re.compile(r"@(?=\w)|(?<=www)\.|:(?=//)")

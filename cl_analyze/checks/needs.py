@@ -13,8 +13,8 @@ from cl_analyze.metrics import DECLARED, METRICS
 from cl_analyze.options import MetricOptions
 from cl_analyze.options.declaration import options_of
 from cl_analyze.quoting import some
-from cl_analyze.similarity_groups import negative_rank
-from cl_analyze.tables import Param, Record
+from cl_analyze.results.similarity_groups import negative_rank
+from cl_analyze.results.tables import Param, Record
 
 _LISTS = [name for name, each in options_of(MetricOptions).items() if each.kind.is_list]
 _OF_SEVERAL_VALUES = frozenset({*_LISTS, "top_k"})

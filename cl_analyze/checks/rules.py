@@ -14,8 +14,8 @@ from cl_analyze.errors import ConfigError
 from cl_analyze.metrics import BETWEEN, DECLARED, METRICS
 from cl_analyze.metrics.metric import Better
 from cl_analyze.quoting import described, quoted
+from cl_analyze.results.tables import Param, Unit, full_name
 from cl_analyze.small_files import read_text
-from cl_analyze.tables import Param, Unit, full_name
 
 Severity = Literal["fail", "warn"]
 LARGEST = 1e300

@@ -14,11 +14,11 @@ from cl_analyze.checks.baseline import Baseline, BaselineSource, save_baseline
 from cl_analyze.checks.judge import Check, Earlier, Verdict, checks_table, judge, overall
 from cl_analyze.checks.needs import needs, select
 from cl_analyze.checks.rules import Rule
-from cl_analyze.differences import match_rows
 from cl_analyze.errors import ConfigError
 from cl_analyze.inputs.listener import Listener, Silent
+from cl_analyze.metrics.differences import match_rows
 from cl_analyze.options import Request, RunOptions
-from cl_analyze.tables import Record, Results
+from cl_analyze.results.tables import Record, Results
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ def run_gate(command: str, parameters: Mapping[str, Any]) -> None:
     from cl_analyze.checks.junit import junit
     from cl_analyze.checks.markdown import markdown
     from cl_analyze.output import replace_file
-    from cl_analyze.tables import to_json
+    from cl_analyze.results.tables import to_json
 
     check_files = vars(from_command_line(CheckFiles, parameters))
     paths = {name: None if path is None else Path(path) for name, path in check_files.items()}

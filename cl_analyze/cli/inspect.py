@@ -10,7 +10,7 @@ from cl_analyze.data.inspection import inspect_file
 from cl_analyze.errors import DataError
 from cl_analyze.options import Request
 from cl_analyze.options.declaration import options_of
-from cl_analyze.tables import to_json
+from cl_analyze.results.tables import to_json
 
 
 def run_inspection(command: str, parameters: Mapping[str, Any]) -> None:

@@ -22,7 +22,7 @@ from cl_analyze.quoting import natural, printable, without_secrets
 
 if TYPE_CHECKING:
     from cl_analyze.analysis.report import Report
-    from cl_analyze.document import Document
+    from cl_analyze.results.document import Document
 
 
 _TYPED = 2
@@ -142,7 +142,7 @@ def finish(report: Report, output: OutputOptions, talk: Talk) -> None:
         )
     talk.close()
     if output.as_json:
-        from cl_analyze.tables import to_json
+        from cl_analyze.results.tables import to_json
 
         write_text(to_json(document.to_dict(files)))
     else:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cl_analyze.comparison.order import axis_label
-from cl_analyze.differences import Match
 from cl_analyze.inputs.listener import Recorder
+from cl_analyze.metrics.differences import Match
 from cl_analyze.metrics.family import FamilyResult
 from cl_analyze.quoting import some
-from cl_analyze.stats import rounding
-from cl_analyze.tables import Cell, Table
+from cl_analyze.results.stats import rounding
+from cl_analyze.results.tables import Cell, Table
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,11 @@ from cl_analyze.analysis.run import executor_of, measure_one
 from cl_analyze.comparison.cache import Cache, Entry, entry_key
 from cl_analyze.comparison.checkpoints import Checkpoint, checkpoints_table, warn
 from cl_analyze.comparison.order import Given, arranged, reference_index
-from cl_analyze.differences import (
+from cl_analyze.errors import ConfigError
+from cl_analyze.inputs.listener import Listener, Recorder, Silent
+from cl_analyze.inputs.prepare import Prepared, prepare
+from cl_analyze.metrics import BETWEEN, METRICS
+from cl_analyze.metrics.differences import (
     COLUMNS,
     Difference,
     Match,
@@ -26,10 +30,6 @@ from cl_analyze.differences import (
     match_rows,
     params_text,
 )
-from cl_analyze.errors import ConfigError
-from cl_analyze.inputs.listener import Listener, Recorder, Silent
-from cl_analyze.inputs.prepare import Prepared, prepare
-from cl_analyze.metrics import BETWEEN, METRICS
 from cl_analyze.metrics.family import Family, FamilyResult, PassResults
 from cl_analyze.metrics.movement import Space, movement
 from cl_analyze.metrics.quality.family import with_voters
@@ -37,7 +37,7 @@ from cl_analyze.metrics.subject import Subject, nearest_negatives_reducer
 from cl_analyze.options import CompareOptions, MetricOptions, Request, RunOptions
 from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.executors import Executor, single_threaded_blas
-from cl_analyze.tables import Table
+from cl_analyze.results.tables import Table
 
 KEPT_TABLES = ("collapse",)
 """Further tables of a checkpoint that a comparison shows; `report` shows all tables."""

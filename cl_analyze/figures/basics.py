@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
-from cl_analyze.document import Document
 from cl_analyze.figures.colours import BLACK, BLUE, ORANGE, VERMILION
 from cl_analyze.figures.description import Axis, Figure, Line, Mark, Panel, Points, Rule, Steps
 from cl_analyze.figures.marks import (
@@ -28,8 +27,9 @@ from cl_analyze.figures.marks import (
     value_of,
 )
 from cl_analyze.figures.sources import by_temperature, short_names
-from cl_analyze.similarity_groups import POSITIVE, negative_group, negative_rank
-from cl_analyze.tables import Record
+from cl_analyze.results.document import Document
+from cl_analyze.results.similarity_groups import POSITIVE, negative_group, negative_rank
+from cl_analyze.results.tables import Record
 
 _MOST_RANKS = 12
 """Ranks of negatives up to which each has a tick and a thick bar."""

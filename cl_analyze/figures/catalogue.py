@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cl_analyze.document import Document
 from cl_analyze.figures import basics, losses, penalty, quality, runs, trade_off
 from cl_analyze.figures.description import Figure
+from cl_analyze.results.document import Document
 
 OF_SEVERAL: dict[str, Callable[[Document], Figure | None]] = {
     "trade_off": trade_off.trade_off_figure,

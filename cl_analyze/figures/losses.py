@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cl_analyze.document import Document
 from cl_analyze.figures.colours import GREY, HUES
 from cl_analyze.figures.description import Axis, Figure, Line, Mark, Panel, Rule, Style
 from cl_analyze.figures.marks import (
@@ -23,6 +22,7 @@ from cl_analyze.figures.marks import (
     read_column,
 )
 from cl_analyze.figures.sources import short_names
+from cl_analyze.results.document import Document
 
 _TAU_LOSSES: tuple[tuple[str, str | None, str, Style], ...] = (
     ("contrastive", "one_way", "contrastive (InfoNCE)", "solid"),

@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from cl_analyze.document import Document
 from cl_analyze.figures.colours import BLACK, GREY, ordered
 from cl_analyze.figures.description import Axis, Figure, Line, Panel, Points, Style, reaches
 from cl_analyze.figures.sources import by_temperature, short_names
-from cl_analyze.tables import Cell, Param, Record
+from cl_analyze.results.document import Document
+from cl_analyze.results.tables import Cell, Param, Record
 
 Rows = Sequence[dict[str, Cell]]
 

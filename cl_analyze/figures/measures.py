@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cl_analyze.document import Document
 from cl_analyze.figures.basics import uniform_law
 from cl_analyze.figures.marks import defined, nearest_k, records_of
-from cl_analyze.tables import Record
+from cl_analyze.results.document import Document
+from cl_analyze.results.tables import Record
 
 
 @dataclass(frozen=True)

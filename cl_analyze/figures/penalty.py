@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cl_analyze.document import Document
 from cl_analyze.figures.description import Axis, Figure, Line, Panel, Rule, Scale, Style
 from cl_analyze.figures.marks import (
     MAX_PANELS,
@@ -25,7 +24,8 @@ from cl_analyze.figures.marks import (
     value_of,
 )
 from cl_analyze.figures.sources import by_temperature, short_names, source_colours
-from cl_analyze.tables import Record
+from cl_analyze.results.document import Document
+from cl_analyze.results.tables import Record
 
 _STYLES: tuple[Style, ...] = ("dashed", "dotted", "dashdot")
 """Of the lines of references; a reader cannot distinguish more of them."""

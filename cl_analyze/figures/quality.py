@@ -7,7 +7,6 @@ from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import Literal
 
-from cl_analyze.document import Document
 from cl_analyze.figures.colours import BLACK, CLASS_HUES, GREY, HUES
 from cl_analyze.figures.description import (
     Axis,
@@ -33,7 +32,8 @@ from cl_analyze.figures.marks import (
     value_of,
 )
 from cl_analyze.figures.sources import by_temperature, short_names, source_colours
-from cl_analyze.tables import Cell, Record
+from cl_analyze.results.document import Document
+from cl_analyze.results.tables import Cell, Record
 
 _MOST_CLASSES = 40
 """Classes up to which a heat map can be read."""

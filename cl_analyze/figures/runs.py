@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from cl_analyze.document import Document
 from cl_analyze.figures import measures
 from cl_analyze.figures.colours import BLUE, HUES, ordered
 from cl_analyze.figures.description import Axis, Figure, Line, Mark, Panel, Points, Rule
@@ -20,7 +19,8 @@ from cl_analyze.figures.marks import (
     value_of,
 )
 from cl_analyze.figures.sources import series_name, short_names, training_temperature
-from cl_analyze.tables import Record
+from cl_analyze.results.document import Document
+from cl_analyze.results.tables import Record
 
 MOST_ROWS = 40
 """Checkpoints up to which each has a marker or a line of its own in a panel."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from cl_analyze.document import Document
 from cl_analyze.figures.colours import HUES, OTHER_HUES, ordered
+from cl_analyze.results.document import Document
 
 _TAU_IN_NAME = re.compile(
     r"(?<![a-z])(?:tau|temp|temperature)[-_=]?(\d+(?:\.\d+)?)(?!\d)", re.IGNORECASE

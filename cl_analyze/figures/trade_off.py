@@ -6,8 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cl_analyze.differences import is_real
-from cl_analyze.document import Document
 from cl_analyze.figures import measures
 from cl_analyze.figures.colours import BLACK, BLUE, GREY, VERMILION
 from cl_analyze.figures.description import (
@@ -32,7 +30,9 @@ from cl_analyze.figures.marks import (
 )
 from cl_analyze.figures.runs import MOST_ROWS, run_of, series_of
 from cl_analyze.figures.sources import by_temperature, short_names, source_colours
-from cl_analyze.tables import Cell, Record
+from cl_analyze.metrics.differences import is_real
+from cl_analyze.results.document import Document
+from cl_analyze.results.tables import Cell, Record
 
 _MOST_NAMES = 16
 """Points up to which each has its name beside it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.tables import Cell
+from cl_analyze.results.tables import Cell
 
 TABLE_BINS = 200
 FINE_BINS = 200 * 82  # at least 2^14, and a multiple of TABLE_BINS

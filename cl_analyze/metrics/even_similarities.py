@@ -19,8 +19,8 @@ from cl_analyze.metrics.penalty import (
     curve_rows,
 )
 from cl_analyze.options import MetricOptions
-from cl_analyze.stats import pseudo_values, standard_error
-from cl_analyze.tables import Cell, Record, Table
+from cl_analyze.results.stats import pseudo_values, standard_error
+from cl_analyze.results.tables import Cell, Record, Table
 
 UNIFORM_SOURCE = "uniform[-1,1]"
 

@@ -26,7 +26,7 @@ from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.backend import Index
 from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.reducers.neighbours import Neighbours
-from cl_analyze.tables import Param, Record, Table
+from cl_analyze.results.tables import Param, Record, Table
 
 
 @dataclass

@@ -13,7 +13,7 @@ from cl_analyze.metrics.runner import ANCHOR_BYTES, PairRunner
 from cl_analyze.metrics.subject import Subject
 from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.strips import Strips, hard_negatives, n_kept
-from cl_analyze.tables import Cell, Table
+from cl_analyze.results.tables import Cell, Table
 
 COLUMNS = (
     "source",

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.metrics.anchors import FEWEST, Anchors
-from cl_analyze.stats import cross_standard_error, merged_copies
+from cl_analyze.results.stats import cross_standard_error, merged_copies
 
 Vector = NDArray[np.float64]
 

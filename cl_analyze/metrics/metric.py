@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from cl_analyze.metrics.means import Number
-from cl_analyze.tables import Param, Record, Unit, undefined
+from cl_analyze.results.tables import Param, Record, Unit, undefined
 
 Better = Literal["lower", "higher"]
 

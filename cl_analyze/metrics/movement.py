@@ -27,8 +27,8 @@ from cl_analyze.metrics.family import Family, FamilyResult, PassResults
 from cl_analyze.metrics.means import Number, mean_with_effects
 from cl_analyze.metrics.metric import K, Metric, Parameter
 from cl_analyze.pairs.plan import spans
-from cl_analyze.stats import pseudo_values, standard_error
-from cl_analyze.tables import Cell, Record, Table
+from cl_analyze.results.stats import pseudo_values, standard_error
+from cl_analyze.results.tables import Cell, Record, Table
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]

@@ -39,7 +39,7 @@ from cl_analyze.pairs.reducers import (
     RowLogSumExp,
     SoftmaxMoments,
 )
-from cl_analyze.tables import Cell, Record, Table
+from cl_analyze.results.tables import Cell, Record, Table
 
 Vector = NDArray[np.float64]
 

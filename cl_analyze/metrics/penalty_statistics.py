@@ -13,7 +13,7 @@ from cl_analyze.metrics.means import Number
 from cl_analyze.metrics.subject import Subject
 from cl_analyze.pairs.reducers.leave_one_out import STATISTICS
 from cl_analyze.pairs.reducers.neighbours import Neighbours
-from cl_analyze.stats import cross_standard_error, merged_copies, pseudo_values
+from cl_analyze.results.stats import cross_standard_error, merged_copies, pseudo_values
 
 DOMINANT = 0.5
 """Share of an anchor's penalty above which one negative dominates it."""

@@ -40,9 +40,9 @@ from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.reducers import PairHistogram, PairMoments, RowCountsBelow
 from cl_analyze.pairs.reducers.neighbours import Neighbours
-from cl_analyze.similarity_groups import negative_group
-from cl_analyze.stats import pseudo_values, standard_error
-from cl_analyze.tables import Cell, Param, Record, Table
+from cl_analyze.results.similarity_groups import negative_group
+from cl_analyze.results.stats import pseudo_values, standard_error
+from cl_analyze.results.tables import Cell, Param, Record, Table
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 

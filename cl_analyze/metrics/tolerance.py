@@ -19,8 +19,8 @@ from cl_analyze.metrics.means import Number
 from cl_analyze.metrics.metric import Metric
 from cl_analyze.metrics.subject import Subject
 from cl_analyze.options import MetricOptions
-from cl_analyze.stats import pseudo_values, standard_error
-from cl_analyze.tables import Cell, Table
+from cl_analyze.results.stats import pseudo_values, standard_error
+from cl_analyze.results.tables import Cell, Table
 
 Vector = NDArray[np.float64]
 

@@ -19,8 +19,8 @@ from cl_analyze.metrics.uniform_law import uniformity_of_uniform_law
 from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.reducers import LogSumOfSquares, RowLogSumExp
-from cl_analyze.stats import kernel_mean_standard_error, pseudo_values, standard_error
-from cl_analyze.tables import Record
+from cl_analyze.results.stats import kernel_mean_standard_error, pseudo_values, standard_error
+from cl_analyze.results.tables import Record
 
 
 def kernel_tau(t: float) -> float:

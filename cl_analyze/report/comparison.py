@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cl_analyze.differences import SIGNIFICANT, is_real, params_text
-from cl_analyze.document import Document
 from cl_analyze.figures.marks import nearest_k
+from cl_analyze.metrics.differences import SIGNIFICANT, is_real, params_text
 from cl_analyze.report.headlines import headlines
 from cl_analyze.report.words import percent
-from cl_analyze.tables import Cell, Param, Record, number_text
+from cl_analyze.results.document import Document
+from cl_analyze.results.tables import Cell, Param, Record, number_text
 
 _ALL_DIGITS = 1e-12
 _NO_DISTANCE = 1e-9

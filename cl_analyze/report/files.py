@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cl_analyze.document import Document
 from cl_analyze.figures.catalogue import draw
 from cl_analyze.figures.description import Figure
 from cl_analyze.figures.fonts import families, texts_of
 from cl_analyze.figures.matplotlib_renderer import FIXED_SVG, render
 from cl_analyze.output import write_files
 from cl_analyze.quoting import quoted
-from cl_analyze.tables import to_json
+from cl_analyze.results.document import Document
+from cl_analyze.results.tables import to_json
 
 PAGES = {
     "report": ("report.html", "results.json"),

@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from cl_analyze.document import Document
 from cl_analyze.figures.description import Figure
 from cl_analyze.figures.interactive_renderer import interactive
 from cl_analyze.figures.sources import by_temperature, short_names
@@ -23,7 +22,8 @@ from cl_analyze.metrics.losses.metrics import PARTS
 from cl_analyze.report.comparison import comparison_of, pareto_sentence, reference_of
 from cl_analyze.report.headlines import Headline, headlines
 from cl_analyze.report.sentences import meaning
-from cl_analyze.tables import Record, number_text
+from cl_analyze.results.document import Document
+from cl_analyze.results.tables import Record, number_text
 
 _MOST_IN_FULL = 12
 """Checkpoints up to which every number is on the page; of more they are in the tables."""

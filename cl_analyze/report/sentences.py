@@ -7,11 +7,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from cl_analyze.document import Document
 from cl_analyze.metrics.losses.readings import READINGS
 from cl_analyze.report.words import companion, cosine_in_words, count_in_words, percent
-from cl_analyze.similarity_groups import POSITIVE, negative_rank
-from cl_analyze.tables import Record
+from cl_analyze.results.document import Document
+from cl_analyze.results.similarity_groups import POSITIVE, negative_rank
+from cl_analyze.results.tables import Record
 
 Sentence = Callable[[Record, float, Document], str]
 

@@ -6,14 +6,14 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
-from cl_analyze.differences import is_real, params_text
-from cl_analyze.document import Document
 from cl_analyze.metrics import DECLARED
+from cl_analyze.metrics.differences import is_real, params_text
 from cl_analyze.metrics.losses.metrics import PARTS
 from cl_analyze.report.comparison import comparison_of, pareto_sentence, reference_of
 from cl_analyze.report.headlines import headlines
 from cl_analyze.report.sentences import how_to_read
-from cl_analyze.tables import Cell, Param, Record, number_text
+from cl_analyze.results.document import Document
+from cl_analyze.results.tables import Cell, Param, Record, number_text
 
 _UNIT_TEXT = {"none": "", "dimensions": "dims", "accuracy": ""}
 _LOSS_PARTS = tuple(part.name for part in PARTS[1:])

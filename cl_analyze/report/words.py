@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from cl_analyze.document import Document
-from cl_analyze.tables import Param, Record
+from cl_analyze.results.document import Document
+from cl_analyze.results.tables import Param, Record
 
 
 def companion(

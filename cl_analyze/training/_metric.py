@@ -14,7 +14,7 @@ from torchmetrics import Metric
 
 from cl_analyze.errors import ConfigError, DataError
 from cl_analyze.options.kinds import whole_number
-from cl_analyze.tables import Param, Record, Unit, undefined
+from cl_analyze.results.tables import Param, Record, Unit, undefined
 
 SOURCE = "embeddings"
 

@@ -28,7 +28,7 @@ from cl_analyze.api import analyze, uniformity
 from cl_analyze.errors import ConfigError, DataError
 from cl_analyze.options import RunOptions
 from cl_analyze.options.kinds import one_number, whole_number
-from cl_analyze.tables import Record
+from cl_analyze.results.tables import Record
 from cl_analyze.training._metric import EmbeddingMetric
 
 _KEY, _LABEL, _FIRST = 0, 1, 2

@@ -14,7 +14,7 @@ from cl_analyze.metrics.quality.spectrum import VERSIONS, effective_rank
 from cl_analyze.metrics.tolerance import Tolerance as Family
 from cl_analyze.metrics.tolerance import value_of_sums
 from cl_analyze.options.kinds import one_number, whole_number
-from cl_analyze.tables import Record
+from cl_analyze.results.tables import Record
 from cl_analyze.training._metric import EmbeddingMetric, unit
 
 

@@ -146,7 +146,7 @@ def test_a_permuted_checkpoint_is_matched_by_ids(cli, files, random):
 def test_damaged_entries_of_the_cache_are_measured_again(tmp_path, random):
     from cl_analyze.comparison.cache import Cache, Entry
     from cl_analyze.metrics.family import FamilyResult
-    from cl_analyze.tables import Record
+    from cl_analyze.results.tables import Record
 
     pseudo = random.normal(size=20)
     record = Record("a", "uniformity", None, {"t": 2.0}, 1.0, 0.1, "nats", 20, 3, pseudo_values=pseudo)  # fmt: skip

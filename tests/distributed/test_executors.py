@@ -16,7 +16,7 @@ from cl_analyze.analysis.run import run_analysis
 from cl_analyze.errors import AnalysisError, ConfigError
 from cl_analyze.inputs.listener import Silent
 from cl_analyze.options import MetricOptions, Request, RunOptions
-from cl_analyze.tables import to_json
+from cl_analyze.results.tables import to_json
 
 distributed = pytest.importorskip("distributed")
 

@@ -26,7 +26,7 @@ from cl_analyze.data.inspection import inspect_file
 from cl_analyze.data.labels import encode
 from cl_analyze.data.opening import Spec, open_embeddings
 from cl_analyze.errors import AnalysisError
-from cl_analyze.tables import csv_cell, to_json
+from cl_analyze.results.tables import csv_cell, to_json
 
 ROWS = np.random.default_rng(2).standard_normal((9, 3)).astype(np.float32)
 _OBEYED = re.compile(

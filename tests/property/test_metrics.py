@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import cl_analyze as cla
 from cl_analyze.metrics.quality import neural_collapse, spectrum
-from cl_analyze.tables import to_json
+from cl_analyze.results.tables import to_json
 
 FEW = settings(max_examples=6)
 """Each example is two whole analyses."""

@@ -766,7 +766,7 @@ ODD = {
 @pytest.mark.parametrize("name", ODD)
 def test_odd_inputs_give_numbers_or_reasons(name, precision):
     from cl_analyze.figures import catalogue
-    from cl_analyze.tables import to_json
+    from cl_analyze.results.tables import to_json
 
     random = np.random.default_rng(0)
     u = random.standard_normal((30, 5))

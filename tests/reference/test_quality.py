@@ -18,7 +18,7 @@ from cl_analyze.metrics.quality import classes, collapse, factors, logistic, pro
 from cl_analyze.metrics.quality.jackknife import jackknife_groups
 from cl_analyze.metrics.quality.rows import FormRows
 from cl_analyze.pairs.executors import SerialExecutor, ThreadExecutor
-from cl_analyze.tables import to_json
+from cl_analyze.results.tables import to_json
 from tests.reference import naive_losses
 from tests.reference import naive_quality as naive
 from tests.reference.cases import as_array, cases

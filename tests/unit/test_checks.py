@@ -18,10 +18,10 @@ from cl_analyze.checks.junit import junit, junit_error
 from cl_analyze.checks.markdown import markdown
 from cl_analyze.checks.needs import needs, select
 from cl_analyze.checks.rules import find_rules, parse_rule
-from cl_analyze.differences import Match
 from cl_analyze.errors import ConfigError
+from cl_analyze.metrics.differences import Match
 from cl_analyze.options import Request, RunOptions
-from cl_analyze.tables import Record
+from cl_analyze.results.tables import Record
 
 SCHEMA = Path(__file__).parent / "junit-10.xsd"
 

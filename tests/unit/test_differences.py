@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from cl_analyze.differences import Difference, adjusted, record_difference
-from cl_analyze.stats import PairedDifference, merged_copies
-from cl_analyze.tables import Record
+from cl_analyze.metrics.differences import Difference, adjusted, record_difference
+from cl_analyze.results.stats import PairedDifference, merged_copies
+from cl_analyze.results.tables import Record
 
 
 def record(value, pseudo=None, noise=None, error=0.1):

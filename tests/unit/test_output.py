@@ -20,12 +20,13 @@ import numpy as np
 import pytest
 
 import cl_analyze as cla
-from cl_analyze import output, tables
+from cl_analyze import output
 from cl_analyze.errors import ConfigError
 from cl_analyze.figures import catalogue, runs, sources
 from cl_analyze.figures.matplotlib_renderer import FIXED_SVG, render
 from cl_analyze.report.html import render_html
 from cl_analyze.report.sentences import meaning
+from cl_analyze.results import tables
 
 NASTY = '<script>alert("x")</script>&$\\frac{1}{2}$'
 

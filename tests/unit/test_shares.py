@@ -12,9 +12,9 @@ from scipy import stats as reference
 import cl_analyze as cla
 from cl_analyze.checks.judge import Earlier, judge
 from cl_analyze.checks.rules import Rule
-from cl_analyze.differences import record_difference
-from cl_analyze.stats import Estimate, difference, effective_rows, share_interval
-from cl_analyze.tables import Record
+from cl_analyze.metrics.differences import record_difference
+from cl_analyze.results.stats import Estimate, difference, effective_rows, share_interval
+from cl_analyze.results.tables import Record
 
 
 def share(values, groups=None, metric="knn_accuracy"):
@@ -28,7 +28,7 @@ def share(values, groups=None, metric="knn_accuracy"):
 
 
 def cla_error(values, groups):
-    from cl_analyze.stats import standard_error
+    from cl_analyze.results.stats import standard_error
 
     return standard_error(values, groups)
 
@@ -151,7 +151,7 @@ def test_paired_differences_of_shares_cover(random):
 @pytest.mark.parametrize("relative", [False, True])
 def test_a_fall_of_a_perfect_score_is_not_proven_by_few_rows(relative):
     from cl_analyze.checks.baseline import BaselineSource
-    from cl_analyze.differences import RowKeys, match_rows
+    from cl_analyze.metrics.differences import RowKeys, match_rows
 
     base = share(np.ones(20))
     keys = RowKeys(20)

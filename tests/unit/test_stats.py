@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats as reference
 
-from cl_analyze import stats
-from cl_analyze.stats import Estimate
+from cl_analyze.results import stats
+from cl_analyze.results.stats import Estimate
 
 
 def test_pseudo_values_of_a_mean_are_the_values(random):

@@ -18,7 +18,7 @@ from cl_analyze.metrics.subject import Subject
 from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.executors import Executor
 from cl_analyze.pairs.strips import n_kept
-from cl_analyze.tables import Cell, Param, Record, Table
+from cl_analyze.results.tables import Cell, Param, Record, Table
 
 PAIRS_AT_LEAST = 1 << 25
 FEWEST_BATCHES, MOST_BATCHES = 16, 400

@@ -14,8 +14,8 @@ from cl_analyze.metrics.losses.passes import Passes, blocks
 from cl_analyze.metrics.losses.pieces import Vector
 from cl_analyze.metrics.losses.records import Recorder
 from cl_analyze.metrics.means import Number
-from cl_analyze.stats import standard_error
-from cl_analyze.tables import Record
+from cl_analyze.results.stats import standard_error
+from cl_analyze.results.tables import Record
 
 Rows = NDArray[np.float64]
 

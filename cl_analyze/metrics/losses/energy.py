@@ -15,8 +15,8 @@ from cl_analyze.metrics.losses.records import Recorder
 from cl_analyze.metrics.means import Number
 from cl_analyze.metrics.uniform_law import cosine_quantile, uniformity_of_uniform_law
 from cl_analyze.pairs.kernels import KERNELS, Kernel, kernel_values
-from cl_analyze.stats import kernel_mean_standard_error, standard_error
-from cl_analyze.tables import Record
+from cl_analyze.results.stats import kernel_mean_standard_error, standard_error
+from cl_analyze.results.tables import Record
 
 Reference = Literal["simplex", "cross_polytope", "uniform_law"]
 

@@ -24,7 +24,7 @@ from cl_analyze.metrics.losses.terms import (
     of_views,
 )
 from cl_analyze.metrics.means import Number
-from cl_analyze.tables import Record
+from cl_analyze.results.tables import Record
 
 
 def gap_terms(passes: Passes) -> dict[float, Terms]:

@@ -26,7 +26,7 @@ from cl_analyze.metrics.subject import Subject
 from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.reducers import RowLogSumExp
-from cl_analyze.tables import Record
+from cl_analyze.results.tables import Record
 
 OTHER_COST, CURVE_COST = 3.7, 21.0
 """Cost of hardest negatives and kernels, and of a pair of the gradients' bins, in masses."""

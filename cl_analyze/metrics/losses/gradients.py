@@ -14,7 +14,7 @@ from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.kernels import KERNELS, Kernel, kernel_slopes
 from cl_analyze.pairs.reducers import PairHistogram, PenaltyHistogram
 from cl_analyze.pairs.tile import PairSet
-from cl_analyze.tables import Cell, Table
+from cl_analyze.results.tables import Cell, Table
 
 BINS = 50
 FINE_BINS = 2_000

@@ -17,7 +17,7 @@ from cl_analyze.metrics.losses.pieces import VIEWS, Vector
 from cl_analyze.metrics.losses.terms import Terms
 from cl_analyze.metrics.means import Number, mean_with_effects
 from cl_analyze.metrics.metric import Metric
-from cl_analyze.tables import Param, Record, Unit
+from cl_analyze.results.tables import Param, Record, Unit
 
 NO_OTHER_CLASS = "no labelled row has a negative of another class"
 """Why a mean over labelled anchors has no value."""

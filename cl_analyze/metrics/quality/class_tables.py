@@ -14,7 +14,7 @@ from cl_analyze.metrics.quality.probe import probes
 from cl_analyze.metrics.quality.rows import Index, Matrix, Vector
 from cl_analyze.metrics.quality.views import pair_distances
 from cl_analyze.pairs.reducers import RowLogSumExp
-from cl_analyze.tables import Table
+from cl_analyze.results.tables import Table
 
 UNIFORMITY_T = 2.0
 MIXING_K = 10

@@ -11,7 +11,7 @@ from cl_analyze.metrics.quality.context import Context
 from cl_analyze.metrics.quality.geometry import mean_cosine
 from cl_analyze.metrics.quality.rows import Vector
 from cl_analyze.metrics.quality.spectrum import effective_rank, spectra
-from cl_analyze.tables import Table
+from cl_analyze.results.tables import Table
 
 Level = Literal["none", "partial", "dimensional", "complete", "unknown"]
 

@@ -23,8 +23,8 @@ from cl_analyze.metrics.subject import Subject
 from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.executors import Executor, SerialExecutor, ThreadExecutor
 from cl_analyze.pairs.reducers.neighbours import Neighbours
-from cl_analyze.stats import effective_rows, pseudo_values, standard_error
-from cl_analyze.tables import Cell, Record, Table
+from cl_analyze.results.stats import effective_rows, pseudo_values, standard_error
+from cl_analyze.results.tables import Cell, Record, Table
 
 Result = TypeVar("Result")
 

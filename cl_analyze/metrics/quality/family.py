@@ -31,7 +31,7 @@ from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.executors import single_threaded_blas
 from cl_analyze.pairs.reducers import PairHistogram
-from cl_analyze.tables import Record, Table
+from cl_analyze.results.tables import Record, Table
 
 
 @dataclass(frozen=True)

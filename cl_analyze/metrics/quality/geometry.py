@@ -21,8 +21,8 @@ from cl_analyze.metrics.quality.rows import Vector
 from cl_analyze.metrics.subject import NEAR_DUPLICATE
 from cl_analyze.metrics.uniform_law import cosine_share_below
 from cl_analyze.pairs.reducers import BinSums, PairHistogram
-from cl_analyze.stats import standard_error
-from cl_analyze.tables import Record, Table
+from cl_analyze.results.stats import standard_error
+from cl_analyze.results.tables import Record, Table
 
 BINS = 1 << 14
 """Bins of the distribution of cosines; the width of a bin is the error of the distance."""

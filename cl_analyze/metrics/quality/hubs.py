@@ -17,8 +17,8 @@ from cl_analyze.metrics.quality.context import Context
 from cl_analyze.metrics.quality.jackknife import jackknife_error
 from cl_analyze.metrics.quality.rows import Index, Vector
 from cl_analyze.pairs.reducers.neighbours import Neighbours
-from cl_analyze.stats import effective_rows
-from cl_analyze.tables import Record, Table
+from cl_analyze.results.stats import effective_rows
+from cl_analyze.results.tables import Record, Table
 
 HUB_K = 10
 """The k that hubness is usually given for."""

@@ -17,7 +17,7 @@ from cl_analyze.metrics.quality.rows import Index, Vector
 from cl_analyze.metrics.runner import ANCHOR_BYTES
 from cl_analyze.metrics.subject import NEAR_DUPLICATE
 from cl_analyze.pairs.reducers.neighbours import Neighbours
-from cl_analyze.tables import Record
+from cl_analyze.results.tables import Record
 
 VOTE_TEMPERATURE = 0.07
 TOP = 5

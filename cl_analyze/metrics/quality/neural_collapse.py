@@ -20,7 +20,7 @@ from cl_analyze.metrics.quality.classes import Structure, structures
 from cl_analyze.metrics.quality.context import Context, in_every_definition
 from cl_analyze.metrics.quality.jackknife import jackknife_error
 from cl_analyze.metrics.quality.rows import FORMS, Matrix, Vector
-from cl_analyze.tables import Record
+from cl_analyze.results.tables import Record
 
 _BY_CENTRE = ("raw", "raw_balanced", "normalised", "normalised_balanced")
 """About the mean row, or about the mean of the class means (balanced)."""

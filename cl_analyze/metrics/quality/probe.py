@@ -23,8 +23,8 @@ from cl_analyze.metrics.quality.logistic import KEPT_BYTES as KEPT_BYTES
 from cl_analyze.metrics.quality.logistic import MOST_ITERATIONS, Fitted, Split, fit
 from cl_analyze.metrics.quality.rows import FORMS, FormRows, Index, Matrix, Vector, forms
 from cl_analyze.pairs.executors import single_threaded_blas
-from cl_analyze.stats import share_interval
-from cl_analyze.tables import Record, Table
+from cl_analyze.results.stats import share_interval
+from cl_analyze.results.tables import Record, Table
 
 MOST_ROWS = 50_000
 """Rows that a probe is trained on; of more, so many are drawn."""

@@ -16,7 +16,7 @@ from cl_analyze.metrics.quality.context import Context
 from cl_analyze.metrics.quality.factors import Factors
 from cl_analyze.metrics.quality.rows import FormRows, Index
 from cl_analyze.metrics.quality.spectrum import spectra
-from cl_analyze.tables import Table
+from cl_analyze.results.tables import Table
 
 MOST_ROWS = 2_000
 """Rows that are shown; of more, so many are drawn."""

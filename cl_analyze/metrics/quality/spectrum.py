@@ -24,7 +24,7 @@ from cl_analyze.metrics.quality.factors import (
 )
 from cl_analyze.metrics.quality.jackknife import jackknife_error
 from cl_analyze.metrics.quality.rows import Vector
-from cl_analyze.tables import Record, Table
+from cl_analyze.results.tables import Record, Table
 
 VERSIONS = ("raw", "raw_centred", "normalised", "normalised_centred")
 """Rows as saved or on the unit sphere, as they are or less their mean row."""

@@ -20,7 +20,7 @@ from cl_analyze.metrics.quality.context import FEW_ANCHORS, Context
 from cl_analyze.metrics.quality.jackknife import Deletions
 from cl_analyze.metrics.quality.rows import FormRows, Vector
 from cl_analyze.pairs.reducers import ColumnPartnerRanks, PartnerRanks
-from cl_analyze.tables import Record
+from cl_analyze.results.tables import Record
 
 TIE = 1e-12
 """Cosines nearer than this are equal: float64 products of the same numbers differ by less."""

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from cl_analyze.data.identifiers import Ids
 from cl_analyze.data.labels import Labels
 from cl_analyze.metrics import DECLARED
-from cl_analyze.similarity_groups import negative_rank
-from cl_analyze.stats import Estimate, PairedDifference, difference, holm
-from cl_analyze.tables import Record
+from cl_analyze.results.similarity_groups import negative_rank
+from cl_analyze.results.stats import Estimate, PairedDifference, difference, holm
+from cl_analyze.results.tables import Record
 
 Index = NDArray[np.int64]
 

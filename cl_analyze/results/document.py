@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from cl_analyze.tables import Cell, Param, Record, Results, Table, record_table
+from cl_analyze.results.tables import Cell, Param, Record, Results, Table, record_table
 
 SCHEMA = "cl-analyze/1"
 

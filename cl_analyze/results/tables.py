@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.quoting import printable, quoted
-from cl_analyze.stats import share_interval
+from cl_analyze.results.stats import share_interval
 
 if TYPE_CHECKING:
     import pandas as pd
