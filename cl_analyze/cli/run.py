@@ -104,7 +104,7 @@ def run_command(command: str, parameters: Mapping[str, Any]) -> None:
         compare_options = from_command_line(CompareOptions, parameters)
         report = run_comparison(
             requests(parameters),
-            compare_options.metrics or FAMILIES,
+            analysis.families(compare_options.metrics or "all"),
             options,
             run,
             compare_options,

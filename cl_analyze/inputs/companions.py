@@ -244,12 +244,15 @@ def _open(role: Role, requested: Any, main: Opened) -> Opened:
             f"{opened.name}: {role.called} must have shape (rows, {dim}), found {shape}, which "
             "looks like (dimensions, rows), as MoCo keeps its queue: save its transpose, queue.T"
         )
-    if len(shape) != 2 or not is_real(opened.array.dtype) or shape[1] != dim:
-        dimensions = f"{shape[1]} dimensions, " if len(shape) == 2 else ""
+    if len(shape) != 2 or not is_real(opened.array.dtype):
         raise DataError(
             f"{opened.name}: {role.called} must be a 2-D array of real numbers with the {dim} "
-            f"dimensions of {main.name} (both must be in the same space), found "
-            f"{dimensions}shape {shape}, {opened.array.dtype_name}"
+            f"dimensions of {main.name}, found shape {shape}, {opened.array.dtype_name}"
+        )
+    if shape[1] != dim:
+        raise DataError(
+            f"{opened.name} has {shape[1]} dimensions; {role.called} must be in the same space, "
+            f"with the {dim} dimensions of {main.name}"
         )
     return opened
 

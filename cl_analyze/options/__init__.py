@@ -179,7 +179,7 @@ class MetricOptions(Checked):
         Choice(words=("pca", "tsne", "umap")),
         MEASURED,
         "--projection",
-        "2-D layout of the rows (extra: projection)",
+        "2-D layout of the rows (tsne, umap: extra)",
         ("quality",),
     )
     anchors: int | None = option(
@@ -249,25 +249,6 @@ class RunOptions(Checked):
     'error'
     """
 
-    unlabelled: str | None = option(
-        None, Kind("LABEL"), INPUTS, "--unlabelled", "Label value that marks unlabelled rows", EVERY
-    )
-    on_invalid: OnInvalid = option(
-        "error",
-        Choice(words=("error", "drop")),
-        INPUTS,
-        "--on-invalid",
-        "Rows with NaN, infinity or zero norm",
-        ANALYSING,
-    )
-    definition: str | None = option(
-        None,
-        Kind("NAME"),
-        MEASURED,
-        "--definition",
-        "Show only this definition of metrics that have it",
-        MEASURING,
-    )
     device: str = option(
         "cpu", Kind("NAME"), COMPUTATION, "--device", "cpu, or with torch: cuda, mps", ANALYSING
     )
@@ -297,13 +278,25 @@ class RunOptions(Checked):
         ANALYSING,
         unset="a quarter of the free memory",
     )
-    scheduler: str | None = option(
-        None,
-        Kind("ADDRESS"),
-        COMPUTATION,
-        "--scheduler",
-        "Dask cluster at tcp://HOST:PORT (extra: dask)",
+    block: int | None = None
+    on_invalid: OnInvalid = option(
+        "error",
+        Choice(words=("error", "drop")),
+        INPUTS,
+        "--on-invalid",
+        "Rows with NaN, infinity or zero norm",
         ANALYSING,
+    )
+    unlabelled: str | None = option(
+        None, Kind("LABEL"), INPUTS, "--unlabelled", "Label value that marks unlabelled rows", EVERY
+    )
+    definition: str | None = option(
+        None,
+        Kind("NAME"),
+        MEASURED,
+        "--definition",
+        "Show only this definition of metrics that have it",
+        MEASURING,
     )
     resume: str | Path | None = option(
         None,
@@ -313,8 +306,15 @@ class RunOptions(Checked):
         "Save states of long passes, and resume from them",
         ANALYSING,
     )
-    block: int | None = None
     save_every: float = 20.0
+    scheduler: str | None = option(
+        None,
+        Kind("ADDRESS"),
+        COMPUTATION,
+        "--scheduler",
+        "Dask cluster at tcp://HOST:PORT (extra: dask)",
+        ANALYSING,
+    )
 
 
 @dataclass(frozen=True)
@@ -348,7 +348,7 @@ class CompareOptions(Checked):
     )
     metrics: tuple[str, ...] | None = option(
         None,
-        Words("NAME...", words=FAMILIES),
+        Words("NAME...", words=(*FAMILIES, "all")),
         MEASURED,
         "--metrics",
         f"Metric families: {', '.join(FAMILIES)}",
@@ -378,7 +378,7 @@ class CheckFiles(Checked):
         Place("FILE"),
         OUTPUT,
         "--save-baseline",
-        "Save the numbers, and an .npz for paired tests",
+        "Save numbers in FILE.json, for paired tests FILE.npz",
         ("check",),
     )
     junit: str | None = option(

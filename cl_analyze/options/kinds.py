@@ -224,7 +224,7 @@ class Number(Kind):
         """See `Kind.check`."""
         if value is None or (self.or_zero and value == 0):
             return value
-        if self.or_zero and isinstance(value, int | float) and value < 0:
+        if self.or_zero and isinstance(value, int | float) and not 0 < value < float("inf"):
             raise ConfigError(f"{name} must be finite and >= 0, found {value:g}")
         return one_number(name, value)
 

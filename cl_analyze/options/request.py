@@ -33,7 +33,7 @@ class Request:
         Companions(),
         INPUTS,
         "-l --labels",
-        "Labels: one file for all, or one for each EMB",
+        "Labels: one file, or repeat -l, one for each EMB",
         tuple(name for name in EVERY if name != "uniformity"),
     )
     pairs: Any = option(
@@ -41,7 +41,7 @@ class Request:
         Companions(shared=False),
         INPUTS,
         "-p --pairs",
-        "Partners of the rows: one file for each EMB",
+        "Partners: repeat -p, one file for each EMB",
         ("similarity", "losses", "quality", "compare", "report", "check"),
     )
     groups: Any = option(
@@ -79,7 +79,7 @@ class Request:
         Companions(),
         INPUTS,
         "--train",
-        "Training rows for kNN and the probe",
+        "Training rows: one file, or repeat, one for each EMB",
         ("quality", "compare", "report", "check"),
         unset="leave-one-out for kNN, a part of EMB for the probe",
         about="(M, D) rows that the kNN vote and the linear probe learn from; None: leave-one-out, "
@@ -90,7 +90,7 @@ class Request:
         Companions(),
         INPUTS,
         "--train-labels",
-        "Labels of the training rows",
+        "Their labels: one file, or repeat, one for each",
         ("quality", "compare", "report", "check"),
         unset="labels in the file of --train",
         about="(M,) classes of the rows of `train`; None: those in their file.",
@@ -100,7 +100,7 @@ class Request:
         Companions(),
         INPUTS,
         "--ids",
-        "Ids of the rows: one file for all, or one for each EMB",
+        "Ids of the rows: one file, or repeat, one for each",
         ("compare", "check"),
         about="(N,) identifiers of the rows, integers or strings, to match the rows of "
         "checkpoints in any order.",

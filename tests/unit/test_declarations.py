@@ -9,8 +9,8 @@ import cl_analyze as cla
 from cl_analyze.cli.commands import COMMANDS
 from cl_analyze.errors import ConfigError
 from cl_analyze.metrics import BETWEEN, DECLARED, METRICS
-from cl_analyze.options import DECLARING, EVERY, FAMILIES, MetricOptions, RunOptions
-from cl_analyze.options.declaration import options_for, options_of
+from cl_analyze.options import DECLARING, EVERY, FAMILIES, CompareOptions, MetricOptions, RunOptions
+from cl_analyze.options.declaration import from_command_line, options_for, options_of
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +73,7 @@ def test_every_default_is_a_value_that_the_check_lets_pass():
     ("make", "message"),
     [
         (lambda: MetricOptions(simple_lambda=-1), "simple-lambda must be finite and >= 0, found"),
+        (lambda: MetricOptions(simple_lambda=np.nan), "simple-lambda must be finite and >= 0"),
         (lambda: MetricOptions(taus=[]), "tau: at least one number is needed"),
         (lambda: MetricOptions(negatives="all"), "negatives must be instance or class, found"),
         (lambda: RunOptions(memory="2GiB"), "memory must be a whole number of at least 1"),
@@ -83,6 +84,20 @@ def test_every_default_is_a_value_that_the_check_lets_pass():
 def test_options_at_their_edges(make, message):
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def test_all_families_have_a_word_on_the_command_line():
+    for typed, expected in ((["all"], ("all",)), (["losses"], ("losses",)), (None, None)):
+        assert from_command_line(CompareOptions, {"metrics": typed}).metrics == expected
+    with pytest.raises(ConfigError, match="--metrics: 'every' is none of uniformity"):
+        from_command_line(CompareOptions, {"metrics": ["every"]})
+
+
+def test_the_order_of_fields_that_users_may_give_by_position():
+    run = RunOptions("cuda", "float64", 3, 2**30, 512, "drop", "-1", "u_stat")
+    assert (run.device, run.precision, run.threads, run.memory) == ("cuda", "float64", 3, 2**30)
+    assert (run.block, run.on_invalid, run.unlabelled) == (512, "drop", "-1")
+    assert run.definition == "u_stat"
 
 
 def test_none_is_the_default():
