@@ -192,7 +192,7 @@ def parse_rule(table: Mapping[str, Any], context: str) -> Rule:
     for key in table:
         if key not in known:
             raise ConfigError(
-                f"{context}: unknown key {quoted(key, 60)}{nearest(key, known)} Keys are "
+                f"{context}: unknown key {quoted(key, 60)}{nearest(key, known) or '.'} Keys are "
                 f"{', '.join(known)}"
             )
     metric = table.get("metric")

@@ -119,8 +119,13 @@ def _duplicates(
     return np.setdiff1d(np.concatenate(duplicates), invalid)
 
 
-def require_valid(check: RowCheck, name: str) -> None:
+def require_valid(check: RowCheck, name: str, may_drop: bool = True) -> None:
     """Raise for rows that no metric can use.
+
+    Args:
+        check: what was found in the rows.
+        name: of the array, for the message.
+        may_drop: whether `--on-invalid drop` would leave such rows out.
 
     Raises:
         DataError: names the first few rows and the way out.
@@ -132,7 +137,8 @@ def require_valid(check: RowCheck, name: str) -> None:
         if len(rows):
             raise DataError(
                 f"{name}: {len(rows)} row{'s have' if len(rows) > 1 else ' has'} {problem} "
-                f"({listed(rows)}); mend the file, or pass --on-invalid drop to leave such rows out"
+                f"({listed(rows)}); mend the file"
+                + (", or pass --on-invalid drop to leave such rows out" if may_drop else "")
             )
 
 

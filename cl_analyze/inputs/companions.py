@@ -216,7 +216,7 @@ def open_companions(
         if role.read is None and role.one_for is None:
             check = check_rows(opened.array)
             if not role.may_drop:
-                require_valid(check, opened.name)
+                require_valid(check, opened.name, may_drop=False)
         companions.by_role[role.name] = Companion(role, opened, values, check)
     if companions["labels"] is None and request.labels is None:
         companions.unused = (*embeddings.unused, *companions.unused)

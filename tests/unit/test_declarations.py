@@ -115,3 +115,12 @@ def test_pivot_keeps_the_first_definition_that_there_is(reports):
     assert "knn_accuracy k=1 temperature=0.07" in train, "by the training set"
     default = reports[0].records.find("tolerance", "micro_excl").value
     assert views["tolerance"].item() == default
+
+
+def test_rows_that_drop_does_not_reach_get_no_such_advice():
+    random = np.random.default_rng(1)
+    z, queue = random.standard_normal((20, 4)), random.standard_normal((5, 4))
+    queue[2] = np.nan
+    with pytest.raises(cla.DataError, match="1 row has NaN or infinite values") as caught:
+        cla.losses(z, z + 0.1, queue=queue, run=RunOptions(on_invalid="drop"))
+    assert "--on-invalid" not in str(caught.value)
