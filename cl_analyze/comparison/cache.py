@@ -17,9 +17,6 @@ from numpy.typing import NDArray
 from cl_analyze.metrics.family import FamilyResult
 from cl_analyze.results.tables import ARRAYS, Record, Table
 from cl_analyze.store import Store
-from cl_analyze.store import store_key as entry_key
-
-__all__ = ["Cache", "Entry", "entry_key"]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cl_analyze.analysis.collected import Collected, check_definition, of_definition
 from cl_analyze.analysis.report import Report
 from cl_analyze.analysis.run import executor_of, measure_one
-from cl_analyze.comparison.cache import Cache, Entry, entry_key
+from cl_analyze.comparison.cache import Cache, Entry
 from cl_analyze.comparison.checkpoints import Checkpoint, checkpoints_table, warn
 from cl_analyze.comparison.order import Given, arranged, reference_index
 from cl_analyze.errors import ConfigError
@@ -38,6 +38,7 @@ from cl_analyze.options import CompareOptions, MetricOptions, Request, RunOption
 from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.executors import Executor, single_threaded_blas
 from cl_analyze.results.tables import Table
+from cl_analyze.store import store_key
 
 KEPT_TABLES = ("collapse",)
 """Further tables of a checkpoint that a comparison shows; `report` shows all tables."""
@@ -243,7 +244,7 @@ class _Comparison:
         key = ""
         if self.cache is not None:
             companions = (subject.labels, subject.groups, subject.views, subject.partners)
-            key = entry_key(
+            key = store_key(
                 prepared.fingerprint,
                 [companion is not None for companion in companions],
                 subject.rows.dtype.str,

@@ -30,7 +30,7 @@ from cl_analyze.inputs.memory import KEPT_ROWS, Room, chosen_precision, room
 from cl_analyze.metrics import METRICS
 from cl_analyze.metrics.subject import Subject, TrainSet
 from cl_analyze.options import MetricOptions, Request, RunOptions
-from cl_analyze.pairs.saved import fingerprint
+from cl_analyze.store import fingerprint
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from cl_analyze.losses._batch import PairLoss, Reduction
 from cl_analyze.losses._checks import one_of, positive
 from cl_analyze.losses._functional import functional
 from cl_analyze.losses._negatives import others
+from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.kernels import KERNELS, Kernel, kernel_values
 
 Definition = Literal["consistent", "official", "gaussian_riesz"]
@@ -44,8 +45,8 @@ class KCL(PairLoss):
     def __init__(
         self,
         kernel: Kernel = "gaussian",
-        t: float = 2.0,
-        gamma: float = 16.0,
+        t: float = MetricOptions.kcl_t,
+        gamma: float = MetricOptions.kcl_gamma,
         definition: Definition = "consistent",
         reduction: Reduction = "mean",
         gather: bool = True,

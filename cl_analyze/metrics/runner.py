@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cl_analyze.data.unit import UnitRows
 from cl_analyze.metrics.anchors import Anchors
 from cl_analyze.metrics.subject import Subject, nearest_negatives_reducer
-from cl_analyze.options import MetricOptions, Negatives
+from cl_analyze.options import MetricOptions, Negatives, RunOptions
 from cl_analyze.pairs.backend import Backend, make_backend
 from cl_analyze.pairs.engine import PairSource, Progress, Reducer, reduce_pairs
 from cl_analyze.pairs.executors import Executor
@@ -27,7 +27,8 @@ from cl_analyze.pairs.plan import (
 from cl_analyze.pairs.reducers import NearestNeighbours
 from cl_analyze.pairs.reducers.neighbours import Neighbours
 from cl_analyze.pairs.rescoring import MARGIN, rescore
-from cl_analyze.pairs.saved import SAVE_EVERY, SavedPass, fingerprint, pass_key
+from cl_analyze.pairs.saved import SavedPass
+from cl_analyze.store import fingerprint, store_key
 
 Found = dict[Reducer, Any]
 ANCHOR_BYTES = 1 << 26
@@ -57,7 +58,7 @@ class PairRunner:
     progress: Progress | None = None
     resume: Path | None = None
     inputs: str = ""
-    save_every: float = SAVE_EVERY
+    save_every: float = RunOptions.save_every
     announce: Callable[[str], None] = lambda text: None
     resumed: Progress = lambda done, total: None
     _nearest: dict[tuple[Negatives, int, bool], Neighbours] = field(default_factory=dict)
@@ -150,7 +151,7 @@ class PairRunner:
         backend = backend or self.backend
         saved = None
         if self.resume is not None and listed:
-            key = pass_key(
+            key = store_key(
                 self.inputs,
                 visits,
                 listed,

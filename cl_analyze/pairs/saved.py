@@ -16,13 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.errors import ConfigError
-from cl_analyze.store import Store, fingerprint
-from cl_analyze.store import store_key as pass_key
-
-__all__ = ["SAVE_EVERY", "SavedPass", "fingerprint", "pass_key"]
-
-SAVE_EVERY = 20.0
-"""Seconds between two saves of a pass."""
+from cl_analyze.options import RunOptions
+from cl_analyze.store import Store
 
 
 class SavedPass:
@@ -42,7 +37,7 @@ class SavedPass:
         self,
         folder: Path,
         key: str,
-        every: float = SAVE_EVERY,
+        every: float = RunOptions.save_every,
         on_resume: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         self.on_resume = on_resume

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cl_analyze.pairs.saved import SAVE_EVERY
+from cl_analyze.options import RunOptions
 from tests.forks import ROOT, SECONDS
 
 RULES = '[[rule]]\nmetric = "uniformity"\nmax = 0\n'
@@ -162,7 +162,7 @@ def test_a_full_disk(cli, emb, disk, random, arguments, leaving):
 
 def test_a_disk_that_fills_while_a_run_is_saved(cli, disk, random):
     """States are saved to go on from; without room for them the run fails, not its results."""
-    assert SAVE_EVERY > 0
+    assert RunOptions().save_every > 0
     np.save(cli.folder / "emb.npy", random.standard_normal((600, 5)))
     fill(disk)
     result = cli("uniformity", "emb.npy", "--resume", disk / "states", "--no-files")

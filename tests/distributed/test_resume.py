@@ -10,7 +10,8 @@ import pytest
 
 from cl_analyze.errors import ConfigError
 from cl_analyze.inputs.listener import Silent
-from cl_analyze.pairs.saved import SavedPass, fingerprint
+from cl_analyze.pairs.saved import SavedPass
+from cl_analyze.store import fingerprint
 from tests.conftest import ROOT
 from tests.distributed.test_executors import content, files, report  # noqa: F401
 

@@ -124,3 +124,53 @@ def test_rows_that_drop_does_not_reach_get_no_such_advice():
     with pytest.raises(cla.DataError, match="1 row has NaN or infinite values") as caught:
         cla.losses(z, z + 0.1, queue=queue, run=RunOptions(on_invalid="drop"))
     assert "--on-invalid" not in str(caught.value)
+
+
+LOWER = """uniformity uniformity_gap between_class_similarity penalty_false_negative_share
+penalty_false_negative_ratio loss loss_alignment loss_uniformity hyperspherical_energy
+a_infonce_false_negative_share mean_cosine near_duplicate_share uniformity_wasserstein
+hubness_skewness hubness_robin_hood antihub_share alignment median_rank modality_gap
+probe_calibration_error condition_number nc1 nc1_trace_ratio nc2_equinorm nc2_equiangular
+nc2_maximal_angle nc2_etf nc2_orthogonal_frame nc3 nc4_disagreement cdnv"""
+HIGHER = """tolerance tolerance_gap effective_rank rankme participation_ratio nesum stable_rank
+numerical_rank isoscore recall_at_k knn_accuracy knn_top5_accuracy probe_accuracy ncc_accuracy
+silhouette"""
+OF_NEGATIVES = """penalty_entropy penalty_effective_negatives penalty_top1_share penalty_top10_share
+loss loss_uniformity a_infonce_effective_negatives near_duplicate_share"""
+OF_DIMENSIONS = "uniformity uniformity_wasserstein hyperspherical_energy mean_cosine"
+OF_ROWS = """recall_at_k median_rank hubness_skewness hubness_robin_hood antihub_share
+numerical_rank"""
+
+
+def test_what_gates_and_comparisons_take_from_the_declarations():
+    """A second statement, by hand: one wrong word would turn a gate round."""
+
+    def named(choose):
+        return {metric.name for metric in DECLARED.values() if choose(metric)}
+
+    assert named(lambda metric: metric.better == "lower") == set(LOWER.split())
+    assert named(lambda metric: metric.better == "higher") == set(HIGHER.split())
+    both = set(OF_NEGATIVES.split())
+    assert named(lambda metric: "dimensions" in metric.depends_on) == both | set(
+        OF_DIMENSIONS.split()
+    )
+    assert named(lambda metric: "rows" in metric.depends_on) == both | set(OF_ROWS.split())
+    self_pairs = {metric.name: metric.self_pairs for metric in DECLARED.values()}
+    assert {name: pairs for name, pairs in self_pairs.items() if pairs} == {
+        "uniformity": ("v_stat",),
+        "tolerance": ("micro_incl", "indicator"),
+    }
+    assert named(lambda metric: metric.is_law) == {
+        "uniformity_of_uniform_law",
+        "hyperspherical_energy_reference",
+        "dcl_nscl_gap_bound",
+    }
+
+
+def test_numbers_with_self_pairs_are_not_compared_between_other_numbers_of_rows():
+    random = np.random.default_rng(2)
+    z, labels = random.standard_normal((40, 5)), np.arange(40) % 4
+    metrics = ("uniformity", "tolerance")
+    whole, part = (cla.analyze(z[:n], labels[:n], metrics=metrics) for n in (40, 30))
+    compared = set(whole.compare(part)["definition"].dropna())
+    assert compared == {"u_stat", "micro_excl", "macro_excl"}

@@ -45,10 +45,10 @@ class Constants:
         beta: of A-InfoNCE's weights.
     """
 
-    alpha: float = 0.1
-    weight: float | None = None
-    t: float = 2.0
-    gamma: float = 16.0
+    alpha: float
+    weight: float | None
+    t: float
+    gamma: float
     sigma: float = 0.5
     cacr_t: float = 1.0
     beta: float = 1.0

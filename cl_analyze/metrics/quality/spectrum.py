@@ -348,7 +348,7 @@ def spectrum_records(context: Context) -> Iterator[Record]:
         if isinstance(value, str):
             yield context.recorded(metric, None, reason=value)
             continue
-        if metric.name.startswith("alpha_req") and (law := spectrum.law()) is not None:
+        if metric.parameters == _RANKS and (law := spectrum.law()) is not None:
             metric = metric.at(first_rank=law.first, last_rank=law.last)
         others = [_read(metric, replace(spectrum, values=less)) for less in spectrum.without]
         yield context.recorded(metric, value, jackknife_error(others))
