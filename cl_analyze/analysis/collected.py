@@ -21,6 +21,7 @@ from cl_analyze.metrics.differences import RowKeys
 from cl_analyze.metrics.family import FamilyResult
 from cl_analyze.metrics.subject import Subject
 from cl_analyze.options import MetricOptions, RunOptions
+from cl_analyze.pairs import kernels
 from cl_analyze.results.document import Document
 from cl_analyze.results.tables import Record, Results, Table
 
@@ -139,6 +140,7 @@ class Collected:
                     "numpy": np.__version__,
                     "platform": platform.platform(),
                     "device": run.device,
+                    "kernels": kernels.described(),
                     "precision": run.precision,
                     "seed": options.seed,
                 },

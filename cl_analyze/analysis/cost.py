@@ -11,9 +11,10 @@ from cl_analyze.metrics.family import Family
 from cl_analyze.metrics.forecast import forecast
 from cl_analyze.metrics.runner import PairRunner
 from cl_analyze.options import MetricOptions
+from cl_analyze.pairs import kernels
 
-LONG, VERY_LONG = 5.0, 600.0
-"""Seconds above which a run is announced, and above which `--anchors` is proposed."""
+LONG, WITHOUT_KERNELS, VERY_LONG = 5.0, 10.0, 600.0
+"""Seconds above which a run is announced, kernels are missed, and `--anchors` is proposed."""
 
 
 def tell_cost(
@@ -34,6 +35,11 @@ def tell_cost(
         f"{subject.source}: about {_duration(seconds)} for {expected.n_pairs(options):.1e} "
         f"pairs, in about {memory + BASE_MEMORY:.0f} MiB of memory"
     )
+    if seconds > WITHOUT_KERNELS and runner.backend.could_be_compiled and kernels.missing():
+        recorder.note(
+            f"{subject.source}: compiled kernels would take about half the time, and there are "
+            f"none ({kernels.missing()}); with a C compiler at hand, run: {kernels.REMEDY}"
+        )
     if seconds > VERY_LONG and options.anchors_of(subject.n) is None:
         anchors = min(PROPOSED_ANCHORS, subject.n // 2)
         shorter = expected.seconds(replace(options, anchors=anchors))

@@ -10,6 +10,7 @@ import typer
 from cl_analyze._version import __version__
 from cl_analyze.cli.commands import COMMANDS
 from cl_analyze.cli.parameters import PanelCommand, function_of
+from cl_analyze.pairs import kernels
 
 app = typer.Typer(
     name="cl-analyze",
@@ -30,7 +31,7 @@ app = typer.Typer(
 
 def _version(is_requested: bool) -> None:
     if is_requested:
-        sys.stdout.write(f"cl-analyze {__version__}\n")
+        sys.stdout.write(f"cl-analyze {__version__}\nkernels: {kernels.described()}\n")
         raise typer.Exit
 
 
@@ -38,7 +39,12 @@ def _version(is_requested: bool) -> None:
 def _root(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+        typer.Option(
+            "--version",
+            callback=_version,
+            is_eager=True,
+            help="Print the version, and which compiled kernels serve.",
+        ),
     ] = False,
 ) -> None:
     pass

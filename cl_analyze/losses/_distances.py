@@ -13,7 +13,7 @@ from cl_analyze.losses._checks import one_of, positive
 from cl_analyze.losses._functional import functional
 from cl_analyze.losses._negatives import others
 from cl_analyze.options import MetricOptions
-from cl_analyze.pairs.kernels import KERNELS, Kernel, kernel_values
+from cl_analyze.pairs.distance_kernels import KERNELS, Kernel, kernel_values
 
 Definition = Literal["consistent", "official", "gaussian_riesz"]
 
@@ -25,7 +25,7 @@ class KCL(PairLoss):
     their size.  Infinite where rows coincide under the Riesz kernel.
 
     Args:
-        kernel: gaussian, log, imq or riesz, see `cl_analyze.pairs.kernels`.
+        kernel: gaussian, log, imq or riesz, see `cl_analyze.pairs.distance_kernels`.
         t: the kernel's parameter, > 0.
         gamma: weight of the energies.
         definition: consistent: one kernel throughout; official: with the log kernel, the authors'

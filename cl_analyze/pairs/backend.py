@@ -8,12 +8,18 @@ on the host, so that devices without float64 can be used.
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.errors import ConfigError, DependencyError
+from cl_analyze.pairs import kernels
+
+if TYPE_CHECKING:
+    from cl_analyze.pairs.kernels import Library
+    from cl_analyze.pairs.kernels.tile import CompiledTile
+    from cl_analyze.pairs.tile import Tile
 
 Array = Any  # an array of the backend's library
 Index = NDArray[np.int64]
@@ -39,6 +45,20 @@ class Backend:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Backend, (self.dtype,)
+
+    @property
+    def library(self) -> Library | None:
+        """The compiled functions that serve this backend's tiles; None: none do."""
+        return None
+
+    @property
+    def could_be_compiled(self) -> bool:
+        """Whether compiled kernels would serve in this backend's place."""
+        return type(self) is Backend and self.dtype == np.float32
+
+    def compiled(self, tile: Tile) -> CompiledTile | None:
+        """The compiled sweeps over a tile; None where there are none."""
+        return None
 
     # ---- data and memory
 
@@ -161,6 +181,39 @@ def _entries(matrix: NDArray[Any], flags: NDArray[np.bool_]) -> Entries:
     return rows, cols, matrix[rows, cols]
 
 
+class CompiledBackend(Backend):
+    """NumPy with compiled sweeps over float32 tiles; what they do not serve is NumPy's.
+
+    Args:
+        library: the compiled functions.
+    """
+
+    def __init__(self, library: Library) -> None:
+        super().__init__(np.dtype(np.float32))
+        self._library = library
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _compiled_backend, (self._library.instruction_set,)
+
+    @property
+    def library(self) -> Library:
+        return self._library
+
+    def compiled(self, tile: Tile) -> CompiledTile:
+        from cl_analyze.pairs.kernels.tile import CompiledTile
+
+        return CompiledTile(tile, self._library)
+
+
+def _compiled_backend(instruction_set: str) -> Backend:
+    """Another process's backend: that instruction set where it can be had, else what there is."""
+    try:
+        found = kernels.library_for(instruction_set)
+    except ConfigError:
+        found = kernels.library()
+    return Backend(np.dtype(np.float32)) if found is None else CompiledBackend(found)
+
+
 class TorchBackend(Backend):
     """The same primitives on torch tensors: `--device cuda` or `mps`, and in tests `cpu`."""
 
@@ -213,19 +266,26 @@ class TorchBackend(Backend):
         return scaled.to(self.torch.int64)
 
 
-def make_backend(device: str, dtype: type[np.floating[Any]], use_torch: bool = False) -> Backend:
-    """NumPy for `cpu` (torch is not imported), torch for anything else.
+def make_backend(
+    device: str,
+    dtype: type[np.floating[Any]],
+    use_torch: bool = False,
+    use_kernels: bool = True,
+) -> Backend:
+    """NumPy and the compiled kernels for `cpu` (torch is not imported), torch for anything else.
 
     Args:
         device: cpu, cuda (or cuda:1 ...) or mps.
         dtype: float32 or float64.
         use_torch: take torch on the CPU as well; how its code is tested without a GPU.
+        use_kernels: take the compiled kernels where they serve; tests compare both ways.
 
     Raises:
         ConfigError: the device is not there, or cannot do float64.
     """
     if device == "cpu" and not use_torch:
-        return Backend(np.dtype(dtype))
+        library = kernels.library() if use_kernels and np.dtype(dtype) == np.float32 else None
+        return Backend(np.dtype(dtype)) if library is None else CompiledBackend(library)
     try:
         import torch
     except ImportError as error:

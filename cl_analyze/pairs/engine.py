@@ -16,7 +16,7 @@ from cl_analyze.pairs.backend import Array, Backend, Index
 from cl_analyze.pairs.executors import Executor, SerialExecutor
 from cl_analyze.pairs.plan import Plan, Span, Unit
 from cl_analyze.pairs.saved import SavedPass
-from cl_analyze.pairs.tile import Bound, PairSet, Tile
+from cl_analyze.pairs.tile import Bound, PairSet, SoftmaxAsk, Tile
 
 State = Any
 Progress = Callable[[int, int], None]
@@ -59,6 +59,11 @@ class Reducer:
     def sides(self, tile: Tile) -> tuple[bool, bool]:
         """Whether the tile feeds its rows' states, and its columns'."""
         return tile.both_sides or self.side != "columns", tile.both_sides or self.side == "columns"
+
+    @property
+    def softmax_ask(self) -> SoftmaxAsk | None:
+        """The sums of exponentials that it takes from a tile; None: none."""
+        return None
 
     def merge(self, a: State, b: State) -> State:
         """The state after the pairs of both."""
@@ -189,6 +194,8 @@ class PairJob:
         bounds = [dict(of_blocks) for of_blocks in handed.bounds]
         blocks = _DeviceBlocks(self.source, self.backend, plan)
         tiles = list(plan.tiles(handed.unit))
+        asks = [reducer.softmax_ask for reducer in self.reducers]
+        asked = tuple(dict.fromkeys(ask for ask in asks if ask is not None))
         for (i, j), next_tile in zip(tiles, [*tiles[1:], None], strict=True):
             anchors, others = blocks.get(i, j)
             if next_tile is not None:
@@ -196,6 +203,7 @@ class PairJob:
             spans = plan.row_spans[i], plan.col_spans[j]
             tile = self.source.tile(self.backend, *spans, anchors, others)
             tile.both_sides = symmetric and i != j
+            tile.asks = asked
             for r, reducer in enumerate(self.reducers):
                 if symmetric or reducer.side == "rows":
                     tile.bounds[reducer] = (bounds[r].get(i), bounds[r].get(j))

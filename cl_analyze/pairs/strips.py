@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from cl_analyze.data.unit import UnitRows
 from cl_analyze.pairs.backend import Array, Backend, Index
 from cl_analyze.pairs.executors import Executor
+from cl_analyze.pairs.kernels import Library
+from cl_analyze.pairs.kernels.tile import hard_negatives as hard_sums
 from cl_analyze.pairs.plan import spans
 
 Vector = NDArray[np.float64]
@@ -105,6 +107,8 @@ class Strips:
         own = self.own[start:stop]
         excluded = np.flatnonzero(own >= 0)
         backend.set_at(strip, excluded, own[excluded], -2.0)
+        if backend.library is not None:
+            return self._compiled(backend.library, strip, self.positives[start:stop])
         threshold = backend.kth_largest(strip, self.k)
         peak = backend.to_host(xp.max(strip, axis=1))
         limit = backend.vector(threshold)[:, None]
@@ -136,6 +140,13 @@ class Strips:
         return HardNegatives(
             threshold, similarity, log_mass, received, excess_of_columns, histogram
         )
+
+    def _compiled(self, library: Library, strip: Array, positives: Vector) -> HardNegatives:
+        threshold, peak, similarity, mass, received, excess, histogram = hard_sums(
+            library, strip, self.k, self.taus, positives, self.n_bins
+        )
+        log_mass = np.log(mass) + peak / np.array(self.taus)[:, None]
+        return HardNegatives(threshold, similarity, log_mass, received, excess, histogram)
 
     def _binned(
         self,

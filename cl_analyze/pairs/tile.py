@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.pairs.backend import Array, Backend, Index
+
+if TYPE_CHECKING:
+    from cl_analyze.pairs.kernels.tile import CompiledTile
 
 PairSet = Literal["all", "same_class", "other_class"]
 """Which pairs (i, j), i != j by index, a reducer counts.
@@ -45,6 +49,25 @@ class Exponentials:
         return np.ndim(self.shift) == 0
 
 
+@dataclass(frozen=True)
+class SoftmaxAsk:
+    """Sums of exp(s / tau) that a reducer takes from a tile; a compiled sweep takes all at once.
+
+    Attributes:
+        tau: temperature.
+        pairs: which pairs count.
+        gaps: whether sums of exp(s / tau) (1 - s) are wanted too.
+        squares: the sum of the squares over all pairs is wanted, and no other.
+        of_columns: whether columns get sums also in a rectangular pass.
+    """
+
+    tau: float
+    pairs: PairSet = "all"
+    gaps: bool = False
+    squares: bool = False
+    of_columns: bool = False
+
+
 @dataclass
 class Tile:
     """Similarities of a block of rows with a block of columns.
@@ -58,6 +81,7 @@ class Tile:
             index, and a row's excluded partner where the pass names one.
         both_sides: whether the tile feeds its columns' rows too (off-diagonal, symmetric plan).
         bounds: for reducers that prune: reducer -> (rows' bounds, columns' bounds).
+        asks: the sums of exponentials that all reducers of the pass take.
     """
 
     similarity: Array
@@ -69,12 +93,18 @@ class Tile:
     row_labels: Index | None = None
     col_labels: Index | None = None
     bounds: dict[Any, tuple[Bound, Bound]] = field(default_factory=dict)
+    asks: tuple[SoftmaxAsk, ...] = ()
     _masks: dict[str, Array] = field(default_factory=dict)
     _exponentials: dict[bool, tuple[float, Exponentials]] = field(default_factory=dict)
     _ones: dict[bool, Array] = field(default_factory=dict)
     _gaps: Array | None = None
     _bins: tuple[int, Any] | None = None
     _counts: tuple[int, NDArray[np.float64]] | None = None
+
+    @functools.cached_property
+    def compiled(self) -> CompiledTile | None:
+        """The compiled sweeps over this tile; None where NumPy or torch computes."""
+        return self.backend.compiled(self)
 
     @property
     def shape(self) -> tuple[int, int]:

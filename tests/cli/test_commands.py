@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import cl_analyze as cla
+from cl_analyze.pairs import kernels
 from tests.conftest import ROOT, SAMPLES
 
 PENALTY_METRICS = {
@@ -372,7 +373,9 @@ def test_help_of_every_command(cli):
         assert result.returncode == 0
         assert "Example: cl-analyze" in result.stdout
         assert max(map(len, result.stdout.splitlines())) <= 80
-    assert cli("--version").stdout == f"cl-analyze {cla.__version__}\n"
+    assert cli("--version").stdout == (
+        f"cl-analyze {cla.__version__}\nkernels: {kernels.described()}\n"
+    )
     assert cli().returncode == 2
 
 

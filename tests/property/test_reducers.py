@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from cl_analyze.data.rows import RowArray
 from cl_analyze.data.unit import UnitRows
-from cl_analyze.pairs import reducers
+from cl_analyze.pairs import kernels, reducers
 from cl_analyze.pairs.backend import make_backend
+from cl_analyze.pairs.distance_kernels import KERNELS
 from cl_analyze.pairs.engine import PairSource, reduce_pairs
 from cl_analyze.pairs.executors import SerialExecutor, ThreadExecutor
-from cl_analyze.pairs.kernels import KERNELS
 from cl_analyze.pairs.plan import rectangular_plan, symmetric_plan
 from cl_analyze.pairs.reducers.kernel_sums import NearPairsFound
 from cl_analyze.pairs.reducers.neighbours import Neighbours
@@ -149,8 +149,18 @@ def is_rectangular_only(reducer):
     return isinstance(reducer, reducers.PenaltyHistogram)
 
 
-def run(made, rows, labels, block=10, executor=None, dtype=np.float64, use_torch=False, plan=None):
-    backend = make_backend("cpu", dtype, use_torch)
+def run(
+    made,
+    rows,
+    labels,
+    block=10,
+    executor=None,
+    dtype=np.float64,
+    use_torch=False,
+    plan=None,
+    use_kernels=True,
+):
+    backend = make_backend("cpu", dtype, use_torch, use_kernels)
     chosen = plan or symmetric_plan(len(rows), block)
     wanted = [r for r in made if not (chosen.symmetric and is_rectangular_only(r))]
     return reduce_pairs(wanted, source(rows, labels, dtype), chosen, backend, executor)
@@ -167,12 +177,12 @@ def test_block_size_changes_nothing_beyond_rounding(seed):
             assert_close(result, whole[reducer], 1e-9)
 
 
-@given(st.integers(0, 10_000), st.integers(2, 5))
-def test_threads_change_no_byte(seed, n_threads):
+@given(st.integers(0, 10_000), st.integers(2, 5), st.sampled_from([np.float32, np.float64]))
+def test_threads_change_no_byte(seed, n_threads, dtype):
     rows, labels = embeddings(seed)
     made = configurations(rows, labels)
-    serial = run(made, rows, labels, executor=SerialExecutor())
-    threaded = run(made, rows, labels, executor=ThreadExecutor(n_threads))
+    serial = run(made, rows, labels, executor=SerialExecutor(), dtype=dtype)
+    threaded = run(made, rows, labels, executor=ThreadExecutor(n_threads), dtype=dtype)
     for reducer, result in serial.items():
         for a, b in zip(arrays(result), arrays(threaded[reducer]), strict=True):
             assert a.tobytes() == b.tobytes(), reducer
@@ -190,6 +200,21 @@ def test_torch_computes_the_same_as_numpy(seed):
             if dtype == np.float32 and isinstance(reducer, HAS_EDGES):
                 continue  # values at an edge, and shares near one half, may fall either way
             assert_close(result, other[reducer], tolerance)
+
+
+@pytest.mark.skipif(kernels.library() is None, reason="no compiled kernels")
+@pytest.mark.parametrize("plan", [symmetric_plan(37, 10), rectangular_plan(37, 37, 13)])
+@given(st.integers(0, 10_000))
+def test_kernels_compute_the_same_as_numpy(plan, seed):
+    rows, labels = embeddings(seed)
+    made = configurations(rows, labels)
+    one = run(made, rows, labels, dtype=np.float32, plan=plan, use_kernels=False)
+    other = run(made, rows, labels, dtype=np.float32, plan=plan)
+    for reducer, result in one.items():
+        # at the smallest temperature the products' own rounding is a hundredth of an exponential;
+        # what NumPy loses in sums of logarithms near 0 the kernels keep
+        tolerance = 1e-3 if isinstance(reducer, reducers.LeaveOneOut) else 2e-5
+        assert_close(result, other[reducer], tolerance)
 
 
 @given(st.integers(0, 10_000))

@@ -27,7 +27,7 @@ from cl_analyze.metrics.losses.terms import (
     of_views,
     over,
 )
-from cl_analyze.pairs.kernels import Kernel, kernel_values
+from cl_analyze.pairs.distance_kernels import Kernel, kernel_values
 
 Formula = Callable[[Pieces, Constants, float], Terms]
 

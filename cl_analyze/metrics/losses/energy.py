@@ -14,7 +14,7 @@ from cl_analyze.metrics.losses.pieces import VIEWS
 from cl_analyze.metrics.losses.records import Recorder
 from cl_analyze.metrics.means import Number
 from cl_analyze.metrics.uniform_law import cosine_quantile, uniformity_of_uniform_law
-from cl_analyze.pairs.kernels import KERNELS, Kernel, kernel_values
+from cl_analyze.pairs.distance_kernels import KERNELS, Kernel, kernel_values
 from cl_analyze.results.stats import kernel_mean_standard_error, standard_error
 from cl_analyze.results.tables import Record
 

@@ -10,8 +10,8 @@ import numpy as np
 from cl_analyze.metrics.losses.passes import Index, Passes, pair_sets
 from cl_analyze.metrics.losses.pieces import Matrix, Vector
 from cl_analyze.metrics.losses.records import Entry, mean_of
+from cl_analyze.pairs.distance_kernels import KERNELS, Kernel, kernel_slopes
 from cl_analyze.pairs.engine import Reducer
-from cl_analyze.pairs.kernels import KERNELS, Kernel, kernel_slopes
 from cl_analyze.pairs.reducers import PairHistogram, PenaltyHistogram
 from cl_analyze.pairs.tile import PairSet
 from cl_analyze.results.tables import Cell, Table

@@ -23,8 +23,8 @@ from cl_analyze.metrics.losses.pieces import (
 from cl_analyze.metrics.runner import ANCHOR_BYTES, Found, PairRunner
 from cl_analyze.metrics.subject import Subject
 from cl_analyze.options import MetricOptions
+from cl_analyze.pairs.distance_kernels import KERNELS, Kernel, kernel_values
 from cl_analyze.pairs.engine import Reducer
-from cl_analyze.pairs.kernels import KERNELS, Kernel, kernel_values
 from cl_analyze.pairs.reducers import (
     ColumnLogSumExp,
     KernelSums,

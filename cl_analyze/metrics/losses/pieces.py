@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.pairs.kernels import KERNELS, Kernel, kernel_values
+from cl_analyze.pairs.distance_kernels import KERNELS, Kernel, kernel_values
 from cl_analyze.pairs.strips import n_kept
 from cl_analyze.pairs.tile import PairSet
 

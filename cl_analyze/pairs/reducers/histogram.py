@@ -34,7 +34,9 @@ class PairHistogram(Reducer):
         return np.zeros(self.n_bins)
 
     def reduce(self, tile: Tile) -> tuple[NDArray[np.float64], None]:
-        if self.pairs == "all":
+        if tile.compiled is not None:
+            counts = tile.compiled.counts(self.n_bins, self.pairs)
+        elif self.pairs == "all":
             counts = tile.counts(self.n_bins)
         else:
             counted = tile.similarity[tile.mask(self.pairs) != 0]
@@ -76,9 +78,18 @@ class PenaltyHistogram(Reducer):
         if tile.both_sides:
             raise ValueError("penalty histograms belong to rectangular passes")
         rows = np.searchsorted(self.anchors, tile.rows)
-        bins = tile.bins(self.n_bins)
         weights, counts = self.row_weights[rows], self.counts[rows]
         share = np.divide(weights, counts, out=np.zeros(len(rows)), where=counts > 0)
+        most = tile.exponent_range + 25  # more than this only where the tile has no pair of a row
+        if tile.compiled is not None and tile.compiled.serves(*self.taus):
+            log_masses = self.log_masses[:, rows]
+            valid = (weights > 0) & np.isfinite(log_masses)
+            levels = np.minimum(np.where(valid, -log_masses, 0.0), most)
+            of_rows = np.vstack([share, np.where(valid, weights, 0.0) * np.exp(levels)])
+            return tile.compiled.penalty_histogram(
+                self.n_bins, self.pairs, self.taus, of_rows
+            ), None
+        bins = tile.bins(self.n_bins)
 
         def binned(values: Array, row_weights: NDArray[np.float64]) -> NDArray[np.float64]:
             weighted = tile.product(values, tile.spread(row_weights))
@@ -92,8 +103,7 @@ class PenaltyHistogram(Reducer):
             exponentials = tile.restricted(tau, self.pairs)
             valid = (weights > 0) & np.isfinite(log_mass)
             level = np.where(valid, exponentials.shift / tau - log_mass, 0.0)
-            # more than this only where the tile holds no pair of the anchor
-            scale = np.exp(np.minimum(level, tile.exponent_range + 25))
+            scale = np.exp(np.minimum(level, most))
             sums.append(binned(exponentials.values, np.where(valid, weights, 0.0) * scale))
         return np.stack(sums), None
 

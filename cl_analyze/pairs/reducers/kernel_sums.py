@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.pairs.backend import Array, Index
+from cl_analyze.pairs.distance_kernels import Kernel, kernel_values
 from cl_analyze.pairs.engine import Reducer, State
-from cl_analyze.pairs.kernels import Kernel, kernel_values
 from cl_analyze.pairs.reducers.moments import RowSums
 from cl_analyze.pairs.tile import PairSet, Tile
 
@@ -40,6 +40,11 @@ class KernelSums(RowSums):
         return np.zeros((n_rows, 2))
 
     def reduce(self, tile: Tile) -> tuple[State, State]:
+        kernel, is_of_all = self.kernel, self.pairs == "all"
+        if tile.compiled is not None and is_of_all and (kernel == "log" or kernel == "imq"):
+            of_rows, of_columns = self.sides(tile)
+            rows, columns = tile.compiled.kernel_sums(kernel, self.t, self.floor)
+            return rows if of_rows else None, columns if of_columns else None
         with np.errstate(over="ignore", divide="ignore"):
             return super().reduce(tile)
 

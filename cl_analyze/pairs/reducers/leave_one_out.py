@@ -87,9 +87,27 @@ class LeaveOneOut(Reducer):
         valid = np.isfinite(log_mass)
         log_mass = np.where(valid, log_mass, 0.0)
         entropy = np.where(valid, given.entropy[at], 0.0)
+        if tile.compiled is not None and tile.compiled.serves(self.tau):
+            of_anchors = np.stack(
+                [
+                    np.where(valid, np.exp(-log_mass), 0.0),
+                    entropy - log_mass,
+                    np.where(valid, given.false_negative_share[at], 0.0),
+                    np.where(valid, given.top1_share[at], 0.0),
+                    np.where(valid, given.top10_share[at], 0.0),
+                    np.exp(entropy),
+                ]
+            )
+            skip = np.where(given.skip[at] >= deleted[0], given.skip[at] - deleted[0], -1)
+            gains = tile.compiled.leave_one_out(
+                self.tau, self.pairs, self.labelled, of_rows, of_anchors, skip
+            )
+            return gains.T
         exponentials = tile.exponentials(self.tau, columns=of_rows)
         share = backend.scratch("share", tile.shape)
-        scale = np.where(valid, np.exp(exponentials.shift / self.tau - log_mass), 0.0)
+        # more than this only where the tile holds no pair of the anchor
+        level = np.minimum(exponentials.shift / self.tau - log_mass, tile.exponent_range + 25)
+        scale = np.where(valid, np.exp(level), 0.0)
         xp.multiply(exponentials.values, spread(scale), out=share)
         if self.pairs != "all":
             xp.multiply(share, tile.mask(self.pairs), out=share)

@@ -18,8 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cl_analyze.pairs import kernels
 from cl_analyze.pairs.backend import Array, Entries, Index
 from cl_analyze.pairs.engine import Reducer
+from cl_analyze.pairs.kernels.tile import merged_keys
 from cl_analyze.pairs.tile import Bound, PairSet, Tile
 
 NO_NEIGHBOUR = -1
@@ -52,7 +54,7 @@ class NeighbourState:
 
     Attributes:
         n_rows: rows of the block.
-        best: (n_rows, k) keys, of each row the k-th best first; (0, k) before the first sorting.
+        best: (n_rows, k) keys, ascending in each row; (0, k) before the first sorting.
         owners: (m,) rows of the waiting entries.
         waiting: (m,) keys of the waiting entries.
     """
@@ -92,6 +94,10 @@ class NearestNeighbours(Reducer):
         return unpack(state.best[:, 0])[0] if len(state.best) else None
 
     def reduce(self, tile: Tile) -> tuple[NeighbourState, NeighbourState | None]:
+        if tile.compiled is not None:
+            bounds = tile.bounds.get(self, (None, None))
+            best, of_cols = tile.compiled.neighbours(self.k, self.pairs, *bounds)
+            return self._sorted(best), None if of_cols is None else self._sorted(of_cols)
         unmasked = self.pairs == "all" and not len(tile.left_out[0])
         similarity = tile.similarity if unmasked else tile.selected(self.pairs)
         for_rows, for_cols = tile.bounds.get(self, (None, None))
@@ -127,7 +133,18 @@ class NearestNeighbours(Reducer):
         state = NeighbourState(n_rows, np.zeros((0, self.k), np.uint64), owners, keys)
         return self._sorted_in(state) if sort else state
 
+    def _sorted(self, best: Keys) -> NeighbourState:
+        return NeighbourState(len(best), best, np.zeros(0, np.int64), np.zeros(0, np.uint64))
+
     def merge(self, a: NeighbourState, b: NeighbourState) -> NeighbourState:
+        library = kernels.library()
+        if (
+            library is not None
+            and len(a.best)
+            and len(b.best)
+            and not len(a.owners) + len(b.owners)
+        ):
+            return self._sorted(merged_keys(library, a.best, b.best))
         if not len(a.best):
             a, b = b, a
         owners, waiting = [a.owners, b.owners], [a.waiting, b.waiting]
@@ -152,7 +169,7 @@ class NearestNeighbours(Reducer):
         if len(state.best):
             widened[:, : self.k] = state.best[touched]
         widened[np.repeat(np.arange(len(touched)), counts), self.k + rank] = waiting
-        widened.partition(widened.shape[1] - self.k, axis=1)
+        widened.sort(axis=1)
         best = self._dense(state).copy()
         best[touched] = widened[:, -self.k :]
         return NeighbourState(state.n_rows, best, owners[:0], waiting[:0])

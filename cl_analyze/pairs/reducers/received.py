@@ -57,6 +57,11 @@ class SoftmaxReceived(Reducer):
         anchors = tile.cols if of_rows else tile.rows
         at = anchors if self.given.rows is None else np.searchsorted(self.given.rows, anchors)
         log_totals = self.given.log_totals[at]
+        if tile.compiled is not None and tile.compiled.serves(self.tau):
+            finite = np.isfinite(log_totals)
+            exponents = np.minimum(np.where(finite, -log_totals, 0.0), tile.exponent_range + 25)
+            of_anchors = np.where(finite, np.exp(exponents), 0.0).T
+            return tile.compiled.received(self.tau, self.pairs, self.gaps, of_rows, of_anchors).T
         exponentials = tile.restricted(self.tau, self.pairs, columns=of_rows)
         level = np.broadcast_to(np.asarray(exponentials.shift) / self.tau, len(anchors))[:, None]
         valid = np.isfinite(log_totals)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from cl_analyze.pairs.backend import Array
 from cl_analyze.pairs.engine import Reducer, State
-from cl_analyze.pairs.tile import Exponentials, PairSet, Tile
+from cl_analyze.pairs.tile import Exponentials, PairSet, SoftmaxAsk, Tile
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,18 @@ class RowLogSumExp(Reducer):
     def identity(self, n_rows: int) -> MassState:
         return MassState(np.array(-np.inf), np.zeros((n_rows, self.n_sums)))
 
+    @property
+    def softmax_ask(self) -> SoftmaxAsk:
+        return SoftmaxAsk(self.tau, self.pairs, self.n_sums == 2, of_columns=self.side == "columns")
+
     def reduce(self, tile: Tile) -> tuple[State, State]:
         of_rows, of_columns = self.sides(tile)
+        if tile.compiled is not None and tile.compiled.serves(self.tau):
+            rows, columns = tile.compiled.softmax_sums(self.softmax_ask)
+            return (
+                MassState(np.array(0.0), rows) if of_rows else None,
+                MassState(np.array(0.0), columns) if of_columns and columns is not None else None,
+            )
         exponentials = tile.restricted(self.tau, self.pairs, columns=not of_rows)
         if of_rows and of_columns and not exponentials.has_one_shift:
             rows, _ = self._states(tile, exponentials, True, False)
@@ -147,7 +157,16 @@ class LogSumOfSquares(Reducer):
     def identity(self, n_rows: int) -> NDArray[np.float64]:
         return np.array(-np.inf)
 
+    @property
+    def softmax_ask(self) -> SoftmaxAsk | None:
+        return SoftmaxAsk(self.tau, squares=True) if self.pairs == "all" else None
+
     def reduce(self, tile: Tile) -> tuple[NDArray[np.float64], None]:
+        twice = np.log(2.0) if tile.both_sides else 0.0
+        ask = self.softmax_ask
+        if ask and tile.compiled is not None and tile.compiled.serves(0.5 * self.tau):
+            with np.errstate(divide="ignore"):
+                return np.asarray(np.log(tile.compiled.sum_of_squares(ask)) + twice), None
         backend, xp = tile.backend, tile.backend.xp
         exponentials = tile.restricted(self.tau, self.pairs)
         values = exponentials.values
@@ -160,8 +179,7 @@ class LogSumOfSquares(Reducer):
         squares = backend.to_host(xp.vecdot(values, values))
         with np.errstate(divide="ignore"):
             logs = np.log(squares) + level + 2.0 * exponentials.shift / self.tau
-        total = np.logaddexp.reduce(logs) + (np.log(2.0) if tile.both_sides else 0.0)
-        return np.asarray(total), None
+        return np.asarray(np.logaddexp.reduce(logs) + twice), None
 
     def merge(self, a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(np.logaddexp(a, b))

@@ -1,0 +1,308 @@
+"""A tile as the compiled sweeps see it: what reducers call where a tile has one."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_analyze.pairs.kernels import Library
+
+if TYPE_CHECKING:
+    from cl_analyze.pairs.tile import PairSet, SoftmaxAsk, Tile
+
+Vector = NDArray[np.float64]
+Sides = tuple[Vector, Vector | None]
+
+_SETS: dict[str, int] = {"all": 0, "same_class": 1, "other_class": 2}
+_NEVER = np.iinfo(np.int32).max
+_N_ROW_SUMS, _N_COLUMN_SUMS, _SQUARES = 7, 6, 6
+_MOST_RECEIVED = 16
+_KERNELS = {"log": 0, "imq": 1}
+N_GAINS = 5
+
+BoundedKernel = Literal["log", "imq"]
+
+
+class _TileOfC(ctypes.Structure):
+    """`tile_t` of kernels.c."""
+
+    _fields_ = (
+        ("s", ctypes.c_void_p),
+        ("n_rows", ctypes.c_int64),
+        ("n_cols", ctypes.c_int64),
+        ("cuts", ctypes.c_void_p),
+        ("row_class", ctypes.c_void_p),
+        ("col_class", ctypes.c_void_p),
+    )
+
+
+def _at(array: NDArray[Any] | None) -> int | None:
+    """Address of an array's data, which must stay alive during the call."""
+    if array is None:
+        return None
+    assert array.flags.c_contiguous
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
+class CompiledTile:
+    """The sweeps over one tile, on float32 similarities.
+
+    Every function takes all pairs that count: left-out pairs are cut out by their position.
+
+    Args:
+        tile: whose sums are wanted.
+        library: the compiled functions.
+    """
+
+    def __init__(self, tile: Tile, library: Library) -> None:
+        self._library, self._tile = library, tile
+        self._cuts = _cuts(tile)
+        self._classes = [
+            None if codes is None else codes.astype(np.int32)
+            for codes in (tile.row_labels, tile.col_labels)
+        ]
+        n_rows, n_cols = tile.shape
+        self._struct = _TileOfC(
+            _at(tile.similarity), n_rows, n_cols, _at(self._cuts), *map(_at, self._classes)
+        )
+        self._softmax: dict[SoftmaxAsk, tuple[Sides, Vector]] = {}
+
+    @property
+    def _reference(self) -> Any:
+        return ctypes.byref(self._struct)
+
+    def serves(self, *taus: float) -> bool:
+        """Whether exponentials at these temperatures stay in range without a shift."""
+        return all(1.0 / tau <= self._tile.exponent_range for tau in taus)
+
+    # ---- softmax masses
+
+    def softmax_sums(self, ask: SoftmaxAsk) -> Sides:
+        """(n_rows, m) and (n_cols, m) sums of exp(s / tau), and of exp(s / tau) (1 - s) with gaps.
+
+        Those of all temperatures and pair sets that the pass asks for are computed in one sweep,
+        the first time; the columns' are None where the pass does not ask for them.
+        """
+        return self._of_pass(ask)[0]
+
+    def sum_of_squares(self, ask: SoftmaxAsk) -> float:
+        """Sum of exp(s / tau)^2 over the tile's pairs."""
+        return float(self._of_pass(ask)[1].sum())
+
+    def _of_pass(self, ask: SoftmaxAsk) -> tuple[Sides, Vector]:
+        if ask not in self._softmax:
+            asks = [other for other in self._tile.asks if self.serves(other.tau)]
+            self._sweep(asks if ask in asks else [ask])
+        return self._softmax[ask]
+
+    def _sweep(self, asks: list[SoftmaxAsk]) -> None:
+        taus = sorted({ask.tau for ask in asks})
+        n_rows, n_cols = self._tile.shape
+        wanted = np.zeros(len(taus), np.int32)
+        for ask in asks:
+            wanted[taus.index(ask.tau)] |= _bits(ask)
+        both = self._tile.both_sides or any(ask.of_columns for ask in asks)
+        rows = np.zeros((len(taus), _N_ROW_SUMS, n_rows))
+        cols = np.zeros((len(taus), _N_COLUMN_SUMS, n_cols)) if both else None
+        inverse = 1.0 / np.array(taus)
+        self._library.softmax_sums(
+            self._reference, len(taus), _at(inverse), _at(wanted), both, _at(rows), _at(cols)
+        )
+        for ask in asks:
+            at, first = taus.index(ask.tau), 2 * _SETS[ask.pairs]
+            slots = slice(first, first + 1 + ask.gaps)
+            sides = rows[at, slots].T, None if cols is None else cols[at, slots].T
+            self._softmax[ask] = sides, rows[at, _SQUARES]
+
+    # ---- nearest neighbours
+
+    def neighbours(
+        self, k: int, pairs: PairSet, row_bounds: Vector | None, col_bounds: Vector | None
+    ) -> tuple[NDArray[np.uint64], NDArray[np.uint64] | None]:
+        """(n_rows, k) keys of the best of each row, ascending, and (n_cols, k) of each column.
+
+        Args:
+            k: how many.
+            pairs: which pairs count.
+            row_bounds, col_bounds: similarities under which entries no longer matter.
+        """
+        tile, (n_rows, n_cols) = self._tile, self._tile.shape
+        row_ids, col_ids = (np.ascontiguousarray(ids, np.int64) for ids in (tile.rows, tile.cols))
+        of_rows, row_limits = np.zeros((n_rows, k), np.uint64), _limits(n_rows, row_bounds)
+        of_cols = col_limits = None
+        if tile.both_sides:
+            of_cols, col_limits = np.zeros((n_cols, k), np.uint64), _limits(n_cols, col_bounds)
+        self._library.neighbours(
+            *(self._reference, _SETS[pairs], k, _at(row_ids), _at(col_ids)),
+            *(_at(row_limits), _at(col_limits), _at(of_rows), _at(of_cols)),
+        )
+        return of_rows, of_cols
+
+    # ---- bins
+
+    def counts(self, n_bins: int, pairs: PairSet) -> Vector:
+        """(n_bins,) pairs of a set in each of n equal bins on [-1, 1]."""
+        work, counts = np.zeros((4, n_bins), np.uint32), np.empty(n_bins)
+        self._library.histogram(self._reference, _SETS[pairs], n_bins, _at(work), _at(counts))
+        return counts
+
+    def penalty_histogram(
+        self, n_bins: int, pairs: PairSet, taus: tuple[float, ...], weights: Vector
+    ) -> Vector:
+        """(1 + taus, n_bins) sums of weights, and of weighted exp(s / tau), in bins of similarity.
+
+        Args:
+            n_bins: equal bins on [-1, 1].
+            pairs: which pairs count.
+            taus: temperatures.
+            weights: (1 + taus, n_rows) of each row's pairs.
+        """
+        inverse, of_rows = 1.0 / np.array(taus), np.ascontiguousarray(weights, np.float32)
+        work, sums = np.zeros((2, 1 + len(taus), n_bins)), np.empty((1 + len(taus), n_bins))
+        self._library.penalty_histogram(
+            *(self._reference, _SETS[pairs], n_bins, len(taus), _at(inverse), _at(of_rows)),
+            *(_at(work), _at(sums)),
+        )
+        return sums
+
+    # ---- second passes
+
+    def leave_one_out(
+        self,
+        tau: float,
+        pairs: PairSet,
+        labelled: bool,
+        of_rows: bool,
+        anchors: Vector,
+        skip: NDArray[np.int64],
+    ) -> Vector:
+        """(N_GAINS, n_deleted) sums over anchors of gains, see `LeaveOneOut`.
+
+        Args:
+            tau, pairs, labelled: of the reducer.
+            of_rows: whether the rows are deleted, and the columns are the anchors.
+            anchors: (6, n_anchors) exp(-log Z) or 0, H - log Z, same-class share, shares of the
+                nearest and of the ten nearest, exp(H).
+            skip: (n_anchors,) position of the row that is not deleted, negative: none.
+        """
+        n_rows, n_cols = self._tile.shape
+        gains = np.zeros((N_GAINS, n_rows if of_rows else n_cols))
+        of_anchors = np.ascontiguousarray(anchors, np.float32)
+        skipped = skip.astype(np.int32)
+        self._library.leave_one_out(
+            *(self._reference, _SETS[pairs], 1.0 / tau, labelled, of_rows),
+            *(_at(of_anchors), _at(skipped), _at(gains)),
+        )
+        return gains
+
+    def received(
+        self, tau: float, pairs: PairSet, gaps: bool, of_rows: bool, weights: Vector
+    ) -> Vector:
+        """(k, n_receivers) sums over anchors of weighted exp(s / tau), and with gaps of exp (1 - s).
+
+        Args:
+            tau, pairs, gaps: of the reducer.
+            of_rows: whether rows receive, and the columns are the anchors.
+            weights: (k, n_anchors).
+        """
+        n_rows, n_cols = self._tile.shape
+        repeated = np.concatenate([weights, weights]) if gaps else weights
+        of_anchors = np.ascontiguousarray(repeated, np.float32)
+        with_gap = (np.arange(len(repeated)) >= len(weights)).astype(np.int32)
+        sets = np.full(len(repeated), _SETS[pairs], np.int32)
+        sums = np.zeros((len(repeated), n_rows if of_rows else n_cols))
+        for start in range(0, len(repeated), _MOST_RECEIVED):
+            now = slice(start, start + _MOST_RECEIVED)
+            self._library.received(
+                *(self._reference, 1.0 / tau, len(sets[now]), _at(sets[now]), _at(with_gap[now])),
+                *(_at(of_anchors[now]), of_rows, _at(sums[now])),
+            )
+        return sums
+
+    def kernel_sums(self, kernel: BoundedKernel, t: float, floor: float) -> tuple[Vector, Vector]:
+        """(n_rows, 2) and (n_cols, 2) sums of the kernel and of its square over all pairs."""
+        n_rows, n_cols = self._tile.shape
+        rows, cols = np.zeros((2, n_rows)), np.zeros((2, n_cols))
+        self._library.kernel_sums(self._reference, _KERNELS[kernel], t, floor, _at(rows), _at(cols))
+        return rows.T, cols.T
+
+
+def _bits(ask: SoftmaxAsk) -> int:
+    """The sums of an ask, in the bits of softmax_sums."""
+    if ask.squares:
+        return 1 << _SQUARES
+    first = 2 * _SETS[ask.pairs]
+    return (0b11 if ask.gaps else 0b01) << first
+
+
+def _cuts(tile: Tile) -> NDArray[np.int32] | None:
+    """(n_rows, 2) columns that never count in each row, ascending; None where there are none."""
+    rows, cols = tile.left_out
+    if not len(rows):
+        return None
+    cuts = np.full((tile.shape[0], 2), _NEVER, np.int32)
+    is_first = np.zeros(len(rows), bool)
+    is_first[np.unique(rows, return_index=True)[1]] = True
+    cuts[rows[is_first], 0] = cols[is_first]
+    cuts[rows[~is_first], 1] = cols[~is_first]
+    cuts.sort(axis=1)
+    return cuts
+
+
+def _limits(n: int, bounds: Vector | None) -> NDArray[np.float32]:
+    """What entries must reach, in float32: bounds come from keys, which hold float32."""
+    if bounds is None:
+        return np.full(n, -2.0, np.float32)
+    return np.maximum(bounds, -2.0).astype(np.float32)
+
+
+def merged_keys(
+    library: Library, a: NDArray[np.uint64], b: NDArray[np.uint64]
+) -> NDArray[np.uint64]:
+    """(n, k) best k of two lists of (n, k) ascending keys, row by row."""
+    best = np.empty_like(a)
+    library.merge_keys(*a.shape, _at(a), _at(b), _at(best))
+    return best
+
+
+def hard_negatives(
+    library: Library,
+    strip: NDArray[np.float32],
+    k: int,
+    taus: tuple[float, ...],
+    positives: Vector,
+    n_bins: int,
+) -> tuple[Vector, Vector, Vector, Vector, Vector, Vector, Vector]:
+    """The k hardest negatives of every row of a strip, see `pairs.strips`.
+
+    Args:
+        library: the compiled functions.
+        strip: (m, n) similarities, -2 at columns that are no negatives.
+        k: how many, 1 <= k < n.
+        taus: temperatures.
+        positives: (m,) similarity that the weights' total has beside the kept mass.
+        n_bins: of the histogram; 0: none.
+
+    Returns:
+        threshold, peak and sum of the kept similarities, (m,) each; (taus, m) kept mass over
+        exp(peak / tau); (taus, n) received; (n,) excess; (taus, n_bins) histogram.
+    """
+    (m, n), n_taus = strip.shape, len(taus)
+    inverse, positives = 1.0 / np.array(taus), np.ascontiguousarray(positives)
+    work = np.empty((4, n), np.int32)
+    threshold, peak, similarity, mass = np.empty(m), np.empty(m), np.empty(m), np.empty((n_taus, m))
+    received, excess = np.zeros((n_taus, n), np.float32), np.zeros(n, np.float32)
+    histogram = np.zeros((n_taus, n_bins))
+    library.hard_negatives(
+        *(_at(strip), m, n, k, n_taus, _at(inverse), _at(positives), n_bins, _at(work)),
+        *(_at(threshold), _at(peak), _at(similarity), _at(mass)),
+        *(_at(received), _at(excess), _at(histogram)),
+    )
+    return (
+        *(threshold, peak, similarity, mass),
+        *(received.astype(np.float64), excess.astype(np.float64), histogram),
+    )

@@ -1,0 +1,43 @@
+"""Build hook: compiles the kernels into the package where there is a C compiler.
+
+A build never fails for want of a compiler: the package then has a note that says why there is no
+library, and NumPy computes what the kernels would.  The library needs neither Python's headers nor
+its version, so that one wheel serves every Python of a platform.
+"""
+
+from __future__ import annotations
+
+import runpy
+import sysconfig
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+FOLDER = Path("cl_analyze/pairs/kernels")
+
+
+class KernelsHook(BuildHookInterface):  # type: ignore[type-arg]
+    """Adds the compiled library, or the reason for its absence, to the wheel."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compile; an editable install gets the library beside its sources."""
+        folder = Path(self.root) / FOLDER
+        build_into = runpy.run_path(str(folder / "build.py"))["build_into"]
+        self._temporary = tempfile.TemporaryDirectory()
+        is_editable = version == "editable"
+        made, reason = build_into(folder if is_editable else Path(self._temporary.name))
+        if reason:
+            self.app.display_warning(f"no compiled kernels: {reason}; NumPy serves, more slowly")
+        if is_editable:
+            return
+        build_data["force_include"][str(made)] = str(FOLDER / made.name)
+        if not reason:
+            platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+            build_data["pure_python"] = False
+            build_data["tag"] = f"py3-none-{platform}"
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """Forget the temporary files."""
+        self._temporary.cleanup()
