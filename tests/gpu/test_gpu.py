@@ -37,7 +37,7 @@ def test_a_run_on_the_gpu_gives_the_numbers_of_a_run_on_the_cpu():
         cla.analyze(rows, labels, taus=(0.07, 0.5), run=cla.RunOptions(device=device))
         for device in ("cpu", "cuda")
     ]
-    of_cpu, of_gpu = ([(r.metric, r.value, r.std_error) for r in x.results] for x in reports)
+    of_cpu, of_gpu = ([(r.metric, r.value, r.std_error) for r in x.records] for x in reports)
     for (metric, value, error), (other_metric, other_value, other_error) in zip(
         of_cpu, of_gpu, strict=True
     ):
@@ -52,7 +52,7 @@ def test_the_same_bytes_twice():
         "import numpy as np, cl_analyze as cla;"
         "x = np.random.default_rng(0).standard_normal((9000, 16)).astype('f4');"
         "r = cla.analyze(x, metrics=['uniformity'], run=cla.RunOptions(device='cuda'));"
-        "print(repr([(v.metric, v.value, v.std_error) for v in r.results]))"
+        "print(repr([(v.metric, v.value, v.std_error) for v in r.records]))"
     )
     printed = {
         subprocess.run(
