@@ -100,16 +100,12 @@ def check_softmax(library, case):
             made += [reducers.ColumnLogSumExp(tau, pairs)]
         made.append(reducers.LogSumOfSquares(tau))
     for reducer, mine, exact in case.states(library, made):
-        is_moments = isinstance(mine, reducers.softmax.SoftmaxResult)
-        for a, b in (
-            ((mine.log_mass, exact.log_mass), (1 - mine.mean, 1 - exact.mean))
-            if is_moments
-            else ((mine, exact),)
-        ):
-            gap = reducer.side == "rows" and a is not mine and is_moments and a is not mine.log_mass
-            np.testing.assert_allclose(
-                a, b, rtol=1e-6, atol=1e-7 if gap else 1.5e-6, err_msg=str(reducer)
-            )
+        if isinstance(reducer, reducers.SoftmaxMoments):
+            # of 1 - s, whose digits matter; float32 sums of a row's 256 terms without vectors
+            gaps = 1.0 - mine.mean, 1.0 - exact.mean
+            np.testing.assert_allclose(*gaps, rtol=3e-6, atol=1e-7, err_msg=str(reducer))
+            mine, exact = mine.log_mass, exact.log_mass
+        np.testing.assert_allclose(mine, exact, rtol=1e-6, atol=1.5e-6, err_msg=str(reducer))
 
 
 def check_neighbours(library, case):
@@ -214,7 +210,7 @@ def check_distances(library, case):
             for reducer, mine, exact in case.states(library, made):
                 tolerance = 2e-6 * max(1, len(case.cols))
                 np.testing.assert_allclose(
-                    mine, exact, rtol=2e-6, atol=tolerance * 1e-2, err_msg=str(reducer)
+                    mine, exact, rtol=4e-6, atol=tolerance * 1e-2, err_msg=str(reducer)
                 )
 
 

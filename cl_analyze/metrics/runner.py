@@ -156,7 +156,7 @@ class PairRunner:
                 visits,
                 listed,
                 plan,
-                repr(backend.__reduce__()),
+                backend.arithmetic,
                 source.row_index,
                 source.left_out,
                 source.row_labels,

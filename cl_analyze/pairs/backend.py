@@ -52,6 +52,11 @@ class Backend:
         return None
 
     @property
+    def arithmetic(self) -> str:
+        """What computes, and how precisely: states of passes belong to one arithmetic."""
+        return f"numpy {self.dtype}"
+
+    @property
     def could_be_compiled(self) -> bool:
         """Whether compiled kernels would serve in this backend's place."""
         return type(self) is Backend and self.dtype == np.float32
@@ -199,6 +204,10 @@ class CompiledBackend(Backend):
     def library(self) -> Library:
         return self._library
 
+    @property
+    def arithmetic(self) -> str:
+        return f"kernels {self._library.instruction_set} {self.dtype}"
+
     def compiled(self, tile: Tile) -> CompiledTile:
         from cl_analyze.pairs.kernels.tile import CompiledTile
 
@@ -230,6 +239,10 @@ class TorchBackend(Backend):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return TorchBackend, (self.dtype, str(self.device))
+
+    @property
+    def arithmetic(self) -> str:
+        return f"torch {self.device} {self.dtype}"
 
     def to_device(self, array: NDArray[Any]) -> Array:
         host = self.torch.from_numpy(np.ascontiguousarray(array))

@@ -736,10 +736,10 @@ EXPORT void NAME(hard_negatives)(
             n_above += s[j] > q;
         }
         for (int64_t p = 0; p < n_above; p++) {
-            const float beyond = above[p] - q;
+            const double beyond = (double)above[p] - q;
             top = above[p] > top ? above[p] : top;
             sum += beyond;
-            excess[at[p]] += beyond;
+            excess[at[p]] += (float)beyond;
         }
         threshold[i] = q;
         peak[i] = top;

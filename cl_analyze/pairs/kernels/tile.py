@@ -202,7 +202,7 @@ class CompiledTile:
     def received(
         self, tau: float, pairs: PairSet, gaps: bool, of_rows: bool, weights: Vector
     ) -> Vector:
-        """(k, n_receivers) sums over anchors of weighted exp(s / tau), and with gaps of exp (1 - s).
+        """(k, n_receivers) weighted sums over anchors of exp(s / tau); with gaps 2k.
 
         Args:
             tau, pairs, gaps: of the reducer.
