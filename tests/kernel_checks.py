@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from cl_analyze.pairs import reducers
-from cl_analyze.pairs.backend import Backend, CompiledBackend
+from cl_analyze.pairs.backend import Backend
 from cl_analyze.pairs.kernels.tile import hard_negatives, merged_keys
 from cl_analyze.pairs.tile import Tile
 
@@ -82,7 +82,7 @@ class Case:
     def states(self, library, made, oracle=None):
         """For each reducer its results of the kernels and of NumPy, of rows and of columns."""
         asks = [r.softmax_ask for r in made if r.softmax_ask is not None]
-        compiled = self.tile(CompiledBackend(library), dict.fromkeys(asks))
+        compiled = self.tile(Backend(np.dtype(np.float32), library), dict.fromkeys(asks))
         plain = self.tile(oracle or Backend(np.dtype(np.float64)))
         for reducer in made:
             both = zip(reducer.reduce(compiled), reducer.reduce(plain), strict=True)
@@ -115,7 +115,7 @@ def check_neighbours(library, case):
             for _, mine, exact in case.states(library, [reducer]):
                 np.testing.assert_array_equal(mine.values, exact.values)
                 np.testing.assert_array_equal(mine.indices, exact.indices)
-            tile = case.tile(CompiledBackend(library))
+            tile = case.tile(Backend(np.dtype(np.float32), library))
             bounds = (
                 case.random.uniform(-1, 1, len(case.rows)),
                 case.random.uniform(-1, 1, len(case.cols)),
@@ -123,7 +123,7 @@ def check_neighbours(library, case):
             tile.bounds[reducer] = bounds
             pruned, whole = (
                 reducer.reduce(tile),
-                reducer.reduce(case.tile(CompiledBackend(library))),
+                reducer.reduce(case.tile(Backend(np.dtype(np.float32), library))),
             )
             for bound, some, every in zip(bounds, pruned, whole, strict=True):
                 if some is None:
@@ -214,6 +214,24 @@ def check_distances(library, case):
                 )
 
 
+def check_float64(library, case):
+    """Riesz kernels, and near pairs, in double."""
+    oracle = Backend(np.dtype(np.float64))
+    backend = Backend(np.dtype(np.float64), library)
+    for power, floor in ((1.0, 0.5), (2.0, 1e-5), (5.0, 0.3)):
+        for reducer in (reducers.KernelSums("riesz", power, floor), reducers.NearPairs(floor)):
+            mine, exact = (reducer.reduce(case.tile(b)) for b in (backend, oracle))
+            for a, b in zip(mine, exact, strict=True):
+                assert (a is None) == (b is None)
+                if a is None:
+                    continue
+                if isinstance(reducer, reducers.NearPairs):
+                    np.testing.assert_array_equal(a.first, b.first)
+                    np.testing.assert_array_equal(a.second, b.second)
+                else:
+                    np.testing.assert_allclose(a, b, rtol=1e-12, err_msg=str(reducer))
+
+
 def check_hard(library, case):
     strip = np.concatenate([case.s, np.full((len(case.s), 1), -2.0, np.float32)], axis=1)
     n = strip.shape[1]
@@ -248,5 +266,6 @@ TILE_CHECKS = (
     check_jackknife,
     check_received,
     check_distances,
+    check_float64,
     check_hard,
 )

@@ -18,8 +18,6 @@ from cl_analyze.pairs import kernels
 
 if TYPE_CHECKING:
     from cl_analyze.pairs.kernels import Library
-    from cl_analyze.pairs.kernels.tile import CompiledTile
-    from cl_analyze.pairs.tile import Tile
 
 Array = Any  # an array of the backend's library
 Index = NDArray[np.int64]
@@ -30,40 +28,36 @@ _FEW = 1 / 32
 
 
 class Backend:
-    """NumPy, and the base of the torch backend.
+    """NumPy, with compiled sweeps where a library is given; and the base of the torch backend.
 
     Args:
         dtype: dtype of similarities and exponentials.
+        library: the compiled functions; None: NumPy alone.
     """
 
-    def __init__(self, dtype: np.dtype[Any]) -> None:
+    def __init__(self, dtype: np.dtype[Any], library: Library | None = None) -> None:
         import array_api_compat.numpy as xp
 
         self.xp: Any = xp
         self.dtype = np.dtype(dtype)
+        self.library = library
         self._scratch = threading.local()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Backend, (self.dtype,)
-
-    @property
-    def library(self) -> Library | None:
-        """The compiled functions that serve this backend's tiles; None: none do."""
-        return None
+        wanted = "off" if self.library is None else self.library.instruction_set
+        return _backend_elsewhere, (self.dtype, wanted)
 
     @property
     def arithmetic(self) -> str:
         """What computes, and how precisely: states of passes belong to one arithmetic."""
-        return f"numpy {self.dtype}"
+        if self.library is None:
+            return f"numpy {self.dtype}"
+        return f"kernels {self.library.instruction_set} {self.dtype}"
 
     @property
     def could_be_compiled(self) -> bool:
-        """Whether compiled kernels would serve in this backend's place."""
-        return type(self) is Backend and self.dtype == np.float32
-
-    def compiled(self, tile: Tile) -> CompiledTile | None:
-        """The compiled sweeps over a tile; None where there are none."""
-        return None
+        """Whether compiled kernels would serve in NumPy's place."""
+        return self.library is None and type(self) is Backend and self.dtype == np.float32
 
     # ---- data and memory
 
@@ -186,41 +180,12 @@ def _entries(matrix: NDArray[Any], flags: NDArray[np.bool_]) -> Entries:
     return rows, cols, matrix[rows, cols]
 
 
-class CompiledBackend(Backend):
-    """NumPy with compiled sweeps over float32 tiles; what they do not serve is NumPy's.
-
-    Args:
-        library: the compiled functions.
-    """
-
-    def __init__(self, library: Library) -> None:
-        super().__init__(np.dtype(np.float32))
-        self._library = library
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _compiled_backend, (self._library.instruction_set,)
-
-    @property
-    def library(self) -> Library:
-        return self._library
-
-    @property
-    def arithmetic(self) -> str:
-        return f"kernels {self._library.instruction_set} {self.dtype}"
-
-    def compiled(self, tile: Tile) -> CompiledTile:
-        from cl_analyze.pairs.kernels.tile import CompiledTile
-
-        return CompiledTile(tile, self._library)
-
-
-def _compiled_backend(instruction_set: str) -> Backend:
-    """Another process's backend: that instruction set where it can be had, else what there is."""
+def _backend_elsewhere(dtype: np.dtype[Any], instruction_set: str) -> Backend:
+    """Another process's backend: with that instruction set where it can be had, else the best."""
     try:
-        found = kernels.library_for(instruction_set)
+        return Backend(dtype, kernels.library_for(instruction_set))
     except ConfigError:
-        found = kernels.library()
-    return Backend(np.dtype(np.float32)) if found is None else CompiledBackend(found)
+        return Backend(dtype, kernels.library())
 
 
 class TorchBackend(Backend):
@@ -297,8 +262,7 @@ def make_backend(
         ConfigError: the device is not there, or cannot do float64.
     """
     if device == "cpu" and not use_torch:
-        library = kernels.library() if use_kernels and np.dtype(dtype) == np.float32 else None
-        return Backend(np.dtype(dtype)) if library is None else CompiledBackend(library)
+        return Backend(np.dtype(dtype), kernels.library() if use_kernels else None)
     try:
         import torch
     except ImportError as error:

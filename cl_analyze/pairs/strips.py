@@ -107,7 +107,7 @@ class Strips:
         own = self.own[start:stop]
         excluded = np.flatnonzero(own >= 0)
         backend.set_at(strip, excluded, own[excluded], -2.0)
-        if backend.library is not None:
+        if backend.library is not None and backend.dtype == np.float32:
             return self._compiled(backend.library, strip, self.positives[start:stop])
         threshold = backend.kth_largest(strip, self.k)
         peak = backend.to_host(xp.max(strip, axis=1))

@@ -5,15 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.pairs.backend import Array, Backend, Index
-
-if TYPE_CHECKING:
-    from cl_analyze.pairs.kernels.tile import CompiledTile
+from cl_analyze.pairs.kernels.tile import CompiledTile, Float64Tile
 
 PairSet = Literal["all", "same_class", "other_class"]
 """Which pairs (i, j), i != j by index, a reducer counts.
@@ -103,8 +101,19 @@ class Tile:
 
     @functools.cached_property
     def compiled(self) -> CompiledTile | None:
-        """The compiled sweeps over this tile; None where NumPy or torch computes."""
-        return self.backend.compiled(self)
+        """The compiled sweeps over this tile in float32; None where NumPy or torch computes."""
+        library = self.backend.library
+        if library is None or self.backend.dtype != np.float32:
+            return None
+        return CompiledTile(self, library)
+
+    @functools.cached_property
+    def compiled_float64(self) -> Float64Tile | None:
+        """The compiled sweeps over this tile in float64."""
+        library = self.backend.library
+        if library is None or self.backend.dtype != np.float64:
+            return None
+        return Float64Tile(self, library)
 
     @property
     def shape(self) -> tuple[int, int]:

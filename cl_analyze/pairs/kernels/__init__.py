@@ -17,8 +17,9 @@ NumPy serves.  Reducers have both ways side by side, and the property tests run 
 The library holds no state and starts no thread; calls let go of the interpreter lock.  The same
 tile gives the same bytes, whichever thread calls.
 
-What the sweeps do not serve (float64, temperatures whose exponentials leave the range of float32
-without a shift, kernels of the distance with a free exponent) stays with NumPy.
+What the sweeps do not serve (float64 but for Riesz kernels, temperatures whose exponentials leave
+the range of float32 without a shift, kernels of the distance with a broken exponent) stays with
+NumPy.
 
 Environment:
     CL_ANALYZE_KERNELS: off, or the instruction set to use: baseline, avx2 or avx512.  Default: the
@@ -46,6 +47,8 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "penalty_histogram": (_POINTER, _NUMBER, _NUMBER, _NUMBER, *[_POINTER] * 4),
     "leave_one_out": (_POINTER, _NUMBER, _REAL, _NUMBER, _NUMBER, _POINTER, _POINTER, _POINTER),
     "received": (_POINTER, _REAL, _NUMBER, *[_POINTER] * 3, _NUMBER, _POINTER),
+    "riesz_sums": (_POINTER, _NUMBER, _REAL, _POINTER, _POINTER),
+    "near_pairs": (_POINTER, _REAL, _NUMBER, _POINTER, _POINTER),
     "kernel_sums": (_POINTER, _NUMBER, _REAL, _REAL, _POINTER, _POINTER),
     "hard_negatives": (
         *(_POINTER, _NUMBER, _NUMBER, _NUMBER, _NUMBER, _POINTER, _POINTER, _NUMBER),
@@ -90,7 +93,8 @@ class Library:
         self.instruction_set = INSTRUCTION_SETS[chosen]
         for name, arguments in _ARGUMENTS.items():
             function = getattr(functions, f"{name}_{self.instruction_set}")
-            function.argtypes, function.restype = arguments, None
+            function.argtypes = arguments
+            function.restype = _NUMBER if name == "near_pairs" else None
             setattr(self, name, function)
         self.merge_keys = functions.merge_keys
         self.merge_keys.argtypes = (_NUMBER, _NUMBER, _POINTER, _POINTER, _POINTER)

@@ -29,7 +29,7 @@
 
 /* The tile, and which of its pairs count. */
 typedef struct {
-    const float *s;           /* n_rows x n_cols similarities */
+    const void *s;            /* n_rows x n_cols similarities: float, or double where a sweep says so */
     int64_t n_rows, n_cols;
     const int32_t *cuts;      /* n_rows x 2, ascending: columns that never count; NEVER: none */
     const int32_t *row_class; /* class codes, negative: no label; NULL without labels */

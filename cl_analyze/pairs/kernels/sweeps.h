@@ -162,7 +162,7 @@ EXPORT void NAME(softmax_sums)(
                             int wanted = sums[first + t];
                             if (own < 0) wanted &= ALL_MASS | ALL_GAP | ALL_SQUARES;
                             if (!wanted) continue;
-                            NAME(softmax_row)(tile->s + i * n_cols + start, classes, own, stop - start,
+                            NAME(softmax_row)((const float *)tile->s + i * n_cols + start, classes, own, stop - start,
                                 scales[t], wanted, (int)both, &panel[t][0][start - col0], row);
                             for (int slot = 0; slot < N_ROW_SUMS; slot++)
                                 if (wanted >> slot & 1)
@@ -223,7 +223,7 @@ EXPORT void NAME(neighbours)(
         if (set != ALL_PAIRS && own < 0) continue;
         for (int64_t start = 0; start < n_cols; start += CHUNK) {
             const int64_t n = least(CHUNK, n_cols - start);
-            const float *s = tile->s + i * n_cols + start;
+            const float *s = (const float *)tile->s + i * n_cols + start;
             const int32_t *classes = set == ALL_PAIRS ? NULL : tile->col_class + start;
             const int any = set == ALL_PAIRS    ? REACHES(ALL_PAIRS)
                             : set == SAME_CLASS ? REACHES(SAME_CLASS)
@@ -305,7 +305,7 @@ EXPORT void NAME(histogram)(
             const int n_pieces = segments(cuts_of(tile, i), -1, col0, col1, pieces);
             for (int piece = 0; piece < n_pieces; piece++) {
                 const int64_t start = pieces[piece][0], n = pieces[piece][1] - start;
-                NAME(bins)(tile->s + i * tile->n_cols + start, n, (int32_t)n_bins, bins);
+                NAME(bins)((const float *)tile->s + i * tile->n_cols + start, n, (int32_t)n_bins, bins);
                 if (set == ALL_PAIRS) {
                     /* equal bins one after the other do not wait for each other */
                     for (int64_t j = 0; j < n; j++) work[(j & 3) * n_bins + bins[j]]++;
@@ -345,7 +345,7 @@ EXPORT void NAME(penalty_histogram)(
             const int n_pieces = segments(cuts_of(tile, i), -1, col0, col1, pieces);
             for (int piece = 0; piece < n_pieces; piece++) {
                 const int64_t start = pieces[piece][0], n = pieces[piece][1] - start;
-                const float *s = tile->s + i * tile->n_cols + start;
+                const float *s = (const float *)tile->s + i * tile->n_cols + start;
                 const int32_t *classes = tile->col_class ? tile->col_class + start : NULL;
                 NAME(bins)(s, n, (int32_t)n_bins, bins);
                 NAME(members)(classes, own, n, (int)set, is_member);
@@ -499,7 +499,7 @@ EXPORT void NAME(leave_one_out)(
                     cuts_of(tile, i), of_rows ? -1 : skips[i], col0, col1, pieces);
                 for (int piece = 0; piece < n_pieces; piece++) {
                     const int64_t start = pieces[piece][0], n = pieces[piece][1] - start;
-                    const float *s = tile->s + i * n_cols + start;
+                    const float *s = (const float *)tile->s + i * n_cols + start;
                     const int32_t *classes = tile->col_class ? tile->col_class + start : NULL;
                     if (of_rows) {
                         double to[N_GAINS] = {0};
@@ -546,7 +546,7 @@ EXPORT void NAME(received)(
         for (int64_t row0 = 0; row0 < n_rows; row0 += PANEL_ROWS) {
             memset(panel, 0, (size_t)n_outputs * sizeof panel[0]);
             for (int64_t i = row0; i < least(row0 + PANEL_ROWS, n_rows); i++) {
-                const float *restrict s = tile->s + i * n_cols + col0;
+                const float *restrict s = (const float *)tile->s + i * n_cols + col0;
                 const int32_t *restrict classes = tile->col_class ? tile->col_class + col0 : NULL;
                 const int32_t own = tile->row_class ? tile->row_class[i] : -1;
                 const int32_t *cuts = cuts_of(tile, i);
@@ -652,7 +652,7 @@ EXPORT void NAME(kernel_sums)(
                 const int n_pieces = segments(cuts_of(tile, i), -1, col0, col1, pieces);
                 for (int piece = 0; piece < n_pieces; piece++) {
                     const int64_t start = pieces[piece][0], n = pieces[piece][1] - start;
-                    const float *s = tile->s + i * n_cols + start;
+                    const float *s = (const float *)tile->s + i * n_cols + start;
                     float *c0 = panel[0] + (start - col0), *c1 = panel[1] + (start - col0);
                     double to[2] = {0};
                     if (kernel == LOG_KERNEL)
@@ -668,6 +668,64 @@ EXPORT void NAME(kernel_sums)(
                     cols[sum * n_cols + j] += panel[sum][j - col0];
         }
     }
+}
+
+/* Sums over all pairs of each row and column of k(d2) = d2^(-power / 2) and of its square, without the
+ * pairs with d2 = 2 - 2 s under the floor; of similarities in double.  rows: 2 x n_rows, cols: 2 x
+ * n_cols, zero on entry. */
+EXPORT void NAME(riesz_sums)(
+    const tile_t *tile, int64_t power, double floor, double *restrict rows, double *restrict cols)
+{
+    const int64_t n_rows = tile->n_rows, n_cols = tile->n_cols;
+    const int64_t n_squares = power / 2;
+    for (int64_t i = 0; i < n_rows; i++) {
+        int64_t pieces[4][2];
+        const int n_pieces = segments(cuts_of(tile, i), -1, 0, n_cols, pieces);
+        for (int piece = 0; piece < n_pieces; piece++) {
+            const int64_t start = pieces[piece][0], n = pieces[piece][1] - start;
+            const double *restrict s = (const double *)tile->s + i * n_cols + start;
+            double *restrict c0 = cols + start, *restrict c1 = cols + n_cols + start;
+            double r0 = 0, r1 = 0;
+#pragma omp simd reduction(+ : r0, r1)
+            for (int64_t j = 0; j < n; j++) {
+                const double d2 = 2.0 - 2.0 * s[j];
+                const double counted = d2 >= floor ? 1.0 : 0.0;
+                const double inverse = counted / (d2 >= floor ? d2 : 1.0);
+                double k = power & 1 ? __builtin_sqrt(inverse) : counted;
+                for (int64_t p = 0; p < n_squares; p++) k *= inverse;
+                r0 += k;
+                r1 += k * k;
+                c0[j] += k;
+                c1[j] += k * k;
+            }
+            rows[i] += r0;
+            rows[n_rows + i] += r1;
+        }
+    }
+}
+
+/* Positions of the pairs with a similarity, in double, of at least a limit: returns how many there
+ * are; the first `most` of them are written. */
+EXPORT int64_t NAME(near_pairs)(
+    const tile_t *tile, double limit, int64_t most, int64_t *out_rows, int64_t *out_cols)
+{
+    enum { CHUNK = 64 };
+    int64_t found = 0;
+    for (int64_t i = 0; i < tile->n_rows; i++) {
+        const double *restrict s = (const double *)tile->s + i * tile->n_cols;
+        for (int64_t start = 0; start < tile->n_cols; start += CHUNK) {
+            const int64_t stop = least(start + CHUNK, tile->n_cols);
+            int any = 0;
+#pragma omp simd reduction(| : any)
+            for (int64_t j = start; j < stop; j++) any |= s[j] >= limit;
+            for (int64_t j = start; any && j < stop; j++) {
+                if (!(s[j] >= limit) || !counts(tile, ALL_PAIRS, i, j)) continue;
+                if (found < most) { out_rows[found] = i; out_cols[found] = j; }
+                found++;
+            }
+        }
+    }
+    return found;
 }
 
 /* ---- the hardest negatives of whole rows */

@@ -49,7 +49,7 @@ def _at(array: NDArray[Any] | None) -> int | None:
 
 
 class CompiledTile:
-    """The sweeps over one tile, on float32 similarities.
+    """The sweeps over one tile of float32 similarities; `Float64Tile` has those in float64.
 
     Every function takes all pairs that count: left-out pairs are cut out by their position.
 
@@ -58,7 +58,10 @@ class CompiledTile:
         library: the compiled functions.
     """
 
+    dtype: np.dtype[Any] = np.dtype(np.float32)
+
     def __init__(self, tile: Tile, library: Library) -> None:
+        assert tile.backend.dtype == self.dtype
         self._library, self._tile = library, tile
         self._cuts = _cuts(tile)
         self._classes = [
@@ -229,6 +232,32 @@ class CompiledTile:
         rows, cols = np.zeros((2, n_rows)), np.zeros((2, n_cols))
         self._library.kernel_sums(self._reference, _KERNELS[kernel], t, floor, _at(rows), _at(cols))
         return rows.T, cols.T
+
+
+class Float64Tile(CompiledTile):
+    """The sweeps over one tile of float64 similarities: only those that are defined here."""
+
+    dtype = np.dtype(np.float64)
+
+    def riesz_sums(self, power: int, floor: float) -> tuple[Vector, Vector]:
+        """(n_rows, 2) and (n_cols, 2) sums of d2^(-power / 2) and its square over all pairs.
+
+        Pairs with d2 = 2 - 2s under the floor are left out.
+        """
+        n_rows, n_cols = self._tile.shape
+        rows, cols = np.zeros((2, n_rows)), np.zeros((2, n_cols))
+        self._library.riesz_sums(self._reference, power, floor, _at(rows), _at(cols))
+        return rows.T, cols.T
+
+    def near_pairs(self, limit: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Positions (row, column) of the pairs with a similarity of at least the limit."""
+        most = 1024
+        while True:
+            rows, cols = np.empty(most, np.int64), np.empty(most, np.int64)
+            n = self._library.near_pairs(self._reference, limit, most, _at(rows), _at(cols))
+            if n <= most:
+                return rows[:n], cols[:n]
+            most = n
 
 
 def _bits(ask: SoftmaxAsk) -> int:

@@ -19,6 +19,8 @@ from cl_analyze.pairs.engine import Reducer, State
 from cl_analyze.pairs.reducers.moments import RowSums
 from cl_analyze.pairs.tile import PairSet, Tile
 
+_MOST_POWER = 16
+
 
 @dataclass(frozen=True)
 class KernelSums(RowSums):
@@ -44,6 +46,11 @@ class KernelSums(RowSums):
         if tile.compiled is not None and is_of_all and (kernel == "log" or kernel == "imq"):
             of_rows, of_columns = self.sides(tile)
             rows, columns = tile.compiled.kernel_sums(kernel, self.t, self.floor)
+            return rows if of_rows else None, columns if of_columns else None
+        is_whole = kernel == "riesz" and self.t == int(self.t) and 1 <= self.t <= _MOST_POWER
+        if tile.compiled_float64 is not None and is_of_all and is_whole:
+            of_rows, of_columns = self.sides(tile)
+            rows, columns = tile.compiled_float64.riesz_sums(int(self.t), self.floor)
             return rows if of_rows else None, columns if of_columns else None
         with np.errstate(over="ignore", divide="ignore"):
             return super().reduce(tile)
@@ -94,10 +101,16 @@ class NearPairs(Reducer):
         return NearPairsFound(np.zeros(0, np.int64), np.zeros(0, np.int64), 0)
 
     def reduce(self, tile: Tile) -> tuple[NearPairsFound, None]:
-        limits = np.full(tile.shape[0], 1.0 - 0.5 * self.floor, dtype=tile.backend.dtype)
+        limit = 1.0 - 0.5 * self.floor
+        if tile.compiled_float64 is not None:
+            rows, cols = tile.compiled_float64.near_pairs(limit)
+            return self._ordered(tile.rows[rows], tile.cols[cols]), None
+        limits = np.full(tile.shape[0], limit, dtype=tile.backend.dtype)
         (rows, cols, _), _ = tile.backend.entries_at_least(tile.selected("all"), limits, None)
-        first, second = tile.rows[rows], tile.cols[cols]
-        return self._kept(np.minimum(first, second), np.maximum(first, second), 0), None
+        return self._ordered(tile.rows[rows], tile.cols[cols]), None
+
+    def _ordered(self, first: Index, second: Index) -> NearPairsFound:
+        return self._kept(np.minimum(first, second), np.maximum(first, second), 0)
 
     def _kept(self, first: Index, second: Index, hidden: int) -> NearPairsFound:
         both = np.unique(np.stack([first, second], axis=1), axis=0)
