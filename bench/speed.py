@@ -44,6 +44,7 @@ print(float(torch.pdist(x).pow(2).mul(-2).exp().mean().log()))
 """
 
 Contender = Callable[[], object]
+"""What is timed; where it returns a float, these are its seconds."""
 
 
 def embeddings(n_rows: int, dim: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -149,6 +150,64 @@ def everything(
     )
 
 
+_BEFORE = "9df9079"
+"""The revision before the compiled kernels."""
+_LOSSES = """
+import sys, time, numpy as np
+import cl_analyze as cla
+random = np.random.default_rng(0)
+labels = random.integers(0, 10, 20_000)
+u = random.standard_normal((20_000, 128)) + 1.2 * np.eye(10, 128)[labels]
+v = (u + 0.4 * random.standard_normal(u.shape)).astype(np.float32)
+started = time.perf_counter()
+cla.losses(u.astype(np.float32), v, labels, taus=(0.07, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0))
+print(time.perf_counter() - started)
+"""
+_SECOND_PASS = """
+import os, time, numpy as np
+from cl_analyze.data.rows import RowArray
+from cl_analyze.data.unit import UnitRows
+from cl_analyze.pairs.backend import make_backend
+from cl_analyze.pairs.engine import PairSource, reduce_pairs
+from cl_analyze.pairs.executors import ThreadExecutor
+from cl_analyze.pairs.plan import symmetric_plan
+from cl_analyze.pairs.reducers import LeaveOneOut, PenaltyGiven
+n = 10_000
+random = np.random.default_rng(0)
+codes = random.integers(0, 10, n)
+rows = (random.standard_normal((n, 128)) + 1.2 * np.eye(10, 128)[codes]).astype(np.float32)
+unit = UnitRows(RowArray.of(rows), np.float32, 1 << 30)
+source = PairSource(unit, unit, row_labels=codes, col_labels=codes)
+few = np.full(n, 1e-3)
+skip = np.full(n, -1)
+def of_temperature(tau):
+    given = PenaltyGiven(None, np.full(n, np.log(n) + 2 / tau), few, few, few, few, skip)
+    return LeaveOneOut(tau, "all", True, given)
+made = [of_temperature(tau) for tau in (0.07, 0.2, 0.5, 1.0)]
+started = time.perf_counter()
+reduce_pairs(made, source, symmetric_plan(n), make_backend("cpu", np.float32), ThreadExecutor(3))
+print(time.perf_counter() - started)
+"""
+
+
+def against_before(folder: Path, code: str) -> dict[str, Contender]:
+    """The same code on the revision before the kernels and on this one; it prints its seconds."""
+    before = folder / "before"
+    if not before.exists():
+        before.mkdir()
+        archive = subprocess.run(["git", "archive", _BEFORE], check=True, capture_output=True)
+        subprocess.run(["tar", "x", "-C", str(before)], input=archive.stdout, check=True)
+
+    def seconds(root: Path) -> float:
+        environment = {**os.environ, "PYTHONPATH": str(root)}
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, check=True, capture_output=True, env=environment, cwd=folder)
+        return float(done.stdout)
+
+    here = Path(__file__).resolve().parents[1]
+    return {f"at {_BEFORE}": lambda: seconds(before), "now": lambda: seconds(here)}
+
+
 def cases(folder: Path) -> dict[str, Callable[[], dict[str, Contender]]]:
     """Name -> what to build the contenders with; the first contender is the peer."""
     made: dict[str, Callable[[], dict[str, Contender]]] = {}
@@ -170,6 +229,8 @@ def cases(folder: Path) -> dict[str, Callable[[], dict[str, Contender]]]:
             }
 
         made[f"top10 {n_rows:,} x {dim}"] = neighbours
+    made["losses 20,000 x 128"] = lambda: against_before(folder, _LOSSES)
+    made["error bars 10,000 x 128"] = lambda: against_before(folder, _SECOND_PASS)
     return made
 
 
@@ -179,8 +240,9 @@ def measure(contenders: dict[str, Contender], rounds: int) -> dict[str, list[flo
     for _ in range(rounds):
         for name, contender in contenders.items():
             started = time.perf_counter()
-            contender()
-            seconds[name].append(time.perf_counter() - started)
+            own = contender()
+            passed = time.perf_counter() - started
+            seconds[name].append(own if isinstance(own, float) else passed)
     return seconds
 
 

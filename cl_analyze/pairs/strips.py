@@ -23,13 +23,12 @@ from numpy.typing import NDArray
 from cl_analyze.data.unit import UnitRows
 from cl_analyze.pairs.backend import Array, Backend, Index
 from cl_analyze.pairs.executors import Executor
-from cl_analyze.pairs.kernels import Library
 from cl_analyze.pairs.kernels.tile import hard_negatives as hard_sums
 from cl_analyze.pairs.plan import spans
 
 Vector = NDArray[np.float64]
 
-_VALUES_OF_A_STRIP = 1 << 20
+_VALUES_OF_A_STRIP, _VALUES_WITH_KERNELS = 1 << 20, 1 << 22
 _MOST_ROWS = 512
 
 
@@ -107,8 +106,8 @@ class Strips:
         own = self.own[start:stop]
         excluded = np.flatnonzero(own >= 0)
         backend.set_at(strip, excluded, own[excluded], -2.0)
-        if backend.library is not None and backend.dtype == np.float32:
-            return self._compiled(backend.library, strip, self.positives[start:stop])
+        if self.is_compiled:
+            return self._compiled(strip, self.positives[start:stop])
         threshold = backend.kth_largest(strip, self.k)
         peak = backend.to_host(xp.max(strip, axis=1))
         limit = backend.vector(threshold)[:, None]
@@ -141,7 +140,14 @@ class Strips:
             threshold, similarity, log_mass, received, excess_of_columns, histogram
         )
 
-    def _compiled(self, library: Library, strip: Array, positives: Vector) -> HardNegatives:
+    @property
+    def is_compiled(self) -> bool:
+        """Whether the compiled kernels serve."""
+        return self.backend.library is not None and self.backend.dtype == np.float32
+
+    def _compiled(self, strip: Array, positives: Vector) -> HardNegatives:
+        library = self.backend.library
+        assert library is not None
         threshold, peak, similarity, mass, received, excess, histogram = hard_sums(
             library, strip, self.k, self.taus, positives, self.n_bins
         )
@@ -184,11 +190,12 @@ def hard_negatives(
         executor: where strips are computed.
         progress: called with pairs done, and pairs in all.
 
-    Cost: m * N similarities and one exponential each per temperature; memory a strip of a million
-    values, six times, a thread.
+    Cost: m * N similarities and one exponential each per temperature (with compiled kernels: of the
+    kept ones); memory a strip of a million values, six times, a thread (four million, once).
     """
     n, m = strips.cols.n_rows, strips.rows.n_rows
-    height = int(np.clip(_VALUES_OF_A_STRIP // n, 1, _MOST_ROWS))
+    n_values = _VALUES_WITH_KERNELS if strips.is_compiled else _VALUES_OF_A_STRIP
+    height = int(np.clip(n_values // n, 1, _MOST_ROWS))
     of_anchors: list[tuple[Vector, Vector, NDArray[np.float64]]] = []
     received = np.zeros((len(strips.taus), n))
     excess = np.zeros(n)

@@ -64,6 +64,7 @@ enum { OF_SCALE = 0, OF_LEVEL, OF_SHARE, OF_TOP1, OF_TOP10, OF_EXP_ENTROPY, N_OF
 
 typedef struct { float entropy, growth, ratio; } gain_t;
 
+#define SMALL_SHARE 0.03125f
 #define MOST_RECEIVED 16
 
 enum { LOG_KERNEL = 0, IMQ_KERNEL = 1 };

@@ -377,21 +377,32 @@ EXPORT void NAME(penalty_histogram)(
 /* ---- the jackknife of the penalty */
 
 /* The gains when a row is deleted that has the share r < 1 of an anchor's penalty:
- * exponent = r' (H + log r) = r' (s / tau + level), with r' = r / (1 - r). */
-ALWAYS_INLINE gain_t NAME(gain)(float r, float s_over_tau, float level)
+ * exponent = r' (H + log r) = r' (s / tau + level), with r' = r / (1 - r).
+ * small: r <= SMALL_SHARE, where five terms of the series of r' and of log(1 - r) are enough. */
+ALWAYS_INLINE gain_t NAME(gain)(float r, float s_over_tau, float level, const int small)
 {
     const float rest = 1.0f - r;
-    const float inverse = 1.0f / (rest * (2.0f - r));
-    const float ratio = r * (2.0f - r) * inverse;
-    /* log(1 - r) = -2 artanh(z), z = r / (2 - r) */
-    const float z = r * rest * inverse, zz = z * z;
-    float series = 1.0f / 13.0f;
-    series = series * zz + 1.0f / 11.0f;
-    series = series * zz + 1.0f / 9.0f;
-    series = series * zz + 1.0f / 7.0f;
-    series = series * zz + 1.0f / 5.0f;
-    series = series * zz + 1.0f / 3.0f;
-    const float log_rest = -2.0f * (z + z * zz * series);
+    float ratio, log_rest;
+    if (small) {
+        ratio = r * (1.0f + r * (1.0f + r * (1.0f + r * (1.0f + r))));
+        float series = 1.0f / 5.0f;
+        series = series * r + 1.0f / 4.0f;
+        series = series * r + 1.0f / 3.0f;
+        series = series * r + 1.0f / 2.0f;
+        log_rest = -(series * r * r + r);
+    } else {
+        const float inverse = 1.0f / (rest * (2.0f - r));
+        ratio = r * (2.0f - r) * inverse;
+        /* log(1 - r) = -2 artanh(z), z = r / (2 - r) */
+        const float z = r * rest * inverse, zz = z * z;
+        float series = 1.0f / 13.0f;
+        series = series * zz + 1.0f / 11.0f;
+        series = series * zz + 1.0f / 9.0f;
+        series = series * zz + 1.0f / 7.0f;
+        series = series * zz + 1.0f / 5.0f;
+        series = series * zz + 1.0f / 3.0f;
+        log_rest = -2.0f * (z + z * zz * series);
+    }
     const float exponent = (s_over_tau + level) * ratio;
     gain_t result;
     result.entropy = exponent + log_rest;
@@ -400,23 +411,41 @@ ALWAYS_INLINE gain_t NAME(gain)(float r, float s_over_tau, float level)
     return result;
 }
 
-/* Anchors in rows: the columns get the gains (stride PANEL_COLS). */
-ALWAYS_INLINE void NAME(gains_of_columns)(
+/* Shares of a piece of a row: anchors in rows have one factor, anchors in columns one each.  Returns
+ * the largest. */
+ALWAYS_INLINE float NAME(shares)(
     const float *restrict s, const int32_t *restrict classes, int32_t own, int64_t n, scale_t scale,
-    float inverse_tau, const float *restrict anchor, const int set, const int labelled,
-    float *restrict cols)
+    const float *restrict factors, const int32_t *restrict skips, int32_t row, const int of_rows,
+    const int set, float *restrict out)
 {
-    const float factor = anchor[OF_SCALE], level = anchor[OF_LEVEL], share = anchor[OF_SHARE];
-    const float top1 = anchor[OF_TOP1], top10 = anchor[OF_TOP10], number = anchor[OF_EXP_ENTROPY];
-#pragma omp simd
+    float top = 0;
+    const float factor = factors[0];
+#pragma omp simd reduction(max : top)
     for (int64_t j = 0; j < n; j++) {
-        float r = factor * NAME(exp_scaled)(s[j], scale);
+        float r = (of_rows ? factors[j] : factor) * NAME(exp_scaled)(s[j], scale);
+        if (of_rows) r = skips[j] == row ? 0.0f : r;
         if (set == SAME_CLASS) r = classes[j] == own ? r : 0.0f;
         if (set == OTHER_CLASS) {
             const float known = classes[j] >= 0 ? r : 0.0f;
             r = classes[j] != own ? known : 0.0f;
         }
-        const gain_t gain = NAME(gain)(r, s[j] * inverse_tau, level);
+        out[j] = r;
+        top = r > top ? r : top;
+    }
+    return top;
+}
+
+/* Anchors in rows: the columns get the gains (stride PANEL_COLS). */
+ALWAYS_INLINE void NAME(gains_of_columns)(
+    const float *restrict s, const float *restrict shares, const int32_t *restrict classes,
+    int32_t own, int64_t n, float inverse_tau, const float *restrict anchor, const int small,
+    const int labelled, float *restrict cols)
+{
+    const float level = anchor[OF_LEVEL], share = anchor[OF_SHARE];
+    const float top1 = anchor[OF_TOP1], top10 = anchor[OF_TOP10], number = anchor[OF_EXP_ENTROPY];
+#pragma omp simd
+    for (int64_t j = 0; j < n; j++) {
+        const gain_t gain = NAME(gain)(shares[j], s[j] * inverse_tau, level, small);
         cols[j] += gain.entropy;
         cols[PANEL_COLS + j] += number * gain.growth;
         if (labelled) {
@@ -428,13 +457,12 @@ ALWAYS_INLINE void NAME(gains_of_columns)(
     }
 }
 
-/* Anchors in columns: the row gets the gains. */
+/* Anchors in columns (stride between their statistics): the row gets the gains. */
 ALWAYS_INLINE void NAME(gains_of_row)(
-    const float *restrict s, const int32_t *restrict classes, int32_t own, int64_t n, scale_t scale,
-    float inverse_tau, const float *restrict anchors, int64_t stride, const int32_t *restrict skips,
-    int32_t row, const int set, const int labelled, double *restrict out)
+    const float *restrict s, const float *restrict shares, const int32_t *restrict classes,
+    int32_t own, int64_t n, float inverse_tau, const float *restrict anchors, int64_t stride,
+    const int small, const int labelled, double *restrict out)
 {
-    const float *restrict factor = anchors + OF_SCALE * stride;
     const float *restrict level = anchors + OF_LEVEL * stride;
     const float *restrict share = anchors + OF_SHARE * stride;
     const float *restrict top1 = anchors + OF_TOP1 * stride;
@@ -443,14 +471,7 @@ ALWAYS_INLINE void NAME(gains_of_row)(
     float g0 = 0, g1 = 0, g2 = 0, g3 = 0, g4 = 0;
 #pragma omp simd reduction(+ : g0, g1, g2, g3, g4)
     for (int64_t j = 0; j < n; j++) {
-        float r = factor[j] * NAME(exp_scaled)(s[j], scale);
-        r = skips[j] == row ? 0.0f : r;
-        if (set == SAME_CLASS) r = classes[j] == own ? r : 0.0f;
-        if (set == OTHER_CLASS) {
-            const float known = classes[j] >= 0 ? r : 0.0f;
-            r = classes[j] != own ? known : 0.0f;
-        }
-        const gain_t gain = NAME(gain)(r, s[j] * inverse_tau, level[j]);
+        const gain_t gain = NAME(gain)(shares[j], s[j] * inverse_tau, level[j], small);
         g0 += gain.entropy;
         g1 += number[j] * gain.growth;
         if (labelled) {
@@ -463,11 +484,14 @@ ALWAYS_INLINE void NAME(gains_of_row)(
     out[0] += g0; out[1] += g1; out[2] += g2; out[3] += g3; out[4] += g4;
 }
 
-#define GAINS(function, ...) \
-    if (set == ALL_PAIRS && labelled) NAME(function)(__VA_ARGS__, ALL_PAIRS, 1, to); \
-    else if (set == ALL_PAIRS) NAME(function)(__VA_ARGS__, ALL_PAIRS, 0, to); \
-    else if (set == SAME_CLASS) NAME(function)(__VA_ARGS__, SAME_CLASS, 0, to); \
-    else NAME(function)(__VA_ARGS__, OTHER_CLASS, 0, to);
+#define SHARES(of_rows, set, ...) NAME(shares)(__VA_ARGS__, of_rows, set, shares)
+#define SHARES_OF(set, ...) \
+    (of_rows ? SHARES(1, set, __VA_ARGS__) : SHARES(0, set, __VA_ARGS__))
+#define GAINS(function, to, ...) \
+    if (is_small && labelled) NAME(function)(__VA_ARGS__, 1, 1, to); \
+    else if (is_small) NAME(function)(__VA_ARGS__, 1, 0, to); \
+    else if (labelled) NAME(function)(__VA_ARGS__, 0, 1, to); \
+    else NAME(function)(__VA_ARGS__, 0, 0, to);
 
 /* Sums over anchors of the gains of their statistics when a row is deleted.
  *
@@ -485,7 +509,7 @@ EXPORT void NAME(leave_one_out)(
     const int64_t n_rows = tile->n_rows, n_cols = tile->n_cols;
     const scale_t scale = scale_of(inverse_tau);
     const float over_tau = (float)inverse_tau;
-    float panel[N_GAINS * PANEL_COLS];
+    float panel[N_GAINS * PANEL_COLS], shares[PANEL_COLS];
     for (int64_t col0 = 0; col0 < n_cols; col0 += PANEL_COLS) {
         const int64_t col1 = least(col0 + PANEL_COLS, n_cols);
         for (int64_t row0 = 0; row0 < n_rows; row0 += PANEL_ROWS) {
@@ -497,19 +521,30 @@ EXPORT void NAME(leave_one_out)(
                 if (set != ALL_PAIRS && own < 0) continue;
                 const int n_pieces = segments(
                     cuts_of(tile, i), of_rows ? -1 : skips[i], col0, col1, pieces);
+                float anchor[N_OF_ANCHOR] = {0};
+                for (int g = 0; g < N_OF_ANCHOR && !of_rows; g++) anchor[g] = anchors[g * n_rows + i];
                 for (int piece = 0; piece < n_pieces; piece++) {
                     const int64_t start = pieces[piece][0], n = pieces[piece][1] - start;
                     const float *s = (const float *)tile->s + i * n_cols + start;
                     const int32_t *classes = tile->col_class ? tile->col_class + start : NULL;
+                    const float *factors = of_rows ? anchors + start : anchor;
+                    const int32_t *of_piece = skips + (of_rows ? start : 0);
+                    const int32_t row = (int32_t)i;
+                    const float top =
+                        set == ALL_PAIRS
+                            ? SHARES_OF(ALL_PAIRS, s, classes, own, n, scale, factors, of_piece, row)
+                        : set == SAME_CLASS
+                            ? SHARES_OF(SAME_CLASS, s, classes, own, n, scale, factors, of_piece, row)
+                            : SHARES_OF(OTHER_CLASS, s, classes, own, n, scale, factors, of_piece, row);
+                    const int is_small = top <= SMALL_SHARE;
                     if (of_rows) {
                         double to[N_GAINS] = {0};
-                        GAINS(gains_of_row, s, classes, own, n, scale, over_tau, anchors + start,
-                            n_cols, skips + start, (int32_t)i)
+                        GAINS(gains_of_row, to, s, shares, classes, own, n, over_tau,
+                            anchors + start, n_cols)
                         for (int g = 0; g < N_GAINS; g++) out[g * n_rows + i] += to[g];
                     } else {
-                        float anchor[N_OF_ANCHOR], *to = panel + (start - col0);
-                        for (int g = 0; g < N_OF_ANCHOR; g++) anchor[g] = anchors[g * n_rows + i];
-                        GAINS(gains_of_columns, s, classes, own, n, scale, over_tau, anchor)
+                        float *to = panel + (start - col0);
+                        GAINS(gains_of_columns, to, s, shares, classes, own, n, over_tau, anchor)
                     }
                 }
             }
@@ -521,6 +556,8 @@ EXPORT void NAME(leave_one_out)(
     }
 }
 #undef GAINS
+#undef SHARES_OF
+#undef SHARES
 
 /* ---- weights received from the softmaxes of others */
 
