@@ -7,11 +7,13 @@ and tables.  The passes, in the order in which they run:
     first    all pairs, or the anchors of --anchors against all rows
     curve    a seeded sample of anchors against all rows: histograms of similarities and penalty
     second   all pairs again, for reducers that need the first pass (deletions of the penalty);
-             from a seeded sample of anchors where there are many rows
+             from a seeded sample of anchors where there are many rows; the curve's anchors are then
+             the same rows, and no pass of their own
 """
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -111,7 +113,7 @@ class Family(ABC):
         return ()
 
     def curve_pass(self, results: PassResults) -> tuple[Reducer, ...]:
-        """Reducers over the curve anchors against all rows."""
+        """Reducers over the curve anchors against all rows; each has one state for all rows."""
         return ()
 
     @abstractmethod
@@ -157,14 +159,23 @@ def measure(
             anchors = with_moments(chosen, subject.rows, runner.block, runner.executor)
     results = PassResults(subject, options, runner, anchors)
     results.first = runner.over(reducers, anchors)
-    drawn = draw_anchors(len(anchors.rows), options.curve_anchors, options.seed)
+    second = second_anchors(n, options, anchors)
+    # drawn as the anchors of the second pass are: as many are the same rows, and share its passes
+    seed = options.seed + (second.is_sample and not anchors.is_sample)
+    drawn = draw_anchors(len(anchors.rows), options.curve_anchors, seed)
     results.curve_anchors = anchors.rows[drawn]
-    reducers = [r for family in listed for r in family.curve_pass(results)]
-    runner.announce("curve")
-    results.curve = runner.anchored(reducers, results.curve_anchors)
+    of_curve = [r for family in listed for r in family.curve_pass(results)]
+    is_shared = second.is_sample and np.array_equal(results.curve_anchors, second.rows)
+    shared = of_curve if is_shared else []
+    if not shared:
+        runner.announce("curve")
+        results.curve = runner.anchored(of_curve, results.curve_anchors)
     runner.announce("error bars")
     reducers = [r for family in listed for r in family.second_pass(results)]
-    results.second = _second_pass(results, reducers)
+    results.second = _second_pass(results, [*shared, *reducers], second)
+    if shared:
+        parts = [pass_results for pass_results, _ in results.second]
+        results.curve = {r: functools.reduce(r.merge, [part[r] for part in parts]) for r in shared}
     return [family.compute(results) for family in listed]
 
 
@@ -175,9 +186,10 @@ def second_anchors(n_rows: int, options: MetricOptions, anchors: Anchors) -> Anc
     return Anchors(draw_anchors(n_rows, options.sampled_anchors, options.seed + 1), n_rows)
 
 
-def _second_pass(results: PassResults, reducers: list[Reducer]) -> tuple[tuple[Found, Index], ...]:
+def _second_pass(
+    results: PassResults, reducers: list[Reducer], anchors: Anchors
+) -> tuple[tuple[Found, Index], ...]:
     runner = results.runner
-    anchors = second_anchors(results.subject.n, results.options, results.anchors)
     if not anchors.is_sample:
         return ((runner.all_pairs(reducers), anchors.rows),)
     halves = []

@@ -122,14 +122,38 @@ def symmetric_plan(n_rows: int, block: int = DEFAULT_BLOCK) -> Plan:
     return Plan(blocks, blocks, groups, groups, symmetric=True)
 
 
+def _class_spans(codes: NDArray[np.int64], block: int) -> tuple[Span, ...]:
+    """Blocks of at most `block` rows: large classes are cut, small ones share a block."""
+    ends = [*np.flatnonzero(np.diff(codes)) + 1, len(codes)]
+    cut: list[Span] = []
+    start = filled = 0  # the open block has rows [start, filled)
+    for end in map(int, ends):
+        if end - start > block and filled > start:
+            cut.append((start, filled))
+            start = filled
+        if end - start > block:
+            cut += [(start + a, start + b) for a, b in spans(end - start, block)]
+            start = end
+        filled = end
+    if filled > start or not cut:
+        cut.append((start, filled))
+    return tuple(cut)
+
+
 def class_plan(codes: NDArray[np.int64], block: int = DEFAULT_BLOCK) -> Plan:
     """The pairs of one class, of rows that are sorted by class; those with a code < 0 have none.
 
+    Blocks end where classes end, so that few tiles hold pairs of two classes.
+
     >>> plan = class_plan(np.array([-1, -1, 0, 0, 1, 1, 1, 2]), block=2)
+    >>> plan.row_spans
+    ((0, 2), (2, 4), (4, 5), (5, 7), (7, 8))
     >>> [tile for unit in plan.units() for tile in plan.tiles(unit)]
-    [(1, 1), (2, 2), (3, 3), (2, 3)]
+    [(1, 1), (2, 2), (3, 3), (4, 4), (2, 3)]
     """
-    whole = symmetric_plan(len(codes), block)
+    blocks = _class_spans(codes, block)
+    groups = _groups(len(blocks))
+    whole = Plan(blocks, blocks, groups, groups, symmetric=True)
     last = np.searchsorted(codes, codes, side="right") - 1
     ends = np.array([stop for _, stop in whole.row_spans])
     reach = [
