@@ -214,6 +214,16 @@ def check_distances(library, case):
                 )
 
 
+def check_moments(library, case):
+    # thresholds that float32 holds, at values of the tile too
+    thresholds = tuple(np.linspace(-1.5, 1.5, 19).astype(np.float32).astype(float))
+    for pairs in SETS if case.codes[0] is not None else ("all",):
+        made = [reducers.PairMoments(pairs), reducers.RowCountsBelow(thresholds, pairs)]
+        for reducer, mine, exact in case.states(library, made):
+            atol = 1e-6 * max(1.0, np.abs(exact).max())
+            np.testing.assert_allclose(mine, exact, rtol=3e-6, atol=atol, err_msg=str(reducer))
+
+
 def check_float64(library, case):
     """Riesz kernels, and near pairs, in double."""
     oracle = Backend(np.dtype(np.float64))
@@ -266,6 +276,7 @@ TILE_CHECKS = (
     check_jackknife,
     check_received,
     check_distances,
+    check_moments,
     check_float64,
     check_hard,
 )

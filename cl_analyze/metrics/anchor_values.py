@@ -51,11 +51,10 @@ def nth_neighbour(
     next_values = np.where(has_next, function(np.where(has_next, next_one, 0.0)), 0.0)
     gain = next_values - np.nan_to_num(values)
     nearer = neighbours.indices[has_value, : rank + 1].ravel()
-    gains, lost = np.zeros(n_rows), np.zeros(n_rows)
-    np.add.at(gains, nearer, np.repeat(gain[has_value], rank + 1))
-    is_last = (has_value & ~has_next)[has_value].astype(np.float64)
-    np.add.at(lost, nearer, np.repeat(is_last, rank + 1))
-    return AnchorValues(values, gains, lost)
+    gains = np.bincount(nearer, np.repeat(gain[has_value], rank + 1), n_rows)
+    is_last = (has_value & ~has_next)[has_value]
+    lost = np.bincount(nearer, np.repeat(is_last, rank + 1), n_rows)
+    return AnchorValues(values, gains.astype(np.float64), lost.astype(np.float64))
 
 
 def of_anchors(neighbours: Neighbours, rows: NDArray[np.int64]) -> Neighbours:

@@ -100,6 +100,7 @@ FAULTS = {
         "check_received",
     ),
     "a near pair is dropped": (r"\bfound\+\+;", "found += j + 1 < stop;", "check_float64"),
+    "a threshold is not reached": (r"s\[j\] <= threshold", "s[j] < threshold", "check_moments"),
     "the floor is not applied": ("k = d2 >= floor", "k = d2 >= 0.0f", "check_distances"),
     "the k-th largest is the next": (
         r"(kth_largest\)\(s, n, k), keys",

@@ -47,6 +47,7 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "penalty_histogram": (_POINTER, _NUMBER, _NUMBER, _NUMBER, *[_POINTER] * 4),
     "leave_one_out": (_POINTER, _NUMBER, _REAL, _NUMBER, _NUMBER, _POINTER, _POINTER, _POINTER),
     "received": (_POINTER, _REAL, _NUMBER, *[_POINTER] * 3, _NUMBER, _POINTER),
+    "moments": (_POINTER, _NUMBER, _NUMBER, _NUMBER, _POINTER, _POINTER, _POINTER),
     "riesz_sums": (_POINTER, _NUMBER, _REAL, _POINTER, _POINTER),
     "near_pairs": (_POINTER, _REAL, _NUMBER, _POINTER, _POINTER),
     "kernel_sums": (_POINTER, _NUMBER, _REAL, _REAL, _POINTER, _POINTER),

@@ -66,6 +66,7 @@ typedef struct { float entropy, growth, ratio; } gain_t;
 
 #define SMALL_SHARE 0.03125f
 #define MOST_RECEIVED 16
+#define MOST_THRESHOLDS 16
 
 enum { LOG_KERNEL = 0, IMQ_KERNEL = 1 };
 
@@ -88,6 +89,22 @@ static scale_t scale_of(double inverse_tau)
     scale.top = top_bits(scale.hi);
     scale.rest = scale.hi - scale.top;
     return scale;
+}
+
+/* Which of the temperatures before t is twice the temperature t, so that its exponentials squared are
+ * those of t; -1: none.  Squares of squares are taken, not the squares of these. */
+static int root_of(const double *inverse_taus, int64_t t)
+{
+    for (int64_t a = 0; a < t; a++) {
+        if (2.0 * inverse_taus[a] != inverse_taus[t]) continue;
+        for (int64_t b = 0; b < a; b++) {
+            if (4.0 * inverse_taus[b] != inverse_taus[t]) continue;
+            for (int64_t c = 0; c < b; c++)
+                if (8.0 * inverse_taus[c] == inverse_taus[t]) return -1;
+        }
+        return (int)a;
+    }
+    return -1;
 }
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }

@@ -19,7 +19,7 @@ Sides = tuple[Vector, Vector | None]
 _SETS: dict[str, int] = {"all": 0, "same_class": 1, "other_class": 2}
 _NEVER = np.iinfo(np.int32).max
 _N_ROW_SUMS, _N_COLUMN_SUMS, _SQUARES = 7, 6, 6
-_MOST_RECEIVED = 16
+_MOST_RECEIVED = _MOST_THRESHOLDS = 16
 _KERNELS = {"log": 0, "imq": 1}
 N_GAINS = 5
 
@@ -103,7 +103,7 @@ class CompiledTile:
         return self._softmax[ask]
 
     def _sweep(self, asks: list[SoftmaxAsk]) -> None:
-        taus = sorted({ask.tau for ask in asks})
+        taus = sorted({ask.tau for ask in asks}, reverse=True)  # tau / 2 after tau: its squares
         n_rows, n_cols = self._tile.shape
         wanted = np.zeros(len(taus), np.int32)
         for ask in asks:
@@ -225,6 +225,32 @@ class CompiledTile:
                 *(_at(of_anchors[now]), of_rows, _at(sums[now])),
             )
         return sums
+
+    def moments(self, pairs: PairSet) -> tuple[Vector, Vector]:
+        """(n_rows, 2) and (n_cols, 2) sums of s and of s^2 over the pairs of a set."""
+        rows, cols = self._moments(pairs, True, ())
+        return rows[:2].T, cols[:2].T
+
+    def counts_below(self, pairs: PairSet, thresholds: tuple[float, ...]) -> tuple[Vector, Vector]:
+        """(n_rows, m) and (n_cols, m) pairs of a set with s <= each of m thresholds."""
+        parts = [
+            self._moments(pairs, False, thresholds[start : start + _MOST_THRESHOLDS])
+            for start in range(0, len(thresholds), _MOST_THRESHOLDS)
+        ]
+        rows, cols = (np.concatenate([part[side][2:] for part in parts]) for side in (0, 1))
+        return rows.T, cols.T
+
+    def _moments(
+        self, pairs: PairSet, moments: bool, thresholds: tuple[float, ...]
+    ) -> tuple[Vector, Vector]:
+        n_rows, n_cols = self._tile.shape
+        given, m = np.array(thresholds), 2 + len(thresholds)
+        rows, cols = np.zeros((m, n_rows)), np.zeros((m, n_cols))
+        self._library.moments(
+            *(self._reference, _SETS[pairs], moments, len(thresholds)),
+            *(_at(given), _at(rows), _at(cols)),
+        )
+        return rows, cols
 
     def kernel_sums(self, kernel: BoundedKernel, t: float, floor: float) -> tuple[Vector, Vector]:
         """(n_rows, 2) and (n_cols, 2) sums of the kernel and of its square over all pairs."""

@@ -44,14 +44,11 @@ class KernelSums(RowSums):
     def reduce(self, tile: Tile) -> tuple[State, State]:
         kernel, is_of_all = self.kernel, self.pairs == "all"
         if tile.compiled is not None and is_of_all and (kernel == "log" or kernel == "imq"):
-            of_rows, of_columns = self.sides(tile)
-            rows, columns = tile.compiled.kernel_sums(kernel, self.t, self.floor)
-            return rows if of_rows else None, columns if of_columns else None
+            return self.of_sides(tile, *tile.compiled.kernel_sums(kernel, self.t, self.floor))
         is_whole = kernel == "riesz" and self.t == int(self.t) and 1 <= self.t <= _MOST_POWER
         if tile.compiled_float64 is not None and is_of_all and is_whole:
-            of_rows, of_columns = self.sides(tile)
-            rows, columns = tile.compiled_float64.riesz_sums(int(self.t), self.floor)
-            return rows if of_rows else None, columns if of_columns else None
+            sums = tile.compiled_float64.riesz_sums(int(self.t), self.floor)
+            return self.of_sides(tile, *sums)
         with np.errstate(over="ignore", divide="ignore"):
             return super().reduce(tile)
 

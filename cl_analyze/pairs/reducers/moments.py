@@ -23,6 +23,11 @@ class RowSums(Reducer):
     def reduce(self, tile: Tile) -> tuple[State, State]:
         return tile.side_sums(self.terms(tile), *self.sides(tile))
 
+    def of_sides(self, tile: Tile, rows: State, columns: State) -> tuple[State, State]:
+        """The sums of the sides that the tile feeds."""
+        of_rows, of_columns = self.sides(tile)
+        return rows if of_rows else None, columns if of_columns else None
+
 
 @dataclass(frozen=True)
 class PairMoments(RowSums):
@@ -36,6 +41,11 @@ class PairMoments(RowSums):
 
     def identity(self, n_rows: int) -> NDArray[np.float64]:
         return np.zeros((n_rows, 2))
+
+    def reduce(self, tile: Tile) -> tuple[State, State]:
+        if tile.compiled is None:
+            return super().reduce(tile)
+        return self.of_sides(tile, *tile.compiled.moments(self.pairs))
 
     def terms(self, tile: Tile) -> Iterator[Array]:
         masked = tile.product(tile.similarity, tile.mask(self.pairs))
@@ -57,6 +67,11 @@ class RowCountsBelow(RowSums):
 
     def identity(self, n_rows: int) -> NDArray[np.float64]:
         return np.zeros((n_rows, len(self.thresholds)))
+
+    def reduce(self, tile: Tile) -> tuple[State, State]:
+        if tile.compiled is None:
+            return super().reduce(tile)
+        return self.of_sides(tile, *tile.compiled.counts_below(self.pairs, self.thresholds))
 
     def terms(self, tile: Tile) -> Iterator[Array]:
         mask = tile.mask(self.pairs)
