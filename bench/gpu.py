@@ -60,12 +60,11 @@ from cl_analyze.data.rows import RowArray  # noqa: E402
 from cl_analyze.data.unit import UnitRows  # noqa: E402
 from cl_analyze.pairs.backend import Backend, make_backend  # noqa: E402
 from cl_analyze.pairs.engine import PairSource, Reducer, reduce_pairs  # noqa: E402
+from cl_analyze.pairs.executors import Executor, ThreadExecutor  # noqa: E402
 from cl_analyze.pairs.plan import rectangular_plan, symmetric_plan  # noqa: E402
 from cl_analyze.pairs.reducers import (  # noqa: E402
     LogSumOfSquares,
     NearestNeighbours,
-    PairHistogram,
-    PairMoments,
     RowLogSumExp,
     SoftmaxMoments,
 )
@@ -156,6 +155,7 @@ def seconds_of_pass(
     block: int,
     backend: Backend,
     most: float,
+    executor: Executor,
 ) -> tuple[float, bool]:
     """Seconds of a symmetric pass, and whether they are computed from a part of it."""
     plan = symmetric_plan(n_rows, block)
@@ -168,7 +168,7 @@ def seconds_of_pass(
             raise _TimeIsUpError
 
     try:
-        reduce_pairs(reducers, source, plan, backend, progress=progress)
+        reduce_pairs(reducers, source, plan, backend, executor, progress)
     except _TimeIsUpError:
         # the first unit has no bounds yet and starts the device: it counts once
         (first, first_done), (last, last_done) = marks[0], marks[-1]
@@ -225,16 +225,19 @@ def seconds_of_brute_force(x: torch.Tensor, device: str, most: float) -> float:
 
 
 def everything() -> list[Reducer]:
-    """What the first pass of uniformity, similarity and penalty takes at four temperatures."""
-    made: list[Reducer] = [RowLogSumExp(0.25), LogSumOfSquares(0.25)]
-    made += [NearestNeighbours(10 + MARGIN), PairHistogram(200), PairMoments("same_class")]
+    """What uniformity, similarity and penalty take of all pairs at four temperatures, labelled."""
+    made: list[Reducer] = [
+        RowLogSumExp(0.25),
+        LogSumOfSquares(0.25),
+        NearestNeighbours(10 + MARGIN),
+    ]
     for tau in TAUS:
         made += [SoftmaxMoments(tau), RowLogSumExp(tau, "same_class")]
     return made
 
 
 def works_of(
-    n_rows: int, dim: int, device: str, block: int, most: float
+    n_rows: int, dim: int, device: str, block: int, most: float, executor: Executor
 ) -> dict[str, Callable[[], tuple[float, bool]]]:
     """What is timed at one size: name -> seconds, and whether they are computed from a part."""
     generator = torch.Generator().manual_seed(0)
@@ -248,7 +251,7 @@ def works_of(
     backend = make_backend(device, np.float32, use_torch=True)
 
     def of_pass(reducers: list[Reducer]) -> Callable[[], tuple[float, bool]]:
-        return lambda: seconds_of_pass(reducers, source, n_rows, block, backend, most)
+        return lambda: seconds_of_pass(reducers, source, n_rows, block, backend, most, executor)
 
     return {
         "product alone": lambda: (seconds_of_product(on_device, block, device, most), False),
@@ -259,12 +262,14 @@ def works_of(
     }
 
 
-def times(device: str, sizes: tuple[tuple[int, int], ...], block: int, most: float) -> None:
+def times(
+    device: str, sizes: tuple[tuple[int, int], ...], block: int, most: float, executor: Executor
+) -> None:
     """Print the table of times."""
     print(f"{'rows x dim':16} {'work':24} {'seconds':>9} {'ps a pair':>10} {'to product':>11}")
     for n_rows, dim in sizes:
         n_pairs, product = n_rows * (n_rows + 1) / 2, None
-        for name, work in works_of(n_rows, dim, device, block, most).items():
+        for name, work in works_of(n_rows, dim, device, block, most, executor).items():
             seconds, is_part = work()
             product = product or seconds
             print(
@@ -279,7 +284,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--rows", type=int, help="of one small size in place of the three")
-    parser.add_argument("--block", type=int, default=4096, help="rows of a tile")
+    parser.add_argument("--block", type=int, default=16384, help="rows of a tile")
+    parser.add_argument("--threads", type=int, default=2, help="that feed the device")
     parser.add_argument("--seconds", type=float, default=12.0, help="for one pass, at most")
     options = parser.parse_args()
     device = options.device
@@ -288,7 +294,8 @@ def main() -> None:
     print(f"{name}, torch {torch.__version__}, NumPy {np.__version__}\n", flush=True)
     passed = check(device, min(1500, options.rows or 1500))
     sizes = SIZES if options.rows is None else ((options.rows, 128),)
-    times(device, sizes, min(options.block, options.rows or options.block), options.seconds)
+    block = min(options.block, options.rows or options.block)
+    times(device, sizes, block, options.seconds, ThreadExecutor(options.threads))
     sys.exit(not passed)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from cl_analyze.pairs import reducers
 from cl_analyze.pairs.backend import Backend
-from cl_analyze.pairs.kernels.tile import hard_negatives, merged_keys
+from cl_analyze.pairs.kernels.tile import hard_negatives, merged_keys, with_keys
 from cl_analyze.pairs.tile import Tile
 
 KINDS = ("spread", "near one", "all one", "all minus one", "ties", "beyond one", "denormal")
@@ -140,6 +140,12 @@ def check_merge(library, seed):
         a, b = (np.sort(random.integers(0, 40, (9, k)), axis=1).astype(np.uint64) for _ in "ab")
         expected = np.sort(np.concatenate([a, b], axis=1), axis=1)[:, k:]
         np.testing.assert_array_equal(merged_keys(library, a, b), expected)
+        owners = random.permutation(np.repeat(np.arange(9), k))
+        rank = np.zeros(len(owners), int)
+        for row in range(9):
+            rank[owners == row] = np.arange(k)
+        inserted = with_keys(library, a, owners, b[owners, rank])
+        np.testing.assert_array_equal(inserted, expected)
 
 
 def check_bins(library, case):

@@ -7,6 +7,8 @@ on the host, so that devices without float64 can be used.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +60,11 @@ class Backend:
     def could_be_compiled(self) -> bool:
         """Whether compiled kernels would serve in NumPy's place."""
         return self.library is None and type(self) is Backend and self.dtype == np.float32
+
+    @property
+    def gpu_sweeps(self) -> Any:
+        """The module of Triton's sweeps where they serve this backend's tiles; else None."""
+        return None
 
     # ---- data and memory
 
@@ -199,15 +206,27 @@ class TorchBackend(Backend):
         self.xp = xp
         self.torch = torch
         self.device = torch.device(device)
+        self._gpu_sweeps: Any = None
         if self.device.type == "cuda":
             torch.backends.cuda.matmul.allow_tf32 = False
+        can_interpret = self.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"
+        if (self.device.type == "cuda" or can_interpret) and self.dtype == np.float32:
+            with contextlib.suppress(ImportError):
+                from cl_analyze.pairs.kernels import triton_sweeps
+
+                self._gpu_sweeps = triton_sweeps
 
     def __reduce__(self) -> tuple[Any, ...]:
         return TorchBackend, (self.dtype, str(self.device))
 
     @property
     def arithmetic(self) -> str:
-        return f"torch {self.device} {self.dtype}"
+        fused = "" if self.gpu_sweeps is None else " triton"
+        return f"torch {self.device} {self.dtype}{fused}"
+
+    @property
+    def gpu_sweeps(self) -> Any:
+        return self._gpu_sweeps
 
     def to_device(self, array: NDArray[Any]) -> Array:
         host = self.torch.from_numpy(np.ascontiguousarray(array))
@@ -230,6 +249,8 @@ class TorchBackend(Backend):
     def entries_at_least(
         self, matrix: Array, row_limits: NDArray[Any], col_limits: NDArray[Any] | None
     ) -> tuple[Entries, Entries | None]:
+        if self._gpu_sweeps is not None and matrix.is_contiguous():
+            return self._fused_entries(matrix, row_limits, col_limits)
         for_rows = self._entries(matrix, row_limits)
         return for_rows, None if col_limits is None else self._entries(matrix.T, col_limits)
 
@@ -238,6 +259,20 @@ class TorchBackend(Backend):
         owner, partner = self.torch.nonzero(reached, as_tuple=True)
         values = matrix[owner, partner]
         return owner.cpu().numpy(), partner.cpu().numpy(), values.cpu().numpy()
+
+    def _fused_entries(
+        self, matrix: Array, row_limits: NDArray[Any], col_limits: NDArray[Any] | None
+    ) -> tuple[Entries, Entries | None]:
+        limits = [None if v is None else self.to_device(v) for v in (row_limits, col_limits)]
+        at, found = self._gpu_sweeps.entries(matrix, *limits)
+        positions, values = at.cpu().numpy(), found.cpu().numpy()
+        rows, cols = np.divmod(positions, matrix.shape[1])
+        reached = values >= row_limits[rows]
+        for_rows = rows[reached], cols[reached], values[reached]
+        if col_limits is None:
+            return for_rows, None
+        reached = values >= col_limits[cols]
+        return for_rows, (cols[reached], rows[reached], values[reached])
 
     def bins(self, matrix: Array, n_bins: int) -> Any:
         scaled = ((matrix + 1.0) * (n_bins / 2.0)).clamp(0, n_bins - 1)

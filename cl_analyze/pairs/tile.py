@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.pairs.backend import Array, Backend, Index
+from cl_analyze.pairs.kernels.fused import FusedTile
+from cl_analyze.pairs.kernels.gpu_tile import GpuTile
 from cl_analyze.pairs.kernels.tile import CompiledTile, Float64Tile
 
 PairSet = Literal["all", "same_class", "other_class"]
@@ -106,6 +108,12 @@ class Tile:
         if library is None or self.backend.dtype != np.float32:
             return None
         return CompiledTile(self, library)
+
+    @functools.cached_property
+    def fused(self) -> FusedTile | None:
+        """What takes the softmax sums of the whole pass in one sweep, here or on a GPU."""
+        sweeps = self.backend.gpu_sweeps
+        return self.compiled if sweeps is None else GpuTile(self, sweeps)
 
     @functools.cached_property
     def compiled_float64(self) -> Float64Tile | None:

@@ -34,7 +34,24 @@ def test_contenders_and_ratios(monkeypatch, tmp_path):
     )
     assert {name: len(taken) for name, taken in seconds.items()} == {"floor": 2, "everything": 2}
     assert all(one > 0 for taken in seconds.values() for one in taken)
-    assert len(speed.cases(tmp_path)) == 4
+    assert len(speed.cases(tmp_path)) == 6
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="revisions are read from a repository")
+def test_the_code_for_two_revisions_runs_on_this_one(monkeypatch, tmp_path):
+    small = speed._SECOND_PASS.replace("n = 10_000", "n = 300")
+    monkeypatch.setattr(speed, "_BEFORE", "HEAD")
+    contenders = speed.against_before(tmp_path, small)
+    assert all(contender() > 0 for contender in contenders.values())
+
+
+def test_the_gpu_check_runs_on_the_cpu_too():
+    script = ROOT / "bench" / "gpu.py"
+    command = [sys.executable, script, "--device", "cpu", "--rows", "300", "--threads", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "all within" in done.stdout
+    assert done.stdout.count("everything") == 1
 
 
 def test_gates_raise_few_false_alarms_and_see_real_drops():

@@ -97,9 +97,11 @@ class Library:
             function.argtypes = arguments
             function.restype = _NUMBER if name == "near_pairs" else None
             setattr(self, name, function)
-        self.merge_keys = functions.merge_keys
-        self.merge_keys.argtypes = (_NUMBER, _NUMBER, _POINTER, _POINTER, _POINTER)
-        self.merge_keys.restype = None
+        for name in ("merge_keys", "insert_keys"):
+            function = getattr(functions, name)
+            function.argtypes = (_NUMBER, _NUMBER, _POINTER, _POINTER, _POINTER)
+            function.restype = None
+            setattr(self, name, function)
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(name)

@@ -91,22 +91,6 @@ static scale_t scale_of(double inverse_tau)
     return scale;
 }
 
-/* Which of the temperatures before t is twice the temperature t, so that its exponentials squared are
- * those of t; -1: none.  Squares of squares are taken, not the squares of these. */
-static int root_of(const double *inverse_taus, int64_t t)
-{
-    for (int64_t a = 0; a < t; a++) {
-        if (2.0 * inverse_taus[a] != inverse_taus[t]) continue;
-        for (int64_t b = 0; b < a; b++) {
-            if (4.0 * inverse_taus[b] != inverse_taus[t]) continue;
-            for (int64_t c = 0; c < b; c++)
-                if (8.0 * inverse_taus[c] == inverse_taus[t]) return -1;
-        }
-        return (int)a;
-    }
-    return -1;
-}
-
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* The pieces of columns [start, stop) that a row's cuts leave: returns how many, at most 4. */
@@ -185,6 +169,16 @@ EXPORT void merge_keys(int64_t n, int64_t k, const uint64_t *a, const uint64_t *
         int64_t p = k - 1, q = k - 1;
         for (int64_t at = k - 1; at >= 0; at--)
             out[at] = a[p] >= b[q] ? a[p--] : b[q--];
+    }
+}
+
+/* Put keys into the lists of k ascending keys of the rows that own them. */
+EXPORT void insert_keys(
+    int64_t n_keys, int64_t k, const int64_t *owners, const uint64_t *keys, uint64_t *best)
+{
+    for (int64_t p = 0; p < n_keys; p++) {
+        uint64_t *of_owner = best + owners[p] * k;
+        if (keys[p] > of_owner[0]) insert(of_owner, k, keys[p]);
     }
 }
 

@@ -59,9 +59,8 @@ ALWAYS_INLINE float NAME(expm1_)(float x)
 
 /* Sums over a piece of a row for one temperature; the columns' sums go to cols (stride PANEL_COLS). */
 ALWAYS_INLINE void NAME(softmax_piece)(
-    const float *restrict s, const float *restrict exponentials, const int32_t *restrict classes,
-    int32_t own, int64_t n, const int sums, const int both, float *restrict cols,
-    double *restrict rows)
+    const float *restrict s, const int32_t *restrict classes, int32_t own, int64_t n, scale_t scale,
+    const int sums, const int both, float *restrict cols, double *restrict rows)
 {
     float *restrict c0 = cols;
     float *restrict c1 = cols + PANEL_COLS;
@@ -72,7 +71,7 @@ ALWAYS_INLINE void NAME(softmax_piece)(
     float r0 = 0, r1 = 0, r2 = 0, r3 = 0, r4 = 0, r5 = 0, r6 = 0;
 #pragma omp simd reduction(+ : r0, r1, r2, r3, r4, r5, r6)
     for (int64_t j = 0; j < n; j++) {
-        const float e = exponentials[j];
+        const float e = NAME(exp_scaled)(s[j], scale);
         const float gap = 1.0f - s[j];
         if (sums & ALL_MASS) { r0 += e; if (both) c0[j] += e; }
         if (sums & ALL_GAP) { const float g = e * gap; r1 += g; if (both) c1[j] += g; }
@@ -100,14 +99,14 @@ ALWAYS_INLINE void NAME(softmax_piece)(
 
 #define PIECE(sums) \
     case sums: \
-        if (both) NAME(softmax_piece)(s, exponentials, classes, own, n, sums, 1, cols, rows); \
-        else NAME(softmax_piece)(s, exponentials, classes, own, n, sums, 0, cols, rows); \
+        if (both) NAME(softmax_piece)(s, classes, own, n, scale, sums, 1, cols, rows); \
+        else NAME(softmax_piece)(s, classes, own, n, scale, sums, 0, cols, rows); \
         break;
 
 /* The combinations that passes ask for have code of their own; others take everything. */
 static void NAME(softmax_row)(
-    const float *s, const float *exponentials, const int32_t *classes, int32_t own, int64_t n,
-    int sums, int both, float *cols, double *rows)
+    const float *s, const int32_t *classes, int32_t own, int64_t n, scale_t scale, int sums, int both,
+    float *cols, double *rows)
 {
     switch (sums) {
         PIECE(ALL_MASS)
@@ -122,7 +121,7 @@ static void NAME(softmax_row)(
         PIECE(ALL_MASS | SAME_MASS | OTHER_MASS)
         PIECE(ALL_MASS | ALL_GAP | SAME_MASS | OTHER_MASS)
     default:
-        NAME(softmax_piece)(s, exponentials, classes, own, n,
+        NAME(softmax_piece)(s, classes, own, n, scale,
             ALL_MASS | ALL_GAP | SAME_MASS | SAME_GAP | OTHER_MASS | OTHER_GAP | ALL_SQUARES,
             1, cols, rows);
     }
@@ -140,16 +139,12 @@ EXPORT void NAME(softmax_sums)(
     const tile_t *tile, int64_t n_taus, const double *inverse_taus, const int32_t *sums, int64_t both,
     double *rows, double *cols)
 {
-    float panel[TAUS_AT_ONCE][N_SETS_SUMS][PANEL_COLS], exponentials[TAUS_AT_ONCE][PANEL_COLS];
-    int roots[TAUS_AT_ONCE];
+    float panel[TAUS_AT_ONCE][N_SETS_SUMS][PANEL_COLS];
     scale_t scales[TAUS_AT_ONCE];
     const int64_t n_rows = tile->n_rows, n_cols = tile->n_cols;
     for (int64_t first = 0; first < n_taus; first += TAUS_AT_ONCE) {
         const int64_t n_now = least(TAUS_AT_ONCE, n_taus - first);
-        for (int64_t t = 0; t < n_now; t++) {
-            scales[t] = scale_of(inverse_taus[first + t]);
-            roots[t] = root_of(inverse_taus + first, t);
-        }
+        for (int64_t t = 0; t < n_now; t++) scales[t] = scale_of(inverse_taus[first + t]);
         for (int64_t col0 = 0; col0 < n_cols; col0 += PANEL_COLS) {
             const int64_t col1 = least(col0 + PANEL_COLS, n_cols);
             for (int64_t row0 = 0; row0 < n_rows; row0 += PANEL_ROWS) {
@@ -162,25 +157,13 @@ EXPORT void NAME(softmax_sums)(
                     for (int piece = 0; piece < n_pieces; piece++) {
                         const int64_t start = pieces[piece][0], stop = pieces[piece][1];
                         const int32_t *classes = tile->col_class ? tile->col_class + start : NULL;
-                        const float *restrict s = (const float *)tile->s + i * n_cols + start;
-                        for (int64_t t = 0; t < n_now; t++) {
-                            float *restrict to = exponentials[t];
-                            const float *restrict root = exponentials[roots[t] >= 0 ? roots[t] : 0];
-                            if (roots[t] < 0)
-#pragma omp simd
-                                for (int64_t j = 0; j < stop - start; j++)
-                                    to[j] = NAME(exp_scaled)(s[j], scales[t]);
-                            else
-#pragma omp simd
-                                for (int64_t j = 0; j < stop - start; j++) to[j] = root[j] * root[j];
-                        }
                         for (int64_t t = 0; t < n_now; t++) {
                             double row[N_ROW_SUMS] = {0};
                             int wanted = sums[first + t];
                             if (own < 0) wanted &= ALL_MASS | ALL_GAP | ALL_SQUARES;
                             if (!wanted) continue;
-                            NAME(softmax_row)(s, exponentials[t], classes, own, stop - start, wanted,
-                                (int)both, &panel[t][0][start - col0], row);
+                            NAME(softmax_row)((const float *)tile->s + i * n_cols + start, classes, own, stop - start,
+                                scales[t], wanted, (int)both, &panel[t][0][start - col0], row);
                             for (int slot = 0; slot < N_ROW_SUMS; slot++)
                                 if (wanted >> slot & 1)
                                     rows[((first + t) * N_ROW_SUMS + slot) * n_rows + i] += row[slot];

@@ -9,16 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.pairs.kernels import Library
+from cl_analyze.pairs.kernels.fused import SETS, SQUARES, FusedTile, Index, Vector, cuts_of
 
 if TYPE_CHECKING:
-    from cl_analyze.pairs.tile import PairSet, SoftmaxAsk, Tile
+    from cl_analyze.pairs.tile import PairSet, Tile
 
-Vector = NDArray[np.float64]
-Sides = tuple[Vector, Vector | None]
-
-_SETS: dict[str, int] = {"all": 0, "same_class": 1, "other_class": 2}
-_NEVER = np.iinfo(np.int32).max
-_N_ROW_SUMS, _N_COLUMN_SUMS, _SQUARES = 7, 6, 6
 _MOST_RECEIVED = _MOST_THRESHOLDS = 16
 _KERNELS = {"log": 0, "imq": 1}
 N_GAINS = 5
@@ -48,7 +43,7 @@ def _at(array: NDArray[Any] | None) -> int | None:
     return address
 
 
-class CompiledTile:
+class CompiledTile(FusedTile):
     """The sweeps over one tile of float32 similarities; `Float64Tile` has those in float64.
 
     Every function takes all pairs that count: left-out pairs are cut out by their position.
@@ -62,8 +57,9 @@ class CompiledTile:
 
     def __init__(self, tile: Tile, library: Library) -> None:
         assert tile.backend.dtype == self.dtype
-        self._library, self._tile = library, tile
-        self._cuts = _cuts(tile)
+        super().__init__(tile)
+        self._library = library
+        self._cuts = cuts_of(tile)
         self._classes = [
             None if codes is None else codes.astype(np.int32)
             for codes in (tile.row_labels, tile.col_labels)
@@ -72,54 +68,22 @@ class CompiledTile:
         self._struct = _TileOfC(
             _at(tile.similarity), n_rows, n_cols, _at(self._cuts), *map(_at, self._classes)
         )
-        self._softmax: dict[SoftmaxAsk, tuple[Sides, Vector]] = {}
 
     @property
     def _reference(self) -> Any:
         return ctypes.byref(self._struct)
 
-    def serves(self, *taus: float) -> bool:
-        """Whether exponentials at these temperatures stay in range without a shift."""
-        return all(1.0 / tau <= self._tile.exponent_range for tau in taus)
-
-    # ---- softmax masses
-
-    def softmax_sums(self, ask: SoftmaxAsk) -> Sides:
-        """(n_rows, m) and (n_cols, m) sums of exp(s / tau), and of exp(s / tau) (1 - s) with gaps.
-
-        Those of all temperatures and pair sets that the pass asks for are computed in one sweep,
-        the first time; the columns' are None where the pass does not ask for them.
-        """
-        return self._of_pass(ask)[0]
-
-    def sum_of_squares(self, ask: SoftmaxAsk) -> float:
-        """Sum of exp(s / tau)^2 over the tile's pairs."""
-        return float(self._of_pass(ask)[1].sum())
-
-    def _of_pass(self, ask: SoftmaxAsk) -> tuple[Sides, Vector]:
-        if ask not in self._softmax:
-            asks = [other for other in self._tile.asks if self.serves(other.tau)]
-            self._sweep(asks if ask in asks else [ask])
-        return self._softmax[ask]
-
-    def _sweep(self, asks: list[SoftmaxAsk]) -> None:
-        taus = sorted({ask.tau for ask in asks}, reverse=True)  # tau / 2 after tau: its squares
-        n_rows, n_cols = self._tile.shape
-        wanted = np.zeros(len(taus), np.int32)
-        for ask in asks:
-            wanted[taus.index(ask.tau)] |= _bits(ask)
-        both = self._tile.both_sides or any(ask.of_columns for ask in asks)
-        rows = np.zeros((len(taus), _N_ROW_SUMS, n_rows))
-        cols = np.zeros((len(taus), _N_COLUMN_SUMS, n_cols)) if both else None
-        inverse = 1.0 / np.array(taus)
+    def _sweep(
+        self, inverse_taus: Vector, wanted: NDArray[np.int32], both: bool
+    ) -> tuple[Vector, Vector | None]:
+        n_taus, (n_rows, n_cols) = len(inverse_taus), self._tile.shape
+        rows = np.zeros((n_taus, SQUARES + 1, n_rows))
+        cols = np.zeros((n_taus, SQUARES, n_cols)) if both else None
         self._library.softmax_sums(
-            self._reference, len(taus), _at(inverse), _at(wanted), both, _at(rows), _at(cols)
+            *(self._reference, n_taus, _at(inverse_taus), _at(wanted), both),
+            *(_at(rows), _at(cols)),
         )
-        for ask in asks:
-            at, first = taus.index(ask.tau), 2 * _SETS[ask.pairs]
-            slots = slice(first, first + 1 + ask.gaps)
-            sides = rows[at, slots].T, None if cols is None else cols[at, slots].T
-            self._softmax[ask] = sides, rows[at, _SQUARES]
+        return rows, cols
 
     # ---- nearest neighbours
 
@@ -140,7 +104,7 @@ class CompiledTile:
         if tile.both_sides:
             of_cols, col_limits = np.zeros((n_cols, k), np.uint64), _limits(n_cols, col_bounds)
         self._library.neighbours(
-            *(self._reference, _SETS[pairs], k, _at(row_ids), _at(col_ids)),
+            *(self._reference, SETS[pairs], k, _at(row_ids), _at(col_ids)),
             *(_at(row_limits), _at(col_limits), _at(of_rows), _at(of_cols)),
         )
         return of_rows, of_cols
@@ -150,7 +114,7 @@ class CompiledTile:
     def counts(self, n_bins: int, pairs: PairSet) -> Vector:
         """(n_bins,) pairs of a set in each of n equal bins on [-1, 1]."""
         work, counts = np.zeros((4, n_bins), np.uint32), np.empty(n_bins)
-        self._library.histogram(self._reference, _SETS[pairs], n_bins, _at(work), _at(counts))
+        self._library.histogram(self._reference, SETS[pairs], n_bins, _at(work), _at(counts))
         return counts
 
     def penalty_histogram(
@@ -167,7 +131,7 @@ class CompiledTile:
         inverse, of_rows = 1.0 / np.array(taus), np.ascontiguousarray(weights, np.float32)
         work, sums = np.zeros((2, 1 + len(taus), n_bins)), np.empty((1 + len(taus), n_bins))
         self._library.penalty_histogram(
-            *(self._reference, _SETS[pairs], n_bins, len(taus), _at(inverse), _at(of_rows)),
+            *(self._reference, SETS[pairs], n_bins, len(taus), _at(inverse), _at(of_rows)),
             *(_at(work), _at(sums)),
         )
         return sums
@@ -181,7 +145,7 @@ class CompiledTile:
         labelled: bool,
         of_rows: bool,
         anchors: Vector,
-        skip: NDArray[np.int64],
+        skip: Index,
     ) -> Vector:
         """(N_GAINS, n_deleted) sums over anchors of gains, see `LeaveOneOut`.
 
@@ -197,7 +161,7 @@ class CompiledTile:
         of_anchors = np.ascontiguousarray(anchors, np.float32)
         skipped = skip.astype(np.int32)
         self._library.leave_one_out(
-            *(self._reference, _SETS[pairs], 1.0 / tau, labelled, of_rows),
+            *(self._reference, SETS[pairs], 1.0 / tau, labelled, of_rows),
             *(_at(of_anchors), _at(skipped), _at(gains)),
         )
         return gains
@@ -216,7 +180,7 @@ class CompiledTile:
         repeated = np.concatenate([weights, weights]) if gaps else weights
         of_anchors = np.ascontiguousarray(repeated, np.float32)
         with_gap = (np.arange(len(repeated)) >= len(weights)).astype(np.int32)
-        sets = np.full(len(repeated), _SETS[pairs], np.int32)
+        sets = np.full(len(repeated), SETS[pairs], np.int32)
         sums = np.zeros((len(repeated), n_rows if of_rows else n_cols))
         for start in range(0, len(repeated), _MOST_RECEIVED):
             now = slice(start, start + _MOST_RECEIVED)
@@ -247,7 +211,7 @@ class CompiledTile:
         given, m = np.array(thresholds), 2 + len(thresholds)
         rows, cols = np.zeros((m, n_rows)), np.zeros((m, n_cols))
         self._library.moments(
-            *(self._reference, _SETS[pairs], moments, len(thresholds)),
+            *(self._reference, SETS[pairs], moments, len(thresholds)),
             *(_at(given), _at(rows), _at(cols)),
         )
         return rows, cols
@@ -275,7 +239,7 @@ class Float64Tile(CompiledTile):
         self._library.riesz_sums(self._reference, power, floor, _at(rows), _at(cols))
         return rows.T, cols.T
 
-    def near_pairs(self, limit: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def near_pairs(self, limit: float) -> tuple[Index, Index]:
         """Positions (row, column) of the pairs with a similarity of at least the limit."""
         most = 1024
         while True:
@@ -284,28 +248,6 @@ class Float64Tile(CompiledTile):
             if n <= most:
                 return rows[:n], cols[:n]
             most = n
-
-
-def _bits(ask: SoftmaxAsk) -> int:
-    """The sums of an ask, in the bits of softmax_sums."""
-    if ask.squares:
-        return 1 << _SQUARES
-    first = 2 * _SETS[ask.pairs]
-    return (0b11 if ask.gaps else 0b01) << first
-
-
-def _cuts(tile: Tile) -> NDArray[np.int32] | None:
-    """(n_rows, 2) columns that never count in each row, ascending; None where there are none."""
-    rows, cols = tile.left_out
-    if not len(rows):
-        return None
-    cuts = np.full((tile.shape[0], 2), _NEVER, np.int32)
-    is_first = np.zeros(len(rows), bool)
-    is_first[np.unique(rows, return_index=True)[1]] = True
-    cuts[rows[is_first], 0] = cols[is_first]
-    cuts[rows[~is_first], 1] = cols[~is_first]
-    cuts.sort(axis=1)
-    return cuts
 
 
 def _limits(n: int, bounds: Vector | None) -> NDArray[np.float32]:
@@ -322,6 +264,15 @@ def merged_keys(
     best = np.empty_like(a)
     library.merge_keys(*a.shape, _at(a), _at(b), _at(best))
     return best
+
+
+def with_keys(
+    library: Library, best: NDArray[np.uint64], owners: Index, keys: NDArray[np.uint64]
+) -> NDArray[np.uint64]:
+    """(n, k) ascending keys of rows after more keys of these rows; `best` stays as it is."""
+    result = best.copy()
+    library.insert_keys(len(keys), result.shape[1], _at(owners), _at(keys), _at(result))
+    return result
 
 
 def hard_negatives(

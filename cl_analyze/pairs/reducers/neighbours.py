@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from cl_analyze.pairs import kernels
 from cl_analyze.pairs.backend import Array, Entries, Index
 from cl_analyze.pairs.engine import Reducer
-from cl_analyze.pairs.kernels.tile import merged_keys
+from cl_analyze.pairs.kernels.tile import merged_keys, with_keys
 from cl_analyze.pairs.tile import Bound, PairSet, Tile
 
 NO_NEIGHBOUR = -1
@@ -159,6 +159,11 @@ class NearestNeighbours(Reducer):
         """The state after the waiting entries are sorted in."""
         if not len(state.owners):
             return state
+        library = kernels.library()
+        if library is not None:
+            owners = np.ascontiguousarray(state.owners, np.int64)
+            keys = np.ascontiguousarray(state.waiting)
+            return self._sorted(with_keys(library, self._dense(state), owners, keys))
         order = np.argsort(state.owners, kind="stable")
         owners, waiting = state.owners[order], state.waiting[order]
         starts = np.flatnonzero(np.diff(owners, prepend=-1))

@@ -67,8 +67,8 @@ class RowLogSumExp(Reducer):
 
     def reduce(self, tile: Tile) -> tuple[State, State]:
         of_rows, of_columns = self.sides(tile)
-        if tile.compiled is not None and tile.compiled.serves(self.tau):
-            rows, columns = tile.compiled.softmax_sums(self.softmax_ask)
+        if tile.fused is not None and tile.fused.serves(self.tau):
+            rows, columns = tile.fused.softmax_sums(self.softmax_ask)
             return (
                 MassState(np.array(0.0), rows) if of_rows else None,
                 MassState(np.array(0.0), columns) if of_columns and columns is not None else None,
@@ -164,9 +164,9 @@ class LogSumOfSquares(Reducer):
     def reduce(self, tile: Tile) -> tuple[NDArray[np.float64], None]:
         twice = np.log(2.0) if tile.both_sides else 0.0
         ask = self.softmax_ask
-        if ask and tile.compiled is not None and tile.compiled.serves(0.5 * self.tau):
+        if ask and tile.fused is not None and tile.fused.serves(0.5 * self.tau):
             with np.errstate(divide="ignore"):
-                return np.asarray(np.log(tile.compiled.sum_of_squares(ask)) + twice), None
+                return np.asarray(np.log(tile.fused.sum_of_squares(ask)) + twice), None
         backend, xp = tile.backend, tile.backend.xp
         exponentials = tile.restricted(self.tau, self.pairs)
         values = exponentials.values

@@ -1,0 +1,103 @@
+"""What every fused backend does with a tile: the sums of exponentials of a whole pass at once."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from cl_analyze.pairs.tile import SoftmaxAsk, Tile
+
+Vector = NDArray[np.float64]
+Index = NDArray[np.int64]
+Sides = tuple[Vector, Vector | None]
+
+SETS: dict[str, int] = {"all": 0, "same_class": 1, "other_class": 2}
+SQUARES = 6
+"""Slots of sums: mass and gap of each set in turn, then the squares of all pairs (rows alone)."""
+
+
+class FusedTile(ABC):
+    """A tile whose softmax sums are taken in one sweep for all temperatures and sets of pairs.
+
+    Args:
+        tile: whose sums are wanted.
+    """
+
+    def __init__(self, tile: Tile) -> None:
+        self._tile = tile
+        self._softmax: dict[SoftmaxAsk, tuple[Sides, Vector]] = {}
+
+    def serves(self, *taus: float) -> bool:
+        """Whether exponentials at these temperatures stay in range without a shift."""
+        return all(1.0 / tau <= self._tile.exponent_range for tau in taus)
+
+    def softmax_sums(self, ask: SoftmaxAsk) -> Sides:
+        """(n_rows, m) and (n_cols, m) sums of exp(s / tau), and of exp(s / tau) (1 - s) with gaps.
+
+        Those of all temperatures and pair sets that the pass asks for are computed in one sweep,
+        the first time; the columns' are None where the pass does not ask for them.
+        """
+        return self._of_pass(ask)[0]
+
+    def sum_of_squares(self, ask: SoftmaxAsk) -> float:
+        """Sum of exp(s / tau)^2 over the tile's pairs."""
+        return float(self._of_pass(ask)[1].sum())
+
+    def _of_pass(self, ask: SoftmaxAsk) -> tuple[Sides, Vector]:
+        if ask not in self._softmax:
+            asks = [other for other in self._tile.asks if self.serves(other.tau)]
+            self._take(asks if ask in asks else [ask])
+        return self._softmax[ask]
+
+    def _take(self, asks: list[SoftmaxAsk]) -> None:
+        taus = sorted({ask.tau for ask in asks})
+        wanted = np.zeros(len(taus), np.int32)
+        for ask in asks:
+            wanted[taus.index(ask.tau)] |= _bits(ask)
+        both = self._tile.both_sides or any(ask.of_columns for ask in asks)
+        rows, cols = self._sweep(1.0 / np.array(taus), wanted, both)
+        for ask in asks:
+            at, first = taus.index(ask.tau), 2 * SETS[ask.pairs]
+            slots = slice(first, first + 1 + ask.gaps)
+            sides = rows[at, slots].T, None if cols is None else cols[at, slots].T
+            self._softmax[ask] = sides, rows[at, SQUARES]
+
+    @abstractmethod
+    def _sweep(
+        self, inverse_taus: Vector, wanted: NDArray[np.int32], both: bool
+    ) -> tuple[Vector, Vector | None]:
+        """(taus, slots, n_rows) sums of the rows, and where both (taus, slots, n_cols).
+
+        Args:
+            inverse_taus: (taus,) one over each temperature.
+            wanted: (taus,) bits of the slots whose sums are asked for; others have no meaning.
+            both: whether columns get sums.
+        """
+
+
+def _bits(ask: SoftmaxAsk) -> int:
+    """The slots of an ask, as bits."""
+    if ask.squares:
+        return 1 << SQUARES
+    return (0b11 if ask.gaps else 0b01) << 2 * SETS[ask.pairs]
+
+
+def cuts_of(tile: Tile) -> NDArray[np.int32] | None:
+    """(n_rows, 2) columns that never count in each row, ascending; None where there are none.
+
+    Where a row has fewer, the largest number that the type holds stands in.
+    """
+    rows, cols = tile.left_out
+    if not len(rows):
+        return None
+    cuts = np.full((tile.shape[0], 2), np.iinfo(np.int32).max, np.int32)
+    is_first = np.zeros(len(rows), bool)
+    is_first[np.unique(rows, return_index=True)[1]] = True
+    cuts[rows[is_first], 0] = cols[is_first]
+    cuts[rows[~is_first], 1] = cols[~is_first]
+    cuts.sort(axis=1)
+    return cuts
