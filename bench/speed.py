@@ -58,6 +58,7 @@ def embeddings(n_rows: int, dim: int) -> tuple[NDArray[np.float32], NDArray[np.i
 
 def _process(*arguments: str) -> Contender:
     environment = {**os.environ, "OMP_NUM_THREADS": str(N_THREADS)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # installed packages are compiled
     return lambda: subprocess.run(
         [sys.executable, *arguments], check=True, capture_output=True, env=environment
     )

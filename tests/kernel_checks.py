@@ -11,7 +11,12 @@ import numpy as np
 
 from cl_analyze.pairs import reducers
 from cl_analyze.pairs.backend import Backend
-from cl_analyze.pairs.kernels.tile import hard_negatives, merged_keys, with_keys
+from cl_analyze.pairs.kernels.tile import (
+    hard_negatives,
+    least_values,
+    merged_keys,
+    with_keys,
+)
 from cl_analyze.pairs.tile import Tile
 
 KINDS = ("spread", "near one", "all one", "all minus one", "ties", "beyond one", "denormal")
@@ -146,6 +151,11 @@ def check_merge(library, seed):
             rank[owners == row] = np.arange(k)
         inserted = with_keys(library, a, owners, b[owners, rank])
         np.testing.assert_array_equal(inserted, expected)
+        values = random.standard_normal((9, k)).astype(np.float32)
+        keys = np.sort(reducers.neighbours.pack(values, np.arange(k)), axis=1)
+        keys[3] = 0
+        least = reducers.neighbours.unpack(keys[:, 0])[0]
+        np.testing.assert_array_equal(least_values(library, keys), least)
 
 
 def check_bins(library, case):

@@ -160,5 +160,5 @@ def executor_of(run: RunOptions, executor: Any) -> Iterator[Executor]:
             yield as_executor(client)
     else:
         threads = n_threads(run)
-        several = threads > 1 and run.device == "cpu"
+        several = threads > 1 and not run.device.startswith("mps")
         yield ThreadExecutor(threads) if several else SerialExecutor()

@@ -12,7 +12,6 @@ from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from http.client import HTTPException
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -100,6 +99,7 @@ def _ask(url: str, start: int, stop: int) -> tuple[bytes, int]:
     Raises:
         DataError: no answer in time, no ranges, or content that changed.
     """
+    from http.client import HTTPException
     from urllib.error import HTTPError
     from urllib.request import urlopen
 

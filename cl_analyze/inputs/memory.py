@@ -20,6 +20,8 @@ from cl_analyze.pairs.rescoring import MARGIN
 
 FLOAT64_ROWS = 20_000
 FLOAT64_TAU = 0.02
+_THREADS_OF_A_GPU = 2
+_LARGEST_BLOCK = 16 * DEFAULT_BLOCK
 KEPT_ROWS = 128 << 20
 """Bytes of unit rows kept in memory when `--memory` is not passed; other rows are read again."""
 
@@ -28,10 +30,13 @@ def n_threads(run: RunOptions) -> int:
     """Number of threads: `--threads`, or the number of cores this process may use.
 
     With several cores, one thread is added.  It computes while other threads wait for the
-    interpreter lock, which makes a run on two cores 10% faster.
+    interpreter lock, which makes a run on two cores 10% faster.  A GPU is fed by two: one merges
+    states while the other's kernels run.
     """
     if run.threads is not None:
         return run.threads
+    if run.device.startswith("cuda"):
+        return _THREADS_OF_A_GPU
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:
@@ -92,7 +97,7 @@ def room(
         state_bytes += 40 * n_anchors * (options.n_neighbours_of(n_rows) + MARGIN)
     if options.anchors_of(n_rows) is not None:  # second moments of a few rows at a time
         state_bytes += 48 * min(dim, WIDEST) ** 2
-    block = run.block or _usual_block(run.device, dim)
+    block = run.block or _usual_block(run, dim, size)
     smallest = min(block, SMALLEST_BLOCK)
     remedies = "a smaller --k, fewer --tau" if "quality" in names else "fewer --tau"
     while True:
@@ -100,9 +105,8 @@ def room(
         threads = min(n_threads(run), n_blocks * (n_blocks + 1) // 2)
         side = min(block, n_rows)
         n_held_blocks = min(MOST_BLOCKS, n_blocks) + 1
-        needed = state_bytes + threads * (
-            10 * side**2 * size + side * dim * (n_held_blocks * size + 24)
-        )
+        of_tiles = 0 if run.device.startswith("cuda") else _TILES * side**2 * size
+        needed = state_bytes + threads * (of_tiles + side * dim * (n_held_blocks * size + 24))
         if needed <= budget:
             limit = budget if run.memory is not None else KEPT_ROWS
             return Room(block, min(budget - needed, limit), needed)
@@ -115,8 +119,22 @@ def room(
         block = max(block // 2, smallest)
 
 
-def _usual_block(device: str, dim: int) -> int:
-    """Rows of a tile: fewer for long rows, more for a GPU."""
-    if device != "cpu":
+_TILES = 10
+"""Arrays of a tile's size that a thread needs, at most."""
+
+
+def _usual_block(run: RunOptions, dim: int, size: int) -> int:
+    """Rows of a tile: fewer for long rows; for a GPU as many as half of its free memory allows."""
+    if run.device == "cpu":
+        return DEFAULT_BLOCK if dim <= 1024 else DEFAULT_BLOCK // 2
+    if not run.device.startswith("cuda"):
         return 4 * DEFAULT_BLOCK
-    return DEFAULT_BLOCK if dim <= 1024 else DEFAULT_BLOCK // 2
+    import torch
+
+    if not torch.cuda.is_available():  # the backend says what is wrong
+        return DEFAULT_BLOCK
+    free, _ = torch.cuda.mem_get_info(torch.device(run.device))
+    block = _LARGEST_BLOCK
+    while block > DEFAULT_BLOCK and n_threads(run) * _TILES * block**2 * size > free // 2:
+        block //= 2
+    return block

@@ -19,7 +19,7 @@ from cl_analyze.pairs.plan import symmetric_plan
 CURVE_COST = 1.8
 DELETION_COST = 2.9
 """Time of a pair of the curve pass and of the deletions, in pairs of the first pass (measured)."""
-SMALL = 8
+SMALL = 12
 """Up to this number of blocks there is no forecast: it would take as long as the run."""
 
 

@@ -1,7 +1,7 @@
 """The array primitives of tiles and reducers that NumPy and torch do not share.
 
-Arithmetic with `out=`, products and maxima, which both have, are called through `xp`,
-array-api-compat's namespace of the library.  States of reducers are always NumPy arrays in float64
+Arithmetic with `out=`, products and maxima, which both have, are called through `xp`: NumPy, or
+array-api-compat's namespace of torch.  States of reducers are always NumPy arrays in float64
 on the host, so that devices without float64 can be used.
 """
 
@@ -27,6 +27,7 @@ Entries = tuple[Index, Index, NDArray[Any]]
 """Owner (a row or a column), partner and value of some entries of a matrix."""
 
 _FEW = 1 / 32
+_WORTH_PINNING = 1 << 20
 
 
 class Backend:
@@ -38,9 +39,7 @@ class Backend:
     """
 
     def __init__(self, dtype: np.dtype[Any], library: Library | None = None) -> None:
-        import array_api_compat.numpy as xp
-
-        self.xp: Any = xp
+        self.xp: Any = np
         self.dtype = np.dtype(dtype)
         self.library = library
         self._scratch = threading.local()
@@ -230,7 +229,7 @@ class TorchBackend(Backend):
 
     def to_device(self, array: NDArray[Any]) -> Array:
         host = self.torch.from_numpy(np.ascontiguousarray(array))
-        if self.device.type != "cuda":
+        if self.device.type != "cuda" or array.nbytes < _WORTH_PINNING:
             return host.to(self.device)
         # from pinned memory the copy runs beside the kernels that were started before it
         return host.pin_memory().to(self.device, non_blocking=True)
@@ -266,7 +265,7 @@ class TorchBackend(Backend):
         limits = [None if v is None else self.to_device(v) for v in (row_limits, col_limits)]
         at, found = self._gpu_sweeps.entries(matrix, *limits)
         positions, values = at.cpu().numpy(), found.cpu().numpy()
-        rows, cols = np.divmod(positions, matrix.shape[1])
+        rows, cols = positions >> 32, positions & 0xFFFFFFFF
         reached = values >= row_limits[rows]
         for_rows = rows[reached], cols[reached], values[reached]
         if col_limits is None:

@@ -102,6 +102,9 @@ class Library:
             function.argtypes = (_NUMBER, _NUMBER, _POINTER, _POINTER, _POINTER)
             function.restype = None
             setattr(self, name, function)
+        self.least_values = functions.least_values
+        self.least_values.argtypes = (_NUMBER, _NUMBER, _POINTER, _POINTER)
+        self.least_values.restype = None
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(name)

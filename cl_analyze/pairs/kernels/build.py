@@ -4,18 +4,14 @@
 
 compiles them beside this file, after a change to their sources or where there was no compiler when
 the package was installed.  `hatch_build.py` loads this file by its path, before the package is
-installed, so it imports the standard library alone.
+installed, so it imports the standard library alone; and what compiling needs only then, for every
+start of the tool imports this file.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import shlex
-import shutil
-import subprocess
-import sysconfig
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -38,6 +34,10 @@ def digest(folder: Path) -> str:
 
 def _compiler() -> list[str]:
     """The command of the C compiler: of CC, of Python's own build, or one by its usual name."""
+    import shlex
+    import shutil
+    import sysconfig
+
     if os.environ.get("CC"):
         return shlex.split(os.environ["CC"])
     of_python = shlex.split(sysconfig.get_config_var("CC") or "")[:1]
@@ -55,6 +55,10 @@ def compile_kernels(target: Path, flags: Iterable[str] = (), folder: Path = FOLD
     Returns:
         Why there is no library; empty where there is one.
     """
+    import shutil
+    import subprocess
+    import tempfile
+
     command = _compiler()
     if not command:
         return "no compiler at build time"

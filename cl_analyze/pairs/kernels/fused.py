@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +20,25 @@ Sides = tuple[Vector, Vector | None]
 SETS: dict[str, int] = {"all": 0, "same_class": 1, "other_class": 2}
 SQUARES = 6
 """Slots of sums: mass and gap of each set in turn, then the squares of all pairs (rows alone)."""
+_NOTHING = np.zeros(0)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums of one side of a tile.
+
+    Attributes:
+        values: (taus, slots, n); slots that are not among the bits are left out.
+        bits: the slots that there are, as bits.
+    """
+
+    values: Vector
+    bits: int
+
+    def of(self, at: int, slots: Iterable[int]) -> Vector:
+        """(n, m) sums of m slots at one temperature."""
+        places = [(self.bits & ((1 << slot) - 1)).bit_count() for slot in slots]
+        return self.values[at, places].T
 
 
 class FusedTile(ABC):
@@ -62,15 +83,18 @@ class FusedTile(ABC):
         rows, cols = self._sweep(1.0 / np.array(taus), wanted, both)
         for ask in asks:
             at, first = taus.index(ask.tau), 2 * SETS[ask.pairs]
-            slots = slice(first, first + 1 + ask.gaps)
-            sides = rows[at, slots].T, None if cols is None else cols[at, slots].T
-            self._softmax[ask] = sides, rows[at, SQUARES]
+            slots = range(first, first + 1 + ask.gaps)
+            if ask.squares:
+                self._softmax[ask] = (_NOTHING, None), rows.of(at, [SQUARES])
+            else:
+                sides = rows.of(at, slots), None if cols is None else cols.of(at, slots)
+                self._softmax[ask] = sides, _NOTHING
 
     @abstractmethod
     def _sweep(
         self, inverse_taus: Vector, wanted: NDArray[np.int32], both: bool
-    ) -> tuple[Vector, Vector | None]:
-        """(taus, slots, n_rows) sums of the rows, and where both (taus, slots, n_cols).
+    ) -> tuple[Sums, Sums | None]:
+        """The sums of the rows, and where both is true of the columns (without squares).
 
         Args:
             inverse_taus: (taus,) one over each temperature.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.pairs.kernels.fused import SQUARES, FusedTile, Vector, cuts_of
+from cl_analyze.pairs.kernels.fused import FusedTile, Sums, Vector, cuts_of
 
 if TYPE_CHECKING:
     from cl_analyze.pairs.tile import Tile
@@ -27,10 +27,9 @@ class GpuTile(FusedTile):
 
     def _sweep(
         self, inverse_taus: Vector, wanted: NDArray[np.int32], both: bool
-    ) -> tuple[Vector, Vector | None]:
+    ) -> tuple[Sums, Sums | None]:
         tile, backend = self._tile, self._tile.backend
         bits = int(np.bitwise_or.reduce(wanted))
-        slots = [slot for slot in range(SQUARES + 1) if bits >> slot & 1]
         arrays = [cuts_of(tile)] + [
             None if codes is None else codes.astype(np.int32)
             for codes in (tile.row_labels, tile.col_labels)
@@ -38,9 +37,7 @@ class GpuTile(FusedTile):
         moved = [None if array is None else backend.to_device(array) for array in arrays]
         rows, cols = self._sweeps.softmax_sums(tile.similarity, *moved, inverse_taus, bits, both)
 
-        def placed(sums: Any) -> Vector:
-            values = np.zeros((len(inverse_taus), SQUARES + 1, sums.shape[-1]))
-            values[:, slots] = backend.to_host(sums)
-            return values
-
-        return placed(rows), placed(cols) if both else None
+        return (
+            Sums(backend.to_host(rows), bits),
+            None if cols is None else Sums(backend.to_host(cols), bits),
+        )

@@ -8,6 +8,7 @@
  * more than PANEL_COLS entries of a row or PANEL_ROWS entries of a column (over all lanes of a
  * vector), so that a thousand equal entries lose nothing.
  */
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -180,6 +181,13 @@ EXPORT void insert_keys(
         uint64_t *of_owner = best + owners[p] * k;
         if (keys[p] > of_owner[0]) insert(of_owner, k, keys[p]);
     }
+}
+
+/* The value of the first of k ascending keys of n rows; minus infinity where there is none. */
+EXPORT void least_values(int64_t n, int64_t k, const uint64_t *best, double *values)
+{
+    for (int64_t i = 0; i < n; i++)
+        values[i] = best[i * k] ? (double)value_of((uint32_t)(best[i * k] >> 32)) : -HUGE_VAL;
 }
 
 #define JOIN2(a, b) a##_##b

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.pairs.kernels import Library
-from cl_analyze.pairs.kernels.fused import SETS, SQUARES, FusedTile, Index, Vector, cuts_of
+from cl_analyze.pairs.kernels.fused import SETS, SQUARES, FusedTile, Index, Sums, Vector, cuts_of
 
 if TYPE_CHECKING:
     from cl_analyze.pairs.tile import PairSet, Tile
@@ -75,7 +75,7 @@ class CompiledTile(FusedTile):
 
     def _sweep(
         self, inverse_taus: Vector, wanted: NDArray[np.int32], both: bool
-    ) -> tuple[Vector, Vector | None]:
+    ) -> tuple[Sums, Sums | None]:
         n_taus, (n_rows, n_cols) = len(inverse_taus), self._tile.shape
         rows = np.zeros((n_taus, SQUARES + 1, n_rows))
         cols = np.zeros((n_taus, SQUARES, n_cols)) if both else None
@@ -83,7 +83,8 @@ class CompiledTile(FusedTile):
             *(self._reference, n_taus, _at(inverse_taus), _at(wanted), both),
             *(_at(rows), _at(cols)),
         )
-        return rows, cols
+        every = (1 << SQUARES + 1) - 1
+        return Sums(rows, every), None if cols is None else Sums(cols, every)
 
     # ---- nearest neighbours
 
@@ -273,6 +274,13 @@ def with_keys(
     result = best.copy()
     library.insert_keys(len(keys), result.shape[1], _at(owners), _at(keys), _at(result))
     return result
+
+
+def least_values(library: Library, best: NDArray[np.uint64]) -> Vector:
+    """(n,) value of the first of k keys of each row; minus infinity where there is none."""
+    values = np.empty(len(best))
+    library.least_values(*best.shape, _at(best), _at(values))
+    return values
 
 
 def hard_negatives(

@@ -1,11 +1,11 @@
-"""Sweeps over one tile on a GPU, in Triton: each block of the tile is read once.
+"""Sweeps over one tile on a GPU, in Triton: they read a tile, and write nothing of its size.
 
 Two of them are worth their own code, for they are what a pass over all pairs does with every tile:
 the sums of exponentials of all temperatures, and the search for entries that reach a row's or a
 column's limit.  torch's own operations would read and write the tile several times for each.
 
-Sums of a block leave in float32 and are added up over the blocks by torch, in float64 and in a
-fixed order: the same tile gives the same bytes.  `TRITON_INTERPRET=1` runs the same code on the
+A program adds up the rows, or the columns, that it owns, so nothing depends on the order in which
+programs run: the same tile gives the same bytes.  `TRITON_INTERPRET=1` runs the same code on the
 CPU; that is how it is tested without a GPU.
 """
 
@@ -19,8 +19,10 @@ import triton.language as tl
 from numpy.typing import NDArray
 
 ALL_MASS, ALL_GAP, SAME_MASS, SAME_GAP, OTHER_MASS, OTHER_GAP, SQUARES = (1 << b for b in range(7))
-_ROWS, _COLS, _WARPS = 128, 128, 8
-_ENTRIES = 1 << 16
+_ROWS, _COLS, _WARPS = 16, 128, 4
+_PROGRAMS, _MOST_SEGMENTS = 8192, 16
+"""Programs at which a GPU is busy; segments into which the other side is cut until there are."""
+_BLOCK, _ENTRIES = 128, 1 << 20
 _LOG2_E = 1.4426950408889634
 
 
@@ -38,78 +40,107 @@ def _block(s_ptr, cuts_ptr, n_rows, n_cols, rows, cols, HAS_CUTS: tl.constexpr):
 
 
 @triton.jit
-def _put(values, row_out, col_out, slot, rows, cols, n_rows, n_cols, BOTH: tl.constexpr):
-    """Sums of a block's rows and columns into (slots, blocks, n)."""
-    row_at = (slot * tl.num_programs(1) + tl.program_id(1)).to(tl.int64) * n_rows + rows
-    tl.store(row_out + row_at, tl.sum(values, axis=1), mask=rows < n_rows)
-    if BOTH:
-        col_at = (slot * tl.num_programs(0) + tl.program_id(0)).to(tl.int64) * n_cols + cols
-        tl.store(col_out + col_at, tl.sum(values, axis=0), mask=cols < n_cols)
-
-
-@triton.jit
 def _softmax(
     s_ptr,
     cuts_ptr,
     row_class_ptr,
     col_class_ptr,
     scales_ptr,
-    row_out,
-    col_out,
+    out_ptr,
     n_rows,
     n_cols,
+    N_STEPS: tl.constexpr,
     N_TAUS: tl.constexpr,
     SUMS: tl.constexpr,
-    BOTH: tl.constexpr,
+    N_SLOTS: tl.constexpr,
+    OF_ROWS: tl.constexpr,
     HAS_CUTS: tl.constexpr,
     ROWS: tl.constexpr,
     COLS: tl.constexpr,
 ):
-    """Sums of exp(s / tau) for all temperatures; slots in the order of the bits of SUMS."""
-    rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-    cols = tl.program_id(1) * COLS + tl.arange(0, COLS)
-    s, counts = _block(s_ptr, cuts_ptr, n_rows, n_cols, rows, cols, HAS_CUTS)
-    gap = 1.0 - s
-    if SUMS & 60:
-        of_row = tl.load(row_class_ptr + rows, mask=rows < n_rows, other=-1)[:, None]
-        of_col = tl.load(col_class_ptr + cols, mask=cols < n_cols, other=-1)[None, :]
-        known = (of_row >= 0) & (of_col >= 0)
-        same = known & (of_row == of_col)
-        other = known & (of_row != of_col)
-    slot = 0
-    for t in tl.static_range(N_TAUS):
+    """Sums of exp(s / tau) over the rows, or columns, of a program, for one temperature.
+
+    Programs of the temperatures of one block run side by side, so that memory is read once.  The
+    second axis of programs has segments of the other side; slots follow the bits of SUMS.
+    """
+    t = tl.program_id(0) % N_TAUS
+    own = tl.program_id(0) // N_TAUS
+    segment = tl.program_id(1)
+    hi = tl.load(scales_ptr + 2 * t)
+    lo = tl.load(scales_ptr + 2 * t + 1)
+    all_mass = tl.zeros([ROWS, COLS], tl.float32)
+    all_gap = tl.zeros([ROWS, COLS], tl.float32)
+    same_mass = tl.zeros([ROWS, COLS], tl.float32)
+    same_gap = tl.zeros([ROWS, COLS], tl.float32)
+    other_mass = tl.zeros([ROWS, COLS], tl.float32)
+    other_gap = tl.zeros([ROWS, COLS], tl.float32)
+    squares = tl.zeros([ROWS, COLS], tl.float32)
+    for step in range(N_STEPS):
+        start = (segment * N_STEPS + step) * (COLS if OF_ROWS else ROWS)
+        if OF_ROWS:
+            rows = own * ROWS + tl.arange(0, ROWS)
+            cols = start + tl.arange(0, COLS)
+        else:
+            rows = start + tl.arange(0, ROWS)
+            cols = own * COLS + tl.arange(0, COLS)
+        s, counts = _block(s_ptr, cuts_ptr, n_rows, n_cols, rows, cols, HAS_CUTS)
         # exp(s / tau) = 2^(s hi) 2^(s lo + what the product s hi was rounded by)
-        hi = tl.load(scales_ptr + 2 * t)
-        lo = tl.load(scales_ptr + 2 * t + 1)
         power = s * hi
         lost = tl.fma(s, tl.zeros_like(s) + hi, -power) + s * lo
         e = tl.exp2(power) * (1.0 + 0.6931471805599453 * lost)
         e = tl.where(counts, e, 0.0)
+        gap = 1.0 - s
         if SUMS & 1:
-            _put(e, row_out, col_out, slot, rows, cols, n_rows, n_cols, BOTH)
-            slot += 1
+            all_mass += e
         if SUMS & 2:
-            _put(e * gap, row_out, col_out, slot, rows, cols, n_rows, n_cols, BOTH)
-            slot += 1
-        if SUMS & 12:
-            of_same = tl.where(same, e, 0.0)
-            if SUMS & 4:
-                _put(of_same, row_out, col_out, slot, rows, cols, n_rows, n_cols, BOTH)
-                slot += 1
-            if SUMS & 8:
-                _put(of_same * gap, row_out, col_out, slot, rows, cols, n_rows, n_cols, BOTH)
-                slot += 1
-        if SUMS & 48:
-            of_other = tl.where(other, e, 0.0)
-            if SUMS & 16:
-                _put(of_other, row_out, col_out, slot, rows, cols, n_rows, n_cols, BOTH)
-                slot += 1
-            if SUMS & 32:
-                _put(of_other * gap, row_out, col_out, slot, rows, cols, n_rows, n_cols, BOTH)
-                slot += 1
+            all_gap += e * gap
+        if SUMS & 60:
+            of_row = tl.load(row_class_ptr + rows, mask=rows < n_rows, other=-1)[:, None]
+            of_col = tl.load(col_class_ptr + cols, mask=cols < n_cols, other=-1)[None, :]
+            known = (of_row >= 0) & (of_col >= 0)
+            if SUMS & 12:
+                same = tl.where(known & (of_row == of_col), e, 0.0)
+                if SUMS & 4:
+                    same_mass += same
+                if SUMS & 8:
+                    same_gap += same * gap
+            if SUMS & 48:
+                other = tl.where(known & (of_row != of_col), e, 0.0)
+                if SUMS & 16:
+                    other_mass += other
+                if SUMS & 32:
+                    other_gap += other * gap
         if SUMS & 64:
-            _put(e * e, row_out, col_out, slot, rows, cols, n_rows, n_cols, False)
-            slot += 1
+            squares += e * e
+    if OF_ROWS:
+        at = own * ROWS + tl.arange(0, ROWS)
+        n = n_rows
+    else:
+        at = own * COLS + tl.arange(0, COLS)
+        n = n_cols
+    out_ptr += (t * N_SLOTS * tl.num_programs(1) + segment).to(tl.int64) * n
+    stride = tl.num_programs(1).to(tl.int64) * n
+    is_there = at < n
+    if SUMS & 1:
+        tl.store(out_ptr + at, tl.sum(all_mass, axis=1 if OF_ROWS else 0), mask=is_there)
+        out_ptr += stride
+    if SUMS & 2:
+        tl.store(out_ptr + at, tl.sum(all_gap, axis=1 if OF_ROWS else 0), mask=is_there)
+        out_ptr += stride
+    if SUMS & 4:
+        tl.store(out_ptr + at, tl.sum(same_mass, axis=1 if OF_ROWS else 0), mask=is_there)
+        out_ptr += stride
+    if SUMS & 8:
+        tl.store(out_ptr + at, tl.sum(same_gap, axis=1 if OF_ROWS else 0), mask=is_there)
+        out_ptr += stride
+    if SUMS & 16:
+        tl.store(out_ptr + at, tl.sum(other_mass, axis=1 if OF_ROWS else 0), mask=is_there)
+        out_ptr += stride
+    if SUMS & 32:
+        tl.store(out_ptr + at, tl.sum(other_gap, axis=1 if OF_ROWS else 0), mask=is_there)
+        out_ptr += stride
+    if SUMS & 64:
+        tl.store(out_ptr + at, tl.sum(squares, axis=1 if OF_ROWS else 0), mask=is_there)
 
 
 @triton.jit
@@ -142,7 +173,7 @@ def _entries(
         start = tl.atomic_add(n_found_ptr, n_reached)
         place = start + tl.cumsum(flags, 0) - flags
         is_kept = (flags > 0) & (place < most)
-        at = rows.to(tl.int64)[:, None] * n_cols + cols[None, :]
+        at = (rows.to(tl.int64)[:, None] << 32) + cols[None, :]
         tl.store(at_ptr + place, tl.reshape(at, [ROWS * COLS]), mask=is_kept)
         tl.store(values_ptr + place, tl.reshape(s, [ROWS * COLS]), mask=is_kept)
 
@@ -158,6 +189,8 @@ def softmax_sums(
 ) -> tuple[Any, Any]:
     """Sums over rows and columns of a tile: (taus, slots, n) in float64 on the device.
 
+    Columns have no slot for squares; None where nobody asks for columns.
+
     Args:
         similarity: (n_rows, n_cols) float32 tensor.
         cuts: (n_rows, 2) int32 tensor of columns that never count in each row; None: none.
@@ -169,45 +202,51 @@ def softmax_sums(
     import torch
 
     n_rows, n_cols = similarity.shape
-    n_taus, n_slots = len(inverse_taus), sums.bit_count()
+    n_taus = len(inverse_taus)
     exact = inverse_taus * _LOG2_E
     high = exact.astype(np.float32)
-    scales = np.stack([high, (exact - high).astype(np.float32)], axis=1)
-    device = similarity.device
-    grid = triton.cdiv(n_rows, _ROWS), triton.cdiv(n_cols, _COLS)
-
-    def empty(n_blocks: int, n: int) -> Any:
-        return torch.empty((n_taus * n_slots, n_blocks, n), dtype=torch.float32, device=device)
-
-    of_rows = empty(grid[1], n_rows)
-    of_cols = empty(grid[0], n_cols) if both else of_rows
+    scales = torch.from_numpy(np.stack([high, (exact - high).astype(np.float32)], axis=1))
+    scales = scales.to(similarity.device)
     nothing = similarity if cuts is None else cuts
-    _softmax[grid](
-        similarity,
-        nothing,
-        nothing if row_class is None else row_class,
-        nothing if col_class is None else col_class,
-        torch.from_numpy(scales).to(device),
-        of_rows,
-        of_cols,
-        n_rows,
-        n_cols,
-        N_TAUS=n_taus,
-        SUMS=sums,
-        BOTH=both,
-        HAS_CUTS=cuts is not None,
-        ROWS=_ROWS,
-        COLS=_COLS,
-        num_warps=_WARPS,
-    )
-    row_sums = of_rows.sum(dim=1, dtype=torch.float64).view(n_taus, n_slots, n_rows)
-    if not both:
-        return row_sums, None
-    return row_sums, of_cols.sum(dim=1, dtype=torch.float64).view(n_taus, n_slots, n_cols)
+
+    def summed(of_rows: bool) -> Any:
+        wanted = sums if of_rows else sums & ~SQUARES
+        n_slots = wanted.bit_count()
+        n, n_others = (n_rows, n_cols) if of_rows else (n_cols, n_rows)
+        n_own = triton.cdiv(n, _ROWS if of_rows else _COLS)
+        n_segments = max(1, min(_MOST_SEGMENTS, _PROGRAMS // (n_own * n_taus)))
+        step = _COLS if of_rows else _ROWS
+        n_steps = triton.cdiv(triton.cdiv(n_others, step), n_segments)
+        n_segments = triton.cdiv(n_others, step * n_steps)
+        shape = n_taus * n_slots, n_segments, n
+        out = torch.empty(shape, dtype=torch.float32, device=similarity.device)
+        _softmax[n_own * n_taus, n_segments](
+            similarity,
+            nothing,
+            nothing if row_class is None else row_class,
+            nothing if col_class is None else col_class,
+            scales,
+            out,
+            n_rows,
+            n_cols,
+            N_STEPS=n_steps,
+            N_TAUS=n_taus,
+            SUMS=wanted,
+            N_SLOTS=n_slots,
+            OF_ROWS=of_rows,
+            HAS_CUTS=cuts is not None,
+            ROWS=_ROWS,
+            COLS=_COLS,
+            num_warps=_WARPS,
+        )
+        return out.sum(dim=1, dtype=torch.float64).view(n_taus, n_slots, n)
+
+    has_sums_of_columns = both and sums & ~SQUARES
+    return summed(True), summed(False) if has_sums_of_columns else None
 
 
 def entries(similarity: Any, row_limits: Any, col_limits: Any) -> tuple[Any, Any]:
-    """Positions (row times columns plus column) and values of the entries that reach a limit.
+    """Positions (row * 2^32 + column) and values of the entries that reach a limit, in any order.
 
     Args:
         similarity: (n_rows, n_cols) contiguous float32 tensor.
@@ -218,7 +257,7 @@ def entries(similarity: Any, row_limits: Any, col_limits: Any) -> tuple[Any, Any
 
     n_rows, n_cols = similarity.shape
     device = similarity.device
-    grid = triton.cdiv(n_rows, _ROWS), triton.cdiv(n_cols, _COLS)
+    grid = triton.cdiv(n_rows, _BLOCK), triton.cdiv(n_cols, _BLOCK)
     most = _ENTRIES
     while True:
         n_found = torch.zeros(1, dtype=torch.int32, device=device)
@@ -235,9 +274,9 @@ def entries(similarity: Any, row_limits: Any, col_limits: Any) -> tuple[Any, Any
             n_cols,
             most,
             BOTH=col_limits is not None,
-            ROWS=_ROWS,
-            COLS=_COLS,
-            num_warps=_WARPS,
+            ROWS=_BLOCK,
+            COLS=_BLOCK,
+            num_warps=8,
         )
         n = int(n_found.item())
         if n <= most:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from cl_analyze.pairs import kernels
 from cl_analyze.pairs.backend import Array, Entries, Index
 from cl_analyze.pairs.engine import Reducer
-from cl_analyze.pairs.kernels.tile import merged_keys, with_keys
+from cl_analyze.pairs.kernels.tile import least_values, merged_keys, with_keys
 from cl_analyze.pairs.tile import Bound, PairSet, Tile
 
 NO_NEIGHBOUR = -1
@@ -91,7 +91,12 @@ class NearestNeighbours(Reducer):
         )
 
     def bound(self, state: NeighbourState) -> NDArray[np.float64] | None:
-        return unpack(state.best[:, 0])[0] if len(state.best) else None
+        if not len(state.best):
+            return None
+        library = kernels.library()
+        if library is None:
+            return unpack(state.best[:, 0])[0]
+        return least_values(library, state.best)
 
     def reduce(self, tile: Tile) -> tuple[NeighbourState, NeighbourState | None]:
         if tile.compiled is not None:
