@@ -8,7 +8,6 @@ its version, so that one wheel serves every Python of a platform.
 from __future__ import annotations
 
 import runpy
-import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -27,14 +26,19 @@ class KernelsHook(BuildHookInterface):  # type: ignore[type-arg]
         build_into = runpy.run_path(str(folder / "build.py"))["build_into"]
         self._temporary = tempfile.TemporaryDirectory()
         is_editable = version == "editable"
-        made, reason = build_into(folder if is_editable else Path(self._temporary.name))
+        made = Path()
+        try:
+            made, reason = build_into(folder if is_editable else Path(self._temporary.name))
+        except OSError as error:  # an editable install from files that cannot be written
+            reason = f"{folder} cannot be written: {error.strerror}"
+            is_editable = True
         if reason:
             self.app.display_warning(f"no compiled kernels: {reason}; NumPy serves, more slowly")
         if is_editable:
             return
         build_data["force_include"][str(made)] = str(FOLDER / made.name)
         if not reason:
-            platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+            platform = self.build_config.builder.get_best_matching_tag().rpartition("-")[2]
             build_data["pure_python"] = False
             build_data["tag"] = f"py3-none-{platform}"
 

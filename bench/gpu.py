@@ -73,8 +73,9 @@ from tests import reducer_cases  # noqa: E402
 
 SIZES = ((100_000, 128), (100_000, 768), (1_000_000, 128))
 TAUS = (0.07, 0.2, 0.5, 1.0)
-MEAN_LIMIT, ROW_LIMIT, EXACT_LIMIT = 1e-6, 2e-3, 1e-9
-"""Largest relative errors: of means over rows and of single rows in float32; of both in float64."""
+MEAN_LIMIT, ROW_LIMIT, EDGE_LIMIT, EXACT_LIMIT = 1e-6, 2e-3, 1e-3, 1e-9
+"""Largest relative errors: of means over rows and of single rows in float32, of both where values
+lie at an edge or the temperature is under 0.07, and of both in float64."""
 
 
 def synchronise(device: str) -> None:
@@ -127,7 +128,9 @@ def check(device: str, n_rows: int) -> bool:
                 errors = error(result, exact[reducer])
                 if kind == "float64":
                     passed &= max(errors) <= EXACT_LIMIT
-                elif kind == "float32":
+                elif kind != "float32":
+                    passed &= max(errors) <= EDGE_LIMIT
+                else:
                     passed &= errors[0] <= MEAN_LIMIT and errors[1] <= ROW_LIMIT
                 key = type(reducer).__name__, kind
                 worst[key] = [max(p) for p in zip(worst.get(key, [0, 0]), errors, strict=True)]

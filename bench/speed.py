@@ -152,7 +152,7 @@ def everything(
 
 
 _BEFORE = "9df9079"
-"""The revision before the compiled kernels."""
+"""A revision without compiled kernels, that of the first public figures."""
 _LOSSES = """
 import sys, time, numpy as np
 import cl_analyze as cla
@@ -193,10 +193,11 @@ print(time.perf_counter() - started)
 
 def against_before(folder: Path, code: str) -> dict[str, Contender]:
     """The same code on the revision before the kernels and on this one; it prints its seconds."""
-    before = folder / "before"
+    before, here = folder / "before", Path(__file__).resolve().parents[1]
     if not before.exists():
         before.mkdir()
-        archive = subprocess.run(["git", "archive", _BEFORE], check=True, capture_output=True)
+        command = ["git", "archive", _BEFORE]
+        archive = subprocess.run(command, check=True, capture_output=True, cwd=here)
         subprocess.run(["tar", "x", "-C", str(before)], input=archive.stdout, check=True)
 
     def seconds(root: Path) -> float:
@@ -205,7 +206,6 @@ def against_before(folder: Path, code: str) -> dict[str, Contender]:
         done = subprocess.run(command, check=True, capture_output=True, env=environment, cwd=folder)
         return float(done.stdout)
 
-    here = Path(__file__).resolve().parents[1]
     return {f"at {_BEFORE}": lambda: seconds(before), "now": lambda: seconds(here)}
 
 

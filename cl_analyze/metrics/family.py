@@ -7,8 +7,8 @@ and tables.  The passes, in the order in which they run:
     first    all pairs, or the anchors of --anchors against all rows
     curve    a seeded sample of anchors against all rows: histograms of similarities and penalty
     second   all pairs again, for reducers that need the first pass (deletions of the penalty);
-             from a seeded sample of anchors where there are many rows; the curve's anchors are then
-             the same rows, and no pass of their own
+             from a seeded sample of anchors where there are many rows; where the curve has as many
+             anchors, they are the same rows, and the curve has no pass of its own
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from cl_analyze.pairs.engine import PairSource, Reducer, reduce_pairs
 from cl_analyze.pairs.executors import SerialExecutor
 from cl_analyze.pairs.plan import symmetric_plan
 
-CURVE_COST = 1.8
-DELETION_COST = 2.9
+CURVE_COST, DELETION_COST = 1.8, 2.9
+CURVE_COST_COMPILED, DELETION_COST_COMPILED = 0.9, 1.5
 """Time of a pair of the curve pass and of the deletions, in pairs of the first pass (measured)."""
 SMALL = 12
 """Up to this number of blocks there is no forecast: it would take as long as the run."""
@@ -31,6 +31,7 @@ class Forecast:
         has_curve_pass, has_deletions: whether a family has a curve pass, and deletions.
         n_rows: N.
         seconds_a_pair: seconds of the first pass for each pair, with all threads or workers.
+        curve_cost, deletion_cost: pairs of the first pass that take as long as one of these.
         own: families that run passes themselves, with the seconds for each pair of these passes.
     """
 
@@ -38,6 +39,8 @@ class Forecast:
     has_deletions: bool
     n_rows: int
     seconds_a_pair: float
+    curve_cost: float
+    deletion_cost: float
     own: tuple[tuple[Family, float], ...] = ()
 
     def n_pairs(self, options: MetricOptions) -> int:
@@ -49,10 +52,10 @@ class Forecast:
         n, anchors = self.n_rows, options.anchors_of(self.n_rows)
         pairs = float(self._pairs(anchors))
         if self.has_curve_pass:
-            pairs += CURVE_COST * min(options.curve_anchors or n, anchors or n) * n
+            pairs += self.curve_cost * min(options.curve_anchors or n, anchors or n) * n
         if self.has_deletions:
             sampled = options.sampled_anchors if n > options.exact_deletions else None
-            pairs += DELETION_COST * self._pairs(anchors or sampled)
+            pairs += self.deletion_cost * self._pairs(anchors or sampled)
         return self.seconds_a_pair * pairs + sum(
             seconds_a_pair * family.own_pairs(n, options) for family, seconds_a_pair in self.own
         )
@@ -95,5 +98,10 @@ def forecast(
         any(family.has_deletions for family in families),
         n,
         seconds_a_pair(first_pass),
+        *(
+            (CURVE_COST, DELETION_COST)
+            if runner.backend.library is None
+            else (CURVE_COST_COMPILED, DELETION_COST_COMPILED)
+        ),
         tuple((family, seconds_a_pair(reducers)) for family, reducers in own_passes if reducers),
     )

@@ -7,7 +7,6 @@ on the host, so that devices without float64 can be used.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.errors import ConfigError, DependencyError
+from cl_analyze.errors import AnalysisError, ConfigError, DependencyError
 from cl_analyze.pairs import kernels
 
 if TYPE_CHECKING:
@@ -187,11 +186,25 @@ def _entries(matrix: NDArray[Any], flags: NDArray[np.bool_]) -> Entries:
 
 
 def _backend_elsewhere(dtype: np.dtype[Any], instruction_set: str) -> Backend:
-    """Another process's backend: with that instruction set where it can be had, else the best."""
+    """Another process's backend, with the same arithmetic.
+
+    Raises:
+        AnalysisError: this machine does not have these kernels.
+    """
     try:
-        return Backend(dtype, kernels.library_for(instruction_set))
-    except ConfigError:
-        return Backend(dtype, kernels.library())
+        found = kernels.library_for(instruction_set)
+        reason = kernels.missing()
+    except ConfigError as error:
+        found, reason = None, str(error)
+    if found is None and instruction_set != "off":
+        import socket
+
+        raise AnalysisError(
+            f"the worker on {socket.gethostname()} does not have the compiled kernels "
+            f"{instruction_set} of this run ({reason}), and would change its bytes; install the "
+            f"package there with them, or set {kernels.VARIABLE} to what all machines have, or off"
+        )
+    return Backend(dtype, found)
 
 
 class TorchBackend(Backend):
@@ -210,10 +223,7 @@ class TorchBackend(Backend):
             torch.backends.cuda.matmul.allow_tf32 = False
         can_interpret = self.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"
         if (self.device.type == "cuda" or can_interpret) and self.dtype == np.float32:
-            with contextlib.suppress(ImportError):
-                from cl_analyze.pairs.kernels import triton_sweeps
-
-                self._gpu_sweeps = triton_sweeps
+            self._gpu_sweeps = _sweeps_for(self.device)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return TorchBackend, (self.dtype, str(self.device))
@@ -278,11 +288,21 @@ class TorchBackend(Backend):
         return scaled.to(self.torch.int64)
 
 
+def _sweeps_for(device: Any) -> Any:
+    """The module of Triton's sweeps; None where they cannot run, or are switched off."""
+    if os.environ.get(kernels.VARIABLE) == "off":
+        return None
+    try:
+        from cl_analyze.pairs.kernels import triton_sweeps
+    except ImportError:
+        return None
+    return None if triton_sweeps.why_not(device) else triton_sweeps
+
+
 def make_backend(
     device: str,
     dtype: type[np.floating[Any]],
     use_torch: bool = False,
-    use_kernels: bool = True,
 ) -> Backend:
     """NumPy and the compiled kernels for `cpu` (torch is not imported), torch for anything else.
 
@@ -290,13 +310,14 @@ def make_backend(
         device: cpu, cuda (or cuda:1 ...) or mps.
         dtype: float32 or float64.
         use_torch: take torch on the CPU as well; how its code is tested without a GPU.
-        use_kernels: take the compiled kernels where they serve; tests compare both ways.
 
     Raises:
-        ConfigError: the device is not there, or cannot do float64.
+        ConfigError: the device is not there, or cannot do float64; or `CL_ANALYZE_KERNELS` names
+            no instruction set of this processor.
     """
+    library = kernels.library()  # its variable is checked, whatever the device
     if device == "cpu" and not use_torch:
-        return Backend(np.dtype(dtype), kernels.library() if use_kernels else None)
+        return Backend(np.dtype(dtype), library)
     try:
         import torch
     except ImportError as error:

@@ -29,7 +29,7 @@ from cl_analyze.pairs.plan import spans
 Vector = NDArray[np.float64]
 
 _VALUES_OF_A_STRIP, _VALUES_WITH_KERNELS = 1 << 20, 1 << 22
-_MOST_ROWS = 512
+_MOST_ROWS = 128
 
 
 def n_kept(alpha: float, n_negatives: int) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pickle
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -52,7 +54,10 @@ def run(
     plan=None,
     use_kernels=True,
 ):
-    backend = make_backend("cpu", dtype, use_torch, use_kernels)
+    if not use_kernels:  # neither tiles nor merges of neighbours
+        with mock.patch.dict(os.environ, {kernels.VARIABLE: "off"}):
+            return run(made, rows, labels, block, executor, dtype, use_torch, plan)
+    backend = make_backend("cpu", dtype, use_torch)
     chosen = plan or symmetric_plan(len(rows), block)
     wanted = [r for r in made if not (chosen.symmetric and is_rectangular_only(r))]
     return reduce_pairs(wanted, source(rows, labels, dtype), chosen, backend, executor)

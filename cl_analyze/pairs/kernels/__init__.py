@@ -8,7 +8,10 @@ the jackknife's terms.
     kernels.c    the library's shell: the tile, cuts, keys; includes the sweeps once for every
                  instruction set
     sweeps.h     the sweeps, in C11 that compilers turn into vector instructions
+    fused.py     the sums of exponentials of a whole pass at once, here or on a GPU
     tile.py      a tile as the sweeps see it: what reducers call
+    gpu_tile.py, triton_sweeps.py
+                 the same on a GPU, in Triton
     build.py     compiles them
     __init__.py  finds the library, and says which instruction set serves
 
@@ -17,9 +20,9 @@ NumPy serves.  Reducers have both ways side by side, and the property tests run 
 The library holds no state and starts no thread; calls let go of the interpreter lock.  The same
 tile gives the same bytes, whichever thread calls.
 
-What the sweeps do not serve (float64 but for Riesz kernels, temperatures whose exponentials leave
-the range of float32 without a shift, kernels of the distance with a broken exponent) stays with
-NumPy.
+What the sweeps do not serve (float64 but for Riesz kernels and near pairs, temperatures whose
+exponentials leave the range of float32 without a shift, kernels of the distance with a broken
+exponent) stays with NumPy.
 
 Environment:
     CL_ANALYZE_KERNELS: off, or the instruction set to use: baseline, avx2 or avx512.  Default: the
@@ -46,7 +49,7 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "histogram": (_POINTER, _NUMBER, _NUMBER, _POINTER, _POINTER),
     "penalty_histogram": (_POINTER, _NUMBER, _NUMBER, _NUMBER, *[_POINTER] * 4),
     "leave_one_out": (_POINTER, _NUMBER, _REAL, _NUMBER, _NUMBER, _POINTER, _POINTER, _POINTER),
-    "received": (_POINTER, _REAL, _NUMBER, *[_POINTER] * 3, _NUMBER, _POINTER),
+    "received": (*(_POINTER, _NUMBER, _REAL, _NUMBER, _NUMBER, _POINTER, _NUMBER, _POINTER),),
     "moments": (_POINTER, _NUMBER, _NUMBER, _NUMBER, _POINTER, _POINTER, _POINTER),
     "riesz_sums": (_POINTER, _NUMBER, _REAL, _POINTER, _POINTER),
     "near_pairs": (_POINTER, _REAL, _NUMBER, _POINTER, _POINTER),
@@ -158,8 +161,8 @@ def _loaded(wanted: str) -> tuple[Library | None, str]:
         return None, why
     try:
         return Library(path, wanted), ""
-    except OSError as error:
-        return None, f"the library cannot be loaded: {error}"
+    except OSError:
+        return None, "the library cannot be loaded on this system"
     except AttributeError:
         return None, _STALE
     except _StaleError:

@@ -67,11 +67,12 @@ def compile_kernels(target: Path, flags: Iterable[str] = (), folder: Path = FOLD
         built = Path(temporary) / LIBRARY
         arguments = [*command, *FLAGS, *flags, source, "-o", str(built), str(folder / SOURCES[0])]
         try:
-            done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+            done = subprocess.run(arguments, capture_output=True, check=False)
         except OSError as error:
             return f"{command[0]} did not run at build time: {error.strerror or error}"
         if done.returncode != 0 or not built.exists():
-            lines = (done.stderr.strip() or f"exit code {done.returncode}").splitlines()
+            said = done.stderr.decode(errors="replace").strip()
+            lines = (said or f"exit code {done.returncode}").splitlines()
             wrong = next((line for line in lines if "error" in line), lines[-1])
             return f"{command[0]} failed at build time: {wrong}"
         beside = target.with_name(f"{target.name}.{os.getpid()}")

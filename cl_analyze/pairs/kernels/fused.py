@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from cl_analyze.pairs.tile import SoftmaxAsk, Tile
+    from cl_analyze.pairs.tile import PairSet, SoftmaxAsk, Tile
 
 Vector = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -78,6 +78,7 @@ class FusedTile(ABC):
         taus = sorted({ask.tau for ask in asks})
         wanted = np.zeros(len(taus), np.int32)
         for ask in asks:
+            set_of(self._tile, ask.pairs)
             wanted[taus.index(ask.tau)] |= _bits(ask)
         both = self._tile.both_sides or any(ask.of_columns for ask in asks)
         rows, cols = self._sweep(1.0 / np.array(taus), wanted, both)
@@ -108,6 +109,17 @@ def _bits(ask: SoftmaxAsk) -> int:
     if ask.squares:
         return 1 << SQUARES
     return (0b11 if ask.gaps else 0b01) << 2 * SETS[ask.pairs]
+
+
+def set_of(tile: Tile, pairs: PairSet) -> int:
+    """The number of a set of pairs.
+
+    Raises:
+        ValueError: the set needs labels, and the tile has none.
+    """
+    if pairs != "all" and (tile.row_labels is None or tile.col_labels is None):
+        raise ValueError(f"the pair set {pairs!r} needs labels")
+    return SETS[pairs]
 
 
 def cuts_of(tile: Tile) -> NDArray[np.int32] | None:

@@ -49,7 +49,6 @@ enum {
     ALL_SQUARES = 64
 };
 #define N_SETS_SUMS 6
-#define SQUARES_SLOT 6
 #define N_ROW_SUMS 7
 #define TAUS_AT_ONCE 8
 
@@ -57,8 +56,8 @@ enum {
  * has 12 bits, for processors that round a product before they add to it. */
 typedef struct { float hi, lo, top, rest; } scale_t;
 
-/* Statistics whose gains leave_one_out sums up. */
-enum { GAIN_ENTROPY = 0, GAIN_EXP_ENTROPY, GAIN_SAME_CLASS, GAIN_TOP1, GAIN_TOP10, N_GAINS };
+/* Statistics whose gains leave_one_out sums up, and their number. */
+enum { N_GAINS = 5 }; /* entropy, exp(entropy), same-class share, top 1, top 10 */
 
 /* One anchor's statistics, or one line of statistics of many anchors: see leave_one_out. */
 enum { OF_SCALE = 0, OF_LEVEL, OF_SHARE, OF_TOP1, OF_TOP10, OF_EXP_ENTROPY, N_OF_ANCHOR };
@@ -66,7 +65,7 @@ enum { OF_SCALE = 0, OF_LEVEL, OF_SHARE, OF_TOP1, OF_TOP10, OF_EXP_ENTROPY, N_OF
 typedef struct { float entropy, growth, ratio; } gain_t;
 
 #define SMALL_SHARE 0.03125f
-#define MOST_RECEIVED 16
+#define MOST_VERSIONS 16
 #define MOST_THRESHOLDS 16
 
 enum { LOG_KERNEL = 0, IMQ_KERNEL = 1 };

@@ -120,6 +120,7 @@ static void NAME(softmax_row)(
         PIECE(ALL_MASS | ALL_GAP | SAME_MASS)
         PIECE(ALL_MASS | SAME_MASS | OTHER_MASS)
         PIECE(ALL_MASS | ALL_GAP | SAME_MASS | OTHER_MASS)
+        PIECE(ALL_SQUARES)
     default:
         NAME(softmax_piece)(s, classes, own, n, scale,
             ALL_MASS | ALL_GAP | SAME_MASS | SAME_GAP | OTHER_MASS | OTHER_GAP | ALL_SQUARES,
@@ -358,7 +359,7 @@ EXPORT void NAME(penalty_histogram)(
                         const scale_t scale = scale_of(inverse_taus[m - 1]);
 #pragma omp simd
                         for (int64_t j = 0; j < n; j++)
-                            values[j] = weight * NAME(exp_scaled)(s[j], scale) * is_member[j];
+                            values[j] = weight * (NAME(exp_scaled)(s[j], scale) * is_member[j]);
                     }
                     double *even = work + m * n_bins, *odd = even + line;
                     int64_t j = 0;
@@ -561,70 +562,59 @@ EXPORT void NAME(leave_one_out)(
 
 /* ---- weights received from the softmaxes of others */
 
-/* For each output o: sum over anchors of weights[o][anchor] exp(s / tau) (1 - s if gaps[o]) over the
- * pairs of sets[o].
+/* For each version v: sum over the anchors of weights[v][anchor] exp(s / tau) over the pairs of a set;
+ * with gaps, as many sums of weights[v][anchor] exp(s / tau) (1 - s) follow.
  *
  * of_rows: whether rows receive, and columns are the anchors.
- * weights: n_outputs x n_anchors; out: n_outputs x n_receivers, zero on entry;
- * n_outputs <= MOST_RECEIVED.
+ * weights: n_versions x n_anchors, n_versions <= MOST_VERSIONS.
+ * out: n_versions (twice as many with gaps) x n_receivers, zero on entry.
  */
 EXPORT void NAME(received)(
-    const tile_t *tile, double inverse_tau, int64_t n_outputs, const int32_t *sets,
-    const int32_t *gaps, const float *weights, int64_t of_rows, double *out)
+    const tile_t *tile, int64_t set, double inverse_tau, int64_t n_versions, int64_t gaps,
+    const float *weights, int64_t of_rows, double *out)
 {
     const int64_t n_rows = tile->n_rows, n_cols = tile->n_cols;
+    const int64_t n_sums = gaps ? 2 * n_versions : n_versions;
     const scale_t scale = scale_of(inverse_tau);
-    float panel[MOST_RECEIVED][PANEL_COLS];
-    float values[2][3][PANEL_COLS]; /* with and without gaps, of each set */
-    int is_used[2][3] = {{0}};
-    for (int64_t o = 0; o < n_outputs; o++) is_used[gaps[o]][sets[o]] = 1;
+    float panel[2 * MOST_VERSIONS][PANEL_COLS], plain[PANEL_COLS], with_gap[PANEL_COLS];
+    float is_member[PANEL_COLS];
     for (int64_t col0 = 0; col0 < n_cols; col0 += PANEL_COLS) {
         const int64_t col1 = least(col0 + PANEL_COLS, n_cols), n = col1 - col0;
         for (int64_t row0 = 0; row0 < n_rows; row0 += PANEL_ROWS) {
-            memset(panel, 0, (size_t)n_outputs * sizeof panel[0]);
+            memset(panel, 0, (size_t)n_sums * sizeof panel[0]);
             for (int64_t i = row0; i < least(row0 + PANEL_ROWS, n_rows); i++) {
                 const float *restrict s = (const float *)tile->s + i * n_cols + col0;
-                const int32_t *restrict classes = tile->col_class ? tile->col_class + col0 : NULL;
+                const int32_t *classes = tile->col_class ? tile->col_class + col0 : NULL;
                 const int32_t own = tile->row_class ? tile->row_class[i] : -1;
                 const int32_t *cuts = cuts_of(tile, i);
-                float *restrict all = values[0][0];
-#pragma omp simd
-                for (int64_t j = 0; j < n; j++) all[j] = NAME(exp_scaled)(s[j], scale);
+                NAME(members)(classes, own, n, (int)set, is_member);
                 for (int cut = 0; cuts && cut < 2; cut++)
-                    if (cuts[cut] >= col0 && cuts[cut] < col1) all[cuts[cut] - col0] = 0.0f;
-                for (int set = 1; set < 3; set++) {
-                    if (!is_used[0][set] && !is_used[1][set]) continue;
-                    float *restrict of_set = values[0][set];
-                    NAME(members)(classes, own, n, set, of_set);
+                    if (cuts[cut] >= col0 && cuts[cut] < col1) is_member[cuts[cut] - col0] = 0.0f;
 #pragma omp simd
-                    for (int64_t j = 0; j < n; j++) of_set[j] *= all[j];
+                for (int64_t j = 0; j < n; j++) {
+                    plain[j] = NAME(exp_scaled)(s[j], scale) * is_member[j];
+                    with_gap[j] = plain[j] * (1.0f - s[j]);
                 }
-                for (int set = 0; set < 3; set++) {
-                    if (!is_used[1][set]) continue;
-                    const float *restrict plain = values[0][set];
-                    float *restrict with_gap = values[1][set];
-#pragma omp simd
-                    for (int64_t j = 0; j < n; j++) with_gap[j] = plain[j] * (1.0f - s[j]);
-                }
-                for (int64_t o = 0; o < n_outputs; o++) {
-                    const float *restrict from = values[gaps[o]][sets[o]];
+                for (int64_t sum = 0; sum < n_sums; sum++) {
+                    const float *from = sum < n_versions ? plain : with_gap;
+                    const int64_t version = sum < n_versions ? sum : sum - n_versions;
                     if (of_rows) {
-                        const float *restrict weight = weights + o * n_cols + col0;
-                        float sum = 0;
-#pragma omp simd reduction(+ : sum)
-                        for (int64_t j = 0; j < n; j++) sum += from[j] * weight[j];
-                        out[o * n_rows + i] += sum;
+                        const float *restrict weight = weights + version * n_cols + col0;
+                        float total = 0;
+#pragma omp simd reduction(+ : total)
+                        for (int64_t j = 0; j < n; j++) total += from[j] * weight[j];
+                        out[sum * n_rows + i] += total;
                     } else {
-                        const float weight = weights[o * n_rows + i];
-                        float *restrict to = panel[o];
+                        const float weight = weights[version * n_rows + i];
+                        float *restrict to = panel[sum];
 #pragma omp simd
                         for (int64_t j = 0; j < n; j++) to[j] += from[j] * weight;
                     }
                 }
             }
             if (of_rows) continue;
-            for (int64_t o = 0; o < n_outputs; o++)
-                for (int64_t j = 0; j < n; j++) out[o * n_cols + col0 + j] += panel[o][j];
+            for (int64_t sum = 0; sum < n_sums; sum++)
+                for (int64_t j = 0; j < n; j++) out[sum * n_cols + col0 + j] += panel[sum][j];
         }
     }
 }
@@ -778,7 +768,8 @@ EXPORT void NAME(riesz_sums)(
             double r0 = 0, r1 = 0;
 #pragma omp simd reduction(+ : r0, r1)
             for (int64_t j = 0; j < n; j++) {
-                const double d2 = 2.0 - 2.0 * s[j];
+                double d2 = 2.0 - 2.0 * s[j];
+                d2 = d2 > 0.0 ? d2 : 0.0;
                 const double counted = d2 >= floor ? 1.0 : 0.0;
                 const double inverse = counted / (d2 >= floor ? d2 : 1.0);
                 double k = power & 1 ? __builtin_sqrt(inverse) : counted;

@@ -9,12 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.pairs.kernels import Library
-from cl_analyze.pairs.kernels.fused import SETS, SQUARES, FusedTile, Index, Sums, Vector, cuts_of
+from cl_analyze.pairs.kernels.fused import (
+    SQUARES,
+    FusedTile,
+    Index,
+    Sums,
+    Vector,
+    cuts_of,
+    set_of,
+)
 
 if TYPE_CHECKING:
     from cl_analyze.pairs.tile import PairSet, Tile
 
-_MOST_RECEIVED = _MOST_THRESHOLDS = 16
+_MOST_VERSIONS = _MOST_THRESHOLDS = 16
 _KERNELS = {"log": 0, "imq": 1}
 N_GAINS = 5
 
@@ -38,27 +46,26 @@ def _at(array: NDArray[Any] | None) -> int | None:
     """Address of an array's data, which must stay alive during the call."""
     if array is None:
         return None
-    assert array.flags.c_contiguous
+    if not array.flags.c_contiguous:
+        raise ValueError("the sweeps read arrays in rows, without gaps")
     address: int = array.__array_interface__["data"][0]
     return address
 
 
-class CompiledTile(FusedTile):
-    """The sweeps over one tile of float32 similarities; `Float64Tile` has those in float64.
-
-    Every function takes all pairs that count: left-out pairs are cut out by their position.
+class _TileOfLibrary:
+    """A tile, and the compiled functions over it.
 
     Args:
         tile: whose sums are wanted.
         library: the compiled functions.
     """
 
-    dtype: np.dtype[Any] = np.dtype(np.float32)
+    dtype: np.dtype[Any]
 
     def __init__(self, tile: Tile, library: Library) -> None:
-        assert tile.backend.dtype == self.dtype
-        super().__init__(tile)
-        self._library = library
+        if tile.backend.dtype != self.dtype:
+            raise ValueError(f"the sweeps need {self.dtype}, found {tile.backend.dtype}")
+        self._library, self._tile = library, tile
         self._cuts = cuts_of(tile)
         self._classes = [
             None if codes is None else codes.astype(np.int32)
@@ -72,6 +79,22 @@ class CompiledTile(FusedTile):
     @property
     def _reference(self) -> Any:
         return ctypes.byref(self._struct)
+
+    def _set(self, pairs: PairSet) -> int:
+        return set_of(self._tile, pairs)
+
+
+class CompiledTile(_TileOfLibrary, FusedTile):
+    """The sweeps over one tile of float32 similarities.
+
+    Every function takes all pairs that count: left-out pairs are cut out by their position.
+    """
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, tile: Tile, library: Library) -> None:
+        FusedTile.__init__(self, tile)
+        _TileOfLibrary.__init__(self, tile, library)
 
     def _sweep(
         self, inverse_taus: Vector, wanted: NDArray[np.int32], both: bool
@@ -105,7 +128,7 @@ class CompiledTile(FusedTile):
         if tile.both_sides:
             of_cols, col_limits = np.zeros((n_cols, k), np.uint64), _limits(n_cols, col_bounds)
         self._library.neighbours(
-            *(self._reference, SETS[pairs], k, _at(row_ids), _at(col_ids)),
+            *(self._reference, self._set(pairs), k, _at(row_ids), _at(col_ids)),
             *(_at(row_limits), _at(col_limits), _at(of_rows), _at(of_cols)),
         )
         return of_rows, of_cols
@@ -115,7 +138,7 @@ class CompiledTile(FusedTile):
     def counts(self, n_bins: int, pairs: PairSet) -> Vector:
         """(n_bins,) pairs of a set in each of n equal bins on [-1, 1]."""
         work, counts = np.zeros((4, n_bins), np.uint32), np.empty(n_bins)
-        self._library.histogram(self._reference, SETS[pairs], n_bins, _at(work), _at(counts))
+        self._library.histogram(self._reference, self._set(pairs), n_bins, _at(work), _at(counts))
         return counts
 
     def penalty_histogram(
@@ -132,7 +155,7 @@ class CompiledTile(FusedTile):
         inverse, of_rows = 1.0 / np.array(taus), np.ascontiguousarray(weights, np.float32)
         work, sums = np.zeros((2, 1 + len(taus), n_bins)), np.empty((1 + len(taus), n_bins))
         self._library.penalty_histogram(
-            *(self._reference, SETS[pairs], n_bins, len(taus), _at(inverse), _at(of_rows)),
+            *(self._reference, self._set(pairs), n_bins, len(taus), _at(inverse), _at(of_rows)),
             *(_at(work), _at(sums)),
         )
         return sums
@@ -162,7 +185,7 @@ class CompiledTile(FusedTile):
         of_anchors = np.ascontiguousarray(anchors, np.float32)
         skipped = skip.astype(np.int32)
         self._library.leave_one_out(
-            *(self._reference, SETS[pairs], 1.0 / tau, labelled, of_rows),
+            *(self._reference, self._set(pairs), 1.0 / tau, labelled, of_rows),
             *(_at(of_anchors), _at(skipped), _at(gains)),
         )
         return gains
@@ -178,18 +201,18 @@ class CompiledTile(FusedTile):
             weights: (k, n_anchors).
         """
         n_rows, n_cols = self._tile.shape
-        repeated = np.concatenate([weights, weights]) if gaps else weights
-        of_anchors = np.ascontiguousarray(repeated, np.float32)
-        with_gap = (np.arange(len(repeated)) >= len(weights)).astype(np.int32)
-        sets = np.full(len(repeated), SETS[pairs], np.int32)
-        sums = np.zeros((len(repeated), n_rows if of_rows else n_cols))
-        for start in range(0, len(repeated), _MOST_RECEIVED):
-            now = slice(start, start + _MOST_RECEIVED)
+        of_anchors = np.ascontiguousarray(weights, np.float32)
+        parts: list[list[Vector]] = [[], []]
+        for start in range(0, len(of_anchors), _MOST_VERSIONS):
+            now = of_anchors[start : start + _MOST_VERSIONS]
+            sums = np.zeros((2 if gaps else 1, len(now), n_rows if of_rows else n_cols))
             self._library.received(
-                *(self._reference, 1.0 / tau, len(sets[now]), _at(sets[now]), _at(with_gap[now])),
-                *(_at(of_anchors[now]), of_rows, _at(sums[now])),
+                *(self._reference, self._set(pairs), 1.0 / tau, len(now), gaps),
+                *(_at(now), of_rows, _at(sums)),
             )
-        return sums
+            for of_kind, part in zip(parts, sums, strict=False):
+                of_kind.append(part)
+        return np.concatenate(parts[0] + parts[1])
 
     def moments(self, pairs: PairSet) -> tuple[Vector, Vector]:
         """(n_rows, 2) and (n_cols, 2) sums of s and of s^2 over the pairs of a set."""
@@ -209,10 +232,10 @@ class CompiledTile(FusedTile):
         self, pairs: PairSet, moments: bool, thresholds: tuple[float, ...]
     ) -> tuple[Vector, Vector]:
         n_rows, n_cols = self._tile.shape
-        given, m = np.array(thresholds), 2 + len(thresholds)
+        given, m = np.array(thresholds, dtype=np.float64), 2 + len(thresholds)
         rows, cols = np.zeros((m, n_rows)), np.zeros((m, n_cols))
         self._library.moments(
-            *(self._reference, SETS[pairs], moments, len(thresholds)),
+            *(self._reference, self._set(pairs), moments, len(thresholds)),
             *(_at(given), _at(rows), _at(cols)),
         )
         return rows, cols
@@ -225,8 +248,8 @@ class CompiledTile(FusedTile):
         return rows.T, cols.T
 
 
-class Float64Tile(CompiledTile):
-    """The sweeps over one tile of float64 similarities: only those that are defined here."""
+class Float64Tile(_TileOfLibrary):
+    """The sweeps over one tile of float64 similarities."""
 
     dtype = np.dtype(np.float64)
 
@@ -306,7 +329,7 @@ def hard_negatives(
         exp(peak / tau); (taus, n) received; (n,) excess; (taus, n_bins) histogram.
     """
     (m, n), n_taus = strip.shape, len(taus)
-    inverse, positives = 1.0 / np.array(taus), np.ascontiguousarray(positives)
+    inverse, positives = 1.0 / np.array(taus), np.ascontiguousarray(positives, np.float64)
     work = np.empty((4, n), np.int32)
     threshold, peak, similarity, mass = np.empty(m), np.empty(m), np.empty(m), np.empty((n_taus, m))
     received, excess = np.zeros((n_taus, n), np.float32), np.zeros(n, np.float32)

@@ -11,12 +11,15 @@ CPU; that is how it is tested without a GPU.
 
 from __future__ import annotations
 
+import contextlib
+from subprocess import SubprocessError
 from typing import Any
 
 import numpy as np
 import triton
 import triton.language as tl
 from numpy.typing import NDArray
+from triton.errors import TritonError
 
 ALL_MASS, ALL_GAP, SAME_MASS, SAME_GAP, OTHER_MASS, OTHER_GAP, SQUARES = (1 << b for b in range(7))
 _ROWS, _COLS, _WARPS = 16, 128, 4
@@ -178,6 +181,29 @@ def _entries(
         tl.store(values_ptr + place, tl.reshape(s, [ROWS * COLS]), mask=is_kept)
 
 
+def _on(device: Any) -> contextlib.AbstractContextManager[Any]:
+    """Launch on that device: Triton takes the current one, whatever the tensors are on."""
+    import torch
+
+    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
+
+
+def why_not(device: Any) -> str:
+    """Why these sweeps cannot be compiled and run on a device; empty where they can.
+
+    Triton needs a C compiler at the first launch, and a card that it knows.
+    """
+    import torch
+
+    tile = torch.zeros((1, 1), dtype=torch.float32, device=device)
+    try:
+        softmax_sums(tile, None, None, None, np.ones(1), ALL_MASS, True)
+        entries(tile, tile[0], None)
+    except (RuntimeError, OSError, ImportError, SubprocessError, TritonError) as error:
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    return ""
+
+
 def softmax_sums(
     similarity: Any,
     cuts: Any,
@@ -220,25 +246,26 @@ def softmax_sums(
         n_segments = triton.cdiv(n_others, step * n_steps)
         shape = n_taus * n_slots, n_segments, n
         out = torch.empty(shape, dtype=torch.float32, device=similarity.device)
-        _softmax[n_own * n_taus, n_segments](
-            similarity,
-            nothing,
-            nothing if row_class is None else row_class,
-            nothing if col_class is None else col_class,
-            scales,
-            out,
-            n_rows,
-            n_cols,
-            N_STEPS=n_steps,
-            N_TAUS=n_taus,
-            SUMS=wanted,
-            N_SLOTS=n_slots,
-            OF_ROWS=of_rows,
-            HAS_CUTS=cuts is not None,
-            ROWS=_ROWS,
-            COLS=_COLS,
-            num_warps=_WARPS,
-        )
+        with _on(similarity.device):
+            _softmax[n_own * n_taus, n_segments](
+                similarity,
+                nothing,
+                nothing if row_class is None else row_class,
+                nothing if col_class is None else col_class,
+                scales,
+                out,
+                n_rows,
+                n_cols,
+                N_STEPS=n_steps,
+                N_TAUS=n_taus,
+                SUMS=wanted,
+                N_SLOTS=n_slots,
+                OF_ROWS=of_rows,
+                HAS_CUTS=cuts is not None,
+                ROWS=_ROWS,
+                COLS=_COLS,
+                num_warps=_WARPS,
+            )
         return out.sum(dim=1, dtype=torch.float64).view(n_taus, n_slots, n)
 
     has_sums_of_columns = both and sums & ~SQUARES
@@ -263,21 +290,22 @@ def entries(similarity: Any, row_limits: Any, col_limits: Any) -> tuple[Any, Any
         n_found = torch.zeros(1, dtype=torch.int32, device=device)
         at = torch.empty(most, dtype=torch.int64, device=device)
         values = torch.empty(most, dtype=torch.float32, device=device)
-        _entries[grid](
-            similarity,
-            row_limits,
-            row_limits if col_limits is None else col_limits,
-            n_found,
-            at,
-            values,
-            n_rows,
-            n_cols,
-            most,
-            BOTH=col_limits is not None,
-            ROWS=_BLOCK,
-            COLS=_BLOCK,
-            num_warps=8,
-        )
+        with _on(device):
+            _entries[grid](
+                similarity,
+                row_limits,
+                row_limits if col_limits is None else col_limits,
+                n_found,
+                at,
+                values,
+                n_rows,
+                n_cols,
+                most,
+                BOTH=col_limits is not None,
+                ROWS=_BLOCK,
+                COLS=_BLOCK,
+                num_warps=8,
+            )
         n = int(n_found.item())
         if n <= most:
             return at[:n], values[:n]

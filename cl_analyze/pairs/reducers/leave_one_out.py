@@ -108,9 +108,10 @@ class LeaveOneOut(Reducer):
         # more than this only where the tile holds no pair of the anchor
         level = np.minimum(exponentials.shift / self.tau - log_mass, tile.exponent_range + 25)
         scale = np.where(valid, np.exp(level), 0.0)
-        xp.multiply(exponentials.values, spread(scale), out=share)
-        if self.pairs != "all":
+        share[...] = exponentials.values
+        if self.pairs != "all":  # first: the scale is of the set, and beyond it may be infinite
             xp.multiply(share, tile.mask(self.pairs), out=share)
+        xp.multiply(share, spread(scale), out=share)
         inside = np.flatnonzero((given.skip[at] >= deleted[0]) & (given.skip[at] <= deleted[-1]))
         partner = given.skip[at][inside] - deleted[0]
         at_rows, at_cols = (partner, inside) if of_rows else (inside, partner)
