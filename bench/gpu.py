@@ -254,7 +254,16 @@ def works_of(
     backend = make_backend(device, np.float32, use_torch=True)
 
     def of_pass(reducers: list[Reducer]) -> Callable[[], tuple[float, bool]]:
-        return lambda: seconds_of_pass(reducers, source, n_rows, block, backend, most, executor)
+        def seconds() -> tuple[float, bool]:
+            for _ in range(2):  # the first time kernels are compiled; a part leaves them out itself
+                taken, is_part = seconds_of_pass(
+                    reducers, source, n_rows, block, backend, most, executor
+                )
+                if is_part:
+                    break
+            return taken, is_part
+
+        return seconds
 
     return {
         "product alone": lambda: (seconds_of_product(on_device, block, device, most), False),
@@ -288,7 +297,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--rows", type=int, help="of one small size in place of the three")
     parser.add_argument("--block", type=int, default=16384, help="rows of a tile")
-    parser.add_argument("--threads", type=int, default=2, help="that feed the device")
+    parser.add_argument("--threads", type=int, default=4, help="that feed the device")
     parser.add_argument("--seconds", type=float, default=12.0, help="for one pass, at most")
     options = parser.parse_args()
     device = options.device

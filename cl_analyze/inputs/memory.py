@@ -20,7 +20,7 @@ from cl_analyze.pairs.rescoring import MARGIN
 
 FLOAT64_ROWS = 20_000
 FLOAT64_TAU = 0.02
-_THREADS_OF_A_GPU = 2
+_THREADS_OF_A_GPU = 4
 _LARGEST_BLOCK = 16 * DEFAULT_BLOCK
 KEPT_ROWS = 128 << 20
 """Bytes of unit rows kept in memory when `--memory` is not passed; other rows are read again."""
@@ -30,8 +30,8 @@ def n_threads(run: RunOptions) -> int:
     """Number of threads: `--threads`, or the number of cores this process may use.
 
     With several cores, one thread is added.  It computes while other threads wait for the
-    interpreter lock, which makes a run on two cores 10% faster.  A GPU is fed by two: one merges
-    states while the other's kernels run.
+    interpreter lock, which makes a run on two cores 10% faster.  A GPU is fed by four:
+    some merge states while the kernels of another run.
     """
     if run.threads is not None:
         return run.threads
@@ -124,7 +124,7 @@ _TILES = 10
 
 
 def _usual_block(run: RunOptions, dim: int, size: int) -> int:
-    """Rows of a tile: fewer for long rows; for a GPU as many as half of its free memory allows."""
+    """Rows of a tile: fewer for long rows; for a GPU as many as its free memory allows."""
     if run.device == "cpu":
         return DEFAULT_BLOCK if dim <= 1024 else DEFAULT_BLOCK // 2
     if not run.device.startswith("cuda"):
@@ -135,6 +135,6 @@ def _usual_block(run: RunOptions, dim: int, size: int) -> int:
         return DEFAULT_BLOCK
     free, _ = torch.cuda.mem_get_info(torch.device(run.device))
     block = _LARGEST_BLOCK
-    while block > DEFAULT_BLOCK and n_threads(run) * _TILES * block**2 * size > free // 2:
+    while block > DEFAULT_BLOCK and n_threads(run) * _TILES * block**2 * size > 3 * free // 4:
         block //= 2
     return block

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import shutil
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cl_analyze.errors import AnalysisError
 from cl_analyze.pairs import kernels
 from cl_analyze.pairs.backend import Backend
 from cl_analyze.pairs.kernels import build
@@ -18,14 +20,14 @@ from tests import kernel_checks
 from tests.kernel_checks import KINDS, SHAPES, TILE_CHECKS, Case
 
 BUILT = build.FOLDER / build.LIBRARY
-needs_kernels = pytest.mark.skipif(not BUILT.exists(), reason="the kernels are not built")
+needs_kernels = pytest.mark.skipif(
+    bool(kernels.library_for("") is None), reason=f"no compiled kernels: {kernels.missing()}"
+)
 needs_compiler = pytest.mark.skipif(not build._compiler(), reason="there is no C compiler")
 
 
 def libraries():
     """One library for each instruction set that this processor has."""
-    if not BUILT.exists():
-        return []
     best = kernels.INSTRUCTION_SETS.index(kernels.Library(BUILT).instruction_set)
     return [kernels.Library(BUILT, name) for name in kernels.INSTRUCTION_SETS[: best + 1]]
 
@@ -47,6 +49,15 @@ def cases():
 def test_kernels_agree_with_float64(check, case):
     for library in libraries():
         check(library, case)
+
+
+@needs_kernels
+@pytest.mark.parametrize("fault", ["merge_keys", "insert_keys", "least_values"])
+def test_a_fault_in_lists_of_keys_is_found(monkeypatch, fault):
+    (library, *_) = libraries()
+    monkeypatch.setattr(library, fault, lambda *_: None)
+    with pytest.raises(AssertionError, match=r"(?i)not equal"):
+        kernel_checks.check_merge(library, 0)
 
 
 @needs_kernels
@@ -99,6 +110,21 @@ FAULTS = {
         "for (int64_t j = 0; j < n; j++) out[j] = 1.0f;",
         "check_received",
     ),
+    "a bin is one too high": (
+        r"out\[j\] = \(int32_t\)scaled;",
+        "out[j] = (int32_t)scaled + 1;",
+        "check_bins",
+    ),
+    "weights of temperatures are those of the row before": (
+        r"weights\[m \* n_rows \+ i\]",
+        "weights[m * n_rows + (i ? i - 1 : i)]",
+        "check_bins",
+    ),
+    "a sum of Riesz kernels is not squared": (
+        r"r1 \+= k \* k;\n                c0",
+        "r1 += k;\n                c0",
+        "check_float64",
+    ),
     "a near pair is dropped": (r"\bfound\+\+;", "found += j + 1 < stop;", "check_float64"),
     "a threshold is not reached": (r"s\[j\] <= threshold", "s[j] < threshold", "check_moments"),
     "the floor is not applied": ("k = d2 >= floor", "k = d2 >= 0.0f", "check_distances"),
@@ -121,11 +147,16 @@ def test_a_planted_fault_is_found(tmp_path, fault):
     source = tmp_path / found[0]
     text, n_found = re.subn(pattern, replacement, source.read_text())
     assert n_found == 1
-    library = tmp_path / build.LIBRARY
     flags = ("-DBASELINE_ALONE", "-O1", "-Wno-unused")
 
     def run():
-        assert build.compile_kernels(library, flags, tmp_path) == ""
+        # another path each time: a library that is loaded stays what it was
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        for name in build.SOURCES:
+            shutil.copy(tmp_path / name, folder)
+        library = folder / build.LIBRARY
+        assert build.compile_kernels(library, flags, folder) == ""
         loaded = kernels.Library(library, "baseline")
         for kind in ("spread", "ties"):
             for shape in SHAPES:
@@ -133,6 +164,7 @@ def test_a_planted_fault_is_found(tmp_path, fault):
                     case = Case(kind, shape, 3, both_sides)
                     getattr(kernel_checks, check)(loaded, case)
 
+    run()  # without the fault the same code is right
     source.write_text(text)
     with pytest.raises(AssertionError, match=r"(?i)mismatch|not equal"):
         run()
@@ -146,6 +178,17 @@ def test_the_variable_switches_them_off_or_names_an_instruction_set(monkeypatch)
     monkeypatch.setenv(kernels.VARIABLE, "sse9")
     with pytest.raises(kernels.ConfigError, match="off or one of baseline, avx2, avx512"):
         kernels.library()
+
+
+@needs_kernels
+def test_a_worker_without_the_kernels_of_the_run_says_so(monkeypatch):
+    backend = Backend(np.dtype(np.float32), libraries()[0])
+    copy = pickle.loads(pickle.dumps(backend))
+    assert copy.arithmetic == backend.arithmetic == "kernels baseline float32"
+    payload = pickle.dumps(backend)
+    monkeypatch.setattr(kernels, "library_for", lambda wanted: None)
+    with pytest.raises(AnalysisError, match="does not have the compiled kernels baseline"):
+        pickle.loads(payload)
 
 
 @needs_compiler

@@ -47,6 +47,15 @@ def test_a_class_plan_visits_every_pair_of_one_class(sizes, unlabelled, block):
     same = (codes[:, None] == codes) & (codes >= 0)
     needed = {(owner[i], owner[j]) for i, j in np.argwhere(same) if i <= j}
     assert needed <= set(tiles)
+    edges = [edge for span in plan.row_spans for edge in span]
+    assert edges[0] == 0
+    assert edges[-1] == len(codes)
+    assert edges[1:-1:2] == edges[2::2]
+    assert all(0 < b - a <= block for a, b in plan.row_spans)
+    for a, b in plan.row_spans:  # a block of several classes holds them whole
+        classes = set(codes[a:b].tolist())
+        assert len(classes) == 1 or (codes[:a].tolist() + codes[b:].tolist()).count(codes[a]) == 0
+        assert len(classes) == 1 or codes[b - 1] not in codes[b:]
     # and few others: a block is paired with no block beyond its last class
     for i, j in tiles:
         last = codes[plan.row_spans[i][1] - 1]

@@ -25,6 +25,7 @@ ALL_MASS, ALL_GAP, SAME_MASS, SAME_GAP, OTHER_MASS, OTHER_GAP, SQUARES = (1 << b
 _ROWS, _COLS, _WARPS = 16, 128, 4
 _PROGRAMS, _MOST_SEGMENTS = 8192, 16
 """Programs at which a GPU is busy; segments into which the other side is cut until there are."""
+_STEPS = 16
 _BLOCK, _ENTRIES = 128, 1 << 20
 _LOG2_E = 1.4426950408889634
 
@@ -243,6 +244,8 @@ def softmax_sums(
         n_segments = max(1, min(_MOST_SEGMENTS, _PROGRAMS // (n_own * n_taus)))
         step = _COLS if of_rows else _ROWS
         n_steps = triton.cdiv(triton.cdiv(n_others, step), n_segments)
+        if n_steps > _STEPS:  # few different numbers: each is compiled for itself
+            n_steps = _STEPS * triton.cdiv(n_steps, _STEPS)
         n_segments = triton.cdiv(n_others, step * n_steps)
         shape = n_taus * n_slots, n_segments, n
         out = torch.empty(shape, dtype=torch.float32, device=similarity.device)
