@@ -20,6 +20,7 @@ takes from it what it needs:
                        finalize(states in row order) <-- merge of units in plan order
 
     backend.py     the array primitives that NumPy and torch do not share
+    kernels/       compiled sweeps over a tile: in C, and for GPUs in Triton
     tile.py        one tile: what reducers may ask of it, computed at most once
     plan.py        which tiles, in which order: a function of the shape and the block size alone;
                    gathered into units, which are what runs at a time
@@ -29,12 +30,17 @@ takes from it what it needs:
     saved.py       states on disk, so that a pass that was cut off goes on
     rescoring.py   nearest neighbours scored again in float64, so that rounding decides nothing
     reducers/      one file per reduction
+    strips.py      whole rows at a time, for losses that keep a share of the negatives
+    distance_kernels.py
+                   kernels of the squared distance
 
 Three plans exist.  The symmetric plan covers the upper triangle of one matrix of rows with itself,
-the class plan only those of its tiles that hold pairs of one class, in rows sorted by class.  The
+the class plan only tiles that hold pairs of one class, in rows sorted by class, whose blocks end
+where classes end.  The
 rectangular plan takes some anchor rows against all columns (of the same rows or of others).
 
 Why the result is the same wherever it runs: units, tiles and their order come from the plan, each
 unit is computed by one thread with single-threaded BLAS, and units that arrive early wait until all
-earlier ones are merged.
+earlier ones are merged.  The instruction set of the compiled kernels is part of a run: a worker
+that does not have it refuses.
 """

@@ -1,4 +1,4 @@
-"""Which tiles a pass computes, and in which order: a function of shapes and block size alone.
+"""Which tiles a pass computes, and in which order: a function of shapes, classes and block size.
 
 Tiles are gathered into units.  A unit is a group of row blocks with a group of column blocks, and
 one thread, process or machine computes it at a time: it reads each of its blocks once, merges the

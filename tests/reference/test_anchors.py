@@ -9,10 +9,12 @@ import pytest
 
 import cl_analyze as cla
 from bench.anchor_coverage import coverage
+from cl_analyze.analysis import run_analysis
 from cl_analyze.data.rows import RowArray
 from cl_analyze.data.unit import UnitRows
 from cl_analyze.errors import ConfigError
 from cl_analyze.metrics.anchors import Anchors, draw_anchors, with_moments
+from cl_analyze.options import MetricOptions, Request, RunOptions
 from cl_analyze.pairs.executors import SerialExecutor
 from tests.conftest import SAMPLES
 
@@ -35,6 +37,30 @@ def test_errors_of_estimates_hold_over_many_seeds():
 def clustered(random):
     labels = random.integers(0, 4, 600)
     return random.standard_normal((600, 10)) + 2.0 * np.eye(4, 10)[labels], labels
+
+
+def test_a_curve_that_shares_the_pass_of_the_error_bars_is_the_curve_of_its_anchors(clustered):
+    rows, labels = clustered
+    names, request = ("similarity", "penalty"), Request(rows, labels, source="rows")
+    tables = {}
+    # with another number of anchors for the error bars the curve has a pass of its own, of the
+    # same rows
+    for n_anchors in (100, 102):
+        options = MetricOptions(
+            taus=(0.1,), exact_deletions=300, sampled_anchors=n_anchors, curve_anchors=100
+        )
+        report = run_analysis([request], names, options, RunOptions(), "report")
+        tables[n_anchors] = report.document.tables
+    for name in ("penalty_curve", "similarity_histogram"):
+        one, other = (of_run[name].rows for of_run in tables.values())
+        assert len(one) == len(other) > 0
+        for row, same_row in zip(one, other, strict=True):
+            for column, value in row.items():
+                is_number = isinstance(value, float)
+                expected = (
+                    pytest.approx(same_row[column], rel=1e-9) if is_number else same_row[column]
+                )
+                assert value == expected, column
 
 
 def test_what_is_estimated_says_so(clustered):

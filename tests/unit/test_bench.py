@@ -54,6 +54,15 @@ def test_the_gpu_check_runs_on_the_cpu_too():
     assert done.stdout.count("everything") == 1
 
 
+def test_the_figure_of_growth_has_every_line(tmp_path):
+    script, path = ROOT / "bench" / "growth.py", tmp_path / "growth.png"
+    command = [sys.executable, script, path, "--most-rows", "1000"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("1,000 ") == 3
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
 def test_gates_raise_few_false_alarms_and_see_real_drops():
     """The documented simulation, small: at 5%, ten of 60 have a chance of one in a thousand."""
     alone = gates.rates(gates.RULES[:2], 100, 60, False, 3)
