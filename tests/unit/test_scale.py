@@ -15,6 +15,7 @@ from cl_analyze.errors import ConfigError
 from cl_analyze.inputs.listener import Silent
 from cl_analyze.inputs.memory import room
 from cl_analyze.options import MetricOptions, Request, RunOptions
+from cl_analyze.pairs import kernels
 from tests.conftest import ROOT
 
 PEAK = """
@@ -130,6 +131,18 @@ def test_long_runs_are_announced(monkeypatch, random):
     meaning, note = notes_of(monkeypatch, rows, 0.0, 0.0, anchors=100)
     assert "for 1.0e+05 pairs" in note
     assert meaning.startswith("means over rows are estimated from 100 anchors")
+
+
+def test_a_long_run_without_kernels_says_what_is_missing(monkeypatch, random):
+    rows = random.standard_normal((1000, 8)).astype(np.float32)
+    monkeypatch.setattr("cl_analyze.analysis.cost.WITHOUT_KERNELS", 0.0)
+    monkeypatch.setattr(kernels, "library_for", lambda wanted: None)
+    monkeypatch.setattr(kernels, "missing", lambda: "no compiler at build time")
+    _, note = notes_of(monkeypatch, rows, 0.0, 1e9)
+    assert "there are none (no compiler at build time)" in note
+    assert note.endswith("run: python -m cl_analyze.pairs.kernels")
+    monkeypatch.setattr(kernels, "missing", lambda: "")  # switched off: nothing is missing
+    assert len(notes_of(monkeypatch, rows, 0.0, 1e9)) == 1
 
 
 def test_a_forecast_changes_no_number(monkeypatch, random):
