@@ -15,6 +15,7 @@ from cl_analyze.errors import ConfigError
 from cl_analyze.metrics import METRICS
 from cl_analyze.metrics.anchors import WIDEST
 from cl_analyze.options import MetricOptions, RunOptions
+from cl_analyze.pairs import kernels
 from cl_analyze.pairs.plan import DEFAULT_BLOCK, MOST_BLOCKS, SMALLEST_BLOCK, spans
 from cl_analyze.pairs.rescoring import MARGIN
 
@@ -29,9 +30,10 @@ KEPT_ROWS = 128 << 20
 def n_threads(run: RunOptions) -> int:
     """Number of threads: `--threads`, or the number of cores this process may use.
 
-    With several cores, one thread is added.  It computes while other threads wait for the
-    interpreter lock, which makes a run on two cores 10% faster.  A GPU is fed by four:
-    some merge states while the kernels of another run.
+    Without compiled kernels one thread is added where there are several cores: it computes while
+    others wait for the interpreter lock, which makes a run on two cores 10% faster.  Kernels hold
+    the lock too little for that.  A GPU is fed by four: some merge states while the kernels of
+    another run.
     """
     if run.threads is not None:
         return run.threads
@@ -41,7 +43,7 @@ def n_threads(run: RunOptions) -> int:
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
-    return cores + 1 if cores > 1 else 1
+    return cores + (cores > 1 and kernels.library() is None)
 
 
 def chosen_precision(

@@ -267,7 +267,7 @@ class RunOptions(Checked):
         "--threads",
         "Number of threads",
         ANALYSING,
-        unset="cores + 1",
+        unset="the cores",
     )
     memory: int | None = option(
         None,

@@ -141,13 +141,7 @@ class Backend:
         lowest = row_limits.min() if col_limits is None else min(row_limits.min(), col_limits.min())
         np.greater_equal(matrix, lowest, out=flags)
         if np.count_nonzero(flags) <= _FEW * flags.size:  # one comparison serves both sides
-            rows, cols, values = _entries(matrix, flags)
-            reached = values >= row_limits[rows]
-            for_rows = rows[reached], cols[reached], values[reached]
-            if col_limits is None:
-                return for_rows, None
-            reached = values >= col_limits[cols]
-            return for_rows, (cols[reached], rows[reached], values[reached])
+            return _by_sides(_entries(matrix, flags), row_limits, col_limits)
         for_rows = _entries(matrix, np.greater_equal(matrix, row_limits[:, None], out=flags))
         if col_limits is None:
             return for_rows, None
@@ -205,6 +199,19 @@ def _backend_elsewhere(dtype: np.dtype[Any], instruction_set: str) -> Backend:
             f"package there with them, or set {kernels.VARIABLE} to what all machines have, or off"
         )
     return Backend(dtype, found)
+
+
+def _by_sides(
+    found: Entries, row_limits: NDArray[Any], col_limits: NDArray[Any] | None
+) -> tuple[Entries, Entries | None]:
+    """Of entries that reach a limit of either side, those of the rows and those of the columns."""
+    rows, cols, values = found
+    reached = values >= row_limits[rows]
+    for_rows = rows[reached], cols[reached], values[reached]
+    if col_limits is None:
+        return for_rows, None
+    reached = values >= col_limits[cols]
+    return for_rows, (cols[reached], rows[reached], values[reached])
 
 
 class TorchBackend(Backend):
@@ -275,13 +282,7 @@ class TorchBackend(Backend):
         limits = [None if v is None else self.to_device(v) for v in (row_limits, col_limits)]
         at, found = self._gpu_sweeps.entries(matrix, *limits)
         positions, values = at.cpu().numpy(), found.cpu().numpy()
-        rows, cols = positions >> 32, positions & 0xFFFFFFFF
-        reached = values >= row_limits[rows]
-        for_rows = rows[reached], cols[reached], values[reached]
-        if col_limits is None:
-            return for_rows, None
-        reached = values >= col_limits[cols]
-        return for_rows, (cols[reached], rows[reached], values[reached])
+        return _by_sides((positions >> 32, positions & 0xFFFFFFFF, values), row_limits, col_limits)
 
     def bins(self, matrix: Array, n_bins: int) -> Any:
         scaled = ((matrix + 1.0) * (n_bins / 2.0)).clamp(0, n_bins - 1)

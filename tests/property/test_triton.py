@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from cl_analyze.pairs import kernels
 from cl_analyze.pairs.backend import make_backend
 from cl_analyze.pairs.engine import reduce_pairs
 from cl_analyze.pairs.plan import rectangular_plan, symmetric_plan
@@ -50,7 +51,7 @@ def check(seed: int, n_rows: int) -> None:
 def test_the_interpreter_finds_what_numpy_finds(seed, n_rows):
     pytest.importorskip("triton")
     code = f"from tests.property.test_triton import check; check({seed}, {n_rows})"
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    environment = {**os.environ, "TRITON_INTERPRET": "1", kernels.VARIABLE: ""}
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code],
         cwd=ROOT,
