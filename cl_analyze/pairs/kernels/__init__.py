@@ -20,9 +20,9 @@ NumPy serves.  Reducers have both ways side by side, and the property tests run 
 The library holds no state and starts no thread; calls let go of the interpreter lock.  The same
 tile gives the same bytes, whichever thread calls.
 
-What the sweeps do not serve (float64 but for Riesz kernels and near pairs, temperatures whose
-exponentials leave the range of float32 without a shift, kernels of the distance with a broken
-exponent) stays with NumPy.
+NumPy still does: float64, but for Riesz kernels and near pairs; temperatures under 1/60, whose
+exponentials leave the range of float32 without a shift; Riesz kernels whose power is not a whole
+number from 1 to 16.
 
 Environment:
     CL_ANALYZE_KERNELS: off, or the instruction set to use: baseline, avx2 or avx512.  Default: the

@@ -6,7 +6,8 @@
  *
  * Tiles are float32, row by row.  Sums leave a sweep as float64: partial sums in float32 never take
  * more than PANEL_COLS entries of a row or PANEL_ROWS entries of a column (over all lanes of a
- * vector), so that a thousand equal entries lose nothing.
+ * vector), so that a thousand equal entries lose nothing.  What hard_negatives adds up for columns
+ * stays float32 over the rows of one strip.
  */
 #include <math.h>
 #include <stdint.h>

@@ -850,7 +850,8 @@ ALWAYS_INLINE float NAME(exp_below)(float d, scale_t scale, float least_d)
 /* Sums over the k hardest negatives of every row of a strip, whose names pairs/strips.py explains.
  *
  * s: n_rows x n, -2 at the columns that are no negatives; 1 <= k < n.
- * positives: (n_rows,) similarity that the weights' total has beside the kept mass; or -infinity.
+ * positives: (n_rows,) similarity of the positive, whose exponential is added to the kept mass in the
+ * denominator of the weights; -infinity: no positive.
  * work: 4 x n words of four bytes.
  * threshold, peak, similarity: n_rows; mass: n_taus x n_rows, kept sum of exp((s - peak) / tau).
  * received: n_taus x n, excess: n, histogram: n_taus x n_bins, all zero on entry.

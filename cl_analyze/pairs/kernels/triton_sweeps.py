@@ -4,8 +4,9 @@ Two of them are worth their own code, for they are what a pass over all pairs do
 the sums of exponentials of all temperatures, and the search for entries that reach a row's or a
 column's limit.  torch's own operations would read and write the tile several times for each.
 
-A program adds up the rows, or the columns, that it owns, so nothing depends on the order in which
-programs run: the same tile gives the same bytes.  `TRITON_INTERPRET=1` runs the same code on the
+A program adds up the rows, or the columns, that it owns, so no sum depends on the order in which
+programs run, and the entries that are found, in any order, are sorted afterwards: the same tile
+gives the same bytes.  `TRITON_INTERPRET=1` runs the same code on the
 CPU; that is how it is tested without a GPU.
 """
 
