@@ -43,7 +43,7 @@ def n_threads(run: RunOptions) -> int:
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
-    return cores + (cores > 1 and kernels.library() is None)
+    return cores + (cores > 1 and kernels.loaded() is None)
 
 
 def chosen_precision(

@@ -100,7 +100,7 @@ def forecast(
         seconds_a_pair(first_pass),
         *(
             (CURVE_COST, DELETION_COST)
-            if runner.backend.library is None
+            if runner.backend.kernels is None
             else (CURVE_COST_COMPILED, DELETION_COST_COMPILED)
         ),
         tuple((family, seconds_a_pair(reducers)) for family, reducers in own_passes if reducers),

@@ -34,30 +34,34 @@ class Backend:
 
     Args:
         dtype: dtype of similarities and exponentials.
-        library: the compiled functions; None: NumPy alone.
+        compiled: the compiled functions, `kernels` of the backend; None: NumPy alone.
     """
 
-    def __init__(self, dtype: np.dtype[Any], library: Library | None = None) -> None:
+    def __init__(self, dtype: np.dtype[Any], compiled: Library | None = None) -> None:
         self.xp: Any = np
         self.dtype = np.dtype(dtype)
-        self.library = library
+        self.kernels = compiled
         self._scratch = threading.local()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        wanted = "off" if self.library is None else self.library.instruction_set
+        wanted = "off" if self.kernels is None else self.kernels.instruction_set
         return _backend_elsewhere, (self.dtype, wanted)
 
     @property
     def arithmetic(self) -> str:
         """What computes, and how precisely: states of passes belong to one arithmetic."""
-        if self.library is None:
+        if self.kernels is None:
             return f"numpy {self.dtype}"
-        return f"kernels {self.library.instruction_set} {self.dtype}"
+        return f"kernels {self.kernels.instruction_set} {self.dtype}"
+
+    def kernels_for(self, dtype: type[np.floating[Any]]) -> Library | None:
+        """The compiled functions, where this backend has them and computes in that dtype."""
+        return self.kernels if self.dtype == dtype else None
 
     @property
     def could_be_compiled(self) -> bool:
         """Whether compiled kernels would serve in NumPy's place."""
-        return self.library is None and type(self) is Backend and self.dtype == np.float32
+        return self.kernels is None and type(self) is Backend and self.dtype == np.float32
 
     @property
     def gpu_sweeps(self) -> Any:
@@ -186,7 +190,7 @@ def _backend_elsewhere(dtype: np.dtype[Any], instruction_set: str) -> Backend:
         AnalysisError: this machine does not have these kernels.
     """
     try:
-        found = kernels.library_for(instruction_set)
+        found = kernels.loaded_for(instruction_set)
         reason = kernels.missing()
     except ConfigError as error:
         found, reason = None, str(error)
@@ -316,9 +320,9 @@ def make_backend(
         ConfigError: the device is not there, or cannot do float64; or `CL_ANALYZE_KERNELS` names
             no instruction set of this processor.
     """
-    library = kernels.library()  # its variable is checked, whatever the device
+    compiled = kernels.loaded()  # its variable is checked, whatever the device
     if device == "cpu" and not use_torch:
-        return Backend(np.dtype(dtype), library)
+        return Backend(np.dtype(dtype), compiled)
     try:
         import torch
     except ImportError as error:

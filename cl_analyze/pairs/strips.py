@@ -143,10 +143,10 @@ class Strips:
     @property
     def is_compiled(self) -> bool:
         """Whether the compiled kernels serve."""
-        return self.backend.library is not None and self.backend.dtype == np.float32
+        return self.backend.kernels_for(np.float32) is not None
 
     def _compiled(self, strip: Array, positives: Vector) -> HardNegatives:
-        library = self.backend.library
+        library = self.backend.kernels_for(np.float32)
         assert library is not None
         threshold, peak, similarity, mass, received, excess, histogram = hard_sums(
             library, strip, self.k, self.taus, positives, self.n_bins

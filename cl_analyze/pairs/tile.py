@@ -104,10 +104,8 @@ class Tile:
     @functools.cached_property
     def compiled(self) -> CompiledTile | None:
         """The compiled sweeps over this tile in float32; None where NumPy or torch computes."""
-        library = self.backend.library
-        if library is None or self.backend.dtype != np.float32:
-            return None
-        return CompiledTile(self, library)
+        library = self.backend.kernels_for(np.float32)
+        return None if library is None else CompiledTile(self, library)
 
     @functools.cached_property
     def fused(self) -> FusedTile | None:
@@ -118,10 +116,8 @@ class Tile:
     @functools.cached_property
     def compiled_float64(self) -> Float64Tile | None:
         """The compiled sweeps over this tile in float64."""
-        library = self.backend.library
-        if library is None or self.backend.dtype != np.float64:
-            return None
-        return Float64Tile(self, library)
+        library = self.backend.kernels_for(np.float64)
+        return None if library is None else Float64Tile(self, library)
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from tests.kernel_checks import KINDS, SHAPES, TILE_CHECKS, Case
 
 BUILT = build.FOLDER / build.LIBRARY
 needs_kernels = pytest.mark.skipif(
-    bool(kernels.library_for("") is None), reason=f"no compiled kernels: {kernels.missing()}"
+    bool(kernels.loaded_for("") is None), reason=f"no compiled kernels: {kernels.missing()}"
 )
 needs_compiler = pytest.mark.skipif(not build._compiler(), reason="there is no C compiler")
 
@@ -172,12 +172,12 @@ def test_a_planted_fault_is_found(tmp_path, fault):
 
 def test_the_variable_switches_them_off_or_names_an_instruction_set(monkeypatch):
     monkeypatch.setenv(kernels.VARIABLE, "off")
-    assert kernels.library() is None
+    assert kernels.loaded() is None
     assert kernels.described() == "none (CL_ANALYZE_KERNELS=off)"
     assert kernels.missing() == ""
     monkeypatch.setenv(kernels.VARIABLE, "sse9")
     with pytest.raises(kernels.ConfigError, match="off or one of baseline, avx2, avx512"):
-        kernels.library()
+        kernels.loaded()
 
 
 @needs_kernels
@@ -186,7 +186,7 @@ def test_a_worker_without_the_kernels_of_the_run_says_so(monkeypatch):
     copy = pickle.loads(pickle.dumps(backend))
     assert copy.arithmetic == backend.arithmetic == "kernels baseline float32"
     payload = pickle.dumps(backend)
-    monkeypatch.setattr(kernels, "library_for", lambda wanted: None)
+    monkeypatch.setattr(kernels, "loaded_for", lambda wanted: None)
     with pytest.raises(AnalysisError, match="does not have the compiled kernels baseline"):
         pickle.loads(payload)
 
@@ -200,7 +200,7 @@ def test_a_library_of_other_sources_is_not_used(tmp_path, monkeypatch):
     with (tmp_path / "sweeps.h").open("a") as file:
         file.write("\n")
     monkeypatch.setattr(build, "FOLDER", tmp_path)
-    library, reason = kernels._loaded.__wrapped__("")
+    library, reason = kernels._load.__wrapped__("")
     assert library is None
     assert kernels.REMEDY in reason
 
@@ -217,4 +217,4 @@ def test_a_build_without_a_compiler_leaves_the_reason(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "_compiler", list)
     assert build.build_into(tmp_path)[1] == "no compiler at build time"
     monkeypatch.setattr(build, "FOLDER", tmp_path)
-    assert kernels._loaded.__wrapped__("") == (None, "no compiler at build time")
+    assert kernels._load.__wrapped__("") == (None, "no compiler at build time")

@@ -99,7 +99,7 @@ def test_torch_computes_the_same_as_numpy(seed):
             assert_close(result, other[reducer], tolerance)
 
 
-@pytest.mark.skipif(kernels.library() is None, reason="no compiled kernels")
+@pytest.mark.skipif(kernels.loaded() is None, reason="no compiled kernels")
 @pytest.mark.parametrize("plan", [symmetric_plan(37, 10), rectangular_plan(37, 37, 13)])
 @given(st.integers(0, 10_000))
 def test_kernels_compute_the_same_as_numpy(plan, seed):

@@ -136,7 +136,7 @@ def test_long_runs_are_announced(monkeypatch, random):
 def test_a_long_run_without_kernels_says_what_is_missing(monkeypatch, random):
     rows = random.standard_normal((1000, 8)).astype(np.float32)
     monkeypatch.setattr("cl_analyze.analysis.cost.WITHOUT_KERNELS", 0.0)
-    monkeypatch.setattr(kernels, "library_for", lambda wanted: None)
+    monkeypatch.setattr(kernels, "loaded_for", lambda wanted: None)
     monkeypatch.setattr(kernels, "missing", lambda: "no compiler at build time")
     _, note = notes_of(monkeypatch, rows, 0.0, 1e9)
     assert "there are none (no compiler at build time)" in note

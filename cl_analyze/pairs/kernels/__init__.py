@@ -113,42 +113,42 @@ class Library:
         raise AttributeError(name)
 
 
-def library() -> Library | None:
+def loaded() -> Library | None:
     """The compiled functions; None where they were not built, or are switched off.
 
     Raises:
         ConfigError: `CL_ANALYZE_KERNELS` is no instruction set of this processor.
     """
-    return library_for(os.environ.get(VARIABLE, ""))
+    return loaded_for(os.environ.get(VARIABLE, ""))
 
 
-def library_for(wanted: str) -> Library | None:
+def loaded_for(wanted: str) -> Library | None:
     """The compiled functions for an instruction set; empty: the best; off: None.
 
     Raises:
         ConfigError: it is none, or not one of this processor.
     """
-    return _loaded(wanted)[0]
+    return _load(wanted)[0]
 
 
 def described() -> str:
     """The instruction set that serves, or `none` and the reason, for people.
 
     Raises:
-        ConfigError: see `library`.
+        ConfigError: see `loaded`.
     """
-    loaded, reason = _loaded(os.environ.get(VARIABLE, ""))
+    loaded, reason = _load(os.environ.get(VARIABLE, ""))
     return f"none ({reason})" if loaded is None else loaded.instruction_set
 
 
 def missing() -> str:
     """Why there is no library although nobody switched it off; empty where there is one."""
     wanted = os.environ.get(VARIABLE, "")
-    return "" if wanted == "off" else _loaded(wanted)[1]
+    return "" if wanted == "off" else _load(wanted)[1]
 
 
 @functools.cache
-def _loaded(wanted: str) -> tuple[Library | None, str]:
+def _load(wanted: str) -> tuple[Library | None, str]:
     """The library, or why there is none."""
     if wanted == "off":
         return None, f"{VARIABLE}=off"

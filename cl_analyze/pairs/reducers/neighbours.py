@@ -93,7 +93,7 @@ class NearestNeighbours(Reducer):
     def bound(self, state: NeighbourState) -> NDArray[np.float64] | None:
         if not len(state.best):
             return None
-        library = kernels.library()
+        library = kernels.loaded()
         if library is None:
             return unpack(state.best[:, 0])[0]
         return least_values(library, state.best)
@@ -142,7 +142,7 @@ class NearestNeighbours(Reducer):
         return NeighbourState(len(best), best, np.zeros(0, np.int64), np.zeros(0, np.uint64))
 
     def merge(self, a: NeighbourState, b: NeighbourState) -> NeighbourState:
-        library = kernels.library()
+        library = kernels.loaded()
         if (
             library is not None
             and len(a.best)
@@ -164,7 +164,7 @@ class NearestNeighbours(Reducer):
         """The state after the waiting entries are sorted in."""
         if not len(state.owners):
             return state
-        library = kernels.library()
+        library = kernels.loaded()
         if library is not None:
             owners = np.ascontiguousarray(state.owners, np.int64)
             keys = np.ascontiguousarray(state.waiting)
