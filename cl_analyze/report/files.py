@@ -8,7 +8,7 @@ from pathlib import Path
 from cl_analyze.figures.catalogue import draw
 from cl_analyze.figures.description import Figure
 from cl_analyze.figures.fonts import families, texts_of
-from cl_analyze.figures.matplotlib_renderer import FIXED_SVG, render
+from cl_analyze.figures.matplotlib_renderer import PAGE, render
 from cl_analyze.output import write_files
 from cl_analyze.quoting import quoted
 from cl_analyze.results.document import Document
@@ -49,8 +49,8 @@ def write_report(
     """Write a page and the JSON document as well; see `write_tables_and_figures`."""
     from cl_analyze.report.html import render_html
 
-    drawn = _drawn(document, (*formats, FIXED_SVG), note)
-    page = render_html(document, [(figure, files[FIXED_SVG]) for figure, files in drawn])
+    drawn = _drawn(document, (*formats, PAGE), note)
+    page = render_html(document, [(figure, files[PAGE]) for figure, files in drawn])
     html, data = PAGES.get(document.command, PAGES["report"])
     files = {html: page.encode(), data: b"", **_tables_and_figures(document, drawn, formats)}
     names = tuple(str(folder / name) for name in files)
@@ -69,7 +69,7 @@ def _drawn(
             f"figures: no font that is installed here has {quoted(boxes, 20)}, which are drawn as "
             "boxes: install one (for Chinese, Japanese and Korean fonts-noto-cjk)"
         )
-    return [(figure, render(figure, formats)) for figure in figures]
+    return list(zip(figures, render(figures, formats), strict=True))
 
 
 def _tables_and_figures(

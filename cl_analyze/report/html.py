@@ -5,12 +5,10 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import re
 import shlex
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any
-from urllib.parse import quote
 
 from markupsafe import Markup
 
@@ -25,6 +23,8 @@ from cl_analyze.report.sentences import meaning
 from cl_analyze.results.document import Document
 from cl_analyze.results.tables import Record, number_text
 
+_PIXELS = 96
+"""Pixels of a page to the inch."""
 _MOST_IN_FULL = 12
 """Checkpoints up to which every number is on the page; of more they are in the tables."""
 _LOSS_PARTS = tuple(part.name for part in PARTS[1:])
@@ -38,7 +38,7 @@ def render_html(document: Document, figures: Sequence[tuple[Figure, bytes]]) -> 
 
     Args:
         document: results with their inputs.
-        figures: each figure with an svg file, which a page without JavaScript shows.
+        figures: each figure with a png, which a page without JavaScript shows.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -79,7 +79,7 @@ def render_html(document: Document, figures: Sequence[tuple[Figure, bytes]]) -> 
         ],
         moved_rows=document.rows("moved_rows"),
         moved_classes=document.rows("moved_classes"),
-        figures=[_figure(figure, svg, plots[figure.name]) for figure, svg in figures],
+        figures=[_figure(figure, png, plots[figure.name]) for figure, png in figures],
         families=families,
         definitions={name: DECLARED[name].in_words for name in sorted(shown)},
         command=shlex.join(["cl-analyze", *document.arguments]) if document.arguments else "",
@@ -133,30 +133,19 @@ def _findings(
     return findings
 
 
-_LONG_DECIMALS = re.compile(rb"(-?[0-9]*\.[0-9]{2})[0-9]+")
-_NOT_SEEN = re.compile(
-    rb"<\?xml[^>]*>|<!DOCTYPE[^>]*>|<metadata>.*?</metadata>|<!--.*?-->", re.DOTALL
-)
-_PATHS = re.compile(rb' (?:d|x|y|points)="[^"]*"')
-
-
 def _packed(text: str) -> str:
     """Text as gzip in base64, the same bytes every time; the page unpacks it."""
     return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
 
 
-def _figure(figure: Figure, svg: bytes, plot: dict[str, Any] | None) -> dict[str, Any]:
+def _figure(figure: Figure, png: bytes, plot: dict[str, Any] | None) -> dict[str, Any]:
     """The static image of a figure, with title, caption and dial."""
-    # a hundredth of a point is more than a screen shows
-    lean = _PATHS.sub(lambda found: _LONG_DECIMALS.sub(rb"\1", found[0]), svg)
-    lean = _NOT_SEEN.sub(b"", lean)
-    lean = re.sub(rb">\s+<", b"><", lean).replace(b"\n", b" ")
     return {
         "name": figure.name,
         "title": figure.title,
         "caption": figure.caption,
-        # neither a quotation mark nor an ampersand is left that could end the attribute
-        "data": Markup("data:image/svg+xml," + quote(lean, safe=" =:/,;()!*'@?+$[]^|{}<>")),
+        "data": f"data:image/png;base64,{base64.b64encode(png).decode()}",
+        "width": round(figure.panel_size[0] * figure.columns * _PIXELS),
         "is_interactive": plot is not None,
         "dial": figure.dial if plot is not None and len(plot["meta"]["levels"]) > 1 else "",
     }

@@ -140,23 +140,23 @@ class _Objective:
     def _sums_of(self, parameters: Block, gradient: bool, index: int) -> _Sums:
         """Log loss of a block, and how many of the rows are right or the gradient."""
         block, targets = self._rows.block(index)
-        scores = block @ parameters[:-1]
-        scores += parameters[-1]
-        peaks = scores.max(axis=1, keepdims=True)
-        at = np.arange(len(block)), targets
-        hits = 0 if gradient else int((scores.argmax(axis=1) == targets).sum())
-        scores -= peaks
+        # a line for each class: sums over classes then add whole lines, twice as fast
+        scores = np.ascontiguousarray(parameters[:-1].T) @ block.T
+        scores += parameters[-1][:, None]
+        at = targets, np.arange(len(block))
+        hits = 0 if gradient else int((scores.argmax(axis=0) == targets).sum())
+        scores -= scores.max(axis=0)
         own = scores[at].astype(np.float64)
         np.exp(scores, out=scores)
-        sums = scores.sum(axis=1, dtype=np.float64)
+        sums = scores.sum(axis=0, dtype=np.float64)
         loss = float((np.log(sums) - own).sum())
         if not gradient:
             return loss, hits, None
-        scores /= sums.astype(scores.dtype)[:, None]
+        scores *= (1.0 / sums).astype(scores.dtype)
         scores[at] -= 1.0
         slope = np.empty(parameters.shape)
-        slope[:-1] = block.T @ scores
-        slope[-1] = scores.sum(axis=0, dtype=np.float64)
+        slope[:-1] = (scores @ block).T
+        slope[-1] = scores.sum(axis=1, dtype=np.float64)
         return loss, hits, slope
 
     def _sums(self, parameters: Vector, gradient: bool) -> Iterator[_Sums]:
