@@ -102,15 +102,19 @@ class Report:
     @property
     def tables(self) -> dict[str, Table]:
         """All tables by name."""
-        return self.document.all_tables()
+        return self.document.all_tables
 
-    def save(self, folder: str | Path, formats: Sequence[str] = ("png",)) -> list[Path]:
+    def save(
+        self, folder: str | Path, formats: Sequence[str] = ("png",), full_json: bool = False
+    ) -> list[Path]:
         """Write results.json, tables/, figures/ and report.html into a folder.
 
         Args:
             folder: the folder; created if it is missing.  Files of an earlier report in it are
                 replaced.
             formats: file formats of the figures: png, svg, pdf.
+            full_json: write the rows of all tables into results.json too; otherwise it has the
+                paths of their CSV files.
 
         Returns:
             The written paths.
@@ -129,7 +133,7 @@ class Report:
 
         if not str(folder):
             raise ConfigError("the folder's name is empty")
-        return write_report(self.document, Path(folder), tuple(formats))
+        return write_report(self.document, Path(folder), tuple(formats), full_json=full_json)
 
     def compare(self, other: Report, paired: bool = True, confidence: float = 0.95) -> pd.DataFrame:
         """Differences of every metric, this report minus the other, with Holm-adjusted p-values.

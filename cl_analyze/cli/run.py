@@ -136,10 +136,13 @@ def finish(report: Report, output: OutputOptions, talk: Talk) -> None:
         from cl_analyze.report import PAGES, write_report, write_tables_and_figures
 
         talk.stage("writing files")
-        writer = write_report if document.command in PAGES else write_tables_and_figures
-        files = tuple(
-            str(path) for path in writer(document, Path(output.out), output.formats, talk.note)
+        folder, formats = Path(output.out), output.formats
+        written = (
+            write_report(document, folder, formats, talk.note, output.full_json)
+            if document.command in PAGES
+            else write_tables_and_figures(document, folder, formats, talk.note)
         )
+        files = tuple(map(str, written))
     talk.close()
     if output.as_json:
         from cl_analyze.results.tables import to_json

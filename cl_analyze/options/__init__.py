@@ -408,6 +408,14 @@ class OutputOptions(Checked):
     as_json: bool = option(
         False, Flag(), OUTPUT, "--json", "Print one JSON document on stdout", EVERY
     )
+    full_json: bool = option(
+        False,
+        Flag(),
+        OUTPUT,
+        "--full-json",
+        "Tables in the JSON file too, not only the paths of their CSV files",
+        ("compare", "report"),
+    )
     quiet: bool = option(
         False, Flag(), OUTPUT, "-q --quiet", "Print only errors on stderr", ANALYSING
     )

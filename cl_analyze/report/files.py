@@ -44,9 +44,17 @@ def write_tables_and_figures(
 
 
 def write_report(
-    document: Document, folder: Path, formats: tuple[str, ...], note: Note | None = None
+    document: Document,
+    folder: Path,
+    formats: tuple[str, ...],
+    note: Note | None = None,
+    full_json: bool = False,
 ) -> list[Path]:
-    """Write a page and the JSON document as well; see `write_tables_and_figures`."""
+    """Write a page and the JSON document as well; see `write_tables_and_figures`.
+
+    Args:
+        full_json: whether the JSON document has the rows of all tables, not only their files.
+    """
     from cl_analyze.report.html import render_html
 
     drawn = _drawn(document, (*formats, PAGE), note)
@@ -54,7 +62,8 @@ def write_report(
     html, data = PAGES.get(document.command, PAGES["report"])
     files = {html: page.encode(), data: b"", **_tables_and_figures(document, drawn, formats)}
     names = tuple(str(folder / name) for name in files)
-    files[data] = to_json(document.to_dict(names)).encode()
+    csv_files = None if full_json else {name: _csv_file(name) for name in document.all_tables}
+    files[data] = to_json(document.to_dict(names, csv_files)).encode()
     return write_files(folder, document.command, files)
 
 
@@ -72,13 +81,16 @@ def _drawn(
     return list(zip(figures, render(figures, formats), strict=True))
 
 
+def _csv_file(table: str) -> str:
+    return f"tables/{table}.csv"
+
+
 def _tables_and_figures(
     document: Document, drawn: Sequence[tuple[Figure, dict[str, bytes]]], formats: Sequence[str]
 ) -> dict[str, bytes]:
     """Contents of the files by their names."""
     tables = {
-        f"tables/{name}.csv": table.to_csv().encode()
-        for name, table in document.all_tables().items()
+        _csv_file(name): table.to_csv().encode() for name, table in document.all_tables.items()
     }
     figures = {
         f"figures/{figure.name}.{kind}": files[kind] for figure, files in drawn for kind in formats

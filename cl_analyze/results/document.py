@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from cl_analyze.results.tables import Cell, Param, Record, Results, Table, record_table
 
-SCHEMA = "cl-analyze/1"
+SCHEMA = "cl-analyze/2"
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,26 @@ class Document:
         """A family's records as a table."""
         return record_table(family, (self.results[i] for i in self.families[family]))
 
+    @cached_property
     def all_tables(self) -> dict[str, Table]:
         """Tables of the families and further tables, by name."""
         return {name: self.family_table(name) for name in self.families} | self.tables
 
     def rows(self, table: str, **cells: Cell) -> list[dict[str, Cell]]:
         """Rows of a further table that have these cells; an empty list without the table."""
-        rows = self.tables[table].rows if table in self.tables else ()
+        rows: Sequence[dict[str, Cell]] = self.tables[table].rows if table in self.tables else ()
+        if "source" in cells and rows:
+            rows = self._rows_by_source(table).get(cells.pop("source"), ())
         return [row for row in rows if all(row.get(key) == cells[key] for key in cells)]
+
+    def _rows_by_source(self, table: str) -> dict[Cell, list[dict[str, Cell]]]:
+        """Rows of a table by source: each figure asks for those of each checkpoint."""
+        if table not in self._by_source:
+            rows: dict[Cell, list[dict[str, Cell]]] = {}
+            for row in self.tables[table].rows:
+                rows.setdefault(row.get("source"), []).append(row)
+            self._by_source[table] = rows
+        return self._by_source[table]
 
     def records(
         self, metric: str, definition: str | None = None, source: str | None = None, **params: Param
@@ -86,6 +99,10 @@ class Document:
         return next(iter(self.records(metric, definition, source, **params)), None)
 
     @cached_property
+    def _by_source(self) -> dict[str, dict[Cell, list[dict[str, Cell]]]]:
+        return {}
+
+    @cached_property
     def _by_metric(self) -> dict[str, list[Record]]:
         """Records by metric: a search of all records is slow for hundreds of checkpoints."""
         records: dict[str, list[Record]] = {}
@@ -93,8 +110,22 @@ class Document:
             records.setdefault(record.metric, []).append(record)
         return records
 
-    def to_dict(self, files: tuple[str, ...] = ()) -> dict[str, Any]:
-        """The JSON document."""
+    def to_dict(
+        self, files: tuple[str, ...] = (), csv_files: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        """The JSON document.
+
+        Args:
+            files: paths of the written files.
+            csv_files: table -> path of the CSV file that has its rows, from the document's folder;
+                None: the document has all rows itself.
+        """
+        tables: dict[str, Any] = {
+            name: list(table.rows)
+            if csv_files is None
+            else {"csv": csv_files[name], "rows": len(table.rows)}
+            for name, table in self.all_tables.items()
+        }
         return {
             "schema": SCHEMA,
             "version": self.version,
@@ -104,7 +135,7 @@ class Document:
             "inputs": list(self.inputs),
             "environment": self.environment,
             "results": [record.to_dict() for record in self.results],
-            "tables": {name: list(table.rows) for name, table in self.all_tables().items()},
+            "tables": tables,
             "files": list(files),
             "warnings": list(self.warnings),
         }

@@ -342,7 +342,11 @@ class Table:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(self.columns)
         for row in self.rows:
-            writer.writerow([csv_cell(row.get(column)) for column in self.columns])
+            cells = map(row.get, self.columns)
+            # most cells are numbers
+            writer.writerow(
+                [repr(cell) if type(cell) is float else csv_cell(cell) for cell in cells]
+            )
         return stream.getvalue()
 
 
@@ -395,21 +399,31 @@ def to_json(document: dict[str, Any]) -> str:
     return _UNUSUAL.sub(lambda m: m[0] if m[0].isprintable() else json.dumps(m[0])[1:-1], text)
 
 
+_JSON = json.JSONEncoder(allow_nan=False, ensure_ascii=False)
+
+
 def _json_lines(value: Any, depth: int) -> str:
-    flat = json.dumps(value, allow_nan=False, ensure_ascii=False)
     inner, outer = "  " * (depth + 1), "  " * depth
-    if isinstance(value, dict) and value and depth < 2 and len(flat) > 80:
+    if isinstance(value, dict) and value and depth < 2 and not _fits_a_line(value):
         items = [
-            f"{inner}{json.dumps(key, ensure_ascii=False)}: {_json_lines(item, depth + 1)}"
+            f"{inner}{_JSON.encode(key)}: {_json_lines(item, depth + 1)}"
             for key, item in value.items()
         ]
         return "{\n" + ",\n".join(items) + f"\n{outer}}}"
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        items = [
-            f"{inner}{json.dumps(item, allow_nan=False, ensure_ascii=False)}" for item in value
-        ]
+        items = [f"{inner}{_JSON.encode(item)}" for item in value]
         return "[\n" + ",\n".join(items) + f"\n{outer}]"
-    return flat
+    return _JSON.encode(value)
+
+
+def _fits_a_line(value: Any, most: int = 80) -> bool:
+    """Whether the JSON text has so few characters; a long text is not made for it."""
+    length = 0
+    for part in _JSON.iterencode(value):
+        length += len(part)
+        if length > most:
+            return False
+    return True
 
 
 def number_text(value: float, std_error: float | None = None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import csv
 import json
 
 import jsonschema
@@ -11,7 +12,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-SCHEMA = json.loads((ROOT / "docs" / "schema" / "cl-analyze-1.schema.json").read_text())
+SCHEMA = json.loads((ROOT / "docs" / "schema" / "cl-analyze-2.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(
     SCHEMA, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
 )
@@ -50,10 +51,23 @@ def test_documents_are_what_the_schema_says(cli, few, random, arguments):
 
 
 def test_written_documents_are_too(cli, few):
-    result = cli("report", few, "--out", "out", "--k", 1, "--tau", 0.2)
-    assert result.returncode == 0, result.stderr
-    document = json.loads((cli.folder / "out" / "results.json").read_text())
-    VALIDATOR.validate(document)
+    documents = []
+    for options in ((), ("--full-json",)):
+        result = cli("report", few, "--out", "out", "--k", 1, "--tau", 0.2, *options)
+        assert result.returncode == 0, result.stderr
+        documents.append(json.loads((cli.folder / "out" / "results.json").read_text()))
+        VALIDATOR.validate(documents[-1])
+    document, full = documents
+    assert document["results"] == full["results"]
+    assert document["tables"].keys() == full["tables"].keys()
+    for name, rows in full["tables"].items():
+        entry = document["tables"][name]
+        with (cli.folder / "out" / entry["csv"]).open(newline="") as file:
+            assert len(list(csv.DictReader(file))) == entry["rows"] == len(rows) > 0
+    for wrong in ({"csv": "tables/spectrum.csv"}, "tables/spectrum.csv"):
+        broken = copy.deepcopy(document)
+        broken["tables"]["spectrum"] = wrong
+        assert not VALIDATOR.is_valid(broken), wrong
     record = next(r for r in document["results"] if r["value"] is not None)
     for change in (
         {"value": None},
