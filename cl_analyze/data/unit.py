@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from cl_analyze.data.rows import BFLOAT16, Rows, SelectedRows
 
 _ROWS_AT_ONCE = 1024
+_PART_OF_FEW = 16
+"""Rows in float64 are few where they fit into this part of the budget; they are kept twice."""
 
 
 def row_norms(block: NDArray[Any]) -> NDArray[np.float64]:
@@ -41,7 +43,8 @@ class UnitRows:
     """Unit rows of a source in a chosen precision.
 
     Within `budget_bytes` every block is normalised once and kept.  Beyond it the blocks that were
-    used least recently are read and normalised again.  Safe to call from several threads.
+    used least recently are read and normalised again.  Few rows, which fit into a small part of
+    the budget, are read once and kept in float64 as well.  Safe to call from several threads.
 
     Args:
         rows: the source; all rows finite and non-zero.
@@ -56,7 +59,10 @@ class UnitRows:
         self._blocks: OrderedDict[tuple[int, int], NDArray[Any]] = OrderedDict()
         self._held = 0
         self._norms: NDArray[np.float64] | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        n_rows, dim = rows.shape
+        self._are_few = 8 * n_rows * dim <= budget_bytes // _PART_OF_FEW
+        self._few: dict[str, NDArray[np.float64]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {"rows": self._rows, "dtype": self._dtype.type, "budget": self._budget}
@@ -99,6 +105,7 @@ class UnitRows:
         """Drop the kept blocks."""
         with self._lock:
             self._blocks.clear()
+            self._few.clear()
             self._held = 0
 
     def stored_norms(self) -> NDArray[np.float64]:
@@ -137,6 +144,8 @@ class UnitRows:
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """The given rows as unit rows in float64."""
+        if self._are_few:
+            return self._kept("unit")[rows]
         return normalise(self.stored_take(rows))
 
     def select(self, chosen: NDArray[np.int64], budget_bytes: int, dtype: Any = None) -> UnitRows:
@@ -158,19 +167,41 @@ class UnitRows:
         return float(np.finfo(kind if kind.kind == "f" else np.float64).eps)
 
     def stored_block(self, start: int, stop: int) -> NDArray[np.float64]:
-        """Rows start..stop-1 as they are saved, in float64, not kept."""
+        """Rows start..stop-1 as they are saved, in float64; not to be changed."""
+        if self._are_few:
+            return self._kept("stored")[start:stop]
+        return self._read(start, stop)
+
+    def _read(self, start: int, stop: int) -> NDArray[np.float64]:
         block = self._rows.read(start, stop).astype(np.float64)
         self._rows.give_back()
         return block
 
+    def _kept(self, form: str) -> NDArray[np.float64]:
+        """All rows as they are `stored`, or of `unit` norm: read once, nobody can change them."""
+        with self._lock:
+            if form not in self._few:
+                rows = (
+                    normalise(self._kept("stored"))
+                    if form == "unit"
+                    else self._read(0, self.n_rows)
+                )
+                rows.setflags(write=False)
+                self._few[form] = rows
+            return self._few[form]
+
     def stored_take(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """The given rows as they are saved, in float64."""
+        if self._are_few:
+            return self._kept("stored")[rows]
         block = self._rows.take(rows).astype(np.float64)
         self._rows.give_back()
         return block
 
     def exact_block(self, start: int, stop: int) -> NDArray[np.float64]:
-        """Unit rows start..stop-1 in float64, not kept."""
+        """Unit rows start..stop-1 in float64; not to be changed."""
+        if self._are_few:
+            return self._kept("unit")[start:stop]
         return normalise(self.stored_block(start, stop))
 
 

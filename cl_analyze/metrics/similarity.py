@@ -467,7 +467,7 @@ def _reference(subject: Subject, options: MetricOptions) -> Table:
             "quantity": "similarity_mean",
             "group": negative_group(rank + 1),
             "tau": None,
-            "value": float(value),
+            "value": value,
             "std_error": 0.0,
         }
         for rank, value in enumerate(expected)

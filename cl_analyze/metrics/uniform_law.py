@@ -67,7 +67,8 @@ def cosine_share_below(d: int, s: NDArray[np.float64]) -> NDArray[np.float64]:
     return shares
 
 
-def expected_nearest(d: int, n_others: int, most: int) -> NDArray[np.float64]:
+@cache
+def expected_nearest(d: int, n_others: int, most: int) -> tuple[float, ...]:
     """Expected cosine of the 1st, 2nd, ... nearest of `n_others` uniform points, up to `most`.
 
     For the l-th largest of K cosines, the value of the cosine's distribution function has the law
@@ -81,11 +82,9 @@ def expected_nearest(d: int, n_others: int, most: int) -> NDArray[np.float64]:
 
     grid = (np.arange(4000) + 0.5) / 4000
     most = min(most, n_others)
-    return np.array(
-        [
-            float(cosine_quantile(d, special.betaincinv(n_others - l + 1, l, grid)).mean())
-            for l in range(1, most + 1)  # noqa: E741
-        ]
+    return tuple(
+        float(cosine_quantile(d, special.betaincinv(n_others - l + 1, l, grid)).mean())
+        for l in range(1, most + 1)  # noqa: E741
     )
 
 

@@ -25,6 +25,7 @@ takes from it what it needs:
     plan.py        which tiles, in which order: a function of the shape and the block size alone;
                    gathered into units, which are what runs at a time
     engine.py      the only loop over pairs
+    threads.py     threads that an interruption cannot leave waiting for ever
     executors.py   where units run: here, on threads, in other processes or on a cluster
     cluster.py     a Dask cluster by its address
     saved.py       states on disk, so that a pass that was cut off goes on

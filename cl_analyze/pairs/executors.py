@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, ThreadPoolExecutor
 from typing import Any, Protocol
 
-from cl_analyze.errors import AnalysisError, ConfigError, DataError, is_out_of_memory
+from cl_analyze.errors import AnalysisError, ConfigError, DataError
+from cl_analyze.pairs.threads import Threads
 
 
 class Job(Protocol):
@@ -51,7 +52,7 @@ class SerialExecutor:
 
 
 class ThreadExecutor:
-    """A thread per unit; NumPy and BLAS let go of the interpreter lock while they compute.
+    """A thread for each unit; kernels, NumPy and BLAS let go of the interpreter lock.
 
     Args:
         n_threads: units computed at the same time.
@@ -62,11 +63,8 @@ class ThreadExecutor:
 
     def run(self, job: Job, units: Iterable[Any]) -> Iterator[Any]:
         """Yield results in order, with a few units ahead; waiting units die with the caller."""
-        with (
-            single_threaded_blas(),
-            ThreadPoolExecutor(self.n_at_once, thread_name_prefix="pairs") as pool,
-        ):
-            yield from _in_order(lambda unit: pool.submit(job.run, unit), units, 2 * self.n_at_once)
+        with single_threaded_blas(), Threads(self.n_at_once) as threads:
+            yield from threads.map(job.run, units, 2 * self.n_at_once)
 
 
 _POLL_SECONDS, _MOST_SECONDS_WITHOUT_WORKERS = 5.0, 60.0
@@ -189,8 +187,6 @@ def _in_order(
             try:
                 ahead.append(submit(unit))
             except RuntimeError as error:  # it was shut down
-                if is_out_of_memory(error):  # no room for another thread
-                    raise
                 raise ConfigError(f"the executor takes no work: {error}") from error
             if len(ahead) >= n_ahead:
                 yield wait(ahead.popleft())

@@ -50,7 +50,7 @@ class Document:
     n_anchors: dict[str, int] = field(default_factory=dict)
     verdict: str | None = None
 
-    @property
+    @cached_property
     def sources(self) -> tuple[str, ...]:
         """Names of the sources in the order of the results."""
         return tuple(dict.fromkeys(record.source for record in self.results))
@@ -86,9 +86,8 @@ class Document:
         """Records of a metric in order; arguments that are not None restrict them."""
         return [
             record
-            for record in self._by_metric.get(metric, ())
+            for record in self._by_metric.get((metric, source), ())
             if definition in (None, record.definition)
-            and source in (None, record.source)
             and all(record.params.get(key) == value for key, value in params.items())
         ]
 
@@ -103,11 +102,12 @@ class Document:
         return {}
 
     @cached_property
-    def _by_metric(self) -> dict[str, list[Record]]:
-        """Records by metric: a search of all records is slow for hundreds of checkpoints."""
-        records: dict[str, list[Record]] = {}
+    def _by_metric(self) -> dict[tuple[str, str | None], list[Record]]:
+        """Records by metric and source (None: of all sources): a search of all is slow."""
+        records: dict[tuple[str, str | None], list[Record]] = {}
         for record in self.results:
-            records.setdefault(record.metric, []).append(record)
+            for source in (None, record.source):
+                records.setdefault((record.metric, source), []).append(record)
         return records
 
     def to_dict(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 import math
@@ -358,12 +359,18 @@ def csv_cell(value: Cell) -> str:
     """
     if value is None:
         return ""
+    if isinstance(value, str):
+        return _text_cell(value)
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float):
-        return repr(float(value))
-    text = printable(str(value))
-    return f"'{text}" if isinstance(value, str) and _RUNS_AS_FORMULA.match(value) else text
+    return repr(float(value)) if isinstance(value, float) else str(value)
+
+
+@functools.lru_cache(1024)
+def _text_cell(value: str) -> str:
+    """The text of a cell, of which most repeat those above."""
+    text = printable(value)
+    return f"'{text}" if _RUNS_AS_FORMULA.match(value) else text
 
 
 def record_table(name: str, records: Iterable[Record]) -> Table:

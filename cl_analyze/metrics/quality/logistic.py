@@ -11,7 +11,6 @@ not grow with the rows; tests hold it to scikit-learn's coefficients.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,6 +22,7 @@ from cl_analyze.data.validation import block_rows
 from cl_analyze.metrics.quality.rows import FormRows, Index, Matrix, Vector
 from cl_analyze.pairs.executors import single_threaded_blas
 from cl_analyze.pairs.plan import spans
+from cl_analyze.pairs.threads import Threads
 
 Block = NDArray[np.floating[Any]]
 
@@ -134,14 +134,14 @@ _Sums = tuple[float, int, Matrix | None]
 class _Objective:
     """Mean log loss plus penalty / 2 |W|^2, from blocks on several threads, summed in order."""
 
-    def __init__(self, rows: _Rows, n_classes: int, pool: ThreadPoolExecutor) -> None:
-        self._rows, self._n_classes, self._pool = rows, n_classes, pool
+    def __init__(self, rows: _Rows, n_classes: int, threads: Threads) -> None:
+        self._rows, self._n_classes, self._threads = rows, n_classes, threads
 
     def _sums_of(self, parameters: Block, gradient: bool, index: int) -> _Sums:
         """Log loss of a block, and how many of the rows are right or the gradient."""
         block, targets = self._rows.block(index)
         # a line for each class: sums over classes then add whole lines, twice as fast
-        scores = np.ascontiguousarray(parameters[:-1].T) @ block.T
+        scores = parameters[:-1].T @ block.T
         scores += parameters[-1][:, None]
         at = targets, np.arange(len(block))
         hits = 0 if gradient else int((scores.argmax(axis=0) == targets).sum())
@@ -164,7 +164,9 @@ class _Objective:
         table: Block = parameters.reshape(-1, self._n_classes).astype(self._rows.dtype)
         step = partial(self._sums_of, table, gradient)
         n_blocks = len(self._rows.spans)
-        return iter([step(0)]) if n_blocks == 1 else self._pool.map(step, range(n_blocks))
+        if n_blocks == 1:
+            return iter([step(0)])
+        return self._threads.map(step, range(n_blocks), n_blocks)
 
     def scores(self, parameters: Vector) -> tuple[float, float]:
         """Mean log loss, and share of the rows whose class has the highest score."""
@@ -233,11 +235,11 @@ def fit(
         return None
     centre, spread, means = _moments(rows, split.train, targets, n_classes)
     is_validation = np.isin(split.train, split.validation)
-    with single_threaded_blas(), ThreadPoolExecutor(n_threads) as pool:
+    with single_threaded_blas(), Threads(n_threads) as threads:
 
         def objective(chosen: NDArray[np.bool_]) -> _Objective:
             part = _Rows(rows, split.train[chosen], targets[chosen], centre, spread)
-            return _Objective(part, n_classes, pool)
+            return _Objective(part, n_classes, threads)
 
         parameters = np.zeros((rows.shape[1] + 1) * n_classes)
         known: dict[float, Vector] = {}
