@@ -1,4 +1,4 @@
-"""Threads of a pass: results in order, errors where they are wanted, an end wherever Ctrl-C comes."""
+"""Threads of a pass: results in order, errors where they are wanted, an end after any Ctrl-C."""
 
 from __future__ import annotations
 
