@@ -30,6 +30,7 @@ def tell_cost(
     seconds = 0.0 if expected is None else expected.seconds(options)
     if expected is None or seconds < LONG:
         return
+    recorder.expect(seconds)
     memory = (prepared.room.needed + min(prepared.room.cached, subject.n * subject.d * 4)) / 2**20
     recorder.note(
         f"{subject.source}: about {_duration(seconds)} for {expected.n_pairs(options):.1e} "

@@ -92,11 +92,13 @@ def _measured(
             f"means over rows are estimated from {options.anchors} anchors against all rows; "
             "sampling: the distance to expect from the exact value; ±: the standard error over rows"
         )
-    for prepared in all_prepared:
+    for done, prepared in enumerate(all_prepared):
+        recorder.checkpoint(done, len(all_prepared))
         results = measure_one(prepared, chosen_families, options, run, executor, recorder)
         collected.add(dict(zip(names, results, strict=True)), recorder)
         collected.add_subject(prepared.subject, options)
         prepared.subject.release()
+    recorder.checkpoint(len(all_prepared), len(all_prepared))
     return collected.report(command, arguments, names, options, run, recorder)
 
 

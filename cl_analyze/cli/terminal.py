@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterable
@@ -72,8 +72,8 @@ def shown(message: str) -> str:
 class Talk:
     """Notes, warnings and progress on stderr.
 
-    Progress is shown for passes of more than one second: a terminal shows one line that is
-    overwritten, a log gets one line every ten seconds.
+    One line says what the job is doing, with which of how many checkpoints, and for how long.  It
+    appears after a second: on a terminal it is overwritten, a log gets it every ten seconds.
 
     Args:
         quiet: write no notes, warnings and progress.
@@ -88,8 +88,8 @@ class Talk:
         self._verbose = verbose
         self._stream = stream if stream is not None else sys.stderr
         self._live = self._stream.isatty() and not os.environ.get("CI")
-        self._stage, self._said, self._before = "", False, 0
-        self._started = self._last = time.monotonic()
+        self._job = _Job(time.monotonic())
+        self._last_shown: float | None = None
         self._shown = 0
 
     def say(self, text: str) -> None:
@@ -109,42 +109,70 @@ class Talk:
         """Write a warning."""
         self.say(f"warning: {text}")
 
+    def checkpoint(self, done: int, total: int) -> None:
+        """Note that `done` of `total` checkpoints are measured; another begins, if one is left."""
+        self._job.checkpoint(time.monotonic(), done, total)
+
+    def expect(self, seconds: float) -> None:
+        """Take a forecast for this checkpoint."""
+        self._job.expected = seconds
+
     def stage(self, text: str) -> None:
         """Begin a new pass."""
         now = time.monotonic()
-        if self._verbose and self._stage:
-            self.say(f"{self._stage}: {now - self._started:.2f} s")
-        self._clear()
-        self._stage, self._said, self._before = shown(text), False, 0
-        self._started = self._last = now
+        if self._verbose and self._job.stage:
+            self.say(f"{self._job.stage}: {now - self._job.stage_started:.2f} s")
+        self._job.begin_stage(now, shown(text))
+        self._show(now)
 
     def progress(self, done: int, total: int) -> None:
         """Show the progress of this pass: `done` of `total` pairs."""
-        now = time.monotonic()
-        elapsed = now - self._started
-        wait = 0.2 if self._live else 10.0 if self._said else 1.0
-        if self._quiet or elapsed < 1.0 or now - self._last < wait:
-            return
-        self._last, self._said = now, True
-        rate = (done - self._before) / elapsed  # without the pairs that an earlier run computed
-        left = (total - done) / rate if rate else math.inf
-        text = f"{self._stage}  {100 * done / total:.0f}%  {rate:.3g} pairs/s  {left:.0f} s left"
-        self._write(text if self._live else f"{text}\n", clear=True)
-        self._shown = len(text) if self._live else 0
+        self._job.pairs = done, total
+        self._show(time.monotonic())
 
     def resumed(self, done: int, total: int) -> None:
         """Note that an earlier run computed `done` of the `total` pairs of this pass."""
-        self._before = done
-        self.note(f"{self._stage}: goes on from {100 * done / total:.0f}%, which --resume has kept")
+        self._job.pairs_before = done
+        kept = f"{100 * done / total:.0f}%, which --resume has kept"
+        self.note(f"{self._job.stage}: goes on from {kept}")
 
     def close(self) -> None:
         """End the last pass."""
         self.stage("")
+        self._clear()
+
+    def _show(self, now: float) -> None:
+        """Write the line of the job, where it is time to."""
+        since = now - (self._job.started if self._last_shown is None else self._last_shown)
+        wait = 1.0 if self._last_shown is None else 0.1 if self._live else 10.0
+        if self._quiet or not self._job.stage or since < wait:
+            return
+        self._last_shown = now
+        text = self._job.text(now)
+        if not self._live:
+            self._write(f"{text}\n")
+            return
+        width = shutil.get_terminal_size().columns - 1
+        line = f"{self._bar(self._job.share)} {text}"
+        line = line if len(line) <= width else f"{line[: width - 3]}..."
+        # one write over the old line: a line that was cleared first would flicker
+        self._write("\r" + line + " " * max(0, self._shown - len(line)))
+        self._shown = len(line)
+
+    def _bar(self, share: float) -> str:
+        """A share of the work as a bar of ten characters."""
+        full = int(10 * share)
+        bar = "\u2588" * full + "\u2591" * (10 - full)
+        try:
+            bar.encode(self._stream.encoding or "utf-8")
+        except UnicodeEncodeError:
+            return "#" * full + "-" * (10 - full)
+        return bar
 
     def _clear(self) -> None:
         if self._shown:
-            shown, self._shown = self._shown, 0
-            self._write("\r" + " " * shown + "\r")
+            length, self._shown = self._shown, 0
+            self._write("\r" + " " * length + "\r")
 
     def _write(self, text: str, clear: bool = False) -> None:
         """Write text; ignore errors, so that a closed stderr does not stop a run."""
@@ -153,3 +181,59 @@ class Talk:
         with contextlib.suppress(OSError, ValueError):
             self._stream.write(text)
             self._stream.flush()
+
+
+class _Job:
+    """How far a job is, and how long it will take.
+
+    Attributes:
+        started, checkpoint_started, stage_started: when they began, in seconds.
+        done, total: checkpoints measured, and in all.
+        expected: seconds that this checkpoint takes by a forecast; 0: unknown.
+        stage: what is done now.
+        pairs: pairs of rows of this pass that are done, and all; (0, 0) where it has none.
+        pairs_before: pairs of this pass that an earlier run computed.
+    """
+
+    def __init__(self, now: float) -> None:
+        self.started = self.checkpoint_started = self.stage_started = now
+        self.done, self.total, self.expected = 0, 1, 0.0
+        self.stage, self.pairs, self.pairs_before = "", (0, 0), 0
+
+    def checkpoint(self, now: float, done: int, total: int) -> None:
+        """Begin a checkpoint."""
+        self.done, self.total, self.expected = done, total, 0.0
+        self.checkpoint_started = now
+        if done == 0:
+            self.started = now
+
+    def begin_stage(self, now: float, text: str) -> None:
+        """Begin a pass."""
+        self.stage, self.stage_started, self.pairs, self.pairs_before = text, now, (0, 0), 0
+
+    @property
+    def share(self) -> float:
+        """How much of the job is done, between 0 and 1."""
+        done, total = self.pairs
+        return min(1.0, (self.done + (done / total if total else 0.0)) / self.total)
+
+    def text(self, now: float) -> str:
+        """The checkpoint, the stage, its rate, and the time that is left."""
+        parts = [f"{self.done + 1} of {self.total}"] if self.done < self.total > 1 else []
+        parts.append(self.stage)
+        done, total = self.pairs
+        rate = (done - self.pairs_before) / max(now - self.stage_started, 1e-9)
+        if total and rate > 0.0:
+            parts.append(f"{100 * done / total:.0f}%  {rate:.3g} pairs/s")
+        left = self._seconds_left(now, (total - done) / rate if rate > 0.0 else 0.0)
+        if left >= 0.5:
+            parts.append(f"{left:.0f} s left")
+        return "  ".join(parts)
+
+    def _seconds_left(self, now: float, of_stage: float) -> float:
+        """Of the job, from the checkpoints before or from a forecast; at least the stage's."""
+        each = self.expected
+        if self.done:
+            each = (self.checkpoint_started - self.started) / self.done
+        here = max(each - (now - self.checkpoint_started), of_stage, 0.0)
+        return here + each * max(self.total - self.done - 1, 0)

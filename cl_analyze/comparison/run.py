@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -68,38 +67,23 @@ class _NeighbourLists(Family):
         return FamilyResult(())
 
 
-class _Counter(Recorder):
-    """A recorder that adds the number of the checkpoint and the remaining time to each stage.
+class _NotesOfFew(Recorder):
+    """A recorder that shows the notes of some checkpoints, and counts the others.
 
     Attributes:
-        n_measured: number of checkpoints measured so far, without those from the cache.
+        shows_notes: whether notes are shown now.
         n_left_out: number of notes that were not shown.
     """
 
-    def __init__(self, listener: Listener, total: int) -> None:
-        super().__init__(listener)
-        self._total, self._number, self._shows_notes = total, 0, True
-        self._started = time.monotonic()
-        self.n_measured = self.n_left_out = 0
-
-    def turn_to(self, number: int, shows_notes: bool = True) -> None:
-        """Begin a checkpoint; `number` counts from 1."""
-        self._number, self._shows_notes = number, shows_notes
+    shows_notes = True
+    n_left_out = 0
 
     def note(self, text: str) -> None:
         """Show a note, or count it."""
-        if self._shows_notes:
+        if self.shows_notes:
             super().note(text)
         else:
             self.n_left_out += 1
-
-    def stage(self, text: str) -> None:
-        """Show a stage, with the number of the checkpoint and the remaining time."""
-        left = ""
-        if self.n_measured:
-            seconds = (time.monotonic() - self._started) / self.n_measured
-            left = f", {seconds * (self._total - self._number + 1):.0f} s left"
-        super().stage(f"[{self._number}/{self._total}{left}] {text}")
 
 
 def run_comparison(
@@ -143,9 +127,9 @@ def run_comparison(
     checkpoints = arranged(requests, compare.x)
     cache = None if compare.cache is None else Cache(Path(compare.cache))
     reference = reference_index(checkpoints, compare.against)
-    counter = _Counter(listener or Silent(), len(checkpoints))
+    recorder = _NotesOfFew(listener or Silent())
     with executor_of(run, executor) as workers:
-        comparison = _Comparison(checkpoints, tuple(names), options, run, workers, counter, cache)
+        comparison = _Comparison(checkpoints, tuple(names), options, run, workers, recorder, cache)
         return comparison.report(reference, compare.x, arguments)
 
 
@@ -173,47 +157,51 @@ class _Comparison:
     options: MetricOptions
     run: RunOptions
     executor: Executor
-    counter: _Counter
+    recorder: _NotesOfFew
     cache: Cache | None
 
     def report(self, reference_at: int, x: str | None, arguments: Sequence[str]) -> Report:
         """Check all checkpoints, then measure and compare them, the reference first."""
-        counter, count = self.counter, len(self.given)
+        recorder, count = self.recorder, len(self.given)
         collected = Collected()
         self.check(collected)
         checkpoint = self.given[reference_at]
-        subject, entry = self.measure(1, checkpoint, collected)
+        recorder.checkpoint(0, count)
+        subject, entry, n_kept = self.measure(checkpoint, collected)
+        recorder.shows_notes = False
         reference = _Reference(checkpoint.request, subject, Space(subject.rows), entry)
         match = Match(None, "the reference")
         checkpoints = {reference_at: _checkpoint(checkpoint, subject, match, entry.families)}
         changes: list[Difference] = []
         others = (i for i in range(count) if i != reference_at)
-        for number, i in enumerate(others, 2):
+        for done, i in enumerate(others, 1):
             checkpoint = self.given[i]
-            subject, entry = self.measure(number, checkpoint, collected)
+            recorder.checkpoint(done, count)
+            subject, entry, is_kept = self.measure(checkpoint, collected)
+            n_kept += is_kept
             match = match_rows(collected.rows[checkpoint.title], collected.rows[reference.title])
             if match.moves_rows:
                 self.check_companions(checkpoint, reference, subject, match)
             changes += self.changes(entry, reference.entry, match, subject.groups)
             families = dict(entry.families)
             if match.order is not None:
-                counter.stage(f"{checkpoint.title}: how the space moved")
+                recorder.stage(f"{checkpoint.title}: how the space moved")
                 with single_threaded_blas():
                     families["movement"] = self.movement(reference, subject, entry, match)
             checkpoints[i] = _checkpoint(checkpoint, subject, match, families)
+        recorder.checkpoint(count, count)
         listed = [checkpoints[i] for i in range(count)]
         for measured in listed:
-            collected.add(measured.families, counter)
-        warn(listed, checkpoints[reference_at], counter)
+            collected.add(measured.families, recorder)
+        warn(listed, checkpoints[reference_at], recorder)
+        recorder.shows_notes = True
         if self.cache is not None:
-            counter.turn_to(1)
-            n_kept = count - counter.n_measured
-            counter.note(f"{n_kept} of {count} checkpoints came from the cache")
+            recorder.note(f"{n_kept} of {count} checkpoints came from the cache")
         rows = ({**row.to_dict(), "params": params_text(row.one)} for row in adjusted(changes))
         collected.tables["compare"] = Table("compare", COLUMNS, tuple(rows))
         collected.tables["checkpoints"] = checkpoints_table(listed, checkpoints[reference_at], x)
         return collected.report(
-            "compare", arguments, [*self.names, *BETWEEN], self.options, self.run, counter
+            "compare", arguments, [*self.names, *BETWEEN], self.options, self.run, recorder
         )
 
     def prepare(self, checkpoint: Given, recorder: Recorder) -> Prepared:
@@ -225,19 +213,15 @@ class _Comparison:
     def check(self, collected: Collected) -> None:
         """Open and check all checkpoints, so that errors come before the first measurement."""
         for number, checkpoint in enumerate(self.given, 1):
-            self.counter.turn_to(number, number <= NOTED)
-            collected.add_inputs(self.prepare(checkpoint, self.counter).inputs)
-        self.counter.turn_to(1)
-        if self.counter.n_left_out:
-            self.counter.note(
-                f"{self.counter.n_left_out} notes on further checkpoints are left out"
-            )
+            self.recorder.shows_notes = number <= NOTED
+            collected.add_inputs(self.prepare(checkpoint, self.recorder).inputs)
+        self.recorder.shows_notes = True
+        if self.recorder.n_left_out:
+            left_out = self.recorder.n_left_out
+            self.recorder.note(f"{left_out} notes on further checkpoints are left out")
 
-    def measure(
-        self, number: int, checkpoint: Given, collected: Collected
-    ) -> tuple[Subject, Entry]:
-        """The rows and the numbers of a checkpoint; the numbers come from the cache if possible."""
-        self.counter.turn_to(number, number == 1)
+    def measure(self, checkpoint: Given, collected: Collected) -> tuple[Subject, Entry, int]:
+        """The rows and the numbers of a checkpoint, and 1 where these come from the cache."""
         prepared = self.prepare(checkpoint, Recorder(Silent()))
         subject = prepared.subject
         collected.add_subject(subject, self.options)
@@ -255,10 +239,12 @@ class _Comparison:
             )
             entry = self.cache.load(key, checkpoint.title)
             if entry is not None:
-                return subject, entry
+                return subject, entry, 1
         lists = _NeighbourLists()
         chosen: list[Family] = [*(METRICS[name] for name in self.names), lists]
-        results = measure_one(prepared, chosen, self.options, self.run, self.executor, self.counter)
+        results = measure_one(
+            prepared, chosen, self.options, self.run, self.executor, self.recorder
+        )
         families = {
             name: replace(result, tables=tuple(t for t in result.tables if t.name in KEPT_TABLES))
             for name, result in zip(self.names, results, strict=False)
@@ -266,8 +252,7 @@ class _Comparison:
         entry = Entry(families, lists.indices)
         if self.cache is not None:
             self.cache.save(key, checkpoint.title, entry)
-        self.counter.n_measured += 1
-        return subject, entry
+        return subject, entry, 0
 
     def check_companions(
         self, checkpoint: Given, reference: _Reference, subject: Subject, match: Match
@@ -290,7 +275,7 @@ class _Comparison:
         )
         differing = int((classes != base_classes[match.order]).sum())
         if differing:
-            self.counter.warn(
+            self.recorder.warn(
                 f"{checkpoint.title}: {differing} of {subject.n} rows have another label than "
                 f"the row of {reference.title} with their id; are ids and labels in its order?"
             )

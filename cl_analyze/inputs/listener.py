@@ -18,6 +18,14 @@ class Listener(Protocol):
         """A property of the inputs that can make the metrics misleading."""
         ...
 
+    def checkpoint(self, done: int, total: int) -> None:
+        """`done` of `total` checkpoints are measured; another begins, if one is left."""
+        ...
+
+    def expect(self, seconds: float) -> None:
+        """A forecast: this checkpoint takes about so many seconds."""
+        ...
+
     def stage(self, text: str) -> None:
         """A new pass begins."""
         ...
@@ -38,6 +46,12 @@ class Silent:
         """Ignore."""
 
     def warn(self, text: str) -> None:
+        """Ignore."""
+
+    def checkpoint(self, done: int, total: int) -> None:
+        """Ignore."""
+
+    def expect(self, seconds: float) -> None:
         """Ignore."""
 
     def stage(self, text: str) -> None:
@@ -71,6 +85,14 @@ class Recorder:
         if text not in self.warnings:
             self.warnings.append(text)
             self._listener.warn(text)
+
+    def checkpoint(self, done: int, total: int) -> None:
+        """Forward to the listener."""
+        self._listener.checkpoint(done, total)
+
+    def expect(self, seconds: float) -> None:
+        """Forward to the listener."""
+        self._listener.expect(seconds)
 
     def stage(self, text: str) -> None:
         """Forward to the listener."""

@@ -1,0 +1,139 @@
+"""Progress: one line for the whole job; a resumed run says that it goes on."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import numpy as np
+import pytest
+
+from cl_analyze.cli.terminal import Talk
+
+
+class Clock:
+    """A time that tests set."""
+
+    def __init__(self, monkeypatch):
+        self.now = 100.0
+        monkeypatch.setattr("cl_analyze.cli.terminal.time.monotonic", lambda: self.now)
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self):
+        return True
+
+    @property
+    def screen(self):
+        """The last line, as a terminal shows it after carriage returns."""
+        line = ""
+        for part in self.getvalue().rpartition("\n")[2].split("\r"):
+            line = part + line[len(part) :]
+        return line.rstrip()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("COLUMNS", "100")
+    return Clock(monkeypatch)
+
+
+def job(talk, clock, seconds_each=8.0, total=4):
+    """Measure some checkpoints, each in two passes and a stage without pairs."""
+    for done in range(total):
+        talk.checkpoint(done, total)
+        for stage in ("pairs", "error bars"):
+            talk.stage(f"run-{done}.npz: {stage}")
+            for part in range(1, 11):
+                clock.now += 0.04 * seconds_each
+                talk.progress(part * 10, 100)
+        talk.stage(f"run-{done}.npz: linear probe")
+        clock.now += 0.2 * seconds_each
+    talk.checkpoint(total, total)
+    talk.stage("writing files")
+
+
+def test_a_resumed_run_says_from_where(cli):
+    np.save(cli.folder / "e.npy", np.random.default_rng(0).standard_normal((3000, 8)))
+    arguments = ("uniformity", "e.npy", "--no-files", "--json", "--resume", "states")
+    first = cli(*arguments)
+    again = cli(*arguments)
+    assert "goes on from" not in first.stderr
+    assert "goes on from 100%, which --resume has kept" in again.stderr
+    assert first.stdout.split('"results"')[1] == again.stdout.split('"results"')[1]
+
+
+def test_the_rate_is_that_of_this_run(clock):
+    stream = io.StringIO()
+    talk = Talk(stream=stream)
+    talk.stage("pairs")
+    talk.resumed(800, 1000)
+    clock.now += 10.0
+    talk.progress(900, 1000)
+    assert "goes on from 80%" in stream.getvalue()
+    assert "90%  10 pairs/s  10 s left" in stream.getvalue()
+
+
+def test_a_log_gets_a_line_every_ten_seconds(clock):
+    stream = io.StringIO()
+    job(Talk(stream=stream), clock)
+    lines = stream.getvalue().splitlines()
+    assert 3 <= len(lines) <= 32 / 10 + 2
+    assert lines[-1] == "writing files"
+    assert all(re.match(r"[1-4] of 4  run-[0-3]\.npz: ", line) for line in lines[:-1]), lines
+    left = [int(re.search(r"(\d+) s left", line)[1]) for line in lines if "s left" in line]
+    assert left[1:] == sorted(left[1:], reverse=True), "the first line knows one pass alone"
+    assert len(left) == len(lines) - 1
+    short = io.StringIO()
+    job(Talk(stream=short), clock, seconds_each=0.2)
+    assert short.getvalue() == "", "a job of less than a second says nothing"
+    quiet = io.StringIO()
+    job(Talk(quiet=True, stream=quiet), clock)
+    assert quiet.getvalue() == ""
+
+
+def test_a_terminal_has_one_line_that_is_written_over_and_goes(clock):
+    stream = Terminal()
+    talk = Talk(stream=stream)
+    talk.checkpoint(2, 4)
+    talk.stage("a-name.npz: pairs")
+    clock.now += 2.0
+    talk.progress(50, 100)
+    assert stream.screen == "██████░░░░ 3 of 4  a-name.npz: pairs  50%  25 pairs/s  2 s left"
+    for part in range(51, 90):
+        clock.now += 0.03
+        talk.progress(part, 100)
+    assert stream.getvalue().count("\r") < 20, "ten times a second at most"
+    assert "\r \r" not in stream.getvalue(), "a line that is cleared before it is written flickers"
+    talk.note("something")
+    assert stream.getvalue().endswith("note: something\n")
+    clock.now += 1.0
+    talk.stage(f"{'long-' * 40}name.npz: pairs")
+    assert len(stream.screen) == 99
+    talk.close()
+    assert stream.screen == ""
+
+
+def test_a_forecast_says_how_long_before_the_first_checkpoint_has_ended(clock):
+    stream = io.StringIO()
+    talk = Talk(stream=stream)
+    talk.checkpoint(0, 3)
+    talk.expect(100.0)
+    talk.stage("e.npy: pairs")
+    clock.now += 20.0
+    talk.progress(50, 100)
+    assert "1 of 3  e.npy: pairs  50%  2.5 pairs/s  280 s left" in stream.getvalue()
+
+
+def test_a_terminal_without_blocks_gets_a_bar_of_other_characters(clock):
+    stream = Terminal()
+    stream.encoding = "ascii"
+    talk = Talk(stream=stream)
+    talk.checkpoint(1, 2)
+    talk.stage("e.npy: pairs")
+    clock.now += 2.0
+    talk.progress(1, 2)
+    assert stream.screen.startswith("#######--- 2 of 2")
