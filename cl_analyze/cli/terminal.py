@@ -232,6 +232,8 @@ class _Job:
 
     def _seconds_left(self, now: float, of_stage: float) -> float:
         """Of the job, from the checkpoints before or from a forecast; at least the stage's."""
+        if self.done == self.total:
+            return of_stage
         each = self.expected
         if self.done:
             each = (self.checkpoint_started - self.started) / self.done
