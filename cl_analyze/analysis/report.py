@@ -19,6 +19,7 @@ from cl_analyze.metrics.differences import (
     differences,
     match_rows,
 )
+from cl_analyze.processes import cores
 from cl_analyze.results.document import Document
 from cl_analyze.results.tables import Results, Table
 
@@ -133,7 +134,9 @@ class Report:
 
         if not str(folder):
             raise ConfigError("the folder's name is empty")
-        return write_report(self.document, Path(folder), tuple(formats), full_json=full_json)
+        return write_report(
+            self.document, Path(folder), tuple(formats), n_processes=cores(), full_json=full_json
+        )
 
     def compare(self, other: Report, paired: bool = True, confidence: float = 0.95) -> pd.DataFrame:
         """Differences of every metric, this report minus the other, with Holm-adjusted p-values.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cl_analyze.analysis.collected import Collected, check_definition
 from cl_analyze.analysis.cost import tell_cost
@@ -25,6 +25,10 @@ from cl_analyze.options import MetricOptions, Request, RunOptions
 from cl_analyze.pairs.backend import make_backend
 from cl_analyze.pairs.cluster import dask_client
 from cl_analyze.pairs.executors import Executor, SerialExecutor, ThreadExecutor, as_executor
+from cl_analyze.processes import Tell, can_fork, cores, in_processes
+
+FEW_ROWS = 6_000
+"""Rows up to which checkpoints are measured at the same time, each in a process."""
 
 
 def families(names: Iterable[str] | str) -> tuple[str, ...]:
@@ -92,14 +96,68 @@ def _measured(
             f"means over rows are estimated from {options.anchors} anchors against all rows; "
             "sampling: the distance to expect from the exact value; ±: the standard error over rows"
         )
-    for done, prepared in enumerate(all_prepared):
-        recorder.checkpoint(done, len(all_prepared))
-        results = measure_one(prepared, chosen_families, options, run, executor, recorder)
+    recorder.checkpoint(0, len(all_prepared))
+    measured = _measure_all(all_prepared, chosen_families, options, run, executor, recorder)
+    for done, (prepared, results) in enumerate(zip(all_prepared, measured, strict=True), 1):
         collected.add(dict(zip(names, results, strict=True)), recorder)
         collected.add_subject(prepared.subject, options)
         prepared.subject.release()
-    recorder.checkpoint(len(all_prepared), len(all_prepared))
+        recorder.checkpoint(done, len(all_prepared))
     return collected.report(command, arguments, names, options, run, recorder)
+
+
+def _measure_all(
+    all_prepared: Sequence[Prepared],
+    chosen_families: Sequence[Family],
+    options: MetricOptions,
+    run: RunOptions,
+    executor: Executor,
+    recorder: Recorder,
+) -> Iterator[list[FamilyResult]]:
+    """Measure one checkpoint after the other; several of few rows at a time, in processes.
+
+    Of few rows the interpreter does as much as the kernels do, so that threads wait for each other.
+    """
+    are_few = all(prepared.subject.n <= FEW_ROWS for prepared in all_prepared)
+    n_processes = min(executor.n_at_once, cores(), len(all_prepared))
+    if not (isinstance(executor, ThreadExecutor) and are_few and n_processes > 1 and can_fork()):
+        for prepared in all_prepared:
+            yield measure_one(prepared, chosen_families, options, run, executor, recorder)
+        return
+
+    def measure_in_process(prepared: Prepared, tell: Tell) -> tuple[list[FamilyResult], Messages]:
+        heard = _Heard(tell)
+        serial = SerialExecutor()
+        return measure_one(
+            prepared, chosen_families, options, run, serial, Recorder(heard)
+        ), heard.messages
+
+    for results, messages in in_processes(
+        measure_in_process, all_prepared, n_processes, recorder.stage
+    ):
+        for tell, text in messages:
+            getattr(recorder, tell)(text)
+        yield results
+
+
+Messages = list[tuple[Literal["note", "warn"], str]]
+
+
+class _Heard(Silent):
+    """What a process hears of its checkpoint: stages are told at once, notes with the results."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self.messages: Messages = []
+
+    def note(self, text: str) -> None:
+        self.messages.append(("note", text))
+
+    def warn(self, text: str) -> None:
+        self.messages.append(("warn", text))
+
+    def stage(self, text: str) -> None:
+        self._tell(text)
 
 
 def measure_one(

@@ -18,6 +18,7 @@ from cl_analyze.options import (
     RunOptions,
 )
 from cl_analyze.options.declaration import from_command_line, options_of
+from cl_analyze.processes import cores
 from cl_analyze.quoting import natural, printable, without_secrets
 
 if TYPE_CHECKING:
@@ -125,10 +126,10 @@ def run_command(command: str, parameters: Mapping[str, Any]) -> None:
             listener=talk,
             arguments=arguments,
         )
-    finish(report, output, talk)
+    finish(report, output, run, talk)
 
 
-def finish(report: Report, output: OutputOptions, talk: Talk) -> None:
+def finish(report: Report, output: OutputOptions, run: RunOptions, talk: Talk) -> None:
     """Write the output files, then print the table or the JSON document."""
     document = report.document
     files: tuple[str, ...] = ()
@@ -137,10 +138,11 @@ def finish(report: Report, output: OutputOptions, talk: Talk) -> None:
 
         talk.stage("writing files")
         folder, formats = Path(output.out), output.formats
+        processes = run.threads or cores()
         written = (
-            write_report(document, folder, formats, talk.note, output.full_json)
+            write_report(document, folder, formats, talk.note, processes, output.full_json)
             if document.command in PAGES
-            else write_tables_and_figures(document, folder, formats, talk.note)
+            else write_tables_and_figures(document, folder, formats, talk.note, processes)
         )
         files = tuple(map(str, written))
     talk.close()

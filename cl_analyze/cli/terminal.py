@@ -131,10 +131,8 @@ class Talk:
         self._show(time.monotonic())
 
     def resumed(self, done: int, total: int) -> None:
-        """Note that an earlier run computed `done` of the `total` pairs of this pass."""
+        """Leave out of the rate what an earlier run computed: `done` of the `total` pairs."""
         self._job.pairs_before = done
-        kept = f"{100 * done / total:.0f}%, which --resume has kept"
-        self.note(f"{self._job.stage}: goes on from {kept}")
 
     def close(self) -> None:
         """End the last pass."""

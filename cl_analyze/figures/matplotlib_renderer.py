@@ -26,6 +26,7 @@ from cl_analyze.figures.description import (
     reaches,
 )
 from cl_analyze.figures.fonts import families, matplotlib, texts_of
+from cl_analyze.processes import in_processes
 
 PAGE = "page"
 """The png once more, in 256 colours: a third of the size, and seen without scripts and in print."""
@@ -62,12 +63,15 @@ _METADATA: dict[str, dict[str, Any]] = {
 }
 
 
-def render(figures: Iterable[Figure], formats: Iterable[str]) -> Iterator[dict[str, bytes]]:
-    """Draw figures, one after the other.
+def render(
+    figures: Iterable[Figure], formats: Iterable[str], n_processes: int = 1
+) -> Iterator[dict[str, bytes]]:
+    """Draw figures.
 
     Args:
         figures: the descriptions.
         formats: png, svg (with text that can be edited and searched), pdf, or `PAGE`.
+        n_processes: that draw at a time, where they can be forked.
 
     Yields:
         For each figure, format -> file content, the same bytes every time.
@@ -76,13 +80,12 @@ def render(figures: Iterable[Figure], formats: Iterable[str]) -> Iterator[dict[s
     kinds = tuple(dict.fromkeys(formats))
     defaults = {name: value for name, value in mpl.rcParamsDefault.items() if name != "backend"}
     with mpl.rc_context({**defaults, **_SETTINGS}):
-        for figure in figures:
-            mpl.rcParams["font.family"] = families(texts_of(figure))[0]
-            yield _files(figure, kinds)
+        yield from in_processes(lambda figure, _: _files(figure, kinds), list(figures), n_processes)
 
 
 def _files(figure: Figure, kinds: Sequence[str]) -> dict[str, bytes]:
     """One figure in some formats."""
+    matplotlib().rcParams["font.family"] = families(texts_of(figure))[0]
     canvas = _canvas(figure)
     files: dict[str, bytes] = {}
     with warnings.catch_warnings():

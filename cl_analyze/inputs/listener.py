@@ -73,6 +73,7 @@ class Recorder:
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
+        self._stage = ""
         self.warnings: list[str] = []
 
     def note(self, text: str) -> None:
@@ -96,6 +97,7 @@ class Recorder:
 
     def stage(self, text: str) -> None:
         """Forward to the listener."""
+        self._stage = text
         self._listener.stage(text)
 
     def progress(self, done: int, total: int) -> None:
@@ -103,5 +105,7 @@ class Recorder:
         self._listener.progress(done, total)
 
     def resumed(self, done: int, total: int) -> None:
-        """Forward to the listener."""
+        """Note that a pass goes on, and forward to the listener."""
+        share = f"{100 * done / total:.0f}%"
+        self.note(f"{self._stage}: goes on from {share}, which --resume has kept")
         self._listener.resumed(done, total)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from cl_analyze.options import MetricOptions, RunOptions
 from cl_analyze.pairs import kernels
 from cl_analyze.pairs.plan import DEFAULT_BLOCK, MOST_BLOCKS, SMALLEST_BLOCK, spans
 from cl_analyze.pairs.rescoring import MARGIN
+from cl_analyze.processes import cores
 
 FLOAT64_ROWS = 20_000
 FLOAT64_TAU = 0.02
@@ -39,11 +39,8 @@ def n_threads(run: RunOptions) -> int:
         return run.threads
     if run.device.startswith("cuda"):
         return _THREADS_OF_A_GPU
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    return cores + (cores > 1 and kernels.loaded() is None)
+    n_cores = cores()
+    return n_cores + (n_cores > 1 and kernels.loaded() is None)
 
 
 def chosen_precision(

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,6 +27,7 @@ from cl_analyze.metrics.subject import Subject
 from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.backend import Index
 from cl_analyze.pairs.engine import Reducer
+from cl_analyze.pairs.executors import single_threaded_blas
 from cl_analyze.pairs.reducers.neighbours import Neighbours
 from cl_analyze.results.tables import Param, Record, Table
 
@@ -147,7 +148,14 @@ def measure(
         options: options of the metrics.
         runner: the runner of passes.
     """
-    listed = list(families)
+    # outside the passes too: its number of threads changes no byte, and none of them spins
+    with single_threaded_blas():
+        return _measure(list(families), subject, options, runner)
+
+
+def _measure(
+    listed: Sequence[Family], subject: Subject, options: MetricOptions, runner: PairRunner
+) -> list[FamilyResult]:
     n = subject.n
     runner.announce("pairs")
     anchors = Anchors.every(n)

@@ -7,8 +7,10 @@ units share is in the job, which threads share and other processes get once.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import pickle
+import sys
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -227,14 +229,18 @@ def _run_elsewhere(home: str, token: str, payload: bytes, unit: Any) -> Any:
         ) from error
 
 
+@functools.lru_cache(1)
+def _libraries(n_modules: int) -> Any:
+    """The loaded libraries with threads; looked for again once more modules are imported."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
 def single_threaded_blas() -> contextlib.AbstractContextManager[Any]:
     """Pin BLAS (and torch on the CPU, where it is loaded) to one thread for a pass."""
-    import sys
-
-    from threadpoolctl import threadpool_limits
-
     stack = contextlib.ExitStack()
-    stack.enter_context(threadpool_limits(limits=1))
+    stack.enter_context(_libraries(len(sys.modules)).limit(limits=1))
     torch = sys.modules.get("torch")
     if torch is not None and hasattr(torch, "set_num_threads"):
         before = torch.get_num_threads()

@@ -23,7 +23,11 @@ Note = Callable[[str], None]
 
 
 def write_tables_and_figures(
-    document: Document, folder: Path, formats: tuple[str, ...], note: Note | None = None
+    document: Document,
+    folder: Path,
+    formats: tuple[str, ...],
+    note: Note | None = None,
+    n_processes: int = 1,
 ) -> list[Path]:
     """Write the tables/*.csv and figures/* of a metric's command.
 
@@ -32,6 +36,7 @@ def write_tables_and_figures(
         folder: made when it is missing.
         formats: of the figures.
         note: hears of characters that no font has; None: nobody does.
+        n_processes: that draw at a time.
 
     Returns:
         The written paths.
@@ -39,7 +44,7 @@ def write_tables_and_figures(
     Raises:
         ConfigError: the folder cannot be written.
     """
-    drawn = _drawn(document, formats, note)
+    drawn = _drawn(document, formats, note, n_processes)
     return write_files(folder, document.command, _tables_and_figures(document, drawn, formats))
 
 
@@ -48,6 +53,7 @@ def write_report(
     folder: Path,
     formats: tuple[str, ...],
     note: Note | None = None,
+    n_processes: int = 1,
     full_json: bool = False,
 ) -> list[Path]:
     """Write a page and the JSON document as well; see `write_tables_and_figures`.
@@ -57,7 +63,7 @@ def write_report(
     """
     from cl_analyze.report.html import render_html
 
-    drawn = _drawn(document, (*formats, PAGE), note)
+    drawn = _drawn(document, (*formats, PAGE), note, n_processes)
     page = render_html(document, [(figure, files[PAGE]) for figure, files in drawn])
     html, data = PAGES.get(document.command, PAGES["report"])
     files = {html: page.encode(), data: b"", **_tables_and_figures(document, drawn, formats)}
@@ -68,7 +74,7 @@ def write_report(
 
 
 def _drawn(
-    document: Document, formats: Sequence[str], note: Note | None
+    document: Document, formats: Sequence[str], note: Note | None, n_processes: int
 ) -> list[tuple[Figure, dict[str, bytes]]]:
     """The figures in some formats, with a note on characters that no font here has."""
     figures = draw(document)
@@ -78,7 +84,7 @@ def _drawn(
             f"figures: no font that is installed here has {quoted(boxes, 20)}, which are drawn as "
             "boxes: install one (for Chinese, Japanese and Korean fonts-noto-cjk)"
         )
-    return list(zip(figures, render(figures, formats), strict=True))
+    return list(zip(figures, render(figures, formats, n_processes), strict=True))
 
 
 def _csv_file(table: str) -> str:

@@ -29,7 +29,6 @@ from cl_analyze.metrics.quality.projection import projection_notes, projection_t
 from cl_analyze.metrics.subject import Subject, near_duplicate_notes, nearest_negatives_reducer
 from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.engine import Reducer
-from cl_analyze.pairs.executors import single_threaded_blas
 from cl_analyze.pairs.reducers import PairHistogram
 from cl_analyze.results.tables import Record, Table
 
@@ -140,7 +139,7 @@ class Quality(Family):
         return float((options.anchors_of(n_rows) or n_rows) * n_rows)
 
     def compute(self, results: PassResults) -> FamilyResult:
-        """Records by part, and tables; BLAS on one thread, so that its number changes no byte.
+        """Records by part, and tables.
 
         With `options.only`, the records of these metrics alone.
         """
@@ -155,16 +154,15 @@ class Quality(Family):
         ]
         records: list[Record] = []
         tables: list[Table] = []
-        with single_threaded_blas():
-            if options.only:
-                for part in parts:
-                    records += part.records(context) if options.wants(part.names) else ()
-                return FamilyResult(tuple(r for r in records if r.metric in options.only))
-            notes += near_duplicate_notes(subject, context.options, context.near)
+        if options.only:
             for part in parts:
-                records += part.records(context)
-                tables += [table(context) for table in part.tables]
-                notes += part.notes(context)
+                records += part.records(context) if options.wants(part.names) else ()
+            return FamilyResult(tuple(r for r in records if r.metric in options.only))
+        notes += near_duplicate_notes(subject, context.options, context.near)
+        for part in parts:
+            records += part.records(context)
+            tables += [table(context) for table in part.tables]
+            notes += part.notes(context)
         return FamilyResult(
             tuple(records), tuple(table for table in tables if table.rows), tuple(notes)
         )
