@@ -6,6 +6,9 @@ Tests that ask how the program starts, or that change what the interpreter reads
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import io
 import json
 import os
 import select
@@ -31,12 +34,19 @@ def can_fork(environment: Mapping[str, str]) -> bool:
     return hasattr(os, "fork") and not any(name.startswith(AT_START) for name in environment)
 
 
+TORCH_FILES = (".pt", ".pth", ".bin", ".ckpt")
+"""Suffixes of files that torch reads; their forks come from a process that has imported it."""
+
+
 class Forks:
-    """A process that waits for command lines and runs each in a fork, of the checkout at `root`."""
+    """Processes that wait for command lines and run each in a fork, of the checkout at `root`.
+
+    One of them has imported torch, which makes a fork of it slower.
+    """
 
     def __init__(self, root: Path = ROOT) -> None:
         self._root = root
-        self._process: subprocess.Popen[bytes] | None = None
+        self._servers: dict[bool, subprocess.Popen[bytes]] = {}
 
     def run(
         self,
@@ -55,15 +65,9 @@ class Forks:
             environment: its variables.
             signals: seconds after its start, and the signal that it is sent then.
         """
-        if self._process is None:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.forks"],
-                cwd=self._root,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-            )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
+        server = self._server(any(a.partition("::")[0].endswith(TORCH_FILES) for a in arguments))
+        assert server.stdin is not None
+        assert server.stdout is not None
         with tempfile.TemporaryDirectory() as name:
             files = {stream: str(Path(name) / stream) for stream in ("stdin", "stdout", "stderr")}
             Path(files["stdin"]).write_bytes(stdin or b"")
@@ -74,22 +78,33 @@ class Forks:
                 "files": files,
                 "signals": list(signals),
             }
-            self._process.stdin.write(json.dumps(request).encode() + b"\n")
-            self._process.stdin.flush()
-            ready, _, _ = select.select([self._process.stdout], [], [], SECONDS)
+            server.stdin.write(json.dumps(request).encode() + b"\n")
+            server.stdin.flush()
+            ready, _, _ = select.select([server.stdout], [], [], SECONDS)
             if not ready:
                 self.stop()
                 raise subprocess.TimeoutExpired(list(arguments), SECONDS)
-            code = int(self._process.stdout.readline())
+            code = int(server.stdout.readline())
             out, err = (Path(files[stream]).read_bytes() for stream in ("stdout", "stderr"))
         return subprocess.CompletedProcess(list(arguments), code, out, err)
 
+    def _server(self, has_torch: bool) -> subprocess.Popen[bytes]:
+        """The process with torch, or the one without; it starts when it is first asked for."""
+        if has_torch not in self._servers:
+            self._servers[has_torch] = subprocess.Popen(
+                [sys.executable, "-m", "tests.forks", *(["torch"] if has_torch else [])],
+                cwd=self._root,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+        return self._servers[has_torch]
+
     def stop(self) -> None:
-        """End the process."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
+        """End the processes."""
+        for server in self._servers.values():
+            server.kill()
+            server.communicate()
+        self._servers.clear()
 
 
 def _child(request: dict[str, object]) -> NoReturn:
@@ -136,8 +151,12 @@ def _send(pid: int, signals: Sequence[tuple[float, int]]) -> None:
         os.close(ended)
 
 
-def serve() -> None:
-    """Import what the commands import, then run a command line a line of standard input."""
+def serve(more: Sequence[str]) -> None:
+    """Import what the commands import, then run a command line a line of standard input.
+
+    Args:
+        more: modules to import as well.
+    """
     import importlib
 
     for name in (
@@ -146,8 +165,17 @@ def serve() -> None:
         "figures.catalogue",
     ):  # fmt: skip
         importlib.import_module(f"cl_analyze.{name}")
-    for name in ("scipy.special", "scipy.optimize", "matplotlib.figure", "jinja2", "rich.console"):
+    for name in (
+        "scipy.special", "scipy.optimize", "matplotlib.figure", "matplotlib.backends.backend_agg",
+        "PIL.PngImagePlugin", "jinja2", "rich.console", "multiprocessing.connection", *more,
+    ):  # fmt: skip
         importlib.import_module(name)
+    from cl_analyze.cli import app
+
+    with contextlib.redirect_stdout(io.StringIO()):  # the parser imports more as it parses
+        app.app(["--version"], standalone_mode=False)
+        app.app(["inspect", "--help"], standalone_mode=False)
+    gc.freeze()  # the collector of a fork touches, and so copies, nothing of what is here
     for line in sys.stdin.buffer:
         request = json.loads(line)
         pid = os.fork()
@@ -160,4 +188,4 @@ def serve() -> None:
 
 
 if __name__ == "__main__":
-    serve()
+    serve(sys.argv[1:])
