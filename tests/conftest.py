@@ -17,11 +17,14 @@ from tests.forks import SECONDS, Forks, can_fork
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = ROOT / "sample_data"
 
+NIGHTLY = bool(os.environ.get("CL_ANALYZE_NIGHTLY"))
+"""Whether campaigns run whole (`python -m tests.nightly`); the suite has about a tenth of each."""
+
 settings.register_profile(
     "suite",
     deadline=None,
-    derandomize=True,
-    max_examples=25,
+    derandomize=not NIGHTLY,
+    max_examples=250 if NIGHTLY else 12,
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("suite")

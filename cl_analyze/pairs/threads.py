@@ -15,8 +15,11 @@ from collections.abc import Callable, Iterable, Iterator
 from queue import Empty, SimpleQueue
 from typing import Any
 
-_SECONDS_OF_A_UNIT = 10.0
-"""How long a caller that was interrupted waits for what is being computed; joining has no end."""
+_SECONDS_OF_A_UNIT, _SECONDS_OF_AN_END = 10.0, 1.0
+"""How long a caller that was interrupted waits for what is computed, and for a thread's last step.
+
+The last step takes a lock of `threading`, which an interruption can have left locked.
+"""
 
 
 class Threads:
@@ -34,7 +37,7 @@ class Threads:
         self._n_threads = n_threads
         self._work: SimpleQueue[_Task | None] = SimpleQueue()
         self._ended: SimpleQueue[None] = SimpleQueue()
-        self._n_started = 0
+        self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Threads:
         return self
@@ -42,8 +45,10 @@ class Threads:
     def __exit__(self, *error: object) -> None:
         self._work.put(None)
         with contextlib.suppress(Empty):
-            for _ in range(self._n_started):
+            for _ in self._threads:
                 self._ended.get(timeout=_SECONDS_OF_A_UNIT)
+            for thread in self._threads:  # a daemon must not outlive the interpreter
+                thread.join(_SECONDS_OF_AN_END)
 
     def map(
         self, function: Callable[[Any], Any], items: Iterable[Any], n_ahead: int
@@ -58,10 +63,11 @@ class Threads:
         Raises:
             Exception: what the function raised for the next item.
         """
-        while self._n_started < self._n_threads:
+        while len(self._threads) < self._n_threads:
             queues = self._work, self._ended
-            threading.Thread(target=_serve, args=queues, daemon=True, name="pairs").start()
-            self._n_started += 1
+            thread = threading.Thread(target=_serve, args=queues, daemon=True, name="pairs")
+            thread.start()
+            self._threads.append(thread)
         ahead: deque[_Task] = deque()
         try:
             for item in items:

@@ -90,7 +90,7 @@ def losses(files, executor=None, **run):
         metrics="losses",
         taus=[0.1],
         batch_sizes=[32],
-        run=RunOptions(**{**RUN, **run}),
+        run=RunOptions(**{**RUN, "block": 96, **run}),
         executor=executor,
     )
     return [record.to_dict() for record in found.records], found.tables["loss_gradient"].rows

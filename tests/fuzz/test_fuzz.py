@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from tests.conftest import NIGHTLY
 from tests.fuzz.targets import read_all, targets
 
-EXAMPLES = 200
-DRAWS = 1500
+EXAMPLES = 2_000 if NIGHTLY else 150
+DRAWS = 15_000 if NIGHTLY else 1_000
 """Cases of a target of cost 1; of one of cost 20, a twentieth."""
 FOUND = Path(__file__).resolve().parent / "found"
 

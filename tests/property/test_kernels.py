@@ -136,6 +136,32 @@ FAULTS = {
 }
 
 
+def compiled(sources, folder):
+    """The baseline's library of some sources; `folder` must be new: what is loaded stays."""
+    folder.mkdir()
+    for name in build.SOURCES:
+        shutil.copy(sources / name, folder)
+    library = folder / build.LIBRARY
+    flags = ("-DBASELINE_ALONE", "-O1", "-Wno-unused")
+    assert build.compile_kernels(library, flags, folder) == ""
+    return kernels.Library(library, "baseline")
+
+
+def check_tiles(library, check):
+    for kind in ("spread", "ties"):
+        for shape in SHAPES:
+            for both_sides in (False, True):
+                case = Case(kind, shape, 3, both_sides)
+                getattr(kernel_checks, check)(library, case)
+
+
+@needs_compiler
+def test_what_faults_are_planted_in_is_right(tmp_path):
+    library = compiled(build.FOLDER, tmp_path / "right")
+    for check in sorted({check for _, _, check in FAULTS.values()}):
+        check_tiles(library, check)
+
+
 @needs_compiler
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_planted_fault_is_found(tmp_path, fault):
@@ -147,27 +173,10 @@ def test_a_planted_fault_is_found(tmp_path, fault):
     source = tmp_path / found[0]
     text, n_found = re.subn(pattern, replacement, source.read_text())
     assert n_found == 1
-    flags = ("-DBASELINE_ALONE", "-O1", "-Wno-unused")
-
-    def run():
-        # another path each time: a library that is loaded stays what it was
-        folder = tmp_path / str(len(list(tmp_path.iterdir())))
-        folder.mkdir()
-        for name in build.SOURCES:
-            shutil.copy(tmp_path / name, folder)
-        library = folder / build.LIBRARY
-        assert build.compile_kernels(library, flags, folder) == ""
-        loaded = kernels.Library(library, "baseline")
-        for kind in ("spread", "ties"):
-            for shape in SHAPES:
-                for both_sides in (False, True):
-                    case = Case(kind, shape, 3, both_sides)
-                    getattr(kernel_checks, check)(loaded, case)
-
-    run()  # without the fault the same code is right
     source.write_text(text)
+    library = compiled(tmp_path, tmp_path / "wrong")
     with pytest.raises(AssertionError, match=r"(?i)mismatch|not equal"):
-        run()
+        check_tiles(library, check)
 
 
 def test_the_variable_switches_them_off_or_names_an_instruction_set(monkeypatch):

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 import cl_analyze as cla
 from cl_analyze.metrics.quality import neural_collapse, spectrum
 from cl_analyze.results.tables import to_json
+from tests.conftest import NIGHTLY
 
-FEW = settings(max_examples=6)
+FEW = settings(max_examples=60 if NIGHTLY else 6)
 """Each example is two whole analyses."""
 
 
@@ -180,7 +181,8 @@ def test_sampled_deletions_agree_with_exact_ones_on_average():
         }
 
     exact = errors()
-    sampled = [errors(exact_deletions=100, sampled_anchors=300, seed=seed) for seed in range(8)]
+    seeds, off = (32, 0.05) if NIGHTLY else (5, 0.12)
+    sampled = [errors(exact_deletions=100, sampled_anchors=300, seed=seed) for seed in range(seeds)]
     for key, error in exact.items():
         ratios = [one[key] / error for one in sampled]
-        assert 0.9 < np.mean(ratios) < 1.1, (key, ratios)
+        assert abs(np.mean(ratios) - 1.0) < off, (key, ratios)

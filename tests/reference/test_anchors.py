@@ -16,7 +16,7 @@ from cl_analyze.errors import ConfigError
 from cl_analyze.metrics.anchors import Anchors, draw_anchors, with_moments
 from cl_analyze.options import MetricOptions, Request, RunOptions
 from cl_analyze.pairs.executors import SerialExecutor
-from tests.conftest import SAMPLES
+from tests.conftest import NIGHTLY, SAMPLES
 
 ESTIMATED = ("uniformity", "uniformity_gap", "similarity", "penalty")
 
@@ -24,12 +24,13 @@ ESTIMATED = ("uniformity", "uniformity_gap", "similarity", "penalty")
 def test_errors_of_estimates_hold_over_many_seeds():
     """A small run of bench/anchor_coverage.py; docs/error-bars.md has the whole."""
     path = str(SAMPLES / "fashion-mnist-tau-0.3.npz")
-    found = coverage(path, 250, range(60), jobs=1)
+    found = coverage(path, 250, range(300 if NIGHTLY else 30), jobs=1)
     covers = np.array([row[0] for row in found.values()])
-    assert covers.min() >= 0.80
+    assert covers.min() >= (0.85 if NIGHTLY else 0.75)
     assert 0.90 <= covers.mean() <= 0.99
+    loose = 1.2 if NIGHTLY else 1.55
     for name, (_, sampling, errors) in found.items():
-        assert 0.7 < sampling < 1.45, name
+        assert 1 / loose < sampling < loose, name
         assert 0.8 < errors < 1.25, name
 
 
