@@ -453,6 +453,15 @@ def columns(draw):
     return values, kind, draw(st.integers(0, 3)), draw(st.integers(1, 5))
 
 
+def test_a_batch_whose_inner_lists_are_all_null_is_nan(tmp_path):
+    """Null lists have no length; those of other batches do."""
+    column = pa.array([[[1.0, 2.0]], [None], [[3.0, 4.0]], None], pa.list_(pa.list_(pa.float64())))
+    pa.parquet.write_table(pa.table({"z": column}), tmp_path / "e.parquet", row_group_size=1)
+    found = opening.open_array(Spec(str(tmp_path / "e.parquet"), "z"), ()).array.values()[:]
+    expected = np.array([[[1.0, 2.0]], [[np.nan] * 2], [[3.0, 4.0]], [[np.nan] * 2]])
+    np.testing.assert_array_equal(found, expected)
+
+
 def unfolded(value, lengths):
     """A value as an array, NaN where it or a part of it is missing."""
     if not lengths:

@@ -219,7 +219,9 @@ def _storage(array: Any) -> Any:
     return array.cast("float64") if _is(array.type, "decimal") else array
 
 
-def _numbers(array: Any, first: int, per_row: int = 1) -> NDArray[Any]:
+def _numbers(
+    array: Any, first: int, lengths_of_null: tuple[int, ...] = (), per_row: int = 1
+) -> NDArray[Any]:
     """Values of a column's rows: (n, ...) by the lists they are nested in.
 
     A null is NaN; a null list is a row of NaN.
@@ -227,6 +229,8 @@ def _numbers(array: Any, first: int, per_row: int = 1) -> NDArray[Any]:
     Args:
         array: the values.
         first: the row that they begin with, for messages.
+        lengths_of_null: what the lengths of lists are taken to be, level by level, where all of a
+            level are null; () where that is not known.
         per_row: lists of the array in a row of the file.
 
     Raises:
@@ -247,7 +251,9 @@ def _numbers(array: Any, first: int, per_row: int = 1) -> NDArray[Any]:
     else:
         starts = array.offsets.to_numpy(zero_copy_only=False).astype(np.int64)
         lengths = np.where(is_null, 0, np.diff(starts))
-    wanted = int(lengths[~is_null][0]) if not is_null.all() else 0
+    wanted = lengths_of_null[0] if lengths_of_null else 0
+    if not is_null.all():
+        wanted = int(lengths[~is_null][0])
     bad = np.flatnonzero((lengths != wanted) & ~is_null)
     if len(bad):
         raise DataError(
@@ -255,7 +261,7 @@ def _numbers(array: Any, first: int, per_row: int = 1) -> NDArray[Any]:
             f"{int(lengths[bad[0]])} values, one before it has {wanted}"
         )
     inner = array.values.slice(int(starts[0]), int(starts[-1] - starts[0]))
-    flat = _numbers(inner, first, per_row * max(wanted, 1))
+    flat = _numbers(inner, first, lengths_of_null[1:], per_row * max(wanted, 1))
     if not is_null.any():
         return flat.reshape(n_rows, wanted, *flat.shape[1:])
     out = np.full((n_rows, wanted, *flat.shape[1:]), np.nan, np.result_type(flat, np.float32))
@@ -348,13 +354,10 @@ class _Loader:
 
     def _values(self, batch: Any, first: int) -> NDArray[Any]:
         try:
-            columns = [_numbers(batch.column(name), first) for name in self.columns]
+            columns = [_numbers(batch.column(name), first, self.tail) for name in self.columns]
         except DataError as error:
             raise DataError(f"{self._what}: {error}") from error
         values = columns[0] if len(columns) == 1 else np.column_stack(columns)
-        nulls = batch.column(self.columns[0]).null_count
-        if len(self.columns) == 1 and nulls == len(values) > 0:
-            values = np.full((len(values), *self.tail), np.nan)  # null lists have no length
         if values.shape[1:] != self.tail:
             raise DataError(
                 f"{self._what}: its lists must all have one length: row {first} has shape "
