@@ -107,8 +107,13 @@ class Forks:
         self._servers.clear()
 
 
-def _child(request: dict[str, object]) -> NoReturn:
-    """Become the program: its folder, variables, streams and arguments."""
+def _child(request: dict[str, object], listens: int) -> NoReturn:
+    """Become the program: its folder, variables, streams and arguments.
+
+    Args:
+        request: what to run.
+        listens: descriptor that is closed once the program listens to signals.
+    """
     code = 1
     try:
         os.chdir(str(request["folder"]))
@@ -120,9 +125,16 @@ def _child(request: dict[str, object]) -> NoReturn:
             opened = os.open(files[stream], mode | (os.O_CREAT if number else 0), 0o600)
             os.dup2(opened, number)
         sys.argv = ["cl-analyze", *request["arguments"]]
-        from cl_analyze.cli.entry import main
+        from cl_analyze.cli import entry
 
-        main()
+        listen = entry._listen_to_signals
+
+        def listen_and_say() -> None:
+            listen()
+            os.close(listens)
+
+        entry._listen_to_signals = listen_and_say
+        entry.main()
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else 1
     except BaseException:  # noqa: BLE001 - a crash is what a test may look for
@@ -136,10 +148,11 @@ def _child(request: dict[str, object]) -> NoReturn:
         os._exit(code)
 
 
-def _send(pid: int, signals: Sequence[tuple[float, int]]) -> None:
-    """Send a child signals at their moments, unless it has ended by then."""
+def _send(pid: int, signals: Sequence[tuple[float, int]], listens: int) -> None:
+    """Send a child signals at their moments after it listens, unless it has ended by then."""
     if not signals:
         return
+    os.read(listens, 1)  # the end of the file: a fork that does not listen yet is no program yet
     ended, started = os.pidfd_open(pid), time.monotonic()
     try:
         for moment, number in signals:
@@ -178,10 +191,13 @@ def serve(more: Sequence[str]) -> None:
     gc.freeze()  # the collector of a fork touches, and so copies, nothing of what is here
     for line in sys.stdin.buffer:
         request = json.loads(line)
+        listens, closed = os.pipe()
         pid = os.fork()
         if pid == 0:
-            _child(request)
-        _send(pid, request["signals"])
+            _child(request, closed)
+        os.close(closed)
+        _send(pid, request["signals"], listens)
+        os.close(listens)
         _, status = os.waitpid(pid, 0)
         sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
         sys.stdout.flush()

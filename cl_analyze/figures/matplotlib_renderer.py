@@ -100,10 +100,22 @@ def _files(figure: Figure, kinds: Sequence[str]) -> dict[str, bytes]:
         canvas.set_layout_engine("none")  # one layout serves all formats
         for kind in kinds:
             if kind not in files:
-                stream = io.BytesIO()
-                canvas.savefig(stream, format=kind, metadata=_METADATA[kind])
-                files[kind] = stream.getvalue()
+                files[kind] = _vectors(canvas, kind)
     return files
+
+
+def _vectors(canvas: Any, kind: str) -> bytes:
+    """The figure as svg or pdf; `savefig` would draw it once more, to look for its size."""
+    from matplotlib.backends import backend_pdf, backend_svg
+
+    stream = io.BytesIO()
+    printing: Any = (
+        backend_svg.FigureCanvasSVG(canvas).print_svg
+        if kind == "svg"
+        else backend_pdf.FigureCanvasPdf(canvas).print_pdf
+    )
+    printing(stream, metadata=_METADATA[kind])
+    return stream.getvalue()
 
 
 def _canvas(figure: Figure) -> Any:

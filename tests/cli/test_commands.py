@@ -14,6 +14,7 @@ import pytest
 
 import cl_analyze as cla
 from cl_analyze.pairs import kernels
+from tests.cli.test_schema import VALIDATOR
 from tests.conftest import ROOT, SAMPLES
 
 PENALTY_METRICS = {
@@ -69,6 +70,8 @@ def test_report_writes_everything(cli, few):
     assert result.returncode == 0, result.stderr
     out = cli.folder / "out"
     found = json.loads((out / "results.json").read_text())
+    VALIDATOR.validate(found)
+    assert found["tables"]["spectrum"] == {"csv": "tables/spectrum.csv", "rows": 256}
     written = {str(path.relative_to(cli.folder)) for path in out.rglob("*.*") if path.is_file()}
     assert set(found["files"]) == written - {"out/.cl-analyze-files.json"}
     for name in ("report.html", "tables/penalty_curve.csv", "tables/tolerance_by_class.csv"):

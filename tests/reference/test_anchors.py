@@ -16,6 +16,7 @@ from cl_analyze.errors import ConfigError
 from cl_analyze.metrics.anchors import Anchors, draw_anchors, with_moments
 from cl_analyze.options import MetricOptions, Request, RunOptions
 from cl_analyze.pairs.executors import SerialExecutor
+from cl_analyze.report.html import render_html
 from tests.conftest import NIGHTLY, SAMPLES
 
 ESTIMATED = ("uniformity", "uniformity_gap", "similarity", "penalty")
@@ -269,9 +270,8 @@ def test_quantiles_take_their_error_from_the_anchors_alone(random):
 def test_the_report_counts_rows_not_anchors(cli, random):
     rows = random.standard_normal((400, 8))
     np.savez(cli.folder / "emb.npz", embeddings=rows, labels=random.integers(0, 3, 400))
-    result = cli("report", "emb.npz", "--anchors", 60)
-    assert result.returncode == 0, result.stderr
-    page = (cli.folder / "cl-analyze-out" / "report.html").read_text()
+    found = cla.analyze(str(cli.folder / "emb.npz"), metrics="all", anchors=60)
+    page = render_html(found.document, [])
     assert "of 399 negatives" in page
     assert "of 59 negatives" not in page
     assert "Means over rows are estimated from anchors" in page
@@ -281,10 +281,13 @@ def test_an_exact_report_does_not_say_that_it_estimates(cli, random):
     labels = np.concatenate([random.integers(0, 3, 98), [7, 8]])  # singletons are no anchors
     np.savez(cli.folder / "emb.npz", embeddings=random.standard_normal((100, 8)), labels=labels)
     for more in ((), ("--anchors", 100)):
-        result = cli("report", "emb.npz", "--tau", 0.2, *more)
+        result = cli("report", "emb.npz", "--tau", 0.2, *more, "--no-files")
         assert result.returncode == 0, result.stderr
         assert "estimated" not in result.stdout + result.stderr
-        page = (cli.folder / "cl-analyze-out" / "report.html").read_text()
+        anchors = more[1] if more else None
+        path = str(cli.folder / "emb.npz")
+        found = cla.analyze(path, metrics="all", taus=[0.2], anchors=anchors)
+        page = render_html(found.document, [])
         assert "are estimated from anchors" not in page
 
 
