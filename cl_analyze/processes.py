@@ -2,13 +2,15 @@
 
 A fork starts in some milliseconds and has all that the process has: modules, inputs, settings.  It
 is safe where no other Python thread runs, whose locks the copy would keep locked for ever.  So work
-is forked on Linux, from the only thread of a process, without a GPU in use; everywhere else, and
-where a copy dies, the calling process does the work itself.  Results are the same.
+is forked on Linux, from the only thread of a process that has not used a GPU.  Everywhere else the
+calling process does the work itself, and so it does with the item of a copy that was killed.
+Results are the same.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import pickle
 import signal
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Tell = Callable[[Any], None]
+Send = Callable[[Any], None]
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def cores() -> int:
@@ -34,7 +37,7 @@ def cores() -> int:
 
 
 def can_fork() -> bool:
-    """Whether this process may fork: Linux, no other thread, no GPU in use, memory not limited."""
+    """Whether this process may fork: Linux, no other thread, no GPU used, memory not limited."""
     if sys.platform != "linux" or threading.active_count() > 1:
         return False
     torch = sys.modules.get("torch")
@@ -46,54 +49,56 @@ def can_fork() -> bool:
 
 
 def in_processes(
-    function: Callable[[Item, Tell], Result],
+    function: Callable[[Item, Send], Result],
     items: Sequence[Item],
     n_processes: int,
-    heard: Tell = lambda message: None,
+    on_message: Send = lambda message: None,
 ) -> Iterator[Result]:
-    """Yield function(item, tell) for each item, in order, computed in forks of this process.
+    """Yield function(item, send) for each item, in order, computed in forks of this process.
 
     Args:
-        function: of an item, and of a function that tells the calling process something; what it
-            returns, tells and raises must be picklable.
-        items: what it is called with; they are not pickled.
-        n_processes: copies at a time; with fewer than two nothing is forked.
-        heard: called with what is told, as it comes.
+        function: called with an item, and with a function that sends a message to this process.
+            Results, messages and errors must be picklable.
+        items: they are not pickled.
+        n_processes: number of forks; below two, nothing is forked.
+        on_message: called with each message when it arrives.
 
     Raises:
-        Exception: what the function raised for the next item.
+        Exception: the error of the function for the next item.
     """
     n_processes = min(n_processes, len(items))
     if n_processes < 2 or not can_fork():
-        yield from (function(item, heard) for item in items)
+        yield from (function(item, on_message) for item in items)
         return
     from multiprocessing.connection import wait
 
     waiting = list(reversed(range(len(items))))
     outcomes: dict[int, tuple[bool, Any]] = {}
-    copies: dict[Connection, _Copy] = {}
+    lost: set[int] = set()
+    copies: dict[Any, _Copy] = {}
     try:
         for _ in range(n_processes):
-            copy = _Copy(function, items, copies)
+            copy = _Copy(function, items, list(copies))
             copies[copy.connection] = copy
             copy.give(waiting.pop())
         for position in range(len(items)):
-            while position not in outcomes and copies:
+            while copies and position not in outcomes and position not in lost:
                 for ready in wait(list(copies)):
-                    copy = copies[ready]  # type: ignore[index]
+                    copy = copies[ready]
                     try:
                         kind, content = copy.connection.recv()
-                    except (EOFError, OSError):  # it was killed; its item is done below
-                        copies.pop(copy.connection).end()
+                    except (EOFError, OSError):
+                        lost.add(copy.position)
+                        copies.pop(ready).end()
                         continue
-                    if kind == "told":
-                        heard(content)
+                    if kind == "message":
+                        on_message(content)
                         continue
                     outcomes[copy.position] = kind == "result", content
                     if waiting:
                         copy.give(waiting.pop())
             if position not in outcomes:
-                yield function(items[position], heard)
+                yield function(items[position], on_message)
                 continue
             is_result, content = outcomes.pop(position)
             if not is_result:
@@ -108,29 +113,32 @@ class _Copy:
     """A forked process that computes one item after the other.
 
     Attributes:
-        connection: to the process.
-        position: of the item that it has.
+        connection: the connection to the process.
+        position: position of the item that it computes.
     """
 
     def __init__(
         self,
-        function: Callable[[Item, Tell], Any],
+        function: Callable[[Item, Send], Any],
         items: Sequence[Item],
-        others: dict[Connection, _Copy],
+        connections: Sequence[Connection],
     ) -> None:
         from multiprocessing import Pipe
 
         self.position = -1
         self.connection, end = Pipe()
-        self._pid = os.fork()
-        if self._pid == 0:
-            for connection in (self.connection, *others):
-                connection.close()
-            _serve(function, items, end)
+        # a signal that arrives before the fork has its own handlers would run those of the caller
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            self._pid = os.fork()
+            if self._pid == 0:
+                _serve(function, items, end, [self.connection, *connections])
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         end.close()
 
     def give(self, position: int) -> None:
-        """Hand it an item; a process that has died is noticed by whoever waits for it."""
+        """Send the position of the next item; whoever waits notices if the process has died."""
         self.position = position
         with contextlib.suppress(OSError):
             self.connection.send(position)
@@ -144,19 +152,28 @@ class _Copy:
 
 
 def _serve(
-    function: Callable[[Item, Tell], Any], items: Sequence[Item], connection: Connection
+    function: Callable[[Item, Send], Any],
+    items: Sequence[Item],
+    connection: Connection,
+    of_caller: Sequence[Connection],
 ) -> NoReturn:
-    """Compute the items that are asked for, until the calling process is gone."""
+    """Compute the items that the caller asks for, until the caller is gone."""
     try:
-        _die_with_parent()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the calling process as well
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        _die_with_parent()
+        for other in of_caller:
+            other.close()
+        gc.freeze()  # a collection would touch, and so copy, everything that is shared
+
+        def send(message: Any) -> None:
+            connection.send(("message", message))
+
         while True:
             position = connection.recv()
             try:
-                result = function(
-                    items[position], lambda message: connection.send(("told", message))
-                )
+                result = function(items[position], send)
                 answer = pickle.dumps(("result", result), pickle.HIGHEST_PROTOCOL)
             except Exception as error:  # noqa: BLE001 - it is raised in the calling process
                 answer = pickle.dumps(("error", _portable(error)))
@@ -166,7 +183,7 @@ def _serve(
 
 
 def _portable(error: Exception) -> Exception:
-    """The error as the calling process can have it, with its traceback as a note."""
+    """The error in a form that can be pickled, with its traceback as a note."""
     text = "".join(traceback.format_exception(error))
     try:
         pickle.loads(pickle.dumps(error))
@@ -177,7 +194,7 @@ def _portable(error: Exception) -> Exception:
 
 
 def _die_with_parent() -> None:
-    """Ask the system to kill this process where the calling one is killed."""
+    """Ask the system to kill this process when the calling process is killed."""
     import ctypes
 
     kill_with_parent = 1

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.forks import SECONDS, Forks, can_fork
+from tests.forks import SECONDS, Forks, can_be_forked
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = ROOT / "sample_data"
@@ -60,7 +60,7 @@ class CommandLine:
     ) -> subprocess.CompletedProcess[str]:
         texts = list(map(str, arguments))
         variables = {**os.environ, "COLUMNS": "80", **environment}
-        if can_fork(environment):
+        if can_be_forked(environment):
             result = self.forks.run(texts, self.folder, stdin, variables)
         else:
             result = subprocess.run(

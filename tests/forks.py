@@ -29,7 +29,7 @@ AT_START = ("PYTHON", "LANG", "LC_", "OMP_", "OPENBLAS_", "MPL")
 """What the interpreter or libraries read as they start."""
 
 
-def can_fork(environment: Mapping[str, str]) -> bool:
+def can_be_forked(environment: Mapping[str, str]) -> bool:
     """Whether a fork sees these variables as a new process would."""
     return hasattr(os, "fork") and not any(name.startswith(AT_START) for name in environment)
 

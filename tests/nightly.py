@@ -3,8 +3,9 @@
     python -m tests.nightly            # some hours
     python -m tests.nightly suite fuzz # some of it
 
-The suite has about a tenth of each, with bounds that are wider for it.  In full, properties are
-drawn anew each time, so that nights differ.
+The suite has about a tenth of each, with bounds that are wider for it.  In full, properties, files
+and interruptions are drawn anew each night.  The simulations of error bars, anchors and gates print
+tables to hold against those of the docs; only a crash makes them fail.
 """
 
 from __future__ import annotations

@@ -103,12 +103,14 @@ class Report:
     @property
     def tables(self) -> dict[str, Table]:
         """All tables by name."""
-        return self.document.all_tables
+        return dict(self.document.all_tables)
 
     def save(
         self, folder: str | Path, formats: Sequence[str] = ("png",), full_json: bool = False
     ) -> list[Path]:
         """Write results.json, tables/, figures/ and report.html into a folder.
+
+        Figures are drawn on all cores where this process can fork (`cl_analyze.processes`).
 
         Args:
             folder: the folder; created if it is missing.  Files of an earlier report in it are

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from cl_analyze.analysis.collected import Collected, check_definition
 from cl_analyze.analysis.cost import tell_cost
 from cl_analyze.analysis.report import Report
+from cl_analyze.data.memory import free_memory
 from cl_analyze.errors import ConfigError
 from cl_analyze.inputs.listener import Listener, Recorder, Silent
 from cl_analyze.inputs.memory import n_threads
@@ -25,7 +26,7 @@ from cl_analyze.options import MetricOptions, Request, RunOptions
 from cl_analyze.pairs.backend import make_backend
 from cl_analyze.pairs.cluster import dask_client
 from cl_analyze.pairs.executors import Executor, SerialExecutor, ThreadExecutor, as_executor
-from cl_analyze.processes import Tell, can_fork, cores, in_processes
+from cl_analyze.processes import Send, can_fork, in_processes
 
 FEW_ROWS = 6_000
 """Rows up to which checkpoints are measured at the same time, each in a process."""
@@ -114,50 +115,61 @@ def _measure_all(
     executor: Executor,
     recorder: Recorder,
 ) -> Iterator[list[FamilyResult]]:
-    """Measure one checkpoint after the other; several of few rows at a time, in processes.
-
-    Of few rows the interpreter does as much as the kernels do, so that threads wait for each other.
-    """
-    are_few = all(prepared.subject.n <= FEW_ROWS for prepared in all_prepared)
-    n_processes = min(executor.n_at_once, cores(), len(all_prepared))
-    if not (isinstance(executor, ThreadExecutor) and are_few and n_processes > 1 and can_fork()):
+    """Measure the checkpoints: one after the other, or several at a time in processes."""
+    n_processes = _n_processes(all_prepared, run, executor)
+    if n_processes < 2:
         for prepared in all_prepared:
             yield measure_one(prepared, chosen_families, options, run, executor, recorder)
         return
 
-    def measure_in_process(prepared: Prepared, tell: Tell) -> tuple[list[FamilyResult], Messages]:
-        heard = _Heard(tell)
-        serial = SerialExecutor()
-        return measure_one(
-            prepared, chosen_families, options, run, serial, Recorder(heard)
-        ), heard.messages
+    def measure(prepared: Prepared, send: Send) -> tuple[list[FamilyResult], _Messages]:
+        messages = _Messages()
+        own = Recorder(messages)
+        results = measure_one(prepared, chosen_families, options, run, SerialExecutor(), own)
+        return results, messages
 
-    for results, messages in in_processes(
-        measure_in_process, all_prepared, n_processes, recorder.stage
-    ):
-        for tell, text in messages:
-            getattr(recorder, tell)(text)
+    recorder.stage(f"measuring {n_processes} checkpoints at a time")
+    for results, messages in in_processes(measure, all_prepared, n_processes):
+        messages.replay(recorder)
         yield results
 
 
-Messages = list[tuple[Literal["note", "warn"], str]]
+def _n_processes(all_prepared: Sequence[Prepared], run: RunOptions, executor: Executor) -> int:
+    """Number of checkpoints that are measured at the same time, each in a process; else 1.
+
+    Of few rows the interpreter does as much as the kernels, so that threads wait for each other.
+    It must keep all threads busy, and the memory must suffice.
+    """
+    n = executor.n_at_once
+    if not isinstance(executor, ThreadExecutor) or run.device != "cpu" or len(all_prepared) < n:
+        return 1
+    for prepared in all_prepared:
+        subject = prepared.subject
+        others = [subject.queue, subject.partners, *([subject.train.rows] if subject.train else [])]
+        n_rows = max(subject.n, *(rows.n_rows for rows in others if rows is not None), 0)
+        needed = prepared.room.needed + 24 * n_rows * subject.d
+        budget = free_memory() // 4 if run.memory is None else run.memory
+        if n_rows > FEW_ROWS or n * needed > budget:
+            return 1
+    return n if can_fork() else 1
 
 
-class _Heard(Silent):
-    """What a process hears of its checkpoint: stages are told at once, notes with the results."""
+class _Messages(Silent):
+    """Keeps the notes and warnings of a checkpoint, to be shown in the order of the checkpoints."""
 
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
-        self.messages: Messages = []
+    def __init__(self) -> None:
+        self._messages: list[tuple[bool, str]] = []
 
     def note(self, text: str) -> None:
-        self.messages.append(("note", text))
+        self._messages.append((False, text))
 
     def warn(self, text: str) -> None:
-        self.messages.append(("warn", text))
+        self._messages.append((True, text))
 
-    def stage(self, text: str) -> None:
-        self._tell(text)
+    def replay(self, recorder: Recorder) -> None:
+        """Pass the messages on."""
+        for is_warning, text in self._messages:
+            (recorder.warn if is_warning else recorder.note)(text)
 
 
 def measure_one(

@@ -137,7 +137,8 @@ def run_gate(command: str, parameters: Mapping[str, Any]) -> None:
     )
     talk = Talk(parameters["quiet"], parameters["verbose"])
     try:
-        outcome = _checked(parameters, paths, run, options, talk)
+        with talk:
+            outcome = _checked(parameters, paths, run, options, talk)
     except Exception as error:
         # the files must not show the verdict of an earlier run
         message = error_text(error)

@@ -92,18 +92,23 @@ def run_command(command: str, parameters: Mapping[str, Any]) -> None:
     Raises:
         AnalysisError: options or inputs cannot be used.
     """
+    output = from_command_line(OutputOptions, parameters)
+    run = from_command_line(RunOptions, parameters)
+    with Talk(output.quiet, output.verbose) as talk:
+        finish(_report(command, parameters, run, talk), output, run, talk)
+
+
+def _report(command: str, parameters: Mapping[str, Any], run: RunOptions, talk: Talk) -> Report:
+    """The report of a metric command."""
     from cl_analyze import analysis
 
-    output = from_command_line(OutputOptions, parameters)
     options = from_command_line(MetricOptions, parameters)
-    run = from_command_line(RunOptions, parameters)
-    talk = Talk(output.quiet, output.verbose)
     arguments = shown_arguments()
     if command == "compare":
         from cl_analyze.comparison import run_comparison
 
         compare_options = from_command_line(CompareOptions, parameters)
-        report = run_comparison(
+        return run_comparison(
             requests(parameters),
             analysis.families(compare_options.metrics or "all"),
             options,
@@ -112,21 +117,18 @@ def run_command(command: str, parameters: Mapping[str, Any]) -> None:
             listener=talk,
             arguments=arguments,
         )
-    elif not parameters["embeddings"]:
+    if not parameters["embeddings"]:
         _refuse_without_embeddings(parameters)
-        report = analysis.uniform_penalty(options, run, arguments)
-    else:
-        families = FAMILIES if command == "report" else (command,)
-        report = analysis.run_analysis(
-            requests(parameters),
-            families,
-            options,
-            run,
-            command,
-            listener=talk,
-            arguments=arguments,
-        )
-    finish(report, output, run, talk)
+        return analysis.uniform_penalty(options, run, arguments)
+    return analysis.run_analysis(
+        requests(parameters),
+        FAMILIES if command == "report" else (command,),
+        options,
+        run,
+        command,
+        listener=talk,
+        arguments=arguments,
+    )
 
 
 def finish(report: Report, output: OutputOptions, run: RunOptions, talk: Talk) -> None:
@@ -138,11 +140,13 @@ def finish(report: Report, output: OutputOptions, run: RunOptions, talk: Talk) -
 
         talk.stage("writing files")
         folder, formats = Path(output.out), output.formats
-        processes = run.threads or cores()
+        n = run.threads or cores()
         written = (
-            write_report(document, folder, formats, talk.note, processes, output.full_json)
+            write_report(
+                document, folder, formats, talk.note, n_processes=n, full_json=output.full_json
+            )
             if document.command in PAGES
-            else write_tables_and_figures(document, folder, formats, talk.note, processes)
+            else write_tables_and_figures(document, folder, formats, talk.note, n_processes=n)
         )
         files = tuple(map(str, written))
     talk.close()

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import time
+import unicodedata
 from collections.abc import Iterable
 from typing import TextIO
 
@@ -111,7 +112,10 @@ class Talk:
 
     def checkpoint(self, done: int, total: int) -> None:
         """Note that `done` of `total` checkpoints are measured; another begins, if one is left."""
-        self._job.checkpoint(time.monotonic(), done, total)
+        now = time.monotonic()
+        self._job.checkpoint(now, done, total)
+        if done < total:
+            self._show(now)
 
     def expect(self, seconds: float) -> None:
         """Take a forecast for this checkpoint."""
@@ -139,6 +143,12 @@ class Talk:
         self.stage("")
         self._clear()
 
+    def __enter__(self) -> Talk:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._clear()  # so that a message about an error or Ctrl-C begins a line
+
     def _show(self, now: float) -> None:
         """Write the line of the job, where it is time to."""
         since = now - (self._job.started if self._last_shown is None else self._last_shown)
@@ -150,12 +160,17 @@ class Talk:
         if not self._live:
             self._write(f"{text}\n")
             return
-        width = shutil.get_terminal_size().columns - 1
-        line = f"{self._bar(self._job.share)} {text}"
-        line = line if len(line) <= width else f"{line[: width - 3]}..."
+        share = self._job.share(now)
+        line = _clipped(text if share is None else f"{self._bar(share)} {text}", self._width() - 1)
         # one write over the old line: a line that was cleared first would flicker
-        self._write("\r" + line + " " * max(0, self._shown - len(line)))
-        self._shown = len(line)
+        self._write("\r" + line + " " * max(0, self._shown - _n_columns(line)))
+        self._shown = _n_columns(line)
+
+    def _width(self) -> int:
+        """Columns of the terminal that shows the progress; standard output may be a file."""
+        with contextlib.suppress(OSError, ValueError):
+            return os.get_terminal_size(self._stream.fileno()).columns
+        return shutil.get_terminal_size().columns
 
     def _bar(self, share: float) -> str:
         """A share of the work as a bar of ten characters."""
@@ -179,6 +194,24 @@ class Talk:
         with contextlib.suppress(OSError, ValueError):
             self._stream.write(text)
             self._stream.flush()
+
+
+def _n_columns(text: str) -> int:
+    """Columns of a terminal that a text takes: characters of East Asian scripts take two."""
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def _clipped(text: str, width: int) -> str:
+    """A text that takes at most so many columns, with its end cut off.
+
+    >>> _clipped("a long name", 8), _clipped("short", 8)
+    ('a lon...', 'short')
+    """
+    if _n_columns(text) <= width:
+        return text
+    while text and _n_columns(text) > width - 3:
+        text = text[:-1]
+    return f"{text}..."
 
 
 class _Job:
@@ -209,27 +242,34 @@ class _Job:
         """Begin a pass."""
         self.stage, self.stage_started, self.pairs, self.pairs_before = text, now, (0, 0), 0
 
-    @property
-    def share(self) -> float:
-        """How much of the job is done, between 0 and 1."""
-        done, total = self.pairs
-        return min(1.0, (self.done + (done / total if total else 0.0)) / self.total)
+    def share(self, now: float) -> float | None:
+        """How much of the job's time has passed; None where only the pass is known."""
+        if self.total == 1 and not self.expected:
+            return None
+        passed = now - self.started
+        share = passed / (passed + self._seconds_left(now)) if self.done or self.expected else 0.0
+        return min(1.0, max(share, self.done / self.total))
 
     def text(self, now: float) -> str:
         """The checkpoint, the stage, its rate, and the time that is left."""
         parts = [f"{self.done + 1} of {self.total}"] if self.done < self.total > 1 else []
         parts.append(self.stage)
-        done, total = self.pairs
-        rate = (done - self.pairs_before) / max(now - self.stage_started, 1e-9)
-        if total and rate > 0.0:
-            parts.append(f"{100 * done / total:.0f}%  {rate:.3g} pairs/s")
-        left = self._seconds_left(now, (total - done) / rate if rate > 0.0 else 0.0)
+        rate = self._pairs_a_second(now)
+        if rate:
+            parts.append(f"{100 * self.pairs[0] / self.pairs[1]:.0f}%  {rate:.3g} pairs/s")
+        left = self._seconds_left(now)
         if left >= 0.5:
             parts.append(f"{left:.0f} s left")
         return "  ".join(parts)
 
-    def _seconds_left(self, now: float, of_stage: float) -> float:
-        """Of the job, from the checkpoints before or from a forecast; at least the stage's."""
+    def _pairs_a_second(self, now: float) -> float:
+        """Pairs of this pass for each second, without those that an earlier run computed."""
+        return (self.pairs[0] - self.pairs_before) / max(now - self.stage_started, 1e-9)
+
+    def _seconds_left(self, now: float) -> float:
+        """Seconds that the job still takes, by earlier checkpoints, a forecast, or this pass."""
+        rate = self._pairs_a_second(now)
+        of_stage = (self.pairs[1] - self.pairs[0]) / rate if rate > 0.0 else 0.0
         if self.done == self.total:
             return of_stage
         each = self.expected

@@ -67,12 +67,12 @@ class _NeighbourLists(Family):
         return FamilyResult(())
 
 
-class _NotesOfFew(Recorder):
-    """A recorder that shows the notes of some checkpoints, and counts the others.
+class _NoteFilter(Recorder):
+    """A recorder that can hide notes, and counts those that it hides.
 
     Attributes:
         shows_notes: whether notes are shown now.
-        n_left_out: number of notes that were not shown.
+        n_left_out: number of hidden notes.
     """
 
     shows_notes = True
@@ -127,7 +127,7 @@ def run_comparison(
     checkpoints = arranged(requests, compare.x)
     cache = None if compare.cache is None else Cache(Path(compare.cache))
     reference = reference_index(checkpoints, compare.against)
-    recorder = _NotesOfFew(listener or Silent())
+    recorder = _NoteFilter(listener or Silent())
     with executor_of(run, executor) as workers:
         comparison = _Comparison(checkpoints, tuple(names), options, run, workers, recorder, cache)
         return comparison.report(reference, compare.x, arguments)
@@ -157,7 +157,7 @@ class _Comparison:
     options: MetricOptions
     run: RunOptions
     executor: Executor
-    recorder: _NotesOfFew
+    recorder: _NoteFilter
     cache: Cache | None
 
     def report(self, reference_at: int, x: str | None, arguments: Sequence[str]) -> Report:

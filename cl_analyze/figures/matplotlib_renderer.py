@@ -65,22 +65,23 @@ _METADATA: dict[str, dict[str, Any]] = {
 
 def render(
     figures: Iterable[Figure], formats: Iterable[str], n_processes: int = 1
-) -> Iterator[dict[str, bytes]]:
+) -> list[dict[str, bytes]]:
     """Draw figures.
 
     Args:
         figures: the descriptions.
         formats: png, svg (with text that can be edited and searched), pdf, or `PAGE`.
-        n_processes: that draw at a time, where they can be forked.
+        n_processes: number of processes that draw, where this process can fork.
 
-    Yields:
+    Returns:
         For each figure, format -> file content, the same bytes every time.
     """
     mpl = matplotlib()
     kinds = tuple(dict.fromkeys(formats))
     defaults = {name: value for name, value in mpl.rcParamsDefault.items() if name != "backend"}
     with mpl.rc_context({**defaults, **_SETTINGS}):
-        yield from in_processes(lambda figure, _: _files(figure, kinds), list(figures), n_processes)
+        drawn = in_processes(lambda figure, _: _files(figure, kinds), list(figures), n_processes)
+        return list(drawn)
 
 
 def _files(figure: Figure, kinds: Sequence[str]) -> dict[str, bytes]:
@@ -109,6 +110,7 @@ def _vectors(canvas: Any, kind: str) -> bytes:
     from matplotlib.backends import backend_pdf, backend_svg
 
     stream = io.BytesIO()
+    canvas.set_dpi(_DPI)  # of images inside; printing leaves the 72 of its points
     printing: Any = (
         backend_svg.FigureCanvasSVG(canvas).print_svg
         if kind == "svg"

@@ -19,7 +19,7 @@ class Listener(Protocol):
         ...
 
     def checkpoint(self, done: int, total: int) -> None:
-        """`done` of `total` checkpoints are measured; another begins, if one is left."""
+        """`done` of `total` checkpoints are measured; the next one begins, unless all are."""
         ...
 
     def expect(self, seconds: float) -> None:
@@ -106,6 +106,6 @@ class Recorder:
 
     def resumed(self, done: int, total: int) -> None:
         """Note that a pass goes on, and forward to the listener."""
-        share = f"{100 * done / total:.0f}%"
-        self.note(f"{self._stage}: goes on from {share}, which --resume has kept")
+        text = f"{self._stage}: goes on from {100 * done / total:.0f}%, which --resume has kept"
+        self._listener.note(printable(text))
         self._listener.resumed(done, total)

@@ -148,7 +148,7 @@ def measure(
         options: options of the metrics.
         runner: the runner of passes.
     """
-    # outside the passes too: its number of threads changes no byte, and none of them spins
+    # outside the passes too: the number of BLAS threads changes no byte, and no thread spins
     with single_threaded_blas():
         return _measure(list(families), subject, options, runner)
 

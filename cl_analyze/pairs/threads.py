@@ -1,6 +1,6 @@
 """Threads that an interruption of the caller cannot leave waiting for ever.
 
-Ctrl-C raises an exception between any two steps of the main thread.  Where that is inside
+Ctrl-C raises an exception in the main thread, wherever its code is.  Where that is inside
 `concurrent.futures` or `threading.Condition`, which are written in Python, a lock stays locked: the
 worker that needs it waits for ever, and so does whoever joins the worker.  Here the two sides share
 nothing but `queue.SimpleQueue`, whose locks are taken and released inside one step.
@@ -8,22 +8,21 @@ nothing but `queue.SimpleQueue`, whose locks are taken and released inside one s
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any
 
-_SECONDS_OF_A_UNIT, _SECONDS_OF_AN_END = 10.0, 1.0
-"""How long a caller that was interrupted waits for what is computed, and for a thread's last step.
+_SECONDS_OF_AN_END = 1.0
+"""How long a caller waits for a thread that has nothing left to do.
 
-The last step takes a lock of `threading`, which an interruption can have left locked.
+Its last step takes a lock of `threading`, which an interruption can have left locked.
 """
 
 
 class Threads:
-    """Some threads, which start with the first call of `map` and end with the `with` block.
+    """Some threads, which start as `map` needs them and end with the `with` block.
 
     Args:
         n_threads: how many.
@@ -44,11 +43,10 @@ class Threads:
 
     def __exit__(self, *error: object) -> None:
         self._work.put(None)
-        with contextlib.suppress(Empty):
-            for _ in self._threads:
-                self._ended.get(timeout=_SECONDS_OF_A_UNIT)
-            for thread in self._threads:  # a daemon must not outlive the interpreter
-                thread.join(_SECONDS_OF_AN_END)
+        for _ in self._threads:
+            self._ended.get()
+        for thread in self._threads:  # a daemon must not outlive the interpreter
+            thread.join(_SECONDS_OF_AN_END)
 
     def map(
         self, function: Callable[[Any], Any], items: Iterable[Any], n_ahead: int
@@ -63,14 +61,14 @@ class Threads:
         Raises:
             Exception: what the function raised for the next item.
         """
-        while len(self._threads) < self._n_threads:
-            queues = self._work, self._ended
-            thread = threading.Thread(target=_serve, args=queues, daemon=True, name="pairs")
-            thread.start()
-            self._threads.append(thread)
         ahead: deque[_Task] = deque()
         try:
             for item in items:
+                if len(self._threads) < self._n_threads:
+                    queues = self._work, self._ended
+                    thread = threading.Thread(target=_serve, args=queues, daemon=True, name="pairs")
+                    thread.start()
+                    self._threads.append(thread)
                 ahead.append(_Task(function, item))
                 self._work.put(ahead[-1])
                 if len(ahead) >= n_ahead:
@@ -104,7 +102,7 @@ class _Task:
 
 
 def _serve(work: SimpleQueue[_Task | None], ended: SimpleQueue[None]) -> None:
-    """Run tasks until there is None in place of one, which each thread leaves for the next."""
+    """Run tasks.  None ends a thread, which puts it back for the next thread."""
     while (task := work.get()) is not None:
         if task.is_wanted:
             task.run()

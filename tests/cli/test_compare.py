@@ -379,3 +379,12 @@ def test_numbers_of_a_comparison_are_those_of_each_file(cli, files):
     assert [
         r for r in compared if r["source"] == files[1].name and "uniformity" in r["metric"]
     ] == alone
+
+
+def test_every_checkpoint_that_goes_on_says_so(cli, files):
+    arguments = ("compare", *files, "--metrics", "uniformity", "--no-files", "--resume", "states")
+    first, again = cli(*arguments), cli(*arguments)
+    assert first.returncode == again.returncode == 0, again.stderr
+    assert "goes on from" not in first.stderr
+    for file in files:
+        assert f"note: {file.name}: pairs: goes on from 100%" in again.stderr

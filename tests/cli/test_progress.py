@@ -101,7 +101,7 @@ def test_a_terminal_has_one_line_that_is_written_over_and_goes(clock):
     talk.stage("a-name.npz: pairs")
     clock.now += 2.0
     talk.progress(50, 100)
-    assert stream.screen == "██████░░░░ 3 of 4  a-name.npz: pairs  50%  25 pairs/s  2 s left"
+    assert stream.screen == "█████░░░░░ 3 of 4  a-name.npz: pairs  50%  25 pairs/s  2 s left"
     for part in range(51, 90):
         clock.now += 0.03
         talk.progress(part, 100)
@@ -135,4 +135,4 @@ def test_a_terminal_without_blocks_gets_a_bar_of_other_characters(clock):
     talk.stage("e.npy: pairs")
     clock.now += 2.0
     talk.progress(1, 2)
-    assert stream.screen.startswith("#######--- 2 of 2")
+    assert stream.screen.startswith("#####----- 2 of 2")

@@ -21,12 +21,12 @@ from cl_analyze.results.tables import to_json
 distributed = pytest.importorskip("distributed")
 
 FAMILIES = ("uniformity", "tolerance", "similarity", "penalty")
-RUN = {"block": 32, "threads": 1}
+RUN = {"block": 48, "threads": 1}
 
 
 @pytest.fixture
 def files(tmp_path):
-    """900 rows with labels, several units' worth at blocks of 32, in files."""
+    """900 rows with labels, several units' worth at blocks of 48, in files."""
     random = np.random.default_rng(4)
     labels = random.integers(0, 5, 900)
     rows = (random.standard_normal((900, 12)) + 1.5 * np.eye(5, 12)[labels]).astype(np.float32)

@@ -270,6 +270,8 @@ def test_quantiles_take_their_error_from_the_anchors_alone(random):
 def test_the_report_counts_rows_not_anchors(cli, random):
     rows = random.standard_normal((400, 8))
     np.savez(cli.folder / "emb.npz", embeddings=rows, labels=random.integers(0, 3, 400))
+    result = cli("report", "emb.npz", "--anchors", 60, "--no-files")
+    assert result.returncode == 0, result.stderr
     found = cla.analyze(str(cli.folder / "emb.npz"), metrics="all", anchors=60)
     page = render_html(found.document, [])
     assert "of 399 negatives" in page

@@ -13,7 +13,11 @@ def test_campaigns_are_scripts_and_modules_that_are_there():
         name = words[1] if words[0] == "-m" else words[0]
         if name != "pytest":
             place = ROOT / name.replace(".", "/") if words[0] == "-m" else ROOT / name
-            assert place.is_file() or place.with_suffix(".py").is_file() or place.is_dir(), name
+            assert (
+                place.is_file()
+                or place.with_suffix(".py").is_file()
+                or (place / "__main__.py").is_file()
+            ), name
 
 
 def test_a_campaign_that_fails_fails_the_night(monkeypatch, capfd):

@@ -14,6 +14,7 @@ import torch
 from cl_analyze.losses import NTXent, simple
 from sample_data.make_embeddings import Run as SampleRun
 from sample_data.make_embeddings import contrastive_loss
+from sample_data.study.__main__ import main as study_main
 from sample_data.study.analysis import (
     MEASURES,
     cell,
@@ -124,10 +125,12 @@ def test_runs_that_are_there_are_kept_and_a_lost_one_comes_back_the_same(tiny):
         (("--data", "digits", "--out", "/dev/null/x"), "--out /dev/null/x: Not a directory"),
     ],
 )
-def test_what_makes_no_sense_is_refused(tmp_path, arguments, message):
-    done = study(*arguments, folder=tmp_path)
-    assert done.returncode == 2
-    assert message in done.stderr
+def test_what_makes_no_sense_is_refused(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        study_main(arguments)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

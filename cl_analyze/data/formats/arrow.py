@@ -229,8 +229,8 @@ def _numbers(
     Args:
         array: the values.
         first: the row that they begin with, for messages.
-        lengths_of_null: what the lengths of lists are taken to be, level by level, where all of a
-            level are null; () where that is not known.
+        lengths_of_null: list length at each level, used where every list of a level is null; ()
+            where the lengths are not known.
         per_row: lists of the array in a row of the file.
 
     Raises:
