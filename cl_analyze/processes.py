@@ -165,21 +165,27 @@ def _serve(
         _die_with_parent()
         for other in of_caller:
             other.close()
-        gc.freeze()  # a collection would touch, and so copy, everything that is shared
+        # a collection would touch, and so copy, everything that is shared
+        gc.freeze()
+        gc.disable()
 
         def send(message: Any) -> None:
             connection.send(("message", message))
 
         while True:
             position = connection.recv()
-            try:
-                result = function(items[position], send)
-                answer = pickle.dumps(("result", result), pickle.HIGHEST_PROTOCOL)
-            except Exception as error:  # noqa: BLE001 - it is raised in the calling process
-                answer = pickle.dumps(("error", _portable(error)))
-            connection.send_bytes(answer)
+            connection.send_bytes(_answer(function, items[position], send))
+            gc.collect()  # between items, where there is little to look at
     finally:
         os._exit(0)
+
+
+def _answer(function: Callable[[Item, Send], Any], item: Item, send: Send) -> bytes:
+    """The pickled result or error of the function."""
+    try:
+        return pickle.dumps(("result", function(item, send)), pickle.HIGHEST_PROTOCOL)
+    except Exception as error:  # noqa: BLE001 - it is raised in the calling process
+        return pickle.dumps(("error", _portable(error)))
 
 
 def _portable(error: Exception) -> Exception:

@@ -175,11 +175,17 @@ def _exit_code(arguments: list[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
+    import gc
     import warnings
 
-    import typer
+    gc.disable()  # nothing that is imported becomes garbage
+    try:
+        import typer
 
-    from cl_analyze.cli.app import app
+        from cl_analyze.cli.app import app
+    finally:
+        gc.freeze()
+        gc.enable()
 
     if not sys.warnoptions:  # warnings for developers are not part of the output
         warnings.simplefilter("ignore")

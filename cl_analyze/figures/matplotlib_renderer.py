@@ -33,12 +33,15 @@ PAGE = "page"
 _DPI = 160
 """Dots an inch of a png."""
 _NEARLY_WHITE = 252
+_COMPRESSION = 3
+"""Of zlib, for pngs: half of the time of its usual 6, for files that are a fifteenth larger."""
 _MANY = 50
 """Points of a cloud above which svg and pdf hold it as an image, a tenth of the size."""
 _STYLES = {"solid": "-", "dashed": "--", "dotted": ":", "dashdot": "-."}
 _SETTINGS: dict[str, Any] = {
     "font.size": 9.0,
     "axes.titlesize": 9.0,
+    "axes.titley": 1.0,  # no panel has ticks on top, which titles would be moved above
     "axes.labelsize": 9.0,
     "xtick.labelsize": 8.0,
     "ytick.labelsize": 8.0,
@@ -153,7 +156,7 @@ def _png(image: Any, kind: str) -> bytes:
         palette = image.getpalette()
         image.putpalette([255 if value > _NEARLY_WHITE else value for value in palette])
     stream = io.BytesIO()
-    image.save(stream, "png", dpi=(_DPI, _DPI))
+    image.save(stream, "png", dpi=(_DPI, _DPI), compress_level=_COMPRESSION)
     return stream.getvalue()
 
 
