@@ -118,7 +118,7 @@ def phases(out: Path) -> dict[str, float]:
     from cl_analyze.metrics import METRICS
     from cl_analyze.metrics.losses import family as losses
     from cl_analyze.metrics.losses.influence import Influence
-    from cl_analyze.metrics.quality import classes, logistic, spectrum
+    from cl_analyze.metrics.quality import logistic, spectrum
     from cl_analyze.metrics.runner import PairRunner
     from cl_analyze.options import FAMILIES, MetricOptions, Request, RunOptions
     from cl_analyze.report import files as report_files
@@ -128,15 +128,14 @@ def phases(out: Path) -> dict[str, float]:
     watched = [
         (run, "prepare", "reading and checking"),
         (run, "measure_one", "everything else"),
-        (PairRunner, "over", "first pass"),
-        (PairRunner, "all_pairs", "error bars of penalties"),
+        (PairRunner, "over", "first pass and error bars of penalties"),
+        (PairRunner, "all_pairs", "first pass and error bars of penalties"),
         (PairRunner, "anchored", "curves"),
         (PairRunner, "nearest_negatives", "neighbours scored again"),
         (losses, "Passes", "losses: pieces"),
         (Influence, "receive", "losses: error bars"),
         (losses, "gradient_table", "losses: gradient tables"),
         (logistic._Objective, "minimum", "linear probes"),
-        (classes, "structures", "class structure"),
         (spectrum, "spectra", "spectra"),
         *((type(family), "compute", f"{name}, the rest") for name, family in METRICS.items()),
         (report_files, "draw", "descriptions of figures"),

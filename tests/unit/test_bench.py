@@ -100,6 +100,24 @@ def test_benchmarks_against_a_peer_run(name, options, sides):
     assert all(float(text) > 0 for text in lines[2].split()[1:])
 
 
+def test_the_report_is_cut_into_phases(few, tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from bench import report\n"
+        "report.SAMPLES = [Path(sys.argv[1])]\n"
+        "for phase, seconds in report.phases(Path(sys.argv[2])).items(): print(seconds, phase)"
+    )
+    command = [sys.executable, "-c", code, str(few), str(tmp_path / "out")]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    seconds = {
+        phase: float(number)
+        for number, phase in (line.split(maxsplit=1) for line in result.stdout.splitlines())
+    }
+    assert (tmp_path / "out" / "report.html").is_file()
+    assert {"drawing", "linear probes", "losses: error bars", "page", "imports"} <= seconds.keys()
+    assert min(seconds.values()) >= 0.0
+    assert seconds["drawing"] > seconds["JSON"]
+
+
 def test_the_benchmark_of_formats_reads_what_it_wrote(tmp_path):
     rows = np.random.default_rng(0).standard_normal((600, 8)).astype(np.float32)
     for name, write in formats.WRITERS.items():
