@@ -17,6 +17,7 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -37,9 +38,18 @@ def cores() -> int:
 
 
 def can_fork() -> bool:
-    """Whether this process may fork: Linux, no other thread, no GPU used, memory not limited."""
+    """Whether this process may fork: Linux, no other thread, no GPU used, memory not limited.
+
+    Of the libraries with threads of their own only OpenBLAS stops and starts them around a fork;
+    OpenMP's, as torch, scikit-learn and MKL bring them, can wait for ever in a copy.
+    """
     if sys.platform != "linux" or threading.active_count() > 1:
         return False
+    from threadpoolctl import threadpool_info
+
+    for library in threadpool_info():
+        if library["internal_api"] != "openblas" or library["threading_layer"] == "openmp":
+            return False
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         return False
@@ -130,7 +140,10 @@ class _Copy:
         # a signal that arrives before the fork has its own handlers would run those of the caller
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
-            self._pid = os.fork()
+            with warnings.catch_warnings():
+                # Python 3.12 warns of any other thread, those of OpenBLAS too
+                warnings.simplefilter("ignore", DeprecationWarning)
+                self._pid = os.fork()
             if self._pid == 0:
                 _serve(function, items, end, [self.connection, *connections])
         finally:

@@ -131,6 +131,22 @@ def test_processes_end_with_the_one_that_called_them():
     assert lines == ["[False, False]"]
 
 
+def test_threads_of_openmp_are_not_copied():
+    lines = run(
+        """
+        import ctypes, numpy
+        print(can_fork())
+        try:
+            ctypes.CDLL("libgomp.so.1")
+        except OSError:
+            print("False")
+        else:
+            print(can_fork())
+        """
+    )
+    assert lines == ["True", "False"]
+
+
 def test_a_process_with_threads_does_the_work_itself():
     gate = threading.Event()
     thread = threading.Thread(target=gate.wait)
