@@ -83,8 +83,12 @@ def render(
     kinds = tuple(dict.fromkeys(formats))
     defaults = {name: value for name, value in mpl.rcParamsDefault.items() if name != "backend"}
     with mpl.rc_context({**defaults, **_SETTINGS}):
-        drawn = in_processes(lambda figure, _: _files(figure, kinds), list(figures), n_processes)
-        return list(drawn)
+        listed = list(figures)
+        # those of many panels first, so that all processes end at about the same time
+        order = sorted(range(len(listed)), key=lambda at: -len(listed[at].panels))
+        drawn = in_processes(lambda at, _: _files(listed[at], kinds), order, n_processes)
+        files = dict(zip(order, drawn, strict=True))
+        return [files[at] for at in range(len(listed))]
 
 
 def _files(figure: Figure, kinds: Sequence[str]) -> dict[str, bytes]:
