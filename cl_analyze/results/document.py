@@ -67,18 +67,18 @@ class Document:
     def rows(self, table: str, **cells: Cell) -> list[dict[str, Cell]]:
         """Rows of a further table that have these cells; an empty list without the table."""
         rows: Sequence[dict[str, Cell]] = self.tables[table].rows if table in self.tables else ()
-        if "source" in cells and rows:
-            rows = self._rows_by_source(table).get(cells.pop("source"), ())
+        if "source" in cells:
+            rows = self._rows_by_source.get((table, cells.pop("source")), ())
         return [row for row in rows if all(row.get(key) == cells[key] for key in cells)]
 
-    def _rows_by_source(self, table: str) -> dict[Cell, list[dict[str, Cell]]]:
-        """Rows of a table by source: each figure asks for those of each checkpoint."""
-        if table not in self._by_source:
-            rows: dict[Cell, list[dict[str, Cell]]] = {}
-            for row in self.tables[table].rows:
-                rows.setdefault(row.get("source"), []).append(row)
-            self._by_source[table] = rows
-        return self._by_source[table]
+    @cached_property
+    def _rows_by_source(self) -> dict[tuple[str, Cell], list[dict[str, Cell]]]:
+        """Rows by table and source: each figure asks for those of each checkpoint."""
+        rows: dict[tuple[str, Cell], list[dict[str, Cell]]] = {}
+        for name, table in self.tables.items():
+            for row in table.rows:
+                rows.setdefault((name, row.get("source")), []).append(row)
+        return rows
 
     def records(
         self, metric: str, definition: str | None = None, source: str | None = None, **params: Param
@@ -96,10 +96,6 @@ class Document:
     ) -> Record | None:
         """The first record of `records`; None without records."""
         return next(iter(self.records(metric, definition, source, **params)), None)
-
-    @cached_property
-    def _by_source(self) -> dict[str, dict[Cell, list[dict[str, Cell]]]]:
-        return {}
 
     @cached_property
     def _by_metric(self) -> dict[tuple[str, str | None], list[Record]]:

@@ -23,8 +23,6 @@ import pyarrow.parquet
 import pytest
 import zarr
 
-from tests.conftest import NIGHTLY
-
 ROWS = np.random.default_rng(11).standard_normal((17, 5)).astype(np.float32)
 LABELS = np.arange(17) % 3
 
@@ -670,14 +668,13 @@ def test_labels_that_say_little_give_nulls_with_reasons(cli, labels, n_null, sai
     assert all(record["reason"] for record in empty)
 
 
-def test_as_many_classes_as_rows(cli):
-    n = 10**6 if NIGHTLY else 10**5
-    rows = (np.arange(2 * n).reshape(-1, 2) % 7 + 1).astype(np.float16)
-    np.savez(cli.folder / "e.npz", embeddings=rows, labels=np.arange(n))
+def test_a_million_classes(cli):
+    rows = (np.arange(2_000_000).reshape(-1, 2) % 7 + 1).astype(np.float16)
+    np.savez(cli.folder / "e.npz", embeddings=rows, labels=np.arange(10**6))
     result = cli("inspect", "e.npz")
     assert result.returncode == 2
-    assert f"{n} classes of {n} rows: these are rather ids" in result.stdout
-    assert f"{n} classes have one member" in result.stdout
+    assert "1000000 classes of 1000000 rows: these are rather ids" in result.stdout
+    assert "1000000 classes have one member" in result.stdout
 
 
 def test_enough_cases():

@@ -181,8 +181,8 @@ def test_sampled_deletions_agree_with_exact_ones_on_average():
         }
 
     exact = errors()
-    seeds, off = (32, 0.05) if NIGHTLY else (5, 0.12)
-    sampled = [errors(exact_deletions=100, sampled_anchors=300, seed=seed) for seed in range(seeds)]
+    seeds = range(32 if NIGHTLY else 8)
+    sampled = [errors(exact_deletions=100, sampled_anchors=300, seed=seed) for seed in seeds]
     for key, error in exact.items():
         ratios = [one[key] / error for one in sampled]
-        assert abs(np.mean(ratios) - 1.0) < off, (key, ratios)
+        assert 0.9 < np.mean(ratios) < 1.1, (key, ratios)

@@ -86,8 +86,8 @@ def test_every_loss_has_an_error():
 
 
 def test_errors_cover_the_spread_of_repeated_draws():
-    """Draws of one law: the mean error against the spread of the values."""
-    draws, n = (400, 50) if NIGHTLY else (40, 50)
+    """80 draws of one law: the mean error against the spread of the values."""
+    draws, n = 80, 50
     values, errors = {}, {}
     for seed in range(draws):
         u, v, labels = shape(n, seed=1000 + seed)
@@ -103,14 +103,13 @@ def test_errors_cover_the_spread_of_repeated_draws():
     for key, ratio in ratios.items():
         params = dict(key[2])
         name = params.get("name")
-        # heavy tails and class means are less regular
-        high = 1.5 if name in ("kcl_riesz", "triplet_limit", "icl_mmd") else 1.25
-        low = 0.65 if name == "kcl_riesz" else 0.83  # the nearest pair of a draw decides its value
-        known = 3.0 / np.sqrt(2.0 * draws)  # the spread of 40 draws is known to 11%
-        assert low * (1 - known / 2) < ratio < high * (1 + known / 2), (key, ratio)
+        # the spread of 80 draws is known to 8%; heavy tails and class means are less regular
+        high = 1.6 if name in ("kcl_riesz", "triplet_limit", "icl_mmd") else 1.35
+        low = 0.6 if name == "kcl_riesz" else 0.76  # the nearest pair of a draw decides its value
+        assert low < ratio < high, (key, ratio)
 
 
-@pytest.mark.parametrize("seed", range(20 if NIGHTLY else 2))
+@pytest.mark.parametrize("seed", range(20 if NIGHTLY else 4))
 def test_estimates_from_anchors(seed):
     u, v, labels = shape(3000, seed=77)
     taus = [0.1, 0.5]

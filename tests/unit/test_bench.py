@@ -64,10 +64,10 @@ def test_the_figure_of_growth_has_every_line(tmp_path):
 
 
 def test_gates_raise_few_false_alarms_and_see_real_drops():
-    """The documented simulation, small: at 5%, eight of 40 have a chance of one in a thousand."""
-    alone = gates.rates(gates.RULES[:2], 100, 40, False, 3)
-    paired = gates.rates(gates.RULES[:2], 100, 40, True, 3)
-    assert max(*alone, *paired) <= 7 / 40
+    """The documented simulation, small: at 5%, ten of 60 have a chance of one in a thousand."""
+    alone = gates.rates(gates.RULES[:2], 100, 60, False, 3)
+    paired = gates.rates(gates.RULES[:2], 100, 60, True, 3)
+    assert max(*alone, *paired) <= 9 / 60
     rule = gates.Rule("tolerance", max_drop=0.05)
     (seen,) = gates.rates([rule], 100, 10, True, 3, worse=1.5)
     assert seen == 1.0

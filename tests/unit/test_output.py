@@ -27,7 +27,6 @@ from cl_analyze.figures.matplotlib_renderer import PAGE, render
 from cl_analyze.report.html import render_html
 from cl_analyze.report.sentences import meaning
 from cl_analyze.results import tables
-from tests.conftest import NIGHTLY
 
 NASTY = '<script>alert("x")</script>&$\\frac{1}{2}$'
 
@@ -324,14 +323,10 @@ def test_every_figure_of_the_report_is_drawn(report):
         for panel in figure.panels:
             assert panel.marks
             assert panel.x.label
-        assert len(figure.panels) > 0
-    kinds = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
-    for at, kind in enumerate(kinds):  # each figure in one of the formats, and the first in all
-        chosen = list(drawn.values()) if NIGHTLY else [*drawn.values()][at::3]
-        first = next(iter(drawn.values()))
-        for files in render([first, *chosen], [kind]):
-            assert files[kind].startswith(kinds[kind])
-            assert len(files[kind]) > 5_000
+    for files in render(drawn.values(), ("png", "svg", "pdf")):
+        assert files["png"].startswith(b"\x89PNG")
+        assert b"<svg" in files["svg"]
+        assert files["pdf"].startswith(b"%PDF")
 
 
 def test_a_format_is_the_same_bytes_beside_others(report):

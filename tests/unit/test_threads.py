@@ -108,8 +108,7 @@ def test_an_error_is_raised_where_its_result_is_wanted():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks")
 def test_a_pass_ends_wherever_it_is_interrupted():
-    """Before each third step of the main thread.  With the thread pool of concurrent.futures a pass
-    that was interrupted before one of at least twenty of its steps did not end."""
+    """Before each third step of the main thread; in the pools of concurrent.futures some hang."""
     process = subprocess.run(
         [sys.executable, "-c", INTERRUPTED, "1", "3"], capture_output=True, text=True, cwd=ROOT
     )
