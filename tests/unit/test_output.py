@@ -23,6 +23,7 @@ import cl_analyze as cla
 from cl_analyze import output
 from cl_analyze.errors import ConfigError
 from cl_analyze.figures import catalogue, runs, sources
+from cl_analyze.figures.description import Axis, Figure, Panel, Points
 from cl_analyze.figures.matplotlib_renderer import PAGE, render
 from cl_analyze.report.html import render_html
 from cl_analyze.report.sentences import meaning
@@ -330,9 +331,11 @@ def test_every_figure_of_the_report_is_drawn(report):
 
 
 def test_a_format_is_the_same_bytes_beside_others(report):
-    names = ("projection", "tolerance")  # one has an image inside
-    figures = [figure for figure in catalogue.draw(report.document) if figure.name in names]
-    assert len(figures) == 2
+    figures = [f for f in catalogue.draw(report.document) if f.name in ("projection", "tolerance")]
+    xs = np.linspace(0.0, 1.0, 200).tolist()  # so many points are an image inside svg and pdf
+    cloud = Panel([Points(xs, xs, "rows")], Axis("x"), Axis("y"))
+    figures.append(Figure("cloud", "A cloud", "Of points.", [cloud]))
+    assert len(figures) == 3
     together = render(figures, ("pdf", "png", "svg"))
     for kind in ("png", "svg", "pdf"):
         for alone, beside in zip(render(figures, (kind,)), together, strict=True):
