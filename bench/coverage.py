@@ -8,6 +8,7 @@ this number of rows (the mean over all repeats).
     python bench/coverage.py --repeats 50 --rows 100
     python bench/coverage.py --losses --repeats 300    # two views of each row: the losses
     python bench/coverage.py --quality --repeats 300   # the same: representation quality
+    python bench/coverage.py --neighbours --repeats 500    # nearest negatives, groups, copies
 """
 
 from __future__ import annotations
@@ -51,7 +52,37 @@ def cone(random: np.random.Generator, n: int):  # noqa: ANN201
 LAWS: dict[str, Law] = {"uniform sphere": uniform_sphere, "clusters": clusters, "cone": cone}
 
 
+def groups_of_three(random: np.random.Generator, n: int):  # noqa: ANN201
+    """The clusters, in groups of three noisy copies of a row (crops of an image)."""
+    rows, labels = clusters(random, -(-n // 3))
+    rows = np.repeat(rows, 3, axis=0) + 0.4 * random.standard_normal((3 * len(rows), 16))
+    return rows[:n], np.repeat(labels, 3)[:n]
+
+
+def copies(random: np.random.Generator, n: int):  # noqa: ANN201
+    """The clusters, where every twentieth row is an exact copy of another."""
+    rows, labels = clusters(random, n)
+    rows[-(n // 20) :] = rows[: n // 20]
+    return rows, labels
+
+
+def clusters_of_ten(random: np.random.Generator, n: int):  # noqa: ANN201
+    """Tight clusters of about ten rows each, in R^16."""
+    labels = random.integers(0, n // 10, n)
+    centres = np.random.default_rng(1).standard_normal((n // 10, 16))
+    return centres[labels] + 0.1 * random.standard_normal((n, 16)), labels
+
+
+NEAR_LAWS: dict[str, Law] = {
+    "uniform sphere": uniform_sphere,
+    "clusters": clusters,
+    "groups of three": groups_of_three,
+    "copies": copies,
+    "clusters of ten": clusters_of_ten,
+}
+
 BASIC = ("uniformity", "tolerance", "similarity", "penalty")
+NEIGHBOURS = ("similarity",)
 
 
 def one_draw(
@@ -59,12 +90,15 @@ def one_draw(
 ) -> dict[str, tuple[float, float, float, float]]:
     """Value, standard error and 95% interval of every metric on one draw."""
     random = np.random.default_rng([seed, n])
-    rows, labels = LAWS[law](random, n)
+    rows, labels = {**LAWS, **NEAR_LAWS}[law](random, n)
+    groups = np.arange(n) // 3 if law == "groups of three" else None
     run = cla.RunOptions(threads=1)
     noisy = None
-    if metrics != BASIC:
+    if metrics not in (BASIC, NEIGHBOURS):
         noisy = rows + 0.7 * random.standard_normal(rows.shape)
-    report = cla.analyze(rows, labels, noisy, taus=TAUS, metrics=metrics, ks=(1, 10, 20), run=run)
+    report = cla.analyze(
+        rows, labels, noisy, taus=TAUS, metrics=metrics, ks=(1, 10, 20), groups=groups, run=run
+    )
     found = {}
     for record in report.records:
         if record.metric in PARTS or record.std_error is None:
@@ -73,9 +107,11 @@ def one_draw(
             continue
         quantile = record.params.get("q", 0.5)
         group = record.params.get("group", "positive")
-        if quantile != 0.5:
+        if quantile != 0.5 and metrics != NEIGHBOURS:
             continue
         if group not in ("positive", "negative_1", "negative_10"):
+            continue
+        if group == "positive" and metrics == NEIGHBOURS:
             continue
         params = " ".join(str(value) for value in record.params.values())
         width = Z95 * record.std_error
@@ -111,9 +147,10 @@ def main() -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--losses", action="store_const", const=("losses",), dest="metrics")
     which.add_argument("--quality", action="store_const", const=("quality",), dest="metrics")
+    which.add_argument("--neighbours", action="store_const", const=NEIGHBOURS, dest="metrics")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
-    for law in LAWS:
+    for law in NEAR_LAWS if options.metrics == NEIGHBOURS else LAWS:
         print(f"\n{law}, N = {options.rows}, {options.repeats} repeats")
         print(f"{'metric':52} {'s.e./sd':>8} {'coverage':>9}")
         found = coverage(law, options.rows, options.repeats, options.jobs, options.metrics or BASIC)

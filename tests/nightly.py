@@ -28,6 +28,7 @@ CAMPAIGNS = {
     "sanitizers": ["-m", "tests.sanitize", "20"],
     "error bars": ["bench/coverage.py", "--repeats", "1000"],
     "error bars of losses": ["bench/coverage.py", "--losses", "--repeats", "300"],
+    "error bars of neighbours": ["bench/coverage.py", "--neighbours", "--repeats", "500"],
     "error bars of quality": ["bench/coverage.py", "--quality", "--repeats", "200"],
     "anchors": ["bench/anchor_coverage.py", "--seeds", "500"],
     "gates": ["bench/gates.py", "--repeats", "1000", "--seed", SEED],

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from cl_analyze.analysis.collected import Collected, check_definition
 from cl_analyze.analysis.cost import tell_cost
@@ -22,12 +25,15 @@ from cl_analyze.metrics.family import Family, FamilyResult, measure
 from cl_analyze.metrics.quality.family import with_voters
 from cl_analyze.metrics.quality.projection import require
 from cl_analyze.metrics.runner import PairRunner
+from cl_analyze.metrics.subject import Subject
 from cl_analyze.options import MetricOptions, Request, RunOptions
 from cl_analyze.pairs.backend import make_backend
 from cl_analyze.pairs.cluster import dask_client
 from cl_analyze.pairs.executors import Executor, SerialExecutor, ThreadExecutor, as_executor
 from cl_analyze.processes import Send, can_fork, in_processes
 
+MOST_OF_A_GROUP = 64
+"""Rows of a group up to which lists of neighbours reach past all of them."""
 FEW_ROWS = 6_000
 """Rows up to which checkpoints are measured at the same time, each in a process."""
 
@@ -86,6 +92,7 @@ def _measured(
         prepared = prepare(request, title, names, options, run, recorder)
         all_prepared.append(prepared)
         collected.add_inputs(prepared.inputs)
+    options = with_room_for_groups(options, [prepared.subject for prepared in all_prepared])
     dims = {prepared.subject.source: prepared.subject.d for prepared in all_prepared}
     if len(set(dims.values())) > 1:
         listing = ", ".join(f"{title} {d}" for title, d in dims.items())
@@ -105,6 +112,19 @@ def _measured(
         prepared.subject.release()
         recorder.checkpoint(done, len(all_prepared))
     return collected.report(command, arguments, names, options, run, recorder)
+
+
+def with_room_for_groups(options: MetricOptions, subjects: Iterable[Subject]) -> MetricOptions:
+    """Options with lists of neighbours that reach past a deleted group, for the error bars."""
+    sizes = [
+        int(np.unique(subject.groups, return_counts=True)[1].max())
+        for subject in subjects
+        if subject.groups is not None
+    ]
+    if not sizes:
+        return options
+    wanted = options.top_k + min(max(sizes), MOST_OF_A_GROUP)
+    return replace(options, n_voters=max(options.n_voters, wanted))
 
 
 def _measure_all(

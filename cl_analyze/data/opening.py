@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -51,13 +53,14 @@ __all__ = [
 
 LABEL_KEYS = ("labels", "y", "targets", "label", "target", "class")
 ID_KEYS = ("ids", "id")
-VIEW_KEYS = (("view1", "view2"), ("z1", "z2"))
+VIEW_NAMES = ("view", "z")
+"""Arrays of these names with a number from 1 on are views of the same rows: view1, view2 ..."""
 NO_LABELS = "none"
 """In place of a file of labels: labels in the embeddings' file are not used either."""
 TABLES = ("csv", "parquet", "feather", "arrow")
 """Formats of columns, where labels may be among the numbers."""
 MOST_VIEWS = 16
-"""Number of views of a row above which they are rather tokens."""
+"""Number of views of a row above which they are rather tokens; then two of them are taken."""
 MOST_DIMENSIONS_PER_ROW = 3
 """Dimensions for each row from which on a matrix may be transposed."""
 _WORTH_A_NOTE = 64 << 20
@@ -72,7 +75,7 @@ class OpenedEmbeddings:
     Attributes:
         main: the (N, D) embeddings.
         labels: (N,) labels of the same file, or None.
-        views: two (N, D) views of the same rows, or None.
+        views: two or more (N, D) views of the same rows, or None.
         notes: choices that the user did not ask for, for stderr.
         ids: (N,) ids of the rows, of the same file, or None.
         warnings: other contents that the rows may have.
@@ -81,7 +84,7 @@ class OpenedEmbeddings:
 
     main: Opened
     labels: Opened | None = None
-    views: tuple[Opened, Opened] | None = None
+    views: tuple[Opened, ...] | None = None
     notes: tuple[str, ...] = ()
     ids: Opened | None = None
     warnings: tuple[str, ...] = ()
@@ -89,15 +92,25 @@ class OpenedEmbeddings:
 
 
 def open_embeddings(
-    spec: Spec, with_labels: bool = True, with_views: bool = True, with_ids: bool = False
+    spec: Spec,
+    with_labels: bool = True,
+    with_views: bool = True,
+    with_ids: bool = False,
+    chosen: Sequence[int] = (),
 ) -> OpenedEmbeddings:
     """Open embeddings and, where wanted, the labels, views and ids beside them.
 
     In a container the main array is the one named by `::KEY`, else the only 2-D real array, else
-    `embeddings`; an (N, V, D) array gives its first view, and its first two views as a pair.
+    `embeddings`; an (N, V, D) array gives its first view, and all its views.
+
+    Args:
+        spec: the file and perhaps the key.
+        with_labels, with_views, with_ids: what is opened beside the embeddings.
+        chosen: numbers of the views to take, from 0; empty: all.
 
     Raises:
-        DataError: the array is missing, ambiguous, not real, not 2-D, or has fewer than two rows.
+        DataError: the array is missing, ambiguous, not real, not 2-D, or has fewer than two rows;
+            or there is no view of a chosen number.
     """
     container = open_container(spec.path)
     notes = [f"{spec}: {note}" for note in container.notes]
@@ -107,7 +120,7 @@ def open_embeddings(
         key, choice = _choose_main(container, spec)
         main = array_of(container, spec, key)
         notes += [f"{spec}: {text}" for text in choice]
-    rows = _as_embeddings(main)
+    rows = _as_embeddings(main, chosen)
     main, array = rows.main, rows.main.array
     notes += rows.notes
     if array.at_once >= _WORTH_A_NOTE:
@@ -127,19 +140,24 @@ def open_embeddings(
         if with_ids:
             ids = beside.ids(notes)
         if with_views and views is None:
-            views = beside.views(notes)
+            views = beside.views(notes, chosen)
+    if with_views and chosen and views is None:
+        raise DataError(
+            f"{spec}: --views {' '.join(map(str, chosen))} needs views: an array of shape (rows, "
+            "views, dimensions), or arrays view1, view2, ..."
+        )
     _check_views(main, views)
     return OpenedEmbeddings(main, labels, views, tuple(notes), ids, rows.warnings, unused)
 
 
-def embeddings_from_memory(value: Any, name: str) -> OpenedEmbeddings:
-    """Wrap an (N, D) array, or an (N, V, D) one as its first view and a pair of views.
+def embeddings_from_memory(value: Any, name: str, chosen: Sequence[int] = ()) -> OpenedEmbeddings:
+    """Wrap an (N, D) array, or an (N, V, D) one as its first view and all views.
 
     Raises:
-        DataError: wrong rank or dtype, or fewer than two rows.
+        DataError: wrong rank or dtype, fewer than two rows, or no view of a chosen number.
     """
     refuse_roles(value, name)
-    return _as_embeddings(from_memory(value, name))
+    return _as_embeddings(from_memory(value, name), chosen)
 
 
 def as_rows(opened: Opened) -> Opened:
@@ -153,33 +171,36 @@ def as_rows(opened: Opened) -> Opened:
 # ---- an array as embeddings
 
 
-def _as_embeddings(opened: Opened) -> OpenedEmbeddings:
-    """The rows of an (N, D) array; of (N, V, D) the first view, and the first two as a pair."""
+def _as_embeddings(opened: Opened, chosen: Sequence[int]) -> OpenedEmbeddings:
+    """The rows of an (N, D) array; of (N, V, D) the first view, and the chosen views."""
     array, name = opened.array, opened.name
     shape = array.shape
     notes, warnings = [], []
-    views: tuple[Opened, Opened] | None = None
+    views: tuple[Opened, ...] | None = None
+    first = 0
     if len(shape) == 3 and is_real(array.dtype):
         _check_views_of(shape, name)
         n_views = shape[1]
         if n_views == 1:
             notes.append(f"{name}: {shape} read as (rows, dimensions): it has one view")
         else:
-            first, second = (
-                replace(opened, array=array.view_of(v), name=f"{name}[:, {v}]") for v in (0, 1)
+            taken = _taken(n_views, chosen, name)
+            first = taken[0]
+            views = tuple(
+                replace(opened, array=array.view_of(v), name=f"{name}[:, {v}]") for v in taken
             )
-            views = (first, second)
             notes.append(
-                f"{name}: {shape} read as (rows, views, dimensions); embeddings are view 0, "
-                f"positives views 0 and 1 of {n_views}"
+                f"{name}: {shape} read as (rows, views, dimensions); embeddings are view {first}, "
+                f"positives {_pairs_in_words(taken, n_views)}"
             )
-        if n_views > MOST_VIEWS:
+        if n_views > MOST_VIEWS and not chosen:
             warnings.append(
                 f"{name}: {n_views} views of a row look like tokens or positions that were not "
                 "pooled; of these only the first are measured: save the mean over them, "
-                "z.mean(axis=1), or the one that stands for the row, z[:, 0]"
+                "z.mean(axis=1), or the one that stands for the row, z[:, 0]; if they are views, "
+                "name those to measure: --views 0 1 2"
             )
-        array = array.view_of(0)
+        array = array.view_of(first)
     _check_matrix(array, name if views is None else views[0].name)
     n_rows, dim = array.shape
     if dim >= MOST_DIMENSIONS_PER_ROW * n_rows:
@@ -194,6 +215,40 @@ def _as_embeddings(opened: Opened) -> OpenedEmbeddings:
         )
     main = replace(opened, array=array)
     return OpenedEmbeddings(main, None, views, tuple(notes), None, tuple(warnings))
+
+
+def _taken(n_views: int, chosen: Sequence[int], name: str) -> tuple[int, ...]:
+    """Numbers of the views to take: the chosen ones, else all, or the first two of very many.
+
+    Raises:
+        DataError: there is no view of a chosen number, or only one view is chosen.
+    """
+    if not chosen:
+        return tuple(range(n_views if n_views <= MOST_VIEWS else 2))
+    listed = " ".join(map(str, chosen))
+    if chosen[-1] >= n_views:
+        raise DataError(
+            f"{name}: --views {listed}: it has {n_views} views, numbered 0 to {n_views - 1}"
+        )
+    if len(chosen) < 2:
+        raise DataError(
+            f"{name}: --views takes two or more views, found {listed}: write --views 0 1"
+        )
+    return tuple(chosen)
+
+
+def _pairs_in_words(taken: Sequence[int], n_views: int) -> str:
+    """The pairs of views that are positives, and what more than one costs."""
+    if len(taken) == 2:
+        return f"views {taken[0]} and {taken[1]} of {n_views}"
+    n_pairs = len(taken) * (len(taken) - 1) // 2
+    which = (
+        f"its {n_views} views" if len(taken) == n_views else f"views {', '.join(map(str, taken))}"
+    )
+    return (
+        f"all {n_pairs} pairs of {which}: losses and retrieval take {n_pairs} times as long as "
+        "for two (--views 0 1)"
+    )
 
 
 def _check_views_of(shape: tuple[int, ...], name: str) -> None:
@@ -237,7 +292,7 @@ def _check_matrix(array: RowArray, name: str) -> None:
         raise DataError(f"{name}: at least 2 rows are needed, found {shape[0]}")
 
 
-def _check_views(main: Opened, views: tuple[Opened, Opened] | None) -> None:
+def _check_views(main: Opened, views: tuple[Opened, ...] | None) -> None:
     """Raise a DataError for views that do not pair up with the main array's rows."""
     for view in views or ():
         _check_matrix(view.array, view.name)
@@ -246,11 +301,13 @@ def _check_views(main: Opened, views: tuple[Opened, Opened] | None) -> None:
                 f"{view.name} has {view.array.n_rows} rows, {main.name} has {main.array.n_rows}; "
                 "a view must have one row for each embedding, in the same order"
             )
-    if views is not None and views[0].array.shape[1] != views[1].array.shape[1]:
-        raise DataError(
-            f"{views[0].name} has {views[0].array.shape[1]} dimensions, {views[1].name} has "
-            f"{views[1].array.shape[1]}; two views must have the same"
-        )
+    for view in (views or ())[1:]:
+        assert views is not None
+        if views[0].array.shape[1] != view.array.shape[1]:
+            raise DataError(
+                f"{views[0].name} has {views[0].array.shape[1]} dimensions, {view.name} has "
+                f"{view.array.shape[1]}; two views must have the same"
+            )
 
 
 # ---- arrays of a container
@@ -259,7 +316,7 @@ def _check_views(main: Opened, views: tuple[Opened, Opened] | None) -> None:
 def _choose_main(container: Container, spec: Spec) -> tuple[str, list[str]]:
     """The main array's key, and a note where it was a choice."""
     arrays = container.arrays
-    pairs = [pair for pair in VIEW_KEYS if set(pair) <= set(arrays)]
+    pairs = _views_among(arrays)
     if not container.has_keys:
         return "", []
     if container.main is not None:
@@ -288,6 +345,13 @@ def _choose_main(container: Container, spec: Spec) -> tuple[str, list[str]]:
     if container.instead:
         raise DataError(f"{spec}: {container.instead}")
     raise DataError(f"{spec}: no 2-D array of real numbers; the file holds {listing(container)}")
+
+
+def _views_among(keys: Collection[str]) -> list[list[str]]:
+    """Keys of views, view1, view2, ... without a gap, for each name that views have."""
+    numbered = ((f"{name}{v}" for v in itertools.count(1)) for name in VIEW_NAMES)
+    found = (list(itertools.takewhile(keys.__contains__, names)) for names in numbered)
+    return [views for views in found if len(views) > 1]
 
 
 class _Beside:
@@ -380,14 +444,16 @@ class _Beside:
         notes.append(f"{self._spec}: rows are matched by its array {quoted(ids.key)}")
         return ids
 
-    def views(self, notes: list[str]) -> tuple[Opened, Opened] | None:
-        """Two views of the rows."""
-        for one, two in VIEW_KEYS:
-            if one in self._keys and two in self._keys:
-                first, second = self._open(one), self._open(two)
-                notes.append(
-                    f"{self._spec}: positives are its views {quoted(first.key)} and "
-                    f"{quoted(second.key)}"
-                )
-                return as_rows(first), as_rows(second)
+    def views(self, notes: list[str], chosen: Sequence[int]) -> tuple[Opened, ...] | None:
+        """The views of the rows, all or the chosen ones."""
+        for names in _views_among(self._keys):
+            taken = _taken(len(names), chosen, str(self._spec))
+            views = [self._open(names[v]) for v in taken]
+            if len(taken) == 2:
+                first, second = (quoted(view.key) for view in views)
+                notes.append(f"{self._spec}: positives are its views {first} and {second}")
+            else:
+                words = _pairs_in_words(taken, len(names))
+                notes.append(f"{self._spec}: positives are {words}")
+            return tuple(map(as_rows, views))
         return None

@@ -30,6 +30,7 @@ from cl_analyze.inputs.memory import KEPT_ROWS, Room, chosen_precision, room
 from cl_analyze.metrics import METRICS
 from cl_analyze.metrics.subject import Subject, TrainSet
 from cl_analyze.options import MetricOptions, Request, RunOptions
+from cl_analyze.options.declaration import options_of
 from cl_analyze.store import fingerprint
 
 
@@ -97,7 +98,7 @@ def prepare(
         companions.drop(EMBEDDINGS, kept)
     labels = companions["labels"]
     warn_about(title, checks[0][1], None if labels is None else labels.values, run, recorder)
-    n_matrices = 2 if companions["pairs"] is not None else 3 if opened.views is not None else 1
+    n_matrices = 2 if companions["pairs"] is not None else 1 + len(opened.views or ())
     if n_matrices > 1:
         warn_of_repeats(checks, recorder)
     _check_values(title, options, companions)
@@ -114,11 +115,21 @@ def _open(request: Request, title: str, names: Sequence[str]) -> OpenedEmbedding
     """Open the embeddings, with the labels, views and ids of their file that the metrics need."""
     wants_labels = request.match or any(METRICS[name].uses_labels for name in names)
     wants_views = request.pairs is None and any(METRICS[name].uses_views for name in names)
-    if isinstance(request.embeddings, str | Path):
-        return open_embeddings(
-            Spec.parse(str(request.embeddings)), wants_labels, wants_views, request.match
+    chosen = options_of(Request)["views"].kind.check("views", request.views or ())
+    if chosen and request.pairs is not None:
+        raise ConfigError(
+            f"{title}: --views chooses among views in one file, --pairs names a second file: pass "
+            "one of the two"
         )
-    opened = embeddings_from_memory(request.embeddings, title)
+    if isinstance(request.embeddings, str | Path):
+        spec = Spec.parse(str(request.embeddings))
+        return open_embeddings(spec, wants_labels, wants_views, request.match, chosen)
+    opened = embeddings_from_memory(request.embeddings, title, chosen)
+    if chosen and opened.views is None:
+        raise DataError(
+            f"{title}: views={list(chosen)} needs an array of shape (rows, views, dimensions), "
+            f"found {opened.main.array.shape}"
+        )
     return opened if wants_views else replace(opened, views=None)
 
 
@@ -140,10 +151,17 @@ def _check_needs(
     if not needs_labels and options.negatives != "class":
         for text in companions.unused:
             recorder.warn(f"{text}; pass --labels none to ignore them")
-    if needed == {"views"} and opened.views is None and companions["pairs"] is None:
-        raise DataError(
-            f"{title}: {names[0]} need two views of the same rows: pass --pairs FILE with the "
-            "partners (or a file that holds view1 and view2)"
+    has_views = opened.views is not None or companions["pairs"] is not None
+    if "views or labels" in needed and len(names) == 1 and not has_views:
+        if companions["labels"] is None:
+            raise DataError(
+                f"{title}: {names[0]} need two views of the same rows: pass --pairs FILE with the "
+                "partners (or a file that holds view1 and view2); with --labels FILE alone there "
+                f"are supcon, icl_mmd and clop{companions.why_no_labels}"
+            )
+        recorder.note(
+            f"{title}: without a second view there are the losses that need only labels: supcon, "
+            "icl_mmd, clop"
         )
     if needs_labels and companions["labels"] is None:
         raise DataError(
@@ -219,13 +237,13 @@ def _subject(
         return UnitRows(companion.rows, dtype, KEPT_ROWS // 4)
 
     rows = unit(opened.main.array)
-    views = partners = None
+    views: tuple[UnitRows, ...] | None = None
+    partners = None
     if (pairs := companions["pairs"]) is not None:
         partners = unit(pairs.opened.array)
         views = (rows, partners)
     elif opened.views is not None:
-        first, second = opened.views
-        views = (unit(first.array), unit(second.array))
+        views = tuple(unit(view.array) for view in opened.views)
     queue, anchors, train = (companions[name] for name in ("queue", "clop_anchors", "train"))
     labels: Labels | None = companions.values("labels")
     return Subject(

@@ -154,6 +154,7 @@ class Anchors:
         effects: Sequence[Vector] = (),
         population: int | None = None,
         groups: NDArray[np.int64] | None = None,
+        interaction: bool = True,
     ) -> float | None:
         """The population standard error of a mean over rows, as if every row were an anchor.
 
@@ -169,6 +170,9 @@ class Anchors:
                 not affect each other.
             population: number of all rows that have a value; None: estimated from the anchors.
             groups: (N,) codes of rows that belong together.
+            interaction: whether the effects keep the interaction of two rows, as in a jackknife of
+                all rows; without it the variance is at least that of the statistics, see
+                `anchor_values`.
 
         Returns:
             The standard error; None where fewer than four anchors have a value.
@@ -183,18 +187,24 @@ class Anchors:
             scale * (half - half.mean()) for half in effects or (np.zeros(n), np.zeros(n))
         )
         if groups is not None:
-            return _grouped_error(deviations, self.rows, first, second, groups)
+            return _grouped_error(deviations, self.rows, first, second, groups, interaction)
         of_values = float(deviations @ deviations) / (len(deviations) - 1)
         noise = first - second
-        share = 0.5 * len(self.rows) / n
+        share = 0.5 * len(self.rows) / n if interaction else 0.0
         of_effects = float(first @ second + 0.5 * share * (noise @ noise)) / n
         crossed = float(deviations @ (first[self.rows] + second[self.rows])) / len(deviations)
         variance = of_values + crossed + of_effects
-        return math.sqrt((variance if variance > 0 else of_values) / n)
+        least = 0.0 if interaction else of_values
+        return math.sqrt((variance if variance > least else of_values) / n)
 
 
 def _grouped_error(
-    deviations: Vector, rows: Index, first: Vector, second: Vector, groups: NDArray[np.int64]
+    deviations: Vector,
+    rows: Index,
+    first: Vector,
+    second: Vector,
+    groups: NDArray[np.int64],
+    interaction: bool,
 ) -> float | None:
     """As `Anchors.std_error`, with groups in place of rows.
 
@@ -208,6 +218,7 @@ def _grouped_error(
         rows: (m,) indices of the anchors.
         first, second: (N,) two copies of the centred effects.
         groups: (N,) codes of rows that belong together.
+        interaction: see `Anchors.std_error`.
     """
     n_groups = len(np.unique(groups))
     if n_groups < 2:
@@ -224,7 +235,8 @@ def _grouped_error(
     )
     crossed = n / m * float(deviations @ (first_sums + second_sums)[groups[rows]])
     variance = of_values + crossed + float(first_sums @ second_sums)
-    return math.sqrt(n_groups / (n_groups - 1) * (variance if variance > 0 else of_values)) / n
+    variance = variance if variance > (0.0 if interaction else of_values) else of_values
+    return math.sqrt(n_groups / (n_groups - 1) * variance) / n
 
 
 def draw_anchors(n_rows: int, n_anchors: int | None, seed: int) -> Index:

@@ -22,6 +22,7 @@ import numpy as np
 
 from cl_analyze.metrics.anchors import Anchors, draw_anchors, with_moments
 from cl_analyze.metrics.metric import Better, Metric
+from cl_analyze.metrics.positives import Positives, positives_of_views
 from cl_analyze.metrics.runner import Found, PairRunner
 from cl_analyze.metrics.subject import Subject
 from cl_analyze.options import MetricOptions
@@ -53,6 +54,12 @@ class PassResults:
     curve_anchors: Index = field(default_factory=lambda: np.arange(0))
     curve: Found = field(default_factory=dict)
     second: tuple[tuple[Found, Index], ...] = ()
+
+    @functools.cached_property
+    def positives(self) -> Positives | None:
+        """The positive pairs of the rows; None where they are all pairs of one class, or none."""
+        views = self.subject.views
+        return None if views is None else positives_of_views(views)
 
     def nearest_negatives(self) -> Neighbours:
         """The nearest negatives of the rows of the first pass."""
@@ -125,7 +132,7 @@ class Family(ABC):
         """Reducers that stand for the passes that this family runs itself, for the forecast."""
         return ()
 
-    def own_pairs(self, n_rows: int, options: MetricOptions) -> float:
+    def own_pairs(self, subject: Subject, options: MetricOptions) -> float:
         """Pairs of `own_reducers` that take as long as the passes that this family runs itself."""
         return 0.0
 

@@ -29,7 +29,7 @@ class Forecast:
 
     Attributes:
         has_curve_pass, has_deletions: whether a family has a curve pass, and deletions.
-        n_rows: N.
+        subject: the checkpoint.
         seconds_a_pair: seconds of the first pass for each pair, with all threads or workers.
         curve_cost, deletion_cost: pairs of the first pass that take as long as one of these.
         own: families that run passes themselves, with the seconds for each pair of these passes.
@@ -37,7 +37,7 @@ class Forecast:
 
     has_curve_pass: bool
     has_deletions: bool
-    n_rows: int
+    subject: Subject
     seconds_a_pair: float
     curve_cost: float
     deletion_cost: float
@@ -45,11 +45,12 @@ class Forecast:
 
     def n_pairs(self, options: MetricOptions) -> int:
         """Pairs of rows of the first pass."""
-        return self._pairs(options.anchors_of(self.n_rows))
+        return self._pairs(options.anchors_of(self.subject.n))
 
     def seconds(self, options: MetricOptions) -> float:
         """Expected seconds of all passes."""
-        n, anchors = self.n_rows, options.anchors_of(self.n_rows)
+        n = self.subject.n
+        anchors = options.anchors_of(n)
         pairs = float(self._pairs(anchors))
         if self.has_curve_pass:
             pairs += self.curve_cost * min(options.curve_anchors or n, anchors or n) * n
@@ -57,12 +58,14 @@ class Forecast:
             sampled = options.sampled_anchors if n > options.exact_deletions else None
             pairs += self.deletion_cost * self._pairs(anchors or sampled)
         return self.seconds_a_pair * pairs + sum(
-            seconds_a_pair * family.own_pairs(n, options) for family, seconds_a_pair in self.own
+            seconds_a_pair * family.own_pairs(self.subject, options)
+            for family, seconds_a_pair in self.own
         )
 
     def _pairs(self, anchors: int | None) -> int:
         """Pairs of rows; with anchors, pairs of an anchor and a row."""
-        return self.n_rows * self.n_rows // 2 if anchors is None else anchors * self.n_rows
+        n = self.subject.n
+        return n * n // 2 if anchors is None else anchors * n
 
 
 def forecast(
@@ -96,7 +99,7 @@ def forecast(
     return Forecast(
         any(type(family).curve_pass is not Family.curve_pass for family in families),
         any(family.has_deletions for family in families),
-        n,
+        subject,
         seconds_a_pair(first_pass),
         *(
             (CURVE_COST, DELETION_COST)

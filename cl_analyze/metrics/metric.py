@@ -52,7 +52,8 @@ class Metric:
             numbers of checkpoints that differ in such a quantity are not compared.
         self_pairs: definitions that pair a row with itself; such pairs weigh more among few rows.
         is_law: whether the value is a closed form, so that a difference has no error.
-        needs: input that the metric needs beside the embeddings: "labels", "views" or neither.
+        needs: input that the metric needs beside the embeddings: "labels", "views", one of the two
+            ("views or labels"), or neither.
         source: publication that defines the metric.
         definition, params: definition and parameters of one value, see `at`; equality of metrics
             ignores them.
@@ -68,7 +69,7 @@ class Metric:
     depends_on: tuple[Literal["dimensions", "rows"], ...] = ()
     self_pairs: tuple[str, ...] = ()
     is_law: bool = False
-    needs: Literal["", "labels", "views"] = ""
+    needs: Literal["", "labels", "views", "views or labels"] = ""
     source: str = ""
     definition: str | None = field(default=None, compare=False)
     params: Mapping[str, Param] = field(default_factory=dict, compare=False)

@@ -40,7 +40,7 @@ class Subject:
         source: name of the checkpoint in the output.
         rows: unit rows of the embeddings.
         labels: classes, or None.
-        views: unit rows of two views; row i of both is the same item; or None.
+        views: unit rows of two or more views; row i of all is the same item; or None.
         partners: unit rows of the second file of embeddings, from which negatives come; or None.
         groups: (N,) codes of rows that belong together, or None.
         queue: unit rows that are further negatives of the losses, or None.
@@ -53,7 +53,7 @@ class Subject:
     source: str
     rows: UnitRows
     labels: Labels | None = None
-    views: tuple[UnitRows, UnitRows] | None = None
+    views: tuple[UnitRows, ...] | None = None
     partners: UnitRows | None = None
     groups: NDArray[np.int64] | None = None
     queue: UnitRows | None = None
@@ -79,10 +79,18 @@ class Subject:
         return self.rows.dim
 
     @property
+    def n_view_pairs(self) -> int:
+        """Number of pairs of views."""
+        n_views = len(self.views or ())
+        return n_views * (n_views - 1) // 2
+
+    @property
     def positives(self) -> str:
         """The positive pairs in words."""
         if self.partners is not None:
             return "each row with its partner in the second file"
+        if self.views is not None and len(self.views) > 2:
+            return f"every two of {len(self.views)} views of the same row"
         if self.views is not None:
             return "view 1 with view 2 of the same row"
         if self.labels is not None:

@@ -169,7 +169,7 @@ class Numbers(_ListKind):
 
     Attributes:
         whole: whether the numbers must be whole; whole numbers are sorted.
-        least: the smallest allowed whole number.
+        least: the smallest allowed whole number; 0 allows 0.
         example: a valid list, for messages.
     """
 
@@ -190,7 +190,8 @@ class Numbers(_ListKind):
             if not is_number(token):
                 raise ConfigError(f"{flag}: {token!r} is not a number; write {flag} {self.example}")
             value = float(token)
-            if not 0 < value < float("inf"):
+            is_allowed_zero = value == 0 and self.whole and self.least == 0
+            if not (0 < value < float("inf") or is_allowed_zero):
                 raise ConfigError(f"{flag} must be finite and > 0, found {token}")
             if self.whole and value != int(value):
                 raise ConfigError(f"{flag} takes whole numbers, found {value:g}")

@@ -7,7 +7,7 @@ from typing import Any
 
 from cl_analyze.options.commands import ANALYSING, EVERY
 from cl_analyze.options.declaration import INPUTS, option
-from cl_analyze.options.kinds import Companions, Place
+from cl_analyze.options.kinds import Companions, Numbers, Place
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Request:
     """The inputs of one checkpoint: paths (PATH or PATH::KEY) or arrays.
 
     Attributes:
-        embeddings: (N, D) rows, or (N, V, D) views.
+        embeddings: (N, D) rows, or (N, V, D) views, of which every two are a positive pair.
         labels: (N,) classes; None: the labels in the embeddings' file, if any; "none": no labels.
         pairs: (N, D) partners of the rows, or None.
         source: name of the checkpoint in the output; None: derived from the path.
@@ -43,6 +43,16 @@ class Request:
         "-p --pairs",
         "Partners: repeat -p, one file for each EMB",
         ("similarity", "losses", "quality", "compare", "report", "check"),
+    )
+    views: Any = option(
+        (),
+        Numbers("V...", whole=True, least=0, example="0 1"),
+        INPUTS,
+        "--views",
+        "Views to take, numbered from 0",
+        ("similarity", "losses", "quality", "compare", "report", "check"),
+        unset="all",
+        about="numbers of the views to take, from 0; (): all views.",
     )
     groups: Any = option(
         None,

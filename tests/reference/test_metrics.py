@@ -244,34 +244,94 @@ def test_penalty_errors_delete_each_row_as_anchor_and_as_negative(name, tau):
         assert record.std_error == pytest.approx(expected, rel=1e-6, abs=1e-13), name_
 
 
+def deletions_of_neighbours(s, rank, function, groups, allowed=None):
+    """Each unit's own deviation, and (anchor's unit, deleted unit) what the latter does there."""
+    n = len(s)
+    units = sorted(set(groups))
+
+    def value(i, kept):
+        others = (j for j in kept if j != i and (allowed is None or allowed[i][j]))
+        among = sorted((s[i][j] for j in others), reverse=True)
+        return function(among[rank - 1]) if len(among) >= rank else None
+
+    values = [value(i, range(n)) for i in range(n)]
+    anchors = [i for i in range(n) if values[i] is not None]
+    mean = naive.mean(values[i] for i in anchors)
+    own = {g: math.fsum(values[i] - mean for i in anchors if groups[i] == g) for g in units}
+    effects = {}
+    for deleted in units:
+        kept = [j for j in range(n) if groups[j] != deleted]
+        for i in anchors:
+            if groups[i] != deleted:
+                after = value(i, kept)
+                change = values[i] - (mean if after is None else after)
+                key = (groups[i], deleted)
+                effects[key] = effects.get(key, 0.0) + change
+    return own, effects
+
+
+def neighbour_error(s, rank, function, groups=None):
+    """The jackknife's variance less the interaction of pairs, which it has twice."""
+    n = len(s)
+    own, effects = deletions_of_neighbours(s, rank, function, groups or range(n))
+    received = {g: math.fsum(e for (_, to), e in effects.items() if to == g) for g in own}
+    level = math.fsum(received.values()) / n  # a group's share is that of its rows
+    sizes = {g: 1 if groups is None else groups.count(g) for g in own}
+    deviations = [own[g] + received[g] - level * sizes[g] for g in own]
+    interaction = math.fsum(e * e for e in effects.values())
+    units = len(own)
+    variance = max(
+        math.fsum(d * d for d in deviations) - interaction, math.fsum(o * o for o in own.values())
+    )
+    return math.sqrt(units / (units - 1) * variance) / n
+
+
 @pytest.mark.parametrize("rank", [1, 3])
-def test_neighbour_errors_delete_each_row_as_anchor_and_as_negative(rank):
+@pytest.mark.parametrize("grouped", [False, True])
+def test_neighbour_errors_count_the_interaction_of_two_rows_once(rank, grouped, random):
     rows, _ = CASES["duplicates"]
-    n = len(rows)
+    groups = (np.arange(len(rows)) // 3).tolist() if grouped else None
+    rows = rows + 0.1 * random.standard_normal(rows.shape)
     s = naive.cosines(rows)
+    values = [pair[0] for pair in naive.nearest(s, rank)]
+    mean, std = np.mean(values), np.std(values)
 
-    def statistic(kept, function):
-        values = [pair[0] for pair in naive.nearest(s[np.ix_(kept, kept)], rank)]
-        return float(function(values))
-
-    found = cla.similarity(rows, top_k=rank, run=FLOAT64)
+    found = cla.similarity(rows, top_k=rank, groups=groups, run=FLOAT64)
     group = f"negative_{rank}"
-    for metric, function in (("similarity_mean", np.mean), ("similarity_std", np.std)):
-        error = naive.jackknife_error(lambda kept, f=function: statistic(kept, f), n)
-        assert found.find(metric, group=group).std_error == pytest.approx(error, rel=1e-7)
+    expected = neighbour_error(s, rank, lambda v: v, groups)
+    record = found.find("similarity_mean", group=group)
+    assert record.std_error == pytest.approx(expected, rel=1e-7)
+    if grouped:
+        return
+    # of the deviation: the jackknife, less the interaction in its derivative
+    record = found.find("similarity_std", group=group)
+
+    def derivative(v):
+        return (v - 2 * mean) * v / (2 * std)
+
+    def deviation(kept):
+        return float(np.std([pair[0] for pair in naive.nearest(s[np.ix_(kept, kept)], rank)]))
+
+    n = len(rows)
+    jackknife = naive.jackknife_error(deviation, n) ** 2
+    own, effects = deletions_of_neighbours(s, rank, derivative, range(n))
+    squares = [math.fsum(x * x for x in each.values()) for each in (effects, own)]
+    interaction, of_own = (square / (n * (n - 1)) for square in squares)
+    expected = math.sqrt(max(jackknife - interaction, of_own))
+    assert record.std_error == pytest.approx(expected, rel=1e-7)
 
 
 def test_quantile_errors_follow_woodruff(random):
     rows = random.standard_normal((60, 8))
     s = naive.cosines(rows)
     values = np.array([pair[0] for pair in naive.nearest(s, 1)])
-    at = np.quantile(values, 0.5)
-    below = naive.jackknife_error(
-        lambda kept: float(
-            np.mean([pair[0] <= at for pair in naive.nearest(s[np.ix_(kept, kept)], 1)])
-        ),
-        60,
-    )
+    designs = []
+    for p in (0.45, 0.5, 0.55):
+        at = np.quantile(values, p)
+        share = np.mean(values <= at)
+        error = neighbour_error(s, 1, lambda v, at=at: float(v <= at))
+        designs.append(error**2 / (share * (1 - share)))
+    below = math.sqrt(np.mean(designs) * 0.25)
     ends = np.quantile(values, [0.5 - 2 * below, 0.5 + 2 * below])
     expected = (ends[1] - ends[0]) / 4
     found = cla.similarity(rows, run=FLOAT64).find("similarity_quantile", group="negative_1", q=0.5)
@@ -487,9 +547,13 @@ def test_class_negative_errors_delete_each_row(tau):
         return naive.mean(pair[0] for pair in pairs if pair is not None)
 
     found = cla.similarity(rows, as_array(labels), negatives="class", run=FLOAT64)
-    error = naive.jackknife_error(nearest, n)
+    own, effects = deletions_of_neighbours(s, 2, lambda v: v, range(n), allowed)
+    squares = [math.fsum(x * x for x in each.values()) for each in (effects, own)]
     record = found.find("similarity_mean", group="negative_2")
-    assert record.std_error == pytest.approx(error, rel=1e-7)
+    interaction = squares[0] / record.n**2 * n / (n - 1)
+    of_own = squares[1] / (record.n * (record.n - 1))
+    expected = math.sqrt(max(naive.jackknife_error(nearest, n) ** 2 - interaction, of_own))
+    assert record.std_error == pytest.approx(expected, rel=1e-7)
 
 
 def test_class_negatives_from_a_second_file(random):

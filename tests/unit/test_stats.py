@@ -8,6 +8,7 @@ from scipy import stats as reference
 
 from cl_analyze.results import stats
 from cl_analyze.results.stats import Estimate
+from tests.conftest import NIGHTLY
 
 
 def test_pseudo_values_of_a_mean_are_the_values(random):
@@ -108,6 +109,22 @@ def test_kernel_error_is_right_where_the_jackknife_is_too_large():
     assert 0.9 < ratio < 1.25
     covered = np.mean(np.abs(np.array(values) - np.mean(values)) < 1.96 * np.array(errors))
     assert 0.93 < covered <= 0.995
+
+
+@pytest.mark.parametrize("law", ["clusters", "groups of three"])
+def test_errors_of_nearest_negatives_are_neither_short_nor_wide(law):
+    """A small run of bench/coverage.py --neighbours; the plain jackknife is up to 4 times wide."""
+    from bench.coverage import NEIGHBOURS, coverage
+
+    repeats = 300 if NIGHTLY else 60
+    found = coverage(law, n=200, repeats=repeats, jobs=1, metrics=NEIGHBOURS)
+    assert len(found) == 14
+    ratios = np.array([ratio for ratio, _ in found.values()])
+    shares = np.array([share for _, share in found.values()])
+    assert 0.9 < np.median(ratios) < 1.3
+    assert ratios.max() < 2.0
+    assert shares.mean() > 0.92
+    assert shares.min() > 0.8
 
 
 def test_intervals_cover():

@@ -23,7 +23,9 @@ Reference = Literal["simplex", "cross_polytope", "uniform_law"]
 
 def energy_records(recorder: Recorder) -> list[Record]:
     """Energies of both views, and the reference, for each kernel."""
-    passes, records = recorder.passes, []
+    passes = recorder.passes
+    assert isinstance(passes, Passes)
+    records = []
     n, d, t = passes.n, passes.subject.d, passes.constants.t
     for kernel in KERNELS:
         for number, view in enumerate(VIEWS, 1):

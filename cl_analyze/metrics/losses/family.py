@@ -18,10 +18,13 @@ from cl_analyze.metrics.losses.false_negatives import (
 )
 from cl_analyze.metrics.losses.gradients import gradient_table, limit_table, total_table
 from cl_analyze.metrics.losses.influence import Influence
+from cl_analyze.metrics.losses.mean_over_views import mean_over_views
 from cl_analyze.metrics.losses.metrics import METRICS
+from cl_analyze.metrics.losses.one_view import one_view_losses
 from cl_analyze.metrics.losses.passes import Passes, pair_sets
 from cl_analyze.metrics.losses.pieces import Constants
 from cl_analyze.metrics.losses.records import Entry, Recorder
+from cl_analyze.metrics.positives import view_pairs
 from cl_analyze.metrics.subject import Subject
 from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.engine import Reducer
@@ -59,62 +62,82 @@ class Losses(Family):
 
     def own_reducers(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
         """Masses of the sets of pairs, as every matrix of similarities is asked for."""
-        if subject.views is None:
+        if subject.views is None and subject.labels is None:
             return ()
         return tuple(
             RowLogSumExp(tau, pairs) for tau in options.taus for pairs in pair_sets(subject)
         )
 
-    def own_pairs(self, n_rows: int, options: MetricOptions) -> float:
-        """Four matrices twice, the hardest negatives, the Riesz kernel, and the gradients' bins."""
+    def own_pairs(self, subject: Subject, options: MetricOptions) -> float:
+        """For each pair of views four matrices twice, the hardest negatives, Riesz kernel, bins."""
+        n_rows = subject.n
         anchors = options.anchors_of(n_rows)
+        if subject.views is None:  # half a matrix twice
+            return 2.0 * (0.5 * n_rows**2 if anchors is None else anchors * n_rows)
         first = 2.0 * n_rows**2 if anchors is None else 4.0 * anchors * n_rows
         second = first * 1.5
         if anchors is None and n_rows > options.exact_deletions:
             second = 4.0 * options.sampled_anchors * n_rows
         curve = min(options.curve_anchors or n_rows, anchors or n_rows) * n_rows
-        return first + second + OTHER_COST * first + CURVE_COST * curve
+        of_two_views = first + second + OTHER_COST * first + CURVE_COST * curve
+        return subject.n_view_pairs * of_two_views
 
     def compute(self, results: PassResults) -> FamilyResult:
-        """Records and tables; nothing without a second view."""
-        subject, options = results.subject, results.options
+        """Records and tables: of two views, of the mean over pairs of views, or of one view.
+
+        One view has the losses that need classes and no second view; without classes it has none.
+        """
+        subject = results.subject
         if subject.views is None:
-            return FamilyResult(())
-        notes: tuple[str, ...] = ()
-        if subject.labels is not None and not subject.labels.counts.any():
-            subject = replace(subject, labels=None)
-            notes = (
-                f"{subject.source}: no row is labelled: losses that need classes are left out",
-            )
-        constants = Constants(
-            options.hard_alpha, options.simple_lambda, options.kcl_t, options.kcl_gamma
-        )
-        passes = Passes(subject, options, results.runner, constants, results.anchors)
-        entries, gaps, weights = _entries(passes), gap_terms(passes), weight_terms(passes)
-        influence = Influence(passes)
-        for entry in entries:
-            influence.expect(entry.terms)
-        for terms in (*gaps.values(), *(one for pair in weights.values() for one in pair)):
-            if terms is not None:
-                influence.expect(terms)
-        influence.receive()
-        recorder = Recorder(passes, influence)
-        records = [record for entry in entries for record in recorder.loss_records(entry)]
-        records += other_loss_records(recorder)
-        records += gap_records(recorder, gaps)
-        records += weight_records(recorder, weights)
-        records += energy_records(recorder)
-        tables = [
-            limit_table(passes, entries),
-            total_table(subject.source, entries),
-            gradient_table(passes, results.curve_anchors),
-        ]
-        if options.batch_sizes:
-            of_batches, table, more_notes = batch_records(recorder, entries)
-            records += of_batches
-            tables.append(table)
-            notes += more_notes
-        return FamilyResult(tuple(records), tuple(tables), notes)
+            return one_view_losses(results, _constants(results.options))
+        pairs = view_pairs(len(subject.views))
+        if len(pairs) == 1:
+            return _of_two_views(results)
+        each = []
+        for a, b in pairs:
+            views = subject.views[a], subject.views[b]
+            of_pair = replace(results, subject=replace(subject, views=views))
+            each.append(_of_two_views(of_pair, f" of views {a} and {b}"))
+        return mean_over_views(each, subject.groups)
+
+
+def _of_two_views(results: PassResults, tag: str = "") -> FamilyResult:
+    """Every loss that the inputs allow; `tag` tells the pair of views from others."""
+    subject, options = results.subject, results.options
+    notes: tuple[str, ...] = ()
+    if subject.labels is not None and not subject.labels.counts.any():
+        subject = replace(subject, labels=None)
+        notes = (f"{subject.source}: no row is labelled: losses that need classes are left out",)
+    passes = Passes(subject, options, results.runner, _constants(options), results.anchors, tag)
+    entries, gaps, weights = _entries(passes), gap_terms(passes), weight_terms(passes)
+    influence = Influence(passes)
+    for entry in entries:
+        influence.expect(entry.terms)
+    for terms in (*gaps.values(), *(one for pair in weights.values() for one in pair)):
+        if terms is not None:
+            influence.expect(terms)
+    influence.receive()
+    recorder = Recorder(passes, influence)
+    records = [record for entry in entries for record in recorder.loss_records(entry)]
+    records += other_loss_records(recorder)
+    records += gap_records(recorder, gaps)
+    records += weight_records(recorder, weights)
+    records += energy_records(recorder)
+    tables = [
+        limit_table(passes, entries),
+        total_table(subject.source, entries),
+        gradient_table(passes, results.curve_anchors),
+    ]
+    if options.batch_sizes:
+        of_batches, table, more_notes = batch_records(recorder, entries)
+        records += of_batches
+        tables.append(table)
+        notes += more_notes
+    return FamilyResult(tuple(records), tuple(tables), notes)
+
+
+def _constants(options: MetricOptions) -> Constants:
+    return Constants(options.hard_alpha, options.simple_lambda, options.kcl_t, options.kcl_gamma)
 
 
 def _entries(passes: Passes) -> list[Entry]:

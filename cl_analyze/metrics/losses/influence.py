@@ -13,8 +13,9 @@ from dataclasses import replace
 import numpy as np
 
 from cl_analyze.metrics.family import second_anchors
-from cl_analyze.metrics.losses.passes import Index, Passes
-from cl_analyze.metrics.losses.pieces import MATRICES, VIEWS, Matrix, Vector
+from cl_analyze.metrics.losses.effects import effect_on_others
+from cl_analyze.metrics.losses.passes import Index, LossPasses, Passes
+from cl_analyze.metrics.losses.pieces import MATRICES, Matrix, Vector
 from cl_analyze.metrics.losses.terms import Softmax, Terms
 from cl_analyze.pairs.reducers import SoftmaxReceived, SoftmaxTotals
 from cl_analyze.pairs.tile import PairSet
@@ -28,7 +29,7 @@ class Influence:
     `expect` is called for the terms of every mean, then `receive` once, then `effects`.
     """
 
-    def __init__(self, passes: Passes) -> None:
+    def __init__(self, passes: LossPasses) -> None:
         self.passes = passes
         self._totals: dict[Key, list[Vector]] = {}
         """Versions of log Z, for each of which the passes give the received weights."""
@@ -90,7 +91,7 @@ class Influence:
 
     def effects_on_alignment(self, terms: Terms) -> list[Vector]:
         """(N,) the part of the effects that changes the alignment: that on means of a class."""
-        if terms.effect not in ("supcon_out", "supcon_in"):
+        if terms.effect not in ("supcon_out", "supcon_in") and terms.moved is None:
             return [np.zeros(self.passes.n)] * len(self._copies)
         inside = tuple(softmax for softmax in terms.softmaxes if softmax.weight < 0)
         return self.effects(replace(terms, softmaxes=inside))
@@ -118,79 +119,9 @@ class Influence:
 
         Where every row is an anchor, both copies see all of them.
         """
-        half = copy % len(self.passes.halves)
-        if terms.effect == "simple":
-            return self._on_simple()
-        if terms.effect == "hardest":
-            return self._on_hardest(half)
-        if terms.effect == "hard_simple":
-            return self._on_hard_simple(half)
-        if terms.effect == "hard_contrastive":
-            return self._on_hard_contrastive(terms.tau, half)
-        if terms.effect == "supcon_out":
-            return self._on_class_means(terms.tau)
-        if terms.effect == "supcon_in":  # the mean's denominator; its sum is among the softmaxes
-            count, labelled = self.passes.class_count, self.passes.labelled
-            more = 2.0 * (count - 1.0) / np.maximum(2.0 * count - 1.0, 1.0)
-            return np.where(labelled, more, 0.0)
-        return np.zeros(self.passes.n)
-
-    def _on_simple(self) -> Vector:
-        weight, k = self.passes.constants.weight, self.passes.n - 1
-        sums = self.passes.sums
-        if weight is not None:
-            fixed: Vector = weight * sums.received
-            return fixed
-        mean = sums.sent / k
-        of_mean: Vector = (sums.received - (mean.sum() - mean)) / k
-        return of_mean
-
-    def _on_hardest(self, half: int) -> Vector:
-        """An anchor's hardest negative takes the place of the next."""
-        passes, at = self.passes, self.passes.halves[half]
-        rows = passes.rows[at]
-        values, first = passes.nearest.values[at], passes.nearest.indices[at, 0]
-        ahead = np.maximum(values - passes.sums.positive[rows][:, None], 0.0)
-        second = ahead[:, 1] if ahead.shape[1] > 1 else np.zeros(len(ahead))
-        gain = np.zeros(passes.n)
-        np.add.at(gain, first, ahead[:, 0] - second)
-        return gain * (passes.n / len(rows))
-
-    def _of_others(self, half: int, values: Vector) -> Vector:
-        """(N,) sums of the anchors' values, for each row without its own."""
-        total = np.full(self.passes.n, values.sum())
-        total[self.passes.rows[self.passes.halves[half]]] -= values
-        return total
-
-    def _on_hard_simple(self, half: int) -> Vector:
-        passes, strips, at = self.passes, self.passes.strips[half], self.passes.halves[half]
-        k, k_all, fixed = passes.pieces.n_hard, passes.n - 1, passes.constants.weight
-        weight = 1.0 / k if fixed is None else fixed
-        kept = self._of_others(half, k / k_all * strips.threshold)
-        gain: Vector = weight * (strips.excess + kept)
-        if fixed is None:  # a mean: one more negative is one more to divide by
-            gain = gain - self._of_others(half, passes.pieces.hard_sum[at] / k) / k_all
-        return gain * (passes.n / len(at))
-
-    def _on_hard_contrastive(self, tau: float, half: int) -> Vector:
-        passes, strips, at = self.passes, self.passes.strips[half], self.passes.halves[half]
-        positive = passes.sums.positive[passes.rows[at]]
-        total = np.logaddexp(passes.pieces.hard_mass[tau][at], positive / tau)
-        at_threshold = np.exp(strips.threshold / tau - total)
-        kept = self._of_others(half, passes.pieces.n_hard / (passes.n - 1) * at_threshold)
-        gain: Vector = strips.received[passes.options.taus.index(tau)] + kept
-        return gain * (passes.n / len(at))
-
-    def _on_class_means(self, tau: float) -> Vector:
-        """The effect of a pair on the mean over positives of the others of its class."""
-        sums, labelled = self.passes.sums, self.passes.labelled
-        n_positives = np.maximum(2.0 * self.passes.class_count - 1.0, 1.0)
-        means = {view: (sums.to_class[view] - 1.0) / n_positives for view in VIEWS}
-        both = means["u"] + means["v"]
-        codes = np.where(labelled, self.passes.codes, 0)
-        known = labelled.astype(np.float64)
-        of_class = np.bincount(codes, weights=both * known, minlength=len(sums.classes))[codes]
-        with_class = sums.to_class["u"] + sums.to_class["v"]
-        own = 2.0 + 2.0 * sums.positive  # |u + v|^2
-        shift = (with_class - own - 2.0 * (of_class - both)) / n_positives
-        return np.where(labelled, -0.5 / tau * shift, 0.0)
+        if terms.moved is not None:
+            return terms.moved
+        if terms.effect is None:
+            return np.zeros(self.passes.n)
+        assert isinstance(self.passes, Passes)
+        return effect_on_others(self.passes, terms, copy % len(self.passes.halves))

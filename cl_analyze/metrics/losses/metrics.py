@@ -20,6 +20,7 @@ _OF_LOSSES = (
     Parameter("gamma", "kcl_gamma"),
     Parameter("sigma"),
     Parameter("anchors"),
+    Parameter("views", is_whole=True),
 )
 _BATCH_SIZE = Parameter("batch_size", "batch_sizes", is_whole=True)
 GAP = Metric(
@@ -103,7 +104,7 @@ LOSS = Metric(
     parameters=(*_OF_LOSSES, _BATCH_SIZE),
     better="lower",
     depends_on=("dimensions", "rows"),
-    needs="views",
+    needs="views or labels",
 )
 ALIGNMENT = Metric(
     "loss_alignment",
@@ -112,7 +113,7 @@ ALIGNMENT = Metric(
     definitions=DEFINITIONS,
     parameters=_OF_LOSSES,
     better="lower",
-    needs="views",
+    needs="views or labels",
 )
 UNIFORMITY = Metric(
     "loss_uniformity",
@@ -122,7 +123,7 @@ UNIFORMITY = Metric(
     parameters=_OF_LOSSES,
     better="lower",
     depends_on=("dimensions", "rows"),
-    needs="views",
+    needs="views or labels",
 )
 PARTS = (LOSS, ALIGNMENT, UNIFORMITY)
 """A loss and its two parts, whose unit is the loss's."""

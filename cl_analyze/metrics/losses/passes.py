@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from cl_analyze.metrics.anchors import Anchors
 from cl_analyze.metrics.losses.pieces import (
     NEAR,
     VIEWS,
+    VIEWS_OF,
     WITHIN,
     Constants,
     Matrix,
@@ -37,6 +38,7 @@ from cl_analyze.pairs.reducers import (
 from cl_analyze.pairs.rescoring import MARGIN, rescore
 from cl_analyze.pairs.strips import HardNegatives, Strips, hard_negatives, n_kept
 from cl_analyze.pairs.tile import PairSet
+from cl_analyze.results.tables import Param
 
 Index = NDArray[np.int64]
 
@@ -118,19 +120,79 @@ class KernelPieces:
     reason: str = ""
 
 
-class Passes:
-    """The pieces of the losses of one checkpoint with two views.
+class LossPasses:
+    """The passes over the similarities within and across the views of one checkpoint.
 
     Args:
-        subject: with views.
+        subject: the checkpoint.
         options: of the metrics.
         runner: where passes run.
         constants: the losses' parameters.
         anchors: rows from which means are estimated; None: all.
+        views: name of a view -> its rows.
+        tag: what tells these views from others in the key of saved states.
 
     Attributes:
         rows: (m,) the pairs that are anchors.
         halves: positions among the anchors: all, or two halves where means are estimated.
+        codes, class_count: (N,) class of each pair, pairs of that class.
+        labelled: (N,) whether the pair is an anchor of losses that need classes.
+        class_sums: (C, D) sums of the rows of each class in all views.
+    """
+
+    class_sums: NDArray[np.float64]
+
+    def __init__(
+        self,
+        subject: Subject,
+        options: MetricOptions,
+        runner: PairRunner,
+        constants: Constants,
+        anchors: Anchors,
+        views: Mapping[View, UnitRows],
+        tag: str = "",
+    ) -> None:
+        self._tag = tag
+        self.views = dict(views)
+        self.subject, self.options, self.runner = subject, options, runner
+        self.constants, self.anchors = constants, anchors
+        self.n = subject.n
+        self._chosen, self.rows, self.halves = anchors.chosen, anchors.rows, anchors.halves
+        self.codes = np.full(self.n, -1) if subject.codes is None else subject.codes
+        self.labelled, self.class_count = self.codes >= 0, np.zeros(self.n)
+        if subject.labels is not None:
+            counts = subject.labels.counts[self.codes]
+            self.class_count = np.where(self.labelled, counts, 0).astype(np.float64)
+
+    @property
+    def params(self) -> dict[str, Param]:
+        """In `params` of losses on one view, whose numbers are not those of two."""
+        return {"views": 1} if len(self.views) == 1 else {}
+
+    def views_of(self, matrix: Matrix) -> tuple[UnitRows, UnitRows]:
+        """Rows and columns of a matrix."""
+        first, second = VIEWS_OF[matrix]
+        return self.views[first], self.views[second]
+
+    def between(
+        self, reducers: Iterable[Reducer], matrix: Matrix, chosen: Index | None, note: str
+    ) -> Found:
+        """A pass over one of the four matrices."""
+        rows, cols = self.views_of(matrix)
+        name = " with ".join(f"view {1 + 'uv'.index(view)}" for view in matrix)
+        self.runner.announce(f"losses: {note or 'pairs'}, {name}")
+        visits = f"losses {matrix} {note}{self._tag}"
+        return self.runner.between(reducers, rows, cols, visits, chosen)
+
+
+class Passes(LossPasses):
+    """The pieces of the losses of one checkpoint with two views.
+
+    Args:
+        subject: with views.
+        options, runner, constants, anchors, tag: see `LossPasses`.
+
+    Attributes:
         sums: of the rows of both views.
         pieces: the losses' pieces, for the anchors.
         kernels: (view, kernel) -> row means and squares.
@@ -138,8 +200,6 @@ class Passes:
             the anchor's class (None without labels).
         nearest: the two nearest negatives of each anchor u among v.
         strips: for each of the halves, the hardest negatives.
-        codes, class_count, labelled: (N,) class of each pair, pairs of that class, and whether the
-            pair has a class.
     """
 
     def __init__(
@@ -149,35 +209,16 @@ class Passes:
         runner: PairRunner,
         constants: Constants,
         anchors: Anchors,
+        tag: str = "",
     ) -> None:
         assert subject.views is not None
-        self.subject, self.options, self.runner = subject, options, runner
-        self.constants, self.anchors = constants, anchors
-        self.n = subject.n
-        self._chosen, self.rows, self.halves = anchors.chosen, anchors.rows, anchors.halves
-        self._views: dict[str, UnitRows] = dict(zip(VIEWS, subject.views, strict=True))
+        views = dict(zip(VIEWS, subject.views, strict=True))
+        super().__init__(subject, options, runner, constants, anchors, views, tag)
         self.sums = row_sums(subject)
+        self.class_sums = self.sums.classes
         self.kernels: dict[tuple[View, Kernel], KernelPieces] = {}
         self.steeper: dict[float, tuple[Vector, Vector, Vector | None]] = {}
-        self.codes = np.full(self.n, -1) if subject.codes is None else subject.codes
-        self.labelled, self.class_count = self.codes >= 0, np.zeros(self.n)
-        if subject.labels is not None:
-            counts = subject.labels.counts[self.codes]
-            self.class_count = np.where(self.labelled, counts, 0).astype(np.float64)
         self.pieces = self._pieces()
-
-    def views_of(self, matrix: Matrix) -> tuple[UnitRows, UnitRows]:
-        """Rows and columns of a matrix."""
-        return self._views[matrix[0]], self._views[matrix[1]]
-
-    def between(
-        self, reducers: Iterable[Reducer], matrix: Matrix, chosen: Index | None, note: str
-    ) -> Found:
-        """A pass over one of the four matrices."""
-        rows, cols = self.views_of(matrix)
-        name = " with ".join(f"view {1 + 'uv'.index(view)}" for view in matrix)
-        self.runner.announce(f"losses: {note or 'pairs'}, {name}")
-        return self.runner.between(reducers, rows, cols, f"losses {matrix} {note}", chosen)
 
     def _pieces(self) -> Pieces:
         rows, sums, taus = self.rows, self.sums, self.options.taus
@@ -195,9 +236,14 @@ class Passes:
         if self.subject.queue is not None:
             p.n_queue = self.subject.queue.n_rows
             wanted = [RowLogSumExp(tau) for tau in taus]
-            u = self._views["u"]
+            u = self.views["u"]
             queue = self.runner.between(
-                wanted, u, self.subject.queue, "losses queue", self._chosen, paired=False
+                wanted,
+                u,
+                self.subject.queue,
+                f"losses queue{self._tag}",
+                self._chosen,
+                paired=False,
             )
             p.queue_mass = {reducer.tau: queue[reducer] for reducer in wanted}
         return p
@@ -264,11 +310,16 @@ class Passes:
 
     def _riesz(self, view: View) -> KernelPieces:
         """In float64, with near pairs from the explicit differences of their rows."""
-        rows, t = self._views[view], self.constants.t
+        rows, t = self.views[view], self.constants.t
         self.runner.announce(f"losses: Riesz energy, view {1 + VIEWS.index(view)}")
         reducer, near = KernelSums("riesz", t, NEAR), NearPairs(NEAR)
         results = self.runner.between(
-            [reducer, near], rows, rows, f"losses riesz {view}", self._chosen, dtype=np.float64
+            [reducer, near],
+            rows,
+            rows,
+            f"losses riesz {view}{self._tag}",
+            self._chosen,
+            dtype=np.float64,
         )
         sums, squares = results[reducer][:, 0].copy(), float(results[reducer][:, 1].sum())
         pairs = results[near]

@@ -26,6 +26,13 @@ VIEWS: tuple[View, ...] = ("u", "v")
 WITHIN: dict[View, Matrix] = {"u": "uu", "v": "vv"}
 ACROSS: dict[View, Matrix] = {"u": "uv", "v": "vu"}
 """The matrices of the anchors of a view: with rows of their own view, and of the other."""
+VIEWS_OF: dict[Matrix, tuple[View, View]] = {
+    "uu": ("u", "u"),
+    "vv": ("v", "v"),
+    "uv": ("u", "v"),
+    "vu": ("v", "u"),
+}
+"""The views of the rows and of the columns of a matrix."""
 
 _SAFE_TAU = 0.01
 NEAR = 1e-8

@@ -12,7 +12,7 @@ import numpy as np
 from cl_analyze.metrics.losses.catalogue import SavedLoss
 from cl_analyze.metrics.losses.influence import Influence
 from cl_analyze.metrics.losses.metrics import LOSS, PARTS
-from cl_analyze.metrics.losses.passes import Passes
+from cl_analyze.metrics.losses.passes import LossPasses, Passes
 from cl_analyze.metrics.losses.pieces import VIEWS, Vector
 from cl_analyze.metrics.losses.terms import Terms
 from cl_analyze.metrics.means import Number, mean_with_effects
@@ -50,7 +50,7 @@ class Entry:
 class Recorder:
     """Makes numbers and records of one checkpoint."""
 
-    passes: Passes
+    passes: LossPasses
     influence: Influence
 
     def number(
@@ -111,13 +111,16 @@ class Recorder:
 
     def _reason(self, loss: SavedLoss, terms: Terms) -> str:
         """Why a loss has no value."""
-        estimated = self.passes.anchors.is_sample
-        if loss.kernel is not None:
+        passes = self.passes
+        estimated = passes.anchors.is_sample
+        if loss.kernel is not None and isinstance(passes, Passes):
             for view in VIEWS:
-                if self.passes.kernels[view, loss.kernel].reason:
-                    return self.passes.kernels[view, loss.kernel].reason
+                if passes.kernels[view, loss.kernel].reason:
+                    return passes.kernels[view, loss.kernel].reason
             if np.isinf(terms.value).any():
                 return "some rows coincide with their positives, or t is too large"
+        if loss.needs == "labels" and len(passes.views) == 1:
+            return "hardly any anchor has a positive" if estimated else "no class has two members"
         if loss.needs == "labels":
             return "hardly any labelled row has a negative" if estimated else NO_OTHER_CLASS
         return "hardly any of the anchors has a negative" if estimated else "no row has a negative"

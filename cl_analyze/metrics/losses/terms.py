@@ -53,6 +53,8 @@ class Terms:
         reason: why the loss does not split.
         softmaxes: how rows act as negatives; negative weights belong to the alignment.
         effect: how they act otherwise.
+        moved: (N,) how much each row otherwise adds to the sum of the others' alignments, where
+            no pass is needed to know it.
         own: what a pair contributes as an anchor to the error of the mean of value, alignment and
             uniformity; None: the three vectors themselves.
         limit: (m,) the loss without the part that fades as the number of negatives K grows, minus
@@ -69,6 +71,7 @@ class Terms:
     reason: str = ""
     softmaxes: tuple[Softmax, ...] = ()
     effect: Effect | None = None
+    moved: Vector | None = None
     own: tuple[Vector, Vector, Vector] | None = None
     limit: Vector | None = None
     log_count: float = 0.0

@@ -134,9 +134,11 @@ class Quality(Family):
             return ()
         return (nearest_negatives_reducer(subject, _of_instances(options)),)
 
-    def own_pairs(self, n_rows: int, options: MetricOptions) -> float:
-        """One rectangular pass."""
-        return float((options.anchors_of(n_rows) or n_rows) * n_rows)
+    def own_pairs(self, subject: Subject, options: MetricOptions) -> float:
+        """One rectangular pass for each pair of views, and one against a training set."""
+        n = subject.n
+        n_passes = subject.n_view_pairs + (subject.train is not None)
+        return float(n_passes * (options.anchors_of(n) or n) * n)
 
     def compute(self, results: PassResults) -> FamilyResult:
         """Records by part, and tables.
@@ -170,7 +172,8 @@ class Quality(Family):
 
 def with_voters(options: MetricOptions) -> MetricOptions:
     """Options with which every family keeps as many neighbours as quality needs, in one list."""
-    return replace(options, n_voters=max(options.ks[-1], hubs.HUB_NEIGHBOURS))
+    n_voters = max(options.n_voters, options.ks[-1], hubs.HUB_NEIGHBOURS)
+    return replace(options, n_voters=n_voters)
 
 
 def _of_instances(options: MetricOptions) -> MetricOptions:

@@ -26,6 +26,14 @@ class Deletions:
     without: Vector
 
 
+def mean_deletions(several: Sequence[Deletions]) -> Deletions:
+    """The mean of several statistics of the same rows."""
+    n = len(several)
+    return Deletions(
+        sum(one.value for one in several) / n, np.sum([one.without for one in several], axis=0) / n
+    )
+
+
 def jackknife_groups(n_rows: int, together: Index | None, seed: int) -> Index:
     """(N,) group of each row, 0 .. 19; rows that belong together share one."""
     units = np.arange(n_rows) if together is None else np.unique(together, return_inverse=True)[1]

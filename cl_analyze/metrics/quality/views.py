@@ -12,12 +12,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from cl_analyze.data.unit import UnitRows, paired
+from cl_analyze.data.unit import UnitRows
 from cl_analyze.data.validation import block_rows
 from cl_analyze.metrics.means import woodruff
 from cl_analyze.metrics.metric import K, Metric, Parameter
+from cl_analyze.metrics.positives import view_pairs
 from cl_analyze.metrics.quality.context import FEW_ANCHORS, Context
-from cl_analyze.metrics.quality.jackknife import Deletions
+from cl_analyze.metrics.quality.jackknife import Deletions, mean_deletions
 from cl_analyze.metrics.quality.rows import FormRows, Vector
 from cl_analyze.pairs.reducers import ColumnPartnerRanks, PartnerRanks
 from cl_analyze.results.tables import Record
@@ -86,22 +87,22 @@ METRICS = (ALIGNMENT, RECALL, MEDIAN_RANK, GAP, GAP_RESIDUAL)
 
 
 def recall_at(ranks: Vector, k: int) -> Vector:
-    """Recall@k: (n,) chance that a row's partner is among its k nearest, ties in random order.
+    """Recall@k: (...) chance that a row's partner is among its k nearest, ties in random order.
 
     Args:
-        ranks: (n, 2) others that are nearer than the partner, and others as near.
+        ranks: (..., 2) others that are nearer than the partner, and others as near.
         k: how many count.
 
     >>> recall_at(np.array([[0.0, 0.0], [0.0, 3.0], [2.0, 0.0]]), 1).tolist()
     [1.0, 0.25, 0.0]
     """
-    nearer, level = ranks.T
+    nearer, level = ranks[..., 0], ranks[..., 1]
     return np.asarray(np.clip((k - nearer) / (level + 1.0), 0.0, 1.0))
 
 
 def expected_ranks(ranks: Vector) -> Vector:
-    """(n,) rank of the partner from 1, ties in random order."""
-    return np.asarray(1.0 + ranks[:, 0] + 0.5 * ranks[:, 1])
+    """(...) rank of the partner from 1, ties in random order."""
+    return np.asarray(1.0 + ranks[..., 0] + 0.5 * ranks[..., 1])
 
 
 def modality_gap(first: UnitRows, second: UnitRows) -> tuple[Deletions, Deletions]:
@@ -138,55 +139,81 @@ def modality_gap(first: UnitRows, second: UnitRows) -> tuple[Deletions, Deletion
     return gaps, Deletions(residual, residual_less)
 
 
-def pair_distances(context: Context) -> tuple[Vector, Vector]:
-    """(N,) cosines of the pairs, and their distances to the power of alignment."""
-    assert context.subject.views is not None
-    cosines, squares = paired(*context.subject.views)
-    return cosines, squares ** (0.5 * context.options.alignment_power)
+def pair_distances(context: Context) -> Vector:
+    """(N,) mean over each row's positive pairs of the distance to the power of alignment."""
+    positives = context.results.positives
+    assert positives is not None
+    return positives.row_means(positives.distance ** (0.5 * context.options.alignment_power))
 
 
 def view_records(context: Context) -> Iterator[Record]:
     """Alignment, recall@k and median rank in both directions, the modality gap."""
-    assert context.subject.views is not None
+    views = context.subject.views
+    assert views is not None
     power = context.options.alignment_power
     alignment = ALIGNMENT if power == 2 else replace(ALIGNMENT, unit="none")
-    yield context.averaged(alignment.at(power=power), context.once(pair_distances)[1])
+    yield context.averaged(alignment.at(power=power), context.once(pair_distances))
     ranks = _partner_ranks(context)
     for direction, counts in ranks.items():
         for k in context.options.ks:
             few = k >= context.subject.n
-            values = np.full(len(counts), np.nan) if few else recall_at(counts, k)
+            recalls = recall_at(counts, k).mean(axis=1)
+            values = np.full(len(counts), np.nan) if few else recalls
             reason = f"needs more than {k} rows" if few else FEW_ANCHORS
             yield context.averaged(RECALL.at(k=k, direction=direction), values, reason=reason)
     for direction, counts in ranks.items():
         yield _median_rank(context, expected_ranks(counts), direction)
-    gap, residual = modality_gap(*context.subject.views)
-    yield context.jackknifed(GAP, gap)
-    yield context.jackknifed(GAP_RESIDUAL, residual)
+    gaps = [modality_gap(views[a], views[b]) for a, b in view_pairs(len(views))]
+    for metric, deletions in zip((GAP, GAP_RESIDUAL), zip(*gaps, strict=True), strict=True):
+        yield context.jackknifed(metric, mean_deletions(deletions))
 
 
 def _partner_ranks(context: Context) -> dict[str, Vector]:
-    """(n, 2) ranks of the partners, view 1 -> view 2 (forward) and back."""
-    assert context.subject.views is not None
+    """(n, pairs of views, 2) ranks of the partners, forward and backward, see `_ranks_between`."""
+    views, positives = context.subject.views, context.results.positives
+    assert views is not None
+    assert positives is not None
+    pairs = view_pairs(len(views))
+    cosines = positives.similarity.reshape(-1, len(pairs))
     context.runner.announce("retrieval between the views")
-    u, v = context.subject.views
-    cosines = context.once(pair_distances)[0]
+    found = [
+        _ranks_between(context, views[a], views[b], np.ascontiguousarray(cosines[:, at]), at)
+        for at, (a, b) in enumerate(pairs)
+    ]
+    return {
+        direction: np.stack([ranks[direction] for ranks in found], axis=1)
+        for direction in ("forward", "backward")
+    }
+
+
+def _ranks_between(
+    context: Context, u: UnitRows, v: UnitRows, cosines: Vector, at: int
+) -> dict[str, Vector]:
+    """(n, 2) ranks of the partners among the rows of v (forward), and back.
+
+    Args:
+        context: the checkpoint.
+        u, v: two views.
+        cosines: (N,) cosine of each row with its partner.
+        at: number of the pair of views.
+    """
+    name = "retrieval" if at == 0 else f"retrieval {at}"
     rows, cols = PartnerRanks(TIE, "all", cosines), ColumnPartnerRanks(TIE, "all", cosines)
     run = context.runner.between
     if not context.anchors.is_sample:
-        ranks = run((rows, cols), u, v, "retrieval", dtype=np.float64)
+        ranks = run((rows, cols), u, v, name, dtype=np.float64)
         return {"forward": ranks[rows], "backward": ranks[cols]}
     some = context.anchors.rows
     return {
-        "forward": run((rows,), u, v, "retrieval", chosen=some, dtype=np.float64)[rows],
-        "backward": run((rows,), v, u, "retrieval back", chosen=some, dtype=np.float64)[rows],
+        "forward": run((rows,), u, v, name, chosen=some, dtype=np.float64)[rows],
+        "backward": run((rows,), v, u, f"{name} back", chosen=some, dtype=np.float64)[rows],
     }
 
 
 def _median_rank(context: Context, ranks: Vector, direction: str) -> Record:
-    """The median, with Woodruff's errors."""
+    """The median over rows and pairs of views, with Woodruff's errors."""
     middle = float(np.median(ranks))
-    is_below = (ranks <= middle).astype(np.float64)
+    is_below = (ranks <= middle).astype(np.float64).mean(axis=1)
     record = context.averaged(MEDIAN_RANK.at(direction=direction), is_below)
     if record.value is None:
         return record

@@ -1,0 +1,83 @@
+"""The positive pairs of each anchor: pairs of views of a row, a partner, or related items.
+
+A row has one vote, however many positive pairs it has: its value is the mean over its pairs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_analyze.data.unit import UnitRows, paired
+from cl_analyze.pairs.backend import Index
+
+Vector = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Positives:
+    """Positive pairs, sorted by their anchor.
+
+    Attributes:
+        kind: the definition that records of positives have.
+        starts: (N + 1,) pairs of anchor i are starts[i] up to starts[i + 1].
+        similarity: (P,) cosine of each pair.
+        distance: (P,) squared distance of each pair, from the difference of its rows.
+    """
+
+    kind: Literal["view_pairs", "relevant"]
+    starts: Index
+    similarity: Vector
+    distance: Vector
+
+    @cached_property
+    def counts(self) -> Index:
+        """(N,) number of pairs of each anchor."""
+        return np.diff(self.starts)
+
+    @cached_property
+    def owners(self) -> Index:
+        """(P,) anchor of each pair."""
+        return np.repeat(np.arange(len(self.counts)), self.counts)
+
+    @property
+    def weights(self) -> Vector | None:
+        """(P,) vote of each pair, so that anchors have one together; None: pairs vote alike."""
+        own = self.counts[self.counts > 0]
+        return None if not len(own) or own.min() == own.max() else 1.0 / self.counts[self.owners]
+
+    def row_means(self, values: Vector) -> Vector:
+        """(N,) mean over each anchor's pairs of one value a pair; NaN: no pair, or one is NaN."""
+        sums = np.bincount(self.owners, values, len(self.counts))
+        with np.errstate(invalid="ignore"):
+            return np.where(self.counts > 0, sums / self.counts, np.nan)
+
+    @cached_property
+    def least(self) -> Vector:
+        """(N,) smallest similarity of an anchor's pairs; NaN where it has none."""
+        least = np.full(len(self.counts), np.inf)
+        np.minimum.at(least, self.owners, self.similarity)
+        return np.where(self.counts > 0, least, np.nan)
+
+
+def view_pairs(n_views: int) -> list[tuple[int, int]]:
+    """All pairs of views, the first of a pair before the second.
+
+    >>> view_pairs(3)
+    [(0, 1), (0, 2), (1, 2)]
+    """
+    return [(a, b) for a in range(n_views) for b in range(a + 1, n_views)]
+
+
+def positives_of_views(views: tuple[UnitRows, ...]) -> Positives:
+    """The V (V - 1) / 2 pairs of views of every row: O(N V^2 D)."""
+    parts = [paired(views[a], views[b]) for a, b in view_pairs(len(views))]
+    similarity, distance = (
+        np.stack(columns, axis=1).ravel() for columns in zip(*parts, strict=True)
+    )
+    starts = np.arange(0, len(similarity) + 1, len(parts))
+    return Positives("view_pairs", starts, similarity, distance)
