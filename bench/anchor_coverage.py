@@ -53,7 +53,8 @@ def numbers(path: str, anchors: int | None, seed: int) -> dict[str, tuple[float,
     found = {}
     for record in report.records:
         key = _key(record)
-        if key is not None and record.metric != "uniformity_of_uniform_law":
+        is_law = record.metric == "uniformity_of_uniform_law"
+        if key is not None and record.value is not None and not is_law:
             found[key] = (record.value, record.sampling_error or 0.0, record.std_error or 0.0)
     return found
 

@@ -111,7 +111,7 @@ def one_draw(
             continue
         if group not in ("positive", "negative_1", "negative_10"):
             continue
-        if group == "positive" and metrics == NEIGHBOURS:
+        if metrics == NEIGHBOURS and (group == "positive" or "group" not in record.params):
             continue
         params = " ".join(str(value) for value in record.params.values())
         width = Z95 * record.std_error

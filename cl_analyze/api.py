@@ -89,7 +89,7 @@ def _one_each(companions: Mapping[str, Any], n: int) -> list[dict[str, Any]]:
     for_each: list[dict[str, Any]] = [{} for _ in range(n)]
     for name, companion in companions.items():
         values = [companion] * n
-        is_shared = name in ("queue", "clop_anchors", "views")
+        is_shared = name in ("queue", "clop_anchors", "views", "relevant")
         if isinstance(companion, list | tuple) and len(companion) == n and not is_shared:
             values = list(companion)
             if not all(isinstance(item, str | Path) or np.ndim(item) > 0 for item in values):

@@ -22,6 +22,8 @@ HAS_EDGES = (
     | reducers.NearPairs
     | reducers.BinSums
     | reducers.PartnerRanks
+    | reducers.SuspectCounts
+    | reducers.SuspectReceived
 )
 
 
@@ -102,6 +104,14 @@ def configurations(rows, labels):
     for pairs in ("all", "other_class"):
         made.append(reducers.PartnerRanks(1e-3, pairs, partners))
         made.append(reducers.ColumnPartnerRanks(1e-3, pairs, partners))
+    random = np.random.default_rng(n + 1)
+    limits = np.sort(random.uniform(-0.2, 0.9, (n, 2)), axis=1)
+    limits[random.random(n) < 0.2] = np.inf
+    for pairs in ("all", "other_class"):
+        made.append(reducers.SuspectCounts(2, 1, TAUS, pairs, limits))
+        masses = [given_statistics(rows, tau, pairs, labels).log_mass for tau in TAUS]
+        given = reducers.SuspectGiven(None, limits[:, 0], np.stack(masses, axis=1))
+        made.append(reducers.SuspectReceived(TAUS, pairs, given))
     log_masses = np.stack([given_statistics(rows, tau, "all", labels).log_mass for tau in TAUS])
     made.append(
         reducers.PenaltyHistogram(

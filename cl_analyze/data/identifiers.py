@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,12 @@ from cl_analyze.data.opening import Opened
 from cl_analyze.errors import DataError
 
 Ids = NDArray[np.uint64]
+
+
+def hashes(texts: Iterable[bytes]) -> Ids:
+    """The first 64 bits of BLAKE2b of each text."""
+    digests = (hashlib.blake2b(text, digest_size=8).digest() for text in texts)
+    return np.array([int.from_bytes(digest, "little") for digest in digests], dtype=np.uint64)
 
 
 def identify(opened: Opened) -> Ids:
@@ -37,16 +44,13 @@ def identify(opened: Opened) -> Ids:
     ]
     if b"" in texts:
         raise DataError(f"{opened.name}: the id of row {texts.index(b'')} is empty")
-    hashes = np.array(
-        [int.from_bytes(hashlib.blake2b(t, digest_size=8).digest(), "little") for t in texts],
-        dtype=np.uint64,
-    )
-    order = np.argsort(hashes, kind="stable")
-    repeated = np.flatnonzero(hashes[order][1:] == hashes[order][:-1])
+    hashed = hashes(texts)
+    order = np.argsort(hashed, kind="stable")
+    repeated = np.flatnonzero(hashed[order][1:] == hashed[order][:-1])
     if len(repeated):
         first, second = sorted(order[repeated[0] : repeated[0] + 2].tolist())
         raise DataError(
             f"{opened.name}: rows {first} and {second} have the same id "
             f"{texts[second].decode(errors='replace')!r}; every row needs its own"
         )
-    return hashes
+    return hashed

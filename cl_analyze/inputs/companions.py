@@ -28,6 +28,7 @@ from cl_analyze.data.opening import (
     open_any,
     open_embeddings,
 )
+from cl_analyze.data.relevance import PairTable, Relevance, read_pairs, relation
 from cl_analyze.data.rows import Rows, SelectedRows, is_real
 from cl_analyze.data.validation import RowCheck, check_rows, require_valid
 from cl_analyze.errors import ConfigError, DataError
@@ -51,9 +52,9 @@ class Role:
         name: the field of `Request` that holds the path or array.
         called: the name in messages.
         keys: keys of a container that are tried, in order, when the path has no ::KEY.
-        one_for: "embeddings" or "train": the companion has one entry for each of these rows, in the
-            same order, and an entry is dropped together with its row.  None: the companion has
-            independent rows.
+        one_for: "embeddings", "train" or "pairs": the companion has one entry for each of these
+            rows, in the same order, and an entry is dropped together with its row.  None: the
+            companion has independent rows.
         read: function that converts the array to values; None: the array holds rows in the space
             of the embeddings.
         may_drop: whether invalid rows may be dropped, if the array has independent rows.
@@ -62,7 +63,7 @@ class Role:
     name: str
     called: str
     keys: tuple[str, ...] = ROW_KEYS
-    one_for: Literal["embeddings", "train"] | None = None
+    one_for: Literal["embeddings", "train", "pairs"] | None = None
     read: Read | None = None
     may_drop: bool = False
 
@@ -84,6 +85,9 @@ ROLES = {
             lambda opened, run: encode(opened, what="groups").codes,
         ),
         Role("ids", "ids", ID_KEYS, EMBEDDINGS, lambda opened, run: identify(opened)),
+        Role(
+            "pair_ids", "ids of the pairs", ID_KEYS, "pairs", lambda opened, run: identify(opened)
+        ),
         Role("queue", "queue"),
         Role("clop_anchors", "class anchors"),
         Role("train", "training rows", may_drop=True),
@@ -91,6 +95,8 @@ ROLES = {
     )
 }
 """All roles, in the order of the entries of `inputs`."""
+ITEMS = Role("pairs", "items", may_drop=True)
+"""The role of the second file where `--relevant` says which rows belong together."""
 
 
 @dataclass(frozen=True)
@@ -147,10 +153,14 @@ class Companions:
     Attributes:
         by_role: name of the role -> companion, for the companions that exist.
         unused: reasons why labels in the embeddings' file are not used.
+        relevance: the relevant items of each row; None: row i belongs to row i.
+        table: the table of pairs behind `relevance`.
     """
 
     by_role: dict[str, Companion] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
+    relevance: Relevance | None = None
+    table: PairTable | None = None
 
     def __getitem__(self, name: str) -> Companion | None:
         """The companion in a role, or None."""
@@ -190,6 +200,8 @@ def open_companions(
     }
     for role in ROLES.values():
         requested = getattr(request, role.name)
+        if role.name == "pairs" and request.relevant is not None:
+            role = ITEMS
         if role.name == "labels" and isinstance(requested, str) and requested == NO_LABELS:
             continue
         try:
@@ -200,9 +212,11 @@ def open_companions(
             )
             if role.name == "train_labels":
                 opened = _training_labels(request, companions, opened)
+            if role.name == "pair_ids":
+                opened = _ids_of_items(request, companions, opened, recorder)
             if opened is None:
                 continue
-            owner = companions["train"] if role.one_for == "train" else None
+            owner = None if role.one_for in (None, EMBEDDINGS) else companions[role.one_for]
             if role.one_for is not None:
                 check_length(main if owner is None else owner.opened, opened, role.called)
             values = None if role.read is None else role.read(opened, run)
@@ -222,6 +236,8 @@ def open_companions(
         companions.unused = (*embeddings.unused, *companions.unused)
     _tell_of_labels(request, title, embeddings, companions, recorder)
     _check_training_set(request, title, companions, run, recorder)
+    if request.relevant is not None:
+        _read_relevance(request, title, main, companions, run, recorder)
     return companions
 
 
@@ -279,6 +295,11 @@ def check_length(main: Opened, other: Opened, called: str) -> None:
             hint += ", or name the column as PATH::COLUMN"
     elif suffix in (".csv", ".tsv") and n_other == n_main - 1:
         hint = "; a first line may have been taken for a header"
+    elif called == ROLES["pairs"].called:
+        hint = (
+            "; if a row has several partners or none, say which rows belong together: "
+            "--relevant FILE with the columns query and item"
+        )
     raise DataError(
         f"{other.name} has {n_other} rows, {main.name} has {n_main}; {called} must have "
         f"one for each embedding, in the same order{hint}"
@@ -317,6 +338,62 @@ def _training_labels(
     if opened is None:
         raise ConfigError(f"{train.opened.name}: no labels are with it: pass --train-labels FILE")
     return opened
+
+
+def _ids_of_items(
+    request: Request, companions: Companions, opened: Opened | None, recorder: Recorder
+) -> Opened | None:
+    """Ids of the rows of `--pairs`: from --pair-ids, or from the file of --pairs."""
+    if request.relevant is None:
+        if opened is not None:
+            raise ConfigError("--pair-ids needs --relevant FILE, the pairs of ids")
+        return None
+    if opened is None and isinstance(request.pairs, str | Path):
+        found = open_embeddings(Spec.parse(str(request.pairs)), False, False, True)
+        for text in found.notes:
+            recorder.note(text)
+        return found.ids
+    return opened
+
+
+def _read_relevance(
+    request: Request,
+    title: str,
+    main: Opened,
+    companions: Companions,
+    run: RunOptions,
+    recorder: Recorder,
+) -> None:
+    """Read the table of pairs; drop or refuse invalid items.
+
+    Raises:
+        ConfigError: there is no second file.
+        DataError: the table cannot be read, has unknown ids, or items are invalid.
+    """
+    items = companions["pairs"]
+    if items is None or items.check is None:
+        raise ConfigError(
+            f"{title}: --relevant says which rows of --pairs belong to a row: pass --pairs FILE too"
+        )
+    table = read_pairs(request.relevant)
+    n_items = items.opened.array.n_rows
+    relevance, n_repeated = relation(
+        table,
+        (main.name, main.array.n_rows, companions.values("ids")),
+        (items.opened.name, n_items, companions.values("pair_ids")),
+    )
+    kept = kept_rows([(items.opened, items.check)], n_items, run, recorder)
+    if len(kept) < n_items:
+        companions.by_role["pairs"] = replace(items, kept=kept)
+        companions.drop("pairs", kept)
+        relevance = relevance.select(None, kept)
+    for count, text in (
+        (n_repeated, "pairs stand in it again and count once"),
+        (table.n_skipped, "pairs have grade 0 or less: these items are not relevant"),
+    ):
+        if count:
+            recorder.note(f"{table.name}: {count} {text}")
+    companions.relevance, companions.table = relevance, table
 
 
 def _check_training_set(

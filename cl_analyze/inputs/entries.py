@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from cl_analyze.data.opening import STDIN, Opened
+from cl_analyze.data.relevance import PairTable
 from cl_analyze.data.remote import is_url, url_bytes
 from cl_analyze.quoting import printable, without_secrets
 
@@ -54,6 +55,21 @@ def sha256(opened: Opened) -> str:
         else:
             digest.update(np.ascontiguousarray(part).tobytes())
     return digest.hexdigest()
+
+
+def pairs_entry(table: PairTable) -> dict[str, Any]:
+    """The entry for a table of relevant pairs: `n` counts its pairs."""
+    return {
+        "path": None if table.path is None else without_secrets(printable(table.path)),
+        "key": None,
+        "sha256": table.sha256 if table.path is None else _sha256_of_path(Path(table.path)),
+        "n": len(table.grades),
+        "d": None,
+        "dtype": "pairs",
+        "dropped_rows": table.n_skipped,
+        "duplicate_rows": None,
+        "unlabelled_rows": None,
+    }
 
 
 def input_entry(

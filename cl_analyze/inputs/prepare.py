@@ -18,13 +18,14 @@ from cl_analyze.data.opening import (
     embeddings_from_memory,
     open_embeddings,
 )
+from cl_analyze.data.relevance import Relevance
 from cl_analyze.data.rows import Rows, SelectedRows
 from cl_analyze.data.unit import UnitRows, normalise
 from cl_analyze.data.validation import RowCheck, check_rows
 from cl_analyze.errors import ConfigError, DataError
 from cl_analyze.inputs.checks import kept_rows, warn_about, warn_of_repeats
 from cl_analyze.inputs.companions import EMBEDDINGS, Companion, Companions, open_companions
-from cl_analyze.inputs.entries import input_entry
+from cl_analyze.inputs.entries import input_entry, pairs_entry
 from cl_analyze.inputs.listener import Recorder
 from cl_analyze.inputs.memory import KEPT_ROWS, Room, chosen_precision, room
 from cl_analyze.metrics import METRICS
@@ -93,9 +94,14 @@ def prepare(
     main = opened.main
     kept = kept_rows(checks, main.array.n_rows, run, recorder)
     _check_batches(title, options, len(kept))
+    _check_relevance(title, options, companions)
     dropped = len(kept) < main.array.n_rows
     if dropped:
         companions.drop(EMBEDDINGS, kept)
+    if companions.relevance is not None:
+        if dropped:
+            companions.relevance = companions.relevance.select(kept, None)
+        _tell_of_relevance(title, companions.relevance, recorder)
     labels = companions["labels"]
     warn_about(title, checks[0][1], None if labels is None else labels.values, run, recorder)
     n_matrices = 2 if companions["pairs"] is not None else 1 + len(opened.views or ())
@@ -123,7 +129,8 @@ def _open(request: Request, title: str, names: Sequence[str]) -> OpenedEmbedding
         )
     if isinstance(request.embeddings, str | Path):
         spec = Spec.parse(str(request.embeddings))
-        return open_embeddings(spec, wants_labels, wants_views, request.match, chosen)
+        wants_ids = request.match or request.relevant is not None
+        return open_embeddings(spec, wants_labels, wants_views, wants_ids, chosen)
     opened = embeddings_from_memory(request.embeddings, title, chosen)
     if chosen and opened.views is None:
         raise DataError(
@@ -152,7 +159,7 @@ def _check_needs(
         for text in companions.unused:
             recorder.warn(f"{text}; pass --labels none to ignore them")
     has_views = opened.views is not None or companions["pairs"] is not None
-    if "views or labels" in needed and len(names) == 1 and not has_views:
+    if needed == {"views", "views or labels"} and not has_views:
         if companions["labels"] is None:
             raise DataError(
                 f"{title}: {names[0]} need two views of the same rows: pass --pairs FILE with the "
@@ -174,9 +181,27 @@ def _checked_rows(
 ) -> list[tuple[Opened, RowCheck]]:
     """The embeddings, then the partners or other views, each with the result of its check."""
     partners = companions["pairs"]
+    if companions.relevance is not None:  # the items are rows of their own, already checked
+        partners = None
     other_views = (opened.views or ()) if partners is None else (partners.opened,)
     others = [other for other in other_views if other.array is not opened.main.array]
     return [(view, check_rows(view.array)) for view in (opened.main, *others)]
+
+
+def _tell_of_relevance(title: str, relevance: Relevance, recorder: Recorder) -> None:
+    """Count queries and items that belong to no pair.
+
+    Raises:
+        DataError: no pair is left.
+    """
+    if not len(relevance.items):
+        raise DataError(f"{title}: no pair of --relevant is left among the valid rows")
+    counts, of_items = relevance.counts, relevance.transposed().counts
+    recorder.note(
+        f"{title}: {len(relevance.items)} relevant pairs of {relevance.n_queries} queries and "
+        f"{relevance.n_items} items; {int((counts == 0).sum())} queries without an item, "
+        f"{int((of_items == 0).sum())} items without a query, at most {counts.max()} items a query"
+    )
 
 
 def _check_batches(title: str, options: MetricOptions, n_rows: int) -> None:
@@ -185,6 +210,19 @@ def _check_batches(title: str, options: MetricOptions, n_rows: int) -> None:
             f"--batch-size {options.batch_sizes[-1]}: {title} has {n_rows} pairs; batches of more "
             f"than half of them are all alike: give at most {n_rows // 2}"
         )
+
+
+def _check_relevance(title: str, options: MetricOptions, companions: Companions) -> None:
+    """Raise a ConfigError for options that need one partner a row, or classes of the items."""
+    if companions.relevance is None:
+        return
+    for flag, is_used in (
+        ("--negatives class", options.negatives == "class"),
+        ("--batch-size", bool(options.batch_sizes)),
+        ("--queue", companions["queue"] is not None),
+    ):
+        if is_used:
+            raise ConfigError(f"{title}: {flag} is not for queries and items: leave out --relevant")
 
 
 def _check_values(title: str, options: MetricOptions, companions: Companions) -> None:
@@ -217,8 +255,15 @@ def _entries(
         unlabelled = labels.values.n_unlabelled if labels is not None and not position else None
         duplicates = len(np.intersect1d(check.duplicates, kept))
         entries.append(input_entry(opened, opened.array.n_rows - len(kept), duplicates, unlabelled))
-    others = (companion for name, companion in companions.by_role.items() if name != "pairs")
-    return entries + [companion.entry() for companion in others]
+    others = (
+        companion
+        for name, companion in companions.by_role.items()
+        if name != "pairs" or companions.relevance is not None
+    )
+    entries += [companion.entry() for companion in others]
+    if companions.table is not None:
+        entries.append(pairs_entry(companions.table))
+    return entries
 
 
 def _subject(
@@ -240,8 +285,11 @@ def _subject(
     views: tuple[UnitRows, ...] | None = None
     partners = None
     if (pairs := companions["pairs"]) is not None:
-        partners = unit(pairs.opened.array)
-        views = (rows, partners)
+        if companions.relevance is None:
+            partners = unit(pairs.opened.array)
+            views = (rows, partners)
+        else:
+            partners = UnitRows(pairs.rows, dtype, cached)
     elif opened.views is not None:
         views = tuple(unit(view.array) for view in opened.views)
     queue, anchors, train = (companions[name] for name in ("queue", "clop_anchors", "train"))
@@ -252,6 +300,7 @@ def _subject(
         labels=labels,
         views=views,
         partners=partners,
+        relevance=companions.relevance,
         groups=companions.values("groups"),
         queue=None if queue is None else companion_rows(queue),
         clop_anchors=None

@@ -135,8 +135,10 @@ class Deletions:
         is_lost = self.next_one == LOST
         following = entries[self.anchors, np.where(is_lost, 0, self.next_one)]
         change_of_sum = np.where(is_lost, 0.0, following) - current[self.anchors]
+        change_of_sum = np.where(np.isnan(values[self.anchors]), 0.0, change_of_sum)
         # an anchor that loses its value leaves the mean as if it had the mean's value
         mean = float(np.nanmean(values)) if is_lost.any() else 0.0
+        is_lost = is_lost & ~np.isnan(values[self.anchors])
         changes = change_of_sum + mean * is_lost
         signed = changes * self.signs[self.unit_of[self.rows_of[self.anchors]]]
         gains, noise, lost = (
@@ -157,7 +159,12 @@ class Deletions:
 
 
 def deletions(
-    neighbours: Neighbours, rank: int, rows: Index, n_rows: int, groups: Index | None = None
+    neighbours: Neighbours,
+    rank: int,
+    rows: Index,
+    n_rows: int,
+    groups: Index | None = None,
+    are_fixed: bool = False,
 ) -> Deletions:
     """Which deletions change each anchor's negative of a rank, counted from 0.
 
@@ -170,10 +177,15 @@ def deletions(
         rows: (m,) row of each anchor.
         n_rows: N.
         groups: (N,) codes of rows that belong together; None: every row is a unit.
+        are_fixed: whether negatives are other items than rows, which nobody deletes.
     """
     indices = neighbours.indices
     has_value = indices[:, rank] != NO_NEIGHBOUR
-    if groups is None:
+    if are_fixed:
+        unit_of = np.arange(n_rows)
+        anchors = units = next_one = np.zeros(0, dtype=np.int64)
+        by_pair = None
+    elif groups is None:
         unit_of = np.arange(n_rows)
         anchors = np.repeat(np.flatnonzero(has_value), rank + 1)
         units = indices[has_value, : rank + 1].ravel()

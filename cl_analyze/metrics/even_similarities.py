@@ -11,13 +11,12 @@ from cl_analyze.metrics.family import FamilyResult
 from cl_analyze.metrics.hard_curve import hard_curve_of_even_similarities
 from cl_analyze.metrics.means import Number
 from cl_analyze.metrics.penalty import (
-    CURVE_COLUMNS,
     EFFECTIVE_NEGATIVES,
     ENTROPY,
     TOP1_SHARE,
     TOP10_SHARE,
-    curve_rows,
 )
+from cl_analyze.metrics.penalty_curve import CURVE_COLUMNS, curve_rows
 from cl_analyze.options import MetricOptions
 from cl_analyze.results.stats import pseudo_values, standard_error
 from cl_analyze.results.tables import Cell, Record, Table

@@ -15,14 +15,15 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 
 from cl_analyze.metrics.anchors import Anchors, draw_anchors, with_moments
 from cl_analyze.metrics.metric import Better, Metric
-from cl_analyze.metrics.positives import Positives, positives_of_views
+from cl_analyze.metrics.positives import Positives
 from cl_analyze.metrics.runner import Found, PairRunner
 from cl_analyze.metrics.subject import Subject
 from cl_analyze.options import MetricOptions
@@ -31,6 +32,8 @@ from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.executors import single_threaded_blas
 from cl_analyze.pairs.reducers.neighbours import Neighbours
 from cl_analyze.results.tables import Param, Record, Table
+
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -54,12 +57,19 @@ class PassResults:
     curve_anchors: Index = field(default_factory=lambda: np.arange(0))
     curve: Found = field(default_factory=dict)
     second: tuple[tuple[Found, Index], ...] = ()
+    _results: dict[Any, Any] = field(default_factory=dict, repr=False)
 
-    @functools.cached_property
+    @property
     def positives(self) -> Positives | None:
         """The positive pairs of the rows; None where they are all pairs of one class, or none."""
-        views = self.subject.views
-        return None if views is None else positives_of_views(views)
+        return self.subject.positive_pairs
+
+    def once(self, compute: Callable[[PassResults], Result]) -> Result:
+        """`compute(self)`, computed at the first call, whichever family needs it first."""
+        if compute not in self._results:
+            self._results[compute] = compute(self)
+        result: Result = self._results[compute]
+        return result
 
     def nearest_negatives(self) -> Neighbours:
         """The nearest negatives of the rows of the first pass."""

@@ -8,16 +8,18 @@ share of the nearest negatives, and the false-negative share, that of rows of th
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.metrics.bins import TABLE_BINS, bin_centres
+from cl_analyze.metrics import penalty_items, penalty_suspects
+from cl_analyze.metrics.bins import TABLE_BINS
 from cl_analyze.metrics.family import Family, FamilyResult, PassResults
 from cl_analyze.metrics.hard_curve import hard_curve
 from cl_analyze.metrics.metric import NEGATIVES, TAU, Metric
+from cl_analyze.metrics.penalty_curve import curve_table
 from cl_analyze.metrics.penalty_statistics import (
     AnchorStatistics,
     AtTemperature,
@@ -29,9 +31,10 @@ from cl_analyze.metrics.penalty_statistics import (
 )
 from cl_analyze.metrics.runner import Found
 from cl_analyze.metrics.subject import Subject, near_duplicate_notes, nearest_negatives_reducer
+from cl_analyze.metrics.suspects import suspect_counts
 from cl_analyze.metrics.uniform_law import REFERENCE_COLUMNS, penalty_of_uniform_law
 from cl_analyze.options import MetricOptions
-from cl_analyze.pairs.engine import Reducer
+from cl_analyze.pairs.engine import LeftOut, Reducer
 from cl_analyze.pairs.reducers import (
     LeaveOneOut,
     PenaltyGiven,
@@ -43,16 +46,6 @@ from cl_analyze.results.tables import Cell, Record, Table
 
 Vector = NDArray[np.float64]
 
-CURVE_COLUMNS = (
-    "source",
-    "tau",
-    "similarity",
-    "relative_penalty",
-    "relative_penalty_exact",
-    "penalty_mass",
-    "negative_fraction",
-    "penalty_mass_exact",
-)
 _CURVE = "over the negatives of each anchor, weights softmax(s / τ), averaged over anchors"
 _SOURCE = "Wang & Liu 2021, eq. 5."
 _OF_NEGATIVES: tuple[Literal["dimensions", "rows"], ...] = ("dimensions", "rows")
@@ -130,7 +123,9 @@ class Penalty(Family):
         TOP10_SHARE,
         FALSE_NEGATIVE_SHARE,
         FALSE_NEGATIVE_RATIO,
+        penalty_suspects.SUSPECT_SHARE,
     )
+    uses_views = True
     reads_neighbours = True
     has_deletions = True
 
@@ -152,10 +147,13 @@ class Penalty(Family):
 
     def first_pass(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
         """Log masses and mean similarities for each tau, and the nearest negatives."""
+        if subject.relevance is not None:
+            return ()
         reducers: list[Reducer] = [nearest_negatives_reducer(subject, options)]
         for tau in options.taus:
             reducers += self._moments(subject, options, tau)
-        return tuple(reducers)
+        of_suspects = suspect_counts(subject, options)
+        return (*reducers, *([] if of_suspects is None else [of_suspects]))
 
     def _n_negatives(self, subject: Subject, options: MetricOptions) -> Vector:
         if options.negatives == "instance" or subject.labels is None:
@@ -199,7 +197,7 @@ class Penalty(Family):
 
     def curve_pass(self, results: PassResults) -> tuple[Reducer, ...]:
         """The penalty mass in each bin of similarity."""
-        return (self._histogram(results),)
+        return () if results.subject.relevance is not None else (self._histogram(results),)
 
     def _histogram(self, results: PassResults) -> PenaltyHistogram:
         options, curve_anchors = results.options, results.curve_anchors
@@ -221,10 +219,12 @@ class Penalty(Family):
 
     def second_pass(self, results: PassResults) -> tuple[Reducer, ...]:
         """The deletion of each row, for each tau."""
+        if results.subject.relevance is not None:
+            return ()
         subject, options, rows = results.subject, results.options, results.anchors.chosen
         neighbours = results.nearest_negatives()
         nearest = neighbours.values[:, :10]
-        reducers = []
+        reducers: list[Reducer] = []
         for tau in options.taus:
             stats = self._statistics(subject, options, results.first, tau, nearest, rows)
             penalty = PenaltyGiven(
@@ -238,10 +238,13 @@ class Penalty(Family):
             )
             labelled = self._counts_false_negatives(subject, options)
             reducers.append(LeaveOneOut(tau, options.negative_pairs, labelled, penalty))
+            reducers += penalty_suspects.second_reducers(results, tau, stats.log_mass, neighbours)
         return tuple(reducers)
 
     def compute(self, results: PassResults) -> FamilyResult:
         """Records for each tau, the penalty curve, and the reference of the uniform law."""
+        if results.subject.relevance is not None:
+            return self._over_items(results)
         subject, options, anchors = results.subject, results.options, results.anchors
         neighbours = results.nearest_negatives()
         positions = [np.searchsorted(anchors.rows, rows) for _, rows in results.second]
@@ -260,19 +263,54 @@ class Penalty(Family):
                 else Means(subject, of_tau.statistics, copies)
             )
             records += self._records(subject, options, tau, means)
+            log_mass = of_tau.statistics.log_mass
+            records += penalty_suspects.suspect_record(
+                results, results.first, tau, log_mass, neighbours
+            )
         notes = near_duplicate_notes(subject, options, neighbours)
         if not anchors.is_sample and len(positions) > 1:
             notes += (
                 f"{subject.source}: penalty error bars come from {sum(map(len, positions))} seeded "
                 f"anchors (above {options.exact_deletions} rows)",
             )
-        tables = [self._curve(results, by_tau), _reference(subject, options)]
+        log_masses = {tau: of_tau.statistics.log_mass for tau, of_tau in by_tau.items()}
+        tables = [
+            curve_table(
+                subject.source,
+                log_masses,
+                results.curve[self._histogram(results)],
+                len(results.curve_anchors) == subject.n,
+                not anchors.is_sample,
+            ),
+            _reference(subject, options),
+        ]
         if options.penalty_alpha is not None:
             fraction = results.curve[self._histogram(results)][0]
             tables.append(
                 hard_curve(subject, options, results.runner, results.curve_anchors, fraction)
             )
         return FamilyResult(tuple(records), tuple(tables), notes)
+
+    def _over_items(self, results: PassResults) -> FamilyResult:
+        """The penalty of queries over items that are not relevant for them."""
+        subject, options = results.subject, results.options
+        records: list[Record] = []
+        log_masses = {}
+        for tau in options.taus:
+            stats, near = penalty_items.statistics_of(results, tau)
+            means = penalty_items.ItemMeans(results, stats)
+            records += self._records(replace(subject, labels=None), options, tau, means)
+            found = results.once(penalty_items.across)
+            records += penalty_suspects.suspect_record(results, found, tau, stats.log_mass, near)
+            log_masses[tau] = stats.log_mass
+        curve = curve_table(
+            subject.source,
+            log_masses,
+            penalty_items.curve_bins(results),
+            len(results.curve_anchors) == subject.n,
+            not results.anchors.is_sample,
+        )
+        return FamilyResult(tuple(records), (curve, _reference(subject, options)))
 
     def _by_temperature(
         self, results: PassResults, positions: list[NDArray[np.int64]]
@@ -304,7 +342,7 @@ class Penalty(Family):
                 for reducer in self._moments(subject, options, tau)
             ]
             pass_results = results.runner.anchored(
-                reducers, rows[dominated], neighbours.indices[dominated, 0]
+                reducers, rows[dominated], LeftOut.one_each(neighbours.indices[dominated, 0])
             )
         following = neighbours.values[dominated, 1:11]  # the nearest without the dominant one
         return {
@@ -322,7 +360,11 @@ class Penalty(Family):
         }
 
     def _records(
-        self, subject: Subject, options: MetricOptions, tau: float, means: Means
+        self,
+        subject: Subject,
+        options: MetricOptions,
+        tau: float,
+        means: Means | penalty_items.ItemMeans,
     ) -> list[Record]:
         place = subject.source, subject.d
         at: dict[str, Any] = {"tau": tau, **options.negative_params}
@@ -331,7 +373,7 @@ class Penalty(Family):
             return [
                 metric.at(definition, **at).undefined(*place, f"{means.nobody} has a negative")
                 for metric in self.metrics
-                if has_labels or not metric.needs
+                if not metric.needs or (has_labels and metric.needs == "labels")
                 for definition in metric.definitions or (None,)
             ]
         records = [
@@ -345,7 +387,7 @@ class Penalty(Family):
             )
         ]
         share, ratio = (m.at(**at) for m in (FALSE_NEGATIVE_SHARE, FALSE_NEGATIVE_RATIO))
-        if not has_labels:
+        if not has_labels or isinstance(means, penalty_items.ItemMeans):
             return records
         if not means.count("false_negative_share"):
             reason = (
@@ -363,34 +405,10 @@ class Penalty(Family):
             records.append(ratio.record(*place, number))
         return records
 
-    def _curve(self, results: PassResults, by_tau: dict[float, AtTemperature]) -> Table:
-        subject, bins = results.subject, results.curve[self._histogram(results)]
-        exact = len(results.curve_anchors) == subject.n
-        centres = bin_centres()
-        rows: list[dict[str, Cell]] = []
-        for m, (tau, of_tau) in enumerate(by_tau.items()):
-            log_mass = of_tau.statistics.log_mass
-            log_mass = log_mass[np.isfinite(log_mass)]
-            if not len(log_mass):
-                continue
-            # log of the mean over anchors of 1 / Z, without overflow
-            top = float((-log_mass).max())
-            log_level = top + math.log(float(np.exp(-log_mass - top).mean()))
-            rows += curve_rows(
-                subject.source,
-                tau,
-                np.exp(np.minimum(centres / tau + log_level, 700.0)),
-                bins[1 + m],
-                bins[0],
-                exact,
-                not results.anchors.is_sample,
-            )
-        return Table("penalty_curve", CURVE_COLUMNS, tuple(rows))
-
 
 def _reference(subject: Subject, options: MetricOptions) -> Table:
     """The same statistics for uniform points of the same N and D (seeded simulation)."""
-    law = penalty_of_uniform_law(subject.d, subject.n - 1, options.taus, options.seed)
+    law = penalty_of_uniform_law(subject.d, subject.n_candidates, options.taus, options.seed)
     rows: list[dict[str, Cell]] = [
         {
             "source": subject.source,
@@ -404,31 +422,6 @@ def _reference(subject: Subject, options: MetricOptions) -> Table:
         for quantity, value in of_tau.values.items()
     ]
     return Table("penalty_reference", REFERENCE_COLUMNS, tuple(rows))
-
-
-def curve_rows(
-    source: str,
-    tau: float,
-    penalty: Vector,
-    mass: Vector,
-    fraction: Vector,
-    exact: bool,
-    penalty_exact: bool = True,
-) -> list[dict[str, Cell]]:
-    """Rows of the penalty curve for one source and temperature; arrays have one entry a bin."""
-    return [
-        {
-            "source": source,
-            "tau": tau,
-            "similarity": round(float(centre), 10),
-            "relative_penalty": float(penalty[b]),
-            "relative_penalty_exact": penalty_exact,
-            "penalty_mass": float(mass[b]),
-            "negative_fraction": float(fraction[b]),
-            "penalty_mass_exact": exact,
-        }
-        for b, centre in enumerate(bin_centres())
-    ]
 
 
 def _uniform_share(subject: Subject) -> tuple[float, Vector]:

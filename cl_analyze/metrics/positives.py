@@ -12,8 +12,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cl_analyze.data.relevance import Relevance
 from cl_analyze.data.unit import UnitRows, paired
 from cl_analyze.pairs.backend import Index
+from cl_analyze.pairs.engine import LeftOut
 
 Vector = NDArray[np.float64]
 
@@ -50,6 +52,13 @@ class Positives:
         own = self.counts[self.counts > 0]
         return None if not len(own) or own.min() == own.max() else 1.0 / self.counts[self.owners]
 
+    def of_rows(self, rows: Index) -> Positives:
+        """The pairs of some anchors, in their order; row numbers are then positions among them."""
+        every = LeftOut(self.starts, np.arange(len(self.similarity))).of_rows(rows)
+        return Positives(
+            self.kind, every.starts, self.similarity[every.columns], self.distance[every.columns]
+        )
+
     def row_means(self, values: Vector) -> Vector:
         """(N,) mean over each anchor's pairs of one value a pair; NaN: no pair, or one is NaN."""
         sums = np.bincount(self.owners, values, len(self.counts))
@@ -62,6 +71,21 @@ class Positives:
         least = np.full(len(self.counts), np.inf)
         np.minimum.at(least, self.owners, self.similarity)
         return np.where(self.counts > 0, least, np.nan)
+
+
+_PAIRS_AT_ONCE = 1 << 14
+
+
+def positives_of_relevance(rows: UnitRows, partners: UnitRows, relevance: Relevance) -> Positives:
+    """Every row with each of its relevant rows of another matrix: O(pairs D)."""
+    queries, items = relevance.queries, relevance.items
+    similarity, distance = np.empty(len(items)), np.empty(len(items))
+    for start in range(0, len(items), _PAIRS_AT_ONCE):
+        now = slice(start, start + _PAIRS_AT_ONCE)
+        u, v = rows.take(queries[now]), partners.take(items[now])
+        similarity[now] = np.clip(np.einsum("ij,ij->i", u, v), -1.0, 1.0)
+        distance[now] = np.square(u - v).sum(axis=1)
+    return Positives("relevant", relevance.starts, similarity, distance)
 
 
 def view_pairs(n_views: int) -> list[tuple[int, int]]:

@@ -15,7 +15,7 @@ from cl_analyze.metrics.anchors import Anchors
 from cl_analyze.metrics.subject import Subject, nearest_negatives_reducer
 from cl_analyze.options import MetricOptions, Negatives, RunOptions
 from cl_analyze.pairs.backend import Backend, make_backend
-from cl_analyze.pairs.engine import PairSource, Progress, Reducer, reduce_pairs
+from cl_analyze.pairs.engine import LeftOut, PairSource, Progress, Reducer, reduce_pairs
 from cl_analyze.pairs.executors import Executor
 from cl_analyze.pairs.plan import (
     DEFAULT_BLOCK,
@@ -24,6 +24,7 @@ from cl_analyze.pairs.plan import (
     rectangular_plan,
     symmetric_plan,
 )
+from cl_analyze.pairs.positive_ranks import ClassRanks, PositiveRanks, ranked
 from cl_analyze.pairs.reducers import NearestNeighbours
 from cl_analyze.pairs.reducers.neighbours import Neighbours
 from cl_analyze.pairs.rescoring import MARGIN, rescore
@@ -84,7 +85,9 @@ class PairRunner:
         if key not in self._nearest:
             codes = subject.codes if options.negatives == "class" else None
             cols = subject.partners if cross and subject.partners is not None else subject.rows
-            candidates = pass_results[nearest_negatives_reducer(subject, options)]
+            left_out = subject.related if cross else None
+            among = subject.n_candidates if cross else None
+            candidates = pass_results[nearest_negatives_reducer(subject, options, among)]
             self._nearest[key] = rescore(
                 candidates,
                 n_neighbours,
@@ -93,6 +96,8 @@ class PairRunner:
                 codes,
                 anchors.chosen,
                 self.executor,
+                left_out is not None,
+                left_out,
             )
         return self._nearest[key]
 
@@ -158,12 +163,27 @@ class PairRunner:
                 plan,
                 backend.arithmetic,
                 source.row_index,
-                source.left_out,
+                source.apart,
+                None if source.left_out is None else source.left_out.starts,
+                None if source.left_out is None else source.left_out.columns,
                 source.row_labels,
                 source.col_labels,
             )
             saved = SavedPass(self.resume, key, self.save_every, self.resumed)
         return reduce_pairs(listed, source, plan, backend, self.executor, self.progress, saved)
+
+    def ranked(self, job: PositiveRanks | ClassRanks, visits: str) -> Any:
+        """Ranks of positives among negatives, see `positive_ranks.ranked`.
+
+        Args:
+            job: anchors, candidates and positives.
+            visits: name of the rows and columns in the key of saved states.
+        """
+        saved = None
+        if self.resume is not None:
+            key = store_key(self.inputs, visits, *job.key)
+            saved = SavedPass(self.resume, key, self.save_every, self.resumed)
+        return ranked(job, self.executor, self.progress, saved)
 
     def over(self, reducers: Iterable[Reducer], anchors: Anchors) -> Found:
         """Anchors against all rows; where all rows are anchors, all pairs."""
@@ -209,14 +229,14 @@ class PairRunner:
         self,
         reducers: Iterable[Reducer],
         anchors: NDArray[np.int64],
-        left_out: NDArray[np.int64] | None = None,
+        left_out: LeftOut | None = None,
     ) -> Found:
         """Anchors against all rows; results of reducers with `side = rows` follow the anchors.
 
         Args:
             reducers: the reducers.
             anchors: (m,) indices of the anchors.
-            left_out: (m,) a row that is left out for each anchor; None: no row.
+            left_out: rows that are left out for each anchor beside itself; None: no row.
         """
         rows, codes = self.subject.rows, self.subject.codes
         chosen = rows.select(anchors, ANCHOR_BYTES)
@@ -234,6 +254,8 @@ class PairRunner:
     def cross(self, reducers: Iterable[Reducer], anchors: Anchors) -> Found:
         """All embeddings (or the anchors alone) against all rows of the partners' file.
 
+        A row and its partner, or the rows that are relevant for it, do not count.
+
         Raises:
             ValueError: the subject has no partners' file.
         """
@@ -241,15 +263,18 @@ class PairRunner:
         if subject.partners is None:
             raise ValueError("the subject has no file of partners (second file of embeddings)")
         source = PairSource(subject.rows, subject.partners, row_labels=codes, col_labels=codes)
+        if (related := subject.related) is not None:
+            source = PairSource(subject.rows, subject.partners, left_out=related, apart=True)
         if anchors.is_sample:
             rows = anchors.rows
             source = replace(
                 source,
                 rows=subject.rows.select(rows, ANCHOR_BYTES),
                 row_index=rows,
-                row_labels=None if codes is None else codes[rows],
+                row_labels=None if source.row_labels is None else source.row_labels[rows],
+                left_out=None if related is None else related.of_rows(rows),
             )
-        plan = rectangular_plan(source.rows.n_rows, subject.n, self.block)
+        plan = rectangular_plan(source.rows.n_rows, subject.partners.n_rows, self.block)
         return self._run(reducers, source, plan, "cross")
 
     def between(

@@ -37,6 +37,7 @@ from cl_analyze.options.kinds import (
     Numbers,
     Place,
     Share,
+    Shares,
     Size,
     Whole,
     WholeOrAll,
@@ -95,6 +96,30 @@ class MetricOptions(Checked):
         "--k",
         "Numbers of neighbours for kNN accuracy and recall",
         ("quality", "compare", "report"),
+    )
+    suspects: int = option(
+        200,
+        Whole("N", least=0),
+        MEASURED,
+        "--suspects",
+        "Rows of the table of suspect negatives; 0: none",
+        ("similarity", "report"),
+    )
+    suspect_margin: float = option(
+        0.95,
+        Number("M"),
+        MEASURED,
+        "--suspect-margin",
+        "A negative nearer than M times the positive is a suspect",
+        ("similarity", "penalty", "compare", "report"),
+    )
+    fprs: tuple[float, ...] = option(
+        (0.001, 0.01, 0.1),
+        Shares("F..."),
+        MEASURED,
+        "--fpr",
+        "False-positive rates at which positives are counted",
+        ("similarity", "compare", "report"),
     )
     negatives: Negatives = option(
         "instance",

@@ -207,6 +207,21 @@ class Numbers(_ListKind):
 
 
 @dataclass(frozen=True)
+class Shares(Numbers):
+    """Numbers above 0 and under 1."""
+
+    example: str = "0.001 0.01 0.1"
+
+    def check(self, name: str, value: Any) -> Any:
+        """See `Kind.check`."""
+        shares = super().check(name, value)
+        for share in shares:
+            if share >= 1:
+                raise ConfigError(f"{name} must be under 1, found {share:g}")
+        return shares
+
+
+@dataclass(frozen=True)
 class Number(Kind):
     """One finite number > 0.
 

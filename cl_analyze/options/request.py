@@ -42,7 +42,30 @@ class Request:
         INPUTS,
         "-p --pairs",
         "Partners: repeat -p, one file for each EMB",
-        ("similarity", "losses", "quality", "compare", "report", "check"),
+        ("similarity", "penalty", "losses", "quality", "compare", "report", "check"),
+    )
+    relevant: Any = option(
+        None,
+        Companions(),
+        INPUTS,
+        "--relevant",
+        "Pairs of a row of EMB and a row of --pairs: query, item, grade",
+        ("similarity", "penalty", "losses", "quality", "compare", "report", "check"),
+        unset="row i with row i",
+        about="pairs of a query (a row of the embeddings) and an item (a row of `pairs`) that "
+        "are positives: a path, a DataFrame, or an array of shape (P, 2) or (P, 3) with query, "
+        "item, grade; None: row i with row i.",
+    )
+    pair_ids: Any = option(
+        None,
+        Companions(),
+        INPUTS,
+        "--pair-ids",
+        "Ids of the rows of --pairs, for --relevant",
+        ("similarity", "penalty", "losses", "quality", "compare", "report", "check"),
+        unset="ids in the file of --pairs, else row numbers",
+        about="ids of the rows of `pairs`, for `relevant`; None: those in their file, else row "
+        "numbers from 0.",
     )
     views: Any = option(
         (),
@@ -111,8 +134,8 @@ class Request:
         INPUTS,
         "--ids",
         "Ids of the rows: one file, or repeat, one for each",
-        ("compare", "check"),
+        ("similarity", "penalty", "losses", "quality", "compare", "report", "check"),
         about="(N,) identifiers of the rows, integers or strings, to match the rows of "
-        "checkpoints in any order.",
+        "checkpoints in any order, and for `relevant`.",
     )
     match: bool = False

@@ -96,6 +96,39 @@ def _order_in_tile(reducer: Reducer) -> tuple[float, int]:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """Columns that never count for a row, beside the one of its own index.
+
+    Attributes:
+        starts: (n_rows + 1,) columns of row i are starts[i] up to starts[i + 1].
+        columns: (P,) the columns, not that of the row itself.
+    """
+
+    starts: Index
+    columns: Index
+
+    @classmethod
+    def one_each(cls, columns: Index) -> LeftOut:
+        """One column for each row."""
+        return cls(np.arange(len(columns) + 1), columns)
+
+    def of_rows(self, rows: Index) -> LeftOut:
+        """The columns of some rows, in their order."""
+        counts = np.diff(self.starts)[rows]
+        starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        place = np.arange(starts[-1]) - np.repeat(starts[:-1] - self.starts[rows], counts)
+        return LeftOut(starts, self.columns[place])
+
+    def inside(self, rows: Span, cols: Span) -> tuple[Index, Index]:
+        """Positions (row, column) within a tile."""
+        starts = self.starts[rows[0] : rows[1] + 1]
+        columns = self.columns[starts[0] : starts[-1]]
+        own = np.repeat(np.arange(rows[1] - rows[0]), np.diff(starts))
+        is_inside = (columns >= cols[0]) & (columns < cols[1])
+        return own[is_inside], columns[is_inside] - cols[0]
+
+
+@dataclass(frozen=True)
 class PairSource:
     """The rows that a pass reads, and which pairs of them count.
 
@@ -103,7 +136,8 @@ class PairSource:
         rows, cols: unit rows; the same object in a symmetric pass.
         row_index: (n_rows,) global index of each row; None: 0..n-1.
         row_labels, col_labels: class codes, -1 unlabelled; None without labels.
-        left_out: (n_rows,) for each row one column that never counts beside itself, -1 none.
+        left_out: further columns that never count.
+        apart: whether rows and columns are different items, so that equal indices count.
     """
 
     rows: UnitRows
@@ -111,7 +145,8 @@ class PairSource:
     row_index: Index | None = None
     row_labels: Index | None = None
     col_labels: Index | None = None
-    left_out: Index | None = None
+    left_out: LeftOut | None = None
+    apart: bool = False
 
     def tile(
         self, backend: Backend, rows: Span, cols: Span, anchors: Array = None, others: Array = None
@@ -129,9 +164,9 @@ class PairSource:
         backend.xp.matmul(anchors, others.T, out=similarity)
         in_rows, in_cols = slice(*rows), slice(*cols)
         row_ids = np.arange(*rows) if self.row_index is None else self.row_index[in_rows]
-        positions = [_inside(row_ids, cols)]
+        positions = [_inside(row_ids[:0] if self.apart else row_ids, cols)]
         if self.left_out is not None:
-            positions.append(_inside(self.left_out[in_rows], cols))
+            positions.append(self.left_out.inside(rows, cols))
         left_rows, left_cols = (np.concatenate(parts) for parts in zip(*positions, strict=True))
         return Tile(
             similarity=similarity,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cl_analyze.data.unit import UnitRows
 from cl_analyze.pairs.backend import Index
+from cl_analyze.pairs.engine import LeftOut
 from cl_analyze.pairs.executors import Executor, SerialExecutor
 from cl_analyze.pairs.plan import spans
 from cl_analyze.pairs.reducers.neighbours import NO_NEIGHBOUR, Neighbours
@@ -77,10 +78,12 @@ class _AllColumns:
     k: int
     codes: Index | None
     apart: bool
+    left_out: LeftOut | None
 
     def run(self, chosen: Index) -> Neighbours:
         """Values and columns of these rows."""
         own = self.rows.take(chosen)
+        left_out = None if self.left_out is None else self.left_out.of_rows(chosen)
         values = np.full((len(chosen), self.k), -np.inf)
         indices = np.full((len(chosen), self.k), NO_NEIGHBOUR, dtype=np.int64)
         for start in range(0, self.cols.n_rows, _COLUMNS_AT_ONCE):
@@ -90,6 +93,8 @@ class _AllColumns:
             if not self.apart:
                 inside = np.flatnonzero((chosen >= start) & (chosen < stop))
                 scores[inside, chosen[inside] - start] = -np.inf
+            if left_out is not None:
+                scores[left_out.inside((0, len(chosen)), (start, stop))] = -np.inf
             if self.codes is not None:
                 of_rows, of_cols = self.codes[chosen][:, None], self.codes[start:stop]
                 scores[(of_rows == of_cols) | (of_rows < 0) | (of_cols < 0)] = -np.inf
@@ -115,6 +120,7 @@ def rescore(
     row_index: Index | None = None,
     executor: Executor | None = None,
     apart: bool = False,
+    left_out: LeftOut | None = None,
 ) -> Neighbours:
     """Exact order of the k nearest among candidates, or among all columns for ambiguous rows.
 
@@ -126,6 +132,7 @@ def rescore(
         row_index: (n,) which rows the candidates belong to; None: all.
         executor: where the work runs; default serial.
         apart: whether column i may be a neighbour of row i, because they are different items.
+        left_out: further columns of each row of `rows` that are no neighbours.
 
     Returns:
         (n, k) similarities in float64 and their columns.
@@ -150,7 +157,7 @@ def rescore(
     if n_candidates < cols.n_rows - (not apart) and unsure.any():
         ambiguous = np.flatnonzero(unsure)
         pieces = [ambiguous[a:b] for a, b in spans(len(ambiguous), _ROWS_AT_ONCE)]
-        all_columns = _AllColumns(rows, cols, k, codes, apart)
+        all_columns = _AllColumns(rows, cols, k, codes, apart, left_out)
         results = executor.run(all_columns, (own[piece] for piece in pieces))
         for piece, best in zip(pieces, results, strict=True):
             values[piece], indices[piece] = best.values, best.indices

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.pairs.backend import Array, Backend, Index
-from cl_analyze.pairs.kernels.fused import FusedTile
+from cl_analyze.pairs.kernels.fused import MOST_CUTS, FusedTile
 from cl_analyze.pairs.kernels.gpu_tile import GpuTile
 from cl_analyze.pairs.kernels.tile import CompiledTile, Float64Tile
 
@@ -78,7 +78,7 @@ class Tile:
         rows, cols: global indices of the rows and columns.
         row_labels, col_labels: class codes, -1 unlabelled; None without labels.
         left_out: positions (row, column) in this tile of pairs that never count: i == j by
-            index, and a row's excluded partner where the pass names one.
+            index, and those that the pass leaves out.
         both_sides: whether the tile feeds its columns' rows too (off-diagonal, symmetric plan).
         bounds: for reducers that prune: reducer -> (rows' bounds, columns' bounds).
         asks: the sums of exponentials that all reducers of the pass take.
@@ -105,19 +105,26 @@ class Tile:
     def compiled(self) -> CompiledTile | None:
         """The compiled sweeps over this tile in float32; None where NumPy or torch computes."""
         library = self.backend.kernels_for(np.float32)
-        return None if library is None else CompiledTile(self, library)
+        return None if library is None or self._has_many_cuts else CompiledTile(self, library)
 
     @functools.cached_property
     def fused(self) -> FusedTile | None:
         """What takes the softmax sums of the whole pass in one sweep, here or on a GPU."""
         sweeps = self.backend.gpu_sweeps
-        return self.compiled if sweeps is None else GpuTile(self, sweeps)
+        if sweeps is not None and not self._has_many_cuts:
+            return GpuTile(self, sweeps)
+        return self.compiled
 
     @functools.cached_property
     def compiled_float64(self) -> Float64Tile | None:
         """The compiled sweeps over this tile in float64."""
         library = self.backend.kernels_for(np.float64)
-        return None if library is None else Float64Tile(self, library)
+        return None if library is None or self._has_many_cuts else Float64Tile(self, library)
+
+    @functools.cached_property
+    def _has_many_cuts(self) -> bool:
+        """Whether a row has more left-out pairs in this tile than the compiled sweeps take."""
+        return bool(np.bincount(self.left_out[0], minlength=1).max() > MOST_CUTS)
 
     @property
     def shape(self) -> tuple[int, int]:

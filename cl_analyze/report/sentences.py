@@ -215,6 +215,11 @@ def _alignment(record: Record, value: float, document: Document) -> str:
 
 
 def _recall(record: Record, value: float, document: Document) -> str:
+    if record.definition == "relevant":
+        return (
+            f"{percent(value)} of a query's relevant {_others(record)} are "
+            f"{_among_the_nearest(record, value)}."
+        )
     one, other = ("1", "2") if record.params["direction"] == "forward" else ("2", "1")
     chance = float(record.params["k"]) / max(document.n_rows.get(record.source, 1), 1)
     return (
@@ -224,9 +229,67 @@ def _recall(record: Record, value: float, document: Document) -> str:
     )
 
 
+def _others(record: Record) -> str:
+    """The candidates of a direction of retrieval of relevant items."""
+    return "items" if record.params["direction"] == "forward" else "queries"
+
+
+_FIRST_RELEVANT = {
+    "pairs": "the partner",
+    "relevant": "the first relevant one",
+    "same_class": "the first row of the class",
+}
+
+
+def _mrr(record: Record, value: float, document: Document) -> str:
+    which = _FIRST_RELEVANT[record.definition or "pairs"]
+    return f"One over the rank of {which}, on average; 1 where it is always nearest."
+
+
 def _median_rank(record: Record, value: float, document: Document) -> str:
+    if record.definition == "relevant":
+        return (
+            f"For half of the queries the first relevant one of the {_others(record)} is so near."
+        )
     n = document.n_rows.get(record.source, 0)
     return f"Half of the partners are at this rank or better, of {n:,}."
+
+
+def _threshold(record: Record, document: Document, point: str, fpr: float | None) -> str:
+    """The cosine of an operating point, as words; empty where the table is missing."""
+    rows = document.rows("operating_points", source=record.source, point=point, fpr=fpr)
+    return f"{rows[0]['threshold']:.3f}" if rows else ""
+
+
+def _tpr_at_fpr(record: Record, value: float, document: Document) -> str:
+    fpr = float(record.params["fpr"])
+    cosine = _threshold(record, document, "tpr_at_fpr", fpr)
+    at = f"At a cosine of {cosine} and above" if cosine else "At its threshold"
+    return f"{at}, {percent(fpr)} of the negatives pass, and {percent(value)} of the positives."
+
+
+def _equal_error_rate(record: Record, value: float, document: Document) -> str:
+    cosine = _threshold(record, document, "equal_error_rate", None)
+    at = f"With a threshold of {cosine}" if cosine else "At one threshold"
+    return f"{at}, {percent(value)} of the negatives pass, and as many positives are missed."
+
+
+def _auroc(record: Record, value: float, document: Document) -> str:
+    whose = "its own anchor's" if record.definition == "per_anchor" else "any anchor's"
+    return f"A positive is nearer than {whose} negative in {percent(value)} of the cases."
+
+
+def _same_class_share(record: Record, value: float, document: Document) -> str:
+    rank = negative_rank(record.params["group"]) or 1
+    name = "the nearest negative" if rank == 1 else f"negative number {rank}"
+    rows = document.rows(
+        "similarity_reference",
+        source=record.source,
+        quantity="same_class_share",
+        group=record.params["group"],
+    )
+    chance = f"; by chance {percent(float(rows[0]['value'] or 0.0))}" if rows else ""
+    return f"For {percent(value)} of the rows {name} is of their own class: a false one{chance}."
 
 
 def _modality_gap(record: Record, value: float, document: Document) -> str:
@@ -282,6 +345,17 @@ _SENTENCES: dict[str, str | Sentence] = {
     "similarity_mean": _similarity_mean,
     "similarity_std": "Spread of these similarities over the rows.",
     "similarity_quantile": "{below_quantile} of these similarities lie below it.",
+    "same_class_share": _same_class_share,
+    "auroc": _auroc,
+    "equal_error_rate": _equal_error_rate,
+    "tpr_at_fpr": _tpr_at_fpr,
+    "d_prime": "The means of positives and negatives are {value:.2f} standard deviations apart.",
+    "violation_share": "For {share} of the anchors some negative is nearer than their positive.",
+    "suspect_share": "{share} of the anchors have a negative nearer than {margin:g} times their "
+    "positive.",
+    "suspect_precision": "{share} of these suspects are of the anchor's class: false negatives.",
+    "penalty_suspect_share": "At τ = {tau:g}, {share} of the repulsion falls on negatives nearer "
+    "than {margin:g} times the positive.",
     "penalty_entropy": _entropy,
     "penalty_effective_negatives": _effective_negatives,
     "penalty_top1_share": partial(_top_share, "The nearest negative takes", 1),
@@ -326,6 +400,12 @@ _SENTENCES: dict[str, str | Sentence] = {
     "antihub_share": "{share} of the rows are {among_the_nearest} of no row.",
     "alignment": _alignment,
     "recall_at_k": _recall,
+    "hit_rate_at_k": "{share} of the queries have a relevant one {among_the_nearest}.",
+    "ndcg_at_k": "1 where all that is relevant comes first; {among_the_nearest} count, earlier "
+    "ones more.",
+    "mrr": _mrr,
+    "map_at_r": "Mean precision over the ranks that all relevant ones would fill; 1 is perfect.",
+    "r_precision": "{share} of the ranks that all relevant ones would fill hold one.",
     "median_rank": _median_rank,
     "modality_gap": _modality_gap,
     "modality_gap_residual": "Mean squared distance of partners that is left once each view is "

@@ -268,8 +268,12 @@ def test_definition_keeps_one_where_a_metric_has_it(cli, emb, labels):
 def test_similarity_with_partners(cli, emb, random):
     np.save(cli.folder / "other.npy", random.standard_normal((60, 8)))
     found = document(cli("similarity", emb, "--pairs", "other.npy", "--json", "--top-k", "3"))
-    groups = list(dict.fromkeys(r["params"]["group"] for r in found["results"]))
+    described = [r for r in found["results"] if r["metric"].startswith("similarity_")]
+    groups = list(dict.fromkeys(r["params"]["group"] for r in described))
     assert groups == ["positive", "negative_1", "negative_2", "negative_3"]
+    assert {"auroc", "tpr_at_fpr", "violation_share", "suspect_share"} <= {
+        r["metric"] for r in found["results"]
+    }
     assert found["results"][0]["definition"] == "view_pairs"
     assert {entry["path"] for entry in found["inputs"]} == {"emb.npy", "other.npy"}
 
@@ -586,7 +590,8 @@ def test_definition_keeps_records_that_have_none(cli, sample):
     found = document(
         cli("similarity", sample, "--definition", "view_pairs", "--json", "--no-files")
     )
-    assert {"positive", "negative_1"} <= {r["params"]["group"] for r in found["results"]}
+    groups = {r["params"].get("group") for r in found["results"]}
+    assert {"positive", "negative_1"} <= groups
 
 
 def test_minus_one_is_the_same_label_in_csv_and_json(cli, emb):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import pickle
 from unittest import mock
@@ -16,7 +17,7 @@ from cl_analyze.data.rows import RowArray
 from cl_analyze.data.unit import UnitRows
 from cl_analyze.pairs import kernels, reducers
 from cl_analyze.pairs.backend import make_backend
-from cl_analyze.pairs.engine import PairSource, reduce_pairs
+from cl_analyze.pairs.engine import LeftOut, PairSource, reduce_pairs
 from cl_analyze.pairs.executors import SerialExecutor, ThreadExecutor
 from cl_analyze.pairs.plan import rectangular_plan, symmetric_plan
 from cl_analyze.pairs.rescoring import MARGIN, rescore
@@ -35,6 +36,8 @@ DEPENDS_ON_ORDER = (
     | reducers.SoftmaxReceived
     | reducers.NearPairs
     | reducers.PartnerRanks
+    | reducers.SuspectCounts
+    | reducers.SuspectReceived
 )
 
 
@@ -254,19 +257,52 @@ def test_a_row_beside_a_duplicate_pair_keeps_its_mass(tau):
         np.testing.assert_allclose(fast, exact, atol=8 * 1.2e-7 / tau)
 
 
-def test_left_out_columns_do_not_count():
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("most", [1, 6])
+def test_left_out_columns_do_not_count(most, dtype, random):
+    """One column a row, as the compiled sweeps take it, and more than these take."""
     rows, _labels = embeddings(3)
-    unit = UnitRows(RowArray.of(rows), np.float64, 1 << 30)
-    left_out = np.arange(len(rows))[::-1].copy()
+    n = len(rows)
+    unit = UnitRows(RowArray.of(rows), dtype, 1 << 30)
+    counts = np.full(n, 1) if most == 1 else random.integers(0, most + 1, n)
+    others = [np.delete(np.arange(n), row) for row in range(n)]
+    columns = [
+        np.sort(random.choice(own, count, replace=False))
+        for own, count in zip(others, counts, strict=True)
+    ]
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    left_out = LeftOut(starts, np.concatenate(columns))
     pairs = PairSource(unit, unit, left_out=left_out)
-    reducer = reducers.RowLogSumExp(0.1)
-    plan = rectangular_plan(len(rows), len(rows), 9)
-    found = reduce_pairs([reducer], pairs, plan, make_backend("cpu", np.float64))[reducer]
+    partners = random.uniform(-0.5, 1.0, n)
+    wanted = [
+        reducers.RowLogSumExp(0.1),
+        reducers.NearestNeighbours(4),
+        reducers.PairHistogram(16),
+        reducers.PairMoments("all"),
+        reducers.PartnerRanks(1e-9, "all", partners),
+    ]
+    plan = rectangular_plan(n, n, 9)
+    found = reduce_pairs(wanted, pairs, plan, make_backend("cpu", dtype))
     x = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    weights = np.exp(x @ x.T / 0.1)
-    np.fill_diagonal(weights, 0.0)
-    weights[np.arange(len(rows)), left_out] = 0.0
-    np.testing.assert_allclose(found, np.log(weights.sum(1)), rtol=1e-12)
+    s = x @ x.T
+    counted = ~np.eye(n, dtype=bool)
+    for row, own in enumerate(columns):
+        counted[row, own] = False
+    close = 1e-12 if dtype == np.float64 else 2e-5
+    mass, near, histogram, moments, ranks = (found[reducer] for reducer in wanted)
+    expected = np.log((np.exp(s / 0.1) * counted).sum(1))
+    np.testing.assert_allclose(mass, expected, rtol=close, atol=close)
+    hidden = np.where(counted, s, -np.inf)
+    np.testing.assert_allclose(near.values, -np.sort(-hidden, axis=1)[:, :4], atol=3e-7)
+    assert histogram.sum() == counted.sum()
+    np.testing.assert_allclose(moments[:, 0], (s * counted).sum(1), atol=20 * close)
+    nearer = (hidden > partners[:, None]).sum(1)
+    assert np.array_equal(ranks[:, 0], nearer)
+    some = np.array([5, 0, 20])
+    again = left_out.of_rows(some)
+    assert [again.columns[a:b].tolist() for a, b in itertools.pairwise(again.starts)] == [
+        columns[row].tolist() for row in some
+    ]
 
 
 def test_progress_counts_every_pair_of_the_plan():

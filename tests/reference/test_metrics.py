@@ -176,8 +176,14 @@ def test_float32_means_are_within_1e_6(name):
             other.definition,
             other.params,
         )
+        if one.value is None:
+            assert other.value is None
+            continue
         if one.metric == "similarity_quantile" and not one.exact:
             assert one.value == pytest.approx(other.value, abs=2 * one.sampling_error)
+            continue
+        if not one.exact:  # from bins: few pairs of so few rows lie beside a threshold
+            assert one.value == pytest.approx(other.value, abs=2 * one.sampling_error + 1e-6)
             continue
         # per row the error grows as 8 eps32 / tau
         bound = 1e-6

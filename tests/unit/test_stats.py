@@ -118,7 +118,7 @@ def test_errors_of_nearest_negatives_are_neither_short_nor_wide(law):
 
     repeats = 300 if NIGHTLY else 60
     found = coverage(law, n=200, repeats=repeats, jobs=1, metrics=NEIGHBOURS)
-    assert len(found) == 14
+    assert len(found) == 16
     ratios = np.array([ratio for ratio, _ in found.values()])
     shares = np.array([share for _, share in found.values()])
     assert 0.9 < np.median(ratios) < 1.3

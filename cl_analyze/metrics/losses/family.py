@@ -18,6 +18,7 @@ from cl_analyze.metrics.losses.false_negatives import (
 )
 from cl_analyze.metrics.losses.gradients import gradient_table, limit_table, total_table
 from cl_analyze.metrics.losses.influence import Influence
+from cl_analyze.metrics.losses.item_losses import item_losses
 from cl_analyze.metrics.losses.mean_over_views import mean_over_views
 from cl_analyze.metrics.losses.metrics import METRICS
 from cl_analyze.metrics.losses.one_view import one_view_losses
@@ -88,6 +89,8 @@ class Losses(Family):
         One view has the losses that need classes and no second view; without classes it has none.
         """
         subject = results.subject
+        if subject.relevance is not None:
+            return item_losses(results, _constants(results.options))
         if subject.views is None:
             return one_view_losses(results, _constants(results.options))
         pairs = view_pairs(len(subject.views))
@@ -96,7 +99,7 @@ class Losses(Family):
         each = []
         for a, b in pairs:
             views = subject.views[a], subject.views[b]
-            of_pair = replace(results, subject=replace(subject, views=views))
+            of_pair = replace(results, subject=replace(subject, views=views), _results={})
             each.append(_of_two_views(of_pair, f" of views {a} and {b}"))
         return mean_over_views(each, subject.groups)
 

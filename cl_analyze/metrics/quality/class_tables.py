@@ -83,7 +83,7 @@ def class_table(context: Context) -> Table:
     if classified.shown_k is not None:
         rows, predicted = classified.rows, classified.votes[classified.shown_k].predicted
         knn = by_class(context.by_row(rows, predicted == codes[rows]))
-    if context.subject.views is not None:
+    if context.results.positives is not None:
         alignment = by_class(context.once(pair_distances))
     if probed.forms:
         rows, tested = probed.test_rows, probed.forms["normalised"].everything

@@ -165,6 +165,7 @@ class Context:
         values: Vector,
         effects: Sequence[Vector] = (),
         reason: str = FEW_ANCHORS,
+        of: Anchors | None = None,
     ) -> Record:
         """A mean over rows.
 
@@ -174,10 +175,14 @@ class Context:
             effects: (N,) how much each row's presence adds to the sum of the others' values, from
                 all rows or from two halves of the rows; empty: nothing.
             reason: why there is no mean, where no row has a value.
+            of: the rows that have the values, where these are not the rows of the first pass.
         """
         subject, groups = self.subject, self.subject.groups
         anchors = self.anchors if len(values) < subject.n else Anchors.every(subject.n)
-        effects = effects or [np.zeros(subject.n)]
+        if of is not None:
+            anchors = of
+            groups = groups if of.n_rows == subject.n else None
+        effects = effects or [np.zeros(anchors.n_rows)]
         mean = mean_with_effects(values, values, effects, 0.0, groups, anchors)
         if mean is None:
             return self.recorded(metric, None, reason=reason)
@@ -187,6 +192,8 @@ class Context:
             sampling_error=mean.sampling_error,
             exact=not anchors.is_sample,
         )
+        if anchors.n_rows != subject.n:  # not the rows that comparisons pair
+            record = replace(record, pseudo_values=None, pseudo_noise=None)
         if metric.unit not in SHARES:
             return record
         error = math.hypot(mean.std_error or 0.0, mean.sampling_error or 0.0)

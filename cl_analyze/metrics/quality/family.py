@@ -14,6 +14,7 @@ from cl_analyze.metrics.quality import (
     neighbours,
     neural_collapse,
     probe,
+    retrieval,
     spectrum,
     views,
 )
@@ -50,9 +51,10 @@ class Part:
     has_pass: bool = False
 
     @property
-    def needs(self) -> str:
-        """What must be given beside the embeddings: labels or views; empty: nothing."""
-        return self.metrics[0].needs
+    def needs(self) -> set[str]:
+        """What the metrics need beside the embeddings, one of these; empty: nothing."""
+        needs = {need for metric in self.metrics for need in metric.needs.split(" or ")}
+        return set() if "" in needs else needs
 
     @property
     def names(self) -> set[str]:
@@ -72,6 +74,7 @@ PARTS = (
     ),
     Part(hubs.METRICS, hubs.hub_records, (hubs.hub_table, hubs.degree_table), has_pass=True),
     Part(views.METRICS, views.view_records, notes=views.view_notes),
+    Part(retrieval.METRICS, retrieval.retrieval_records, notes=retrieval.retrieval_notes),
     Part(
         neighbours.METRICS,
         neighbours.knn_records,
@@ -130,7 +133,7 @@ class Quality(Family):
 
     def own_reducers(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
         """As the pass against a training set; retrieval costs about as much a pair."""
-        if subject.views is None and subject.train is None:
+        if subject.views is None and subject.train is None and subject.relevance is None:
             return ()
         return (nearest_negatives_reducer(subject, _of_instances(options)),)
 
@@ -151,9 +154,10 @@ class Quality(Family):
             subject = replace(subject, labels=None)
             notes.append(f"{subject.source}: no row is labelled: class metrics are left out")
         context = Context(subject, _of_instances(options), results)
-        parts = [
-            part for part in PARTS if not part.needs or getattr(subject, part.needs) is not None
-        ]
+        given = {"labels"} if subject.labels is not None else set()
+        if results.positives is not None:
+            given.add("views")
+        parts = [part for part in PARTS if not part.needs or part.needs & given]
         records: list[Record] = []
         tables: list[Table] = []
         if options.only:

@@ -1,4 +1,4 @@
-"""Two views or towers: alignment, retrieval (recall@k, median rank), the modality gap.
+"""Two views or towers: alignment and the modality gap.
 
 References: Wang & Isola, ICML 2020 (alignment); Liang, Zhang, Kwon, Yeung & Zou, NeurIPS 2022 (the
 modality gap).
@@ -14,19 +14,14 @@ import numpy as np
 
 from cl_analyze.data.unit import UnitRows
 from cl_analyze.data.validation import block_rows
-from cl_analyze.metrics.means import woodruff
-from cl_analyze.metrics.metric import K, Metric, Parameter
+from cl_analyze.metrics.metric import Metric, Parameter
 from cl_analyze.metrics.positives import view_pairs
-from cl_analyze.metrics.quality.context import FEW_ANCHORS, Context
+from cl_analyze.metrics.quality.context import Context
 from cl_analyze.metrics.quality.jackknife import Deletions, mean_deletions
 from cl_analyze.metrics.quality.rows import FormRows, Vector
-from cl_analyze.pairs.reducers import ColumnPartnerRanks, PartnerRanks
+from cl_analyze.results.stats import pseudo_values, standard_error
 from cl_analyze.results.tables import Record
 
-TIE = 1e-12
-"""Cosines nearer than this are equal: float64 products of the same numbers differ by less."""
-
-DIRECTION = Parameter("direction")
 POWER = Parameter("power", "alignment_power")
 ALIGNMENT = Metric(
     "alignment",
@@ -37,32 +32,6 @@ ALIGNMENT = Metric(
     better="lower",
     needs="views",
     source="Wang & Isola 2020.",
-)
-RECALL = Metric(
-    "recall_at_k",
-    "share",
-    "share of rows whose partner is among the k nearest of the other view.",
-    formulas=(
-        "rows whose partner is among the k nearest of the other view; `forward` view 1 → view "
-        "2, `backward` the other way",
-    ),
-    parameters=(
-        K,
-        DIRECTION,
-    ),
-    better="higher",
-    depends_on=("rows",),
-    needs="views",
-)
-MEDIAN_RANK = Metric(
-    "median_rank",
-    "count",
-    "median rank of the partner in the other view.",
-    formulas=("of the partner, 1 is first",),
-    parameters=(DIRECTION,),
-    better="lower",
-    depends_on=("rows",),
-    needs="views",
 )
 GAP = Metric(
     "modality_gap",
@@ -83,26 +52,7 @@ GAP_RESIDUAL = Metric(
     ),
     needs="views",
 )
-METRICS = (ALIGNMENT, RECALL, MEDIAN_RANK, GAP, GAP_RESIDUAL)
-
-
-def recall_at(ranks: Vector, k: int) -> Vector:
-    """Recall@k: (...) chance that a row's partner is among its k nearest, ties in random order.
-
-    Args:
-        ranks: (..., 2) others that are nearer than the partner, and others as near.
-        k: how many count.
-
-    >>> recall_at(np.array([[0.0, 0.0], [0.0, 3.0], [2.0, 0.0]]), 1).tolist()
-    [1.0, 0.25, 0.0]
-    """
-    nearer, level = ranks[..., 0], ranks[..., 1]
-    return np.asarray(np.clip((k - nearer) / (level + 1.0), 0.0, 1.0))
-
-
-def expected_ranks(ranks: Vector) -> Vector:
-    """(...) rank of the partner from 1, ties in random order."""
-    return np.asarray(1.0 + ranks[..., 0] + 0.5 * ranks[..., 1])
+METRICS = (ALIGNMENT, GAP, GAP_RESIDUAL)
 
 
 def modality_gap(first: UnitRows, second: UnitRows) -> tuple[Deletions, Deletions]:
@@ -147,90 +97,56 @@ def pair_distances(context: Context) -> Vector:
 
 
 def view_records(context: Context) -> Iterator[Record]:
-    """Alignment, recall@k and median rank in both directions, the modality gap."""
-    views = context.subject.views
-    assert views is not None
+    """Alignment, the modality gap, and what is left of alignment without the gap."""
+    subject = context.subject
     power = context.options.alignment_power
     alignment = ALIGNMENT if power == 2 else replace(ALIGNMENT, unit="none")
     yield context.averaged(alignment.at(power=power), context.once(pair_distances))
-    ranks = _partner_ranks(context)
-    for direction, counts in ranks.items():
-        for k in context.options.ks:
-            few = k >= context.subject.n
-            recalls = recall_at(counts, k).mean(axis=1)
-            values = np.full(len(counts), np.nan) if few else recalls
-            reason = f"needs more than {k} rows" if few else FEW_ANCHORS
-            yield context.averaged(RECALL.at(k=k, direction=direction), values, reason=reason)
-    for direction, counts in ranks.items():
-        yield _median_rank(context, expected_ranks(counts), direction)
+    if subject.views is None:
+        yield from _gap_of_files(context)
+        return
+    views = subject.views
     gaps = [modality_gap(views[a], views[b]) for a, b in view_pairs(len(views))]
     for metric, deletions in zip((GAP, GAP_RESIDUAL), zip(*gaps, strict=True), strict=True):
         yield context.jackknifed(metric, mean_deletions(deletions))
 
 
-def _partner_ranks(context: Context) -> dict[str, Vector]:
-    """(n, pairs of views, 2) ranks of the partners, forward and backward, see `_ranks_between`."""
-    views, positives = context.subject.views, context.results.positives
-    assert views is not None
-    assert positives is not None
-    pairs = view_pairs(len(views))
-    cosines = positives.similarity.reshape(-1, len(pairs))
-    context.runner.announce("retrieval between the views")
-    found = [
-        _ranks_between(context, views[a], views[b], np.ascontiguousarray(cosines[:, at]), at)
-        for at, (a, b) in enumerate(pairs)
-    ]
-    return {
-        direction: np.stack([ranks[direction] for ranks in found], axis=1)
-        for direction in ("forward", "backward")
-    }
+def _gap_of_files(context: Context) -> Iterator[Record]:
+    """The modality gap of queries and items, and the residual of the relevant pairs.
 
-
-def _ranks_between(
-    context: Context, u: UnitRows, v: UnitRows, cosines: Vector, at: int
-) -> dict[str, Vector]:
-    """(n, 2) ranks of the partners among the rows of v (forward), and back.
-
-    Args:
-        context: the checkpoint.
-        u, v: two views.
-        cosines: (N,) cosine of each row with its partner.
-        at: number of the pair of views.
+    The error of the gap takes in that both queries and items are samples.
     """
-    name = "retrieval" if at == 0 else f"retrieval {at}"
-    rows, cols = PartnerRanks(TIE, "all", cosines), ColumnPartnerRanks(TIE, "all", cosines)
-    run = context.runner.between
-    if not context.anchors.is_sample:
-        ranks = run((rows, cols), u, v, name, dtype=np.float64)
-        return {"forward": ranks[rows], "backward": ranks[cols]}
-    some = context.anchors.rows
-    return {
-        "forward": run((rows,), u, v, name, chosen=some, dtype=np.float64)[rows],
-        "backward": run((rows,), v, u, f"{name} back", chosen=some, dtype=np.float64)[rows],
-    }
-
-
-def _median_rank(context: Context, ranks: Vector, direction: str) -> Record:
-    """The median over rows and pairs of views, with Woodruff's errors."""
-    middle = float(np.median(ranks))
-    is_below = (ranks <= middle).astype(np.float64).mean(axis=1)
-    record = context.averaged(MEDIAN_RANK.at(direction=direction), is_below)
-    if record.value is None:
-        return record
-
-    def quantile(share: float) -> float:
-        return float(np.quantile(ranks, share))
-
-    # where many ranks equal the median, the share below it is not a half
-    half = 0.5 / math.sqrt(len(ranks))
-    error = None if record.std_error is None else max(record.std_error, half)
-    return replace(
-        record,
-        value=middle,
-        std_error=woodruff(quantile, 0.5, error),
-        sampling_error=woodruff(quantile, 0.5, record.sampling_error),
-        pseudo_values=None,
-    )
+    subject, positives = context.subject, context.results.positives
+    assert subject.partners is not None
+    assert subject.relevance is not None
+    assert positives is not None
+    sides = FormRows("normalised", subject.rows), FormRows("normalised", subject.partners)
+    step = block_rows(subject.d)
+    means = [
+        sum((block.sum(axis=0) for _, block in side.blocks(step)), np.zeros(subject.d))
+        / side.shape[0]
+        for side in sides
+    ]
+    gap = means[0] - means[1]
+    along, variances = [], []
+    for side, mean, sign, groups in zip(sides, means, (1, -1), (subject.groups, None), strict=True):
+        n = side.shape[0]
+        products, squares = np.empty(n), np.empty(n)
+        for span, block in side.blocks(step):
+            products[span] = block @ gap
+            squares[span] = np.square(block - mean).sum(axis=1)
+        along.append(products)
+        apart = sign * (products - float(mean @ gap))
+        less = float(gap @ gap) - 2.0 * apart / (n - 1) + squares / (n - 1) ** 2
+        without = np.sqrt(np.maximum(less, 0.0))
+        pseudo = pseudo_values(float(np.sqrt(gap @ gap)), without)
+        variances.append((standard_error(pseudo, groups) or 0.0) ** 2)
+    size = math.sqrt(float(gap @ gap))
+    yield context.recorded(GAP, size, math.sqrt(sum(variances)))
+    relevance = subject.relevance
+    shifts = along[0][relevance.queries] - along[1][relevance.items]
+    residuals = positives.distance - 2.0 * shifts + size**2
+    yield context.averaged(GAP_RESIDUAL, positives.row_means(residuals))
 
 
 def view_notes(context: Context) -> Iterator[str]:

@@ -7,6 +7,7 @@ l-th largest is averaged over anchors, and compared with the mean similarity of 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from cl_analyze.metrics.anchor_values import (
     AnchorValues,
+    Deletions,
     Function,
     deletions,
     nth_neighbour,
@@ -25,6 +27,8 @@ from cl_analyze.metrics.bins import FINE_BINS, TABLE_BINS, bin_rows, histogram
 from cl_analyze.metrics.family import Family, FamilyResult, PassResults
 from cl_analyze.metrics.metric import Better
 from cl_analyze.metrics.positives import Positives
+from cl_analyze.metrics.runner import Found
+from cl_analyze.metrics.similarity import near_classes, separation, suspects
 from cl_analyze.metrics.similarity.groups import (
     MEAN,
     QUANTILE,
@@ -39,7 +43,13 @@ from cl_analyze.metrics.similarity.of_classes import (
     class_quantiles,
     class_records,
 )
+from cl_analyze.metrics.similarity.pooled_errors import (
+    PooledPasses,
+    first_reducers,
+    has_positives,
+)
 from cl_analyze.metrics.subject import Subject, near_duplicate_notes, nearest_negatives_reducer
+from cl_analyze.metrics.suspects import suspect_counts
 from cl_analyze.metrics.uniform_law import (
     REFERENCE_COLUMNS,
     cosine_share_below,
@@ -67,14 +77,22 @@ class Similarity(Family):
 
     name = "similarity"
     title = "Positives and nearest negatives"
-    metrics = (MEAN, STD, QUANTILE)
+    metrics = (
+        MEAN,
+        STD,
+        QUANTILE,
+        near_classes.SAME_CLASS_SHARE,
+        *separation.METRICS,
+        *suspects.METRICS,
+    )
     uses_views = True
     reads_neighbours = True
 
     def better(self, metric: str, params: Mapping[str, Param]) -> Better | None:
         """High similarity of positives is better; similarity of negatives has no better side."""
-        is_of_positives = params.get("group") == "positive" and metric != STD.name
-        return "higher" if is_of_positives else None
+        if metric in (MEAN.name, QUANTILE.name):
+            return "higher" if params.get("group") == "positive" else None
+        return super().better(metric, params)
 
     def memory(self, n_rows: int, dim: int, options: MetricOptions, n_threads: int) -> int:
         """Bytes of the values of each rank."""
@@ -85,7 +103,10 @@ class Similarity(Family):
         reducers: list[Reducer] = []
         if subject.partners is None:
             reducers.append(nearest_negatives_reducer(subject, options))
+            reducers += _first_reducers(subject, options)
         if are_classes_positive(subject):
+            of_classes = replace(options, negatives="class")
+            reducers.append(nearest_negatives_reducer(subject, of_classes))
             reducers += [PairMoments("same_class"), PairHistogram(FINE_BINS, "same_class")]
         return tuple(reducers)
 
@@ -96,17 +117,17 @@ class Similarity(Family):
     def second_pass(self, results: PassResults) -> tuple[Reducer, ...]:
         """Counts of same-class pairs below their quantiles, for the errors of the quantiles."""
         quantiles = class_quantiles(results.subject, results.first)
-        return (RowCountsBelow(quantiles, "same_class"),) if quantiles else ()
+        reducers: list[Reducer] = [RowCountsBelow(quantiles, "same_class")] if quantiles else []
+        if results.subject.partners is None and has_positives(results.subject):
+            reducers += results.once(_pooled).second_reducers()
+        return tuple(reducers)
 
     def compute(self, results: PassResults) -> FamilyResult:
-        """Records by group, the histogram table, and a note on near-duplicates."""
+        """Records by group, by rank and of both groups, tables, and a note on near-duplicates."""
         subject, options, anchors = results.subject, results.options, results.anchors
         is_cross = subject.partners is not None
-        pass_results = results.first
-        if is_cross:
-            reducer = nearest_negatives_reducer(subject, options)
-            pass_results = results.runner.cross([reducer], anchors)
-        neighbours = results.runner.nearest_negatives(options, pass_results, anchors, is_cross)
+        found = results.once(_across_files) if is_cross else results.first
+        neighbours = results.runner.nearest_negatives(options, found, anchors, is_cross)
         records: list[Record] = []
         histograms: list[dict[str, Cell]] = []
         is_exhaustive = not anchors.is_sample
@@ -126,6 +147,10 @@ class Similarity(Family):
             counts = histogram(values[np.isfinite(values)])
             name = negative_group(rank + 1)
             histograms += bin_rows(subject.source, name, counts, is_exhaustive)
+        of_ranks = [_deletions(results, neighbours, rank) for rank in range(options.top_k)]
+        records += near_classes.rank_records(results, neighbours, of_ranks)
+        of_both, more_tables = _of_both(results, found, neighbours)
+        records += of_both
         is_exact = len(results.curve_anchors) == subject.n
         counts = results.curve[PairHistogram(TABLE_BINS, "all")] / (2.0 if is_exact else 1.0)
         histograms += bin_rows(subject.source, "all", counts, is_exact)
@@ -133,10 +158,78 @@ class Similarity(Family):
         columns = ("source", "group", "bin_left", "bin_right", "count", "density", "exact")
         tables = (
             Table("similarity_histogram", columns, tuple(histograms)),
-            _reference(subject, options),
+            _reference(results),
+            *more_tables,
         )
         notes = () if is_cross else near_duplicate_notes(subject, options, neighbours)
         return FamilyResult(tuple(records), tables, notes)
+
+
+def _of_both(
+    results: PassResults, found: Found, neighbours: Neighbours
+) -> tuple[list[Record], list[Table]]:
+    """Positives against negatives: separation and suspects.
+
+    Args:
+        results: the passes.
+        found: the pass over the negatives.
+        neighbours: the nearest negatives of the anchors.
+    """
+    subject = results.subject
+    if not has_positives(subject):
+        return list(separation.undefined_records(subject, results.options)), []
+    if results.positives is None:  # negatives are rows of other classes
+        of_classes = replace(results.options, negatives="class")
+        neighbours = results.runner.nearest_negatives(of_classes, found, results.anchors)
+    deleted = _deletions(results, neighbours, 0)
+    pooled = results.once(_pooled)
+    records = [
+        *separation.anchor_records(pooled, neighbours, deleted),
+        *separation.pooled_records(pooled),
+        *suspects.suspect_records(results, found, neighbours, deleted),
+    ]
+    table = suspects.suspect_table(results, neighbours)
+    tables = separation.separation_tables(pooled)
+    return records, [*tables, table] if table.rows else tables
+
+
+def _first_reducers(subject: Subject, options: MetricOptions) -> list[Reducer]:
+    """Counts of negatives, and of suspects, of the pass over the negatives."""
+    of_suspects = suspect_counts(subject, options)
+    return first_reducers(subject, options) + ([] if of_suspects is None else [of_suspects])
+
+
+def _across_files(results: PassResults) -> Found:
+    """The pass of all rows, or the anchors, against the second file."""
+    subject, options = results.subject, results.options
+    reducers = [
+        nearest_negatives_reducer(subject, options, subject.n_candidates),
+        *_first_reducers(subject, options),
+    ]
+    return results.runner.cross(reducers, results.anchors)
+
+
+def _pooled(results: PassResults) -> PooledPasses:
+    is_cross = results.subject.partners is not None
+    first = results.once(_across_files) if is_cross else results.first
+    return PooledPasses(results, first)
+
+
+def _deletions(
+    results: PassResults, neighbours: Neighbours, rank: int, positions: Index | None = None
+) -> Deletions:
+    """Which rows the anchors' negative of a rank hangs on; none where negatives are fixed items.
+
+    Args:
+        results: the passes.
+        neighbours: nearest negatives of the anchors at these positions.
+        rank: of the negative, from 0.
+        positions: of the anchors among those of the first pass; None: all.
+    """
+    subject, rows = results.subject, results.anchors.rows
+    rows = rows if positions is None else rows[positions]
+    are_fixed = subject.relevance is not None
+    return deletions(neighbours, rank, rows, subject.n, subject.groups, are_fixed)
 
 
 def _of_positives(subject: Subject, positives: Positives) -> list[Record]:
@@ -167,7 +260,7 @@ def _of_rank(results: PassResults, neighbours: Neighbours, rank: int) -> list[Re
 
     def part_of(positions: Index) -> Part:
         own = of_anchors(neighbours, positions)
-        deleted = deletions(own, rank, anchors.rows[positions], subject.n, subject.groups)
+        deleted = _deletions(results, own, rank, positions)
         return partial(nth_neighbour, deleted, own)
 
     parts = [part_of(half) for half in anchors.halves]
@@ -186,9 +279,10 @@ def _law_rows(subject: Subject) -> list[dict[str, Cell]]:
     return [{**row, "count": None} for row in rows]
 
 
-def _reference(subject: Subject, options: MetricOptions) -> Table:
-    """Expected similarity of each nearest negative among uniform points of the same N and D."""
-    expected = expected_nearest(subject.d, subject.n - 1, options.top_k)
+def _reference(results: PassResults) -> Table:
+    """Uniform points' similarity of each nearest negative, and the share of its class by chance."""
+    subject, options = results.subject, results.options
+    expected = expected_nearest(subject.d, subject.n_candidates, options.top_k)
     rows: list[dict[str, Cell]] = [
         {
             "source": subject.source,
@@ -200,4 +294,5 @@ def _reference(subject: Subject, options: MetricOptions) -> Table:
         }
         for rank, value in enumerate(expected)
     ]
+    rows += near_classes.chance_rows(results, options.top_k)
     return Table("similarity_reference", REFERENCE_COLUMNS, tuple(rows))

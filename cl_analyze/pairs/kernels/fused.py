@@ -111,6 +111,10 @@ def _bits(ask: SoftmaxAsk) -> int:
     return (0b11 if ask.gaps else 0b01) << 2 * SETS[ask.pairs]
 
 
+MOST_CUTS = 2
+"""Pairs of one row that a sweep can leave out of a tile."""
+
+
 def set_of(tile: Tile, pairs: PairSet) -> int:
     """The number of a set of pairs.
 
@@ -130,7 +134,7 @@ def cuts_of(tile: Tile) -> NDArray[np.int32] | None:
     rows, cols = tile.left_out
     if not len(rows):
         return None
-    cuts = np.full((tile.shape[0], 2), np.iinfo(np.int32).max, np.int32)
+    cuts = np.full((tile.shape[0], MOST_CUTS), np.iinfo(np.int32).max, np.int32)
     is_first = np.zeros(len(rows), bool)
     is_first[np.unique(rows, return_index=True)[1]] = True
     cuts[rows[is_first], 0] = cols[is_first]

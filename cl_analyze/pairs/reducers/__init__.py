@@ -9,6 +9,7 @@
     received.py      per row: the weight it has in the softmaxes of the others
     kernel_sums.py   per row: sums of a kernel of the distance; pairs too near for a cosine
     ranks.py         per row: how many others are nearer than its partner
+    suspects.py      per row: negatives that are nearly as near as its positive
 
 The property tests run over ALL reducers that `__all__` lists: a new one gets its tests of identity,
 associativity, blocks, threads and permutation by being listed.
@@ -28,6 +29,7 @@ from cl_analyze.pairs.reducers.softmax import (
     RowLogSumExp,
     SoftmaxMoments,
 )
+from cl_analyze.pairs.reducers.suspects import SuspectCounts, SuspectGiven, SuspectReceived
 
 __all__ = [
     "ALL",
@@ -49,6 +51,9 @@ __all__ = [
     "SoftmaxMoments",
     "SoftmaxReceived",
     "SoftmaxTotals",
+    "SuspectCounts",
+    "SuspectGiven",
+    "SuspectReceived",
 ]
 
 _CLASSES = [globals()[name] for name in __all__ if name != "ALL"]

@@ -1,0 +1,208 @@
+"""Suspect negatives: how many anchors have one, how many are of the anchor's class, and which."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cl_analyze.metrics.anchor_values import Deletions
+from cl_analyze.metrics.anchors import Anchors
+from cl_analyze.metrics.class_ranks import class_ranks
+from cl_analyze.metrics.family import PassResults
+from cl_analyze.metrics.means import Number
+from cl_analyze.metrics.metric import NEGATIVES, Metric, Parameter
+from cl_analyze.metrics.runner import Found
+from cl_analyze.metrics.similarity.shares import AnchorShares
+from cl_analyze.metrics.suspects import limits_of, margins_of, suspect_counts
+from cl_analyze.pairs.backend import Index
+from cl_analyze.pairs.positive_ranks import TIE
+from cl_analyze.pairs.reducers.neighbours import Neighbours
+from cl_analyze.results.stats import effective_rows, standard_error
+from cl_analyze.results.tables import Cell, Record, Table
+
+Vector = NDArray[np.float64]
+
+MARGIN = Parameter("margin", "suspect_margin")
+SUSPECT_SHARE = Metric(
+    "suspect_share",
+    "share",
+    "share of anchors with a negative nearer than margin times their positive.",
+    formulas=("anchors whose nearest negative exceeds margin × (least) positive, positive > 0",),
+    parameters=(MARGIN, NEGATIVES),
+    depends_on=("rows",),
+    source="Moreira et al. 2024.",
+)
+SUSPECT_PRECISION = Metric(
+    "suspect_precision",
+    "share",
+    "share of these negatives that are of the anchor's class: false negatives indeed.",
+    formulas=("suspect pairs of one class over all suspect pairs with labels",),
+    parameters=(MARGIN,),
+    needs="labels",
+)
+METRICS = (SUSPECT_SHARE, SUSPECT_PRECISION)
+SUSPECTS = Table(
+    "suspects",
+    (
+        "source",
+        "row",
+        "other_row",
+        "row_id",
+        "other_id",
+        "similarity",
+        "positive_similarity",
+        "relative_margin",
+        "same_class",
+    ),
+    (),
+)
+NO_LIMIT = "no anchor has both a negative and a positive above 0"
+
+
+def least_positives(results: PassResults) -> Vector | None:
+    """(N,) similarity of each row's least positive, NaN where it has none; None without positives.
+
+    Of positives that are classes, rows that are no anchors of `class_ranks` have none.
+    """
+    subject = results.subject
+    if results.positives is not None:
+        return results.positives.least
+    if subject.labels is None:
+        return None
+    ranks = results.once(class_ranks)
+    least = np.full(subject.n, np.inf)
+    for half, part in zip(ranks.halves, ranks.parts, strict=True):
+        np.minimum.at(least, ranks.anchors.rows[half][part.owner], part.similarity)
+    return np.where(np.isfinite(least), least, np.nan)
+
+
+def suspect_records(
+    results: PassResults, found: Found, neighbours: Neighbours, deleted: Deletions
+) -> Iterator[Record]:
+    """Shares of anchors for each margin, and with labels how many suspects are of one class.
+
+    Where positives are classes, or negatives are rows of other classes, none of them can be.
+
+    Args:
+        results: the passes.
+        found: the pass that had `suspect_counts`.
+        neighbours: nearest negatives of the anchors of the first pass; against positives that are
+            classes, nearest rows of other classes.
+        deleted: which rows the nearest negative hangs on.
+    """
+    subject, options, anchors = results.subject, results.options, results.anchors
+    at: dict[str, Any] = options.negative_params
+    least = least_positives(results)
+    assert least is not None
+    has_precision = (
+        suspect_counts(subject, options) is not None
+        and subject.labels is not None
+        and subject.relevance is None
+        and options.negatives == "instance"
+    )
+    for column, margin in enumerate(margins_of(options)):
+        limits = limits_of(least, (margin,))[anchors.rows]
+        near = neighbours.values[:, : deleted.width]
+        missing = np.isneginf(near) | np.isinf(limits)
+        entries = (near > limits + TIE).astype(np.float64)
+        shares = AnchorShares.of_neighbours(subject, entries, missing, anchors, deleted)
+        yield shares.record(SUSPECT_SHARE.at(margin=margin, **at), NO_LIMIT)
+        if has_precision:
+            yield _precision(results, found, column, margin)
+
+
+def _precision(results: PassResults, found: Found, column: int, margin: float) -> Record:
+    """Suspect pairs of one class over suspect pairs with labels: a ratio of sums over anchors."""
+    subject, options, anchors = results.subject, results.options, results.anchors
+    place = subject.source, subject.d
+    metric = SUSPECT_PRECISION.at(margin=margin)
+    reducer = suspect_counts(subject, options)
+    assert reducer is not None
+    counts = found[reducer]
+    same, other = counts[:, 3 * column + 1], counts[:, 3 * column + 2]
+    labelled = same + other
+    if not labelled.sum():
+        return metric.undefined(*place, "there is no suspect pair with labels")
+    value = float(same.sum() / labelled.sum())
+    number = _ratio(value, same - value * labelled, labelled, anchors, subject.groups)
+    error = number.std_error or 0.0
+    has_suspect = labelled > 0
+    shares = np.where(has_suspect, same / np.maximum(labelled, 1.0), np.nan)
+    groups = None if subject.groups is None else subject.groups[anchors.rows]
+    n = effective_rows(shares, error, groups)
+    return replace(metric.record(*place, number), effective_n=n)
+
+
+def _ratio(
+    value: float, residuals: Vector, counts: Vector, anchors: Anchors, groups: Index | None
+) -> Number:
+    """A ratio of sums over anchors, with the error of its residuals."""
+    n = int((counts > 0).sum())
+    mean = float(counts.mean())
+    scaled = residuals / mean
+    if not anchors.is_sample:
+        pseudo = value + scaled
+        return Number(value, standard_error(pseudo, groups), n, pseudo)
+    sampling = anchors.without_moments().mean(scaled).sampling_error
+    return Number(value, anchors.std_error(scaled, groups=groups), n, None, sampling)
+
+
+def suspect_table(results: PassResults, neighbours: Neighbours) -> Table:
+    """The pairs with the largest relative margins; at most `--top-k` of one anchor.
+
+    Args:
+        results: the passes.
+        neighbours: as in `suspect_records`.
+    """
+    subject, options = results.subject, results.options
+    least = least_positives(results)
+    if least is None or not options.suspects:
+        return SUSPECTS
+    rows = results.anchors.rows
+    positive = least[rows]
+    near = neighbours.values[:, : options.top_k]
+    with np.errstate(invalid="ignore"):
+        usable = np.isfinite(near) & (positive > 0)[:, None]
+        margin = np.where(usable, near / positive[:, None], -np.inf)
+    owner, place = np.nonzero(margin > options.suspect_margin)
+    order = np.lexsort((place, owner, -margin[owner, place]))[: options.suspects]
+    owner, place = owner[order], place[order]
+    own, other = rows[owner], neighbours.indices[owner, place]
+    codes = subject.codes if subject.relevance is None else None
+    across = subject.partners is not None
+    listed: list[dict[str, Cell]] = [
+        {
+            "source": subject.source,
+            "row": _in_file(subject.kept, i),
+            "other_row": _in_file(None if subject.relevance is not None else subject.kept, j),
+            "row_id": _name(subject.id_values, i),
+            "other_id": _name(subject.partner_ids if across else subject.id_values, j),
+            "similarity": float(near[a, p]),
+            "positive_similarity": float(positive[a]),
+            "relative_margin": float(margin[a, p]),
+            "same_class": _same(codes, i, j),
+        }
+        for a, p, i, j in zip(owner, place, own, other, strict=True)
+    ]
+    return replace(SUSPECTS, rows=tuple(listed))
+
+
+def _in_file(kept: Index | None, row: int) -> int:
+    return int(row if kept is None else kept[row])
+
+
+def _name(ids: NDArray[Any] | None, row: int) -> str | None:
+    if ids is None:
+        return None
+    value = ids[row]
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+def _same(codes: Index | None, row: int, other: int) -> bool | None:
+    if codes is None or codes[row] < 0 or codes[other] < 0:
+        return None
+    return bool(codes[row] == codes[other])

@@ -1,0 +1,394 @@
+"""Queries and items: the table of pairs, and every measure against loops in float64."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import cl_analyze as cla
+from cl_analyze import ConfigError, DataError, RunOptions
+from cl_analyze.data.relevance import Relevance, read_pairs, relation
+from tests.reference import naive
+
+FLOAT64 = RunOptions(precision="float64", threads=1)
+N, M, TAU = 24, 15, 0.2
+
+
+@pytest.fixture
+def towers(random):
+    """Queries, items, and pairs: some queries have none, one has all, some items have none."""
+    queries = random.standard_normal((N, 6))
+    items = random.standard_normal((M, 6))
+    pairs = {(i, int(j)) for i in range(2, N) for j in random.choice(M - 2, 1 + i % 4)}
+    pairs |= {(5, j) for j in range(M)}
+    return queries, items, sorted(pairs)
+
+
+def by_query(pairs, n=N):
+    return [[j for i, j in pairs if i == q] for q in range(n)]
+
+
+def measure(towers, metrics, **options):
+    queries, items, pairs = towers
+    options = {"taus": [TAU], "ks": [1, 3], "top_k": 3, "run": FLOAT64, **options}
+    return cla.analyze(queries, pairs=items, relevant=pairs, metrics=metrics, **options)
+
+
+# ---- the table
+
+
+TABLES = {
+    "pairs.csv": "query,item,grade\n0,1,1\n2,0,3\n",
+    "pairs.tsv": "query-id\tcorpus-id\tscore\n0\t1\t1\n2\t0\t3\n",
+    "pairs.jsonl": '{"query": 0, "item": 1, "grade": 1}\n{"query": 2, "item": 0, "grade": 3}\n',
+    "pairs.qrels": "0 Q0 1 1\n2 Q0 0 3\n1 0 1 0\n",
+    "bom.csv": "\ufeffItem,Query,other\n1,0,x\n0,2,y\n",
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_that_people_have(name, tmp_path):
+    (tmp_path / name).write_text(TABLES[name], encoding="utf-8")
+    table = read_pairs(str(tmp_path / name))
+    found, repeated = relation(table, ("q", 3, None), ("v", 2, None))
+    assert repeated == 0
+    assert [found.items[a:b].tolist() for a, b in itertools.pairwise(found.starts)] == [
+        [1],
+        [],
+        [0],
+    ]
+    grades = [1.0, 1.0] if name == "bom.csv" else [1.0, 3.0]
+    assert found.grades.tolist() == grades
+    assert table.n_skipped == (name == "pairs.qrels")
+
+
+def test_tables_of_python(tmp_path):
+    expected = relation(read_pairs([(0, 1), (2, 0)]), ("q", 3, None), ("v", 2, None))[0]
+    frame = pd.DataFrame({"item": [0, 1], "query": [2, 0]})
+    frame.to_parquet(tmp_path / "pairs.parquet")
+    for value in (np.array([[0, 1], [2, 0]]), frame, str(tmp_path / "pairs.parquet")):
+        found, _ = relation(read_pairs(value), ("q", 3, None), ("v", 2, None))
+        assert found.items.tolist() == expected.items.tolist()
+        assert found.starts.tolist() == expected.starts.tolist()
+    graded, _ = relation(
+        read_pairs(np.array([[0, 1, 0.5], [0, 1, 0.5]])), ("q", 1, None), ("v", 2, None)
+    )
+    assert graded.grades.tolist() == [0.5]
+
+
+BAD = {
+    "no column": ("a.csv", "query,thing\n0,1\n", "item is missing, it has 'query', 'thing'"),
+    "no header": ("a.csv", "0,1\n2,0\n", "needs the columns query and item"),
+    "empty": ("a.csv", "query,item\n", "it has no pairs"),
+    "empty file": ("a.csv", "", "no table of pairs"),
+    "missing id": ("a.csv", "query,item\n0,\n", "found nothing in row 0"),
+    "no number": ("a.csv", "query,item,grade\n0,1,good\n", "found 'good' in row 0"),
+    "no relevance": ("a.csv", "query,item,grade\n0,1,0\n", "no grade is above 0"),
+    "three words": ("a.qrels", "0 1 1\n", "found 3 words in line 1"),
+    "no words": ("a.txt", "\n\n", "four words in every line"),
+    "no JSON": ("a.jsonl", "{", "no table of pairs"),
+    "out of range": (
+        "a.csv",
+        "query,item\n0,99\n",
+        "no row numbers of v.npy .0 to 14.*--pair-ids.*99",
+    ),
+    "no row number": ("a.csv", "query,item\nq1,1\n", "'q1'"),
+    "two grades": ("a.csv", "query,item,grade\n0,1,1\n0,1,2\n", "have 1 and 2"),
+    "many": ("a.csv", "query,item\n" + "".join(f"x{i},1\n" for i in range(9)), "and 4 more"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_tables_are_told(case, towers, tmp_path, cli):
+    name, content, text = BAD[case]
+    np.save(cli.folder / "q.npy", towers[0])
+    np.save(cli.folder / "v.npy", towers[1])
+    (cli.folder / name).write_text(content)
+    found = cli("quality", "q.npy", "-p", "v.npy", "--relevant", name, "--no-files")
+    assert found.returncode == 2
+    assert re.search(text, found.stderr), found.stderr
+    assert not found.stdout
+
+
+def test_ids_find_the_rows_in_any_order(towers, cli):
+    queries, items, pairs = towers
+    plain = measure(towers, "quality").records
+    order = np.random.default_rng(3).permutation(M)
+    (cli.folder / "q.txt").write_text("".join(f"query {i}\n" for i in range(N)))
+    np.save(cli.folder / "q.npy", queries)
+    np.savez(cli.folder / "v.npz", embeddings=items[order], ids=order + 100)
+    lines = ["query\titem\n", *(f"query {i}\t{j + 100}\n" for i, j in pairs)]
+    (cli.folder / "pairs.tsv").write_text("".join(lines))
+    found = cli(
+        *("quality", "q.npy", "-p", "v.npz", "--relevant", "pairs.tsv", "--ids", "q.txt"),
+        *("--k", "1", "3", "--precision", "float64", "--json", "--no-files"),
+    )
+    assert found.returncode == 0, found.stderr
+    assert (
+        f"{len(pairs)} relevant pairs of {N} queries and {M} items; 2 queries without"
+        in found.stderr
+    )
+    results = json.loads(found.stdout)["results"]
+    mine = {(r["metric"], str(r["params"])): r["value"] for r in results}
+    for record in plain:
+        if record.definition == "relevant" or record.metric == "alignment":
+            assert mine[record.metric, str(record.params)] == pytest.approx(record.value, abs=1e-12)
+    unknown = cli.folder / "unknown.csv"
+    unknown.write_text("query,item\nquery 1,100\nsomebody,100\n")
+    found = cli("quality", "q.npy", "-p", "v.npz", "--relevant", "unknown.csv", "--ids", "q.txt")
+    assert "1 of its 2 queries are not among the ids of q.npy: 'somebody'" in found.stderr
+
+
+def test_what_does_not_go_together_is_told(towers, random):
+    queries, items, pairs = towers
+    with pytest.raises(DataError, match="--relevant FILE with the columns query and item"):
+        cla.quality(queries, pairs=items)
+    with pytest.raises(ConfigError, match="pass --pairs FILE too"):
+        cla.quality(queries, relevant=pairs)
+    with pytest.raises(ConfigError, match="--pair-ids needs --relevant"):
+        cla.quality(queries[:M], pairs=items, pair_ids=np.arange(M))
+    for options in ({"negatives": "class", "labels": np.arange(N) % 2}, {"batch_sizes": [4]}):
+        with pytest.raises(ConfigError, match="not for queries and items"):
+            measure(towers, "all", **options)
+
+
+def test_dropped_rows_take_their_pairs_along(towers):
+    queries, items, pairs = towers
+    bad_queries, bad_items = queries.copy(), items.copy()
+    bad_queries[7], bad_items[3] = np.nan, 0.0
+    drop = RunOptions(precision="float64", on_invalid="drop")
+    found = measure((bad_queries, bad_items, pairs), "quality", run=drop)
+    rows, columns = np.delete(np.arange(N), 7), np.delete(np.arange(M), 3)
+    left = [
+        (rows.tolist().index(i), columns.tolist().index(j)) for i, j in pairs if i != 7 and j != 3
+    ]
+    expected = measure((queries[rows], items[columns], left), "quality")
+    for one, other in zip(found.records, expected.records, strict=True):
+        assert one.value == pytest.approx(other.value, abs=1e-12), one.full_name
+
+
+# ---- values, by loops
+
+
+def test_positives_have_one_vote_a_query(towers):
+    queries, items, pairs = towers
+    s = naive.cosines(queries, items)
+    relevant = by_query(pairs)
+    report = measure(towers, ("similarity", "quality"))
+    votes = [np.mean([s[q][j] for j in own]) for q, own in enumerate(relevant) if own]
+    record = report.records.find("similarity_mean", "relevant", group="positive")
+    assert record.value == pytest.approx(np.mean(votes), abs=1e-12)
+    assert record.n == len(votes)
+    assert record.std_error == pytest.approx(
+        np.std(votes, ddof=1) / math.sqrt(len(votes)), rel=1e-6
+    )
+    distances = [np.mean([2 - 2 * s[q][j] for j in own]) for q, own in enumerate(relevant) if own]
+    assert report.records.find("alignment").value == pytest.approx(np.mean(distances), abs=1e-12)
+    for rank in (1, 2, 3):
+        nearest = [
+            sorted((s[q][j] for j in range(M) if j not in own), reverse=True)[rank - 1]
+            for q, own in enumerate(relevant)
+            if M - len(own) >= rank
+        ]
+        record = report.records.find("similarity_mean", group=f"negative_{rank}")
+        assert record.value == pytest.approx(np.mean(nearest), abs=1e-12)
+
+
+def test_the_penalty_is_that_of_items_that_are_not_relevant(towers):
+    queries, items, pairs = towers
+    s = naive.cosines(queries, items)
+    entropy, top, suspects = [], [], []
+    for q, own in enumerate(by_query(pairs)):
+        others = [j for j in range(M) if j not in own]
+        if not others:
+            continue
+        mass = naive.log_sum_exp([s[q][j] / TAU for j in others])
+        r = [math.exp(s[q][j] / TAU - mass) for j in others]
+        entropy.append(-math.fsum(x * math.log(x) for x in r))
+        top.append(max(r))
+        least = min((s[q][j] for j in own), default=0.0)
+        if least > 0:
+            suspects.append(
+                math.fsum(x for x, j in zip(r, others, strict=True) if s[q][j] > 0.95 * least)
+            )
+    report = measure(towers, "penalty")
+    for name, values in (
+        ("penalty_entropy", entropy),
+        ("penalty_top1_share", top),
+        ("penalty_suspect_share", suspects),
+    ):
+        record = report.records.find(name)
+        assert record.value == pytest.approx(np.mean(values), abs=1e-9), name
+        assert record.n == len(values)
+    curve = report.tables["penalty_curve"].rows
+    assert math.fsum(row["penalty_mass"] for row in curve) == pytest.approx(1.0, abs=1e-9)
+
+
+def test_losses_over_items(towers):
+    queries, items, pairs = towers
+    s = naive.cosines(queries, items)
+
+    def info_nce(matrix, relevant):
+        values = []
+        for q, own in enumerate(relevant):
+            others = [matrix[q][j] / TAU for j in range(len(matrix[0])) if j not in own]
+            if not own or not others:
+                continue
+            mass = naive.log_sum_exp(others)
+            values.append(
+                np.mean([np.logaddexp(matrix[q][j] / TAU, mass) - matrix[q][j] / TAU for j in own])
+            )
+        return float(np.mean(values))
+
+    forward = info_nce(s, by_query(pairs))
+    backward = info_nce(np.array(s).T.tolist(), by_query([(j, i) for i, j in pairs], M))
+    found = measure(towers, "losses").records
+    one_way = found.find("loss", "one_way", name="contrastive")
+    assert one_way.value == pytest.approx(forward, abs=1e-9)
+    both = found.find("loss", "symmetric", name="contrastive")
+    assert both.value == pytest.approx(0.5 * (forward + backward), abs=1e-9)
+    hardest = [
+        np.mean([max(max(s[q][k] for k in range(M) if k not in own) - s[q][j], 0) for j in own])
+        for q, own in enumerate(by_query(pairs))
+        if 0 < len(own) < M
+    ]
+    assert found.find("loss", name="triplet_limit").value == pytest.approx(
+        np.mean(hardest), abs=1e-9
+    )
+    means = [
+        np.mean([s[q][k] for k in range(M) if k not in own]) - np.mean([s[q][j] for j in own])
+        for q, own in enumerate(by_query(pairs))
+        if 0 < len(own) < M
+    ]
+    assert found.find("loss", name="simple").value == pytest.approx(np.mean(means), abs=1e-9)
+
+
+def test_auroc_of_each_query_and_pooled(towers):
+    queries, items, pairs = towers
+    s = naive.cosines(queries, items)
+    own_values, positives, votes, negatives = [], [], [], []
+    for q, own in enumerate(by_query(pairs)):
+        others = np.array([s[q][j] for j in range(M) if j not in own])
+        negatives += others.tolist()
+        positives += [s[q][j] for j in own]
+        votes += [1 / len(own) for _ in own]
+        if own and len(others):
+            own_values.append(np.mean([np.mean(others < s[q][j]) for j in own]))
+    found = measure(towers, "similarity").records
+    record = found.find("auroc", "per_anchor")
+    assert record.value == pytest.approx(np.mean(own_values), abs=1e-12)
+    assert record.n == len(own_values)
+    below = np.array([np.mean(np.array(negatives) < p) for p in positives])
+    pooled = found.find("auroc", "pooled")
+    assert abs(pooled.value - np.average(below, weights=votes)) <= pooled.sampling_error + 1e-9
+
+
+# ---- properties
+
+
+def comparable(report):
+    """Values by name, the definitions of pairs and of relevant items under one name."""
+    same = {"relevant": "pairs", "view_pairs": "pairs"}
+    return {
+        (r.metric, same.get(r.definition, r.definition), str(r.params)): r.value
+        for r in report.records
+        if not r.metric.startswith("penalty") and r.metric != "modality_gap_residual"
+    }
+
+
+def test_one_relevant_item_each_is_a_pair(random):
+    u = random.standard_normal((30, 5))
+    v = u + 0.6 * random.standard_normal((30, 5))
+    options = {"taus": [0.1, 0.5], "ks": [1, 5], "metrics": "all", "run": FLOAT64}
+    pairs = comparable(cla.analyze(u, pairs=v, **options))
+    found = comparable(
+        cla.analyze(u, pairs=v, relevant=np.stack([np.arange(30)] * 2, axis=1), **options)
+    )
+    shared = set(pairs) & set(found)
+    assert len(shared) > 80
+    names = {key[0] for key in shared}
+    assert {
+        "recall_at_k",
+        "mrr",
+        "auroc",
+        "tpr_at_fpr",
+        "loss",
+        "alignment",
+        "suspect_share",
+    } <= names
+    for key in shared:
+        if pairs[key] is None:
+            assert found[key] is None
+        else:
+            assert found[key] == pytest.approx(pairs[key], rel=1e-9, abs=1e-9), key
+    missing = set(found) - set(pairs)
+    assert not missing, missing
+
+
+@given(seed=st.integers(0, 10**6))
+def test_permuted_queries_and_items_change_nothing(seed):
+    random = np.random.default_rng(seed)
+    queries, items = random.standard_normal((14, 4)), random.standard_normal((9, 4))
+    items[3] = items[5]  # duplicates among the items
+    pairs = [(i, int(j)) for i in range(1, 14) for j in random.choice(9, 1 + i % 3, replace=False)]
+    pairs = sorted({*pairs, *((4, j) for j in range(9))})
+    options = {"taus": [0.3], "ks": [1, 4], "top_k": 2, "metrics": "all", "run": FLOAT64}
+    plain = comparable(cla.analyze(queries, pairs=items, relevant=pairs, **options))
+    rows, columns = random.permutation(14), random.permutation(9)
+    new_row, new_column = np.argsort(rows), np.argsort(columns)
+    moved = [(int(new_row[i]), int(new_column[j])) for i, j in pairs]
+    found = comparable(cla.analyze(queries[rows], pairs=items[columns], relevant=moved, **options))
+    random_parts = ("effective_rank", "probe", "penalty")
+    for key, value in plain.items():
+        if value is None or key[0].startswith(random_parts):
+            continue
+        assert found[key] == pytest.approx(value, rel=1e-7, abs=1e-7), key
+
+
+def test_a_relation_can_be_turned_and_cut(random):
+    pairs = sorted({(int(i), int(j)) for i, j in random.integers(0, 8, (30, 2))})
+    queries, items = np.array(pairs).T
+    relevance = Relevance.of(queries, items, np.arange(1.0, len(pairs) + 1), (8, 8))
+    turned = relevance.transposed()
+    assert sorted(zip(turned.items.tolist(), turned.queries.tolist(), strict=True)) == pairs
+    again = turned.transposed()
+    assert again.items.tolist() == relevance.items.tolist()
+    assert again.grades.tolist() == relevance.grades.tolist()
+    kept_rows, kept_items = np.array([6, 1, 3]), np.array([0, 7, 2, 5])
+    cut = relevance.select(kept_rows, kept_items)
+    assert (cut.n_queries, cut.n_items) == (3, 4)
+    expected = [
+        (a, b)
+        for a, i in enumerate(kept_rows)
+        for b, j in enumerate(kept_items)
+        if (i, j) in set(pairs)
+    ]
+    assert list(zip(cut.queries.tolist(), cut.items.tolist(), strict=True)) == expected
+
+
+def test_estimates_from_anchors_are_near_the_exact_values(random):
+    queries, items = random.standard_normal((500, 8)), random.standard_normal((120, 8))
+    items[np.arange(120)] += queries[:120]
+    pairs = [(i, i % 120) for i in range(500)] + [(i, (i + 60) % 120) for i in range(0, 500, 2)]
+    options = {"taus": [0.2], "ks": [5], "metrics": "all"}
+    exact = cla.analyze(queries, pairs=items, relevant=pairs, **options).records
+    found = cla.analyze(queries, pairs=items, relevant=pairs, anchors=200, **options).records
+    checked = 0
+    for one, other in zip(exact, found, strict=True):
+        assert (one.metric, one.definition, one.params) == (
+            other.metric,
+            other.definition,
+            other.params,
+        )
+        if other.value is not None and other.sampling_error and one.metric != "median_rank":
+            assert abs(one.value - other.value) < 5 * other.sampling_error + 1e-3, one.full_name
+            checked += 1
+    assert checked > 40
