@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from cl_analyze.options import MetricOptions
 from tests.forks import SECONDS, Forks, can_be_forked
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -97,3 +98,19 @@ def forks() -> Iterator[Forks]:
 @pytest.fixture
 def cli(tmp_path: Path, forks: Forks) -> CommandLine:
     return CommandLine(tmp_path, forks)
+
+
+def with_fewer_rows(monkeypatch, **values):
+    """Other values of the attributes of `MetricOptions` that are no options, in every run.
+
+    Setting the class's attributes would change nothing: the constructor has its own defaults.
+    """
+    original = MetricOptions.__post_init__
+
+    def changed(self):
+        original(self)
+        for name, value in values.items():
+            assert hasattr(self, name)
+            object.__setattr__(self, name, value)
+
+    monkeypatch.setattr(MetricOptions, "__post_init__", changed)

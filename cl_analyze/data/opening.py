@@ -80,6 +80,7 @@ class OpenedEmbeddings:
         ids: (N,) ids of the rows, of the same file, or None.
         warnings: other contents that the rows may have.
         unused: why arrays with the name of labels are not taken as labels.
+        names: (N,) an array of ids that only tables show: values may occur twice; or None.
     """
 
     main: Opened
@@ -89,6 +90,7 @@ class OpenedEmbeddings:
     ids: Opened | None = None
     warnings: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    names: Opened | None = None
 
 
 def open_embeddings(
@@ -130,13 +132,14 @@ def open_embeddings(
             f"{spec}: {mebibytes(array.at_once)} of it are decoded at once{stored}, as a "
             f".{container.format} file like this one must be; .npy is read by rows"
         )
-    labels, ids = None, None
+    labels = ids = names = None
     unused: tuple[str, ...] = ()
     views = rows.views if with_views else None
     if container.has_keys:
         beside = _Beside(container, spec, main)
         if with_labels:
             labels, unused = beside.labels()
+        names = beside.names()
         if with_ids:
             ids = beside.ids(notes)
         if with_views and views is None:
@@ -147,7 +150,7 @@ def open_embeddings(
             "views, dimensions), or arrays view1, view2, ..."
         )
     _check_views(main, views)
-    return OpenedEmbeddings(main, labels, views, tuple(notes), ids, rows.warnings, unused)
+    return OpenedEmbeddings(main, labels, views, tuple(notes), ids, rows.warnings, unused, names)
 
 
 def embeddings_from_memory(value: Any, name: str, chosen: Sequence[int] = ()) -> OpenedEmbeddings:
@@ -426,6 +429,13 @@ class _Beside:
             f"its array {quoted(others[0])} has one value a row, and no name that means labels: if "
             f"it has the classes, pass --labels {self._main.path}::{others[0]}"
         ]
+
+    def names(self) -> Opened | None:
+        """An array of ids with one value a row."""
+        name = role_key(self._others, ID_KEYS)
+        if name is None or self._others[name].shape != (self._main.array.n_rows,):
+            return None
+        return self._open(name)
 
     def ids(self, notes: list[str]) -> Opened | None:
         """The ids of the rows; values of an array `id` that occur twice are no ids."""

@@ -114,6 +114,8 @@ def prepare(
     subject = _subject(
         title, opened, companions, kept if dropped else None, dtype, memory.cached // n_matrices
     )
+    if "similarity" in names and options.suspects:
+        subject = _with_names(subject, opened, companions)
     return Prepared(subject, tuple(_entries(checks, kept, companions)), memory)
 
 
@@ -312,6 +314,25 @@ def _subject(
         ids=companions.values("ids"),
         kept=kept,
     )
+
+
+def _with_names(subject: Subject, opened: OpenedEmbeddings, companions: Companions) -> Subject:
+    """The subject with the ids of its rows as they are written, for tables of single rows."""
+    own, of_items = (companions[name] for name in ("ids", "pair_ids"))
+    ids = _written(opened.names if own is None else own.opened, subject.kept)
+    if subject.relevance is None:  # a partner is the same item as its row
+        return replace(subject, id_values=ids, partner_ids=ids)
+    items = None
+    if of_items is not None:
+        items = _written(of_items.opened, of_items.kept)
+    return replace(subject, id_values=ids, partner_ids=items)
+
+
+def _written(ids: Opened | None, kept: NDArray[np.int64] | None) -> NDArray[Any] | None:
+    if ids is None:
+        return None
+    values: NDArray[Any] = ids.array.values()[:].reshape(-1)
+    return values if kept is None else values[kept]
 
 
 def _train_set(rows: UnitRows, train_labels: Labels, test_labels: Labels) -> TrainSet:

@@ -10,7 +10,7 @@ import pytest
 import cl_analyze as cla
 from cl_analyze import RunOptions
 from cl_analyze.metrics.losses.catalogue import LOSSES
-from tests.conftest import NIGHTLY
+from tests.conftest import NIGHTLY, with_fewer_rows
 from tests.reference.test_losses import ALPHA, as_array, views
 
 DELETED = 30
@@ -35,7 +35,7 @@ def everything(u, v, labels, taus, **options):
 @pytest.mark.parametrize("weight", [None, 0.7])
 def test_influences_are_those_of_deletion(weight, exact_deletions, monkeypatch):
     """What the deletion of a pair does to every loss, for some pairs, against its pseudo-value."""
-    monkeypatch.setattr("cl_analyze.metrics.family.MetricOptions.exact_deletions", exact_deletions)
+    with_fewer_rows(monkeypatch, exact_deletions=exact_deletions)
     u, v, labels = shape()
     n = len(u)
     options = {"simple_lambda": weight} if weight else {}
