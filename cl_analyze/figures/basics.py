@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from itertools import pairwise
 
-from cl_analyze.figures.colours import BLACK, BLUE, ORANGE, VERMILION
+from cl_analyze.figures.colours import BLACK, BLUE, GREEN, ORANGE, VERMILION
 from cl_analyze.figures.description import Axis, Figure, Line, Mark, Panel, Points, Rule, Steps
 from cl_analyze.figures.marks import (
     axis_of_cosines,
@@ -19,6 +19,7 @@ from cl_analyze.figures.marks import (
     edges_of,
     figure_of_sources,
     height_of_sources,
+    line_of_records,
     one_record,
     panel_sources,
     read_column,
@@ -149,7 +150,9 @@ def nearest_negatives_figure(document: Document) -> Figure | None:
         "nearest_negatives",
         "Positive and nearest negatives by rank",
         "After Wang & Liu (CVPR 2021), Fig. 8. Dots are means over anchors, bars reach from the "
-        "25% to the 75% quantile; dashed, what is expected on the uniform sphere of this N and d.",
+        "25% to the 75% quantile; dashed, what is expected on the uniform sphere of this N and d. "
+        "Green, with labels: the share of these negatives that are of the anchor's own class. The "
+        "higher above the dotted line, the more of the repulsion of a small temperature is wrong.",
         [_ranks_panel(document, source) for source in panel_sources(document)],
         share_y=True,
     )
@@ -175,17 +178,39 @@ def _ranks_panel(document: Document, source: str) -> Panel:
                 marks.append(Line([x, x], span, "", colour, width=width))
             marks.append(Points(xs, [value_of(r) for r in records], label, colour, size=5))
     reference = {
-        row["group"]: row["value"] for row in document.rows("similarity_reference", source=source)
+        row["group"]: row["value"]
+        for row in document.rows("similarity_reference", source=source, quantity="similarity_mean")
     }
     law = [reference.get(str(record.params["group"])) for record in negatives]
     if law and all(isinstance(value, float) for value in law):
         heights = [float(value or 0.0) for value in law]
         marks.append(reference_line(ranks, heights, "negatives on the uniform sphere"))
+    shares = _class_shares(document, source)
+    marks += shares
     last = max(ranks, default=1)
     shown = ranks if len(ranks) <= _MOST_RANKS else [1.0, *map(float, range(5, int(last) + 1, 5))]
     ticks = [(at_positive, "pos"), *((rank, f"{rank:g}") for rank in shown)]
     x_axis = Axis("rank of the negative", "linear", ticks, (at_positive - 0.7, last + 0.7))
-    return Panel(marks, x_axis, Axis("cosine similarity"), short_names(document)[source])
+    y_axis = Axis("cosine, and share of the class" if shares else "cosine similarity")
+    return Panel(marks, x_axis, y_axis, short_names(document)[source])
+
+
+def _class_shares(document: Document, source: str) -> list[Mark]:
+    """How many of the negatives of each rank are false, and how many are by chance."""
+    records = defined(document.records("same_class_share", source=source))
+    if not records:
+        return []
+    ranks = [float(negative_rank(record.params["group"]) or 0) for record in records]
+    label = "share of the anchor's class: false negatives"
+    marks: list[Mark] = [line_of_records(ranks, records, label, GREEN, width=1.2)]
+    rows = document.rows("similarity_reference", source=source, quantity="same_class_share")
+    if rows:
+        chance = float(rows[0]["value"] or 0.0)
+        ends = [0.5, max(ranks) + 0.5]
+        marks.append(
+            Line(ends, [chance, chance], "that share by chance", GREEN, "dotted", width=1.2)
+        )
+    return marks
 
 
 def _quantile(document: Document, record: Record, q: float) -> float:

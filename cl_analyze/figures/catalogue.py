@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cl_analyze.figures import basics, losses, penalty, quality, runs, trade_off
+from cl_analyze.figures import basics, losses, penalty, quality, runs, separation, trade_off
 from cl_analyze.figures.description import Figure
 from cl_analyze.results.document import Document
 
@@ -21,6 +21,8 @@ FIGURES: dict[str, Callable[[Document], Figure | None]] = {
     "tolerance": basics.tolerance_figure,
     "nearest_negatives": basics.nearest_negatives_figure,
     "similarity_histogram": basics.similarity_histogram_figure,
+    "separation": separation.separation_figure,
+    "thresholds": separation.threshold_figure,
     "penalty_curve": penalty.penalty_curve_figure,
     "penalty_curve_hard": penalty.penalty_curve_hard_figure,
     "penalty_mass": penalty.penalty_mass_figure,

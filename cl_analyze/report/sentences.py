@@ -111,7 +111,10 @@ def _similarity_mean(record: Record, value: float, document: Document) -> str:
     if positive is not None:
         text += f", {'nearer' if value > positive else 'farther'} than the positive's"
     group = record.params["group"]
-    for row in document.rows("similarity_reference", source=record.source, group=group)[:1]:
+    rows = document.rows(
+        "similarity_reference", source=record.source, group=group, quantity="similarity_mean"
+    )
+    for row in rows[:1]:
         if isinstance(row["value"], float):
             text += f"; on the uniform sphere {cosine_in_words(row['value'])}"
     return f"{text}."

@@ -438,10 +438,12 @@ def number_text(value: float, std_error: float | None = None) -> str:
 
     >>> number_text(-3.647214, 0.0040), number_text(0.5), number_text(12345678.0)
     ('-3.6472', '0.5', '1.23457e+07')
+    >>> number_text(0.999586204, 4e-8)
+    '0.999586'
     """
     if std_error is None or std_error <= 0 or not math.isfinite(std_error):
         return f"{value:.6g}"
     decimals = 1 - math.floor(math.log10(std_error))
     if decimals > 7 or abs(value) >= 1e6:
-        return f"{value:.3g}"
+        return f"{value:.6g}" if decimals > 7 else f"{value:.3g}"
     return f"{value:.{max(decimals, 0)}f}"

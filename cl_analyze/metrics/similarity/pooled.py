@@ -136,10 +136,15 @@ class Distributions:
         return (ends[1] - ends[0]) / (high - low) if high > low else 0.0
 
     def thresholds(self, n: int) -> list[OperatingPoint]:
-        """Rates at n even thresholds, from the lowest similarity to the highest."""
-        occupied = np.flatnonzero((self.positive > 0) | (self.negative > 0))
-        edges = np.round(np.linspace(occupied[0], occupied[-1] + 1, n)).astype(int)
-        return [self.at_edge(int(edge)) for edge in edges]
+        """Rates at n thresholds, ascending: for small false-positive rates, others between them."""
+        occupied = np.flatnonzero((self.positives > 0) | (self.negatives > 0))
+        first, last = int(occupied[0]), int(occupied[-1]) + 1
+        of_rates = (self.edge_of_rate(float(rate)) for rate in np.logspace(-5.0, -1.0, n // 4))
+        edges = sorted({first, last, *(edge for edge in of_rates if first < edge < last)})
+        while len(edges) < n and max(gaps := np.diff(edges)) > 1:
+            widest = int(np.argmax(gaps))
+            edges.insert(widest + 1, (edges[widest] + edges[widest + 1]) // 2)
+        return [self.at_edge(edge) for edge in edges]
 
 
 def _at_or_above(counts: Vector) -> Vector:
