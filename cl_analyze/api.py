@@ -42,6 +42,7 @@ def analyze(
             of each row; a list of paths for several checkpoints.
         labels: (N,) classes as an array or a path; None: the labels in the embeddings' file.
         pairs: (N, D) partners of the rows as an array or a path; None: the views in the file.
+            With `relevant`, (M, D) items of any number.
         metrics: names of metric families, or "all".
         source: name of the checkpoint in the output.
         {options}
@@ -65,8 +66,7 @@ def analyze(
     """
     companions, metric_options = split_by_class(options, *_DECLARING)
     companions.update(labels=labels, pairs=pairs)
-    is_list = isinstance(embeddings, list | tuple)
-    if is_list and all(isinstance(item, str | Path) for item in embeddings):
+    if _are_paths(embeddings):
         for_each = _one_each(companions, len(embeddings))
         requests = [
             Request(z, **own_companions)
@@ -89,7 +89,9 @@ def _one_each(companions: Mapping[str, Any], n: int) -> list[dict[str, Any]]:
     for_each: list[dict[str, Any]] = [{} for _ in range(n)]
     for name, companion in companions.items():
         values = [companion] * n
-        is_shared = name in ("queue", "clop_anchors", "views", "relevant")
+        is_shared = name in ("queue", "clop_anchors", "views")
+        if name == "relevant":  # a list of other things is a relation
+            is_shared = not _are_paths(companion)
         if isinstance(companion, list | tuple) and len(companion) == n and not is_shared:
             values = list(companion)
             if not all(isinstance(item, str | Path) or np.ndim(item) > 0 for item in values):
@@ -99,6 +101,11 @@ def _one_each(companions: Mapping[str, Any], n: int) -> list[dict[str, Any]]:
         for own_companions, value in zip(for_each, values, strict=True):
             own_companions[name] = value
     return for_each
+
+
+def _are_paths(given: Any) -> bool:
+    is_list = isinstance(given, list | tuple)
+    return is_list and all(isinstance(item, str | Path) for item in given)
 
 
 def uniformity(embeddings: Any, t: float = 2.0, *, run: RunOptions | None = None) -> Record:
@@ -176,17 +183,21 @@ def similarity(
     run: RunOptions | None = None,
     **options: Any,
 ) -> Results:
-    """Similarity of positives and of the nearest negatives: means, spreads, quantiles.
+    """Similarity of positives and of the nearest negatives, thresholds, and suspect negatives.
 
     Args:
         embeddings: (N, D) array, (N, V, D) views, torch tensor, or path.
         labels: (N,) classes or a path; without views, the positives are all same-class pairs.
-        pairs: (N, D) partners of the rows; the positives are the pairs (row, partner).
+        pairs: (N, D) partners of the rows; the positives are the pairs (row, partner).  With
+            `relevant`, (M, D) items; the positives are the related pairs.
         {options}
         run: device, precision, threads, memory.
 
     Returns:
-        Records `similarity_mean`, `similarity_std`, `similarity_quantile` by `group`.
+        Records `similarity_mean`, `similarity_std`, `similarity_quantile` by `group`.  With
+        positives also `auroc`, `d_prime`, `equal_error_rate`, `tpr_at_fpr`, `violation_share` and
+        `suspect_share`: anchors with negatives nearly as near as the positive.  With labels,
+        `same_class_share`: how many nearest negatives are of the anchor's class, by rank.
 
     Raises:
         DataError, ConfigError: inputs or options cannot be used.
@@ -214,9 +225,13 @@ def losses(
 ) -> Results:
     """Every contrastive loss on two saved views: value, standard error, alignment and uniformity.
 
+    Of three views or more, the mean over the pairs of views.  Of one view with labels, the
+    supervised losses that need no second one.
+
     Args:
-        embeddings: (N, D) array, (N, 2, D) views, torch tensor, or path.
-        pairs: (N, D) partners of the rows; None: the views in the embeddings' file.
+        embeddings: (N, D) array, (N, V, D) views, torch tensor, or path.
+        pairs: (N, D) partners of the rows; None: the views in the embeddings' file.  With
+            `relevant`, (M, D) items, and the losses of queries over items.
         labels: (N,) classes or a path, for the supervised losses.
         {options}
         run: device, precision, threads, memory.
@@ -227,7 +242,7 @@ def losses(
         and the weights of A-InfoNCE.
 
     Raises:
-        DataError: there is no second view, or the inputs cannot be used.
+        DataError: there is neither a second view nor a label, or the inputs cannot be used.
         ConfigError: an option has an invalid value.
 
     Cost: 2 N^2 D multiplications and one exponential per pair, temperature and set of pairs; a
@@ -255,9 +270,10 @@ def quality(
     """Quality of a representation: collapse, accuracy of classifiers, retrieval, and its failures.
 
     Args:
-        embeddings: (N, D) array, (N, 2, D) views, torch tensor, or path.
+        embeddings: (N, D) array, (N, V, D) views, torch tensor, or path.
         labels: (N,) classes or a path, for accuracies and class structure.
-        pairs: (N, D) partners of the rows, for alignment, recall and the modality gap.
+        pairs: (N, D) partners of the rows, for alignment, retrieval and the modality gap.  With
+            `relevant`, (M, D) items.
         {options}
         run: device, precision, threads, memory.
 
@@ -266,7 +282,9 @@ def quality(
         `alpha_req`, `isoscore`, `condition_number`, `numerical_rank`, each raw and normalised,
         centred and uncentred.  Geometry: norms, `mean_cosine`, hubness, `uniformity_wasserstein`.
         With labels: `knn_accuracy`, `probe_accuracy`, neural collapse, `cdnv`, `ncc_accuracy`,
-        `silhouette`.  With views: `alignment`, `recall_at_k`, `median_rank`, `modality_gap`.
+        `silhouette`.  Retrieval of partners, related items or rows of the class: `recall_at_k`,
+        `hit_rate_at_k`, `ndcg_at_k`, `mrr`, `map_at_r`, `r_precision`, `median_rank`.  With
+        views: `alignment`, `modality_gap`.
 
     Raises:
         DataError, ConfigError: inputs or options cannot be used.
@@ -291,6 +309,7 @@ def penalty(
     embeddings: Any = None,
     labels: Any = None,
     *,
+    pairs: Any = None,
     hard_alpha: float | None = None,
     run: RunOptions | None = None,
     **options: Any,
@@ -301,6 +320,8 @@ def penalty(
         embeddings: (N, D) array, torch tensor, or path; None: similarities spread evenly over
             [-1, 1], as in the paper's Fig. 3.
         labels: (N,) classes or a path, for the false-negative share.
+        pairs: (N, D) partners of the rows, or views in the file, for the share of suspects.  With
+            `relevant`, (M, D) items, and the penalty of queries over items.
         hard_alpha: share of the hardest negatives in truncated curves; None: no truncated curves.
         {options}
         run: device, precision, threads, memory.
@@ -326,13 +347,20 @@ def penalty(
     n_negatives = options.pop("n_negatives", None)
     if embeddings is not None:
         report = analyze(
-            embeddings, labels, metrics="penalty", penalty_alpha=hard_alpha, run=run, **options
+            embeddings,
+            labels,
+            pairs,
+            metrics="penalty",
+            penalty_alpha=hard_alpha,
+            run=run,
+            **options,
         )
         return report.records
-    if labels is not None or options.pop("groups", None) is not None:
-        raise ConfigError("labels and groups need embeddings")
-    if options.get("anchors") is not None:
-        raise ConfigError("anchors need embeddings")
+    of_embeddings = ("groups", "relevant", "pair_ids", "views", "anchors")
+    given = {name: options.pop(name, None) for name in of_embeddings}
+    for name, value in {"labels": labels, "pairs": pairs, **given}.items():
+        if value is not None:
+            raise ConfigError(f"without embeddings there can be no {name}")
     metric_options = MetricOptions(penalty_alpha=hard_alpha, n_negatives=n_negatives, **options)
     return uniform_penalty(metric_options, run or RunOptions()).records
 

@@ -69,13 +69,15 @@ COMMANDS = (
     ),
     Command(
         "similarity",
-        """Positives and nearest negatives: histograms, means, quantiles.
+        """Positives and nearest negatives: histograms, thresholds, suspects.
 
-        With views (in the file, or from --pairs), positives are pairs of views; without views,
-        positives are all pairs of rows of one class. The figures also show the uniform
-        distribution on the sphere.
+        With views (in the file, or from --pairs), positives are pairs of views; with --relevant,
+        the related pairs of queries and items; without, all pairs of rows of one class. Which
+        cosine separates positives from negatives (AUROC, equal error rate, rates at --fpr), and
+        which negatives are so near that they may be false ones (--suspects). The figures also show
+        the uniform distribution on the sphere.
 
-        Example: cl-analyze similarity emb.npz --top-k 10
+        Example: cl-analyze similarity emb.npz --top-k 10 --fpr 0.001 --suspects
         """,
     ),
     Command(
@@ -93,12 +95,13 @@ COMMANDS = (
     ),
     Command(
         "losses",
-        """Contrastive losses of two saved views of the same rows.
+        """Contrastive losses of saved views of the same rows.
 
         InfoNCE (one-way, symmetric, with a queue), hard and simple contrastive losses, NT-Xent,
         DCL, DHEL, kernel losses and, with labels, supervised losses. For each loss: alignment and
         uniformity terms, limits, gradients by similarity and, with --batch-size, the expectation
-        over batches.
+        over batches. Of more views, the mean over pairs of views; with --relevant, losses of
+        queries over items; of one view with labels, the supervised losses that need no other.
 
         Example: cl-analyze losses view1.npy --pairs view2.npy --tau 0.1 0.5 --batch-size 64 256
         """,
@@ -108,8 +111,9 @@ COMMANDS = (
         """Quality of a representation: collapse, accuracy, retrieval.
 
         Spectrum, a verdict on collapse, hubs and near-duplicates. With labels: kNN accuracy, a
-        linear probe, neural collapse and overlapping classes. With a second view: alignment,
-        retrieval in both directions and the modality gap.
+        linear probe, neural collapse, overlapping classes and retrieval by class. With a second
+        view or --relevant: retrieval in both directions (recall, nDCG, MRR, MAP), and, between
+        views, alignment and the modality gap.
 
         Example: cl-analyze quality test.npy --labels y.csv --train train.npz --k 1 20
         """,

@@ -38,9 +38,13 @@ metric.py               the declaration of a metric
 family.py               the interface of a family; the passes of several families run together
 subject.py, runner.py   the checkpoint, and passes over its pairs
 anchors.py, means.py    estimates from a sample of anchors; means and their errors
+anchor_values.py        errors of values that each anchor takes from its nearest negatives
+positives.py            the positives of each anchor: views, partner, related items
+suspects.py             negatives so near that they may be false ones
+class_ranks.py, ranking.py   ranks of rows of the class; recall, nDCG, MAP from ranks
 uniform_law.py          the uniform law on the sphere, the reference beside the numbers
 forecast.py             the expected time of a run
-penalty_statistics.py, hard_curve.py, even_similarities.py, bins.py   parts of the penalty
+penalty_*.py, hard_curve.py, even_similarities.py, bins.py   parts of the penalty
 the others              one family a file
 """
 

@@ -32,6 +32,8 @@ takes from it what it needs:
     rescoring.py   nearest neighbours scored again in float64, so that rounding decides nothing
     reducers/      one file per reduction
     strips.py      whole rows at a time, for losses that keep a share of the negatives
+    positive_ranks.py
+                   how many negatives are nearer than each positive
     distance_kernels.py
                    kernels of the squared distance
 

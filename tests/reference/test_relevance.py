@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import cl_analyze as cla
 from cl_analyze import ConfigError, DataError, RunOptions
 from cl_analyze.data.relevance import Relevance, read_pairs, relation
+from tests.conftest import ROOT
 from tests.reference import naive
 
 FLOAT64 = RunOptions(precision="float64", threads=1)
@@ -391,3 +392,72 @@ def test_estimates_from_anchors_are_near_the_exact_values(random):
             assert abs(one.value - other.value) < 5 * other.sampling_error + 1e-3, one.full_name
             checked += 1
     assert checked > 40
+
+
+# ---- real sets
+
+SAMPLES = ROOT / "sample_data" / "positives"
+
+
+def test_functions_and_their_mentions():
+    """Sentences of NumPy's documentation: queries without an item, and up to seven items."""
+    endings = ("functions.npz", "mentions.npz", "mentions.csv")
+    paths = [SAMPLES / f"numpy-{name}" for name in endings]
+    with np.load(paths[0]) as file:
+        queries, names = file["embeddings"].astype(np.float64), file["ids"].tolist()
+    with np.load(paths[1]) as file:
+        items, item_names = file["embeddings"].astype(np.float64), file["ids"].tolist()
+    table = pd.read_csv(paths[2])
+    relevant = np.zeros((len(queries), len(items)), dtype=bool)
+    for query, item in zip(table["query"], table["item"], strict=True):
+        relevant[names.index(query), item_names.index(item)] = True
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    items /= np.linalg.norm(items, axis=1, keepdims=True)
+    s = queries @ items.T
+    found = cla.analyze(
+        str(paths[0]),
+        pairs=str(paths[1]),
+        relevant=str(paths[2]),
+        metrics=("similarity", "quality"),
+        ks=[1, 10],
+    ).records
+    for direction, matrix, wanted in (("forward", s, relevant), ("backward", s.T, relevant.T)):
+        order = np.argsort(-np.round(matrix, 12), axis=1, kind="stable")
+        hits = np.take_along_axis(wanted, order, axis=1)
+        counts = wanted.sum(axis=1)
+        asked = counts > 0
+        for k in (1, 10):
+            recall = (hits[:, :k].sum(axis=1) / np.maximum(counts, 1))[asked]
+            record = found.find("recall_at_k", "relevant", k=k, direction=direction)
+            assert record.value == pytest.approx(recall.mean(), abs=2e-3)  # equal sentences tie
+            assert record.n == asked.sum()
+        first = 1 + hits[asked].argmax(axis=1)
+        record = found.find("mrr", "relevant", direction=direction)
+        assert record.value == pytest.approx((1 / first).mean(), abs=5e-3)
+    own = [
+        np.mean([(row[~wanted] < p).mean() + 0.5 * (row[~wanted] == p).mean() for p in row[wanted]])
+        for row, wanted in zip(s, relevant, strict=True)
+        if wanted.any()
+    ]
+    assert found.find("auroc", "per_anchor").value == pytest.approx(np.mean(own), abs=1e-5)
+
+
+def test_five_crops_of_an_image():
+    path = SAMPLES / "fashion-mnist-crops.npz"
+    with np.load(path) as file:
+        stack = file["embeddings"].astype(np.float64)
+    stack /= np.linalg.norm(stack, axis=2, keepdims=True)
+    pairs = list(itertools.combinations(range(5), 2))
+    cosines = np.stack([np.einsum("ij,ij->i", stack[:, a], stack[:, b]) for a, b in pairs], axis=1)
+    found = cla.analyze(str(path), metrics=("similarity", "quality"), ks=[1]).records
+    record = found.find("similarity_mean", "view_pairs", group="positive")
+    assert record.value == pytest.approx(cosines.mean(), abs=1e-6)
+    # the error is that of 400 images, not of 4,000 pairs
+    assert record.std_error == pytest.approx(cosines.mean(axis=1).std(ddof=1) / 20, rel=1e-3)
+    ranks = [
+        (stack[:, a] @ stack[:, b].T > np.diag(stack[:, a] @ stack[:, b].T)[:, None] + 1e-9).sum(1)
+        for a, b in pairs
+    ]
+    recall = np.mean(np.array(ranks) == 0)
+    mine = found.find("recall_at_k", "pairs", k=1, direction="forward")
+    assert mine.value == pytest.approx(recall, abs=2e-3)

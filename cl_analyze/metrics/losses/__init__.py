@@ -1,4 +1,4 @@
-"""Losses on saved embeddings: the value of each on two views of the same rows.
+"""Losses on saved embeddings: the value of each on views of the same rows.
 
 catalogue.py        every loss: name, formula from pieces, torch face
 terms.py            the values of a loss, its parts, and its softmaxes
@@ -7,6 +7,10 @@ pieces.py           the pieces, and those of a dense batch
 passes.py           the pieces of saved views
 influence.py        how rows act on each other's losses, for the error bars
 records.py          numbers and records of the catalogue's losses
+mean_over_views.py  the mean over pairs of three views or more
+one_view.py         losses of classes, without a second view
+item_losses.py      losses of queries over items
+effects.py          how rows act beside the softmaxes
 class_means.py      losses that are not made of pieces: ICL, CLOP
 false_negatives.py  the gap of DCL to NSCL, A-InfoNCE's weights
 energy.py           energies, the least that theory knows, those of the uniform law
