@@ -9,6 +9,7 @@ this number of rows (the mean over all repeats).
     python bench/coverage.py --losses --repeats 300    # two views of each row: the losses
     python bench/coverage.py --quality --repeats 300   # the same: representation quality
     python bench/coverage.py --neighbours --repeats 500    # nearest negatives, groups, copies
+    python bench/coverage.py --positives --repeats 500     # thresholds, suspects, retrieval
 """
 
 from __future__ import annotations
@@ -19,11 +20,17 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import cl_analyze as cla
+from cl_analyze.analysis.run import families, run_analysis
+from cl_analyze.metrics.quality.retrieval import METRICS as RETRIEVAL
+from cl_analyze.metrics.similarity.separation import METRICS as SEPARATION
+from cl_analyze.metrics.similarity.suspects import METRICS as SUSPECTS
+from cl_analyze.options import MetricOptions, Request
 
 Z95 = 1.959964
 TAUS = (0.1, 0.5)
@@ -81,8 +88,50 @@ NEAR_LAWS: dict[str, Law] = {
     "clusters of ten": clusters_of_ten,
 }
 
+
+def pairs_of_views(random: np.random.Generator, n: int):  # noqa: ANN201
+    """The clusters, and a noisy second view of each row."""
+    rows, labels = clusters(random, n)
+    noisy = rows + 0.7 * random.standard_normal(rows.shape)
+    return {"embeddings": rows, "pairs": noisy, "labels": labels}
+
+
+def views_of_groups(random: np.random.Generator, n: int):  # noqa: ANN201
+    """Two views, where groups of three rows belong together (`--groups`)."""
+    rows, _ = groups_of_three(random, n)
+    noisy = rows + 0.7 * random.standard_normal(rows.shape)
+    return {"embeddings": rows, "pairs": noisy, "groups": np.arange(n) // 3}
+
+
+def classes(random: np.random.Generator, n: int):  # noqa: ANN201
+    """The clusters, without views: positives are the rows of one class."""
+    rows, labels = clusters(random, n)
+    return {"embeddings": rows, "labels": labels}
+
+
+def queries_of_fixed_items(random: np.random.Generator, n: int):  # noqa: ANN201
+    """Queries that belong to one to four of 100 items, which are the same in every draw."""
+    fixed = np.random.default_rng(2)
+    topics = np.sort(fixed.integers(0, 40, 100))
+    centres = fixed.standard_normal((40, 16))
+    items = centres[topics] + 0.5 * fixed.standard_normal((100, 16))
+    chosen = topics[random.integers(0, 100, n)]
+    queries = centres[chosen] + 0.8 * random.standard_normal((n, 16))
+    relevant = np.argwhere(chosen[:, None] == topics)
+    return {"embeddings": queries, "pairs": items, "relevant": relevant}
+
+
+POSITIVE_LAWS: dict[str, Callable[[np.random.Generator, int], dict[str, Any]]] = {
+    "pairs of views": pairs_of_views,
+    "views of groups": views_of_groups,
+    "classes": classes,
+    "queries of fixed items": queries_of_fixed_items,
+}
+
 BASIC = ("uniformity", "tolerance", "similarity", "penalty")
 NEIGHBOURS = ("similarity",)
+POSITIVES = ("similarity", "quality")
+_OF_POSITIVES = tuple(metric.name for metric in (*SEPARATION, *SUSPECTS, *RETRIEVAL))
 
 
 def one_draw(
@@ -90,6 +139,8 @@ def one_draw(
 ) -> dict[str, tuple[float, float, float, float]]:
     """Value, standard error and 95% interval of every metric on one draw."""
     random = np.random.default_rng([seed, n])
+    if metrics == POSITIVES:
+        return positives_of_one_draw(POSITIVE_LAWS[law](random, n))
     rows, labels = {**LAWS, **NEAR_LAWS}[law](random, n)
     groups = np.arange(n) // 3 if law == "groups of three" else None
     run = cla.RunOptions(threads=1)
@@ -113,11 +164,33 @@ def one_draw(
             continue
         if metrics == NEIGHBOURS and (group == "positive" or "group" not in record.params):
             continue
-        params = " ".join(str(value) for value in record.params.values())
-        width = Z95 * record.std_error
-        low, high = record.interval or (record.value - width, record.value + width)
-        found[f"{record.name} {params}".strip()] = (record.value, record.std_error, low, high)
+        found[_title(record)] = _with_interval(record)
     return found
+
+
+def positives_of_one_draw(
+    given: dict[str, Any],
+) -> dict[str, tuple[float, float, float, float]]:
+    """As `one_draw`, of what asks how positives stand against negatives."""
+    options = MetricOptions(only=_OF_POSITIVES, ks=(1, 10), taus=TAUS)  # no probe, no spectrum
+    run = cla.RunOptions(threads=1)
+    report = run_analysis([Request(**given)], families(POSITIVES), options, run, "report")
+    return {
+        _title(record): _with_interval(record)
+        for record in report.records
+        if record.metric in _OF_POSITIVES and (record.std_error or record.interval)
+    }
+
+
+def _title(record: cla.Record) -> str:
+    params = " ".join(str(value) for value in record.params.values())
+    return f"{record.name} {params}".strip()
+
+
+def _with_interval(record: cla.Record) -> tuple[float, float, float, float]:
+    width = Z95 * record.std_error
+    low, high = record.interval or (record.value - width, record.value + width)
+    return record.value, record.std_error, low, high
 
 
 def coverage(
@@ -131,7 +204,7 @@ def coverage(
         with ProcessPoolExecutor(jobs) as pool:
             draws = list(pool.map(draw, range(repeats), chunksize=10))
     out = {}
-    for name in (name for name in draws[0] if all(name in one for one in draws)):
+    for name in (name for name in draws[-1] if all(name in one for one in draws)):
         values, errors, low, high = np.array([one[name] for one in draws]).T
         covers = (low <= values.mean()) & (values.mean() <= high)
         spread = float(values.std(ddof=1))
@@ -148,9 +221,11 @@ def main() -> None:
     which.add_argument("--losses", action="store_const", const=("losses",), dest="metrics")
     which.add_argument("--quality", action="store_const", const=("quality",), dest="metrics")
     which.add_argument("--neighbours", action="store_const", const=NEIGHBOURS, dest="metrics")
+    which.add_argument("--positives", action="store_const", const=POSITIVES, dest="metrics")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
-    for law in NEAR_LAWS if options.metrics == NEIGHBOURS else LAWS:
+    laws = {NEIGHBOURS: NEAR_LAWS, POSITIVES: POSITIVE_LAWS}
+    for law in laws.get(options.metrics, LAWS):
         print(f"\n{law}, N = {options.rows}, {options.repeats} repeats")
         print(f"{'metric':52} {'s.e./sd':>8} {'coverage':>9}")
         found = coverage(law, options.rows, options.repeats, options.jobs, options.metrics or BASIC)

@@ -70,7 +70,9 @@ class Collected:
         self.tables: dict[str, Table] = {}
         self.positives: dict[str, str] = {}
         self.n_rows: dict[str, int] = {}
+        self.n_negatives: dict[str, float] = {}
         self.n_anchors: dict[str, int] = {}
+        self.negatives = ""
         self.groups: dict[str, NDArray[np.int64]] = {}
         self.rows: dict[str, RowKeys] = {}
 
@@ -94,6 +96,13 @@ class Collected:
         source = subject.source
         self.positives[source] = subject.positives
         self.n_rows[source] = subject.n
+        self.n_negatives[source] = subject.n_negatives
+        if subject.relevance is not None:
+            self.negatives = "items that are not relevant"
+        elif options.negatives == "instance":
+            self.negatives = "every other row"
+        else:
+            self.negatives = "rows of other classes"
         n_anchors = options.anchors_of(subject.n)
         if n_anchors is not None:
             self.n_anchors[source] = n_anchors
@@ -149,12 +158,9 @@ class Collected:
                 tables=self.tables,
                 warnings=tuple(recorder.warnings),
                 positives=self.positives,
-                negatives=(
-                    "every other row"
-                    if options.negatives == "instance"
-                    else "rows of other classes"
-                ),
+                negatives=self.negatives or "every other row",
                 n_rows=self.n_rows,
+                n_negatives=self.n_negatives,
                 n_anchors=self.n_anchors,
             ),
             self.groups,

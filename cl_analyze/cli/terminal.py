@@ -91,6 +91,7 @@ class Talk:
         self._live = self._stream.isatty() and not os.environ.get("CI")
         self._job = _Job(time.monotonic())
         self._last_shown: float | None = None
+        self._notes: set[str] = set()
         self._shown = 0
 
     def say(self, text: str) -> None:
@@ -103,8 +104,10 @@ class Talk:
         self._write(f"{printable(text)}\n", clear=True)
 
     def note(self, text: str) -> None:
-        """Write a note."""
-        self.say(f"note: {text}")
+        """Write a note that has not been written yet."""
+        if text not in self._notes:
+            self._notes.add(text)
+            self.say(f"note: {text}")
 
     def warn(self, text: str) -> None:
         """Write a warning."""

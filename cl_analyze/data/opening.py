@@ -235,7 +235,8 @@ def _taken(n_views: int, chosen: Sequence[int], name: str) -> tuple[int, ...]:
         )
     if len(chosen) < 2:
         raise DataError(
-            f"{name}: --views takes two or more views, found {listed}: write --views 0 1"
+            f"{name}: --views takes two or more different views, found view {listed} alone: write "
+            "--views 0 1"
         )
     return tuple(chosen)
 
@@ -249,8 +250,8 @@ def _pairs_in_words(taken: Sequence[int], n_views: int) -> str:
         f"its {n_views} views" if len(taken) == n_views else f"views {', '.join(map(str, taken))}"
     )
     return (
-        f"all {n_pairs} pairs of {which}: losses and retrieval take {n_pairs} times as long as "
-        "for two (--views 0 1)"
+        f"all {n_pairs} pairs of {which}: losses and retrieval, where asked for, take {n_pairs} "
+        "times as long as for two (--views 0 1)"
     )
 
 

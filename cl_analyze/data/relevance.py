@@ -225,10 +225,11 @@ def _from_frame(frame: pd.DataFrame, name: str, path: str | None) -> PairTable:
 
     query, item, grade = column(QUERY), column(ITEM), column(GRADE)
     if query is None or item is None:
-        missing = " and ".join(n for n, c in (("query", query), ("item", item)) if c is None)
+        missing = " and no ".join(n for n, c in (("query", query), ("item", item)) if c is None)
         raise DataError(
             f"{name}: a table of pairs needs the columns query and item (and perhaps grade); "
-            f"{missing} is missing, it has {some(map(quoted, map(str, frame.columns)))}"
+            f"it has no {missing}, but {some(map(quoted, map(str, frame.columns)))}. Other names "
+            f"are {', '.join(QUERY[1:])}; {', '.join(ITEM[1:])}; {', '.join(GRADE[1:])}"
         )
     queries, items = (
         _texts(frame[c], name, what) for c, what in ((query, "query"), (item, "item"))
@@ -260,8 +261,8 @@ def _texts(values: Any, name: str, what: str) -> list[bytes]:
         if is_missing or isinstance(cell, float):
             found = "nothing" if is_missing else f"{cell:g}"
             raise DataError(
-                f"{name}: every pair needs a {what}, an id or a row number; found {found} in row "
-                f"{position} of the table"
+                f"{name}: every pair needs a {what}, an id or a row number; found {found} in "
+                f"pair number {position + 1}"
             )
         texts.append(cell if isinstance(cell, bytes) else str(cell).strip().encode())
     return texts
@@ -276,8 +277,8 @@ def _numbers(values: Any, name: str) -> Vector:
             numbers[position] = np.nan
         if not np.isfinite(numbers[position]):
             raise DataError(
-                f"{name}: grades are finite numbers, found {quoted(cell)} in row {position} of the "
-                "table"
+                f"{name}: grades are finite numbers, found {quoted(cell)} in pair number "
+                f"{position + 1}"
             )
     return numbers
 
@@ -295,8 +296,8 @@ def relation(
     Raises:
         DataError: ids or row numbers that the files do not have, or a pair with two grades.
     """
-    rows = _rows_of(table, table.queries, "query", queries, "--ids")
-    columns = _rows_of(table, table.items, "item", items, "--pair-ids")
+    rows = _rows_of(table, "query", queries, items)
+    columns = _rows_of(table, "item", items, queries)
     keys = rows * items[1] + columns
     unique, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     differing = np.flatnonzero(table.grades != table.grades[first][inverse])
@@ -315,13 +316,17 @@ def relation(
 
 def _rows_of(
     table: PairTable,
-    texts: Sequence[bytes],
     what: str,
     side: tuple[str, int, Ids | None],
-    option: str,
+    other_side: tuple[str, int, Ids | None],
 ) -> Index:
-    """(P,) row of each id or row number."""
+    """(P,) row of each query or item, by its id or row number."""
     name, n_rows, ids = side
+    texts, plural, option = (
+        (table.queries, "queries", "--ids")
+        if what == "query"
+        else (table.items, "items", "--pair-ids")
+    )
     unique, inverse = np.unique(np.array(texts, dtype=object), return_inverse=True)
     listed: list[bytes] = unique.tolist()
     if ids is not None:
@@ -334,16 +339,23 @@ def _rows_of(
         found = np.where(np.array(numbers) < n_rows, numbers, -1)
     unknown = [listed[at].decode(errors="replace") for at in np.flatnonzero(found < 0)]
     if unknown:
-        plural = "queries" if what == "query" else "items"
-        are = f"are not among the ids of {name}"
-        if ids is None:
-            are = (
-                f"are no row numbers of {name} (0 to {n_rows - 1}); if they are ids, pass {option} "
-                "FILE with the id of every row"
-            )
         first = ", ".join(quoted(text) for text in unknown[:_SHOWN])
         more = "" if len(unknown) <= _SHOWN else f" and {len(unknown) - _SHOWN} more"
+        other_name, _, other_ids = other_side
+        if ids is None:
+            where = f"{name} (rows 0 to {n_rows - 1}) has no row for"
+            fix = f"if they are ids, pass {option} FILE with the id of every row"
+            if unknown == [str(n_rows)] and b"0" not in listed:
+                fix = "rows count from 0, these seem to count from 1"
+        else:
+            where, fix = f"no row of {name} has the id of", ""
+            if other_ids is not None and np.isin(hashes(listed), other_ids).all():
+                fix = (
+                    f"they are ids of {other_name}: are the columns query and item swapped, or EMB "
+                    "and --pairs?"
+                )
         raise DataError(
-            f"{table.name}: {len(unknown)} of its {len(listed)} {plural} {are}: {first}{more}"
+            f"{table.name}: {where} {len(unknown)} of its {len(listed)} {plural}: {first}{more}"
+            + (f"; {fix}" if fix else "")
         )
     return np.asarray(found, dtype=np.int64)[inverse]

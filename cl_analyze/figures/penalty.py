@@ -123,10 +123,18 @@ def _dimensions(document: Document, source: str) -> int | None:
     return next(record.d for record in document.results if record.source == source)
 
 
-def _n_rows(document: Document, source: str) -> int:
-    """Rows of a source; of similarities without rows, how many there are."""
+def _n_negatives(document: Document, source: str) -> float:
+    """Negatives of a row; of similarities without rows, how many there are."""
     n = next(record.n for record in document.results if record.source == source)
-    return document.n_rows.get(source, n)
+    return document.n_negatives.get(source, n)
+
+
+def _law_of(document: Document, source: str) -> str:
+    """Which uniform law the reference of a source is, in words."""
+    n, d = document.n_rows[source], _dimensions(document, source)
+    n_negatives = document.n_negatives[source]
+    size = f"N = {n}" if n_negatives == n - 1 else f"{n_negatives:.0f} negatives"
+    return f"uniform sphere, {size}, d = {d}"
 
 
 def _curve_panel(document: Document, curve: _Curve, rows: Rows, title: str) -> Panel:
@@ -145,8 +153,7 @@ def _curve_panel(document: Document, curve: _Curve, rows: Rows, title: str) -> P
         _, _, lowest = next(by_tau(rows))
         return Panel([negatives_line(lowest), *lines], x_axis, y_axis, title)
     source = str(rows[0]["source"])
-    of_rows = _dimensions(document, source) is not None
-    n_kept = max(_n_rows(document, source) - of_rows, 1)
+    n_kept = max(_n_negatives(document, source), 1.0)
     y_limits = (1e-9, 1.0)
     if "hard_alpha" in rows[0]:
         n_kept = max(1, math.ceil(float(rows[0]["hard_alpha"] or 1.0) * n_kept - 1e-9))
@@ -169,12 +176,14 @@ def penalty_summary_figure(document: Document) -> Figure | None:
         for metric, definition, y_label, scale in _SUMMARY
         if defined(records := records_of(document, metric, definition))
     ]
+    has_classes = defined(records_of(document, _FALSE_NEGATIVES, None))
     return Figure(
         "penalty_summary",
         "How each temperature spreads the penalty",
-        "Small temperatures spend the penalty on few, near negatives, many of them of the anchor's "
-        "own class. Bands are 95% intervals; dashed, the uniform sphere of this N and d; dotted, "
-        "what even weights would give.",
+        "Small temperatures spend the penalty on few, near negatives"
+        + (", many of them of the anchor's own class" if has_classes else "")
+        + ". Bands are 95% intervals; dashed, uniform points, as many and of this d"
+        + ("; dotted, what even weights would give." if has_classes else "."),
         panels,
         columns=len(panels),
         panel_size=(3.4, 2.9),
@@ -230,10 +239,8 @@ def _uniform_sphere(document: Document, metric: str, taus: Sequence[float]) -> l
         rows = document.rows("penalty_reference", source=source, quantity=metric)
         if rows:
             value_at = {row["tau"]: float(row["value"] or 0.0) for row in rows}
-            n, d = _n_rows(document, source), _dimensions(document, source)
-            labels.setdefault(
-                tuple(value_at[tau] for tau in taus), f"uniform sphere, N = {n}, d = {d}"
-            )
+            values = tuple(value_at[tau] for tau in taus)
+            labels.setdefault(values, _law_of(document, source))
     if len(labels) > len(_STYLES):
         return []
     return [

@@ -348,6 +348,8 @@ def _ids_of_items(
         if opened is not None:
             raise ConfigError("--pair-ids needs --relevant FILE, the pairs of ids")
         return None
+    if opened is not None and companions["pairs"] is None:
+        raise ConfigError("--pair-ids are ids of the rows of --pairs: pass --pairs FILE too")
     if opened is None and isinstance(request.pairs, str | Path):
         found = open_embeddings(Spec.parse(str(request.pairs)), False, False, True)
         for text in found.notes:

@@ -63,7 +63,6 @@ def class_ranks(results: PassResults) -> ClassRanking:
     for half in anchors.halves:
         rows = anchors.rows[half]
         own = subject.rows if len(rows) == subject.n else subject.rows.select(rows, ANCHOR_BYTES)
-        effects = results.positives is None
-        job = ClassRanks(own, rows, subject.rows, labels.codes, effects)
+        job = ClassRanks(own, rows, subject.rows, labels.codes, subject.groups)
         parts.append(results.runner.ranked(job, "ranks within classes"))
     return ClassRanking(anchors, anchors.halves, tuple(parts))

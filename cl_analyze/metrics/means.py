@@ -55,6 +55,7 @@ def mean_with_effects(
     groups: NDArray[np.int64] | None,
     anchors: Anchors,
     population: int | None = None,
+    interaction: bool = True,
 ) -> Number | None:
     """The mean of the anchors' values, and its error by the infinitesimal jackknife.
 
@@ -70,6 +71,7 @@ def mean_with_effects(
         groups: (N,) codes of rows that belong together.
         anchors: the rows that the values belong to: all rows, or a sample.
         population: for a sample, the number of all rows that have a value; None: estimated.
+        interaction: for a sample, see `Anchors.std_error`.
 
     Returns:
         The number; None where too few anchors have a value, or a value is infinite.
@@ -83,7 +85,7 @@ def mean_with_effects(
             return None
         estimate = anchors.mean(values, population)
         halves = list(effects) if len(effects) == 2 else [*effects, *effects]
-        error = anchors.std_error(contributions, halves, population, groups)
+        error = anchors.std_error(contributions, halves, population, groups, interaction)
         return Number(estimate.value, error, estimate.n, None, estimate.sampling_error)
     if not n_values:
         return None

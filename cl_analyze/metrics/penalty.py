@@ -407,8 +407,9 @@ class Penalty(Family):
 
 
 def _reference(subject: Subject, options: MetricOptions) -> Table:
-    """The same statistics for uniform points of the same N and D (seeded simulation)."""
-    law = penalty_of_uniform_law(subject.d, subject.n_candidates, options.taus, options.seed)
+    """The same statistics for uniform points: as many negatives, the same D (seeded simulation)."""
+    n_negatives = max(round(subject.n_negatives), 1)
+    law = penalty_of_uniform_law(subject.d, n_negatives, options.taus, options.seed)
     rows: list[dict[str, Cell]] = [
         {
             "source": subject.source,

@@ -101,6 +101,13 @@ class Subject:
             return self.partners.n_rows
         return self.n - 1
 
+    @property
+    def n_negatives(self) -> float:
+        """Negatives of a row, on average; of all rows but those of its class where these count."""
+        if self.relevance is None:
+            return float(self.n_candidates)
+        return self.n_candidates - float(self.relevance.counts.mean())
+
     @cached_property
     def positive_pairs(self) -> Positives | None:
         """The positive pairs of the rows; None where they are all pairs of one class, or none."""

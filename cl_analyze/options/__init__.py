@@ -94,7 +94,7 @@ class MetricOptions(Checked):
         Numbers("K...", whole=True, example="1 10 20"),
         MEASURED,
         "--k",
-        "Numbers of neighbours for kNN accuracy and recall",
+        "Numbers of neighbours for kNN accuracy, recall, hit rate and nDCG",
         ("quality", "compare", "report"),
     )
     suspects: int = option(

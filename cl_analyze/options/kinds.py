@@ -137,7 +137,8 @@ class Companions(Kind):
             if self.shared
             else "repeat the option, one for each, in their order"
         )
-        raise ConfigError(f"{flag} is given {len(files)} times for {n} {noun}: {remedy}")
+        times = "once" if len(files) == 1 else f"{len(files)} times"
+        raise ConfigError(f"{flag} is given {times} for {n} {noun}: {remedy}")
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from cl_analyze.pairs.backend import Index
 from cl_analyze.pairs.engine import LeftOut
 from cl_analyze.pairs.executors import Executor
 from cl_analyze.pairs.plan import spans
+from cl_analyze.pairs.rank_effects import ranking_effects
 from cl_analyze.pairs.saved import SavedPass
 
 Vector = NDArray[np.float64]
@@ -32,6 +33,7 @@ TIE = 1e-12
 """Cosines nearer than this are equal: float64 products of the same numbers differ by less."""
 _UNDER = -2.0
 _VALUES_OF_A_STRIP, _MOST_ROWS = 1 << 20, 128
+_SIGN_SEED = 0x5EED
 _COUNTED = 8
 """Positives of an anchor up to which counting is faster than sorting."""
 
@@ -59,7 +61,7 @@ class RankedPositives:
         above, level, n_negatives = (
             _concatenated(parts, name) for name in ("above", "level", "n_negatives")
         )
-        return cls(above, level, n_negatives, _sum_of_received(parts))
+        return cls(above, level, n_negatives, _summed(parts, "received"))
 
 
 @dataclass(frozen=True)
@@ -212,6 +214,10 @@ class ClassRanked:
         received: (2, n_cols) sum over the anchors of what each column adds, as their positive or
             negative and to first order, to the share of negatives under positives, and to
             `violated`.
+        ranking: (7, n_cols) sum over the anchors of what each column adds to three measures of the
+            ranking (`ranking_effects`); how many anchors have it as their only positive; the sums
+            with a random sign for each anchor.
+        squares: (3,) sum of the squares of what single columns (or groups) add to single anchors.
     """
 
     counts: Vector
@@ -221,14 +227,17 @@ class ClassRanked:
     above: Vector
     level: Vector
     violated: Vector
-    received: Vector
+    received: Matrix
+    ranking: Matrix
+    squares: Vector
 
     @classmethod
     def joined(cls, parts: Sequence[ClassRanked]) -> ClassRanked:
         """The ranks of the anchors of several parts."""
         names = ("counts", "n_negatives", "owner", "similarity", "above", "level", "violated")
         every = {name: _concatenated(parts, name) for name in names}
-        return cls(**every, received=_sum_of_received(parts))
+        sums = {name: _summed(parts, name) for name in ("received", "ranking", "squares")}
+        return cls(**every | sums)
 
 
 @dataclass(frozen=True)
@@ -240,25 +249,29 @@ class ClassRanks:
         own: (m,) index of each anchor among the columns.
         cols: unit rows of all.
         labels: (n_cols,) class codes, -1 unlabelled.
-        effects: whether `received` is wanted.
+        groups: (n_cols,) codes of rows that belong together: what they add to each other's ranking
+            does not count.
     """
 
     rows: UnitRows
     own: Index
     cols: UnitRows
     labels: Index
-    effects: bool
+    groups: Index | None = None
 
     @property
     def key(self) -> tuple[Any, ...]:
         """What the ranks depend on beside the rows."""
-        return self.own, self.labels, self.effects
+        return self.own, self.labels, self.groups
 
     def run(self, span: tuple[int, int]) -> ClassRanked:
         """The ranks of the anchors in a span; `received` is their part of the sum."""
         start, stop = span
         strip = _similarities(self.rows, self.cols, span)
-        received = np.zeros((2, strip.shape[1]))
+        n = strip.shape[1]
+        received, ranking = np.zeros((2, n)), np.zeros((7, n))
+        squares = np.zeros(3)
+        signs = np.random.default_rng(_SIGN_SEED).choice((-1.0, 1.0), n)
         counts, n_negatives = np.zeros(stop - start), np.zeros(stop - start)
         violated = np.zeros(stop - start)
         parts: list[tuple[Index, Vector, Vector, Vector]] = []
@@ -278,12 +291,24 @@ class ClassRanks:
             above, level = ranks_in(ordered, positives)
             parts.append((np.full(len(positives), row), positives, above, level))
             violated[row] = (above > 0).mean()
-            if self.effects and len(negatives):
+            over, tied = ranks_in(np.sort(positives), negatives)
+            over += 0.5 * tied
+            nearest_first = np.argsort(-positives, kind="stable")
+            ahead = np.floor(above + 0.5 * level)[nearest_first]
+            of_positives, of_negatives = ranking_effects(ahead, over)
+            added = np.zeros((3, n))
+            added[:, np.flatnonzero(is_same)[nearest_first]] = of_positives
+            added[:, is_other] = of_negatives
+            if self.groups is not None:
+                added[:, self.groups == self.groups[own]] = 0.0
+            ranking[:3] += added
+            ranking[3, is_same] += len(positives) == 1
+            ranking[4:] += signs[own] * added
+            squares += _squares(added, self.groups)
+            if len(negatives):
                 under = 1.0 - (above + 0.5 * level) / len(negatives)
                 mean = float(under.mean())
                 received[0, is_same] += (under - mean) / len(positives)
-                over, tied = ranks_in(np.sort(positives), negatives)
-                over += 0.5 * tied
                 received[0, is_other] += (over / len(positives) - mean) / len(negatives)
                 received[1, is_same] += ((above > 0) - violated[row]) / len(positives)
                 nearest = np.flatnonzero(is_other)[np.argmax(negatives)]
@@ -291,7 +316,26 @@ class ClassRanks:
         none = (np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0))
         owner, similarity, above, level = map(np.concatenate, zip(*(parts or [none]), strict=True))
         owner = owner.astype(np.int64) + start
-        return ClassRanked(counts, n_negatives, owner, similarity, above, level, violated, received)
+        return ClassRanked(
+            counts,
+            n_negatives,
+            owner,
+            similarity,
+            above,
+            level,
+            violated,
+            received,
+            ranking,
+            squares,
+        )
+
+
+def _squares(added: Matrix, groups: Index | None) -> Vector:
+    """(3,) sums of squares of columns, or of the sums of groups of columns."""
+    if groups is not None:
+        added = np.stack([np.bincount(groups, own) for own in added])
+    total: Vector = (added**2).sum(axis=1)
+    return total
 
 
 def ranked(
@@ -343,5 +387,5 @@ def _concatenated(parts: Sequence[Any], name: str) -> NDArray[Any]:
     return np.concatenate([none, *(getattr(part, name) for part in parts)])
 
 
-def _sum_of_received(parts: Sequence[Any]) -> Vector:
-    return np.sum([part.received for part in parts], axis=0) if parts else np.zeros(0)
+def _summed(parts: Sequence[Any], name: str) -> Vector:
+    return np.sum([getattr(part, name) for part in parts], axis=0) if parts else np.zeros(0)

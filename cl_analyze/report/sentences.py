@@ -123,11 +123,11 @@ def _similarity_mean(record: Record, value: float, document: Document) -> str:
 # ---- penalties
 
 
-def _n_negatives(record: Record, document: Document) -> int | None:
-    """Negatives of each anchor; None where anchors differ (rows of other classes)."""
+def _n_negatives(record: Record, document: Document) -> float | None:
+    """Negatives of each anchor; None where they are the rows of other classes."""
     if "negatives" in record.params:
         return None
-    return record.n if record.d is None else document.n_rows.get(record.source, record.n) - 1
+    return document.n_negatives.get(record.source, record.n)
 
 
 def _entropy(record: Record, value: float, document: Document) -> str:
@@ -139,7 +139,7 @@ def _entropy(record: Record, value: float, document: Document) -> str:
 def _effective_negatives(record: Record, value: float, document: Document) -> str:
     text = f"At τ = {record.params['tau']:g} the repulsion acts on about {count_in_words(value)}"
     n = _n_negatives(record, document)
-    return f"{text} of {n:,} negatives ({percent(value / n)})." if n else f"{text} negatives."
+    return f"{text} of {n:,.0f} negatives ({percent(value / n)})." if n else f"{text} negatives."
 
 
 def _top_share(takers: str, count: int, record: Record, value: float, document: Document) -> str:
@@ -219,8 +219,9 @@ def _alignment(record: Record, value: float, document: Document) -> str:
 
 def _recall(record: Record, value: float, document: Document) -> str:
     if record.definition == "relevant":
+        a_query, candidates = _related(record)
         return (
-            f"{percent(value)} of a query's relevant {_others(record)} are "
+            f"{percent(value)} of the {candidates} that belong to {a_query} are "
             f"{_among_the_nearest(record, value)}."
         )
     one, other = ("1", "2") if record.params["direction"] == "forward" else ("2", "1")
@@ -232,9 +233,18 @@ def _recall(record: Record, value: float, document: Document) -> str:
     )
 
 
-def _others(record: Record) -> str:
-    """The candidates of a direction of retrieval of relevant items."""
-    return "items" if record.params["direction"] == "forward" else "queries"
+def _hit_rate(record: Record, value: float, document: Document) -> str:
+    if record.definition != "relevant":
+        return _recall(record, value, document)
+    a_query, candidates = _related(record)
+    nearest = _among_the_nearest(record, value)
+    return f"For {percent(value)}, at least one of the {candidates} of {a_query} is {nearest}."
+
+
+def _related(record: Record) -> tuple[str, str]:
+    """What is asked for, and what is ranked, in a direction of retrieval of relevant items."""
+    is_forward = record.params["direction"] == "forward"
+    return ("a query", "items") if is_forward else ("an item", "queries")
 
 
 _FIRST_RELEVANT = {
@@ -251,28 +261,33 @@ def _mrr(record: Record, value: float, document: Document) -> str:
 
 def _median_rank(record: Record, value: float, document: Document) -> str:
     if record.definition == "relevant":
-        return (
-            f"For half of the queries the first relevant one of the {_others(record)} is so near."
-        )
+        a_query, candidates = _related(record)
+        first = f"the first of the {candidates} of {a_query}"
+        return f"Half the time {first} is at rank {value:g} or less."
     n = document.n_rows.get(record.source, 0)
     return f"Half of the partners are at this rank or better, of {n:,}."
 
 
-def _threshold(record: Record, document: Document, point: str, fpr: float | None) -> str:
-    """The cosine of an operating point, as words; empty where the table is missing."""
-    rows = document.rows("operating_points", source=record.source, point=point, fpr=fpr)
+def threshold_in_words(record: Record, document: Document) -> str:
+    """The cosine of an operating point; empty for other records, and without the table."""
+    rows = document.rows(
+        "operating_points",
+        source=record.source,
+        point=record.metric,
+        fpr=record.params.get("fpr"),
+    )
     return f"{rows[0]['threshold']:.3f}" if rows else ""
 
 
 def _tpr_at_fpr(record: Record, value: float, document: Document) -> str:
     fpr = float(record.params["fpr"])
-    cosine = _threshold(record, document, "tpr_at_fpr", fpr)
+    cosine = threshold_in_words(record, document)
     at = f"At a cosine of {cosine} and above" if cosine else "At its threshold"
     return f"{at}, {percent(fpr)} of the negatives pass, and {percent(value)} of the positives."
 
 
 def _equal_error_rate(record: Record, value: float, document: Document) -> str:
-    cosine = _threshold(record, document, "equal_error_rate", None)
+    cosine = threshold_in_words(record, document)
     at = f"With a threshold of {cosine}" if cosine else "At one threshold"
     return f"{at}, {percent(value)} of the negatives pass, and as many positives are missed."
 
@@ -403,9 +418,9 @@ _SENTENCES: dict[str, str | Sentence] = {
     "antihub_share": "{share} of the rows are {among_the_nearest} of no row.",
     "alignment": _alignment,
     "recall_at_k": _recall,
-    "hit_rate_at_k": "{share} of the queries have a relevant one {among_the_nearest}.",
-    "ndcg_at_k": "1 where all that is relevant comes first; {among_the_nearest} count, earlier "
-    "ones more.",
+    "hit_rate_at_k": _hit_rate,
+    "ndcg_at_k": "1 where all that is relevant comes first, the best grades before others; "
+    "earlier ranks weigh more, up to rank {k}.",
     "mrr": _mrr,
     "map_at_r": "Mean precision over the ranks that all relevant ones would fill; 1 is perfect.",
     "r_precision": "{share} of the ranks that all relevant ones would fill hold one.",

@@ -11,7 +11,7 @@ from cl_analyze.metrics.differences import is_real, params_text
 from cl_analyze.metrics.losses.metrics import PARTS
 from cl_analyze.report.comparison import comparison_of, pareto_sentence, reference_of
 from cl_analyze.report.headlines import headlines
-from cl_analyze.report.sentences import how_to_read
+from cl_analyze.report.sentences import how_to_read, threshold_in_words
 from cl_analyze.results.document import Document
 from cl_analyze.results.tables import Cell, Param, Record, number_text
 
@@ -130,8 +130,10 @@ def _value_and_error(record: Record) -> str:
     # the last digit of the value is the first digit of the error
     value = number_text(record.value, 10 * error)
     _, point, decimals = value.partition(".")
-    if "e" in value or not point:
+    if "e" in value:
         return f"{value}±{error:.1g}"
+    if not point:
+        return f"{value}±{error:.0f}"
     return f"{value}±{error:.{len(decimals)}f}"
 
 
@@ -153,6 +155,9 @@ def record_lines(records: Sequence[Record], document: Document) -> list[str]:
     rows = []
     for record in records:
         unit = _unit_text(record) if record.reason is None else f"({record.reason})"
+        cosine = threshold_in_words(record, document)
+        if cosine:
+            unit = f"{unit}, at a cosine of {cosine}"
         params = _params_text(record, "temperature")  # the temperature of votes never differs
         rows.append([record.name, params, _value_text(record), record.error_text, unit])
     sides = "<<><<"
@@ -186,7 +191,7 @@ def loss_lines(records: Sequence[Record], document: Document) -> list[str]:
 def _loss_block(records: Sequence[Record], document: Document) -> list[str]:
     in_tables = (*_LOSS_PARTS, _ENERGY, _LEAST_ENERGY, "loss")
     others = [record for record in records if record.metric not in in_tables]
-    lines = [_heading(others[0], document), *_loss_table(records)]
+    lines = [_heading(records[0], document), *_loss_table(records)]
     lines += _batch_table(document, records[0].source)
     for metric in dict.fromkeys(record.metric for record in others):
         lines += record_lines([r for r in others if r.metric == metric], document)[1:]
@@ -249,6 +254,8 @@ def _batch_table(document: Document, source: str) -> list[str]:
 
 def _energy_table(records: Sequence[Record]) -> list[str]:
     """Energies of both views beside their reference, a line for each kernel."""
+    if not any(record.metric == _ENERGY for record in records):
+        return []
     rows = [["hyperspherical energy", "view 1", "", "view 2", "", "reference", ""]]
     for reference in (record for record in records if record.metric == _LEAST_ENERGY):
         kernel, t = reference.params["kernel"], reference.params["t"]

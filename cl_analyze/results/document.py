@@ -30,6 +30,7 @@ class Document:
         positives: source -> the positive pairs in words.
         negatives: the negative pairs in words.
         n_rows: source -> number of rows.
+        n_negatives: source -> mean number of negatives of a row, whichever class they are of.
         n_anchors: source -> number of anchors of estimated means; no entry for exact means.
         verdict: verdict of all checks; None without checks.
     """
@@ -47,6 +48,7 @@ class Document:
     positives: dict[str, str]
     negatives: str
     n_rows: dict[str, int] = field(default_factory=dict)
+    n_negatives: dict[str, float] = field(default_factory=dict)
     n_anchors: dict[str, int] = field(default_factory=dict)
     verdict: str | None = None
 

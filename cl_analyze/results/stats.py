@@ -163,7 +163,8 @@ def effective_rows(
 
     A share p of n independent rows has variance p (1 - p) / n.  So n follows from the standard
     error; it is at most the number of rows.  Near 0 or 1 few rows differ from the others, and the
-    standard error is too small: there n is the number of rows (or groups).
+    standard error is too small: there n is the number of rows (or groups).  Rows that are shares
+    themselves, not 0 or 1, vary less, and may count for more than one each where many differ.
 
     Args:
         values: (N,) values in [0, 1], NaN for rows that take no part.
@@ -184,11 +185,15 @@ def effective_rows(
         units = float(len(np.unique(groups[taking_part])))
         differing = len(np.unique(groups[taking_part][rarer]))
     most = units if differing < _FEW_DIFFER else n_rows
+    if differing >= _MANY_DIFFER and ((values > 0) & (values < 1)).any():
+        most = math.inf
     if not error or not 0.0 < share < 1.0:
         return most
     return min(share * (1.0 - share) / error**2, most)
 
 
+_MANY_DIFFER = 30
+"""With as many rows (or groups) that differ, the standard error is as good as for any mean."""
 _FEW_DIFFER = 5
 """With fewer rows (or groups) that differ from the others, the standard error is not used."""
 

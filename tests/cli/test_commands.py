@@ -93,6 +93,8 @@ def test_report_writes_everything(cli, few):
         "knn_accuracy",
         "class_similarity",
         "hubness",
+        "separation",
+        "thresholds",
     }
     assert len(list((out / "figures").iterdir())) == 3 * len(names)
     for key in ("path", "key", "sha256", "n", "d", "dtype"):

@@ -48,6 +48,20 @@ def test_a_row_for_each_loss_and_temperature(cli, two_views):
         assert (out / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_losses_of_one_view_and_of_items_are_printed(cli, two_views):
+    one = cli("losses", "u.npy", "-l", "y.npy", "--tau", 0.1)
+    assert one.returncode == 0, one.stderr
+    assert one.stdout.startswith("u.npy  n=60  d=8\n")
+    assert "supcon[out]: " in one.stdout
+    assert "hyperspherical energy" not in one.stdout
+    pairs = "".join(f"{i},{i // 2}\n" for i in range(60))
+    (cli.folder / "pairs.csv").write_text(f"query,item\n{pairs}")
+    items = cli("losses", *two_views, "--relevant", "pairs.csv", "--tau", 0.1)
+    assert items.returncode == 0, items.stderr
+    assert "contrastive[one_way]: " in items.stdout
+    assert "hyperspherical energy" not in items.stdout
+
+
 def test_every_option_reaches_the_numbers(cli, two_views):
     options = ["--hard-alpha", "0.25", "--simple-lambda", "2", "--kcl-t", "1.5", "--kcl-gamma", "3"]
     more = [

@@ -20,16 +20,17 @@ from tests.conftest import ROOT
 from tests.reference import naive
 
 FLOAT64 = RunOptions(precision="float64", threads=1)
-N, M, TAU = 24, 15, 0.2
+N, TAU = 24, 0.2
 
 
-@pytest.fixture
-def towers(random):
+@pytest.fixture(params=[15, 37], ids=["fewer items", "more items"])
+def towers(request, random):
     """Queries, items, and pairs: some queries have none, one has all, some items have none."""
+    n_items = request.param
     queries = random.standard_normal((N, 6))
-    items = random.standard_normal((M, 6))
-    pairs = {(i, int(j)) for i in range(2, N) for j in random.choice(M - 2, 1 + i % 4)}
-    pairs |= {(5, j) for j in range(M)}
+    items = random.standard_normal((n_items, 6))
+    pairs = {(i, int(j)) for i in range(2, N) for j in random.choice(n_items - 2, 1 + i % 4)}
+    pairs |= {(5, j) for j in range(n_items)}
     return queries, items, sorted(pairs)
 
 
@@ -86,12 +87,16 @@ def test_tables_of_python(tmp_path):
 
 
 BAD = {
-    "no column": ("a.csv", "query,thing\n0,1\n", "item is missing, it has 'query', 'thing'"),
+    "no column": (
+        "a.csv",
+        "query,thing\n0,1\n",
+        "it has no item, but 'query', 'thing'. Other names",
+    ),
     "no header": ("a.csv", "0,1\n2,0\n", "needs the columns query and item"),
     "empty": ("a.csv", "query,item\n", "it has no pairs"),
     "empty file": ("a.csv", "", "no table of pairs"),
-    "missing id": ("a.csv", "query,item\n0,\n", "found nothing in row 0"),
-    "no number": ("a.csv", "query,item,grade\n0,1,good\n", "found 'good' in row 0"),
+    "missing id": ("a.csv", "query,item\n0,\n", "found nothing in pair number 1"),
+    "no number": ("a.csv", "query,item,grade\n0,1,good\n", "found 'good' in pair number 1"),
     "no relevance": ("a.csv", "query,item,grade\n0,1,0\n", "no grade is above 0"),
     "three words": ("a.qrels", "0 1 1\n", "found 3 words in line 1"),
     "no words": ("a.txt", "\n\n", "four words in every line"),
@@ -99,7 +104,12 @@ BAD = {
     "out of range": (
         "a.csv",
         "query,item\n0,99\n",
-        "no row numbers of v.npy .0 to 14.*--pair-ids.*99",
+        r"v.npy .rows 0 to \d\d. has no row for 1 of its 1 items: '99'; if .*--pair-ids",
+    ),
+    "from 1": (
+        "a.csv",
+        "query,item\n" + "".join(f"{i},1\n" for i in range(1, N + 1)),
+        "rows count from 0, these seem to count from 1",
     ),
     "no row number": ("a.csv", "query,item\nq1,1\n", "'q1'"),
     "two grades": ("a.csv", "query,item,grade\n0,1,1\n0,1,2\n", "have 1 and 2"),
@@ -122,7 +132,7 @@ def test_bad_tables_are_told(case, towers, tmp_path, cli):
 def test_ids_find_the_rows_in_any_order(towers, cli):
     queries, items, pairs = towers
     plain = measure(towers, "quality").records
-    order = np.random.default_rng(3).permutation(M)
+    order = np.random.default_rng(3).permutation(len(items))
     (cli.folder / "q.txt").write_text("".join(f"query {i}\n" for i in range(N)))
     np.save(cli.folder / "q.npy", queries)
     np.savez(cli.folder / "v.npz", embeddings=items[order], ids=order + 100)
@@ -134,7 +144,7 @@ def test_ids_find_the_rows_in_any_order(towers, cli):
     )
     assert found.returncode == 0, found.stderr
     assert (
-        f"{len(pairs)} relevant pairs of {N} queries and {M} items; 2 queries without"
+        f"{len(pairs)} relevant pairs of {N} queries and {len(items)} items; 2 queries without"
         in found.stderr
     )
     results = json.loads(found.stdout)["results"]
@@ -145,7 +155,25 @@ def test_ids_find_the_rows_in_any_order(towers, cli):
     unknown = cli.folder / "unknown.csv"
     unknown.write_text("query,item\nquery 1,100\nsomebody,100\n")
     found = cli("quality", "q.npy", "-p", "v.npz", "--relevant", "unknown.csv", "--ids", "q.txt")
-    assert "1 of its 2 queries are not among the ids of q.npy: 'somebody'" in found.stderr
+    assert "no row of q.npy has the id of 1 of its 2 queries: 'somebody'" in found.stderr
+
+
+def test_swapped_columns_are_told(towers, cli):
+    queries, items, _ = towers
+    np.savez(cli.folder / "q.npz", embeddings=queries, ids=[f"q{i}" for i in range(N)])
+    np.savez(cli.folder / "v.npz", embeddings=items, ids=[f"v{i}" for i in range(len(items))])
+    (cli.folder / "swapped.csv").write_text("query,item\nv1,q1\nv0,q2\n")
+    found = cli("quality", "q.npz", "-p", "v.npz", "--relevant", "swapped.csv")
+    assert found.returncode == 2
+    assert "they are ids of v.npz: are the columns query and item swapped" in found.stderr
+
+
+def test_positives_that_are_no_nearer_than_negatives_are_told(random):
+    u, v = random.standard_normal((2, 400, 8))
+    report = cla.analyze(u, pairs=v, metrics="similarity")
+    assert any("positives are no nearer than negatives" in text for text in report.warnings)
+    near = cla.analyze(u, pairs=u + 0.3 * v, metrics="similarity")
+    assert not near.warnings
 
 
 def test_what_does_not_go_together_is_told(towers, random):
@@ -155,7 +183,7 @@ def test_what_does_not_go_together_is_told(towers, random):
     with pytest.raises(ConfigError, match="pass --pairs FILE too"):
         cla.quality(queries, relevant=pairs)
     with pytest.raises(ConfigError, match="--pair-ids needs --relevant"):
-        cla.quality(queries[:M], pairs=items, pair_ids=np.arange(M))
+        cla.quality(items, pairs=items, pair_ids=np.arange(len(items)))
     for options in ({"negatives": "class", "labels": np.arange(N) % 2}, {"batch_sizes": [4]}):
         with pytest.raises(ConfigError, match="not for queries and items"):
             measure(towers, "all", **options)
@@ -167,7 +195,7 @@ def test_dropped_rows_take_their_pairs_along(towers):
     bad_queries[7], bad_items[3] = np.nan, 0.0
     drop = RunOptions(precision="float64", on_invalid="drop")
     found = measure((bad_queries, bad_items, pairs), "quality", run=drop)
-    rows, columns = np.delete(np.arange(N), 7), np.delete(np.arange(M), 3)
+    rows, columns = np.delete(np.arange(N), 7), np.delete(np.arange(len(items)), 3)
     left = [
         (rows.tolist().index(i), columns.tolist().index(j)) for i, j in pairs if i != 7 and j != 3
     ]
@@ -194,9 +222,9 @@ def test_positives_have_one_vote_a_query(towers):
     assert report.records.find("alignment").value == pytest.approx(np.mean(distances), abs=1e-12)
     for rank in (1, 2, 3):
         nearest = [
-            sorted((s[q][j] for j in range(M) if j not in own), reverse=True)[rank - 1]
+            sorted((s[q][j] for j in range(len(items)) if j not in own), reverse=True)[rank - 1]
             for q, own in enumerate(relevant)
-            if M - len(own) >= rank
+            if len(items) - len(own) >= rank
         ]
         record = report.records.find("similarity_mean", group=f"negative_{rank}")
         assert record.value == pytest.approx(np.mean(nearest), abs=1e-12)
@@ -207,7 +235,7 @@ def test_the_penalty_is_that_of_items_that_are_not_relevant(towers):
     s = naive.cosines(queries, items)
     entropy, top, suspects = [], [], []
     for q, own in enumerate(by_query(pairs)):
-        others = [j for j in range(M) if j not in own]
+        others = [j for j in range(len(items)) if j not in own]
         if not others:
             continue
         mass = naive.log_sum_exp([s[q][j] / TAU for j in others])
@@ -249,24 +277,27 @@ def test_losses_over_items(towers):
         return float(np.mean(values))
 
     forward = info_nce(s, by_query(pairs))
-    backward = info_nce(np.array(s).T.tolist(), by_query([(j, i) for i, j in pairs], M))
+    backward = info_nce(np.array(s).T.tolist(), by_query([(j, i) for i, j in pairs], len(items)))
     found = measure(towers, "losses").records
     one_way = found.find("loss", "one_way", name="contrastive")
     assert one_way.value == pytest.approx(forward, abs=1e-9)
     both = found.find("loss", "symmetric", name="contrastive")
     assert both.value == pytest.approx(0.5 * (forward + backward), abs=1e-9)
     hardest = [
-        np.mean([max(max(s[q][k] for k in range(M) if k not in own) - s[q][j], 0) for j in own])
+        np.mean(
+            [max(max(s[q][k] for k in range(len(items)) if k not in own) - s[q][j], 0) for j in own]
+        )
         for q, own in enumerate(by_query(pairs))
-        if 0 < len(own) < M
+        if 0 < len(own) < len(items)
     ]
     assert found.find("loss", name="triplet_limit").value == pytest.approx(
         np.mean(hardest), abs=1e-9
     )
     means = [
-        np.mean([s[q][k] for k in range(M) if k not in own]) - np.mean([s[q][j] for j in own])
+        np.mean([s[q][k] for k in range(len(items)) if k not in own])
+        - np.mean([s[q][j] for j in own])
         for q, own in enumerate(by_query(pairs))
-        if 0 < len(own) < M
+        if 0 < len(own) < len(items)
     ]
     assert found.find("loss", name="simple").value == pytest.approx(np.mean(means), abs=1e-9)
 
@@ -276,7 +307,7 @@ def test_auroc_of_each_query_and_pooled(towers):
     s = naive.cosines(queries, items)
     own_values, positives, votes, negatives = [], [], [], []
     for q, own in enumerate(by_query(pairs)):
-        others = np.array([s[q][j] for j in range(M) if j not in own])
+        others = np.array([s[q][j] for j in range(len(items)) if j not in own])
         negatives += others.tolist()
         positives += [s[q][j] for j in own]
         votes += [1 / len(own) for _ in own]

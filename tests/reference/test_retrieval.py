@@ -8,13 +8,14 @@ import math
 import numpy as np
 import pytest
 import pytrec_eval
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 
 import cl_analyze as cla
 from cl_analyze import RunOptions
 from cl_analyze.metrics.ranking import Ranking
+from cl_analyze.pairs.rank_effects import ranking_effects
 from tests.conftest import with_fewer_rows
 from tests.reference import naive
 
@@ -203,6 +204,32 @@ def test_against_pytorch_metric_learning(random):
         ("map_at_r", "mean_average_precision_at_r"),
     ):
         assert found.find(metric, "same_class").value == pytest.approx(theirs[name], abs=1e-6)
+
+
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.booleans()), min_size=1, max_size=9))
+def test_effects_are_those_of_deletions(candidates):
+    """What `ranking_effects` says a candidate adds, against the ranking without the candidate."""
+    s, y = np.array([c[0] for c in candidates], float), np.array([c[1] for c in candidates])
+    s += np.arange(len(s)) / 100.0  # no ties
+
+    def values(kept):
+        order = np.argsort(-s[kept])
+        ranks = np.flatnonzero(y[kept][order]) + 1
+        if not len(ranks):
+            return np.zeros(3)
+        inside = ranks <= len(ranks)
+        precision = np.arange(1, len(ranks) + 1) / ranks
+        return np.array([1 / ranks[0], (precision * inside).sum() / len(ranks), inside.mean()])
+
+    every = np.arange(len(s))
+    assume(y.any())
+    positives = np.flatnonzero(y)[np.argsort(-s[y])]
+    negatives = np.flatnonzero(~y)
+    ahead = np.array([(s[negatives] > s[p]).sum() for p in positives], float)
+    over = np.array([(s[positives] > s[n]).sum() for n in negatives], float)
+    for rows, added in zip((positives, negatives), ranking_effects(ahead, over), strict=True):
+        for at, row in enumerate(rows):
+            assert added[:, at] == pytest.approx(values(every) - values(every[every != row]))
 
 
 def test_queries_without_another_of_their_class_are_left_out(random):

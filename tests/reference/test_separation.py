@@ -238,14 +238,17 @@ def test_suspects_against_loops(views, across, precision):
     ratios = [(s[i][j] / least[i], i, j) for i in range(N) for j in others[i] if least[i] > 0]
     # at most top_k of one anchor
     nearest = {i: sorted(others[i], key=lambda j, i=i: -s[i][j])[:4] for i in range(N)}
-    listed = sorted((r for r in ratios if r[0] > 0.7 and r[2] in nearest[r[1]]), reverse=True)[:30]
-    assert [row["relative_margin"] for row in rows] == pytest.approx(
-        [r[0] for r in listed], abs=1e-9
+    listed = [r for r in ratios if r[0] > 0.7 and r[2] in nearest[r[1]]]
+    listed = sorted(listed, key=lambda r: -s[r[1]][r[2]])[:30]
+    assert [row["similarity"] for row in rows] == pytest.approx(
+        [s[i][j] for _, i, j in listed], abs=1e-9
     )
+    assert all(row["relative_margin"] > 0.7 for row in rows)
     for row in rows:
         i, j = row["row"], row["other_row"]
         assert row["similarity"] == pytest.approx(s[i][j], abs=1e-9)
         assert row["positive_similarity"] == pytest.approx(least[i], abs=1e-9)
+        assert row["relative_margin"] == pytest.approx(s[i][j] / least[i], abs=1e-9)
         expected = None if not (labels[i] and labels[j]) else labels[i] == labels[j]
         assert row["same_class"] is expected
     none = measure(stack[:, :2], labels, suspects=0)

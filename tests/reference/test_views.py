@@ -138,7 +138,7 @@ def test_two_of_the_views_can_be_chosen(stack, labels, tmp_path):
 def test_wrong_numbers_of_views_are_told(stack, tmp_path):
     for views, text in (
         ([0, 4], "it has 4 views, numbered 0 to 3"),
-        ([2], "takes two or more views"),
+        ([2], "takes two or more different views, found view 2 alone"),
         ([-1, 0], "whole number of at least 0"),
     ):
         with pytest.raises((DataError, cla.ConfigError), match=text):

@@ -184,6 +184,21 @@ class Context:
             groups = groups if of.n_rows == subject.n else None
         effects = effects or [np.zeros(anchors.n_rows)]
         mean = mean_with_effects(values, values, effects, 0.0, groups, anchors)
+        return self.of_mean(metric, mean, values, anchors, reason)
+
+    def of_mean(
+        self, metric: Metric, mean: Number | None, values: Vector, anchors: Anchors, reason: str
+    ) -> Record:
+        """The record of a mean over rows.
+
+        Args:
+            metric: the metric.
+            mean: with its errors; None: there is none.
+            values: (m,) of the anchors.
+            anchors: the rows that have the values.
+            reason: why there is no mean.
+        """
+        subject = self.subject
         if mean is None:
             return self.recorded(metric, None, reason=reason)
         record = replace(
@@ -197,6 +212,7 @@ class Context:
         if metric.unit not in SHARES:
             return record
         error = math.hypot(mean.std_error or 0.0, mean.sampling_error or 0.0)
+        groups = subject.groups if anchors.n_rows == subject.n else None
         if groups is not None:
             groups = groups[anchors.rows]
         return replace(record, effective_n=effective_rows(values, error, groups))

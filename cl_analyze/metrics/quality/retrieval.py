@@ -16,9 +16,10 @@ import numpy as np
 
 from cl_analyze.data.relevance import Relevance
 from cl_analyze.data.unit import UnitRows
+from cl_analyze.metrics.anchor_values import AnchorValues
 from cl_analyze.metrics.anchors import Anchors, draw_anchors
-from cl_analyze.metrics.class_ranks import MOST_RELEVANT, class_ranks
-from cl_analyze.metrics.means import woodruff
+from cl_analyze.metrics.class_ranks import MOST_RELEVANT, ClassRanking, class_ranks
+from cl_analyze.metrics.means import Number, mean_with_effects, woodruff
 from cl_analyze.metrics.metric import K, Metric, Parameter
 from cl_analyze.metrics.positives import view_pairs
 from cl_analyze.metrics.quality.context import FEW_ANCHORS, Context
@@ -321,11 +322,37 @@ def _class_records(context: Context) -> Iterator[Record]:
     """Rows of the query's class are relevant, itself left out; queries without any are left out."""
     ranks = context.results.once(class_ranks)
     ranking = ranks.ranking()
-    of = ranks.anchors if ranks.anchors.is_sample and not context.anchors.is_sample else None
-    for metric, measure in _OF_ALL:
+    reason = FEW_ANCHORS if ranks.anchors.is_sample else "no class has two members"
+    for at, (metric, measure) in enumerate(_OF_ALL):
         values = measure(ranking)
-        reason = FEW_ANCHORS if ranks.anchors.is_sample else "no class has two members"
-        yield context.averaged(metric.at("same_class"), values, (), reason, of)
+        mean = _mean_within_classes(context, ranks, values, at)
+        yield context.of_mean(metric.at("same_class"), mean, values, ranks.anchors, reason)
+
+
+def _mean_within_classes(
+    context: Context, ranks: ClassRanking, values: Vector, measure: int
+) -> Number | None:
+    """The mean of a measure; a row acts on it as an anchor, and as a candidate of other anchors.
+
+    An anchor that loses its only positive takes its value out of the mean.
+    """
+    subject, anchors = context.subject, ranks.anchors
+    known = np.isfinite(values)
+    if not known.any():
+        return None
+    if anchors.is_sample:
+        effects = [
+            (part.ranking[measure] - values[known].mean() * part.ranking[3])
+            * (subject.n / len(half))
+            for half, part in zip(ranks.halves, ranks.parts, strict=True)
+        ]
+        return mean_with_effects(
+            values, values, effects, 0.0, subject.groups, anchors, interaction=False
+        )
+    (part,) = ranks.parts
+    added, alone, noise = part.ranking[measure], part.ranking[3], part.ranking[4 + measure]
+    of_rows = AnchorValues(values, -added, alone, -noise, float(part.squares[measure]))
+    return of_rows.mean(subject.groups)
 
 
 def retrieval_notes(context: Context) -> Iterator[str]:

@@ -162,6 +162,8 @@ class Similarity(Family):
             *more_tables,
         )
         notes = () if is_cross else near_duplicate_notes(subject, options, neighbours)
+        if results.positives is not None:
+            notes += separation.order_notes(subject.source, records)
         return FamilyResult(tuple(records), tables, notes)
 
 

@@ -12,7 +12,7 @@ References: Hanley & McNeil, Radiology 1982 (AUROC); Macmillan & Creelman, Detec
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -146,6 +146,20 @@ def pooled_records(passes: PooledPasses) -> Iterator[Record]:
         yield D_PRIME.at(**at).undefined(*place, "all positives are equal, all negatives too")
     else:
         yield D_PRIME.at(**at).record(*place, number_or_none)
+
+
+def order_notes(source: str, records: Sequence[Record]) -> tuple[str, ...]:
+    """A note where positives of views or items are no nearer than negatives."""
+    for record in records:
+        if (record.metric, record.definition) != (AUROC.name, "per_anchor"):
+            continue
+        value, error = record.value, record.total_error
+        if value is not None and error and error < 0.05 and abs(value - 0.5) < 3 * error:
+            return (
+                f"{source}: positives are no nearer than negatives (AUROC {value:.2f}): are the "
+                "rows of both sides, or their ids, in the order of the files?",
+            )
+    return ()
 
 
 def _auroc(passes: PooledPasses, both: Distributions) -> Number:

@@ -152,7 +152,7 @@ def _ratio(
 
 
 def suspect_table(results: PassResults, neighbours: Neighbours) -> Table:
-    """The pairs with the largest relative margins; at most `--top-k` of one anchor.
+    """The nearest pairs that exceed `--suspect-margin`; at most `--top-k` of one anchor.
 
     Args:
         results: the passes.
@@ -169,7 +169,7 @@ def suspect_table(results: PassResults, neighbours: Neighbours) -> Table:
         usable = np.isfinite(near) & (positive > 0)[:, None]
         margin = np.where(usable, near / positive[:, None], -np.inf)
     owner, place = np.nonzero(margin > options.suspect_margin)
-    order = np.lexsort((place, owner, -margin[owner, place]))[: options.suspects]
+    order = np.lexsort((place, owner, -near[owner, place]))[: options.suspects]
     owner, place = owner[order], place[order]
     own, other = rows[owner], neighbours.indices[owner, place]
     codes = subject.codes if subject.relevance is None else None

@@ -26,13 +26,14 @@ def _entries(
     Args:
         tile: the tile.
         pairs: which pairs count.
-        limits: (N,) limit of each row; infinite where a row has none.
+        limits: (N,) limit of each anchor; infinite where one has none.
         of_rows, of_columns: whether the rows, and the columns, are anchors.
     """
     similarity = tile.selected(pairs)
     dtype = tile.backend.dtype
-    rows, cols = (np.maximum(limits[own], -2.0).astype(dtype) for own in (tile.rows, tile.cols))
-    found = tile.backend.entries_at_least(similarity, rows, cols if of_columns else None)
+    rows = np.maximum(limits[tile.rows], -2.0).astype(dtype)
+    cols = np.maximum(limits[tile.cols], -2.0).astype(dtype) if of_columns else None
+    found = tile.backend.entries_at_least(similarity, rows, cols)
     return found[0] if of_rows else None, found[1]
 
 
