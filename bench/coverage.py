@@ -90,16 +90,16 @@ NEAR_LAWS: dict[str, Law] = {
 
 
 def pairs_of_views(random: np.random.Generator, n: int):  # noqa: ANN201
-    """The clusters, and a noisy second view of each row."""
+    """The clusters, and a very noisy second view of each row."""
     rows, labels = clusters(random, n)
-    noisy = rows + 0.7 * random.standard_normal(rows.shape)
+    noisy = rows + 1.5 * random.standard_normal(rows.shape)
     return {"embeddings": rows, "pairs": noisy, "labels": labels}
 
 
 def views_of_groups(random: np.random.Generator, n: int):  # noqa: ANN201
     """Two views, where groups of three rows belong together (`--groups`)."""
     rows, _ = groups_of_three(random, n)
-    noisy = rows + 0.7 * random.standard_normal(rows.shape)
+    noisy = rows + 1.5 * random.standard_normal(rows.shape)
     return {"embeddings": rows, "pairs": noisy, "groups": np.arange(n) // 3}
 
 

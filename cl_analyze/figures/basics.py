@@ -141,6 +141,12 @@ def similarity_histogram_figure(document: Document) -> Figure | None:
     )
 
 
+_CLASSES_IN_WORDS = (
+    " Green: the share of these negatives that are of the anchor's own class. The higher above the "
+    "dotted line, the more of the repulsion of a small temperature is wrong."
+)
+
+
 def nearest_negatives_figure(document: Document) -> Figure | None:
     """The paper's Fig. 8: the positive and the ten nearest negatives, a panel for each source."""
     if not document.records("similarity_mean"):
@@ -150,9 +156,8 @@ def nearest_negatives_figure(document: Document) -> Figure | None:
         "nearest_negatives",
         "Positive and nearest negatives by rank",
         "After Wang & Liu (CVPR 2021), Fig. 8. Dots are means over anchors, bars reach from the "
-        "25% to the 75% quantile; dashed, what is expected on the uniform sphere of this N and d. "
-        "Green, with labels: the share of these negatives that are of the anchor's own class. The "
-        "higher above the dotted line, the more of the repulsion of a small temperature is wrong.",
+        "25% to the 75% quantile; dashed, what is expected on the uniform sphere of this N and d."
+        + (_CLASSES_IN_WORDS if document.records("same_class_share") else ""),
         [_ranks_panel(document, source) for source in panel_sources(document)],
         share_y=True,
     )

@@ -52,6 +52,12 @@ _MOST_OF_BATCHES = 4
 """Sources up to which each has two panels in the figure of batches."""
 
 
+_LIMITS_IN_WORDS = (
+    " Grey: what the contrastive loss tends to, max(0, hardest negative − positive) / τ for small "
+    "and log N + mean difference / τ for large temperatures."
+)
+
+
 def loss_by_temperature_figure(document: Document) -> Figure | None:
     """Every loss with a temperature against it, and the limits of the contrastive loss."""
     losses = [
@@ -77,7 +83,7 @@ def loss_by_temperature_figure(document: Document) -> Figure | None:
         spread += [y for line in lines for y in line.y]
         limits = document.rows("loss_limits", source=source)
         xs = read_column(limits, "tau")
-        for column, label, style in _LIMITS:
+        for column, label, style in _LIMITS if limits else ():
             lines.append(Line(xs, read_column(limits, column), label, GREY, style, width=1.2))
         x_axis = axis_of_temperatures("temperature τ of the loss", taus)
         title = names[source] if len(names) > 1 else ""
@@ -91,8 +97,7 @@ def loss_by_temperature_figure(document: Document) -> Figure | None:
         "loss_by_temperature",
         "Losses against their temperature",
         "Values of different losses have different zeros: compare shapes, and checkpoints at one "
-        "temperature. Grey: what the contrastive loss tends to, max(0, hardest negative − "
-        "positive) / τ for small and log N + mean difference / τ for large temperatures.",
+        "temperature." + (_LIMITS_IN_WORDS if document.rows("loss_limits") else ""),
         panels,
         share_y=True,
         panel_size=(5.6, 3.6) if len(panels) == 1 else (3.3, 2.5),

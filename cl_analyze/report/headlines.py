@@ -53,7 +53,16 @@ def headlines(document: Document) -> list[Headline]:
     if votes:
         k = nearest_k((int(record.params["k"]) for record in votes), 20)
         listed.append(Headline(f"kNN accuracy, k {k}", "knn_accuracy", {"k": k}))
+    ranks = [int(record.params["k"]) for record in document.records("recall_at_k")]
+    if ranks:
+        params: dict[str, Param] = {"k": min(ranks), "direction": "forward"}
+        listed.append(Headline(f"recall, k {min(ranks)}", "recall_at_k", params))
     listed.append(Headline("linear probe", "probe_accuracy", definition="normalised"))
     listed.append(Headline("effective rank", "effective_rank"))
     sources = document.sources
-    return [h for h in listed if any(h.find(document, source) for source in sources)]
+    found = [h for h in listed if any(h.find(document, source) for source in sources)]
+    losses = [r for r in document.records("loss", "one_way") if "batch_size" not in r.params]
+    if found or not losses:
+        return found
+    tau = min(float(record.params["tau"]) for record in losses)  # losses alone were asked for
+    return [Headline(f"InfoNCE, τ {tau:g}", "loss", {"name": "contrastive", "tau": tau}, "one_way")]

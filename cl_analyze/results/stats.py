@@ -185,7 +185,9 @@ def effective_rows(
         units = float(len(np.unique(groups[taking_part])))
         differing = len(np.unique(groups[taking_part][rarer]))
     most = units if differing < _FEW_DIFFER else n_rows
-    if differing >= _MANY_DIFFER and ((values > 0) & (values < 1)).any():
+    away = values if share < 0.5 else 1.0 - values
+    is_graded = bool(((values > 0) & (values < 1)).any())
+    if is_graded and away.sum() ** 2 > _MANY_DIFFER * (away @ away):
         most = math.inf
     if not error or not 0.0 < share < 1.0:
         return most
@@ -193,7 +195,7 @@ def effective_rows(
 
 
 _MANY_DIFFER = 30
-"""With as many rows (or groups) that differ, the standard error is as good as for any mean."""
+"""With as many rows that differ (weighted by how much), the standard error is that of any mean."""
 _FEW_DIFFER = 5
 """With fewer rows (or groups) that differ from the others, the standard error is not used."""
 

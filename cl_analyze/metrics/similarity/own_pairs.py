@@ -9,7 +9,7 @@ from cl_analyze.metrics.anchor_values import Deletions
 from cl_analyze.metrics.anchors import Anchors
 from cl_analyze.metrics.class_ranks import class_ranks
 from cl_analyze.metrics.family import PassResults, second_anchors
-from cl_analyze.metrics.means import Number, mean_with_effects
+from cl_analyze.metrics.means import mean_with_effects
 from cl_analyze.metrics.positives import Positives
 from cl_analyze.metrics.runner import ANCHOR_BYTES
 from cl_analyze.metrics.similarity.shares import AnchorShares
@@ -22,7 +22,7 @@ from cl_analyze.pairs.tile import PairSet
 Vector = NDArray[np.float64]
 
 
-def own_auroc(results: PassResults, pairs: PairSet) -> Number | None:
+def own_auroc(results: PassResults, pairs: PairSet) -> AnchorShares:
     """The mean over anchors of the share of negatives under their positives, ties half.
 
     Args:
@@ -34,8 +34,9 @@ def own_auroc(results: PassResults, pairs: PairSet) -> Number | None:
         values, effects, anchors = _of_classes(results)
     else:
         values, effects, anchors = _of_positives(results, positives, pairs)
-    share, groups = _share_of_copies(results), results.subject.groups
-    return mean_with_effects(values, values, effects, share, groups, anchors)
+    share, subject = _share_of_copies(results), results.subject
+    mean = mean_with_effects(values, values, effects, share, subject.groups, anchors)
+    return AnchorShares(subject, values, mean, anchors)
 
 
 def _share_of_copies(results: PassResults) -> float:

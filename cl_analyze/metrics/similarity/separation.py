@@ -110,14 +110,11 @@ def anchor_records(
         neighbours: nearest negatives of the anchors of the first pass.
         deleted: which rows the nearest negative hangs on.
     """
-    subject, results = passes.subject, passes.results
-    place = subject.source, subject.d
+    results = passes.results
     at: dict[str, Any] = results.options.negative_params
-    metric = AUROC.at("per_anchor", **at)
-    auroc = own_auroc(results, passes.pairs)
-    yield metric.undefined(*place, NOT_BOTH) if auroc is None else metric.record(*place, auroc)
-    metric = VIOLATION_SHARE.at(**at)
-    yield violations(results, neighbours, deleted).record(metric, NOT_BOTH)
+    yield own_auroc(results, passes.pairs).record(AUROC.at("per_anchor", **at), NOT_BOTH)
+    of_violations = violations(results, neighbours, deleted)
+    yield of_violations.record(VIOLATION_SHARE.at(**at), NOT_BOTH)
 
 
 def pooled_records(passes: PooledPasses) -> Iterator[Record]:
@@ -131,8 +128,8 @@ def pooled_records(passes: PooledPasses) -> Iterator[Record]:
         for fpr in options.fprs:
             yield TPR_AT_FPR.at(fpr=fpr, **at).undefined(*place, NOT_BOTH)
         return
-    yield AUROC.at("pooled", **at).record(*place, _auroc(passes, both))
-    rates = [(EQUAL_ERROR_RATE, *_equal_error_rate(passes, both))]
+    rates = [(AUROC.at("pooled"), *_auroc(passes, both))]
+    rates += [(EQUAL_ERROR_RATE, *_equal_error_rate(passes, both))]
     rates += [(TPR_AT_FPR.at(fpr=f), *_true_positive_rate(passes, both, f)) for f in options.fprs]
     for metric, number, rows in rates:
         record = metric.at(**at).record(*place, number)
@@ -162,7 +159,8 @@ def order_notes(source: str, records: Sequence[Record]) -> tuple[str, ...]:
     return ()
 
 
-def _auroc(passes: PooledPasses, both: Distributions) -> Number:
+def _auroc(passes: PooledPasses, both: Distributions) -> tuple[Number, Vector]:
+    """The value with its error, and (m,) that of each row's positives against all negatives."""
     positives = passes.results.positives
     _, parts = passes.second
     sums = [part[BinSums(FINE_BINS, pairs=passes.pairs)] for part in parts]
@@ -174,7 +172,8 @@ def _auroc(passes: PooledPasses, both: Distributions) -> Number:
         values = positives.row_means(under[bins])
     else:
         values = parts[0][BinSums(FINE_BINS, pairs="same_class")]
-    return passes.number(both.auroc, (values, both.auroc), (sums, both.auroc), both.shared)
+    number = passes.number(both.auroc, (values, both.auroc), (sums, both.auroc), both.shared)
+    return number, _of_rows(passes, values)
 
 
 def _equal_error_rate(passes: PooledPasses, both: Distributions) -> tuple[Number, Vector]:
