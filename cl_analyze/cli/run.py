@@ -72,6 +72,9 @@ def _refuse_without_embeddings(parameters: Mapping[str, Any]) -> None:
     for option, is_used in (
         ("--labels", parameters["labels"]),
         ("--groups", parameters["groups"]),
+        ("--pairs", parameters["pairs"]),
+        ("--relevant", parameters["relevant"]),
+        ("--views", parameters["views"]),
         ("--unlabelled", parameters["unlabelled"]),
         ("--negatives class", getattr(parameters["negatives"], "value", None) == "class"),
         ("--anchors", parameters["anchors"] is not None),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,7 +184,12 @@ def _read_frame(path: str) -> pd.DataFrame:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-    except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:
+    except pd.errors.ParserWarning as error:
+        raise DataError(
+            f"{path}: its lines have more cells than its first line has names: name every column, "
+            "and put cells that have a comma in quotes"
+        ) from error
+    except (ValueError, TypeError, AttributeError, pd.errors.ParserError) as error:
         raise DataError(
             f"{path}: no table of pairs ({printable(str(error).splitlines()[0])}); there must be "
             f"columns query, item and perhaps grade ({', '.join(_TABLES)}), or TREC qrels: "
@@ -194,7 +200,16 @@ def _read_frame(path: str) -> pd.DataFrame:
 def _text_frame(file: Any, separator: str) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.read_csv(file, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    with warnings.catch_warnings():  # of lines with more cells than the header
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        return pd.read_csv(
+            file,
+            sep=separator,
+            dtype=str,
+            keep_default_na=False,
+            encoding="utf-8-sig",
+            index_col=False,
+        )
 
 
 def _qrels(file: Any) -> pd.DataFrame:
@@ -264,7 +279,7 @@ def _texts(values: Any, name: str, what: str) -> list[bytes]:
                 f"{name}: every pair needs a {what}, an id or a row number; found {found} in "
                 f"pair number {position + 1}"
             )
-        texts.append(cell if isinstance(cell, bytes) else str(cell).strip().encode())
+        texts.append(cell if isinstance(cell, bytes) else str(cell).encode())
     return texts
 
 
@@ -335,7 +350,8 @@ def _rows_of(
         place = np.minimum(np.searchsorted(ids[order], wanted), n_rows - 1)
         found = np.where(ids[order][place] == wanted, order[place], -1)
     else:
-        numbers = [int(t) if t.isdigit() and len(t) < 19 else -1 for t in listed]
+        bare = [text.strip() for text in listed]
+        numbers = [int(t) if t.isdigit() and len(t) < 19 else -1 for t in bare]
         found = np.where(np.array(numbers) < n_rows, numbers, -1)
     unknown = [listed[at].decode(errors="replace") for at in np.flatnonzero(found < 0)]
     if unknown:

@@ -321,11 +321,12 @@ def _with_names(subject: Subject, opened: OpenedEmbeddings, companions: Companio
     own, of_items = (companions[name] for name in ("ids", "pair_ids"))
     ids = _written(opened.names if own is None else own.opened, subject.kept)
     if subject.relevance is None:  # a partner is the same item as its row
-        return replace(subject, id_values=ids, partner_ids=ids)
-    items = None
+        return replace(subject, id_values=ids, partner_ids=ids, partner_kept=subject.kept)
+    items, partners = None, companions["pairs"]
     if of_items is not None:
         items = _written(of_items.opened, of_items.kept)
-    return replace(subject, id_values=ids, partner_ids=items)
+    kept = None if partners is None else partners.kept
+    return replace(subject, id_values=ids, partner_ids=items, partner_kept=kept)
 
 
 def _written(ids: Opened | None, kept: NDArray[np.int64] | None) -> NDArray[Any] | None:

@@ -41,7 +41,7 @@ anchors.py, means.py    estimates from a sample of anchors; means and their erro
 anchor_values.py        errors of values that each anchor takes from its nearest negatives
 positives.py            the positives of each anchor: views, partner, related items
 suspects.py             negatives so near that they may be false ones
-class_ranks.py, ranking.py   ranks of rows of the class; recall, nDCG, MAP from ranks
+class_ranks.py          ranks of rows of the class among those of others
 uniform_law.py          the uniform law on the sphere, the reference beside the numbers
 forecast.py             the expected time of a run
 penalty_*.py, hard_curve.py, even_similarities.py, bins.py   parts of the penalty

@@ -73,7 +73,7 @@ class AnchorValues:
         """
         is_anchor = ~np.isnan(self.values)
         n = int(is_anchor.sum())
-        if len(self.values) <= 3:
+        if len(self.values) <= 3 or n < 2:
             return Number(value, None, n)
         pseudo = pseudo_values(value, without)
         error = standard_error(pseudo, groups)

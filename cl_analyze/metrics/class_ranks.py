@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from cl_analyze.metrics.anchors import Anchors, draw_anchors
 from cl_analyze.metrics.family import PassResults
-from cl_analyze.metrics.ranking import Ranking
 from cl_analyze.metrics.runner import ANCHOR_BYTES
 from cl_analyze.pairs.positive_ranks import ClassRanked, ClassRanks
 
@@ -37,16 +36,13 @@ class ClassRanking:
     halves: tuple[NDArray[np.int64], ...]
     parts: tuple[ClassRanked, ...]
 
-    def ranking(self) -> Ranking:
-        """Rankings of the anchors' candidates; rows of the class are the relevant ones."""
-        owner = np.concatenate(
-            [half[part.owner] for half, part in zip(self.halves, self.parts, strict=True)]
-        )
-        similarity, above, level = (
-            np.concatenate([getattr(part, name) for part in self.parts])
-            for name in ("similarity", "above", "level")
-        )
-        return Ranking.of(owner, similarity, above, level, len(self.anchors.rows))
+    def of_anchors(self, name: str) -> Vector:
+        """(m, ...) an attribute of `ClassRanked` that has values of the anchors, in their order."""
+        first = getattr(self.parts[0], name)
+        values = np.empty((len(self.anchors.rows), *first.shape[1:]))
+        for half, part in zip(self.halves, self.parts, strict=True):
+            values[half] = getattr(part, name)
+        return values
 
 
 def class_ranks(results: PassResults) -> ClassRanking:

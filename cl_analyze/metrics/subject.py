@@ -60,6 +60,7 @@ class Subject:
         ids: (N,) 64-bit hash of each row's identifier across files, or None.
         kept: (N,) indices of these rows in their file; None: all rows of the file.
         id_values: (N,) ids as they are written, or None.
+        partner_kept: (M,) indices of the rows of the second file that are left; None: all.
         partner_ids: (M,) ids of the rows of the second file as they are written, or None.
     """
 
@@ -76,6 +77,7 @@ class Subject:
     ids: NDArray[np.uint64] | None = None
     kept: NDArray[np.int64] | None = None
     id_values: NDArray[Any] | None = None
+    partner_kept: NDArray[np.int64] | None = None
     partner_ids: NDArray[Any] | None = None
 
     def release(self) -> None:

@@ -73,7 +73,7 @@ class Request:
         INPUTS,
         "--views",
         "Views to take, numbered from 0",
-        ("similarity", "losses", "quality", "compare", "report", "check"),
+        ("similarity", "penalty", "losses", "quality", "compare", "report", "check"),
         unset="all",
         about="numbers of the views to take, from 0; (): all views.",
     )

@@ -34,6 +34,7 @@ takes from it what it needs:
     strips.py      whole rows at a time, for losses that keep a share of the negatives
     positive_ranks.py
                    how many negatives are nearer than each positive
+    ranking.py     measures of a ranking: recall, nDCG, MAP@R
     rank_effects.py
                    what each row adds to measures of a ranking
     distance_kernels.py

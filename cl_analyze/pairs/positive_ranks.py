@@ -24,15 +24,15 @@ from cl_analyze.pairs.engine import LeftOut
 from cl_analyze.pairs.executors import Executor
 from cl_analyze.pairs.plan import spans
 from cl_analyze.pairs.rank_effects import ranking_effects
+from cl_analyze.pairs.ranking import TIE, Ranking
 from cl_analyze.pairs.saved import SavedPass
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 
-TIE = 1e-12
-"""Cosines nearer than this are equal: float64 products of the same numbers differ by less."""
 _UNDER = -2.0
 _VALUES_OF_A_STRIP, _MOST_ROWS = 1 << 20, 128
+_MEASURES = (Ranking.reciprocal_rank, Ranking.map_at_r, Ranking.r_precision)
 _SIGN_SEED = 0x5EED
 _COUNTED = 8
 """Positives of an anchor up to which counting is faster than sorting."""
@@ -207,9 +207,10 @@ class ClassRanked:
     Attributes:
         counts: (m,) positives of each anchor: labelled rows of its class, itself left out.
         n_negatives: (m,) labelled rows of other classes.
-        owner: (P,) position of the anchor of each positive pair.
-        similarity: (P,) of the pair.
-        above, level: (P,) negatives nearer than the positive, and as near.
+        over: (m,) sum over the positives of the negatives that are nearer, ties half.
+        least: (m,) similarity of the farthest positive; NaN without positives.
+        measures: (m, 3) reciprocal rank of the nearest positive, MAP@R and R-precision; NaN without
+            positives.
         violated: (m,) share of the anchor's positives that have a nearer negative.
         received: (2, n_cols) sum over the anchors of what each column adds, as their positive or
             negative and to first order, to the share of negatives under positives, and to
@@ -222,10 +223,9 @@ class ClassRanked:
 
     counts: Vector
     n_negatives: Vector
-    owner: Index
-    similarity: Vector
-    above: Vector
-    level: Vector
+    over: Vector
+    least: Vector
+    measures: Matrix
     violated: Vector
     received: Matrix
     ranking: Matrix
@@ -234,7 +234,7 @@ class ClassRanked:
     @classmethod
     def joined(cls, parts: Sequence[ClassRanked]) -> ClassRanked:
         """The ranks of the anchors of several parts."""
-        names = ("counts", "n_negatives", "owner", "similarity", "above", "level", "violated")
+        names = ("counts", "n_negatives", "over", "least", "measures", "violated")
         every = {name: _concatenated(parts, name) for name in names}
         sums = {name: _summed(parts, name) for name in ("received", "ranking", "squares")}
         return cls(**every | sums)
@@ -273,7 +273,8 @@ class ClassRanks:
         squares = np.zeros(3)
         signs = np.random.default_rng(_SIGN_SEED).choice((-1.0, 1.0), n)
         counts, n_negatives = np.zeros(stop - start), np.zeros(stop - start)
-        violated = np.zeros(stop - start)
+        violated, beaten = np.zeros(stop - start), np.zeros(stop - start)
+        least, measures = np.full(stop - start, np.nan), np.full((stop - start, 3), np.nan)
         parts: list[tuple[Index, Vector, Vector, Vector]] = []
         is_labelled = self.labels >= 0
         for row in range(stop - start):
@@ -290,6 +291,7 @@ class ClassRanks:
             ordered = np.sort(negatives)
             above, level = ranks_in(ordered, positives)
             parts.append((np.full(len(positives), row), positives, above, level))
+            beaten[row], least[row] = (above + 0.5 * level).sum(), positives.min()
             violated[row] = (above > 0).mean()
             over, tied = ranks_in(np.sort(positives), negatives)
             over += 0.5 * tied
@@ -313,21 +315,12 @@ class ClassRanks:
                 received[1, is_same] += ((above > 0) - violated[row]) / len(positives)
                 nearest = np.flatnonzero(is_other)[np.argmax(negatives)]
                 received[1, nearest] += violated[row] - (above > 1).mean()
-        none = (np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0))
-        owner, similarity, above, level = map(np.concatenate, zip(*(parts or [none]), strict=True))
-        owner = owner.astype(np.int64) + start
-        return ClassRanked(
-            counts,
-            n_negatives,
-            owner,
-            similarity,
-            above,
-            level,
-            violated,
-            received,
-            ranking,
-            squares,
-        )
+        if parts:
+            owner, similarity, above, level = map(np.concatenate, zip(*parts, strict=True))
+            rankings = Ranking.of(owner, similarity, above, level, stop - start)
+            measures = np.stack([measure(rankings) for measure in _MEASURES], axis=1)
+        values = counts, n_negatives, beaten, least, measures, violated
+        return ClassRanked(*values, received, ranking, squares)
 
 
 def _squares(added: Matrix, groups: Index | None) -> Vector:
@@ -382,9 +375,9 @@ def ranked(
     return result.joined(parts)
 
 
-def _concatenated(parts: Sequence[Any], name: str) -> NDArray[Any]:
-    none = np.zeros(0, np.int64 if name == "owner" else np.float64)
-    return np.concatenate([none, *(getattr(part, name) for part in parts)])
+def _concatenated(parts: Sequence[Any], name: str) -> Vector:
+    arrays = [getattr(part, name) for part in parts]
+    return np.concatenate(arrays) if arrays else np.zeros(0)
 
 
 def _summed(parts: Sequence[Any], name: str) -> Vector:

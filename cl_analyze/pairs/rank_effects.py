@@ -13,7 +13,7 @@ def ranking_effects(ahead: Vector, over: Vector) -> tuple[Matrix, Matrix]:
     """What positives and negatives of one anchor add to three measures of its ranking.
 
     The measures are the reciprocal rank of the nearest positive, MAP@R and R-precision, with R the
-    number of positives (`metrics/ranking.py`).  Without its only positive the anchor has no value:
+    number of positives (`pairs/ranking.py`).  Without its only positive the anchor has no value:
     a lone positive adds the whole value.
 
     Args:

@@ -111,6 +111,9 @@ BAD = {
         "query,item\n" + "".join(f"{i},1\n" for i in range(1, N + 1)),
         "rows count from 0, these seem to count from 1",
     ),
+    "more cells than names": ("a.csv", "query,item\n0,1,5\n", "more cells than its first line"),
+    "more cells later": ("a.csv", "query,item\n0,1\n1,2,5\n", "no table of pairs"),
+    "no object": ("a.jsonl", '{"query": 0, "item": 1}\n[1, 2]\n5\n', "a.jsonl: "),
     "no row number": ("a.csv", "query,item\nq1,1\n", "'q1'"),
     "two grades": ("a.csv", "query,item,grade\n0,1,1\n0,1,2\n", "have 1 and 2"),
     "many": ("a.csv", "query,item\n" + "".join(f"x{i},1\n" for i in range(9)), "and 4 more"),
@@ -202,6 +205,40 @@ def test_dropped_rows_take_their_pairs_along(towers):
     expected = measure((queries[rows], items[columns], left), "quality")
     for one, other in zip(found.records, expected.records, strict=True):
         assert one.value == pytest.approx(other.value, abs=1e-12), one.full_name
+
+
+def test_suspects_are_rows_of_the_files(towers):
+    """Where rows were dropped, tables have the places in the files."""
+    queries, items, pairs = towers
+    queries = np.vstack([np.full((2, 6), np.nan), queries])
+    items = np.vstack([np.zeros((5, 6)), items])
+    moved = [(i + 2, j + 5) for i, j in pairs]
+    drop = RunOptions(precision="float64", on_invalid="drop")
+    report = measure((queries, items, moved), "similarity", run=drop, suspect_margin=0.1)
+    rows = report.tables["suspects"].rows
+    assert len(rows) > 10
+    for row in rows:
+        u, v = queries[row["row"]], items[row["other_row"]]
+        cosine = u @ v / np.linalg.norm(u) / np.linalg.norm(v)
+        assert row["similarity"] == pytest.approx(cosine, abs=1e-9)
+
+
+def test_items_are_no_rows_of_the_embeddings(random):
+    """As many items as queries: groups and ids of the rows say nothing about the items."""
+    queries, items = random.standard_normal((2, 24, 6))
+    pairs = [(i, i) for i in range(24)] + [(i, (i + 1) % 24) for i in range(12)]
+    plain = measure((queries, items, pairs), "quality").records
+    grouped = measure((queries, items, pairs), "quality", groups=np.arange(24) // 6).records
+    one, other = (r.find("mrr", "relevant", direction="backward") for r in (plain, grouped))
+    assert one.std_error == other.std_error
+    assert one.pseudo_values is None
+    one, other = (r.find("mrr", "relevant", direction="forward") for r in (plain, grouped))
+    assert one.std_error != other.std_error
+
+
+def test_the_definition_can_be_asked_for(towers):
+    found = measure(towers, "similarity", run=RunOptions(definition="relevant")).records
+    assert found.find("similarity_mean", "relevant", group="positive").value
 
 
 # ---- values, by loops

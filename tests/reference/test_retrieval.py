@@ -14,8 +14,8 @@ from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 
 import cl_analyze as cla
 from cl_analyze import RunOptions
-from cl_analyze.metrics.ranking import Ranking
 from cl_analyze.pairs.rank_effects import ranking_effects
+from cl_analyze.pairs.ranking import Ranking
 from tests.conftest import with_fewer_rows
 from tests.reference import naive
 

@@ -175,19 +175,24 @@ class Context:
             effects: (N,) how much each row's presence adds to the sum of the others' values, from
                 all rows or from two halves of the rows; empty: nothing.
             reason: why there is no mean, where no row has a value.
-            of: the rows that have the values, where these are not the rows of the first pass.
+            of: the rows that have the values, where these are not rows of the checkpoint.
         """
         subject, groups = self.subject, self.subject.groups
         anchors = self.anchors if len(values) < subject.n else Anchors.every(subject.n)
         if of is not None:
-            anchors = of
-            groups = groups if of.n_rows == subject.n else None
+            anchors, groups = of, None
         effects = effects or [np.zeros(anchors.n_rows)]
         mean = mean_with_effects(values, values, effects, 0.0, groups, anchors)
-        return self.of_mean(metric, mean, values, anchors, reason)
+        return self.of_mean(metric, mean, values, anchors, reason, of is None)
 
     def of_mean(
-        self, metric: Metric, mean: Number | None, values: Vector, anchors: Anchors, reason: str
+        self,
+        metric: Metric,
+        mean: Number | None,
+        values: Vector,
+        anchors: Anchors,
+        reason: str,
+        are_own: bool = True,
     ) -> Record:
         """The record of a mean over rows.
 
@@ -197,6 +202,8 @@ class Context:
             values: (m,) of the anchors.
             anchors: the rows that have the values.
             reason: why there is no mean.
+            are_own: whether these are rows of the checkpoint, which comparisons pair, and which
+                `--groups` is about.
         """
         subject = self.subject
         if mean is None:
@@ -207,12 +214,12 @@ class Context:
             sampling_error=mean.sampling_error,
             exact=not anchors.is_sample,
         )
-        if anchors.n_rows != subject.n:  # not the rows that comparisons pair
+        if not are_own:
             record = replace(record, pseudo_values=None, pseudo_noise=None)
         if metric.unit not in SHARES:
             return record
         error = math.hypot(mean.std_error or 0.0, mean.sampling_error or 0.0)
-        groups = subject.groups if anchors.n_rows == subject.n else None
+        groups = subject.groups if are_own else None
         if groups is not None:
             groups = groups[anchors.rows]
         return replace(record, effective_n=effective_rows(values, error, groups))

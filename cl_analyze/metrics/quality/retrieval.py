@@ -1,6 +1,6 @@
 """Retrieval: partners of the other view, relevant items, or rows of the same class.
 
-Candidates are ordered by cosine, ties as chance; see `metrics/ranking.py` for the measures.
+Candidates are ordered by cosine, ties as chance; see `pairs/ranking.py` for the measures.
 Definitions: `pairs`, where every row has one partner in another view; `relevant`, where
 `--relevant` says which items belong to a query; `same_class`, where the other rows of the class are
 relevant.
@@ -24,10 +24,10 @@ from cl_analyze.metrics.metric import K, Metric, Parameter
 from cl_analyze.metrics.positives import view_pairs
 from cl_analyze.metrics.quality.context import FEW_ANCHORS, Context
 from cl_analyze.metrics.quality.rows import Index, Vector
-from cl_analyze.metrics.ranking import Ranking
 from cl_analyze.metrics.runner import ANCHOR_BYTES
 from cl_analyze.pairs.engine import LeftOut
-from cl_analyze.pairs.positive_ranks import TIE, PositiveRanks, RankedPositives
+from cl_analyze.pairs.positive_ranks import PositiveRanks, RankedPositives
+from cl_analyze.pairs.ranking import TIE, Ranking
 from cl_analyze.pairs.reducers import ColumnPartnerRanks, PartnerRanks
 from cl_analyze.results.tables import Record
 
@@ -321,10 +321,10 @@ def _similarities(rows: UnitRows, items: UnitRows, own: Index, columns: Index) -
 def _class_records(context: Context) -> Iterator[Record]:
     """Rows of the query's class are relevant, itself left out; queries without any are left out."""
     ranks = context.results.once(class_ranks)
-    ranking = ranks.ranking()
+    measures = ranks.of_anchors("measures")
     reason = FEW_ANCHORS if ranks.anchors.is_sample else "no class has two members"
-    for at, (metric, measure) in enumerate(_OF_ALL):
-        values = measure(ranking)
+    for at, (metric, _) in enumerate(_OF_ALL):
+        values = measures[:, at]
         mean = _mean_within_classes(context, ranks, values, at)
         yield context.of_mean(metric.at("same_class"), mean, values, ranks.anchors, reason)
 

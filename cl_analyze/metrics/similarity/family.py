@@ -164,6 +164,8 @@ class Similarity(Family):
         notes = () if is_cross else near_duplicate_notes(subject, options, neighbours)
         if results.positives is not None:
             notes += separation.order_notes(subject.source, records)
+        elif subject.labels is not None:
+            notes += suspects.sample_notes(results)
         return FamilyResult(tuple(records), tables, notes)
 
 

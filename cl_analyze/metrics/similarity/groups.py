@@ -30,7 +30,7 @@ _BESIDE = {
 
 Vector = NDArray[np.float64]
 
-_DEFINITIONS = ("view_pairs", "same_class")
+_DEFINITIONS = ("view_pairs", "relevant", "same_class")
 _PARAMETERS = (Parameter("group", "top_k"), NEGATIVES)
 MEAN = Metric(
     "similarity_mean",

@@ -23,7 +23,8 @@ Vector = NDArray[np.float64]
 
 def are_classes_positive(subject: Subject) -> bool:
     """Whether positives are the pairs of rows of one class, for there are no other positives."""
-    return subject.views is None and subject.labels is not None
+    has_others = subject.views is not None or subject.relevance is not None
+    return subject.labels is not None and not has_others
 
 
 def class_quantiles(subject: Subject, first: Found) -> tuple[float, ...]:

@@ -15,7 +15,8 @@ from cl_analyze.metrics.runner import ANCHOR_BYTES
 from cl_analyze.metrics.similarity.shares import AnchorShares
 from cl_analyze.pairs.backend import Index
 from cl_analyze.pairs.engine import LeftOut
-from cl_analyze.pairs.positive_ranks import TIE, PositiveRanks, RankedPositives
+from cl_analyze.pairs.positive_ranks import PositiveRanks, RankedPositives
+from cl_analyze.pairs.ranking import TIE
 from cl_analyze.pairs.reducers.neighbours import Neighbours
 from cl_analyze.pairs.tile import PairSet
 
@@ -51,13 +52,12 @@ def _share_of_copies(results: PassResults) -> float:
 def _of_classes(results: PassResults) -> tuple[Vector, list[Vector], Anchors]:
     """Each anchor's AUROC against rows of other classes, and effects of rows on others."""
     ranks = results.once(class_ranks)
-    values = np.full(len(ranks.anchors.rows), np.nan)
-    effects = []
-    for half, part in zip(ranks.halves, ranks.parts, strict=True):
-        over = np.bincount(part.owner, part.above + 0.5 * part.level, len(half))
-        pairs = part.counts * part.n_negatives
-        values[half] = np.where(pairs > 0, 1.0 - over / np.maximum(pairs, 1.0), np.nan)
-        effects.append(part.received[0] * (results.subject.n / len(half)))
+    pairs = ranks.of_anchors("counts") * ranks.of_anchors("n_negatives")
+    values = np.where(pairs > 0, 1.0 - ranks.of_anchors("over") / np.maximum(pairs, 1.0), np.nan)
+    effects = [
+        part.received[0] * (results.subject.n / len(half))
+        for half, part in zip(ranks.halves, ranks.parts, strict=True)
+    ]
     return values, effects, ranks.anchors
 
 
@@ -117,11 +117,12 @@ def violations(results: PassResults, neighbours: Neighbours, deleted: Deletions)
     subject, positives, anchors = results.subject, results.positives, results.anchors
     if positives is None:
         ranks = results.once(class_ranks)
-        shares, effects = np.full(len(ranks.anchors.rows), np.nan), []
-        for half, part in zip(ranks.halves, ranks.parts, strict=True):
-            has_both = part.counts * part.n_negatives > 0
-            shares[half] = np.where(has_both, part.violated, np.nan)
-            effects.append(part.received[1] * (subject.n / len(half)))
+        has_both = ranks.of_anchors("counts") * ranks.of_anchors("n_negatives") > 0
+        shares = np.where(has_both, ranks.of_anchors("violated"), np.nan)
+        effects = [
+            part.received[1] * (subject.n / len(half))
+            for half, part in zip(ranks.halves, ranks.parts, strict=True)
+        ]
         return AnchorShares.own(subject, shares, ranks.anchors, effects)
     near = neighbours.values[:, : deleted.width]
     own = positives.of_rows(anchors.rows)

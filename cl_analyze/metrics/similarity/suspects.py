@@ -19,7 +19,7 @@ from cl_analyze.metrics.runner import Found
 from cl_analyze.metrics.similarity.shares import AnchorShares
 from cl_analyze.metrics.suspects import limits_of, margins_of, suspect_counts
 from cl_analyze.pairs.backend import Index
-from cl_analyze.pairs.positive_ranks import TIE
+from cl_analyze.pairs.ranking import TIE
 from cl_analyze.pairs.reducers.neighbours import Neighbours
 from cl_analyze.results.stats import effective_rows, standard_error
 from cl_analyze.results.tables import Cell, Record, Table
@@ -74,10 +74,20 @@ def least_positives(results: PassResults) -> Vector | None:
     if subject.labels is None:
         return None
     ranks = results.once(class_ranks)
-    least = np.full(subject.n, np.inf)
-    for half, part in zip(ranks.halves, ranks.parts, strict=True):
-        np.minimum.at(least, ranks.anchors.rows[half][part.owner], part.similarity)
-    return np.where(np.isfinite(least), least, np.nan)
+    least = np.full(subject.n, np.nan)
+    least[ranks.anchors.rows] = ranks.of_anchors("least")
+    return least
+
+
+def sample_notes(results: PassResults) -> tuple[str, ...]:
+    """A note where positives are classes, and their ranks are those of a sample of anchors."""
+    of_classes = results.once(class_ranks).anchors
+    if results.anchors.is_sample or not of_classes.is_sample:
+        return ()
+    return (
+        f"{results.subject.source}: AUROC of each anchor, violations and suspects within classes "
+        f"are of {len(of_classes.rows)} seeded anchors",
+    )
 
 
 def suspect_records(
@@ -98,6 +108,10 @@ def suspect_records(
     at: dict[str, Any] = options.negative_params
     least = least_positives(results)
     assert least is not None
+    at_anchors = np.arange(len(anchors.rows))
+    if results.positives is None and results.once(class_ranks).anchors.is_sample:
+        anchors = results.once(class_ranks).anchors
+        at_anchors = np.searchsorted(results.anchors.rows, anchors.rows)
     has_precision = (
         suspect_counts(subject, options) is not None
         and subject.labels is not None
@@ -106,7 +120,7 @@ def suspect_records(
     )
     for column, margin in enumerate(margins_of(options)):
         limits = limits_of(least, (margin,))[anchors.rows]
-        near = neighbours.values[:, : deleted.width]
+        near = neighbours.values[at_anchors, : deleted.width]
         missing = np.isneginf(near) | np.isinf(limits)
         entries = (near > limits + TIE).astype(np.float64)
         shares = AnchorShares.of_neighbours(subject, entries, missing, anchors, deleted)
@@ -165,7 +179,7 @@ def suspect_table(results: PassResults, neighbours: Neighbours) -> Table:
     rows = results.anchors.rows
     positive = least[rows]
     near = neighbours.values[:, : options.top_k]
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):
         usable = np.isfinite(near) & (positive > 0)[:, None]
         margin = np.where(usable, near / positive[:, None], -np.inf)
     owner, place = np.nonzero(margin > options.suspect_margin)
@@ -178,7 +192,7 @@ def suspect_table(results: PassResults, neighbours: Neighbours) -> Table:
         {
             "source": subject.source,
             "row": _in_file(subject.kept, i),
-            "other_row": _in_file(None if subject.relevance is not None else subject.kept, j),
+            "other_row": _in_file(subject.partner_kept if across else subject.kept, j),
             "row_id": _name(subject.id_values, i),
             "other_id": _name(subject.partner_ids if across else subject.id_values, j),
             "similarity": float(near[a, p]),

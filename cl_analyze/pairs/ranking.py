@@ -18,9 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.pairs.backend import Index
-from cl_analyze.pairs.positive_ranks import TIE
 
 Vector = NDArray[np.float64]
+
+TIE = 1e-12
+"""Cosines nearer than this are equal: float64 products of the same numbers differ by less."""
 
 
 @dataclass(frozen=True)
