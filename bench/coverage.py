@@ -178,7 +178,10 @@ def positives_of_one_draw(
     return {
         _title(record): _with_interval(record)
         for record in report.records
-        if record.metric in _OF_POSITIVES and (record.std_error or record.interval)
+        if record.metric in _OF_POSITIVES
+        and (record.std_error or record.interval)
+        # backward the items are the sample, which is the same here in every draw
+        and not ("relevant" in given and record.params.get("direction") == "backward")
     }
 
 

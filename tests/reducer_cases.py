@@ -23,6 +23,7 @@ HAS_EDGES = (
     | reducers.BinSums
     | reducers.PartnerRanks
     | reducers.SuspectCounts
+    | reducers.SuspectedBy
     | reducers.SuspectReceived
 )
 
@@ -109,6 +110,7 @@ def configurations(rows, labels):
     limits[random.random(n) < 0.2] = np.inf
     for pairs in ("all", "other_class"):
         made.append(reducers.SuspectCounts(2, 1, TAUS, pairs, limits))
+        made.append(reducers.SuspectedBy(2, pairs, limits))
         masses = [given_statistics(rows, tau, pairs, labels).log_mass for tau in TAUS]
         given = reducers.SuspectGiven(None, limits[:, 0], np.stack(masses, axis=1))
         made.append(reducers.SuspectReceived(TAUS, pairs, given))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cl_analyze.metrics.subject import Subject
 from cl_analyze.options import MetricOptions
-from cl_analyze.pairs.reducers import SuspectCounts
+from cl_analyze.pairs.reducers import SuspectCounts, SuspectedBy
 
 Vector = NDArray[np.float64]
 
@@ -59,3 +59,12 @@ def suspect_counts(subject: Subject, options: MetricOptions) -> SuspectCounts | 
         options.negative_pairs,
         limits_of(positives.least, margins) + _ROUNDING,
     )
+
+
+def suspected_by(subject: Subject, options: MetricOptions) -> SuspectedBy | None:
+    """The reducer of the rows that suspect each row; None where none can be of its class."""
+    counts = suspect_counts(subject, options)
+    has_classes = subject.labels is not None and subject.relevance is None
+    if counts is None or not has_classes or options.negatives == "class":
+        return None
+    return SuspectedBy(counts.n_limits, counts.pairs, counts.limits)

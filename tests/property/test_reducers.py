@@ -37,6 +37,7 @@ DEPENDS_ON_ORDER = (
     | reducers.NearPairs
     | reducers.PartnerRanks
     | reducers.SuspectCounts
+    | reducers.SuspectedBy
     | reducers.SuspectReceived
 )
 

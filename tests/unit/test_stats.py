@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from scipy import stats as reference
@@ -125,6 +127,21 @@ def test_errors_of_nearest_negatives_are_neither_short_nor_wide(law):
     assert ratios.max() < 2.0
     assert shares.mean() > 0.92
     assert shares.min() > 0.8
+
+
+@pytest.mark.parametrize("law", ["pairs of views", "queries of fixed items"])
+def test_errors_of_what_positives_are_to_negatives(law):
+    """A small run of bench/coverage.py --positives: 80 draws of 80 rows."""
+    from bench.coverage import POSITIVES, coverage
+
+    found = coverage(law, n=80, repeats=300 if NIGHTLY else 80, jobs=1, metrics=POSITIVES)
+    frequent = re.compile(r"auroc|d_prime|mrr|map_at_r|suspect_|recall_at_k\S* 1 ")
+    names = [name for name in found if frequent.match(name)]  # others hang on very few rows
+    assert len(names) > 10
+    for name in names:
+        ratio, share = found[name]
+        assert 0.8 < ratio < 1.5, name
+        assert share > 0.87, name
 
 
 def test_intervals_cover():

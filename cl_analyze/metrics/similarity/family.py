@@ -190,7 +190,7 @@ def _of_both(
     records = [
         *separation.anchor_records(pooled, neighbours, deleted),
         *separation.pooled_records(pooled),
-        *suspects.suspect_records(results, found, neighbours, deleted),
+        *suspects.suspect_records(pooled, neighbours, deleted),
     ]
     table = suspects.suspect_table(results, neighbours)
     tables = separation.separation_tables(pooled)

@@ -21,6 +21,7 @@ from cl_analyze.metrics.means import Number
 from cl_analyze.metrics.runner import Found
 from cl_analyze.metrics.similarity.pooled import Distributions, fine_histogram
 from cl_analyze.metrics.subject import Subject
+from cl_analyze.metrics.suspects import suspected_by
 from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.reducers import BinSums, PairHistogram, PairMoments, RowCountsBelow
@@ -115,7 +116,8 @@ class PooledPasses:
                 RowCountsBelow(self.points, "same_class"),
                 BinSums(FINE_BINS, under, "same_class"),
             ]
-        return reducers
+        of_suspects = suspected_by(self.subject, self.results.options)
+        return reducers if of_suspects is None else [*reducers, of_suspects]
 
     @cached_property
     def second(self) -> tuple[Anchors, list[Found]]:

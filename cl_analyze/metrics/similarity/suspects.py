@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -9,19 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.metrics.anchor_values import Deletions
-from cl_analyze.metrics.anchors import Anchors
+from cl_analyze.metrics.anchor_values import AnchorValues, Deletions
 from cl_analyze.metrics.class_ranks import class_ranks
 from cl_analyze.metrics.family import PassResults
 from cl_analyze.metrics.means import Number
 from cl_analyze.metrics.metric import NEGATIVES, Metric, Parameter
-from cl_analyze.metrics.runner import Found
+from cl_analyze.metrics.similarity.pooled_errors import PooledPasses
 from cl_analyze.metrics.similarity.shares import AnchorShares
-from cl_analyze.metrics.suspects import limits_of, margins_of, suspect_counts
+from cl_analyze.metrics.suspects import limits_of, margins_of, suspect_counts, suspected_by
 from cl_analyze.pairs.backend import Index
 from cl_analyze.pairs.ranking import TIE
 from cl_analyze.pairs.reducers.neighbours import Neighbours
-from cl_analyze.results.stats import effective_rows, standard_error
+from cl_analyze.results.stats import effective_rows
 from cl_analyze.results.tables import Cell, Record, Table
 
 Vector = NDArray[np.float64]
@@ -60,6 +60,7 @@ SUSPECTS = Table(
     ),
     (),
 )
+_SIGN_SEED = 0x5EED
 NO_LIMIT = "no anchor has both a negative and a positive above 0"
 
 
@@ -91,20 +92,20 @@ def sample_notes(results: PassResults) -> tuple[str, ...]:
 
 
 def suspect_records(
-    results: PassResults, found: Found, neighbours: Neighbours, deleted: Deletions
+    passes: PooledPasses, neighbours: Neighbours, deleted: Deletions
 ) -> Iterator[Record]:
     """Shares of anchors for each margin, and with labels how many suspects are of one class.
 
     Where positives are classes, or negatives are rows of other classes, none of them can be.
 
     Args:
-        results: the passes.
-        found: the pass that had `suspect_counts`.
+        passes: of the checkpoint.
         neighbours: nearest negatives of the anchors of the first pass; against positives that are
             classes, nearest rows of other classes.
         deleted: which rows the nearest negative hangs on.
     """
-    subject, options, anchors = results.subject, results.options, results.anchors
+    subject, results = passes.subject, passes.results
+    options, anchors = results.options, results.anchors
     at: dict[str, Any] = options.negative_params
     least = least_positives(results)
     assert least is not None
@@ -112,12 +113,7 @@ def suspect_records(
     if results.positives is None and results.once(class_ranks).anchors.is_sample:
         anchors = results.once(class_ranks).anchors
         at_anchors = np.searchsorted(results.anchors.rows, anchors.rows)
-    has_precision = (
-        suspect_counts(subject, options) is not None
-        and subject.labels is not None
-        and subject.relevance is None
-        and options.negatives == "instance"
-    )
+    has_precision = suspected_by(subject, options) is not None
     for column, margin in enumerate(margins_of(options)):
         limits = limits_of(least, (margin,))[anchors.rows]
         near = neighbours.values[at_anchors, : deleted.width]
@@ -126,23 +122,23 @@ def suspect_records(
         shares = AnchorShares.of_neighbours(subject, entries, missing, anchors, deleted)
         yield shares.record(SUSPECT_SHARE.at(margin=margin, **at), NO_LIMIT)
         if has_precision:
-            yield _precision(results, found, column, margin)
+            yield _precision(passes, column, margin)
 
 
-def _precision(results: PassResults, found: Found, column: int, margin: float) -> Record:
+def _precision(passes: PooledPasses, column: int, margin: float) -> Record:
     """Suspect pairs of one class over suspect pairs with labels: a ratio of sums over anchors."""
-    subject, options, anchors = results.subject, results.options, results.anchors
+    subject, options, anchors = passes.subject, passes.results.options, passes.results.anchors
     place = subject.source, subject.d
     metric = SUSPECT_PRECISION.at(margin=margin)
     reducer = suspect_counts(subject, options)
     assert reducer is not None
-    counts = found[reducer]
+    counts = passes.first[reducer]
     same, other = counts[:, 3 * column + 1], counts[:, 3 * column + 2]
     labelled = same + other
     if not labelled.sum():
         return metric.undefined(*place, "there is no suspect pair with labels")
     value = float(same.sum() / labelled.sum())
-    number = _ratio(value, same - value * labelled, labelled, anchors, subject.groups)
+    number = _ratio(passes, column, value, same, labelled)
     error = number.std_error or 0.0
     has_suspect = labelled > 0
     shares = np.where(has_suspect, same / np.maximum(labelled, 1.0), np.nan)
@@ -152,17 +148,44 @@ def _precision(results: PassResults, found: Found, column: int, margin: float) -
 
 
 def _ratio(
-    value: float, residuals: Vector, counts: Vector, anchors: Anchors, groups: Index | None
+    passes: PooledPasses, column: int, value: float, same: Vector, labelled: Vector
 ) -> Number:
-    """A ratio of sums over anchors, with the error of its residuals."""
-    n = int((counts > 0).sum())
-    mean = float(counts.mean())
-    scaled = residuals / mean
-    if not anchors.is_sample:
-        pseudo = value + scaled
-        return Number(value, standard_error(pseudo, groups), n, pseudo)
-    sampling = anchors.without_moments().mean(scaled).sampling_error
-    return Number(value, anchors.std_error(scaled, groups=groups), n, None, sampling)
+    """A ratio of sums over suspect pairs, with the error that both roles of a row give.
+
+    A pair is in the sums as one of its anchor and as one of its negative.  Its own part is counted
+    twice in the square of both, and taken off once.
+
+    Args:
+        passes: of the checkpoint.
+        column: number of the margin.
+        value: the ratio.
+        same, labelled: (m,) suspect pairs of each anchor, of one class and with labels.
+    """
+    subject, anchors = passes.subject, passes.results.anchors
+    reducer = suspected_by(subject, passes.results.options)
+    assert reducer is not None
+    rows, parts = passes.second
+    mean, n = float(labelled.mean()), int((labelled > 0).sum())
+    of_same, of_other = parts[-1][reducer][:, 2 * column : 2 * column + 2].T
+    received = ((1.0 - value) * of_same - value * of_other) / mean
+    squares = ((1.0 - value) ** 2 * of_same + value**2 * of_other) / mean**2
+    own = (same - value * labelled) / mean
+    if not rows.is_sample:
+        signs = np.random.default_rng(_SIGN_SEED).choice((-1.0, 1.0), subject.n)
+        zero = np.zeros(subject.n)
+        of_rows = AnchorValues(
+            value + own, -received, zero, signs * np.sqrt(squares), float(squares.sum())
+        )
+        return replace(of_rows.mean(subject.groups), value=value, n=n)
+    here = own[np.searchsorted(anchors.rows, rows.rows)]
+    errors = [rows.std_error(part, groups=subject.groups) for part in (here, here + received)]
+    of_own, of_both = (error or 0.0 for error in errors)
+    twice = float(squares.mean()) / subject.n
+    error = max(math.sqrt(max(of_both**2 - twice, 0.0)), of_own)
+    sampling = None
+    if anchors.is_sample:
+        sampling = anchors.without_moments().mean(own).sampling_error
+    return Number(value, error or None, n, None, sampling)
 
 
 def suspect_table(results: PassResults, neighbours: Neighbours) -> Table:

@@ -29,7 +29,12 @@ from cl_analyze.pairs.reducers.softmax import (
     RowLogSumExp,
     SoftmaxMoments,
 )
-from cl_analyze.pairs.reducers.suspects import SuspectCounts, SuspectGiven, SuspectReceived
+from cl_analyze.pairs.reducers.suspects import (
+    SuspectCounts,
+    SuspectedBy,
+    SuspectGiven,
+    SuspectReceived,
+)
 
 __all__ = [
     "ALL",
@@ -54,6 +59,7 @@ __all__ = [
     "SuspectCounts",
     "SuspectGiven",
     "SuspectReceived",
+    "SuspectedBy",
 ]
 
 _CLASSES = [globals()[name] for name in __all__ if name != "ALL"]

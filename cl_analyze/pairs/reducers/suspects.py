@@ -93,6 +93,54 @@ class SuspectCounts(Reducer):
 
 
 @dataclass(frozen=True)
+class SuspectedBy(Reducer):
+    """Per row: other rows that suspect it, those of its class and labelled ones of other classes.
+
+    Finalizes to (N, 2 limits).  A row is suspected by another above the other row's limit.
+
+    Attributes:
+        n_limits: limits of each row.
+        pairs: which pairs are negatives.
+        limits: (N, n_limits) similarities; infinite for rows that suspect nobody.
+    """
+
+    n_limits: int
+    pairs: PairSet = "all"
+    limits: Vector = from_earlier_pass()
+
+    def identity(self, n_rows: int) -> State:
+        return np.zeros((n_rows, 2 * self.n_limits))
+
+    def reduce(self, tile: Tile) -> tuple[State, State]:
+        lowest = self.limits.min(axis=1)
+        by_rows, by_columns = _entries(tile, self.pairs, lowest, tile.both_sides, True)
+        rows, cols = (tile.rows, tile.row_labels), (tile.cols, tile.col_labels)
+        assert by_columns is not None
+        return (
+            self._counted(by_columns, *cols, tile.row_labels, len(tile.rows)),
+            None
+            if by_rows is None
+            else self._counted(by_rows, *rows, tile.col_labels, len(cols[0])),
+        )
+
+    def _counted(
+        self, entries: Entries, others: Index, codes: Index | None, own: Index | None, n: int
+    ) -> Vector:
+        other, row, values = entries
+        columns = np.zeros((n, 2 * self.n_limits))
+        if codes is None or own is None:
+            return columns
+        theirs, mine = codes[other], own[row]
+        both = (theirs >= 0) & (mine >= 0)
+        limits, exact = self.limits[others], values.astype(np.float64)
+        for limit in range(self.n_limits):
+            above = both & (exact > limits[other, limit])
+            for place, which in enumerate((theirs == mine, theirs != mine)):
+                columns[:, 2 * limit + place] = np.bincount(row[above & which], minlength=n)
+        return columns
+
+
+@dataclass(frozen=True)
 class SuspectGiven:
     """The anchors of `SuspectReceived`; (m,) arrays.
 
