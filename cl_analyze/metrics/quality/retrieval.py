@@ -42,7 +42,7 @@ RECALL = Metric(
     "share of a query's relevant items (its partner) that are among the k nearest.",
     _OF_PARTNERS,
     (
-        f"share of the partner among the k nearest of the other view; {_WAYS}",
+        f"rows whose partner is among the k nearest of the other view; {_WAYS}",
         "relevant items among the k nearest, over all relevant items",
     ),
     (K, DIRECTION),
