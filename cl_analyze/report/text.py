@@ -96,8 +96,8 @@ def _by_source(records: Iterable[Record]) -> dict[str, list[Record]]:
 
 
 def _param_text(key: str, value: Param) -> str:
-    """One parameter; a group is clear without its key."""
-    if key == "group":
+    """One parameter; a group and a direction are clear without their key."""
+    if key in ("group", "direction"):
         return str(value)
     return f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"
 

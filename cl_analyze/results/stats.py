@@ -185,17 +185,20 @@ def effective_rows(
         units = float(len(np.unique(groups[taking_part])))
         differing = len(np.unique(groups[taking_part][rarer]))
     most = units if differing < _FEW_DIFFER else n_rows
+    if not error or not 0.0 < share < 1.0:
+        return most
+    effective = share * (1.0 - share) / max(error, 1e-12) ** 2
     away = values if share < 0.5 else 1.0 - values
     is_graded = bool(((values > 0) & (values < 1)).any())
     if is_graded and away.sum() ** 2 > _MANY_DIFFER * (away @ away):
-        most = math.inf
-    if not error or not 0.0 < share < 1.0:
-        return most
-    return min(share * (1.0 - share) / error**2, most)
+        most = _MOST_EFFECTIVE
+    return min(effective, most)
 
 
 _MANY_DIFFER = 30
 """With as many rows that differ (weighted by how much), the standard error is that of any mean."""
+_MOST_EFFECTIVE = 1e9
+"""Effective rows up to which the interval is computed well; an error of rounding alone has more."""
 _FEW_DIFFER = 5
 """With fewer rows (or groups) that differ from the others, the standard error is not used."""
 
