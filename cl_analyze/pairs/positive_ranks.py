@@ -265,17 +265,10 @@ class ClassRanks:
         return self.own, self.labels, self.groups
 
     def run(self, span: tuple[int, int]) -> ClassRanked:
-        """The ranks of the anchors in a span; `received` is their part of the sum."""
+        """The ranks of the anchors in a span; sums over anchors are their part."""
         start, stop = span
         strip = _similarities(self.rows, self.cols, span)
-        n = strip.shape[1]
-        received, ranking = np.zeros((2, n)), np.zeros((7, n))
-        squares = np.zeros(3)
-        signs = np.random.default_rng(_SIGN_SEED).choice((-1.0, 1.0), n)
-        counts, n_negatives = np.zeros(stop - start), np.zeros(stop - start)
-        violated, beaten = np.zeros(stop - start), np.zeros(stop - start)
-        least, measures = np.full(stop - start, np.nan), np.full((stop - start, 3), np.nan)
-        parts: list[tuple[Index, Vector, Vector, Vector]] = []
+        sums = _StripSums(stop - start, strip.shape[1])
         is_labelled = self.labels >= 0
         for row in range(stop - start):
             own = self.own[start + row]
@@ -284,43 +277,101 @@ class ClassRanks:
             is_same = self.labels == self.labels[own]
             is_other = is_labelled & ~is_same
             is_same[own] = False
-            positives, negatives = strip[row, is_same], strip[row, is_other]
-            counts[row], n_negatives[row] = len(positives), len(negatives)
-            if not len(positives):
-                continue
-            ordered = np.sort(negatives)
-            above, level = ranks_in(ordered, positives)
-            parts.append((np.full(len(positives), row), positives, above, level))
-            beaten[row], least[row] = (above + 0.5 * level).sum(), positives.min()
-            violated[row] = (above > 0).mean()
-            over, tied = ranks_in(np.sort(positives), negatives)
-            over += 0.5 * tied
-            nearest_first = np.argsort(-positives, kind="stable")
-            ahead = np.floor(above + 0.5 * level)[nearest_first]
-            of_positives, of_negatives = ranking_effects(ahead, over)
-            added = np.zeros((3, n))
-            added[:, np.flatnonzero(is_same)[nearest_first]] = of_positives
-            added[:, is_other] = of_negatives
-            if self.groups is not None:
-                added[:, self.groups == self.groups[own]] = 0.0
-            ranking[:3] += added
-            ranking[3, is_same] += len(positives) == 1
-            ranking[4:] += signs[own] * added
-            squares += _squares(added, self.groups)
-            if len(negatives):
-                under = 1.0 - (above + 0.5 * level) / len(negatives)
-                mean = float(under.mean())
-                received[0, is_same] += (under - mean) / len(positives)
-                received[0, is_other] += (over / len(positives) - mean) / len(negatives)
-                received[1, is_same] += ((above > 0) - violated[row]) / len(positives)
-                nearest = np.flatnonzero(is_other)[np.argmax(negatives)]
-                received[1, nearest] += violated[row] - (above > 1).mean()
-        if parts:
-            owner, similarity, above, level = map(np.concatenate, zip(*parts, strict=True))
-            rankings = Ranking.of(owner, similarity, above, level, stop - start)
+            sibling = None if self.groups is None else self.groups == self.groups[own]
+            anchor = _Anchor(row, own, strip[row], np.flatnonzero(is_same), is_other)
+            sums.counts[row], sums.n_negatives[row] = len(anchor.same), len(anchor.negatives)
+            if len(anchor.same):
+                sums.add_ranking(anchor, self.groups, sibling)
+                sums.add_separation(anchor)
+        return sums.result()
+
+
+class _Anchor:
+    """One anchor, its positives and negatives, and their ranks among each other.
+
+    Attributes:
+        row: position in the strip.
+        own: index among the columns.
+        same: (R,) columns of its class.
+        is_other: (n_cols,) whether a column is of another class.
+        positives, negatives: their similarities.
+        above, level: (R,) negatives nearer than each positive, and as near.
+        over: (negatives,) positives nearer than each negative, ties half.
+    """
+
+    def __init__(
+        self, row: int, own: int, similarity: Vector, same: Index, is_other: NDArray[np.bool_]
+    ) -> None:
+        self.row, self.own, self.same, self.is_other = row, own, same, is_other
+        self.positives, self.negatives = similarity[same], similarity[is_other]
+        self.above, self.level = ranks_in(np.sort(self.negatives), self.positives)
+        over, tied = ranks_in(np.sort(self.positives), self.negatives)
+        self.over = over + 0.5 * tied
+
+
+class _StripSums:
+    """What `ClassRanked` has, while the anchors of a strip are added."""
+
+    def __init__(self, n_rows: int, n_cols: int) -> None:
+        self.counts, self.n_negatives = np.zeros(n_rows), np.zeros(n_rows)
+        self._over, self._violated = np.zeros(n_rows), np.zeros(n_rows)
+        self._least = np.full(n_rows, np.nan)
+        self._received, self._ranking = np.zeros((2, n_cols)), np.zeros((7, n_cols))
+        self._squares = np.zeros(3)
+        self._signs = np.random.default_rng(_SIGN_SEED).choice((-1.0, 1.0), n_cols)
+        self._pairs: list[tuple[Index, Vector, Vector, Vector]] = []
+
+    def add_ranking(
+        self, anchor: _Anchor, groups: Index | None, sibling: NDArray[np.bool_] | None
+    ) -> None:
+        """Add what columns add to the measures of an anchor's ranking.
+
+        Args:
+            anchor: the anchor.
+            groups: (n_cols,) codes of rows that belong together, or None.
+            sibling: (n_cols,) whether a column belongs to the anchor's group, or None.
+        """
+        rows = np.full(len(anchor.same), anchor.row)
+        self._pairs.append((rows, anchor.positives, anchor.above, anchor.level))
+        nearest_first = np.argsort(-anchor.positives, kind="stable")
+        ahead = np.floor(anchor.above + 0.5 * anchor.level)[nearest_first]
+        of_positives, of_negatives = ranking_effects(ahead, anchor.over)
+        added = np.zeros((4, len(anchor.is_other)))
+        added[:3, anchor.same[nearest_first]] = of_positives
+        added[:3, anchor.is_other] = of_negatives
+        added[3, anchor.same] = len(anchor.same) == 1
+        if sibling is not None:
+            added[:, sibling] = 0.0
+        self._ranking[:4] += added
+        self._ranking[4:] += self._signs[anchor.own] * added[:3]
+        self._squares += _squares(added[:3], groups)
+
+    def add_separation(self, anchor: _Anchor) -> None:
+        """Add what columns add to an anchor's AUROC and to its positives with nearer negatives."""
+        row, n_positives, n_negatives = anchor.row, len(anchor.same), len(anchor.negatives)
+        beaten = anchor.above + 0.5 * anchor.level
+        self._over[row], self._least[row] = beaten.sum(), anchor.positives.min()
+        violated = self._violated[row] = (anchor.above > 0).mean()
+        if not n_negatives:
+            return
+        under = 1.0 - beaten / n_negatives
+        mean = float(under.mean())
+        of_auroc, of_violated = self._received
+        of_auroc[anchor.same] += (under - mean) / n_positives
+        of_auroc[anchor.is_other] += (anchor.over / n_positives - mean) / n_negatives
+        of_violated[anchor.same] += ((anchor.above > 0) - violated) / n_positives
+        nearest = np.flatnonzero(anchor.is_other)[np.argmax(anchor.negatives)]
+        of_violated[nearest] += violated - (anchor.above > 1).mean()
+
+    def result(self) -> ClassRanked:
+        """The sums, and the measures of all rankings."""
+        measures = np.full((len(self.counts), 3), np.nan)
+        if self._pairs:
+            owner, similarity, above, level = map(np.concatenate, zip(*self._pairs, strict=True))
+            rankings = Ranking.of(owner, similarity, above, level, len(self.counts))
             measures = np.stack([measure(rankings) for measure in _MEASURES], axis=1)
-        values = counts, n_negatives, beaten, least, measures, violated
-        return ClassRanked(*values, received, ranking, squares)
+        values = self.counts, self.n_negatives, self._over, self._least, measures, self._violated
+        return ClassRanked(*values, self._received, self._ranking, self._squares)
 
 
 def _squares(added: Matrix, groups: Index | None) -> Vector:

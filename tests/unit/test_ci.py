@@ -153,9 +153,11 @@ def test_the_rules_of_the_page_are_rules(tmp_path):
     from cl_analyze.checks import load_rules
 
     page = (ROOT / "docs" / "ci.md").read_text()
-    (block,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
-    path = tmp_path / "cl-analyze.toml"
-    path.write_text(block)
-    assert [rule.metric for rule in load_rules(path)] == [
-        "uniformity", "tolerance", "uniformity_gap", "penalty_false_negative_share",
-    ]  # fmt: skip
+    path, metrics = tmp_path / "cl-analyze.toml", []
+    for block in re.findall(r"```toml\n(.*?)```", page, re.DOTALL):
+        path.write_text(block)
+        metrics.append([rule.metric for rule in load_rules(path)])
+    assert metrics == [
+        ["uniformity", "tolerance", "uniformity_gap", "penalty_false_negative_share"],
+        ["recall_at_k", "tpr_at_fpr", "penalty_suspect_share"],
+    ]
