@@ -170,13 +170,17 @@ def test_a_worker_that_cannot_see_the_file_says_so(files, cluster):
 
 def test_processes_that_die_are_named(files):
     class Kills(Silent):
+        ends = None
+
         def progress(self, done, total):
-            for process in list(pool._processes.values()):
-                process.kill()
+            # from within: a pool waits for ever for the rest of what a killed process was writing
+            if self.ends is None:
+                self.ends = pool.submit(signal.raise_signal, signal.SIGKILL)
 
     with (
         ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool,
-        pytest.raises(AnalysisError, match="the workers are gone"),
+        # during a pass, or at the start of the next
+        pytest.raises(AnalysisError, match=r"the workers are gone|process terminated abruptly"),
     ):
         report(files, pool, Kills())
 
