@@ -26,13 +26,12 @@ from numpy.typing import NDArray
 from cl_analyze.metrics.means import Number
 from cl_analyze.pairs.backend import Index
 from cl_analyze.pairs.reducers.neighbours import NO_NEIGHBOUR, Neighbours
-from cl_analyze.results.stats import pseudo_values, standard_error
+from cl_analyze.results.stats import pseudo_values, random_signs, standard_error
 
 Vector = NDArray[np.float64]
 
 LOST = -1
 """In `Deletions.next_one`: no negative is left."""
-_SIGN_SEED = 0x5EED
 
 
 @dataclass(frozen=True)
@@ -200,7 +199,7 @@ def deletions(
         )
         by_pair = by_pair_index, len(pairs)
     sizes = np.bincount(unit_of, minlength=int(unit_of.max()) + 1).astype(np.float64)
-    signs = np.random.default_rng(_SIGN_SEED).choice((-1.0, 1.0), len(sizes))
+    signs = random_signs(len(sizes))
     return Deletions(rank, anchors, units, next_one, rows, unit_of, sizes, signs, by_pair)
 
 

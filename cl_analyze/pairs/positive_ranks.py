@@ -26,6 +26,7 @@ from cl_analyze.pairs.plan import spans
 from cl_analyze.pairs.rank_effects import ranking_effects
 from cl_analyze.pairs.ranking import TIE, Ranking
 from cl_analyze.pairs.saved import SavedPass
+from cl_analyze.results.stats import random_signs
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -33,7 +34,6 @@ Matrix = NDArray[np.float64]
 _UNDER = -2.0
 _VALUES_OF_A_STRIP, _MOST_ROWS = 1 << 20, 128
 _MEASURES = (Ranking.reciprocal_rank, Ranking.map_at_r, Ranking.r_precision)
-_SIGN_SEED = 0x5EED
 _COUNTED = 8
 """Positives of an anchor up to which counting is faster than sorting."""
 
@@ -318,7 +318,7 @@ class _StripSums:
         self._least = np.full(n_rows, np.nan)
         self._received, self._ranking = np.zeros((2, n_cols)), np.zeros((7, n_cols))
         self._squares = np.zeros(3)
-        self._signs = np.random.default_rng(_SIGN_SEED).choice((-1.0, 1.0), n_cols)
+        self._signs = random_signs(n_cols)
         self._pairs: list[tuple[Index, Vector, Vector, Vector]] = []
 
     def add_ranking(

@@ -21,7 +21,7 @@ from cl_analyze.metrics.suspects import limits_of, margins_of, suspect_counts, s
 from cl_analyze.pairs.backend import Index
 from cl_analyze.pairs.ranking import TIE
 from cl_analyze.pairs.reducers.neighbours import Neighbours
-from cl_analyze.results.stats import effective_rows
+from cl_analyze.results.stats import effective_rows, random_signs
 from cl_analyze.results.tables import Cell, Record, Table
 
 Vector = NDArray[np.float64]
@@ -60,7 +60,6 @@ SUSPECTS = Table(
     ),
     (),
 )
-_SIGN_SEED = 0x5EED
 NO_LIMIT = "no anchor has both a negative and a positive above 0"
 
 
@@ -171,7 +170,7 @@ def _ratio(
     squares = ((1.0 - value) ** 2 * of_same + value**2 * of_other) / mean**2
     own = (same - value * labelled) / mean
     if not rows.is_sample:
-        signs = np.random.default_rng(_SIGN_SEED).choice((-1.0, 1.0), subject.n)
+        signs = random_signs(subject.n)
         zero = np.zeros(subject.n)
         of_rows = AnchorValues(
             value + own, -received, zero, signs * np.sqrt(squares), float(squares.sum())
