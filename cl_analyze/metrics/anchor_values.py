@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 
 from cl_analyze.metrics.means import Number
 from cl_analyze.pairs.backend import Index
+from cl_analyze.pairs.rank_effects import random_signs
 from cl_analyze.pairs.reducers.neighbours import NO_NEIGHBOUR, Neighbours
-from cl_analyze.results.stats import pseudo_values, random_signs, standard_error
+from cl_analyze.results.stats import pseudo_values, standard_error
 
 Vector = NDArray[np.float64]
 

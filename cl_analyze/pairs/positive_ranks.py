@@ -23,10 +23,9 @@ from cl_analyze.pairs.backend import Index
 from cl_analyze.pairs.engine import LeftOut
 from cl_analyze.pairs.executors import Executor
 from cl_analyze.pairs.plan import spans
-from cl_analyze.pairs.rank_effects import ranking_effects
+from cl_analyze.pairs.rank_effects import random_signs, ranking_effects
 from cl_analyze.pairs.ranking import TIE, Ranking
 from cl_analyze.pairs.saved import SavedPass
-from cl_analyze.results.stats import random_signs
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]

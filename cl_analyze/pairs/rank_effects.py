@@ -51,6 +51,11 @@ def ranking_effects(ahead: Vector, over: Vector) -> tuple[Matrix, Matrix]:
     return of_positives, by_place[:, over.astype(np.int64)]
 
 
+def random_signs(n: int) -> Vector:
+    """(n,) seeded signs, +1 or -1, with which sums over anchors tell how noisy the sums are."""
+    return np.random.default_rng(0x5EED).choice((-1.0, 1.0), n)
+
+
 def _sums_before(parts: Matrix) -> Matrix:
     """(2, R + 1) sums of the parts before each place."""
     return np.concatenate([np.zeros((2, 1)), np.cumsum(parts, axis=1)], axis=1)

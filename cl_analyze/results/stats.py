@@ -195,11 +195,6 @@ def effective_rows(
     return min(effective, most)
 
 
-def random_signs(n: int) -> Vector:
-    """(n,) seeded signs, +1 or -1, with which sums over anchors tell how noisy the sums are."""
-    return np.random.default_rng(0x5EED).choice((-1.0, 1.0), n)
-
-
 _MANY_DIFFER = 30
 """With as many rows that differ (weighted by how much), the standard error is that of any mean."""
 _MOST_EFFECTIVE = 1e9

@@ -19,9 +19,10 @@ from cl_analyze.metrics.similarity.pooled_errors import PooledPasses
 from cl_analyze.metrics.similarity.shares import AnchorShares
 from cl_analyze.metrics.suspects import limits_of, margins_of, suspect_counts, suspected_by
 from cl_analyze.pairs.backend import Index
+from cl_analyze.pairs.rank_effects import random_signs
 from cl_analyze.pairs.ranking import TIE
 from cl_analyze.pairs.reducers.neighbours import Neighbours
-from cl_analyze.results.stats import effective_rows, random_signs
+from cl_analyze.results.stats import effective_rows
 from cl_analyze.results.tables import Cell, Record, Table
 
 Vector = NDArray[np.float64]
