@@ -79,15 +79,11 @@ def contrastive_loss(view1: Tensor, view2: Tensor, run: Run) -> Tensor:
     return (torch.logsumexp(both, dim=1) - positive).mean()
 
 
-def make(run: Run, images: Path, out: Path) -> Path:
-    """Train `run` and write its .npz, whole or not at all."""
-    path = out / f"{run.name}.npz"
-    if path.exists():
-        return path
+def trained(run: Run, images: Path) -> Encoder:
+    """The encoder of `run`, the same each time: one thread, seeded."""
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     train_images, _ = load_images(images, "train")
-    test_images, test_labels = load_images(images, "t10k")
     torch.manual_seed(SEED)
     encoder = Encoder()
     train(
@@ -99,6 +95,16 @@ def make(run: Run, images: Path, out: Path) -> Path:
         generator=torch.Generator().manual_seed(SEED + 1),
         told=lambda text: print(f"{run.name} {text}", flush=True),
     )
+    return encoder
+
+
+def make(run: Run, images: Path, out: Path) -> Path:
+    """Train `run` and write its .npz, whole or not at all."""
+    path = out / f"{run.name}.npz"
+    if path.exists():
+        return path
+    encoder = trained(run, images)
+    test_images, test_labels = load_images(images, "t10k")
     ids = first_of_each_class(test_labels, TEST_ROWS_PER_CLASS)
     chosen = test_images[torch.from_numpy(ids)]
     generator = torch.Generator().manual_seed(SEED + 2)

@@ -30,14 +30,12 @@ import torch
 from cl_analyze.output import replacing
 from sample_data.encoders import (
     FASHION_MNIST,
-    Encoder,
     apply,
     augment,
     first_of_each_class,
     load_images,
-    train,
 )
-from sample_data.make_embeddings import BATCH, EPOCHS, N_TRAIN, SEED, Run, contrastive_loss
+from sample_data.make_embeddings import SEED, Run, trained
 
 HERE = Path(__file__).resolve().parent / "positives"
 N_CROPS, IMAGES_PER_CLASS = 5, 40
@@ -49,21 +47,8 @@ _FEWEST_WORDS = 3
 def make_crops(images: Path) -> None:
     """Train the encoder at temperature 0.2, and embed five augmentations of each image."""
     path = HERE / "fashion-mnist-crops.npz"
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-    train_images, _ = load_images(images, "train")
+    encoder = trained(Run(0.2), images)
     test_images, test_labels = load_images(images, "t10k")
-    torch.manual_seed(SEED)
-    encoder, run = Encoder(), Run(0.2)
-    train(
-        encoder,
-        train_images[:N_TRAIN],
-        lambda view1, view2: contrastive_loss(view1, view2, run),
-        epochs=EPOCHS,
-        batch=BATCH,
-        generator=torch.Generator().manual_seed(SEED + 1),
-        told=lambda text: print(f"crops {text}", flush=True),
-    )
     ids = first_of_each_class(test_labels, IMAGES_PER_CLASS)
     chosen = test_images[torch.from_numpy(ids)]
     generator = torch.Generator().manual_seed(SEED + 3)
