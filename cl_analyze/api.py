@@ -21,6 +21,9 @@ from cl_analyze.options.declaration import split_by_class, with_options
 from cl_analyze.results.tables import Record, Results
 
 _DECLARING = (Request, MetricOptions)
+_VARIANTS = ("dims", "quantise", "transform", "packed_bits")
+_FOR_ALL = ("queue", "clop_anchors", "views", *_VARIANTS)
+"""Companions whose list is no list with one for each checkpoint."""
 
 
 @with_options(_DECLARING, without=("n_negatives",))
@@ -89,7 +92,7 @@ def _one_each(companions: Mapping[str, Any], n: int) -> list[dict[str, Any]]:
     for_each: list[dict[str, Any]] = [{} for _ in range(n)]
     for name, companion in companions.items():
         values = [companion] * n
-        is_shared = name in ("queue", "clop_anchors", "views")
+        is_shared = name in _FOR_ALL
         if name == "relevant":  # a list of other things is a relation
             is_shared = not _are_paths(companion)
         if isinstance(companion, list | tuple) and len(companion) == n and not is_shared:
@@ -356,10 +359,11 @@ def penalty(
             **options,
         )
         return report.records
-    of_embeddings = ("groups", "relevant", "pair_ids", "views", "anchors")
+    of_embeddings = ("groups", "relevant", "pair_ids", "views", "anchors", *_VARIANTS)
     given = {name: options.pop(name, None) for name in of_embeddings}
     for name, value in {"labels": labels, "pairs": pairs, **given}.items():
-        if value is not None:
+        is_unset = value is None or value is False or (isinstance(value, tuple) and not value)
+        if not is_unset:
             raise ConfigError(f"without embeddings there can be no {name}")
     metric_options = MetricOptions(penalty_alpha=hard_alpha, n_negatives=n_negatives, **options)
     return uniform_penalty(metric_options, run or RunOptions()).records

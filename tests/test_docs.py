@@ -43,7 +43,7 @@ def test_python_blocks_of_the_page_run(tmp_path, page):
         subprocess.run([sys.executable, "-c", block], check=True, cwd=tmp_path, capture_output=True)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/guide.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/guide.md", "docs/variants.md"])
 def test_console_blocks_print_what_they_show(tmp_path, page):
     """`...` stands for lines that are left out."""
     shown = blocks(ROOT / page, "console")

@@ -25,6 +25,9 @@ from cl_analyze.pairs import kernels
 from cl_analyze.results.document import Document
 from cl_analyze.results.tables import Record, Results, Table
 
+VARIANTS = "variants"
+"""The table of what variants have learned from the rows."""
+
 
 def check_definition(definition: str | None, names: Sequence[str]) -> None:
     """Check that a metric of these families has the definition.
@@ -75,6 +78,7 @@ class Collected:
         self.negatives = ""
         self.groups: dict[str, NDArray[np.int64]] = {}
         self.rows: dict[str, RowKeys] = {}
+        self.originals: dict[str, str] = {}
 
     def add_inputs(self, entries: Iterable[dict[str, Any]]) -> None:
         """Add entries of `inputs` that have not been added yet."""
@@ -109,6 +113,13 @@ class Collected:
         self.rows[source] = RowKeys.of(subject.n, subject.labels, subject.ids, subject.kept)
         if subject.groups is not None:
             self.groups[source] = subject.groups
+        self.originals[source] = subject.original
+        if subject.variant is not None:
+            lines = subject.variant.table(source, subject.original)
+            earlier = self.tables.get(VARIANTS)
+            rows = (*(() if earlier is None else earlier.rows), *lines)
+            if rows:
+                self.tables[VARIANTS] = Table(VARIANTS, tuple(rows[0]), rows)
 
     def report(
         self,
@@ -165,6 +176,7 @@ class Collected:
             ),
             self.groups,
             self.rows,
+            self.originals,
         )
 
 

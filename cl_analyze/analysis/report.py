@@ -36,6 +36,7 @@ class Report:
         records: all records.
         groups: source -> (N,) codes of the groups of its rows, for sources with groups.
         rows: source -> keys that match its rows with the rows of another report.
+        originals: source -> the source whose variant it is; of a checkpoint as it is saved, itself.
 
     >>> from cl_analyze import analyze
     >>> report = analyze(np.eye(5), metrics="uniformity")
@@ -46,6 +47,7 @@ class Report:
     document: Document
     groups: dict[str, NDArray[np.int64]] = field(default_factory=dict, repr=False)
     rows: dict[str, RowKeys] = field(default_factory=dict, repr=False)
+    originals: dict[str, str] = field(default_factory=dict, repr=False)
     records: Results = field(init=False, repr=False)
 
     def __repr__(self) -> str:

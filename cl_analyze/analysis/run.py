@@ -19,6 +19,7 @@ from cl_analyze.inputs.listener import Listener, Recorder, Silent
 from cl_analyze.inputs.memory import n_threads
 from cl_analyze.inputs.names import source_names
 from cl_analyze.inputs.prepare import Prepared, prepare
+from cl_analyze.inputs.variants import with_variants
 from cl_analyze.metrics import METRICS
 from cl_analyze.metrics.even_similarities import penalty_of_uniform_similarities
 from cl_analyze.metrics.family import Family, FamilyResult, measure
@@ -67,6 +68,7 @@ def run_analysis(
 ) -> Report:
     """Compute metrics of checkpoints, one after the other, and collect the results in a report."""
     recorder = Recorder(listener or Silent())
+    requests = with_variants(requests)
     with executor_of(run, executor) as workers:
         return _measured(requests, names, options, run, command, workers, recorder, arguments)
 
@@ -93,11 +95,16 @@ def _measured(
         all_prepared.append(prepared)
         collected.add_inputs(prepared.inputs)
     options = with_room_for_groups(options, [prepared.subject for prepared in all_prepared])
-    dims = {prepared.subject.source: prepared.subject.d for prepared in all_prepared}
+    subjects = [prepared.subject for prepared in all_prepared]
+    dims = {subject.source: subject.d for subject in subjects if subject.variant is None}
     if len(set(dims.values())) > 1:
         listing = ", ".join(f"{title} {d}" for title, d in dims.items())
         recorder.warn(
             f"dimensions differ ({listing}): compare uniformity_gap, not uniformity, between them"
+        )
+    elif any(subject.d != dims[subject.original] for subject in subjects):
+        recorder.note(
+            "variants have fewer dimensions: compare uniformity_gap, not uniformity, between them"
         )
     if any(options.anchors_of(prepared.subject.n) is not None for prepared in all_prepared):
         recorder.note(

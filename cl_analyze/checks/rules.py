@@ -13,12 +13,15 @@ from typing import Any, Literal, get_args
 from cl_analyze.errors import ConfigError
 from cl_analyze.metrics import BETWEEN, DECLARED, METRICS
 from cl_analyze.metrics.metric import Better
+from cl_analyze.options import QUANTISED, TRANSFORMED
 from cl_analyze.quoting import described, quoted
 from cl_analyze.results.tables import Param, Unit, full_name
 from cl_analyze.small_files import read_text
 
 Severity = Literal["fail", "warn"]
 LARGEST = 1e300
+ORIGINAL = "original"
+_VARIANT = re.compile("|".join((ORIGINAL, *QUANTISED, *TRANSFORMED, "dims=[1-9][0-9]*")))
 BOUNDS = ("min", "max", "max_drop", "max_rise", "max_worse")
 OF_CHANGE = BOUNDS[2:]
 """Bounds of the change against a baseline; the others are bounds of the value."""
@@ -48,6 +51,8 @@ class Rule:
         params: parameters that the number must have; a parameter that the rule leaves out may have
             any value, if only one number fits.
         unit: expected unit of the number, a guard against a wrong number; None: any unit.
+        variant: the variant that the rule is for, such as int8 or dims=64; "original": checkpoints
+            as they are saved; None: every source.
         min, max: bounds of the value.
         max_drop, max_rise: bounds of the fall and of the rise against the baseline, >= 0.
         max_worse: bound of the change in the worse direction, >= 0.
@@ -62,6 +67,7 @@ class Rule:
     definition: str | None = None
     params: Mapping[str, Param] = field(default_factory=dict)
     unit: str | None = None
+    variant: str | None = None
     min: float | None = None
     max: float | None = None
     max_drop: float | None = None
@@ -99,6 +105,10 @@ class Rule:
     def name(self) -> str:
         """The name of the number in messages."""
         return full_name(self.metric, self.definition, self.params)
+
+    def is_for(self, variant: str) -> bool:
+        """Whether the rule is for a variant, or for checkpoints as they are saved (ORIGINAL)."""
+        return self.variant in (None, variant)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -305,6 +315,10 @@ _REQUIREMENTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "severity": _SEVERITY,
     "on_inconclusive": _SEVERITY,
     "require_paired": _FLAG,
+    "variant": (
+        f"be {', '.join(map(repr, (ORIGINAL, *QUANTISED, *TRANSFORMED)))} or 'dims=K'",
+        lambda value: isinstance(value, str) and _VARIANT.fullmatch(value) is not None,
+    ),
 }
 """Key of a rule -> requirement on its value, in words and as a function."""
 

@@ -13,7 +13,7 @@ from cl_analyze.analysis.run import run_analysis
 from cl_analyze.checks.baseline import Baseline, BaselineSource, save_baseline
 from cl_analyze.checks.judge import Check, Earlier, Verdict, checks_table, judge, overall
 from cl_analyze.checks.needs import needs, select
-from cl_analyze.checks.rules import Rule
+from cl_analyze.checks.rules import ORIGINAL, Rule
 from cl_analyze.errors import ConfigError
 from cl_analyze.inputs.listener import Listener, Silent
 from cl_analyze.metrics.differences import match_rows
@@ -26,7 +26,8 @@ class CheckOptions:
     """Options of a run of checks.
 
     Attributes:
-        baseline: earlier numbers; None: bounds of the change are skipped.
+        baseline: earlier numbers; None: bounds of the change of a variant are against its original,
+            those of other checkpoints are skipped.
         save_to: path of a new baseline with these numbers; None: no baseline is saved.
         seed: seed of all random draws.
         anchors: number of rows from which means are estimated; None: all rows.
@@ -99,21 +100,40 @@ def run_checks(
         reports.append(report)
         for source in report.rows:
             of_source = [record for record in report.records if record.source == source]
-            chosen.update({(source, i): select(rules[i], of_source, source) for i in need.rules})
+            variant = _variant(source, report)
+            for i in need.rules:
+                if rules[i].is_for(variant) or variant == ORIGINAL:
+                    chosen[source, i] = select(rules[i], of_source, source)
     report = reports[0]
+    variants = {source: _variant(source, report) for source in report.rows}
+    for rule in rules:
+        if not any(map(rule.is_for, variants.values())):
+            raise ConfigError(
+                f"the rule {rule.name} is for {rule.variant}, and there is no such variant: pass "
+                "--dims, --quantise or --transform"
+            )
     checks: list[Check] = []
+    named: list[Record] = []
     for source, keys in report.rows.items():
         base = match = None
-        if baseline is not None and any(rule.needs_baseline for rule in rules):
-            base = baseline.of(source)
+        place = "this run"
+        own_rules = [i for i, rule in enumerate(rules) if rule.is_for(variants[source])]
+        if any(rules[i].needs_baseline for i in own_rules):
+            original = report.originals[source]
+            if baseline is not None:
+                base, place = baseline.of(source), str(baseline.path)
+            elif original != source:
+                of_original = tuple(chosen[original, i] for i in own_rules)
+                base = BaselineSource(original, report.rows[original], of_original, None)
+        if base is not None:
             match = match_rows(keys, base.keys)
-            listener.note(f"{source} against {base.source} of {baseline.path}: {match.text}")
-        for i, rule in enumerate(rules):
-            record, earlier = chosen[source, i], None
-            if baseline and base and match and rule.needs_baseline:
-                earlier = Earlier(_same_number(rule, record, base, baseline.path), base, match)
+            listener.note(f"{source} against {base.source} of {place}: {match.text}")
+        for i in own_rules:
+            rule, record, earlier = rules[i], chosen[source, i], None
+            named.append(record)
+            if base and match and rule.needs_baseline:
+                earlier = Earlier(_same_number(rule, record, base, place), base, match)
             checks += judge(rule, record, earlier, report.groups.get(source))
-    named = [chosen[source, i] for source in report.rows for i in range(len(rules))]
     records = list({id(record): record for record in named}.values())
     warnings = dict.fromkeys(text for report in reports for text in report.warnings)
     document = replace(
@@ -132,7 +152,13 @@ def run_checks(
     return Checked(report, tuple(checks))
 
 
-def _same_number(rule: Rule, record: Record, base: BaselineSource, path: Path) -> Record:
+def _variant(source: str, report: Report) -> str:
+    """The name of the variant that a source is; of a checkpoint as it is saved, `ORIGINAL`."""
+    original = report.originals[source]
+    return ORIGINAL if source == original else source[len(original) + 1 : -1]
+
+
+def _same_number(rule: Rule, record: Record, base: BaselineSource, path: str) -> Record:
     """The baseline's number of the same metric, definition and parameters."""
     of_metric = [other for other in base.records if other.metric == record.metric]
     for other in of_metric:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cl_analyze.comparison.order import axis_label
 from cl_analyze.inputs.listener import Recorder
 from cl_analyze.metrics.differences import Match
 from cl_analyze.metrics.family import FamilyResult
@@ -22,8 +21,11 @@ class Checkpoint:
         title: name of the source.
         x: position along the run; None without --x.
         n, d: number of rows, number of dimensions.
-        match: match of the rows with the rows of the reference.
-        families: results without pseudo-values, the movement from the reference included.
+        match: match of the rows with the rows of the checkpoint that it is compared with.
+        families: results without pseudo-values, the movement from that checkpoint included.
+        against: title of the checkpoint that it is compared with: the reference, or for a variant
+            its original; None for the reference.
+        variant: name of the variant; None for a checkpoint as it is saved.
     """
 
     title: str
@@ -32,6 +34,8 @@ class Checkpoint:
     d: int
     match: Match
     families: dict[str, FamilyResult]
+    against: str | None = None
+    variant: str | None = None
 
     def value(self, metric: str) -> float | None:
         """The first value of a metric; None where no record has a value."""
@@ -50,12 +54,12 @@ def warn(checkpoints: Sequence[Checkpoint], reference: Checkpoint, recorder: Rec
         )
     unpaired: dict[str, list[Checkpoint]] = {}
     for checkpoint in checkpoints:
-        if checkpoint is not reference and checkpoint.match.order is None:
+        if checkpoint.against is not None and checkpoint.match.order is None:
             unpaired.setdefault(checkpoint.match.text, []).append(checkpoint)
     for text, others in unpaired.items():
         not_compared = "; what depends on the number of rows is not compared"
         recorder.warn(
-            f"{some(other.title for other in others)} against {reference.title}: {text}"
+            f"{some(other.title for other in others)} against {others[0].against}: {text}"
             + (not_compared if any(other.n != reference.n for other in others) else "")
         )
     if any("no labels to check" in checkpoint.match.text for checkpoint in checkpoints):
@@ -66,16 +70,23 @@ def warn(checkpoints: Sequence[Checkpoint], reference: Checkpoint, recorder: Rec
 
 
 def checkpoints_table(
-    checkpoints: Sequence[Checkpoint], reference: Checkpoint, x: str | None
+    checkpoints: Sequence[Checkpoint], reference: Checkpoint, axis: str | None
 ) -> Table:
-    """The table of checkpoints: position along the run, size, match, and place on the front."""
+    """The table of checkpoints: position along the run, size, match, and place on the front.
+
+    Args:
+        checkpoints, reference: the checkpoints, and which of them is the reference.
+        axis: name of the axis of the run; None: checkpoints have no positions.
+    """
     front = pareto_front(checkpoints)
     rows: list[dict[str, Cell]] = [
         {
             "source": checkpoint.title,
-            "axis": None if x is None else axis_label(x),
+            "axis": axis,
             "x": checkpoint.x,
             "reference": checkpoint is reference,
+            "against": checkpoint.against,
+            "variant": checkpoint.variant,
             "n": checkpoint.n,
             "d": checkpoint.d,
             "rows": checkpoint.match.text,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -27,12 +27,25 @@ class Given:
         name: name as typed.
         title: name in the output.
         x: position along the run; None without --x.
+        original: title of the checkpoint whose variant this is; of an original its own title.
     """
 
     request: Request
     name: str
     title: str
     x: float | None
+    original: str
+
+    @property
+    def is_variant(self) -> bool:
+        """Whether it is a variant of another checkpoint."""
+        return bool(self.request.variant)
+
+    @property
+    def dims(self) -> int | None:
+        """Dimensions that a variant of fewer dimensions keeps; None for others."""
+        change, _, number = self.request.variant.partition("=")
+        return int(number) if change == "dims" else None
 
 
 def arranged(requests: Sequence[Request], x: str | None) -> list[Given]:
@@ -61,9 +74,52 @@ def arranged(requests: Sequence[Request], x: str | None) -> list[Given]:
                 "another word or pattern, or leave --x out"
             )
         order = sorted(order, key=numbers.__getitem__)
-    return [
-        Given(replace(requests[i], match=True), names[i], titles[i], x_values[i]) for i in order
-    ]
+    given: list[Given] = []
+    for i in order:  # a variant stands behind its original
+        variant = requests[i].variant
+        original = titles[i].removesuffix(f"[{variant}]") if variant else titles[i]
+        request = replace(requests[i], match=True)
+        name = f"{names[i]}[{variant}]" if variant else names[i]
+        given.append(Given(request, name, titles[i], x_values[i], original))
+    return given
+
+
+def by_dimensions(given: Sequence[Given], dims: Mapping[str, int]) -> list[Given] | None:
+    """One checkpoint and its variants of fewer dimensions, at the dimensions that they keep.
+
+    Args:
+        given: the checkpoints.
+        dims: title -> dimensions of the rows.
+
+    Returns:
+        None where there are other checkpoints or variants, or only one.
+    """
+    originals = {checkpoint.original for checkpoint in given}
+    others = [c for c in given if c.is_variant and c.dims is None]
+    if len(originals) > 1 or others or len(given) < 2:
+        return None
+    return [replace(checkpoint, x=float(dims[checkpoint.title])) for checkpoint in given]
+
+
+def measuring_order(given: Sequence[Given], reference: int) -> list[tuple[int, int | None]]:
+    """Each checkpoint and the one that it is compared with, in the order of their measurement.
+
+    Checkpoints are compared with the reference, variants with their original, so that the
+    reference, one original and one more checkpoint are held at a time.
+
+    Returns:
+        Indices; the reference comes first, and is compared with none.
+    """
+    index_of = {checkpoint.title: i for i, checkpoint in enumerate(given)}
+    own = given[reference].original
+    groups = [own, *dict.fromkeys(c.original for c in given if c.original != own)]
+    order: list[tuple[int, int | None]] = [(reference, None)]
+    for original in groups:
+        for i, checkpoint in enumerate(given):
+            if checkpoint.original == original and i != reference:
+                with_original = checkpoint.is_variant
+                order.append((i, index_of[original] if with_original else reference))
+    return order
 
 
 def reference_index(checkpoints: Sequence[Given], against: str | None) -> int:
@@ -84,6 +140,10 @@ def reference_index(checkpoints: Sequence[Given], against: str | None) -> int:
     raise ConfigError(
         f"--against {against}: none of the checkpoints; they are {', '.join(titles[:8])}"
     )
+
+
+KEPT_DIMENSIONS = "dimensions kept"
+"""The axis of a checkpoint and its variants of fewer dimensions."""
 
 
 def axis_label(x: str) -> str:

@@ -15,10 +15,19 @@ from cl_analyze.analysis.report import Report
 from cl_analyze.analysis.run import executor_of, measure_one
 from cl_analyze.comparison.cache import Cache, Entry
 from cl_analyze.comparison.checkpoints import Checkpoint, checkpoints_table, warn
-from cl_analyze.comparison.order import Given, arranged, reference_index
+from cl_analyze.comparison.order import (
+    KEPT_DIMENSIONS,
+    Given,
+    arranged,
+    axis_label,
+    by_dimensions,
+    measuring_order,
+    reference_index,
+)
 from cl_analyze.errors import ConfigError
 from cl_analyze.inputs.listener import Listener, Recorder, Silent
 from cl_analyze.inputs.prepare import Prepared, prepare
+from cl_analyze.inputs.variants import with_variants
 from cl_analyze.metrics import BETWEEN, METRICS
 from cl_analyze.metrics.differences import (
     COLUMNS,
@@ -98,6 +107,8 @@ def run_comparison(
 ) -> Report:
     """Metrics of several checkpoints, their differences from a reference, and their movement.
 
+    A variant is compared with its original, another checkpoint with the reference.
+
     Args:
         requests: the checkpoints; all are opened and checked before the first is measured.
         names: names of the metric families.
@@ -113,14 +124,17 @@ def run_comparison(
         DataError, ConfigError: see `run_analysis`; there are fewer than two checkpoints, or the
             reference is none of them.
 
-    Cost: one analysis for each checkpoint that is not in the cache; memory of two checkpoints.
+    Cost: one analysis for each checkpoint that is not in the cache; memory of two checkpoints, of
+    three where there are variants.
     """
+    requests = with_variants(requests)
     if len(requests) < 2:
         embeddings = [request.embeddings for request in requests]
         paths = [str(path) for path in embeddings if isinstance(path, str | Path)]
         raise ConfigError(
             f"compare needs at least two checkpoints, found {', '.join(paths) or len(requests)}: "
-            "name two files EMB or more (a pattern that matches nothing stays a pattern)"
+            "name two files EMB or more (a pattern that matches nothing stays a pattern), or "
+            "variants of one: --dims 64, --quantise int8, --transform centre"
         )
     options = with_voters(options)
     check_definition(run.definition, [*names, *BETWEEN])
@@ -164,31 +178,36 @@ class _Comparison:
         """Check all checkpoints, then measure and compare them, the reference first."""
         recorder, count = self.recorder, len(self.given)
         collected = Collected()
-        self.check(collected)
-        checkpoint = self.given[reference_at]
-        recorder.checkpoint(0, count)
-        subject, entry, n_kept = self.measure(checkpoint, collected)
-        recorder.shows_notes = False
-        reference = _Reference(checkpoint.request, subject, Space(subject.rows), entry)
-        match = Match(None, "the reference")
-        checkpoints = {reference_at: _checkpoint(checkpoint, subject, match, entry.families)}
+        dims = self.check(collected)
+        given, axis = self.given, None if x is None else axis_label(x)
+        if x is None and (kept_dims := by_dimensions(given, dims)) is not None:
+            given, axis = kept_dims, KEPT_DIMENSIONS
+        bases: dict[int, _Reference] = {}
+        checkpoints: dict[int, Checkpoint] = {}
         changes: list[Difference] = []
-        others = (i for i in range(count) if i != reference_at)
-        for done, i in enumerate(others, 1):
-            checkpoint = self.given[i]
+        n_kept = 0
+        for done, (i, base_at) in enumerate(measuring_order(given, reference_at)):
+            checkpoint = given[i]
             recorder.checkpoint(done, count)
             subject, entry, is_kept = self.measure(checkpoint, collected)
+            recorder.shows_notes = False
             n_kept += is_kept
-            match = match_rows(collected.rows[checkpoint.title], collected.rows[reference.title])
-            if match.moves_rows:
-                self.check_companions(checkpoint, reference, subject, match)
-            changes += self.changes(entry, reference.entry, match, subject.groups)
-            families = dict(entry.families)
-            if match.order is not None:
+            if not checkpoint.is_variant or base_at is None:
+                own = _Reference(checkpoint.request, subject, Space(subject.rows), entry)
+                bases = {reference_at: bases.get(reference_at, own), i: own}
+            base = None if base_at is None else bases[base_at]
+            match, families = Match(None, "the reference"), dict(entry.families)
+            if base is not None:
+                match = _match(checkpoint, collected, base)
+                if match.moves_rows:
+                    self.check_companions(checkpoint, base, subject, match)
+                changes += self.changes(entry, base.entry, match, subject.groups)
+            if base is not None and match.order is not None:
                 recorder.stage(f"{checkpoint.title}: how the space moved")
                 with single_threaded_blas():
-                    families["movement"] = self.movement(reference, subject, entry, match)
-            checkpoints[i] = _checkpoint(checkpoint, subject, match, families)
+                    families["movement"] = self.movement(base, subject, entry, match)
+            against = None if base is None else base.title
+            checkpoints[i] = _checkpoint(checkpoint, subject, match, families, against)
         recorder.checkpoint(count, count)
         listed = [checkpoints[i] for i in range(count)]
         for measured in listed:
@@ -199,7 +218,7 @@ class _Comparison:
             recorder.note(f"{n_kept} of {count} checkpoints came from the cache")
         rows = ({**row.to_dict(), "params": params_text(row.one)} for row in adjusted(changes))
         collected.tables["compare"] = Table("compare", COLUMNS, tuple(rows))
-        collected.tables["checkpoints"] = checkpoints_table(listed, checkpoints[reference_at], x)
+        collected.tables["checkpoints"] = checkpoints_table(listed, checkpoints[reference_at], axis)
         return collected.report(
             "compare", arguments, [*self.names, *BETWEEN], self.options, self.run, recorder
         )
@@ -210,15 +229,23 @@ class _Comparison:
             checkpoint.request, checkpoint.title, self.names, self.options, self.run, recorder
         )
 
-    def check(self, collected: Collected) -> None:
-        """Open and check all checkpoints, so that errors come before the first measurement."""
+    def check(self, collected: Collected) -> dict[str, int]:
+        """Open and check all checkpoints, so that errors come before the first measurement.
+
+        Returns:
+            Title -> dimensions.
+        """
+        dims = {}
         for number, checkpoint in enumerate(self.given, 1):
             self.recorder.shows_notes = number <= NOTED
-            collected.add_inputs(self.prepare(checkpoint, self.recorder).inputs)
+            prepared = self.prepare(checkpoint, self.recorder)
+            collected.add_inputs(prepared.inputs)
+            dims[checkpoint.title] = prepared.subject.d
         self.recorder.shows_notes = True
         if self.recorder.n_left_out:
             left_out = self.recorder.n_left_out
             self.recorder.note(f"{left_out} notes on further checkpoints are left out")
+        return dims
 
     def measure(self, checkpoint: Given, collected: Collected) -> tuple[Subject, Entry, int]:
         """The rows and the numbers of a checkpoint, and 1 where these come from the cache."""
@@ -330,8 +357,21 @@ def _is_same(one: Any, other: Any) -> bool:
     return one is other
 
 
+def _match(checkpoint: Given, collected: Collected, base: _Reference) -> Match:
+    """The match of a checkpoint's rows; a variant has the rows of its original."""
+    keys, base_keys = collected.rows[checkpoint.title], collected.rows[base.title]
+    is_own = checkpoint.is_variant and checkpoint.original == base.title
+    if is_own and (keys.n, keys.kept) == (base_keys.n, base_keys.kept):
+        return Match(np.arange(keys.n), f"paired: the {keys.n} rows of {base.title}")
+    return match_rows(keys, base_keys)
+
+
 def _checkpoint(
-    checkpoint: Given, subject: Subject, match: Match, families: dict[str, FamilyResult]
+    checkpoint: Given,
+    subject: Subject,
+    match: Match,
+    families: dict[str, FamilyResult],
+    against: str | None,
 ) -> Checkpoint:
     """A checkpoint without rows and pseudo-values: for hundreds they need too much memory."""
     bare = {
@@ -339,4 +379,7 @@ def _checkpoint(
         for name, result in families.items()
     }
     subject.release()
-    return Checkpoint(checkpoint.title, checkpoint.x, subject.n, subject.d, match, bare)
+    variant = checkpoint.request.variant or None
+    return Checkpoint(
+        checkpoint.title, checkpoint.x, subject.n, subject.d, match, bare, against, variant
+    )

@@ -14,6 +14,7 @@ from cl_analyze.data.formats.columns import is_continuous
 from cl_analyze.data.formats.torch_file import is_weight
 from cl_analyze.data.in_memory import refuse_roles
 from cl_analyze.data.memory import mebibytes
+from cl_analyze.data.packed import BITS, unpacked
 from cl_analyze.data.rows import Container, RowArray, is_real, kind_of, stored_dtype
 from cl_analyze.data.spec import (
     MAIN_KEY,
@@ -99,6 +100,7 @@ def open_embeddings(
     with_views: bool = True,
     with_ids: bool = False,
     chosen: Sequence[int] = (),
+    packed_bits: bool = False,
 ) -> OpenedEmbeddings:
     """Open embeddings and, where wanted, the labels, views and ids beside them.
 
@@ -109,10 +111,11 @@ def open_embeddings(
         spec: the file and perhaps the key.
         with_labels, with_views, with_ids: what is opened beside the embeddings.
         chosen: numbers of the views to take, from 0; empty: all.
+        packed_bits: whether bytes are eight signs each, see `unpacked`.
 
     Raises:
         DataError: the array is missing, ambiguous, not real, not 2-D, or has fewer than two rows;
-            or there is no view of a chosen number.
+            there is no view of a chosen number; or bits are not in bytes.
     """
     container = open_container(spec.path)
     notes = [f"{spec}: {note}" for note in container.notes]
@@ -122,7 +125,7 @@ def open_embeddings(
         key, choice = _choose_main(container, spec)
         main = array_of(container, spec, key)
         notes += [f"{spec}: {text}" for text in choice]
-    rows = _as_embeddings(main, chosen)
+    rows = _as_embeddings(main, chosen, packed_bits)
     main, array = rows.main, rows.main.array
     notes += rows.notes
     if array.at_once >= _WORTH_A_NOTE:
@@ -144,6 +147,8 @@ def open_embeddings(
             ids = beside.ids(notes)
         if with_views and views is None:
             views = beside.views(notes, chosen)
+            if views is not None and packed_bits:
+                views = tuple(main if v.key == main.key else unpacked(v) for v in views)
     if with_views and chosen and views is None:
         raise DataError(
             f"{spec}: --views {' '.join(map(str, chosen))} needs views: an array of shape (rows, "
@@ -153,14 +158,17 @@ def open_embeddings(
     return OpenedEmbeddings(main, labels, views, tuple(notes), ids, rows.warnings, unused, names)
 
 
-def embeddings_from_memory(value: Any, name: str, chosen: Sequence[int] = ()) -> OpenedEmbeddings:
+def embeddings_from_memory(
+    value: Any, name: str, chosen: Sequence[int] = (), packed_bits: bool = False
+) -> OpenedEmbeddings:
     """Wrap an (N, D) array, or an (N, V, D) one as its first view and all views.
 
     Raises:
-        DataError: wrong rank or dtype, fewer than two rows, or no view of a chosen number.
+        DataError: wrong rank or dtype, fewer than two rows, no view of a chosen number, or bits
+            that are not in bytes.
     """
     refuse_roles(value, name)
-    return _as_embeddings(from_memory(value, name), chosen)
+    return _as_embeddings(from_memory(value, name), chosen, packed_bits)
 
 
 def as_rows(opened: Opened) -> Opened:
@@ -174,8 +182,10 @@ def as_rows(opened: Opened) -> Opened:
 # ---- an array as embeddings
 
 
-def _as_embeddings(opened: Opened, chosen: Sequence[int]) -> OpenedEmbeddings:
+def _as_embeddings(opened: Opened, chosen: Sequence[int], packed_bits: bool) -> OpenedEmbeddings:
     """The rows of an (N, D) array; of (N, V, D) the first view, and the chosen views."""
+    if packed_bits:
+        opened = unpacked(opened)
     array, name = opened.array, opened.name
     shape = array.shape
     notes, warnings = [], []
@@ -211,10 +221,10 @@ def _as_embeddings(opened: Opened, chosen: Sequence[int]) -> OpenedEmbeddings:
             f"{name}: {n_rows} rows of {dim} dimensions: is it (dimensions, rows)? Then save its "
             "transpose, z.T"
         )
-    if stored_dtype(array.dtype) in (np.uint8, np.int8):
+    if stored_dtype(array.dtype) in (np.uint8, np.int8) and not packed_bits:
         notes.append(
             f"{name}: its bytes are read as numbers, {dim} dimensions; if they are packed bits, "
-            f"eight to a byte, save numpy.unpackbits(z, axis=1), {8 * dim} dimensions"
+            f"eight to a byte, pass --packed-bits: {BITS * dim} dimensions"
         )
     main = replace(opened, array=array)
     return OpenedEmbeddings(main, None, views, tuple(notes), None, tuple(warnings))

@@ -7,7 +7,7 @@ import mmap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -232,7 +232,35 @@ class SelectedRows:
         self.source.give_back()
 
 
-Rows = RowArray | SelectedRows
+class Rows(Protocol):
+    """Rows that are read block by block: of an array, some of them, or a variant of them."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the rows."""
+        ...
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        ...
+
+    @property
+    def dtype(self) -> str:
+        """NumPy's name of the dtype, or "bfloat16"."""
+        ...
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Rows start..stop-1 as float32 or float64, in memory, C-contiguous."""
+        ...
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """The given rows, in the given order, as float32 or float64."""
+        ...
+
+    def give_back(self) -> None:
+        """Let go of pages that were read."""
+        ...
 
 
 @dataclass(frozen=True)

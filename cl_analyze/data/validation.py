@@ -72,7 +72,10 @@ def check_rows(rows: Rows) -> RowCheck:
         hashes.append((mixed * multipliers).sum(axis=1, dtype=np.uint64))
         rows.give_back()
     valid_norms = np.concatenate(norms)
-    limits = (valid_norms.min(), valid_norms.max(), valid_norms.mean()) if len(valid_norms) else ()
+    limits: tuple[float, ...] = ()
+    if len(valid_norms):
+        largest = valid_norms.max()  # the sum of norms near the end of float64 would overflow
+        limits = valid_norms.min(), largest, largest * (valid_norms / largest).mean()
     bad, none = np.concatenate(non_finite), np.concatenate(zero)
     return RowCheck(
         bad,

@@ -11,11 +11,11 @@ from cl_analyze.figures.marks import (
     Z95,
     Rows,
     axis_of_cosines,
-    axis_of_temperatures,
     banded_line,
     by_tau,
     figure_of_sources,
     line_of_records,
+    logarithmic_axis,
     negatives_line,
     one_record,
     panel_sources,
@@ -85,7 +85,7 @@ def loss_by_temperature_figure(document: Document) -> Figure | None:
         xs = read_column(limits, "tau")
         for column, label, style in _LIMITS if limits else ():
             lines.append(Line(xs, read_column(limits, column), label, GREY, style, width=1.2))
-        x_axis = axis_of_temperatures("temperature τ of the loss", taus)
+        x_axis = logarithmic_axis("temperature τ of the loss", taus)
         title = names[source] if len(names) > 1 else ""
         panels.append(Panel(lines, x_axis, Axis("loss  [nats]"), title))
     if spread:  # the limits reach far beyond

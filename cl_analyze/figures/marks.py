@@ -158,7 +158,7 @@ def axis_of_cosines(label: str) -> Axis:
     return Axis(label, ticks=ticks, limits=(-1.0, 1.0))
 
 
-def axis_of_temperatures(label: str, taus: Sequence[float]) -> Axis:
+def logarithmic_axis(label: str, taus: Sequence[float]) -> Axis:
     """A logarithmic x axis with ticks far enough apart for their texts."""
     kept: list[float] = []
     reach = math.log(max(taus) / min(taus)) if len(taus) > 1 else 0.0

@@ -43,7 +43,7 @@ def uniformity(document: Document) -> Measure:
     records = records_of(document, "uniformity", "u_stat")
     name, sphere = "uniformity", next(iter(uniform_values(document).values()), None)
     if len({record.d for record in records}) > 1:
-        name, sphere = "uniformity gap to the uniform sphere", 0.0
+        name, sphere = "gap to the uniform sphere", 0.0
         records = document.records("uniformity_gap")
     records = [record for record in records if record.params["t"] == t]
     return Measure(f"{name} (t = {t:g})  [nats]", records, sphere)
@@ -65,6 +65,15 @@ def accuracies(document: Document) -> list[Measure]:
     if probes:
         measures.append(Measure("linear probe accuracy", probes))
     return measures
+
+
+def retrieval(document: Document) -> list[Measure]:
+    """Recall among the fewest neighbours, where it is known."""
+    recalls = defined(document.records("recall_at_k", direction="forward"))
+    if not recalls:
+        return []
+    k = min(int(record.params["k"]) for record in recalls)
+    return [Measure(f"recall, k = {k}", [r for r in recalls if r.params["k"] == k])]
 
 
 def rank_and_false_negatives(document: Document) -> list[Measure]:

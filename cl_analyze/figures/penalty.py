@@ -11,11 +11,11 @@ from cl_analyze.figures.marks import (
     MAX_PANELS,
     Rows,
     axis_of_cosines,
-    axis_of_temperatures,
     by_tau,
     defined,
     figure_of_sources,
     line_of_records,
+    logarithmic_axis,
     negatives_line,
     one_record,
     read_column,
@@ -219,7 +219,7 @@ def _summary_panel(
     top, bottom = max(spread, default=0.0), min(spread, default=0.0)
     is_flat = top - bottom < 1e-3 * top  # differences of rounding must not look like structure
     y_axis = Axis(y_label, scale, limits=(0.0, 1.2 * top) if is_flat and top > 0 else None)
-    return Panel(marks, axis_of_temperatures("temperature τ of the penalty", taus), y_axis)
+    return Panel(marks, logarithmic_axis("temperature τ of the penalty", taus), y_axis)
 
 
 def _even_share(document: Document) -> list[Rule]:

@@ -10,11 +10,11 @@ from cl_analyze.figures import measures
 from cl_analyze.figures.colours import BLUE, HUES, ordered
 from cl_analyze.figures.description import Axis, Figure, Line, Mark, Panel, Points, Rule
 from cl_analyze.figures.marks import (
-    axis_of_temperatures,
     bar,
     defined,
     half_width,
     line_of_records,
+    logarithmic_axis,
     one_record,
     value_of,
 )
@@ -36,11 +36,13 @@ class Run:
         label: of the axis.
         is_temperature: whether positions are training temperatures.
         places: position of each checkpoint that has one.
+        is_one: whether all checkpoints are known to be of one run, whatever their names.
     """
 
     label: str
     is_temperature: bool
     places: dict[str, float]
+    is_one: bool = False
 
     @property
     def has_order(self) -> bool:
@@ -51,9 +53,15 @@ class Run:
     def axis(self) -> Axis:
         """The x axis of a panel along the run."""
         positions = sorted(set(self.places.values()))
-        if not self.is_temperature or positions[0] <= 0:
+        if not (self.is_temperature or self.is_one) or positions[0] <= 0:
             return Axis(self.label)
-        return axis_of_temperatures(self.label, positions)
+        return logarithmic_axis(self.label, positions)
+
+    @property
+    def series(self) -> dict[str, list[str]]:
+        """Checkpoints of each series in order: names that differ in their positions alone."""
+        order = sorted(self.places, key=lambda source: self.places[source])
+        return {_ONE_RUN: order} if self.is_one else _by_name(self.places, order)
 
 
 def run_of(document: Document) -> Run:
@@ -62,6 +70,8 @@ def run_of(document: Document) -> Run:
     if rows and rows[0]["axis"] is not None:
         axis = str(rows[0]["axis"])
         places = {str(row["source"]): float(row["x"] or 0.0) for row in rows}
+        if any(str(row["variant"]).startswith("dims=") for row in rows):
+            return Run(axis, False, places, is_one=True)
         if _TEMPERATURE.match(axis):
             return Run("training temperature τ", True, places)
         return Run(axis, "temperature" in axis, places)
@@ -71,9 +81,8 @@ def run_of(document: Document) -> Run:
     return run if run.has_order else replace(run, places={})
 
 
-def series_of(places: dict[str, float]) -> dict[str, list[str]]:
-    """Checkpoints of each series in order: names that differ in their positions alone."""
-    order = sorted(places, key=lambda source: places[source])
+def _by_name(places: dict[str, float], order: Sequence[str]) -> dict[str, list[str]]:
+    """Checkpoints of each series, from their names without the positions."""
     series: dict[str, list[str]] = {}
     for source in order:
         name = series_name(source)
@@ -83,7 +92,7 @@ def series_of(places: dict[str, float]) -> dict[str, list[str]]:
         series.setdefault(name, []).append(source)
     n_alone = sum(len(sources) == 1 for sources in series.values())
     if len(series) > len(HUES) or n_alone > 1:  # names tell no runs apart
-        return {_ONE_RUN: order}
+        return {_ONE_RUN: list(order)}
     return dict(sorted(series.items(), key=lambda item: -len(item[1])))
 
 
@@ -104,11 +113,12 @@ def run_figure(document: Document) -> Figure | None:
     if not run.has_order:
         return None
     is_comparison = bool(document.rows("checkpoints"))
-    series = series_of(run.places)
+    series = run.series
     accuracies = measures.accuracies(document)
     shown = [measures.uniformity(document), measures.tolerance(document)]
     if is_comparison:
-        shown += accuracies + measures.rank_and_false_negatives(document)
+        shown += accuracies + measures.retrieval(document)
+        shown += measures.rank_and_false_negatives(document)
     else:
         shown += accuracies[:1]
     panels = []
@@ -152,12 +162,13 @@ def movement_figure(document: Document) -> Figure | None:
     if not sources:
         return None
     names = short_names(document)
+    is_of_variants = any(row["variant"] for row in document.rows("checkpoints"))
     (reference,) = (str(row["source"]) for row in document.rows("checkpoints", reference=True))
     run = run_of(document)
     is_run = run.has_order and bool(document.rows("checkpoints")[0]["axis"])
     if is_run:
         run = replace(run, places={source: run.places[source] for source in sources})
-        series, x_axis = list(series_of(run.places).values()), run.axis
+        series, x_axis = list(run.series.values()), run.axis
     else:
         places = {source: float(i) for i, source in enumerate(sources)}
         series, x_axis = [], Axis(ticks=[(x, names[source]) for source, x in places.items()])
@@ -191,7 +202,7 @@ def movement_figure(document: Document) -> Figure | None:
     )
     return Figure(
         "movement",
-        f"How the space moved from {names[reference]}",
+        f"How the space moved from {'the original' if is_of_variants else names[reference]}",
         "A rotation of the reference has CKA 1, shares every neighbour, and leaves no distance. "
         "CKA compares all similarities, shared neighbours the local order; dotted, what chance "
         "shares. Only checkpoints whose rows are matched with the reference's are shown.",

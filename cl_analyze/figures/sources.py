@@ -12,7 +12,8 @@ _TAU_IN_NAME = re.compile(
 )
 _NUMBER = re.compile(r"[0-9.]+\Z")
 _SUFFIX = re.compile(r"\.(npz|npy|pt|pth|csv|tsv)\b")
-_LAST_SUFFIX = re.compile(_SUFFIX.pattern[:-2] + "$")
+_LAST_SUFFIX = re.compile(_SUFFIX.pattern[:-2] + r"(?=\[[^\[\]]*\]$|$)")
+"""The suffix at the end of a name, or before the name of a variant."""
 
 
 def training_temperature(source: str) -> float | None:

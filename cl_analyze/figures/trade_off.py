@@ -28,7 +28,7 @@ from cl_analyze.figures.marks import (
     one_record,
     value_of,
 )
-from cl_analyze.figures.runs import MOST_ROWS, run_of, series_of
+from cl_analyze.figures.runs import MOST_ROWS, run_of
 from cl_analyze.figures.sources import by_temperature, short_names, source_colours
 from cl_analyze.metrics.differences import is_real
 from cl_analyze.results.document import Document
@@ -55,8 +55,7 @@ def trade_off_figure(document: Document) -> Figure | None:
         return us, ts
 
     runs = [
-        [source for source in run if source in points]
-        for run in series_of(run_of(document).places).values()
+        [source for source in run if source in points] for run in run_of(document).series.values()
     ]
     marks: list[Mark] = [
         Line(*coordinates(run), "", "#b0b0b0", arrows=len(run) <= _MOST_NAMES)
@@ -186,6 +185,7 @@ def difference_figure(document: Document) -> Figure | None:
         return None
     names = short_names(document)
     (reference,) = (str(r["source"]) for r in document.rows("checkpoints", reference=True))
+    has_variants = any(row["variant"] for row in document.rows("checkpoints"))
     panels = []
     for title, own in _shown_differences(rows):
         row_of = {str(row["source_a"]): row for row in own}
@@ -209,7 +209,7 @@ def difference_figure(document: Document) -> Figure | None:
     return Figure(
         "differences",
         f"Differences from {names[reference]}",
-        "Each checkpoint less the reference, with 95% intervals (paired where rows match; before "
+        f"Each {_WHOSE[has_variants]}, with 95% intervals (paired where rows match; before "
         "adjustment). What is real stays so after Holm's correction over every difference.",
         panels,
         columns=min(len(panels), 3),
@@ -218,6 +218,10 @@ def difference_figure(document: Document) -> Figure | None:
     )
 
 
+_WHOSE = {
+    False: "checkpoint less the reference",
+    True: "checkpoint less the reference, each variant less its original",
+}
 _HEADLINES = {
     "uniformity": "uniformity  [nats]",
     "uniformity_gap": "uniformity gap  [nats]",

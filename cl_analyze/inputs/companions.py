@@ -28,6 +28,7 @@ from cl_analyze.data.opening import (
     open_any,
     open_embeddings,
 )
+from cl_analyze.data.packed import unpacked
 from cl_analyze.data.relevance import PairTable, Relevance, read_pairs, relation
 from cl_analyze.data.rows import Rows, SelectedRows, is_real
 from cl_analyze.data.validation import RowCheck, check_rows, require_valid
@@ -208,7 +209,7 @@ def open_companions(
             opened = (
                 in_embeddings_file.get(role.name)
                 if requested is None
-                else _open(role, requested, main)
+                else _open(role, requested, main, request.packed_bits)
             )
             if role.name == "train_labels":
                 opened = _training_labels(request, companions, opened)
@@ -241,7 +242,7 @@ def open_companions(
     return companions
 
 
-def _open(role: Role, requested: Any, main: Opened) -> Opened:
+def _open(role: Role, requested: Any, main: Opened, packed_bits: bool) -> Opened:
     """Open the array for a role; check that rows have the dimensions of the embeddings."""
     is_list = isinstance(requested, list | tuple) and role.read is None
     if is_list and any(isinstance(item, str | Path) for item in requested):
@@ -253,7 +254,7 @@ def _open(role: Role, requested: Any, main: Opened) -> Opened:
     opened = open_any(requested, role.called if role.name != "pairs" else "pairs", role.keys)
     if role.read is not None:
         return opened
-    opened = as_rows(opened)
+    opened = as_rows(unpacked(opened) if packed_bits else opened)
     shape, dim = opened.array.shape, main.array.shape[1]
     if len(shape) == 2 and role.one_for is None and shape[0] == dim != shape[1]:
         raise DataError(

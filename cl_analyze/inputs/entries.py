@@ -12,6 +12,7 @@ import numpy as np
 from cl_analyze.data.opening import STDIN, Opened
 from cl_analyze.data.relevance import PairTable
 from cl_analyze.data.remote import is_url, url_bytes
+from cl_analyze.data.variants import Variant
 from cl_analyze.quoting import printable, without_secrets
 
 
@@ -69,22 +70,33 @@ def pairs_entry(table: PairTable) -> dict[str, Any]:
         "dropped_rows": table.n_skipped,
         "duplicate_rows": None,
         "unlabelled_rows": None,
+        "variant": None,
     }
 
 
 def input_entry(
-    opened: Opened, dropped: int, duplicates: int | None = None, unlabelled: int | None = None
+    opened: Opened,
+    dropped: int,
+    duplicates: int | None = None,
+    unlabelled: int | None = None,
+    variant: Variant | None = None,
 ) -> dict[str, Any]:
-    """The entry for one array; a count is None if it does not apply to the array."""
+    """The entry for one array; a count is None if it does not apply to the array.
+
+    Of a variant, `d` and `duplicate_rows` are those of its rows, `sha256` and `dtype` those of the
+    file.
+    """
     shape = opened.array.shape
+    dim = shape[1] if len(shape) > 1 else None
     return {
         "path": None if opened.path is None else without_secrets(printable(opened.path)),
         "key": opened.key,
         "sha256": sha256(opened),
         "n": shape[0],
-        "d": shape[1] if len(shape) > 1 else None,
+        "d": dim if variant is None else variant.dim,
         "dtype": opened.array.dtype_name,
         "dropped_rows": dropped,
         "duplicate_rows": duplicates,
         "unlabelled_rows": unlabelled,
+        "variant": None if variant is None else variant.name,
     }

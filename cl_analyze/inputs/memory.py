@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cl_analyze.data.memory import free_memory, mebibytes
-from cl_analyze.data.opening import Opened
+from cl_analyze.data.rows import stored_dtype
 from cl_analyze.errors import ConfigError
 from cl_analyze.metrics import METRICS
 from cl_analyze.metrics.anchors import WIDEST
@@ -44,16 +44,16 @@ def n_threads(run: RunOptions) -> int:
 
 
 def chosen_precision(
-    main: Opened, n_rows: int, options: MetricOptions, run: RunOptions
+    stored: str, n_rows: int, options: MetricOptions, run: RunOptions
 ) -> type[np.floating[Any]]:
-    """The dtype of the similarities; see `RunOptions.precision`."""
+    """The dtype of the similarities of rows of a dtype; see `RunOptions.precision`."""
     if run.precision != "auto":
         return np.float32 if run.precision == "float32" else np.float64
     if run.device.startswith("mps"):  # mps has no float64
         return np.float32
     if min(options.taus) < FLOAT64_TAU:
         return np.float64
-    wide = main.array.dtype != "bfloat16" and np.dtype(main.array.dtype).itemsize == 8
+    wide = stored_dtype(stored).itemsize == 8
     return np.float64 if wide and n_rows <= FLOAT64_ROWS else np.float32
 
 

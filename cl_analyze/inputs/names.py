@@ -13,7 +13,7 @@ from cl_analyze.quoting import printable, without_secrets
 
 
 def source_names(requests: Sequence[Request]) -> list[str]:
-    """Names of the sources of requests.
+    """Names of the sources of requests.  A variant's name is that of its original, NAME[variant].
 
     A source without a name is named by the shortest suffix of its path that is unique, and ::KEY
     if the request has one.
@@ -27,16 +27,22 @@ def source_names(requests: Sequence[Request]) -> list[str]:
         else Spec(request.source or "embeddings")
         for request in requests
     ]
-    seen: dict[tuple[str, str | None], str] = {}
-    for spec in specs:
-        place = (spec.path if is_url(spec.path) else str(real_path(spec.path)), spec.key)
+    seen: dict[tuple[str, str | None, str], str] = {}
+    for request, spec in zip(requests, specs, strict=True):
+        path = spec.path if is_url(spec.path) else str(real_path(spec.path))
+        place = (path, spec.key, request.variant)
         if place in seen:
             raise ConfigError(f"{seen[place]} and {spec} are the same; name each checkpoint once")
         seen[place] = str(spec)
-    names = []
+    names: list[str] = []
+    original = ""
     for request, spec in zip(requests, specs, strict=True):
+        if request.variant:  # its original stands before it
+            names.append(f"{original}[{request.variant}]")
+            continue
         if request.source is not None:
-            names.append(without_secrets(printable(request.source)))
+            original = without_secrets(printable(request.source))
+            names.append(original)
             continue
         parts = Path(spec.path).parts
         suffix = spec.path
@@ -52,5 +58,6 @@ def source_names(requests: Sequence[Request]) -> list[str]:
         title = suffix if spec.key is None else f"{suffix}::{spec.key}"
         title = without_secrets(printable(title))
         n_same = names.count(title)
-        names.append(title if not n_same else f"{title} ({n_same + 1})")
+        original = title if not n_same else f"{title} ({n_same + 1})"
+        names.append(original)
     return names

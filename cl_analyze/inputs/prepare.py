@@ -22,12 +22,20 @@ from cl_analyze.data.relevance import Relevance
 from cl_analyze.data.rows import Rows, SelectedRows
 from cl_analyze.data.unit import UnitRows, normalise
 from cl_analyze.data.validation import RowCheck, check_rows
+from cl_analyze.data.variants import Variant
 from cl_analyze.errors import ConfigError, DataError
 from cl_analyze.inputs.checks import kept_rows, warn_about, warn_of_repeats
 from cl_analyze.inputs.companions import EMBEDDINGS, Companion, Companions, open_companions
 from cl_analyze.inputs.entries import input_entry, pairs_entry
-from cl_analyze.inputs.listener import Recorder
+from cl_analyze.inputs.listener import Recorder, Silent
 from cl_analyze.inputs.memory import KEPT_ROWS, Room, chosen_precision, room
+from cl_analyze.inputs.variants import (
+    described,
+    fitted,
+    in_numbering_of_file,
+    mapped,
+    require_directions,
+)
 from cl_analyze.metrics import METRICS
 from cl_analyze.metrics.subject import Subject, TrainSet
 from cl_analyze.options import MetricOptions, Request, RunOptions
@@ -51,13 +59,14 @@ class Prepared:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the contents of the arrays; paths and options do not change it."""
-        return fingerprint(
-            [
-                [entry[k] for k in ("sha256", "key", "n", "d", "dtype", "dropped_rows")]
-                for entry in self.inputs
-            ]
-        )
+        """A hash of the contents of the arrays, and of what is done to them before they are read.
+
+        Paths and options do not change it.
+        """
+        keys = ("sha256", "key", "n", "d", "dtype", "dropped_rows")
+        entries = [[entry[key] for key in keys] for entry in self.inputs]
+        variant = self.subject.variant
+        return fingerprint(entries if variant is None else [*entries, [variant.name]])
 
 
 def prepare(
@@ -82,6 +91,9 @@ def prepare(
         DataError: the inputs lack data that a metric needs, or have invalid rows.
         ConfigError: the options do not fit the inputs, or the memory budget is too small.
     """
+    told = recorder
+    if request.variant:  # the notes on the file were told with the embeddings as they are
+        recorder = Recorder(Silent())
     opened = _open(request, title, names)
     for text in opened.notes:
         recorder.note(text)
@@ -95,6 +107,18 @@ def prepare(
     kept = kept_rows(checks, main.array.n_rows, run, recorder)
     _check_batches(title, options, len(kept))
     _check_relevance(title, options, companions)
+    variant = None
+    if request.variant:
+        told.stage(f"{title}: fitting the variant")
+        rows, original = _rows(main, kept), title.removesuffix(f"[{request.variant}]")
+        largest = checks[0][1].norm_max
+        variant = fitted(request, rows, main.array.dtype, largest, original)
+        checks = _checked_variant(checks, kept, variant)
+        require_directions([(title, check) for _, check in checks], variant, run)
+        _require_companions(title, companions, variant)
+        kept = np.intersect1d(kept, kept_rows(checks, main.array.n_rows, run, told))
+        for is_warning, text in described(variant, title, len(kept), main.array.shape[1]):
+            (told.warn if is_warning else told.note)(text)
     dropped = len(kept) < main.array.n_rows
     if dropped:
         companions.drop(EMBEDDINGS, kept)
@@ -103,20 +127,32 @@ def prepare(
             companions.relevance = companions.relevance.select(kept, None)
         _tell_of_relevance(title, companions.relevance, recorder)
     labels = companions["labels"]
-    warn_about(title, checks[0][1], None if labels is None else labels.values, run, recorder)
+    if variant is None:
+        warn_about(title, checks[0][1], None if labels is None else labels.values, run, recorder)
+    else:
+        warn_about(title, checks[0][1], None, run, told)
     n_matrices = 2 if companions["pairs"] is not None else 1 + len(opened.views or ())
     if n_matrices > 1:
         warn_of_repeats(checks, recorder)
     _check_values(title, options, companions)
 
-    dtype = chosen_precision(main, len(kept), options, run)
-    memory = room(run, len(kept), main.array.shape[1], dtype, options, names, title)
+    stored, dim = main.array.dtype, main.array.shape[1]
+    if variant is not None:
+        stored, dim = variant.dtype, variant.dim
+    dtype = chosen_precision(stored, len(kept), options, run)
+    memory = room(run, len(kept), dim, dtype, options, names, title)
     subject = _subject(
-        title, opened, companions, kept if dropped else None, dtype, memory.cached // n_matrices
+        title,
+        opened,
+        companions,
+        kept if dropped else None,
+        dtype,
+        memory.cached // n_matrices,
+        variant,
     )
     if "similarity" in names and options.suspects:
         subject = _with_names(subject, opened, companions)
-    return Prepared(subject, tuple(_entries(checks, kept, companions)), memory)
+    return Prepared(subject, tuple(_entries(checks, kept, companions, variant)), memory)
 
 
 def _open(request: Request, title: str, names: Sequence[str]) -> OpenedEmbeddings:
@@ -132,8 +168,10 @@ def _open(request: Request, title: str, names: Sequence[str]) -> OpenedEmbedding
     if isinstance(request.embeddings, str | Path):
         spec = Spec.parse(str(request.embeddings))
         wants_ids = request.match or request.relevant is not None
-        return open_embeddings(spec, wants_labels, wants_views, wants_ids, chosen)
-    opened = embeddings_from_memory(request.embeddings, title, chosen)
+        return open_embeddings(
+            spec, wants_labels, wants_views, wants_ids, chosen, request.packed_bits
+        )
+    opened = embeddings_from_memory(request.embeddings, title, chosen, request.packed_bits)
     if chosen and opened.views is None:
         raise DataError(
             f"{title}: views={list(chosen)} needs an array of shape (rows, views, dimensions), "
@@ -188,6 +226,33 @@ def _checked_rows(
     other_views = (opened.views or ()) if partners is None else (partners.opened,)
     others = [other for other in other_views if other.array is not opened.main.array]
     return [(view, check_rows(view.array)) for view in (opened.main, *others)]
+
+
+def _rows(opened: Opened, kept: NDArray[np.int64] | None) -> Rows:
+    """The rows of an array, all or some."""
+    array = opened.array
+    return array if kept is None or len(kept) == array.n_rows else SelectedRows(array, kept)
+
+
+def _checked_variant(
+    checks: Sequence[tuple[Opened, RowCheck]], kept: NDArray[np.int64], variant: Variant
+) -> list[tuple[Opened, RowCheck]]:
+    """Each array with the result of the check of its valid rows in the variant."""
+    return [
+        (
+            opened,
+            in_numbering_of_file(check_rows(mapped(_rows(opened, kept), variant)), kept),
+        )
+        for opened, _ in checks
+    ]
+
+
+def _require_companions(title: str, companions: Companions, variant: Variant) -> None:
+    """Raise a DataError where further rows in the same space have no direction in the variant."""
+    for companion in companions.by_role.values():
+        if companion.role.read is None and companion.role.one_for is None:
+            check = check_rows(mapped(companion.rows, variant))
+            require_directions([(companion.opened.name, check)], variant, RunOptions())
 
 
 def _tell_of_relevance(title: str, relevance: Relevance, recorder: Recorder) -> None:
@@ -248,7 +313,10 @@ def _check_values(title: str, options: MetricOptions, companions: Companions) ->
 
 
 def _entries(
-    checks: Sequence[tuple[Opened, RowCheck]], kept: NDArray[np.int64], companions: Companions
+    checks: Sequence[tuple[Opened, RowCheck]],
+    kept: NDArray[np.int64],
+    companions: Companions,
+    variant: Variant | None,
 ) -> list[dict[str, Any]]:
     """Entries of `inputs`: embeddings, views or partners, then the other companions."""
     labels = companions["labels"]
@@ -256,7 +324,8 @@ def _entries(
     for position, (opened, check) in enumerate(checks):
         unlabelled = labels.values.n_unlabelled if labels is not None and not position else None
         duplicates = len(np.intersect1d(check.duplicates, kept))
-        entries.append(input_entry(opened, opened.array.n_rows - len(kept), duplicates, unlabelled))
+        dropped = opened.array.n_rows - len(kept)
+        entries.append(input_entry(opened, dropped, duplicates, unlabelled, variant))
     others = (
         companion
         for name, companion in companions.by_role.items()
@@ -275,25 +344,25 @@ def _subject(
     kept: NDArray[np.int64] | None,
     dtype: type[np.floating[Any]],
     cached: int,
+    variant: Variant | None,
 ) -> Subject:
-    def unit(array: Any) -> UnitRows:
-        rows: Rows = array if kept is None else SelectedRows(array, kept)
-        return UnitRows(rows, dtype, cached)
+    def unit(view: Opened) -> UnitRows:
+        return UnitRows(mapped(_rows(view, kept), variant), dtype, cached)
 
-    def companion_rows(companion: Companion) -> UnitRows:
-        return UnitRows(companion.rows, dtype, KEPT_ROWS // 4)
+    def companion_rows(companion: Companion, budget: int = KEPT_ROWS // 4) -> UnitRows:
+        return UnitRows(mapped(companion.rows, variant), dtype, budget)
 
-    rows = unit(opened.main.array)
+    rows = unit(opened.main)
     views: tuple[UnitRows, ...] | None = None
     partners = None
     if (pairs := companions["pairs"]) is not None:
         if companions.relevance is None:
-            partners = unit(pairs.opened.array)
+            partners = unit(pairs.opened)
             views = (rows, partners)
         else:
-            partners = UnitRows(pairs.rows, dtype, cached)
+            partners = companion_rows(pairs, cached)
     elif opened.views is not None:
-        views = tuple(unit(view.array) for view in opened.views)
+        views = tuple(map(unit, opened.views))
     queue, anchors, train = (companions[name] for name in ("queue", "clop_anchors", "train"))
     labels: Labels | None = companions.values("labels")
     return Subject(
@@ -307,12 +376,14 @@ def _subject(
         queue=None if queue is None else companion_rows(queue),
         clop_anchors=None
         if anchors is None
-        else normalise(anchors.opened.array.read(0, anchors.opened.array.n_rows)),
+        else normalise(mapped(anchors.rows, variant).read(0, anchors.rows.n_rows)),
         train=None
         if train is None or labels is None
         else _train_set(companion_rows(train), companions.values("train_labels"), labels),
         ids=companions.values("ids"),
         kept=kept,
+        variant=variant,
+        original=title if variant is None else title.removesuffix(f"[{variant.name}]"),
     )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cl_analyze.data.labels import Labels
 from cl_analyze.data.relevance import Relevance
 from cl_analyze.data.unit import UnitRows
+from cl_analyze.data.variants import Variant
 from cl_analyze.metrics.positives import (
     Positives,
     positives_of_relevance,
@@ -62,6 +63,8 @@ class Subject:
         id_values: (N,) ids as they are written, or None.
         partner_kept: (M,) indices of the rows of the second file that are left; None: all.
         partner_ids: (M,) ids of the rows of the second file as they are written, or None.
+        variant: the map that rows of every file go through; None: rows as they are saved.
+        original: name of the checkpoint whose variant this is; of an original its own name.
     """
 
     source: str
@@ -79,6 +82,8 @@ class Subject:
     id_values: NDArray[Any] | None = None
     partner_kept: NDArray[np.int64] | None = None
     partner_ids: NDArray[Any] | None = None
+    variant: Variant | None = None
+    original: str = ""
 
     def release(self) -> None:
         """Free the memory of the rows; a later use reads them again."""

@@ -20,7 +20,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from cl_analyze.options.commands import ANALYSING, EVERY, FAMILIES, FORMATS, MEASURING
+from cl_analyze.options.commands import (
+    ANALYSING,
+    EVERY,
+    FAMILIES,
+    FORMATS,
+    MEASURING,
+    QUANTISED,
+    TRANSFORMED,
+)
 from cl_analyze.options.declaration import (
     COMPUTATION,
     INPUTS,
@@ -457,6 +465,8 @@ __all__ = [
     "EVERY",
     "FAMILIES",
     "FORMATS",
+    "QUANTISED",
+    "TRANSFORMED",
     "CheckFiles",
     "CompareOptions",
     "MetricOptions",

@@ -4,6 +4,9 @@ FAMILIES = ("uniformity", "tolerance", "similarity", "penalty", "losses", "quali
 """Metric families; a command of the same name computes each family."""
 FORMATS = ("png", "svg", "pdf")
 """File formats of figures."""
+QUANTISED = ("int8", "binary")
+TRANSFORMED = ("centre", "whiten", "standardise")
+"""Variants of embeddings beside those of fewer dimensions."""
 
 MEASURING = (*FAMILIES, "compare", "report")
 """Commands that compute metrics."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from cl_analyze.options.commands import ANALYSING, EVERY
+from cl_analyze.options.commands import ANALYSING, EVERY, QUANTISED, TRANSFORMED
 from cl_analyze.options.declaration import INPUTS, option
-from cl_analyze.options.kinds import Companions, Numbers, Place
+from cl_analyze.options.kinds import Companions, Flag, Numbers, Place, Words
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,8 @@ class Request:
         pairs: (N, D) partners of the rows, or None.
         source: name of the checkpoint in the output; None: derived from the path.
         match: whether rows are matched with the rows of other checkpoints.
+        variant: name of the variant that is measured in place of the embeddings: dims=K, or a
+            word of `quantise` or `transform`; empty: the embeddings as they are.
 
     The declarations describe the other attributes.
 
@@ -138,4 +140,47 @@ class Request:
         about="(N,) identifiers of the rows, integers or strings, to match the rows of "
         "checkpoints in any order, and for `relevant`.",
     )
+    dims: Any = option(
+        (),
+        Numbers("K...", whole=True, example="64 128"),
+        INPUTS,
+        "--dims",
+        "Variants: the first K coordinates",
+        ANALYSING,
+        unset="none",
+        about="numbers of dimensions; for each the embeddings cut to their first coordinates are "
+        "measured too, as a variant.",
+    )
+    quantise: Any = option(
+        (),
+        Words("HOW...", words=QUANTISED),
+        INPUTS,
+        "--quantise",
+        f"Variants: {', '.join(QUANTISED)} coordinates",
+        ANALYSING,
+        unset="none",
+        about="int8 (256 levels between each coordinate's least and greatest value), binary "
+        "(signs); for each, a variant.",
+    )
+    transform: Any = option(
+        (),
+        Words("HOW...", words=TRANSFORMED),
+        INPUTS,
+        "--transform",
+        f"Variants: {', '.join(TRANSFORMED)}",
+        ANALYSING,
+        unset="none",
+        about="centre (less the mean row), standardise (then divided by each coordinate's "
+        "deviation), whiten (PCA whitening); for each, a variant.",
+    )
+    packed_bits: bool = option(
+        False,
+        Flag(),
+        INPUTS,
+        "--packed-bits",
+        "Each byte of a uint8 array is eight signs",
+        ANALYSING,
+        about="whether each byte of a uint8 array is eight signs, highest bit first.",
+    )
     match: bool = False
+    variant: str = ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from cl_analyze.figures.marks import nearest_k
 from cl_analyze.metrics.differences import SIGNIFICANT, is_real, params_text
-from cl_analyze.report.headlines import headlines
+from cl_analyze.report.headlines import Headline, headlines
 from cl_analyze.report.words import percent
 from cl_analyze.results.document import Document
 from cl_analyze.results.tables import Cell, Param, Record, number_text
@@ -39,6 +39,8 @@ class Comparison:
 
     Attributes:
         source: the checkpoint.
+        against: the checkpoint that it is compared with: the reference, or for a variant its
+            original.
         matched: how its rows were matched with those of the reference.
         headlines: differences of the headline numbers.
         n_real, n_tested: numbers that differ, and numbers with an error bar.
@@ -46,6 +48,7 @@ class Comparison:
     """
 
     source: str
+    against: str
     matched: str
     headlines: tuple[HeadlineDifference, ...]
     n_real: int
@@ -92,12 +95,73 @@ def comparison_of(document: Document, source: str) -> Comparison:
     (checkpoint,) = document.rows("checkpoints", source=source)
     return Comparison(
         source,
+        str(checkpoint["against"]),
         str(checkpoint["rows"]),
         tuple(differences),
         n_real=sum(is_real(row["p_holm"]) for row in rows),
         n_tested=sum(row["p_holm"] is not None for row in rows),
         movement=_movement(document, source),
     )
+
+
+def dimensions_sentences(document: Document) -> list[str]:
+    """For each checkpoint with variants of fewer dimensions, how few are enough.
+
+    Those are the fewest dimensions of which neither they nor any larger number are worse than all
+    dimensions, beyond noise.
+    """
+    kept: dict[str, dict[int, str]] = {}
+    for row in document.rows("checkpoints"):
+        change, _, dims = str(row["variant"]).partition("=")
+        if change == "dims":
+            kept.setdefault(str(row["against"]), {})[int(dims)] = str(row["source"])
+    return [_dimensions_sentence(document, *item) for item in kept.items()]
+
+
+def _dimensions_sentence(document: Document, original: str, kept: Mapping[int, str]) -> str:
+    """How few dimensions of a checkpoint are enough, by each accuracy."""
+    (whole,) = document.rows("checkpoints", source=original)
+    listed = ", ".join(str(dims) for dims in sorted(kept))
+    start = f"{original}, cut to {listed} of {whole['d']} dimensions"
+    parts = []
+    for headline in headlines(document):
+        if headline.metric not in _ACCURACIES or headline.find(document, original) is None:
+            continue
+        fewest = "none of them"
+        for dims in sorted(kept, reverse=True):
+            row = _row_of(document, headline, kept[dims])
+            if row is None or row["p_holm"] is None:
+                break
+            if is_real(row["p_holm"]) and float(row["difference"] or 0.0) < 0:
+                break
+            fewest = f"{dims} ({difference_text(row)})"
+        parts.append(f"{headline.title}: {fewest}")
+    if not parts:
+        return (
+            f"{start}: how few are enough cannot be judged, for there is no accuracy without "
+            "labels or partners of the rows."
+        )
+    return f"{start}: the fewest whose loss is within noise: {'; '.join(parts)}."
+
+
+_ACCURACIES = ("knn_accuracy", "probe_accuracy", "recall_at_k")
+"""Headline metrics that say what a representation is good for; high values are better."""
+
+
+def _row_of(document: Document, headline: Headline, source: str) -> dict[str, Cell] | None:
+    """The row of compare.csv with the difference of a headline number."""
+    record = headline.find(document, source)
+    if record is None:
+        return None
+    params = params_text(record)
+    rows = document.rows(
+        "compare",
+        source_a=source,
+        metric=record.metric,
+        definition=record.definition,
+        params=params,
+    )
+    return rows[0] if rows else None
 
 
 def pareto_sentence(document: Document, names: Mapping[str, str]) -> str:

@@ -17,7 +17,12 @@ from cl_analyze.figures.interactive_renderer import interactive
 from cl_analyze.figures.sources import by_temperature, short_names
 from cl_analyze.metrics import DECLARED, family_named
 from cl_analyze.metrics.losses.metrics import PARTS
-from cl_analyze.report.comparison import comparison_of, pareto_sentence, reference_of
+from cl_analyze.report.comparison import (
+    comparison_of,
+    dimensions_sentences,
+    pareto_sentence,
+    reference_of,
+)
 from cl_analyze.report.headlines import Headline, headlines
 from cl_analyze.report.sentences import meaning
 from cl_analyze.results.document import Document
@@ -71,7 +76,9 @@ def render_html(document: Document, figures: Sequence[tuple[Figure, bytes]]) -> 
         verdicts=_verdicts(document, order),
         findings=[] if reference else _findings(document, order, listed),
         reference=reference,
+        has_variants=any(row["variant"] for row in document.rows("checkpoints")),
         front=pareto_sentence(document, names),
+        kept_dimensions=dimensions_sentences(document),
         comparisons=[
             comparison_of(document, source)
             for source in document.sources

@@ -9,8 +9,13 @@ from itertools import groupby
 from cl_analyze.metrics import DECLARED
 from cl_analyze.metrics.differences import is_real, params_text
 from cl_analyze.metrics.losses.metrics import PARTS
-from cl_analyze.report.comparison import comparison_of, pareto_sentence, reference_of
-from cl_analyze.report.headlines import headlines
+from cl_analyze.report.comparison import (
+    comparison_of,
+    dimensions_sentences,
+    pareto_sentence,
+    reference_of,
+)
+from cl_analyze.report.headlines import Headline, headlines
 from cl_analyze.report.sentences import how_to_read, threshold_in_words
 from cl_analyze.results.document import Document
 from cl_analyze.results.tables import Cell, Param, Record, number_text
@@ -359,27 +364,37 @@ def comparison_lines(document: Document) -> list[str]:
     reference = reference_of(document)
     n_tested = sum(row["p_holm"] is not None for row in document.rows("compare"))
     names = _shortened(list(document.sources), 30)
-    lines = [*_headline_tables(document, names), ""]
+    places = {row["source"]: row for row in document.rows("checkpoints")}
+    variants = {
+        source: f"  [{places[source]['variant']}]"
+        for source in document.sources
+        if places[source]["variant"]
+    }
+    lines = [*_headline_tables(document, {**names, **variants}), ""]
+    is_mixed = len(variants) + 1 < len(document.sources)
+    base = f"{reference} (a variant: from its original)" if variants and is_mixed else reference
     lines += wrapped(
-        f"* differs from {reference} beyond noise (Holm-adjusted p < 0.05 over {n_tested} "
+        f"* differs from {base} beyond noise (Holm-adjusted p < 0.05 over {n_tested} "
         "differences), ~ is not established; ± is one standard error. More negative uniformity is "
         "more uniform."
     )
-    places = {row["source"]: row for row in document.rows("checkpoints")}
     others = [source for source in document.sources if source != reference]
     is_run = places[others[0]]["x"] is not None
     # of a long run the last checkpoints, else the first
     described = others[-_MOST_CHECKPOINTS:] if is_run else others[:_MOST_CHECKPOINTS]
     for source in described:
         place = places[source]
-        at = "" if place["x"] is None else f" ({place['axis']} {place['x']:g})"
-        lines += ["", f"{source}{at} against {reference}"]
-        for sentence in comparison_of(document, source).sentences():
+        is_at = place["x"] is not None and place["variant"] is None
+        at = f" ({place['axis']} {place['x']:g})" if is_at else ""
+        comparison = comparison_of(document, source)
+        lines += ["", *wrapped(f"{source}{at} against {comparison.against}")]
+        for sentence in comparison.sentences():
             lines += wrapped(sentence, 80, "  ", "    ")
     if len(others) > len(described):
         lines += ["", f"{len(others) - len(described)} more checkpoints: compare.csv, compare.html"]
-    text = pareto_sentence(document, names)
-    return [*lines, "", *wrapped(text, 80, "", "  ")] if text else lines
+    for text in (pareto_sentence(document, names), *dimensions_sentences(document)):
+        lines += ["", *wrapped(text, 80, "", "  ")] if text else []
+    return lines
 
 
 def _headline_tables(document: Document, names: Mapping[str, str]) -> list[str]:
@@ -398,14 +413,20 @@ def _headline_tables(document: Document, names: Mapping[str, str]) -> list[str]:
             mark = "*" if is_real(row["p_holm"]) else "~"
         return _value_and_error(record) + mark
 
+    def table(part: Sequence[Headline]) -> list[str]:
+        rows = [["", *(headline.title for headline in part)]]
+        for source in document.sources:
+            rows.append([names[source], *(cell(h.find(document, source)) for h in part)])
+        return _table_with_tall_heads(rows)
+
     tables = []
     shown = headlines(document)
-    for start in range(0, len(shown), _MOST_COLUMNS):
-        part = shown[start : start + _MOST_COLUMNS]
-        table = [["", *(headline.title for headline in part)]]
-        for source in document.sources:
-            table.append([names[source], *(cell(h.find(document, source)) for h in part)])
-        tables.append(_table_with_tall_heads(table))
+    while shown:
+        n = min(_MOST_COLUMNS, len(shown))
+        while n > 1 and max(map(len, table(shown[:n]))) > 80:
+            n -= 1
+        tables.append(table(shown[:n]))
+        shown = shown[n:]
     return _separated(tables)
 
 

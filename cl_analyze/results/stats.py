@@ -348,9 +348,7 @@ def _newcombe_interval(
     assert b.interval is not None
     correlation = 0.0
     if paired and a.pseudo is not None and b.pseudo is not None:
-        x, y = _deviations((a.pseudo, b.pseudo), groups)
-        size = math.sqrt(float(x @ x) * float(y @ y))
-        correlation = min(max(float(x @ y) / size, -1.0), 1.0) if size > 0 else 0.0
+        correlation = _correlation(a, b, groups)
 
     def reach(x: float, y: float) -> float:
         return math.sqrt(max(x * x + y * y - 2.0 * correlation * x * y, 0.0))
@@ -359,6 +357,21 @@ def _newcombe_interval(
     below_b, above_b = b.value - b.interval[0], b.interval[1] - b.value
     value = a.value - b.value
     return value - reach(below_a, above_b), value + reach(above_a, below_b)
+
+
+def _correlation(a: Estimate, b: Estimate, groups: NDArray[np.int64] | None) -> float:
+    """The correlation of two statistics from their pseudo-values, free of the noise in these."""
+    assert a.pseudo is not None
+    assert b.pseudo is not None
+    zeros = np.zeros(len(a.pseudo))
+    noise_a, noise_b = (zeros if each.noise is None else each.noise for each in (a, b))
+    x, y = _deviations((a.pseudo, b.pseudo), groups)
+    noise_x, noise_y = _deviations((noise_a, noise_b), groups)
+    squares = float(x @ x - noise_x @ noise_x), float(y @ y - noise_y @ noise_y)
+    if min(squares) <= 0:
+        return 0.0
+    product = float(x @ y - noise_x @ noise_y)
+    return min(max(product / math.sqrt(squares[0] * squares[1]), -1.0), 1.0)
 
 
 ROUNDING = 1e-6

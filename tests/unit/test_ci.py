@@ -160,4 +160,5 @@ def test_the_rules_of_the_page_are_rules(tmp_path):
     assert metrics == [
         ["uniformity", "tolerance", "uniformity_gap", "penalty_false_negative_share"],
         ["recall_at_k", "tpr_at_fpr", "penalty_suspect_share"],
+        ["knn_accuracy"],
     ]

@@ -229,7 +229,7 @@ def test_bytes_are_read_as_numbers_and_that_is_said(cli, dtype):
     np.save(cli.folder / "e.npy", rows)
     result = cli("uniformity", "e.npy", "--no-files", "--json")
     assert "its bytes are read as numbers" in result.stderr
-    assert "numpy.unpackbits" in result.stderr
+    assert "pass --packed-bits" in result.stderr
     expected = naive(rows.astype(float))
     assert json.loads(result.stdout)["results"][0]["value"] == pytest.approx(expected, abs=1e-6)
     assert "its bytes are read as numbers" in cli("inspect", "e.npy").stdout

@@ -98,6 +98,14 @@ class Factors:
         for one, other in zip(before, reversed(list(after)), strict=True):
             yield self._values(_stacked(one, other), centred)
 
+    def principal_axes(self) -> tuple[Matrix, Vector]:
+        """Principal axes of the centred rows, (D, D), and their singular values, descending.
+
+        Of rows that are not fewer than dimensions.
+        """
+        _, values, right = np.linalg.svd(self._centred(self.whole()), full_matrices=False)
+        return right.T, self.scale * values
+
     def directions(self, count: int) -> tuple[Matrix, Vector]:
         """Principal axes of the centred rows: (D or N, count), and their singular values.
 

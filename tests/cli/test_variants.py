@@ -1,0 +1,207 @@
+"""Variants on the command line: compare, check, report, and what users get wrong."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+import cl_analyze as cla
+from cl_analyze.comparison.order import Given, measuring_order
+from cl_analyze.options import Request
+from tests.conftest import SAMPLES
+
+
+@pytest.fixture
+def file(cli, random):
+    """300 rows of five classes; the classes differ in the first 4 of 16 coordinates."""
+    labels = np.arange(300) % 5
+    means = np.zeros((5, 16))
+    means[:, :4] = 3 * random.standard_normal((5, 4))
+    rows = means[labels] + 0.6 * random.standard_normal((300, 16))
+    np.savez(cli.folder / "emb.npz", embeddings=rows, labels=labels)
+    return "emb.npz"
+
+
+def read(path):
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_what_a_truncation_costs(cli, file):
+    result = cli("compare", file, "--dims", 1, 4, 8, "--metrics", "quality", "uniformity")
+    assert result.returncode == 0, result.stderr
+    assert max(map(len, result.stdout.splitlines())) <= 80
+    text = " ".join(result.stdout.split())
+    assert "emb.npz, cut to 1, 4, 8 of 16 dimensions: the fewest whose loss is within noise" in text
+    assert "kNN accuracy, k 20: 4 (" in text
+    out = cli.folder / "cl-analyze-out"
+    checkpoints = read(out / "tables" / "checkpoints.csv")
+    assert [(row["source"], row["axis"], float(row["x"])) for row in checkpoints] == [
+        ("emb.npz", "dimensions kept", 16.0),
+        ("emb.npz[dims=1]", "dimensions kept", 1.0),
+        ("emb.npz[dims=4]", "dimensions kept", 4.0),
+        ("emb.npz[dims=8]", "dimensions kept", 8.0),
+    ]
+    assert [row["against"] for row in checkpoints] == ["", *["emb.npz"] * 3]
+    rows = read(out / "tables" / "compare.csv")
+    assert {row["source_b"] for row in rows} == {"emb.npz"}
+    assert "uniformity" not in {row["metric"] for row in rows}  # it depends on the dimensions
+    assert {row["paired"] for row in rows if row["metric"] == "uniformity_gap"} == {"true"}
+    assert (out / "figures" / "along_the_run.png").stat().st_size > 5_000
+    page = (out / "compare.html").read_text()
+    assert "cut to 1, 4, 8 of 16 dimensions" in page
+    assert not (out / "tables" / "variants.csv").exists()  # nothing was fitted
+
+
+def test_a_variant_is_compared_with_its_original(cli, file, random):
+    with np.load(cli.folder / file) as arrays:
+        other = arrays["embeddings"] + 0.2 * random.standard_normal((300, 16))
+        np.savez(cli.folder / "next.npz", embeddings=other, labels=arrays["labels"])
+    options = ("--metrics", "uniformity", "tolerance", "--no-files", "--json")
+    result = cli("compare", file, "next.npz", "--quantise", "binary", *options)
+    document = json.loads(result.stdout)
+    pairs = {(row["source_a"], row["source_b"]) for row in document["tables"]["compare"]}
+    assert pairs == {
+        ("emb.npz[binary]", "emb.npz"),
+        ("next.npz", "emb.npz"),
+        ("next.npz[binary]", "next.npz"),
+    }
+    moved = {
+        r["source"]: r["params"]["against"] for r in document["results"] if r["metric"] == "cka"
+    }
+    assert moved["next.npz[binary]"] == "next.npz"
+    alone = cla.compare(
+        {"one": other, "two": np.where(other > 0, 1.0, -1.0)},
+        np.arange(300) % 5,
+        metrics=("uniformity", "tolerance"),
+    )
+    ours = [row for row in document["tables"]["compare"] if row["source_a"] == "next.npz[binary]"]
+    theirs = alone.tables["compare"].rows
+    assert len(ours) == len(theirs) > 5
+    for one, two in zip(ours, theirs, strict=True):
+        assert one["difference"] == pytest.approx(two["difference"], rel=1e-5, abs=1e-7)
+        assert one["std_error"] == pytest.approx(two["std_error"], rel=1e-4, abs=1e-9)
+
+
+def test_the_cache_keeps_variants_apart(cli, file):
+    command = ("compare", file, "--dims", 2, 4, "--transform", "whiten", "--cache", "kept")
+    options = ("--metrics", "uniformity", "--no-files", "--json")
+    first, second = (json.loads(cli(*command, *options).stdout) for _ in range(2))
+    assert first["results"] == second["results"]
+    assert len(list((cli.folder / "kept").glob("checkpoint-*"))) == 4
+
+
+def test_the_order_of_measurement_holds_three_at_a_time():
+    def given(name, variant=""):
+        title = f"{name}[{variant}]" if variant else name
+        return Given(Request(name, variant=variant), title, title, None, name)
+
+    both = [given("a"), given("a", "int8"), given("b"), given("b", "int8"), given("b", "dims=2")]
+    assert measuring_order(both, 0) == [(0, None), (1, 0), (2, 0), (3, 2), (4, 2)]
+    assert measuring_order(both, 2) == [(2, None), (3, 2), (4, 2), (0, 2), (1, 0)]
+    # a variant may be the reference: originals are compared with it, variants with originals
+    assert measuring_order(both, 1) == [(1, None), (0, 1), (2, 1), (3, 2), (4, 2)]
+
+
+def test_against_a_variant(cli, file):
+    options = ("--metrics", "uniformity", "--no-files", "--json")
+    arguments = ("--quantise", "int8", "binary", "--against", "emb.npz[int8]")
+    rows = json.loads(cli("compare", file, *arguments, *options).stdout)["tables"]["compare"]
+    assert {(row["source_a"], row["source_b"]) for row in rows} == {
+        ("emb.npz", "emb.npz[int8]"),
+        ("emb.npz[binary]", "emb.npz"),
+    }
+
+
+RULES = """
+[[rule]]
+metric = "knn_accuracy"
+params = { k = 10 }
+variant = "dims=4"
+max_worse = 0.1
+[[rule]]
+metric = "knn_accuracy"
+params = { k = 10 }
+variant = "dims=1"
+max_worse = 0.1
+[[rule]]
+metric = "uniformity"
+variant = "original"
+max = 0
+"""
+
+
+def test_a_gate_for_a_variant_against_its_original(cli, file):
+    (cli.folder / "cl-analyze.toml").write_text(RULES)
+    result = cli("check", file, "--dims", 1, 4, "--json")
+    assert result.returncode == 1, result.stderr
+    checks = json.loads(result.stdout)["tables"]["checks"]
+    verdicts = {(row["source"], row["verdict"]) for row in checks}
+    assert verdicts == {
+        ("emb.npz", "pass"),
+        ("emb.npz[dims=1]", "fail"),
+        ("emb.npz[dims=4]", "pass"),
+    }
+    missing = cli("check", file, "--dims", 4)
+    assert missing.returncode == 2
+    assert "is for dims=1, and there is no such variant: pass --dims" in missing.stderr
+
+
+def test_a_gate_for_a_variant_against_a_baseline(cli, file):
+    (cli.folder / "cl-analyze.toml").write_text(RULES)
+    saved = cli("check", file, "--dims", 1, 4, "--save-baseline", "base.json")
+    assert saved.returncode == 1
+    again = cli("check", file, "--dims", 1, 4, "--baseline", "base.json")
+    assert again.returncode == 0, again.stderr  # nothing has changed since
+
+
+def test_variants_of_every_command(cli, file):
+    np.save(cli.folder / "view2.npy", np.load(cli.folder / file)["embeddings"][::-1])
+    for command in ("uniformity", "tolerance", "similarity", "penalty", "quality", "losses"):
+        pairs = ("--pairs", "view2.npy") if command == "losses" else ()
+        result = cli(command, file, *pairs, "--dims", 3, "--no-files", "--json")
+        assert result.returncode == 0, result.stderr
+        sources = {record["source"] for record in json.loads(result.stdout)["results"]}
+        assert sources == {"emb.npz", "emb.npz[dims=3]"}, command
+
+
+def test_a_report_with_variants(cli):
+    file = SAMPLES / "fashion-mnist-tau-0.2.npz"
+    result = cli("report", file, "--dims", 16, "--transform", "standardise", "--out", "out")
+    assert result.returncode == 0, result.stderr
+    tables = cli.folder / "out" / "tables"
+    fitted = read(tables / "variants.csv")
+    assert len(fitted) == 64
+    assert set(fitted[0]) == {"source", "original", "variant", "coordinate", "centre", "scale"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (("--dims", "17"), "--dims 17: emb.npz has 16 dimensions"),
+        (("--dims", "0"), "--dims must be finite and > 0"),
+        (("--quantise", "int4"), "int4"),
+        (("--transform", "center"), "center"),
+        (("--packed-bits",), "--packed-bits reads bytes (uint8), found float64"),
+    ],
+)
+def test_what_is_wrong_with_a_variant_is_said(cli, file, arguments, found):
+    result = cli("uniformity", file, *arguments)
+    assert result.returncode == 2
+    assert found in " ".join(result.stderr.split())
+    assert not (cli.folder / "cl-analyze-out").exists()
+
+
+def test_variants_need_a_file(cli):
+    result = cli("penalty", "--dims", 4)
+    assert result.returncode == 2
+    assert "--dims needs embeddings: name a file EMB" in result.stderr
+
+
+def test_one_file_without_variants_is_no_comparison(cli, file):
+    result = cli("compare", file)
+    assert result.returncode == 2
+    assert "variants of one: --dims 64" in " ".join(result.stderr.split())
