@@ -385,7 +385,8 @@ def compare(
             between checkpoints.
         labels: (N,) classes or a path for all checkpoints, or a dictionary name -> classes or path;
             None: the labels in each file.
-        metrics: names of metric families, or "all".
+        metrics: names of metric families or of single metrics (knn_accuracy, cka ...), or "all".
+            p-values are adjusted over the differences of these alone.
         {options}
         run: device, precision, threads, memory.
 
@@ -437,7 +438,7 @@ def compare(
     ]
     return run_comparison(
         requests,
-        families(metrics),
+        metrics,
         MetricOptions(**metric_options),
         run or RunOptions(),
         CompareOptions(**compare_options),

@@ -6,6 +6,7 @@ direction mark makes a line read backwards.  Invisible characters are shown as t
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable
 
@@ -51,6 +52,19 @@ def some(names: Iterable[str], most: int = 5) -> str:
     listed = list(names)
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
     return ", ".join(listed[:most]) + more
+
+
+_LONGEST_WORD = 100
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A suggestion for a misspelt word, as the end of a message; empty where no word is near.
+
+    >>> nearest("uniformty", ["tolerance", "uniformity"])
+    "; did you mean 'uniformity'?"
+    """
+    matches = difflib.get_close_matches(word[:_LONGEST_WORD], list(known), n=1, cutoff=0.6)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
 _DIGITS = re.compile(r"([0-9]+)")

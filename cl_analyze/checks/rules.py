@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -14,7 +13,7 @@ from cl_analyze.errors import ConfigError
 from cl_analyze.metrics import BETWEEN, DECLARED, METRICS
 from cl_analyze.metrics.metric import Better
 from cl_analyze.options import QUANTISED, TRANSFORMED
-from cl_analyze.quoting import described, quoted
+from cl_analyze.quoting import described, nearest, quoted
 from cl_analyze.results.tables import Param, Unit, full_name
 from cl_analyze.small_files import read_text
 
@@ -31,7 +30,6 @@ PARAMETERS = {
     parameter.name: parameter for metric in DECLARED.values() for parameter in metric.parameters
 }
 """Parameters of the records of all metrics, by name."""
-_LONGEST_WORD = 100
 _DEEP_KEY = re.compile(r"(?<![\w\"'.-])(?:[\w\"'-]+[ \t]*\.[ \t]*){100}")
 _QUOTED_TEXT = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'")
 
@@ -109,16 +107,6 @@ class Rule:
     def is_for(self, variant: str) -> bool:
         """Whether the rule is for a variant, or for checkpoints as they are saved (ORIGINAL)."""
         return self.variant in (None, variant)
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A suggestion for a misspelt word, as the end of a message; empty where no word is near.
-
-    >>> nearest("uniformty", ["tolerance", "uniformity"])
-    "; did you mean 'uniformity'?"
-    """
-    matches = difflib.get_close_matches(word[:_LONGEST_WORD], list(known), n=1, cutoff=0.6)
-    return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
 def find_rules(path: Path | None, folder: Path) -> Path:

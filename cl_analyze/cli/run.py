@@ -117,7 +117,7 @@ def _report(command: str, parameters: Mapping[str, Any], run: RunOptions, talk: 
         compare_options = from_command_line(CompareOptions, parameters)
         return run_comparison(
             requests(parameters),
-            analysis.families(compare_options.metrics or "all"),
+            compare_options.metrics or "all",
             options,
             run,
             compare_options,

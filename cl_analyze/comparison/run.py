@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from cl_analyze.comparison.order import (
     measuring_order,
     reference_index,
 )
+from cl_analyze.comparison.selection import Selection, selection
 from cl_analyze.errors import ConfigError
 from cl_analyze.inputs.listener import Listener, Recorder, Silent
 from cl_analyze.inputs.prepare import Prepared, prepare
@@ -45,7 +46,7 @@ from cl_analyze.metrics.subject import Subject, nearest_negatives_reducer
 from cl_analyze.options import CompareOptions, MetricOptions, Request, RunOptions
 from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.executors import Executor, single_threaded_blas
-from cl_analyze.results.tables import Table
+from cl_analyze.results.tables import Results, Table
 from cl_analyze.store import store_key
 
 KEPT_TABLES = ("collapse",)
@@ -97,7 +98,7 @@ class _NoteFilter(Recorder):
 
 def run_comparison(
     requests: Sequence[Request],
-    names: Sequence[str],
+    names: Iterable[str] | str,
     options: MetricOptions,
     run: RunOptions,
     compare: CompareOptions,
@@ -111,7 +112,7 @@ def run_comparison(
 
     Args:
         requests: the checkpoints; all are opened and checked before the first is measured.
-        names: names of the metric families.
+        names: names of metric families or of single metrics, or "all".
         options, run: options of the metrics, options of the computation.
         compare: options of the comparison: the reference, the order, the cache.
         executor, listener, arguments: see `run_analysis`.
@@ -136,14 +137,15 @@ def run_comparison(
             "name two files EMB or more (a pattern that matches nothing stays a pattern), or "
             "variants of one: --dims 64, --quantise int8, --transform centre"
         )
-    options = with_voters(options)
-    check_definition(run.definition, [*names, *BETWEEN])
+    chosen = selection(names)
+    options = replace(with_voters(options), only=chosen.only)
+    check_definition(run.definition, [*chosen.families, *BETWEEN])
     checkpoints = arranged(requests, compare.x)
     cache = None if compare.cache is None else Cache(Path(compare.cache))
     reference = reference_index(checkpoints, compare.against)
     recorder = _NoteFilter(listener or Silent())
     with executor_of(run, executor) as workers:
-        comparison = _Comparison(checkpoints, tuple(names), options, run, workers, recorder, cache)
+        comparison = _Comparison(checkpoints, chosen, options, run, workers, recorder, cache)
         return comparison.report(reference, compare.x, arguments)
 
 
@@ -167,7 +169,7 @@ class _Comparison:
     """One run of a comparison: its checkpoints, options, workers and cache."""
 
     given: list[Given]
-    names: tuple[str, ...]
+    chosen: Selection
     options: MetricOptions
     run: RunOptions
     executor: Executor
@@ -209,6 +211,9 @@ class _Comparison:
             against = None if base is None else base.title
             checkpoints[i] = _checkpoint(checkpoint, subject, match, families, against)
         recorder.checkpoint(count, count)
+        of_reference = checkpoints[reference_at].families.values()
+        records = Results([record for result in of_reference for record in result.records])
+        self.chosen.require(records, given[reference_at].title)
         listed = [checkpoints[i] for i in range(count)]
         for measured in listed:
             collected.add(measured.families, recorder)
@@ -222,6 +227,11 @@ class _Comparison:
         return collected.report(
             "compare", arguments, [*self.names, *BETWEEN], self.options, self.run, recorder
         )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The metric families that are measured."""
+        return self.chosen.families
 
     def prepare(self, checkpoint: Given, recorder: Recorder) -> Prepared:
         """Open and check a checkpoint."""
@@ -273,7 +283,10 @@ class _Comparison:
             prepared, chosen, self.options, self.run, self.executor, self.recorder
         )
         families = {
-            name: replace(result, tables=tuple(t for t in result.tables if t.name in KEPT_TABLES))
+            name: replace(
+                self.chosen.of(result),
+                tables=tuple(t for t in result.tables if t.name in KEPT_TABLES),
+            )
             for name, result in zip(self.names, results, strict=False)
         }
         entry = Entry(families, lists.indices)
@@ -347,7 +360,7 @@ class _Comparison:
             subject.groups,
         )
         tables = tuple(table for table in (moved.rows, moved.classes) if table.rows)
-        return FamilyResult(moved.records, tables)
+        return self.chosen.of(FamilyResult(moved.records, tables))
 
 
 def _is_same(one: Any, other: Any) -> bool:

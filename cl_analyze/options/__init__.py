@@ -41,6 +41,7 @@ from cl_analyze.options.kinds import (
     Choice,
     Flag,
     Kind,
+    MetricNames,
     Number,
     Numbers,
     Place,
@@ -381,10 +382,10 @@ class CompareOptions(Checked):
     )
     metrics: tuple[str, ...] | None = option(
         None,
-        Words("NAME...", words=(*FAMILIES, "all")),
+        MetricNames("NAME...", words=(*FAMILIES, "all")),
         MEASURED,
         "--metrics",
-        f"Metric families: {', '.join(FAMILIES)}",
+        f"Single metrics, or families: {', '.join(FAMILIES)}",
         ("compare",),
         unset="all",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from cl_analyze.errors import ConfigError
@@ -349,6 +350,22 @@ class Words(_ListKind):
         for word in value or ():
             if word not in self.words:
                 raise ConfigError(f"{name}: {word!r} is none of {', '.join(self.words)}")
+        return value
+
+
+_METRIC = re.compile(r"[a-z][a-z0-9_]*\Z")
+
+
+@dataclass(frozen=True)
+class MetricNames(Words):
+    """Names of metric families or of metrics; a comparison knows which metrics there are."""
+
+    def is_one(self, part: str) -> bool:
+        """Whether it is a family, or a word that is no file and can be a metric's name."""
+        return part in self.words or (_METRIC.match(part) is not None and not Path(part).exists())
+
+    def check(self, name: str, value: Any) -> Any:
+        """See `Kind.check`."""
         return value
 
 

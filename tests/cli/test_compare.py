@@ -388,3 +388,49 @@ def test_every_checkpoint_that_goes_on_says_so(cli, files):
     assert "goes on from" not in first.stderr
     for file in files:
         assert f"note: {file.name}: pairs: goes on from 100%" in again.stderr
+
+
+def test_single_metrics_are_compared_alone(cli, files):
+    """Holm's adjustment is over these numbers: the p-values are those of their differences."""
+    few = ("--metrics", "knn_accuracy", "uniformity", "--k", 20, "--no-files", "--json")
+    document = json.loads(cli("compare", *files, *few).stdout)
+    rows = document["tables"]["compare"]
+    assert {row["metric"] for row in rows} == {"uniformity", "uniformity_gap", "knn_accuracy"}
+    assert {r["metric"] for r in document["results"]} > {"knn_accuracy", "cka"}
+    assert "probe_accuracy" not in {r["metric"] for r in document["results"]}
+    all_rows = json.loads(
+        cli("compare", *files, "--k", 20, "--no-files", "--json").stdout
+    )["tables"]["compare"]  # fmt: skip
+    same = {
+        (row["source_a"], row["metric"], row["definition"], row["params"]): row for row in all_rows
+    }
+    for row in rows:
+        twin = same[row["source_a"], row["metric"], row["definition"], row["params"]]
+        assert row["difference"] == pytest.approx(twin["difference"], rel=1e-9, abs=1e-12)
+        assert row["std_error"] == pytest.approx(twin["std_error"], rel=1e-9)
+        assert row["p_holm"] <= twin["p_holm"]
+    assert any(row["p_holm"] < same[
+        row["source_a"], row["metric"], row["definition"], row["params"]
+    ]["p_holm"] for row in rows)  # fmt: skip
+
+
+def test_numbers_of_two_checkpoints_alone(cli, files):
+    result = cli("compare", *files, "--metrics", "cka", "--no-files", "--json")
+    assert result.returncode == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert {record["metric"] for record in document["results"]} == {"cka"}
+    assert document["tables"]["compare"] == []
+
+
+def test_metrics_that_a_comparison_cannot_have(cli, files):
+    unknown = cli("compare", *files, "--metrics", "knn_acuracy", "--no-files")
+    assert unknown.returncode == 2
+    assert "did you mean 'knn_accuracy'" in " ".join(unknown.stderr.split())
+    lacking = cli("compare", *files, "--metrics", "tpr_at_fpr", "--labels", "none", "--no-files")
+    assert lacking.returncode == 0, lacking.stderr  # the files have views
+    for name, file in (("one", files[0]), ("two", files[1])):
+        with np.load(file) as arrays:
+            np.save(cli.folder / f"{name}.npy", arrays["embeddings"])
+    bare = cli("compare", "one.npy", "two.npy", "--metrics", "knn_accuracy", "--no-files")
+    assert bare.returncode == 2
+    assert "one.npy has no such number: it needs labels" in " ".join(bare.stderr.split())

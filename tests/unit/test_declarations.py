@@ -7,6 +7,7 @@ import pytest
 
 import cl_analyze as cla
 from cl_analyze.cli.commands import COMMANDS
+from cl_analyze.comparison.selection import selection
 from cl_analyze.errors import ConfigError
 from cl_analyze.metrics import BETWEEN, DECLARED, METRICS
 from cl_analyze.options import DECLARING, EVERY, FAMILIES, CompareOptions, MetricOptions, RunOptions
@@ -89,8 +90,20 @@ def test_options_at_their_edges(make, message):
 def test_all_families_have_a_word_on_the_command_line():
     for typed, expected in ((["all"], ("all",)), (["losses"], ("losses",)), (None, None)):
         assert from_command_line(CompareOptions, {"metrics": typed}).metrics == expected
-    with pytest.raises(ConfigError, match="--metrics: 'every' is none of uniformity"):
-        from_command_line(CompareOptions, {"metrics": ["every"]})
+    with pytest.raises(ConfigError, match="no metric or family of metrics 'every'"):
+        selection(["every"])
+
+
+def test_single_metrics_and_families_are_selected():
+    assert selection(["uniformity", "tolerance"]).metrics is None  # families of these names
+    assert selection("all").families == FAMILIES
+    mixed = selection(["knn_accuracy", "uniformity"])
+    assert mixed.families == ("uniformity", "quality")
+    assert {"knn_accuracy", "uniformity_gap", "cka"} < mixed.metrics
+    assert "probe_accuracy" not in mixed.metrics
+    assert selection(["cka"]).only == ("cka",)
+    with pytest.raises(ConfigError, match="'knn_acuracy'; did you mean 'knn_accuracy'"):
+        selection(["knn_acuracy"])
 
 
 def test_the_order_of_fields_that_users_may_give_by_position():
