@@ -28,6 +28,7 @@ class Given:
         title: name in the output.
         x: position along the run; None without --x.
         original: title of the checkpoint whose variant this is; of an original its own title.
+        series: the name without the position, equal for checkpoints of one run.
     """
 
     request: Request
@@ -35,6 +36,7 @@ class Given:
     title: str
     x: float | None
     original: str
+    series: str = ""
 
     @property
     def is_variant(self) -> bool:
@@ -66,8 +68,10 @@ def arranged(requests: Sequence[Request], x: str | None) -> list[Given]:
     titles = source_names(requests)
     order: Sequence[int] = range(len(requests))
     x_values: Sequence[float | None] = [None] * len(requests)
+    series: Sequence[str] = [""] * len(requests)
     if x is not None:
-        x_values = numbers = positions(names, x)
+        numbers, series = positions(names, x)
+        x_values = numbers
         if len(set(numbers)) < 2:
             raise ConfigError(
                 f"--x {x}: every checkpoint is at {numbers[0]:g}, which orders nothing: give "
@@ -80,8 +84,21 @@ def arranged(requests: Sequence[Request], x: str | None) -> list[Given]:
         original = titles[i].removesuffix(f"[{variant}]") if variant else titles[i]
         request = replace(requests[i], match=True)
         name = f"{names[i]}[{variant}]" if variant else names[i]
-        given.append(Given(request, name, titles[i], x_values[i], original))
+        given.append(Given(request, name, titles[i], x_values[i], original, series[i]))
     return given
+
+
+def step_before(given: Sequence[Given], i: int) -> int | None:
+    """The checkpoint before another along its own run; None for the first, and for variants."""
+    own = given[i]
+    if own.x is None or own.is_variant:
+        return None
+    earlier = [
+        j
+        for j, other in enumerate(given)
+        if not other.is_variant and other.series == own.series and (other.x or 0.0) < own.x
+    ]
+    return earlier[-1] if earlier else None
 
 
 def by_dimensions(given: Sequence[Given], dims: Mapping[str, int]) -> list[Given] | None:
@@ -156,8 +173,8 @@ def axis_label(x: str) -> str:
     return label[1] if label else x
 
 
-def positions(paths: Sequence[str], x: str) -> list[float]:
-    """The number in each path; the last match where there are several.
+def positions(paths: Sequence[str], x: str) -> tuple[list[float], list[str]]:
+    """The number in each path (the last match where there are several), and the path without it.
 
     Args:
         paths: paths as typed.
@@ -168,7 +185,7 @@ def positions(paths: Sequence[str], x: str) -> list[float]:
         ConfigError: an invalid expression, no group or several, or a path without a number.
 
     >>> positions(["a/step-10.npy", "a/step-2.npy"], "step")
-    [10.0, 2.0]
+    ([10.0, 2.0], ['a/step-.npy', 'a/step-.npy'])
     """
     if not x:
         raise ConfigError("--x is empty; is a variable unset?")
@@ -182,18 +199,20 @@ def positions(paths: Sequence[str], x: str) -> list[float]:
             f"--x: {x!r} needs one group around the number, as in 'tau=([0-9.]+)', found "
             f"{pattern.groups}"
         )
-    numbers, missing = [], []
+    numbers, rests, missing = [], [], []
     for path in paths:
         matches = list(pattern.finditer(path))
         number = _number(matches[-1][1]) if matches else None
         if number is None:
             missing.append(path)
         else:
+            start, end = matches[-1].span(1)
             numbers.append(number)
+            rests.append(path[:start] + path[end:])
     if missing:
         sought = f"{x} followed by a number" if is_word else f"number where {x!r} looks for it"
         raise ConfigError(f"--x: no {sought} in {', '.join(missing[:5])}")
-    return numbers
+    return numbers, rests
 
 
 def _number(text: str | None) -> float | None:

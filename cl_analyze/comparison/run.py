@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from cl_analyze.analysis.report import Report
 from cl_analyze.analysis.run import executor_of, measure_one
 from cl_analyze.comparison.cache import Cache, Entry
 from cl_analyze.comparison.checkpoints import Checkpoint, checkpoints_table, warn
+from cl_analyze.comparison.matrix import MOST_SOURCES, AllAgainstAll
 from cl_analyze.comparison.order import (
     KEPT_DIMENSIONS,
     Given,
@@ -23,6 +24,7 @@ from cl_analyze.comparison.order import (
     by_dimensions,
     measuring_order,
     reference_index,
+    step_before,
 )
 from cl_analyze.comparison.selection import Selection, selection
 from cl_analyze.errors import ConfigError
@@ -46,7 +48,7 @@ from cl_analyze.metrics.subject import Subject, nearest_negatives_reducer
 from cl_analyze.options import CompareOptions, MetricOptions, Request, RunOptions
 from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.executors import Executor, single_threaded_blas
-from cl_analyze.results.tables import Results, Table
+from cl_analyze.results.tables import Table, nearest_k
 from cl_analyze.store import store_key
 
 KEPT_TABLES = ("collapse",)
@@ -187,16 +189,22 @@ class _Comparison:
         bases: dict[int, _Reference] = {}
         checkpoints: dict[int, Checkpoint] = {}
         changes: list[Difference] = []
+        pairs = _EveryPair(self, dims)
         n_kept = 0
+        steps = [step_before(given, i) if x is not None else None for i in range(count)]
         for done, (i, base_at) in enumerate(measuring_order(given, reference_at)):
             checkpoint = given[i]
             recorder.checkpoint(done, count)
             subject, entry, is_kept = self.measure(checkpoint, collected)
             recorder.shows_notes = False
             n_kept += is_kept
+            if base_at is None:
+                self.chosen.require(entry.families.values(), checkpoint.title)
             if not checkpoint.is_variant or base_at is None:
                 own = _Reference(checkpoint.request, subject, Space(subject.rows), entry)
-                bases = {reference_at: bases.get(reference_at, own), i: own}
+                awaited = {steps[j] for j in range(count) if j not in checkpoints}
+                bases = {j: kept for j, kept in bases.items() if j in awaited | {reference_at}}
+                bases[i] = own
             base = None if base_at is None else bases[base_at]
             match, families = Match(None, "the reference"), dict(entry.families)
             if base is not None:
@@ -204,16 +212,20 @@ class _Comparison:
                 if match.moves_rows:
                     self.check_companions(checkpoint, base, subject, match)
                 changes += self.changes(entry, base.entry, match, subject.groups)
+            recorder.stage(f"{checkpoint.title}: how the space moved")
             if base is not None and match.order is not None:
-                recorder.stage(f"{checkpoint.title}: how the space moved")
-                with single_threaded_blas():
-                    families["movement"] = self.movement(base, subject, entry, match)
+                families["movement"] = self.movement(base, subject, entry, match)
+            before = None if (step := steps[i]) is None else bases.get(step)
+            if before is not None and base is not None and before is not base:
+                step_match = _match(checkpoint, collected, before)
+                if step_match.order is not None:
+                    moved = self.movement(before, subject, entry, step_match).records
+                    earlier = families.get("movement", FamilyResult(()))
+                    families["movement"] = replace(earlier, records=(*earlier.records, *moved))
+            pairs.add(subject, entry, match, base)
             against = None if base is None else base.title
             checkpoints[i] = _checkpoint(checkpoint, subject, match, families, against)
         recorder.checkpoint(count, count)
-        of_reference = checkpoints[reference_at].families.values()
-        records = Results([record for result in of_reference for record in result.records])
-        self.chosen.require(records, given[reference_at].title)
         listed = [checkpoints[i] for i in range(count)]
         for measured in listed:
             collected.add(measured.families, recorder)
@@ -224,6 +236,7 @@ class _Comparison:
         rows = ({**row.to_dict(), "params": params_text(row.one)} for row in adjusted(changes))
         collected.tables["compare"] = Table("compare", COLUMNS, tuple(rows))
         collected.tables["checkpoints"] = checkpoints_table(listed, checkpoints[reference_at], axis)
+        collected.tables |= pairs.tables([checkpoint.title for checkpoint in given])
         return collected.report(
             "compare", arguments, [*self.names, *BETWEEN], self.options, self.run, recorder
         )
@@ -340,27 +353,66 @@ class _Comparison:
     def movement(
         self, reference: _Reference, subject: Subject, entry: Entry, match: Match
     ) -> FamilyResult:
-        """The movement from the reference, in the order of the checkpoint's rows."""
+        """The movement from another checkpoint, in the order of the checkpoint's rows."""
         order, base = match.order, reference.subject
         assert order is not None
-        space = Space(base.rows, order) if match.moves_rows else reference.space
+        space = Space(base.rows.select(order, 0)) if match.moves_rows else reference.space
         lists = None
         if reference.entry.neighbours is not None and entry.neighbours is not None:
             back = np.empty(len(order), dtype=np.int64)
             back[order] = np.arange(len(order))
             lists = entry.neighbours.astype(np.int64), back[reference.entry.neighbours[order]]
-        moved = movement(
-            subject.source,
-            reference.title,
-            Space(subject.rows),
-            space,
-            lists,
-            self.options.ks,
-            subject.labels,
-            subject.groups,
-        )
+        with single_threaded_blas():
+            moved = movement(
+                subject.source,
+                reference.title,
+                Space(subject.rows),
+                space,
+                lists,
+                self.options.ks,
+                subject.labels,
+                subject.groups,
+            )
         tables = tuple(table for table in (moved.rows, moved.classes) if table.rows)
         return self.chosen.of(FamilyResult(moved.records, tables))
+
+
+class _EveryPair:
+    """Every two checkpoints whose rows are those of the reference; of few checkpoints."""
+
+    def __init__(self, comparison: _Comparison, dims: Mapping[str, int]) -> None:
+        self._comparison = comparison
+        self._n = len(dims)
+        is_wanted = bool(comparison.chosen.between) and 1 < self._n <= MOST_SOURCES
+        k = nearest_k(comparison.options.ks, 10)
+        self._pairs = AllAgainstAll(tuple(dims.values()), k) if is_wanted else None
+        self._orders: dict[str, NDArray[np.int64]] = {}
+
+    def add(self, subject: Subject, entry: Entry, match: Match, base: _Reference | None) -> None:
+        """Add a checkpoint that was compared with `base`; None: the reference itself."""
+        order = np.arange(subject.n)
+        if base is not None:
+            if match.order is None or base.title not in self._orders:
+                return
+            order = np.argsort(match.order)[self._orders[base.title]]
+        if self._pairs is not None:
+            self._orders[subject.source] = order
+            lists, groups = entry.neighbours, subject.groups
+            self._pairs.add(subject.source, subject.rows, order, lists, groups)
+
+    def tables(self, titles: Sequence[str]) -> dict[str, Table]:
+        """The tables of all pairs by name; none of too few or too many checkpoints."""
+        if self._pairs is None:
+            if self._n > MOST_SOURCES and self._comparison.chosen.between:
+                self._comparison.recorder.note(
+                    f"every pair of checkpoints is compared where there are up to {MOST_SOURCES}, "
+                    f"here are {self._n}"
+                )
+            return {}
+        self._comparison.recorder.stage("every pair of checkpoints")
+        with single_threaded_blas():
+            tables = self._pairs.tables(titles, self._comparison.chosen.between)
+        return {table.name: table for table in tables}
 
 
 def _is_same(one: Any, other: Any) -> bool:

@@ -9,9 +9,9 @@ from cl_analyze.errors import ConfigError
 from cl_analyze.metrics import BETWEEN, DECLARED, METRICS
 from cl_analyze.metrics.family import FamilyResult
 from cl_analyze.quoting import nearest
-from cl_analyze.results.tables import Results
 
 EVERYTHING = "all"
+_BETWEEN = frozenset(name for family in BETWEEN.values() for name in family.definitions)
 
 
 @dataclass(frozen=True)
@@ -40,16 +40,20 @@ class Selection:
             return result
         return replace(result, records=tuple(r for r in result.records if r.metric in metrics))
 
-    def require(self, records: Results, source: str) -> None:
+    @property
+    def between(self) -> frozenset[str]:
+        """The metrics of two checkpoints."""
+        return _BETWEEN if self.metrics is None else _BETWEEN & self.metrics
+
+    def require(self, results: Iterable[FamilyResult], source: str) -> None:
         """Check that a checkpoint has every single metric.
 
         Raises:
             ConfigError: it lacks what a metric needs.
         """
-        known = {record.metric for record in records}
-        between = {name for family in BETWEEN.values() for name in family.definitions}
+        known = {record.metric for result in results for record in result.records}
         for name in self.single:
-            if name not in known and name not in between:
+            if name not in known | _BETWEEN:
                 needs = DECLARED[name].needs
                 reason = f": it needs {needs}" if needs else ""
                 raise ConfigError(f"--metrics {name}: {source} has no such number{reason}")
@@ -87,7 +91,6 @@ def selection(names: Iterable[str] | str) -> Selection:
     )
     if not single:
         return Selection(families)
-    between = {name for family in BETWEEN.values() for name in family.definitions}
     whole = {metric for name in listed if name in METRICS for metric in METRICS[name].definitions}
-    asked_between = between & set(single) or between
+    asked_between = _BETWEEN & set(single) or _BETWEEN
     return Selection(families, frozenset({*whole, *single, *asked_between}), single)

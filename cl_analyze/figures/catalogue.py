@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cl_analyze.figures import basics, losses, penalty, quality, runs, separation, trade_off
+from cl_analyze.figures import (
+    all_pairs,
+    basics,
+    losses,
+    penalty,
+    quality,
+    runs,
+    separation,
+    trade_off,
+)
 from cl_analyze.figures.description import Figure
 from cl_analyze.results.document import Document
 
@@ -13,6 +22,7 @@ OF_SEVERAL: dict[str, Callable[[Document], Figure | None]] = {
     "along_the_run": runs.run_figure,
     "differences": trade_off.difference_figure,
     "movement": runs.movement_figure,
+    "compare_matrix": all_pairs.matrix_figure,
 }
 """The figures of a comparison, which show several checkpoints together."""
 FIGURES: dict[str, Callable[[Document], Figure | None]] = {

@@ -182,6 +182,8 @@ class Figure:
         columns: panels in a row.
         share_y: whether the panels have one y axis.
         dial: name of the levels of lines, as "τ"; empty: no dial.
+        choice: what the panels differ in; the page shows one of them at a time, which a reader
+            chooses; empty: it shows all.
         panel_size: inches.
     """
 
@@ -192,4 +194,5 @@ class Figure:
     columns: int = 1
     share_y: bool = False
     dial: str = ""
+    choice: str = ""
     panel_size: tuple[float, float] = (4.6, 3.0)

@@ -65,6 +65,7 @@ def interactive(figure: Figure) -> dict[str, Any] | None:
             "width": round(96 * figure.panel_size[0]),
             "titles": [panel.title for panel in figure.panels],
             "dial": figure.dial,
+            "choice": figure.choice,
             "levels": levels if figure.dial else [],
             "legend": bool(drawing.named),
         },

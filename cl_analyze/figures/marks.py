@@ -40,11 +40,6 @@ def one_record(records: Iterable[Record], source: str, **params: Param) -> Recor
     return None
 
 
-def nearest_k(ks: Iterable[int], wanted: int) -> int:
-    """The k nearest to a wanted one, the lower of two; 0 where there is no k."""
-    return min(ks, key=lambda k: (abs(k - wanted), k), default=0)
-
-
 def value_of(record: Record) -> float:
     """The value; NaN where it is undefined."""
     return math.nan if record.value is None else record.value

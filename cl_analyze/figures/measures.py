@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cl_analyze.figures.basics import uniform_law
-from cl_analyze.figures.marks import defined, nearest_k, records_of
+from cl_analyze.figures.marks import defined, records_of
 from cl_analyze.results.document import Document
-from cl_analyze.results.tables import Record
+from cl_analyze.results.tables import Record, nearest_k
 
 
 @dataclass(frozen=True)

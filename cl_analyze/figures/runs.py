@@ -154,9 +154,18 @@ def run_figure(document: Document) -> Figure | None:
 
 def movement_figure(document: Document) -> Figure | None:
     """CKA, shared neighbours and the rotation's residual of each checkpoint and the reference."""
-    cka = defined(document.records("cka", "linear_debiased"))
-    overlap = defined(document.records("neighbour_overlap"))
-    residual = defined(document.records("procrustes_residual"))
+    against = {row["source"]: row["against"] for row in document.rows("checkpoints")}
+
+    def split(metric: str, definition: str | None = None) -> tuple[list[Record], list[Record]]:
+        """Records against the reference (or the original), and those against the step before."""
+        records = defined(document.records(metric, definition))
+        is_own = [record.params["against"] == against[record.source] for record in records]
+        pairs = list(zip(records, is_own, strict=True))
+        return [r for r, own in pairs if own], [r for r, own in pairs if not own]
+
+    cka, cka_of_steps = split("cka", "linear_debiased")
+    overlap, overlap_of_steps = split("neighbour_overlap")
+    residual, residual_of_steps = split("procrustes_residual")
     moved = {record.source for record in [*cka, *overlap]}
     sources = [source for source in document.sources if source in moved]
     if not sources:
@@ -173,11 +182,15 @@ def movement_figure(document: Document) -> Figure | None:
         places = {source: float(i) for i, source in enumerate(sources)}
         series, x_axis = [], Axis(ticks=[(x, names[source]) for source, x in places.items()])
 
-    def drawn(records: Sequence[Record], label: str, colour: str) -> list[Mark]:
+    def drawn(
+        records: Sequence[Record], steps: Sequence[Record], label: str, colour: str
+    ) -> list[Mark]:
         if is_run:
             labels = [label, *[""] * len(series)]
-            lines = zip(series, labels, strict=False)
-            return [mark for own, text in lines for mark in _line(run, own, records, text, colour)]
+            lines = list(zip(series, labels, strict=False))
+            marks = [mark for own, text in lines for mark in _line(run, own, records, text, colour)]
+            dashed = [line for own, _ in lines for line in _line(run, own, steps, "", colour)]
+            return [*marks, *(replace(line, style="dashed") for line in dashed)]
         own = [record for s in sources if (record := one_record(records, s)) is not None]
         xs, ys = [places[record.source] for record in own], [value_of(record) for record in own]
         return [Points(xs, ys, label, colour, y_error=[bar(r) for r in own], size=4)]
@@ -186,17 +199,21 @@ def movement_figure(document: Document) -> Figure | None:
     ks = sorted({int(record.params["k"]) for record in overlap})
     for k, colour in zip(ks, ordered(len(ks)), strict=True):
         of_k = [record for record in overlap if record.params["k"] == k]
-        shared += drawn(of_k, f"k = {k}", colour)
+        of_steps = [record for record in overlap_of_steps if record.params["k"] == k]
+        shared += drawn(of_k, of_steps, f"k = {k}", colour)
         chance = k / max(of_k[0].n - 1, 1)
         shared.append(Rule("by chance", y=chance, colour=colour, style="dotted"))
     least = min((value_of(r) - half_width(r) for r in cka), default=0.0)
     farthest = max((value_of(r) + half_width(r) for r in residual), default=0.0)
     farthest = 1.08 * max(farthest, 1e-6)
     panels = (
-        (drawn(cka, "", BLUE), Axis("linear CKA, debiased", limits=(min(0.0, least), 1.05))),
+        (
+            drawn(cka, cka_of_steps, "", BLUE),
+            Axis("linear CKA, debiased", limits=(min(0.0, least), 1.05)),
+        ),
         (shared, Axis("neighbours shared  [share]", limits=(0.0, 1.05))),
         (
-            drawn(residual, "", BLUE),
+            drawn(residual, residual_of_steps, "", BLUE),
             Axis("squared distance after rotation", limits=(0.0, farthest)),
         ),
     )
@@ -205,7 +222,8 @@ def movement_figure(document: Document) -> Figure | None:
         f"How the space moved from {'the original' if is_of_variants else names[reference]}",
         "A rotation of the reference has CKA 1, shares every neighbour, and leaves no distance. "
         "CKA compares all similarities, shared neighbours the local order; dotted, what chance "
-        "shares. Only checkpoints whose rows are matched with the reference's are shown.",
+        f"shares. {'Dashed: from the checkpoint before, not the reference. ' * bool(cka_of_steps)}"
+        "Only checkpoints whose rows are matched with the reference's are shown.",
         [Panel(marks, x_axis, axis, upright=not is_run) for marks, axis in panels if marks],
         columns=3,
         panel_size=(3.3, 2.6 if is_run else 3.4),

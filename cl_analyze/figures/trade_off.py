@@ -24,7 +24,6 @@ from cl_analyze.figures.marks import (
     Rows,
     axis_of_names,
     half_width,
-    nearest_k,
     one_record,
     value_of,
 )
@@ -32,7 +31,7 @@ from cl_analyze.figures.runs import MOST_ROWS, run_of
 from cl_analyze.figures.sources import by_temperature, short_names, source_colours
 from cl_analyze.metrics.differences import is_real
 from cl_analyze.results.document import Document
-from cl_analyze.results.tables import Cell, Record
+from cl_analyze.results.tables import Cell, Record, nearest_k
 
 _MOST_NAMES = 16
 """Points up to which each has its name beside it."""

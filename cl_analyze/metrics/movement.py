@@ -16,19 +16,27 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.data.labels import Labels
-from cl_analyze.data.unit import UnitRows
 from cl_analyze.metrics.anchors import Anchors
 from cl_analyze.metrics.family import Family, FamilyResult, PassResults
 from cl_analyze.metrics.means import Number, mean_with_effects
 from cl_analyze.metrics.metric import K, Metric, Parameter
+from cl_analyze.metrics.rsa import (
+    FEWEST_ROWS,
+    RSA,
+    RankedPairs,
+    rank_correlation,
+    ranked_pairs,
+    sample_of,
+)
 from cl_analyze.pairs.plan import spans
 from cl_analyze.results.stats import pseudo_values, standard_error
-from cl_analyze.results.tables import Cell, Record, Table
+from cl_analyze.results.tables import Cell, Record, Table, nearest_k
 
 Vector = NDArray[np.float64]
 Matrix = NDArray[np.float64]
@@ -47,7 +55,7 @@ CKA = Metric(
 NEIGHBOUR_OVERLAP = Metric(
     "neighbour_overlap",
     "share",
-    "share of the k nearest rows that are the same in both checkpoints.",
+    "share of the k nearest rows that are the same in both checkpoints (mutual kNN).",
     parameters=(K, _AGAINST),
 )
 PROCRUSTES_RESIDUAL = Metric(
@@ -63,7 +71,7 @@ class Movements(Family):
 
     name = "movement"
     title = "How the space moved"
-    metrics = (CKA, NEIGHBOUR_OVERLAP, PROCRUSTES_RESIDUAL)
+    metrics = (CKA, NEIGHBOUR_OVERLAP, PROCRUSTES_RESIDUAL, RSA)
 
     def compute(self, results: PassResults) -> FamilyResult:
         """No records: one checkpoint alone has no movement."""
@@ -78,17 +86,37 @@ _BLOCK = 1_024
 _OVERLAP_BLOCK = 4_096
 
 
+class SpaceRows(Protocol):
+    """Unit rows that are read block by block, as those of `UnitRows`."""
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Number of dimensions."""
+        ...
+
+    def exact_block(self, start: int, stop: int) -> Matrix:
+        """Unit rows start..stop-1 in float64."""
+        ...
+
+    def take(self, rows: Index) -> Matrix:
+        """The given rows in float64."""
+        ...
+
+
 class Space:
     """Unit rows of one checkpoint, and the sums of CKA that depend on this checkpoint alone.
 
     Args:
-        rows: unit rows.
-        order: (N,) indices of rows, so that row i of both spaces is the same item; None: all rows
-            in their order.
+        rows: unit rows; row i of both spaces is the same item.
     """
 
-    def __init__(self, rows: UnitRows, order: Index | None = None) -> None:
-        self.rows = rows if order is None else rows.select(order, 0)
+    def __init__(self, rows: SpaceRows) -> None:
+        self.rows = rows
 
     @property
     def n(self) -> int:
@@ -115,6 +143,11 @@ class Space:
         for span, block in self.centred():
             squares[span] = np.einsum("ij,ij->i", block, block)
         return squares
+
+    @cached_property
+    def ranked_pairs(self) -> RankedPairs:
+        """The cosines of pairs of rows by rank, of all rows or of the same seeded sample."""
+        return ranked_pairs(self.rows.take(sample_of(self.n)))
 
     @cached_property
     def self_similarity(self) -> Dependence:
@@ -181,7 +214,7 @@ def _unbiased(
     return np.asarray(pair_sum + k * m / ((n - 1) * (n - 2)) - 2 * row_sum_products / (n - 2))
 
 
-def _cka(
+def centred_kernel_alignment(
     cross: Dependence,
     one: Dependence,
     other: Dependence,
@@ -300,12 +333,25 @@ def neighbour_overlap(one: Index, other: Index, k: int) -> Overlap:
     return Overlap(shared / k, (-2.0 * change[0] / k, -2.0 * change[1] / k))
 
 
+def mean_overlap(overlap: Overlap, groups: Index | None = None) -> Number | None:
+    """The mean share of common neighbours with its error; None for too few rows.
+
+    Args:
+        overlap: of every row.
+        groups: (N,) codes of rows that belong together.
+    """
+    shares = overlap.shares
+    every = Anchors.every(len(shares))
+    mean = mean_with_effects(shares, shares, overlap.effects, 0.0, groups, every)
+    return None if mean is None or mean.pseudo_values is None else mean
+
+
 @dataclass(frozen=True)
 class Movement:
     """The movement of one checkpoint from another.
 
     Attributes:
-        records: cka, neighbour_overlap and procrustes_residual.
+        records: cka, neighbour_overlap, procrustes_residual and rsa.
         rows, classes: tables of the rows and of the classes, the largest movement first.
     """
 
@@ -359,7 +405,9 @@ def movement(
         cross = Dependence(one, other)
         with_itself = one.self_similarity, other.self_similarity
         for name in CKA.definitions:
-            cka[name] = _cka(cross, *with_itself, name == "linear_debiased", groups)
+            cka[name] = centred_kernel_alignment(
+                cross, *with_itself, name == "linear_debiased", groups
+            )
         residuals = procrustes(one, other, cross.products).residuals
     for name, number in cka.items():
         add(CKA.at(name), number, reason or "all rows of a checkpoint coincide")
@@ -372,20 +420,20 @@ def movement(
             no_overlap = "neighbours of every row are needed: run without --anchors"
         elif k <= n - 2:
             overlap = neighbour_overlap(*neighbours, k)
-            if not k_of_tables or abs(k - 10) < abs(k_of_tables - 10):
+            if k == nearest_k((k for k in ks if k <= n - 2), 10):
                 shares, k_of_tables = overlap.shares, k
-        mean = None
-        if overlap is not None:
-            mean = mean_with_effects(
-                overlap.shares, overlap.shares, overlap.effects, 0.0, groups, Anchors.every(n)
-            )
-            if mean is not None and mean.pseudo_values is None:
-                mean = None  # too few rows for an error
+        mean = None if overlap is None else mean_overlap(overlap, groups)
         add(NEIGHBOUR_OVERLAP.at(k=k), mean, no_overlap)
     residual = None
     if residuals is not None:
         residual = Number(float(residuals.mean()), standard_error(residuals, groups), n, residuals)
     add(PROCRUSTES_RESIDUAL, residual, reason)
+    sample = None if groups is None else groups[sample_of(n)]
+    correlation = None
+    if n >= FEWEST_ROWS:
+        correlation = rank_correlation(one.ranked_pairs, other.ranked_pairs, sample)
+    why = "all cosines of a checkpoint are equal" if n >= FEWEST_ROWS else "fewer than 5 rows"
+    add(RSA, correlation, why)
     rows, classes = _moved(source, against, residuals, shares, k_of_tables, labels)
     return Movement(tuple(records), rows, classes)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cl_analyze.figures.marks import nearest_k
 from cl_analyze.metrics.differences import SIGNIFICANT, is_real, params_text
 from cl_analyze.report.headlines import Headline, headlines
 from cl_analyze.report.words import percent
 from cl_analyze.results.document import Document
-from cl_analyze.results.tables import Cell, Param, Record, number_text
+from cl_analyze.results.tables import Cell, Param, Record, nearest_k, number_text
 
 _ALL_DIGITS = 1e-12
 _NO_DISTANCE = 1e-9
@@ -194,9 +193,11 @@ def difference_text(row: dict[str, Cell]) -> str:
 
 def _movement(document: Document, source: str) -> str:
     """How the space moved, from the three numbers of movement."""
+    (checkpoint,) = document.rows("checkpoints", source=source)
+    against = str(checkpoint["against"])
 
     def first(metric: str, **params: Param) -> tuple[Record, float] | None:
-        for record in document.records(metric, None, source, **params):
+        for record in document.records(metric, None, source, against=against, **params):
             if record.value is not None:
                 return record, record.value
         return None
@@ -205,7 +206,7 @@ def _movement(document: Document, source: str) -> str:
     cka, residual = first("cka"), first("procrustes_residual")
     if cka is not None:
         parts.append(f"CKA {number_text(cka[1], cka[0].std_error)}")
-    overlaps = document.records("neighbour_overlap", source=source)
+    overlaps = document.records("neighbour_overlap", source=source, against=against)
     k = nearest_k((int(r.params["k"]) for r in overlaps if r.value is not None), 10)
     overlap = first("neighbour_overlap", k=k)
     if overlap is not None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from cl_analyze.figures.marks import nearest_k
 from cl_analyze.results.document import Document
 from cl_analyze.results.similarity_groups import POSITIVE, negative_group
-from cl_analyze.results.tables import Param, Record
+from cl_analyze.results.tables import Param, Record, nearest_k
 
 
 @dataclass(frozen=True)

@@ -154,6 +154,8 @@ def _figure(figure: Figure, png: bytes, plot: dict[str, Any] | None) -> dict[str
         "data": f"data:image/png;base64,{base64.b64encode(png).decode()}",
         "width": round(figure.panel_size[0] * figure.columns * _PIXELS),
         "is_interactive": plot is not None,
+        "choices": [panel.title for panel in figure.panels] if figure.choice else [],
+        "choice": figure.choice,
         "dial": figure.dial if plot is not None and len(plot["meta"]["levels"]) > 1 else "",
     }
 

@@ -373,11 +373,12 @@ def comparison_lines(document: Document) -> list[str]:
     lines = [*_headline_tables(document, {**names, **variants}), ""]
     is_mixed = len(variants) + 1 < len(document.sources)
     base = f"{reference} (a variant: from its original)" if variants and is_mixed else reference
-    lines += wrapped(
-        f"* differs from {base} beyond noise (Holm-adjusted p < 0.05 over {n_tested} "
-        "differences), ~ is not established; ± is one standard error. More negative uniformity is "
-        "more uniform."
-    )
+    if n_tested:
+        lines += wrapped(
+            f"* differs from {base} beyond noise (Holm-adjusted p < 0.05 over {n_tested} "
+            "differences), ~ is not established; ± is one standard error. More negative "
+            "uniformity is more uniform."
+        )
     others = [source for source in document.sources if source != reference]
     is_run = places[others[0]]["x"] is not None
     # of a long run the last checkpoints, else the first

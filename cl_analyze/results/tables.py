@@ -433,6 +433,11 @@ def _fits_a_line(value: Any, most: int = 80) -> bool:
     return True
 
 
+def nearest_k(ks: Iterable[int], wanted: int) -> int:
+    """The k nearest to a wanted one, the lower of two; 0 where there is no k."""
+    return min(ks, key=lambda k: (abs(k - wanted), k), default=0)
+
+
 def number_text(value: float, std_error: float | None = None) -> str:
     """A number for people: digits up to the second digit of its error, or six significant digits.
 

@@ -46,7 +46,7 @@ def test_everything_of_three_checkpoints(cli, files):
     assert "matched by their ids" in result.stdout
     assert "How the space moved: CKA" in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 80
-    for name in ("trade_off", "along_the_run", "differences", "movement"):
+    for name in ("trade_off", "along_the_run", "differences", "movement", "compare_matrix"):
         assert (out / "figures" / f"{name}.png").stat().st_size > 5_000, name
     rows = read(out / "tables" / "compare.csv")
     assert list(rows[0]) == [
@@ -366,8 +366,11 @@ def test_each_checkpoint_has_a_training_set_of_its_own(cli, random):
 
 
 def test_words_and_patterns_find_numbers():
-    assert positions(["a/step-10.npy", "b/step2.npy", "step_1e3.npy"], "step") == [10, 2, 1000]
-    assert positions(["x/tau=0.07.npz", "x/tau=1..npz"], "tau=([0-9.]+)") == [0.07, 1.0]
+    assert positions(["a/step-10.npy", "b/step2.npy", "step_1e3.npy"], "step") == (
+        [10, 2, 1000],
+        ["a/step-.npy", "b/step.npy", "step_.npy"],
+    )
+    assert positions(["x/tau=0.07.npz", "x/tau=1..npz"], "tau=([0-9.]+)")[0] == [0.07, 1.0]
     with pytest.raises(ConfigError, match="no step followed by a number in misstep3"):
         positions(["misstep3"], "step")
     assert axis_label(r"epoch-(\d+)") == "epoch"

@@ -196,6 +196,22 @@ def test_the_temperature_slider_picks_one_curve(opened, pages):
     assert faint() == 0
 
 
+def test_the_matrix_shows_the_measure_that_is_chosen(opened, pages):
+    page = opened(pages.compare).draw("compare_matrix")
+    figure = page.locator("#figure-compare_matrix")
+    choices = figure.locator("option").all_inner_texts()
+    assert len(choices) == 4
+    for choice in (choices[3], choices[0]):
+        figure.locator("select").select_option(choice)
+        page.wait_for_function(
+            f"""[...document.querySelectorAll("#figure-compare_matrix .annotation-text")]
+            .map((t) => t.textContent).join() === {choice!r}"""
+        )
+        images = "#figure-compare_matrix .heatmaplayer image"
+        assert page.evaluate(f"document.querySelectorAll('{images}').length") == 1
+    assert page.troubles == []
+
+
 def test_a_checkpoint_can_be_switched_off_everywhere(opened, pages):
     page = opened(pages.report).draw("spectrum")
     chip = page.locator(".chips button", has_text="tau-1.0")

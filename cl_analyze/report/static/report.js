@@ -70,11 +70,17 @@
     return seen(value);
   }
 
+  // ---- the panels that are shown: all, or the chosen one
+  const panelsShown = (figure) => figure.meta.choice
+    ? [figure.chosen || 0] : Array.from({ length: figure.meta.panels }, (_, i) => i);
+  const panelOf = (trace) => (Number(trace.xaxis.slice(1)) || 1) - 1;
+
   // ---- panels: side by side where there is room, below each other on a phone
   function placed(figure, width) {
     const meta = figure.meta;
-    const columns = Math.max(1, Math.min(meta.columns, Math.floor(width / 260), meta.panels));
-    const rows = Math.ceil(meta.panels / columns);
+    const shown = panelsShown(figure);
+    const columns = Math.max(1, Math.min(meta.columns, Math.floor(width / 260), shown.length));
+    const rows = Math.ceil(shown.length / columns);
     const ink = getComputedStyle(root).getPropertyValue("--ink").trim();
     const line = getComputedStyle(root).getPropertyValue("--line").trim();
     const each = Math.max(meta.height, 250);
@@ -92,8 +98,13 @@
     const w = (1 - gapX * (columns - 1)) / columns;
     const h = (1 - gapY * (rows - 1)) / rows;
     layout.annotations = layout.annotations.slice();
-    for (let i = 0; i < meta.panels; i++) {
-      const suffix = i ? String(i + 1) : "";
+    for (let panel = 0; panel < meta.panels; panel++) {
+      const suffix = panel ? String(panel + 1) : "";
+      const i = shown.indexOf(panel);
+      if (i < 0) {
+        layout["xaxis" + suffix].visible = layout["yaxis" + suffix].visible = false;
+        continue;
+      }
       const left = (i % columns) * (w + gapX);
       const upper = 1 - Math.floor(i / columns) * (h + gapY);
       const x = layout["xaxis" + suffix], y = layout["yaxis" + suffix];
@@ -109,11 +120,11 @@
       const same = (which) => new Set(Array.from({ length: meta.panels }, (_, k) =>
         figure.layout[which + (k ? k + 1 : "")].title.text)).size === 1;
       if (i % columns && same("yaxis")) y.title.text = "";
-      if (i + columns < meta.panels && same("xaxis")) x.title.text = "";
+      if (i + columns < shown.length && same("xaxis")) x.title.text = "";
       if (y.matches && i % columns) y.showticklabels = false;
-      if (meta.titles[i]) {
+      if (meta.titles[panel]) {
         layout.annotations.push({
-          text: "<b>" + escaped(meta.titles[i]) + "</b>", xref: "x" + suffix + " domain",
+          text: "<b>" + escaped(meta.titles[panel]) + "</b>", xref: "x" + suffix + " domain",
           yref: "y" + suffix + " domain", x: 0, y: 1, xanchor: "left", yanchor: "bottom",
           showarrow: false, font: { size: 12 },
         });
@@ -133,7 +144,7 @@
 
   // ---- drawing
   function traces(figure) {
-    const level = figure.level;
+    const level = figure.level, shown = panelsShown(figure);
     return figure.data.map((trace) => {
       const out = recoloured(trace);
       if (out.name) out.name = escaped(out.name);
@@ -143,6 +154,7 @@
         out.opacity = 0.12;
       }
       if (hidden.has(trace.name) || hidden.has(trace.meta.panel)) out.visible = false;
+      if (!shown.includes(panelOf(trace))) out.visible = false;
       return out;
     });
   }
@@ -181,6 +193,13 @@
       };
       input.addEventListener("input", turn);
       output.textContent = "all";
+    }
+    const choice = element.querySelector(".choice select");
+    if (choice) {
+      choice.addEventListener("change", () => {
+        figure.chosen = choice.selectedIndex;
+        draw(plot, figure);
+      });
     }
     await draw(plot, figure);
   }

@@ -1,0 +1,95 @@
+"""The matrix of every pair of checkpoints, in clustered order, with its dendrogram beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from cl_analyze.figures.colours import GREY
+from cl_analyze.figures.description import Axis, Cells, Figure, Line, Mark, Panel
+from cl_analyze.figures.marks import Rows
+from cl_analyze.figures.sources import short_names
+from cl_analyze.results.document import Document
+
+FEWEST = 3
+"""Checkpoints from which on a matrix shows more than a number."""
+_MEASURES = {
+    "cka": ("linear CKA, debiased", 1.0),
+    "neighbour_overlap": ("nearest neighbours shared", 1.0),
+    "rsa": ("rank correlation of cosines (RSA)", 1.0),
+    "procrustes_residual": ("squared distance after rotation", 0.0),
+}
+"""Metric -> title of its panel, and its value for a checkpoint and itself."""
+_GAP, _DEPTH = 0.4, 0.3
+"""Free cells between the matrix and the dendrogram, and its depth as a share of the matrix."""
+
+
+def matrix_figure(document: Document) -> Figure | None:
+    """How alike every two checkpoints are, a panel for each measure."""
+    table, nodes = document.rows("compare_matrix"), document.rows("compare_clusters")
+    leaves = sorted(
+        (row for row in nodes if row["source"] is not None),
+        key=lambda row: float(row["position"] or 0.0),
+    )
+    order = [str(row["source"]) for row in leaves]
+    if len(order) < FEWEST:
+        return None
+    names = short_names(document)
+    n = len(order)
+    y_axis = Axis(ticks=[(float(i), names[s]) for i, s in enumerate(order)], limits=(n - 0.5, -0.5))
+    x_axis = Axis(ticks=y_axis.ticks, limits=(-0.5, n - 0.5 + _GAP + _DEPTH * n))
+    panels = []
+    for metric, (title, own_value) in _MEASURES.items():
+        rows = [row for row in table if row["metric"] == metric]
+        if not rows:
+            continue
+        if rows[0]["k"] is not None:
+            title = f"{rows[0]['k']} {title}"
+        marks: list[Mark] = [_cells(rows, order, own_value, title), *_dendrogram(nodes, n)]
+        panels.append(Panel(marks, x_axis, y_axis, title, upright=True))
+    side = min(2.3 + 0.16 * n, 6.0)
+    chance = max((float(row["p_permutation"] or 1.0) for row in table), default=1.0)
+    within = "No pair is as alike by chance" if chance < 0.05 else "Some pairs are alike by chance"
+    return Figure(
+        "compare_matrix",
+        "Every pair of checkpoints",
+        "Checkpoints in an order that puts like ones side by side; the tree joins clusters at "
+        "their mean 1 − CKA (average linkage), which grows to the right. Yellow is alike, but for "
+        f"the distance. {within} (largest p under permuted rows {chance:.2g}).",
+        panels,
+        columns=2,
+        choice="measure" if len(panels) > 1 else "",
+        panel_size=(side * (1 + _DEPTH), side),
+    )
+
+
+def _cells(rows: Rows, order: Sequence[str], own_value: float, label: str) -> Cells:
+    """The matrix of a measure; the range of colours reaches from no likeness to all."""
+    values = {
+        pair: float(row["value"] or 0.0)
+        for row in rows
+        for pair in (
+            (row["source_a"], row["source_b"]),
+            (row["source_b"], row["source_a"]),
+        )
+    }
+    least, most = min(values.values()), max(values.values())
+    matrix = [
+        [own_value if a == b else values.get((a, b), float("nan")) for b in order] for a in order
+    ]
+    return Cells(matrix, min(least, 0.0), max(most, own_value), label)
+
+
+def _dendrogram(nodes: Rows, n: int) -> Iterator[Line]:
+    """The merges, to the right of the matrix."""
+    places = {
+        row["node"]: (float(row["height"] or 0.0), float(row["position"] or 0.0)) for row in nodes
+    }
+    highest = max((height for height, _ in places.values()), default=0.0) or 1.0
+    start, depth = n - 0.5 + _GAP, _DEPTH * n - 0.2
+    for row in nodes:
+        if row["left"] is None:
+            continue
+        (low, upper), (high, lower) = places[row["left"]], places[row["right"]]
+        height = places[row["node"]][0]
+        xs = [start + depth * h / highest for h in (low, height, height, high)]
+        yield Line(xs, [upper, upper, lower, lower], colour=GREY, width=1.2)
