@@ -283,11 +283,12 @@ def quality(
     Returns:
         Spectrum: `effective_rank`, `rankme`, `participation_ratio`, `nesum`, `stable_rank`,
         `alpha_req`, `isoscore`, `condition_number`, `numerical_rank`, each raw and normalised,
-        centred and uncentred.  Geometry: norms, `mean_cosine`, hubness, `uniformity_wasserstein`.
-        With labels: `knn_accuracy`, `probe_accuracy`, neural collapse, `cdnv`, `ncc_accuracy`,
-        `silhouette`.  Retrieval of partners, related items or rows of the class: `recall_at_k`,
+        centred and uncentred; `vendi_score`.  Geometry: norms, `mean_cosine`, hubness,
+        `uniformity_wasserstein`, `koleo`, `outlier_share`, `intrinsic_dimension`.  With labels:
+        `knn_accuracy`, `probe_accuracy`, neural collapse, `cdnv`, `ncc_accuracy`, `silhouette`,
+        `lidar`.  Retrieval of partners, related items or rows of the class: `recall_at_k`,
         `hit_rate_at_k`, `ndcg_at_k`, `mrr`, `map_at_r`, `r_precision`, `median_rank`.  With
-        views: `alignment`, `modality_gap`.
+        views: `alignment`, `modality_gap`, `modality_gap_relative`, `lidar`.
 
     Raises:
         DataError, ConfigError: inputs or options cannot be used.

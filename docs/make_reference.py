@@ -66,7 +66,8 @@ def rows(metric: Metric) -> Iterator[tuple[str, str, str, str, str]]:
         zip(metric.definitions, metric.formulas, strict=True)
     ):
         first = (name, metric.unit, metric.source) if at == 0 else ("", "", "")
-        yield first[0], f"`{definition}`", formula, first[1], first[2]
+        unit = metric.at(definition).unit_of_value if metric.units else first[1]
+        yield first[0], f"`{definition}`", formula, unit, first[2]
 
 
 def table(names: list[str]) -> str:

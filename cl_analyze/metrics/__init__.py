@@ -39,6 +39,7 @@ family.py               the interface of a family; the passes of several familie
 subject.py, runner.py   the checkpoint, and passes over its pairs
 anchors.py, means.py    estimates from a sample of anchors; means and their errors
 anchor_values.py        errors of values that each anchor takes from its nearest negatives
+nearest_values.py       the same for functions of several nearest rows
 positives.py            the positives of each anchor: views, partner, related items
 suspects.py             negatives so near that they may be false ones
 class_ranks.py          ranks of rows of the class among those of others

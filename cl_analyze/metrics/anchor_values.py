@@ -18,7 +18,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,11 +55,16 @@ class AnchorValues:
     noise: Vector
     squares: float = 0.0
 
+    def count_without(self) -> Vector:
+        """(N,) number of anchors that have a value without each row."""
+        is_anchor = ~np.isnan(self.values)
+        count: Vector = is_anchor.sum() - is_anchor - self.lost
+        return count
+
     def mean_without(self) -> Vector:
         """(N,) mean without each row, deleted as anchor and as negative; NaN: no anchor is left."""
-        is_anchor = ~np.isnan(self.values)
-        filled = np.where(is_anchor, self.values, 0.0)
-        count = is_anchor.sum() - is_anchor - self.lost
+        filled = np.where(np.isnan(self.values), 0.0, self.values)
+        count = self.count_without()
         with np.errstate(divide="ignore", invalid="ignore"):
             without: Vector = (filled.sum() - filled + self.gains) / count
         return np.where(count > 0, without, np.nan)
@@ -90,6 +96,29 @@ class AnchorValues:
         """The mean of the values with its error."""
         present = self.values[~np.isnan(self.values)]
         return self.number(float(present.mean()), self.mean_without(), groups)
+
+    def of_mean(
+        self, function: Callable[[Any, Any], Any], slope: float, groups: Index | None
+    ) -> Number:
+        """A smooth function of the mean and of the number of anchors, with its error.
+
+        Args:
+            function: of means and of numbers of anchors.
+            slope: derivative of the function by the mean.
+            groups: (N,) codes of rows that belong together.
+        """
+        present = self.values[~np.isnan(self.values)]
+        value = float(function(float(present.mean()), len(present)))
+        without = function(self.mean_without(), self.count_without())
+        linear = replace(
+            self,
+            values=slope * self.values,
+            gains=slope * self.gains,
+            noise=slope * self.noise,
+            squares=slope**2 * self.squares,
+        )
+        number = linear.number(value, without, groups)
+        return number if number.std_error is not None else Number(value, None, number.n)
 
 
 @dataclass(frozen=True)
@@ -214,8 +243,7 @@ def _group_deletions(
     parts = []
     for column in range(rank + 1):
         group = unit[:, column]
-        is_first = (unit[:, :column] != group[:, None]).all(axis=1)
-        at = np.flatnonzero(has_value & is_first & (group != own))
+        at = np.flatnonzero(has_value & is_first_of_unit(unit, column) & (group != own))
         stays = is_there[at] & (unit[at] != group[at, None])
         left = np.cumsum(stays, axis=1)
         reached = left[:, -1] > rank
@@ -225,6 +253,11 @@ def _group_deletions(
         parts.append((at, group[at], np.where(gone, LOST, place)))
     anchors, units, next_one = (np.concatenate(part) for part in zip(*parts, strict=True))
     return anchors, units, next_one
+
+
+def is_first_of_unit(unit: Index, column: int) -> NDArray[np.bool_]:
+    """(m,) whether the unit of a column stands in no column before."""
+    return np.asarray((unit[:, :column] != unit[:, column : column + 1]).all(axis=1))
 
 
 Function = Callable[[Vector], Vector]

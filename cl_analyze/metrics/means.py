@@ -33,10 +33,10 @@ class Number:
         error, sampling, pseudo = self.std_error, self.sampling_error, self.pseudo_values
         return Number(
             value,
-            None if error is None else slope * error,
+            None if error is None else abs(slope) * error,
             self.n,
             None if pseudo is None else value + slope * (pseudo - self.value),
-            None if sampling is None else slope * sampling,
+            None if sampling is None else abs(slope) * sampling,
         )
 
     def shifted(self, by: float) -> Number:

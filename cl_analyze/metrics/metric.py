@@ -55,6 +55,7 @@ class Metric:
         needs: input that the metric needs beside the embeddings: "labels", "views", one of the two
             ("views or labels"), or neither.
         source: publication that defines the metric.
+        units: unit of each definition, where they differ; `unit` is that of the default definition.
         definition, params: definition and parameters of one value, see `at`; equality of metrics
             ignores them.
     """
@@ -71,6 +72,7 @@ class Metric:
     is_law: bool = False
     needs: Literal["", "labels", "views", "views or labels"] = ""
     source: str = ""
+    units: tuple[Unit, ...] = ()
     definition: str | None = field(default=None, compare=False)
     params: Mapping[str, Param] = field(default_factory=dict, compare=False)
 
@@ -78,6 +80,13 @@ class Metric:
     def in_words(self) -> str:
         """The sentence, and the source."""
         return f"{self.sentence} {self.source}".rstrip()
+
+    @property
+    def unit_of_value(self) -> Unit:
+        """The unit of the definition that `at` selects."""
+        if self.definition is None or not self.units:
+            return self.unit
+        return self.units[self.definitions.index(self.definition)]
 
     def at(self, definition: str | None = None, **params: Param) -> Metric:
         """The metric for one value: one definition with some parameters.
@@ -103,7 +112,7 @@ class Metric:
             params=dict(self.params),
             value=number.value,
             std_error=number.std_error,
-            unit=self.unit,
+            unit=self.unit_of_value,
             n=number.n,
             d=d,
             sampling_error=number.sampling_error,
@@ -115,5 +124,5 @@ class Metric:
     def undefined(self, source: str, d: int | None, reason: str) -> Record:
         """A record without a value, with the reason."""
         return undefined(
-            source, self.name, self.definition, dict(self.params), self.unit, d, reason
+            source, self.name, self.definition, dict(self.params), self.unit_of_value, d, reason
         )

@@ -23,7 +23,7 @@ from cl_analyze.pairs.plan import spans
 from cl_analyze.pairs.reducers.neighbours import NO_NEIGHBOUR, Neighbours
 
 MARGIN = 6
-_GRID = float(2**40)
+GRID = float(2**40)
 _VALUES_AT_ONCE = 1 << 18  # products of a few rows, small enough for the cache
 _SHORT = 256
 _ROWS_AT_ONCE = 128
@@ -99,7 +99,7 @@ class _AllColumns:
                 of_rows, of_cols = self.codes[chosen][:, None], self.codes[start:stop]
                 scores[(of_rows == of_cols) | (of_rows < 0) | (of_cols < 0)] = -np.inf
             # a column that only ties with the k-th best comes after it, for columns ascend
-            changed = np.flatnonzero(scores.max(axis=1) > values[:, -1] - 1.0 / _GRID)
+            changed = np.flatnonzero(scores.max(axis=1) > values[:, -1] - 1.0 / GRID)
             if not len(changed):
                 continue
             scores = scores[changed]
@@ -167,7 +167,7 @@ def rescore(
 def _best_columns(scores: NDArray[np.float64], k: int) -> Index:
     """The k best columns of each row, in no order: all above the k-th best, then the first ties."""
     n = scores.shape[1]
-    grid = np.round(scores * _GRID)
+    grid = np.round(scores * GRID)
     kth = np.partition(grid, n - k, axis=1)[:, n - k][:, None]
     above, level = grid > kth, grid == kth
     room = k - above.sum(axis=1, keepdims=True)
@@ -176,7 +176,7 @@ def _best_columns(scores: NDArray[np.float64], k: int) -> Index:
 
 
 def _best(scores: NDArray[np.float64], columns: Index, k: int) -> tuple[NDArray[np.float64], Index]:
-    order = np.lexsort((columns, -np.round(scores * _GRID)))[:, :k]
+    order = np.lexsort((columns, -np.round(scores * GRID)))[:, :k]
     values = np.full((len(scores), k), -np.inf)
     indices = np.full((len(scores), k), NO_NEIGHBOUR, dtype=np.int64)
     values[:, : order.shape[1]] = np.take_along_axis(scores, order, axis=1)

@@ -58,6 +58,7 @@ _FORMS: dict[str, Callable[[Record, float], str]] = {
     "share": lambda record, value: percent(value),
     "inverse_share": lambda record, value: percent(1.0 / value),
     "count": lambda record, value: count_in_words(value),
+    "nearest_distance": lambda record, value: f"{math.exp(-value):.3g}",
     "cosine": lambda record, value: cosine_in_words(value),
     "below_quantile": lambda record, value: percent(float(record.params["q"])),
     "among_the_nearest": _among_the_nearest,
@@ -323,6 +324,13 @@ def _modality_gap(record: Record, value: float, document: Document) -> str:
     )
 
 
+def _relative_gap(record: Record, value: float, document: Document) -> str:
+    if value >= 1.0:
+        return "Partners are apart, although all rows of a view are alike."
+    times = value / (1.0 - value)
+    return f"Partners are {times:.2g} times as far apart as two rows of one view; 0 is no distance."
+
+
 def _knn_accuracy(record: Record, value: float, document: Document) -> str:
     n_classes = len(document.rows("quality_by_class", source=record.source))
     classes = f"; {n_classes} classes" if n_classes else ""
@@ -343,6 +351,27 @@ def _silhouette(record: Record, value: float, document: Document) -> str:
     return f"Classes are {words}: 1 is compact and far apart, 0 is on the border."
 
 
+def _gaussian_w2(record: Record, value: float, document: Document) -> str:
+    expected = math.sqrt(((record.d or 1) + 3.0) / (4.0 * max(record.n, 1)))
+    return (
+        f"Distance of the rows' mean and covariance from those of uniform points: 0 is uniform, "
+        f"1.41 all rows alike; so many uniform points come to about {min(expected, 1.0):.2g}."
+    )
+
+
+def _intrinsic_dimension(record: Record, value: float, document: Document) -> str:
+    nearest = "ten nearest rows" if record.definition == "mle" else "two nearest rows"
+    return (
+        f"Around a row, the others spread as in about {value:.2g} of {record.d} dimensions, as its "
+        f"{nearest} tell."
+    )
+
+
+def _lidar(record: Record, value: float, document: Document) -> str:
+    items = "classes" if record.definition == "classes" else "rows with their views"
+    return f"About {value:.3g} of {record.d} directions tell {items} apart."
+
+
 _DIRECTIONS = "The rows fill about {value:.3g} of {d} directions."
 _DIRECTIONAL = "As CDNV, but only the spread towards the other class counts."
 _SENTENCES: dict[str, str | Sentence] = {
@@ -353,6 +382,7 @@ _SENTENCES: dict[str, str | Sentence] = {
     "uniformity_gap": _uniformity_gap,
     "uniformity_wasserstein": "Mean distance of the cosines of all pairs from those of uniform "
     "points; 0 is uniform.",
+    "uniformity_wasserstein[gaussian_w2]": _gaussian_w2,
     "tolerance": _tolerance,
     "tolerance[macro_excl]": "The same as a mean over classes, each counting once.",
     "tolerance[micro_incl]": "The same with every row also paired with itself.",
@@ -406,6 +436,7 @@ _SENTENCES: dict[str, str | Sentence] = {
     "direction that dominates.",
     "alpha_req": _alpha_req,
     "alpha_req_r_squared": "How well a power law fits these ranks; 1 is perfect.",
+    "vendi_score": "By their cosines, the rows are as different as {count} orthogonal rows.",
     "isoscore": "1 where the variance is the same in every direction, 0 where one direction holds "
     "all.",
     "condition_number": "The widest direction is {value:.3g} times as wide as the narrowest.",
@@ -413,6 +444,10 @@ _SENTENCES: dict[str, str | Sentence] = {
     "norm_std": "Spread of the norms; 0 where rows were saved normalised.",
     "mean_cosine": _mean_cosine,
     "near_duplicate_share": "{share} of the rows have another at cosine above 1 - 1e-6.",
+    "koleo": "The nearest other row is typically {nearest_distance} away, of at most 2; lower is "
+    "more spread out.",
+    "outlier_share": "{share} of the rows lie unusually far from every other row.",
+    "intrinsic_dimension": _intrinsic_dimension,
     "hubness_skewness": _hubness_skewness,
     "hubness_robin_hood": "{share} of all neighbour slots would have to move to be even.",
     "antihub_share": "{share} of the rows are {among_the_nearest} of no row.",
@@ -428,6 +463,8 @@ _SENTENCES: dict[str, str | Sentence] = {
     "modality_gap": _modality_gap,
     "modality_gap_residual": "Mean squared distance of partners that is left once each view is "
     "centred.",
+    "modality_gap_relative": _relative_gap,
+    "lidar": _lidar,
     "knn_accuracy": _knn_accuracy,
     "knn_top5_accuracy": "For {share} the class is among the five with most votes.",
     "probe_accuracy": _probe_accuracy,

@@ -30,7 +30,7 @@ def files(tmp_path, random):
 
 
 RETRIEVAL = ("recall", "hit_rate", "ndcg", "mrr", "map_at_r", "r_precision")
-ESTIMATED = ("knn", "near_duplicate", *RETRIEVAL)
+ESTIMATED = ("knn", "near_duplicate", "koleo", "intrinsic_dimension", *RETRIEVAL)
 """Beginnings of the names of metrics whose means `--anchors` estimates."""
 
 
@@ -96,7 +96,8 @@ def test_every_metric_is_there_once_with_a_reason_where_it_has_no_value(cli, fil
         "uniformity_wasserstein", "knn_accuracy", "knn_top5_accuracy", "probe_accuracy",
         "probe_calibration_error", "recall_at_k", "modality_gap", "ncc_accuracy", "silhouette",
         "nc1", "nc2_equinorm", "nc2_equiangular", "nc2_etf", "nc2_orthogonal_frame", "nc3",
-        "nc4_disagreement", "cdnv",
+        "nc4_disagreement", "cdnv", "koleo", "outlier_share", "intrinsic_dimension", "vendi_score",
+        "modality_gap_relative", "lidar",
     }  # fmt: skip
     assert listed <= {r["metric"] for r in found["results"]}
     for record in found["results"]:
@@ -106,6 +107,9 @@ def test_every_metric_is_there_once_with_a_reason_where_it_has_no_value(cli, fil
     default = {r["metric"]: r["definition"] for r in reversed(found["results"])}
     assert default["effective_rank"] == default["rankme"] == "raw"
     assert default["alpha_req"] == default["isoscore"] == "raw_centred"
+    assert default["uniformity_wasserstein"] == "cosine_w1"
+    assert default["intrinsic_dimension"] == "two_nn"
+    assert default["lidar"] == "views"
 
 
 def test_without_labels_and_views_there_is_geometry(cli, files):
@@ -219,9 +223,9 @@ def test_estimates_from_anchors(cli, files):
             assert one["n"] == 120
             slack = 5 * (one["sampling_error"] or 0.0) + 1e-9
             assert one["value"] == pytest.approx(other["value"], abs=slack)
-        elif one["metric"].startswith(("hubness", "antihub")):
+        elif one["metric"].startswith(("hubness", "antihub", "outlier")):
             assert one["reason"] == "needs the neighbours of every row: run without --anchors"
-        elif one["metric"] not in ("median_rank", "uniformity_wasserstein"):
+        elif one["metric"] != "median_rank" and one["definition"] != "cosine_w1":
             assert one == other
     assert found["tables"]["quality_by_class"][0]["uniformity"] is None
 

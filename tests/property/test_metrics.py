@@ -33,6 +33,9 @@ GROUPED = (
     *(metric.name for metric in spectrum.METRICS),
     *(metric.name for metric in neural_collapse.METRICS),
     "hubness_skewness",
+    "uniformity_wasserstein",  # the one of Gaussians
+    "outlier_share",
+    "lidar",
     "hubness_robin_hood",
     "antihub_share",
     "knn_accuracy",

@@ -214,3 +214,102 @@ class Classes:
                     best = (distance, c)
             out[i] = best[1]
         return out
+
+
+def gaussian_w2(rows):
+    """By the formula with covariance and matrix root, as published."""
+    from scipy.linalg import sqrtm
+
+    x = unit(rows)
+    n, d = x.shape
+    m = x.mean(axis=0)
+    s = sum(np.outer(r - m, r - m) for r in x) / n
+    root = np.real(sqrtm(s + 0j))
+    square = float(m @ m) + 1 + float(np.trace(s)) - 2 / math.sqrt(d) * float(np.trace(root))
+    return math.sqrt(max(square, 0.0))
+
+
+def vendi(rows):
+    """From the eigenvalues of the N x N kernel matrix over N."""
+    x = unit(rows)
+    gram = np.array([[float(a @ b) for b in x] for a in x]) / len(x)
+    return math.exp(-sum(v * math.log(v) for v in np.linalg.eigvalsh(gram) if v > 1e-14))
+
+
+COPY = 1e-14
+
+
+def nearest_distances(rows, k):
+    """(N, k) ascending Euclidean distances to the k nearest other rows, by loops."""
+    x = unit(rows)
+    found = []
+    for i, a in enumerate(x):
+        own = sorted(float(np.linalg.norm(a - b)) for j, b in enumerate(x) if j != i)
+        found.append([0.0 if r < COPY else r for r in own[:k]])
+    return found
+
+
+def koleo(rows):
+    logs = [-math.log(r[0]) for r in nearest_distances(rows, 1) if r[0] > 0]
+    return sum(logs) / len(logs) if logs else None
+
+
+def outlier_share(rows):
+    first = [r[0] for r in nearest_distances(rows, 1)]
+    low, high = np.percentile(first, [25, 75])
+    return sum(r > high + 3 * (high - low) for r in first) / len(first)
+
+
+def two_nn(rows):
+    logs = [math.log(r[1] / r[0]) for r in nearest_distances(rows, 2) if r[0] > 0]
+    return (len(logs) - 1) / sum(logs) if sum(logs) > 1e-10 else None
+
+
+def two_nn_fit(rows):
+    logs = sorted(math.log(r[1] / r[0]) for r in nearest_distances(rows, 2) if r[0] > 0)
+    n = len(logs)
+    kept = logs[: int(0.9 * n)]
+    points = [(x, -math.log(1 - (i + 1) / n)) for i, x in enumerate(kept)]
+    if len(points) < 2 or max(kept) < 1e-10:
+        return None
+    return sum(x * y for x, y in points) / sum(x * x for x, _ in points)
+
+
+def mle_dimension(rows, k=10):
+    inverse = [
+        sum(math.log(r[-1] / other) for other in r[:-1]) / (k - 2)
+        for r in nearest_distances(rows, k)
+        if r[0] > 0
+    ]
+    return len(inverse) / sum(inverse) if sum(inverse) > 1e-10 else None
+
+
+def lidar(items):
+    """Of a list of items, each an array of its rows (unit rows are taken)."""
+    items = [unit(item) for item in items]
+    d = items[0].shape[1]
+    means = [item.mean(axis=0) for item in items]
+    centre = sum(means) / len(means)
+    between = sum(np.outer(m - centre, m - centre) for m in means) / (len(items) - 1)
+    within = np.zeros((d, d))
+    for item, mean in zip(items, means, strict=True):
+        for row in item:
+            within += np.outer(row - mean, row - mean)
+    within /= sum(len(item) - 1 for item in items)
+    values, vectors = np.linalg.eigh(within + 1e-4 * np.eye(d))
+    root = vectors @ np.diag(values**-0.5) @ vectors.T
+    lam = np.clip(np.linalg.eigvalsh(root @ between @ root), 0, None)
+    return math.exp(-sum((p + 1e-8) * math.log(p + 1e-8) for p in lam / lam.sum()))
+
+
+def relative_gap(u, v):
+    """d = (1 - s) / 2 over partners, over that plus the mean of both views' own pairs."""
+    u, v = unit(u), unit(v)
+    n = len(u)
+    partners = sum((1 - float(a @ b)) / 2 for a, b in zip(u, v, strict=True)) / n
+
+    def within(x):
+        pairs = [(1 - float(x[i] @ x[j])) / 2 for i in range(n) for j in range(n) if i != j]
+        return sum(pairs) / len(pairs)
+
+    return partners / (partners + (within(u) + within(v)) / 2)

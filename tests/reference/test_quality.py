@@ -126,6 +126,14 @@ def test_errors_of_spectra_are_the_delete_a_group_jackknife(random):
     expected = math.sqrt(19 / 20 * sum((v - np.mean(less)) ** 2 for v in less))
     record = report.records.find("participation_ratio")
     assert record.std_error == pytest.approx(expected, rel=1e-9)
+    for name, definition, of in (
+        ("vendi_score", None, naive.vendi),
+        ("uniformity_wasserstein", "gaussian_w2", naive.gaussian_w2),
+    ):
+        less = [of(rows[groups != g]) for g in range(20)]
+        expected = math.sqrt(19 / 20 * sum((v - np.mean(less)) ** 2 for v in less))
+        found = report.records.find(name, definition)
+        assert found.std_error == pytest.approx(expected, rel=1e-6)
     together = jackknife_groups(200, np.arange(200) // 8, 3)
     for group in range(25):  # rows that belong together are deleted together
         assert len(set(together[8 * group : 8 * group + 8])) == 1
@@ -146,6 +154,59 @@ def test_the_order_of_the_measures_of_rank(random):
             found.find("numerical_rank", "raw_centred").value,
         ]
         assert chain == sorted(chain)
+
+
+def test_vendi_score_and_gaussian_w2(case):
+    rows, _, found, _ = case
+    close(found.find("vendi_score"), naive.vendi(rows), 1e-8)
+    w2 = found.find("uniformity_wasserstein", "gaussian_w2")
+    close(w2, naive.gaussian_w2(rows), 1e-6)  # a square near 0 has half of the digits
+    assert w2.unit == "none"
+    assert found.find("uniformity_wasserstein").definition == "cosine_w1"
+    assert found.find("uniformity_wasserstein").unit == "cosine"
+
+
+def test_golden_values_of_vendi_score_and_gaussian_w2():
+    i = np.arange(6.0)
+    u = np.c_[np.cos(i), np.sin(2 * i), np.cos(3 * i + 1), 0.5 + 0 * i]
+    found = cla.quality(u, ks=[1])
+    assert found.find("vendi_score").value == pytest.approx(3.783956629170, abs=1e-11)
+    w2 = found.find("uniformity_wasserstein", "gaussian_w2")
+    assert w2.value == pytest.approx(0.629169838438, abs=1e-11)
+
+
+@pytest.mark.parametrize(("n", "d"), [(5, 5), (5, 9), (12, 12)])
+def test_closed_forms_of_vendi_score_and_gaussian_w2(random, n, d):
+    def both(rows):
+        found = cla.quality(rows, ks=[1])
+        return found.find("vendi_score"), found.find("uniformity_wasserstein", "gaussian_w2")
+
+    rotation, _ = np.linalg.qr(random.standard_normal((d, d)))
+    basis = rotation[:n]
+    vendi, _ = both(basis)
+    assert vendi.value == pytest.approx(n, rel=1e-12)
+    vendi, w2 = both(np.vstack([basis, -basis]))  # of n directions, mean 0
+    assert vendi.value == pytest.approx(n, rel=1e-12)
+    # |m| = 0 and S = I/n on n directions: 2 - 2 sqrt(n / D)
+    assert w2.value == pytest.approx(math.sqrt(2 - 2 * math.sqrt(n / d)), abs=1e-7)
+    vendi, w2 = both(np.tile(basis[0], (n, 1)))
+    assert vendi.value == pytest.approx(1.0, rel=1e-9)
+    assert w2.value == pytest.approx(math.sqrt(2), rel=1e-7)
+
+
+def test_gaussian_w2_of_uniform_points_falls_as_one_over_the_root_of_n():
+    """W2^2 = |m|^2 + sum of (sqrt(lambda) - 1/sqrt(D))^2, in the mean (D + 3) / (4 N)."""
+    for d, n in ((4, 400), (4, 6400), (32, 6400)):
+        squares = [
+            naive.gaussian_w2(np.random.default_rng(seed).standard_normal((n, d))) ** 2
+            for seed in range(20)
+        ]
+        assert np.mean(squares) == pytest.approx((d + 3) / (4 * n), rel=0.15)
+    rows = np.random.default_rng(0).standard_normal((6400, 32))
+    found = cla.analyze(rows, metrics="quality", ks=[1], anchors=100).records
+    w2 = found.find("uniformity_wasserstein", "gaussian_w2")
+    assert w2.value**2 == pytest.approx(35 / (4 * 6400), rel=0.2)
+    assert w2.exact, "no pair of rows is looked at"
 
 
 def test_closed_forms_of_rank():
@@ -177,6 +238,7 @@ def test_too_many_dimensions_are_refused_not_tried(monkeypatch, random):
     assert record.value is None
     assert record.reason == "needs min(N, D) of at most 8"
     assert "spectrum" not in report.tables
+    assert report.records.find("vendi_score").reason == record.reason
     assert report.records.find("mean_cosine").value is not None
 
 
@@ -250,7 +312,9 @@ def test_norms_and_mean_cosine(case):
         assert distance.sampling_error == 2 / 2**14
 
 
-@pytest.mark.parametrize("metric", ["mean_cosine", "norm_mean", "norm_std", "modality_gap"])
+@pytest.mark.parametrize(
+    "metric", ["mean_cosine", "norm_mean", "norm_std", "modality_gap", "modality_gap_relative"]
+)
 def test_pseudo_values_are_those_of_deletions(random, metric):
     rows = random.standard_normal((12, 4)) + 0.5
     other = rows + 0.3 * random.standard_normal((12, 4))
@@ -434,6 +498,7 @@ def test_recall_and_ranks_against_loops(case):
     close(cubed.find("alignment", power=3.0), float((apart**3).mean()))
     gap = u.mean(axis=0) - v.mean(axis=0)
     close(found.find("modality_gap"), float(np.linalg.norm(gap)))
+    close(found.find("modality_gap_relative"), naive.relative_gap(rows, other))
     left = float((((u - u.mean(axis=0)) - (v - v.mean(axis=0))) ** 2).sum(axis=1).mean())
     close(found.find("modality_gap_residual"), left)
     total = found.find("modality_gap").value ** 2 + found.find("modality_gap_residual").value

@@ -267,6 +267,43 @@ def test_positives_have_one_vote_a_query(towers):
         assert record.value == pytest.approx(np.mean(nearest), abs=1e-12)
 
 
+def relative_gap(towers, queries_left=None, items_left=None):
+    """The relative modality gap of some queries and items, by loops; None: all of them."""
+    queries, items, pairs = towers
+    own_queries = range(N) if queries_left is None else queries_left
+    own_items = range(len(items)) if items_left is None else items_left
+    cross = naive.cosines(queries, items)
+    relevant = by_query(pairs)
+    votes = []
+    for q in own_queries:
+        own = [(1 - cross[q][j]) / 2 for j in relevant[q] if j in own_items]
+        votes += [np.mean(own)] if own else []
+
+    def within(x, kept):
+        s = naive.cosines(x, x)
+        return np.mean([(1 - s[i][j]) / 2 for i in kept for j in kept if i != j])
+
+    both = (within(queries, own_queries) + within(items, own_items)) / 2
+    return np.mean(votes) / (np.mean(votes) + both)
+
+
+def test_the_relative_gap_deletes_queries_and_items(towers):
+    n_items = len(towers[1])
+    record = measure(towers, "quality").records.find("modality_gap_relative")
+    value = relative_gap(towers)
+    assert record.value == pytest.approx(value, rel=1e-10)
+    variances = []
+    for n, less in (
+        (N, [relative_gap(towers, np.delete(np.arange(N), i)) for i in range(N)]),
+        (n_items, [relative_gap(towers, None, np.delete(np.arange(n_items), j))
+                   for j in range(n_items)]),
+    ):  # fmt: skip
+        pseudo = n * value - (n - 1) * np.array(less)
+        variances.append(pseudo.var(ddof=1) / n)
+    assert record.std_error == pytest.approx(math.sqrt(sum(variances)), rel=1e-8)
+    assert record.n == sum(bool(own) for own in by_query(towers[2]))
+
+
 def test_the_penalty_is_that_of_items_that_are_not_relevant(towers):
     queries, items, pairs = towers
     s = naive.cosines(queries, items)

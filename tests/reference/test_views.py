@@ -67,6 +67,38 @@ def test_alignment_retrieval_and_gap_are_means_over_pairs_of_views(stack):
         assert median.value == pytest.approx(np.median([1 + r[0] for one in ranks for r in one]))
     gaps = [np.linalg.norm(unit[:, a].mean(0) - unit[:, b].mean(0)) for a, b in PAIRS]
     assert found.find("modality_gap").value == pytest.approx(np.mean(gaps), rel=1e-12)
+    relative = [naive_quality.relative_gap(stack[:, a], stack[:, b]) for a, b in PAIRS]
+    record = found.find("modality_gap_relative")
+    assert record.value == pytest.approx(np.mean(relative), rel=1e-12)
+    less = [cla.quality(np.delete(stack, i, axis=0), ks=[1], run=FLOAT64) for i in (0, 7)]
+    for i, one in zip((0, 7), less, strict=True):
+        pseudo = 40 * record.value - 39 * one.find("modality_gap_relative").value
+        assert record.pseudo_values[i] == pytest.approx(pseudo, abs=1e-9)
+
+
+def test_the_relative_gap_at_its_ends(random):
+    i = np.arange(6.0)
+    u = np.c_[np.cos(i), np.sin(2 * i), np.cos(3 * i + 1), 0.5 + 0 * i]
+    u /= np.linalg.norm(u, axis=1, keepdims=True)
+    v = u + 0.3 * np.c_[np.sin(i), np.cos(i), np.sin(2 * i), np.cos(2 * i)]
+
+    def gap(first, second):
+        return cla.quality(first, pairs=second, ks=[1], run=FLOAT64).find("modality_gap_relative")
+
+    assert gap(u, v).value == pytest.approx(0.063019334956, abs=1e-11)
+    assert gap(u, u).value == 0.0
+    # unrelated rows are as far from their partner as from any row of their own view
+    x, y = random.standard_normal((2, 3000, 8))
+    assert gap(x, y).value == pytest.approx(0.5, abs=0.01)
+    one, other = np.eye(2, 5)
+    assert gap(np.tile(one, (6, 1)), np.tile(other, (6, 1))).value == 1.0
+    alike = gap(np.tile(one, (6, 1)), np.tile(one, (6, 1)))
+    assert alike.reason == "rows do not differ by more than rounding"
+    # the digits of cosines that crowd at 1
+    near = one + 1e-9 * random.standard_normal((40, 2, 5))
+    dp = np.mean(np.square(near[:, 0] - near[:, 1])[:, 1:].sum(axis=1)) / 4
+    spread = [2 * near[:, k, 1:].var(axis=0, ddof=1).sum() / 4 for k in (0, 1)]
+    assert gap(near[:, 0], near[:, 1]).value == pytest.approx(dp / (dp + np.mean(spread)), rel=1e-5)
 
 
 def test_losses_are_means_over_pairs_of_views_with_errors_by_rows(stack, labels):

@@ -43,7 +43,8 @@ def test_records_are_as_declared(reports):
                     name == "similarity" and record.definition is None
                 ), record
                 of_loss = metric.name.startswith("loss") or metric.name == "alignment"
-                assert record.unit == metric.unit or of_loss, record
+                unit = metric.at(record.definition).unit_of_value if known else metric.unit
+                assert record.unit == unit or of_loss, record
     assert seen == set(DECLARED)
 
 
@@ -145,13 +146,14 @@ a_infonce_false_negative_share mean_cosine near_duplicate_share uniformity_wasse
 hubness_skewness hubness_robin_hood antihub_share alignment median_rank modality_gap
 probe_calibration_error equal_error_rate violation_share condition_number nc1 nc1_trace_ratio
 nc2_equinorm nc2_equiangular nc2_maximal_angle nc2_etf nc2_orthogonal_frame nc3
-nc4_disagreement cdnv"""
+nc4_disagreement cdnv koleo modality_gap_relative"""
 HIGHER = """tolerance tolerance_gap effective_rank rankme participation_ratio nesum stable_rank
 numerical_rank isoscore recall_at_k hit_rate_at_k ndcg_at_k mrr map_at_r r_precision auroc
 tpr_at_fpr d_prime knn_accuracy knn_top5_accuracy probe_accuracy ncc_accuracy
-silhouette"""
+silhouette vendi_score lidar"""
 OF_NEGATIVES = """penalty_entropy penalty_effective_negatives penalty_top1_share penalty_top10_share
-loss loss_uniformity a_infonce_effective_negatives near_duplicate_share penalty_suspect_share"""
+loss loss_uniformity a_infonce_effective_negatives near_duplicate_share penalty_suspect_share
+koleo"""
 OF_DIMENSIONS = "uniformity uniformity_wasserstein hyperspherical_energy mean_cosine"
 OF_ROWS = """same_class_share suspect_share recall_at_k hit_rate_at_k ndcg_at_k mrr map_at_r
 r_precision median_rank hubness_skewness hubness_robin_hood antihub_share

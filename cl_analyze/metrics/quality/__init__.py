@@ -7,9 +7,11 @@ jackknife.py        errors from deleted groups of rows
 spectrum.py         singular values from triangular factors; effective rank, RankMe and others
 collapse.py         the verdict on collapse
 projection.py       two coordinates for each row
-geometry.py         norms, mean cosine, distance of the cosines from the uniform law
+geometry.py         norms, mean cosine, distances from uniform points
+distances.py        distances to the nearest rows: KoLeo, outliers, intrinsic dimension
 hubs.py             hubness of the neighbour graph
-views.py            alignment, recall@k and the modality gap
+views.py            alignment and the modality gaps
+lidar.py            directions that tell items (rows with views, classes) apart
 neighbours.py       weighted kNN votes
 logistic.py         the fit of a linear probe
 probe.py            folds, accuracy, calibration, NC3 and NC4

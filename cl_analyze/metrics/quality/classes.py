@@ -96,14 +96,14 @@ def class_geometry(rows: FormRows, codes: Index, n_classes: int) -> ClassGeometr
         sums, largest = np.zeros((n_classes, dim)), 0.0
         for _, own, block in ClassGeometry(rows, codes, counts, centre, means).blocks():
             largest = max(largest, float(np.square(block).sum(axis=1).max()))
-            _add_by_class(sums, own, block - means[own])
+            add_by_class(sums, own, block - means[own])
         means = means + sums / counts[:, None]
         shift = counts @ means / counts.sum()
         centre, means = centre + shift, means - shift
     return ClassGeometry(rows, codes, counts, centre, means, largest)
 
 
-def _add_by_class(sums: Matrix, codes: Index, values: Matrix) -> None:
+def add_by_class(sums: Matrix, codes: Index, values: Matrix) -> None:
     """sums[c] += the values of class c, summed over sorted rows."""
     order = np.argsort(codes, kind="stable")
     present, first = np.unique(codes[order], return_index=True)
@@ -161,7 +161,7 @@ def class_structure(geometry: ClassGeometry, by_row: bool = True) -> Structure:
         if along is not None:
             toward = left @ means.T
             toward -= np.einsum("ij,ij->i", left, means[own])[:, None]
-            _add_by_class(along, own, np.square(toward))
+            add_by_class(along, own, np.square(toward))
         if not by_row:
             continue
         squares = np.square(block).sum(axis=1)
@@ -249,8 +249,8 @@ def _silhouettes(
             acts = weight != 0
             columns = np.column_stack([weight * squares, weight, weight * np.nan_to_num(mean)])
             if acts.any():
-                _add_by_class(totals, looked_at[acts], columns[acts])
-                _add_by_class(vectors, looked_at[acts], (weight[:, None] * block)[acts])
+                add_by_class(totals, looked_at[acts], columns[acts])
+                add_by_class(vectors, looked_at[acts], (weight[:, None] * block)[acts])
     effects = np.zeros(len(codes))
     for at, mine, block in geometry.blocks():
         squares = np.square(block).sum(axis=1)

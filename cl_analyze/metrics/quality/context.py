@@ -34,8 +34,10 @@ FEW_ANCHORS = "too few of the anchors take part: run with more --anchors"
 
 
 def in_every_definition(metrics: Iterable[Metric]) -> Iterator[Metric]:
-    """Each metric at each of its definitions."""
-    return (metric.at(definition) for metric in metrics for definition in metric.definitions)
+    """Each metric at each of its definitions; a metric with a single definition once."""
+    return (
+        metric.at(definition) for metric in metrics for definition in metric.definitions or (None,)
+    )
 
 
 @dataclass(frozen=True)
@@ -216,7 +218,7 @@ class Context:
         )
         if not are_own:
             record = replace(record, pseudo_values=None, pseudo_noise=None)
-        if metric.unit not in SHARES:
+        if metric.unit_of_value not in SHARES:
             return record
         error = math.hypot(mean.std_error or 0.0, mean.sampling_error or 0.0)
         groups = subject.groups if are_own else None

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from cl_analyze.metrics.family import Family, FamilyResult, PassResults
 from cl_analyze.metrics.metric import Metric
 from cl_analyze.metrics.quality import (
+    distances,
     factors,
     geometry,
     hubs,
+    lidar,
     neighbours,
     neural_collapse,
     probe,
@@ -72,8 +74,15 @@ PARTS = (
     Part(
         geometry.METRICS, geometry.geometry_records, (geometry.near_duplicate_table,), has_pass=True
     ),
+    Part(
+        distances.METRICS,
+        distances.distance_records,
+        notes=distances.distance_notes,
+        has_pass=True,
+    ),
     Part(hubs.METRICS, hubs.hub_records, (hubs.hub_table, hubs.degree_table), has_pass=True),
     Part(views.METRICS, views.view_records, notes=views.view_notes),
+    Part(lidar.METRICS, lidar.lidar_records),
     Part(retrieval.METRICS, retrieval.retrieval_records, notes=retrieval.retrieval_notes),
     Part(
         neighbours.METRICS,
@@ -100,10 +109,10 @@ PARTS = (
 class Quality(Family):
     """Spectrum and collapse, geometry, use (kNN, probe), views, class structure.
 
-    All parts look at the embeddings alone, except alignment, recall and the modality gap, which
-    need views.  Class metrics leave unlabelled rows out.  Standard errors come from own values for
-    means over rows, from deletions for the mean cosine and the modality gap, and from deleted
-    groups for spectra.
+    All parts look at the embeddings alone, except alignment, recall, the modality gaps and LiDAR of
+    views, which need views.  Class metrics leave unlabelled rows out.  Standard errors come from
+    own values for means over rows, from deletions for the mean cosine, distances of neighbours and
+    the modality gaps, and from deleted groups for spectra and LiDAR.
     """
 
     name = "quality"
@@ -114,9 +123,10 @@ class Quality(Family):
 
     def memory(self, n_rows: int, dim: int, options: MetricOptions, n_threads: int) -> int:
         """Values of rows, pseudo-values of means over them, spectra, the rows of the probe."""
-        kept = 600 * (options.anchors_of(n_rows) or n_rows)
+        kept = (600 + distances.ROW_BYTES) * (options.anchors_of(n_rows) or n_rows)
         of_probe = min(4 * dim * min(n_rows, probe.MOST_ROWS), probe.KEPT_BYTES)
-        return kept + factors.memory_needed(n_rows, dim, n_threads) + of_probe
+        of_spectra = factors.memory_needed(n_rows, dim, n_threads)
+        return kept + of_spectra + lidar.memory_needed(dim) + of_probe
 
     def first_pass(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
         """Neighbours of every row, the histogram of cosines, potentials within classes."""

@@ -1,7 +1,7 @@
-"""Norms of the saved rows, the mean cosine, near-duplicates, Wasserstein distance from uniformity.
+"""Norms of the saved rows, the mean cosine, near-duplicates, Wasserstein distances from uniformity.
 
-The distance compares the cosines of all pairs with the cosines of points that are uniform on the
-sphere.
+One distance compares the cosines of all pairs with the cosines of points that are uniform on the
+sphere, the other the Gaussian of the rows' mean and covariance with that of uniform points.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from cl_analyze.data.validation import block_rows
 from cl_analyze.metrics.anchors import Anchors
 from cl_analyze.metrics.metric import Metric
 from cl_analyze.metrics.quality.context import Context
-from cl_analyze.metrics.quality.jackknife import Deletions
+from cl_analyze.metrics.quality.factors import WIDEST
+from cl_analyze.metrics.quality.jackknife import Deletions, jackknife_error
 from cl_analyze.metrics.quality.rows import Vector
+from cl_analyze.metrics.quality.spectrum import spectra
 from cl_analyze.metrics.subject import NEAR_DUPLICATE
 from cl_analyze.metrics.uniform_law import cosine_share_below
 from cl_analyze.pairs.reducers import BinSums, PairHistogram
@@ -62,13 +64,18 @@ NEAR_DUPLICATES = Metric(
 WASSERSTEIN = Metric(
     "uniformity_wasserstein",
     "cosine",
-    "1-Wasserstein distance between the pairwise cosines and those of the uniform sphere.",
-    formulas=(
+    "Wasserstein distance from uniform points: 1-Wasserstein between the pairwise cosines "
+    "(cosine_w1), 2-Wasserstein between Gaussians with the moments of the rows (gaussian_w2).",
+    ("cosine_w1", "gaussian_w2"),
+    (
         "W₁ between the cosines of all pairs and those of uniform points in D dimensions, from "
         "2¹⁴ bins (their width is its `sampling_error`)",
+        "√(‖m‖² + 1 + tr S − (2/√D) tr S^½), m mean and S covariance (1/N) of the unit rows: W₂ "
+        "between N(m, S) and N(0, I/D) (Fang et al. 2024)",
     ),
     better="lower",
     depends_on=("dimensions",),
+    units=("cosine", "none"),
 )
 METRICS = (NORM_MEAN, NORM_STD, MEAN_COSINE, NEAR_DUPLICATES, WASSERSTEIN)
 
@@ -126,6 +133,28 @@ def wasserstein_from_histogram(counts: Vector, d: int) -> tuple[float, Vector]:
     return float(np.abs(left).sum() * width), slope
 
 
+def gaussian_w2(values: Vector, n_rows: int, dim: int) -> float:
+    """W2 between the Gaussian with the moments of unit rows and N(0, I/D), the uniform moments.
+
+    sqrt(|m|^2 + 1 + tr S - (2 / sqrt(D)) tr S^(1/2)), with m the mean row and S the covariance that
+    divides by N.  Rows have norm 1, so |m|^2 + tr S = 1, and the roots of the eigenvalues of S are
+    the singular values of the centred rows over sqrt(N).  From 0 (uniform moments) to sqrt(2) (all
+    rows alike); about sqrt((D + 3) / (4 N)) for N >> D independent uniform points.
+
+    Args:
+        values: singular values of the unit rows less their mean row.
+        n_rows, dim: N and D.
+
+    >>> gaussian_w2(np.ones(3), 3, 3), gaussian_w2(np.zeros(3), 9, 3) == 2.0**0.5
+    (0.0, True)
+
+    Reference:
+        Fang, Li, Sun & Wang, Rethinking the uniformity metric, ICLR 2024.
+    """
+    filled = float(values.sum()) / math.sqrt(n_rows * dim)
+    return math.sqrt(max(2.0 - 2.0 * filled, 0.0))
+
+
 def geometry_records(context: Context) -> Iterator[Record]:
     """Norms, mean cosine, near-duplicates, Wasserstein uniformity."""
     norms = context.norms / context.largest_norm  # squares stay in range
@@ -136,6 +165,7 @@ def geometry_records(context: Context) -> Iterator[Record]:
     is_near = np.where(context.near.values[:, 0] > NEAR_DUPLICATE, 1.0, 0.0)
     yield context.averaged(NEAR_DUPLICATES, is_near)
     yield _wasserstein(context)
+    yield _gaussian_wasserstein(context)
 
 
 def _stored_unit(context: Context, record: Record) -> Record:
@@ -170,8 +200,23 @@ def _wasserstein(context: Context) -> Record:
         remaining = 1.0 - n_looked_at / subject.n
         of_anchors = 0.5 * error * math.sqrt(subject.n / n_looked_at * remaining)
         sampling = math.hypot(sampling, of_anchors)
-    record = context.recorded(WASSERSTEIN, value, error, n=n_looked_at)
+    record = context.recorded(WASSERSTEIN.at("cosine_w1"), value, error, n=n_looked_at)
     return replace(record, sampling_error=sampling, exact=False)
+
+
+def _gaussian_wasserstein(context: Context) -> Record:
+    """W2 from the spectrum of the centred unit rows; its error from deleted groups of rows."""
+    metric, (n, dim) = WASSERSTEIN.at("gaussian_w2"), context.forms[1].shape
+    by_version = context.once(spectra).versions
+    if not by_version:
+        return context.recorded(metric, None, reason=f"needs min(N, D) of at most {WIDEST}")
+    spectrum = by_version["normalised_centred"]
+    left = n - np.bincount(context.deletion_groups)
+    others = [
+        gaussian_w2(values, int(n_left), dim)
+        for values, n_left in zip(spectrum.without, left, strict=False)
+    ]
+    return context.recorded(metric, gaussian_w2(spectrum.values, n, dim), jackknife_error(others))
 
 
 def near_duplicate_table(context: Context) -> Table:

@@ -1,7 +1,8 @@
 """The spectrum: singular values of the rows, and the measures of rank that are read off them.
 
 effective rank, RankMe, participation ratio, NESum, stable rank, alpha-ReQ, IsoScore, condition
-number and numerical rank, each of the rows as saved or on the sphere, centred or not.
+number and numerical rank, each of the rows as saved or on the sphere, centred or not; the Vendi
+score, of the rows on the sphere.
 
 The singular values come from triangular factors (factors.py).
 """
@@ -68,6 +69,24 @@ def nesum(values: Vector) -> float:
     1.5
     """
     return float(((values / values[0]) ** 2).sum())
+
+
+def vendi_score(values: Vector) -> float:
+    """Vendi score with the cosine kernel: exp of the entropy of the eigenvalues of X'X / N.
+
+    Of unit rows these eigenvalues sum to 1, and are those of the kernel matrix over N: the
+    effective number of different rows, from 1 (all alike) to min(N, D) (orthogonal rows).
+
+    Args:
+        values: singular values of the unit rows, not centred.
+
+    >>> round(vendi_score(np.ones(5)), 9)
+    5.0
+
+    Reference:
+        Friedman & Dieng, The Vendi score, TMLR 2023.
+    """
+    return effective_rank(values**2)
 
 
 def isoscore(values: Vector, dim: int) -> float:
@@ -324,8 +343,18 @@ _READ: dict[Metric, Callable[[Spectrum], float | str]] = {
         better="higher",
         depends_on=("rows",),
     ): lambda s: float(s.rank),
+    Metric(
+        "vendi_score",
+        "dimensions",
+        "effective number of different rows, with the cosine as their likeness.",
+        formulas=("exp(−Σ λ log λ), λ the eigenvalues of XᵀX/N, unit rows",),
+        better="higher",
+        source="Friedman & Dieng 2023.",
+    ): lambda s: vendi_score(s.values),
 }
 """Metric -> the function that reads its value, or the reason why there is none."""
+_SINGLE_VERSION = "normalised"
+"""The version that a metric with a single definition is read from."""
 METRICS = tuple(_READ)
 
 
@@ -336,14 +365,14 @@ def _read(metric: Metric, spectrum: Spectrum) -> float | str:
 
 
 def spectrum_records(context: Context) -> Iterator[Record]:
-    """Every metric in every version, each metric's own convention first."""
+    """Every metric in its versions, each metric's own convention first."""
     by_version = context.once(spectra).versions
     for metric in in_every_definition(METRICS):
         if not by_version:
             reason = f"needs min(N, D) of at most {WIDEST}"
             yield context.recorded(metric, None, reason=reason)
             continue
-        spectrum = by_version[str(metric.definition)]
+        spectrum = by_version[metric.definition or _SINGLE_VERSION]
         value = _read(metric, spectrum)
         if isinstance(value, str):
             yield context.recorded(metric, None, reason=value)

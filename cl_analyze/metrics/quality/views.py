@@ -1,7 +1,7 @@
-"""Two views or towers: alignment and the modality gap.
+"""Two views or towers: alignment, the modality gap and the relative modality gap.
 
 References: Wang & Isola, ICML 2020 (alignment); Liang, Zhang, Kwon, Yeung & Zou, NeurIPS 2022 (the
-modality gap).
+modality gap); Schrodi, Hoffmann, Argus, Fischer & Brox, ICLR 2025 (the relative modality gap).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from cl_analyze.data.unit import UnitRows
 from cl_analyze.data.validation import block_rows
 from cl_analyze.metrics.metric import Metric, Parameter
 from cl_analyze.metrics.positives import view_pairs
+from cl_analyze.metrics.quality.classes import ROUNDING
 from cl_analyze.metrics.quality.context import Context
 from cl_analyze.metrics.quality.jackknife import Deletions, mean_deletions
 from cl_analyze.metrics.quality.rows import FormRows, Vector
@@ -52,7 +54,19 @@ GAP_RESIDUAL = Metric(
     ),
     needs="views",
 )
-METRICS = (ALIGNMENT, GAP, GAP_RESIDUAL)
+RELATIVE_GAP = Metric(
+    "modality_gap_relative",
+    "ratio",
+    "distance of partners over that distance plus the distance of rows within the views.",
+    formulas=(
+        "d_p/(d_p + (d_1 + d_2)/2), d = (1 − s)/2: mean over partners, and over i ≠ j within each "
+        "view; ½ where partners are as far apart as any two rows of a view",
+    ),
+    better="lower",
+    needs="views",
+    source="Schrodi et al. 2025.",
+)
+METRICS = (ALIGNMENT, GAP, GAP_RESIDUAL, RELATIVE_GAP)
 
 
 def modality_gap(first: UnitRows, second: UnitRows) -> tuple[Deletions, Deletions]:
@@ -89,6 +103,38 @@ def modality_gap(first: UnitRows, second: UnitRows) -> tuple[Deletions, Deletion
     return gaps, Deletions(residual, residual_less)
 
 
+def mean_distance_within(rows: UnitRows) -> Deletions:
+    """Mean of (1 - s) / 2 over ordered pairs i != j of unit rows, in two passes over the rows.
+
+    (1 - s) / 2 is a quarter of the squared distance, and squared distances of all pairs add up to
+    N times those from the mean row, which have digits where cosines crowd at 1.
+    """
+    side, n, dim = FormRows("normalised", rows), rows.n_rows, rows.dim
+    step = block_rows(dim)
+    mean = sum((block.sum(axis=0) for _, block in side.blocks(step)), np.zeros(dim)) / n
+    squares = np.empty(n)
+    for span, block in side.blocks(step):
+        squares[span] = np.square(block - mean).sum(axis=1)
+    total = float(squares.sum())
+    with np.errstate(divide="ignore", invalid="ignore"):
+        without = np.maximum(total - squares * n / (n - 1), 0.0) / (2.0 * (n - 2))
+        return Deletions(float(np.divide(total, 2.0 * (n - 1))), without)
+
+
+def relative_gap(apart: Any, first: Any, second: Any) -> Any:
+    """The relative modality gap from mean distances: of partners, and within each view.
+
+    Returns:
+        NaN where no two rows differ by more than rounding.
+
+    >>> relative_gap(0.1, 0.4, 0.2)
+    0.25
+    """
+    total = np.asarray(apart + 0.5 * (first + second))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(total > ROUNDING, apart / total, np.nan)[()]
+
+
 def pair_distances(context: Context) -> Vector:
     """(N,) mean over each row's positive pairs of the distance to the power of alignment."""
     positives = context.results.positives
@@ -109,6 +155,30 @@ def view_records(context: Context) -> Iterator[Record]:
     gaps = [modality_gap(views[a], views[b]) for a, b in view_pairs(len(views))]
     for metric, deletions in zip((GAP, GAP_RESIDUAL), zip(*gaps, strict=True), strict=True):
         yield context.jackknifed(metric, mean_deletions(deletions))
+    yield _relative_gap(context)
+
+
+_NEED_TO_DIFFER = "rows do not differ by more than rounding"
+
+
+def _relative_gap(context: Context) -> Record:
+    """The mean over the pairs of views, each row deleted from all views."""
+    views, positives = context.subject.views, context.results.positives
+    assert views is not None
+    assert positives is not None
+    pairs, n = view_pairs(len(views)), context.subject.n
+    within = [mean_distance_within(view) for view in views]
+    gaps = []
+    for column, (a, b) in zip(positives.distance.reshape(-1, len(pairs)).T, pairs, strict=True):
+        own = 0.25 * column
+        apart = Deletions(float(own.mean()), (own.sum() - own) / (n - 1))
+        value = relative_gap(apart.value, within[a].value, within[b].value)
+        without = relative_gap(apart.without, within[a].without, within[b].without)
+        gaps.append(Deletions(float(value), without))
+    mean = mean_deletions(gaps)
+    if math.isnan(mean.value):
+        return context.recorded(RELATIVE_GAP, None, reason=_NEED_TO_DIFFER)
+    return context.jackknifed(RELATIVE_GAP, mean)
 
 
 def _gap_of_files(context: Context) -> Iterator[Record]:
@@ -147,6 +217,51 @@ def _gap_of_files(context: Context) -> Iterator[Record]:
     shifts = along[0][relevance.queries] - along[1][relevance.items]
     residuals = positives.distance - 2.0 * shifts + size**2
     yield context.averaged(GAP_RESIDUAL, positives.row_means(residuals))
+    yield _relative_gap_of_files(context)
+
+
+def _relative_gap_of_files(context: Context) -> Record:
+    """The relative gap of the related pairs, where a query has one vote.
+
+    Within a file, all of its rows count, related or not.  The error takes in that both queries and
+    items are samples: a query goes with its pairs, an item is taken from its queries' means, and a
+    query that loses its only item goes too.
+    """
+    subject, positives, relevance = (
+        context.subject,
+        context.results.positives,
+        context.subject.relevance,
+    )
+    assert subject.partners is not None
+    assert positives is not None
+    assert relevance is not None
+    distance = 0.25 * positives.distance
+    own = positives.row_means(distance)
+    has_items = np.isfinite(own)
+    if not has_items.any() or min(subject.n, subject.partners.n_rows) < 2:
+        reason = "needs two rows in each file, and a related pair"
+        return context.recorded(RELATIVE_GAP, None, reason=reason)
+    total, n_queries = float(own[has_items].sum()), int(has_items.sum())
+    sides = [mean_distance_within(rows) for rows in (subject.rows, subject.partners)]
+    value = float(relative_gap(total / n_queries, sides[0].value, sides[1].value))
+    if math.isnan(value):
+        return context.recorded(RELATIVE_GAP, None, reason=_NEED_TO_DIFFER)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        less = (total - np.where(has_items, own, 0.0)) / (n_queries - has_items)
+        of_queries = relative_gap(less, sides[0].without, sides[1].value)
+        counts, means = positives.counts[positives.owners], own[positives.owners]
+        left = np.where(counts > 1, (counts * means - distance) / (counts - 1), 0.0)
+        n_items = subject.partners.n_rows
+        changes = np.bincount(relevance.items, left - means, n_items)
+        lost = np.bincount(relevance.items, counts == 1, n_items)
+        less = (total + changes) / (n_queries - lost)
+        of_items = relative_gap(less, sides[0].value, sides[1].without)
+    errors = [
+        standard_error(pseudo_values(value, without), groups)
+        for without, groups in ((of_queries, subject.groups), (of_items, None))
+    ]
+    error = None if None in errors else math.hypot(*(each or 0.0 for each in errors))
+    return context.recorded(RELATIVE_GAP, value, error, n=n_queries)
 
 
 def view_notes(context: Context) -> Iterator[str]:

@@ -15,6 +15,7 @@ from cl_analyze.metrics.anchor_values import AnchorValues, Function
 from cl_analyze.metrics.anchors import Anchors, Estimate
 from cl_analyze.metrics.means import Number, woodruff
 from cl_analyze.metrics.metric import NEGATIVES, Metric, Parameter
+from cl_analyze.metrics.nearest_values import half_effects
 from cl_analyze.metrics.subject import Subject
 from cl_analyze.results.tables import Record
 
@@ -181,11 +182,7 @@ def estimated_records(
         statistic = function(values)
         population = drawn.population(statistic)
         estimate = drawn.mean(statistic, population)
-        effects = []
-        for part in parts:
-            of_half = part(function)
-            scale = population / max(int(np.isfinite(of_half.values).sum()), 1)
-            effects.append(-scale * (of_half.gains + estimate.value * of_half.lost))
+        effects = half_effects([part(function) for part in parts], estimate.value, population)
         groups = group.subject.groups
         error = drawn.std_error(statistic, effects, population, groups, interaction=False)
         return _number(estimate, error)
