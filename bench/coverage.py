@@ -10,6 +10,7 @@ this number of rows (the mean over all repeats).
     python bench/coverage.py --quality --repeats 300   # the same: representation quality
     python bench/coverage.py --neighbours --repeats 500    # nearest negatives, groups, copies
     python bench/coverage.py --positives --repeats 500     # thresholds, suspects, retrieval
+    python bench/coverage.py --spread --repeats 500        # distances, spectra's scores, LiDAR
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 
 import cl_analyze as cla
 from cl_analyze.analysis.run import families, run_analysis
+from cl_analyze.metrics.quality.distances import METRICS as DISTANCES
 from cl_analyze.metrics.quality.retrieval import METRICS as RETRIEVAL
 from cl_analyze.metrics.similarity.separation import METRICS as SEPARATION
 from cl_analyze.metrics.similarity.suspects import METRICS as SUSPECTS
@@ -128,9 +130,41 @@ POSITIVE_LAWS: dict[str, Callable[[np.random.Generator, int], dict[str, Any]]] =
     "queries of fixed items": queries_of_fixed_items,
 }
 
+
+def surface(random: np.random.Generator, n: int):  # noqa: ANN201
+    """Points near a sphere of three dimensions, in R^12, with labels of its eight halves."""
+    rows = np.concatenate(
+        [random.standard_normal((n, 4)), 1e-3 * random.standard_normal((n, 8))], axis=1
+    )
+    return rows, (rows[:, :3] > 0) @ np.array([1, 2, 4])
+
+
+def scattered(random: np.random.Generator, n: int):  # noqa: ANN201
+    """Six tight clusters, and one row in ten anywhere on the sphere of R^8."""
+    labels = random.integers(0, 6, n)
+    rows = np.eye(6, 8)[labels] + 0.03 * random.standard_normal((n, 8))
+    is_far = random.random(n) < 0.1
+    rows[is_far] = random.standard_normal((int(is_far.sum()), 8))
+    return rows, labels
+
+
+SPREAD_LAWS: dict[str, Law] = {
+    "uniform sphere": uniform_sphere,
+    "clusters": clusters,
+    "groups of three": groups_of_three,
+    "copies": copies,
+    "surface": surface,
+    "scattered": scattered,
+}
+
 BASIC = ("uniformity", "tolerance", "similarity", "penalty")
 NEIGHBOURS = ("similarity",)
 POSITIVES = ("similarity", "quality")
+SPREAD = ("quality", "spread")
+_OF_SPREAD = (
+    *(metric.name for metric in DISTANCES),
+    "uniformity_wasserstein", "vendi_score", "modality_gap_relative", "lidar",
+)  # fmt: skip
 _OF_POSITIVES = tuple(metric.name for metric in (*SEPARATION, *SUSPECTS, *RETRIEVAL))
 
 
@@ -141,9 +175,19 @@ def one_draw(
     random = np.random.default_rng([seed, n])
     if metrics == POSITIVES:
         return positives_of_one_draw(POSITIVE_LAWS[law](random, n))
-    rows, labels = {**LAWS, **NEAR_LAWS}[law](random, n)
+    rows, labels = {**LAWS, **NEAR_LAWS, **SPREAD_LAWS}[law](random, n)
     groups = np.arange(n) // 3 if law == "groups of three" else None
     run = cla.RunOptions(threads=1)
+    if metrics == SPREAD:
+        views = rows + 0.3 * random.standard_normal(rows.shape)
+        request = Request(rows, labels=labels, pairs=views, groups=groups)
+        asked = MetricOptions(only=_OF_SPREAD, ks=(1,))
+        found = run_analysis([request], families(("quality",)), asked, run, "report").records
+        return {
+            _title(record): _with_interval(record)
+            for record in found
+            if record.std_error or record.interval
+        }
     noisy = None
     if metrics not in (BASIC, NEIGHBOURS):
         noisy = rows + 0.7 * random.standard_normal(rows.shape)
@@ -225,9 +269,10 @@ def main() -> None:
     which.add_argument("--quality", action="store_const", const=("quality",), dest="metrics")
     which.add_argument("--neighbours", action="store_const", const=NEIGHBOURS, dest="metrics")
     which.add_argument("--positives", action="store_const", const=POSITIVES, dest="metrics")
+    which.add_argument("--spread", action="store_const", const=SPREAD, dest="metrics")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
-    laws = {NEIGHBOURS: NEAR_LAWS, POSITIVES: POSITIVE_LAWS}
+    laws = {NEIGHBOURS: NEAR_LAWS, POSITIVES: POSITIVE_LAWS, SPREAD: SPREAD_LAWS}
     for law in laws.get(options.metrics, LAWS):
         print(f"\n{law}, N = {options.rows}, {options.repeats} repeats")
         print(f"{'metric':52} {'s.e./sd':>8} {'coverage':>9}")

@@ -328,7 +328,7 @@ def _relative_gap(record: Record, value: float, document: Document) -> str:
     if value >= 1.0:
         return "Partners are apart, although all rows of a view are alike."
     times = value / (1.0 - value)
-    return f"Partners are {times:.2g} times as far apart as two rows of one view; 0 is no distance."
+    return f"In cosine distance, partners are {times:.2g} times as far apart as rows of one view."
 
 
 def _knn_accuracy(record: Record, value: float, document: Document) -> str:
@@ -444,8 +444,8 @@ _SENTENCES: dict[str, str | Sentence] = {
     "norm_std": "Spread of the norms; 0 where rows were saved normalised.",
     "mean_cosine": _mean_cosine,
     "near_duplicate_share": "{share} of the rows have another at cosine above 1 - 1e-6.",
-    "koleo": "The nearest other row is typically {nearest_distance} away, of at most 2; lower is "
-    "more spread out.",
+    "koleo": "The nearest other row is typically {nearest_distance} away, of at most 2; a lower "
+    "value is more spread out.",
     "outlier_share": "{share} of the rows lie unusually far from every other row.",
     "intrinsic_dimension": _intrinsic_dimension,
     "hubness_skewness": _hubness_skewness,

@@ -144,6 +144,22 @@ def test_errors_of_what_positives_are_to_negatives(law):
         assert share > 0.87, name
 
 
+@pytest.mark.parametrize("law", ["clusters", "groups of three"])
+def test_errors_of_distances_and_spectral_scores_cover(law):
+    """A small run of bench/coverage.py --spread: jackknives of groups are up to 2 times wide."""
+    from bench.coverage import SPREAD, coverage
+
+    found = coverage(law, n=120, repeats=300 if NIGHTLY else 60, jobs=1, metrics=SPREAD)
+    rare = found.pop("outlier_share", None)
+    assert rare is None or rare[1] > 0.9
+    assert len(found) == 10
+    for name, (ratio, share) in found.items():
+        assert 0.75 < ratio < 2.2, (name, ratio)
+        assert share > 0.85, (name, share)
+    for name in ("koleo", "intrinsic_dimension[two_nn]", "intrinsic_dimension[mle]"):
+        assert found[name][0] < 1.5, name
+
+
 def test_intervals_cover():
     """A small run of bench/coverage.py: 100 draws of 80 clustered rows."""
     from bench.coverage import coverage
