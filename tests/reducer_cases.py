@@ -97,6 +97,9 @@ def configurations(rows, labels):
             made.append(reducers.SoftmaxReceived(tau, pairs, True, given))
     for kernel in KERNELS:
         made += [reducers.KernelSums(kernel, 2.0, 1e-8), reducers.KernelSums(kernel, 1.0, 0.1)]
+    for bias in (-10.0, 3.0):
+        made.append(reducers.SoftplusSums(TAUS, bias))
+        made.append(reducers.ColumnSoftplusSums(TAUS, bias))
     made.append(reducers.KernelSums("imq", 2.0, 0.0, "same_class"))
     made.append(reducers.NearPairs(0.5))
     for pairs in ("all", "same_class"):

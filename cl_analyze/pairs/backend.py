@@ -107,6 +107,15 @@ class Backend:
             self.xp.multiply(out, scale, out=out)
         return self.xp.exp(out, out=out)
 
+    def softplus(self, s: Array, scale: float, shift: float, out: Array) -> Array:
+        """log(1 + exp(z)), z = scale * s + shift, into out: max(z, 0) + log(1 + exp(-|z|))."""
+        xp, work = self.xp, self.scratch("softplus", s.shape)
+        xp.add(xp.multiply(s, scale, out=out), shift, out=out)
+        xp.abs(out, out=work)
+        xp.multiply(xp.add(out, work, out=out), 0.5, out=out)
+        xp.exp(xp.multiply(work, -1.0, out=work), out=work)
+        return xp.add(out, xp.log1p(work, out=work), out=out)
+
     def complement(self, a: Array, out: Array) -> Array:
         """1 - a into out."""
         return self.xp.add(self.xp.multiply(a, -1.0, out=out), 1.0, out=out)

@@ -22,6 +22,9 @@ all: every pair.  same_class: both labelled, with the same class.  other_class: 
 different classes.
 """
 
+Sides = tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]
+"""Sums of the rows and of the columns of a tile."""
+
 Bound = NDArray[np.float64] | None
 """Per row, the similarity under which its pairs no longer matter; None: all matter."""
 
@@ -100,6 +103,7 @@ class Tile:
     _gaps: Array | None = None
     _bins: tuple[int, Any] | None = None
     _counts: tuple[int, NDArray[np.float64]] | None = None
+    _softplus: tuple[Any, Sides] | None = None
 
     @functools.cached_property
     def compiled(self) -> CompiledTile | None:
@@ -267,6 +271,24 @@ class Tile:
         shift = self.spread(np.where(np.isfinite(peaks), peaks, 0.0), not columns)
         backend.exp_scaled(selected, 1.0 / tau, shift, out=buffer)
         return Exponentials(buffer, backend.to_host(shift.reshape(-1)))
+
+    def softplus_sums(
+        self, taus: tuple[float, ...], bias: float
+    ) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+        """(n_rows, taus) and (n_cols, taus) sums of log(1 + exp(s / tau + bias)) over all pairs.
+
+        Both sides are summed at the first call, so that reducers of either side share them.
+        """
+        if self._softplus is None or self._softplus[0] != (taus, bias):
+            terms = (self._softplus_of(tau, bias) for tau in taus)
+            self._softplus = (taus, bias), self.side_sums(terms, True, True)
+        return self._softplus[1]
+
+    def _softplus_of(self, tau: float, bias: float) -> Array:
+        buffer = self.backend.scratch("product", self.shape)
+        self.backend.softplus(self.similarity, 1.0 / tau, bias, out=buffer)
+        self.backend.set_at(buffer, *self.left_out, 0.0)
+        return buffer
 
     def bins(self, n_bins: int) -> Any:
         """Bin of every similarity among n equal bins on [-1, 1]."""

@@ -8,6 +8,7 @@
     leave_one_out.py per row: gain of the others' penalty statistics when it is deleted (jackknife)
     received.py      per row: the weight it has in the softmaxes of the others
     kernel_sums.py   per row: sums of a kernel of the distance; pairs too near for a cosine
+    softplus.py      per row: sums of log(1 + exp(s / tau + bias))
     ranks.py         per row: how many others are nearer than its partner
     suspects.py      per row: negatives that are nearly as near as its positive
 
@@ -29,6 +30,7 @@ from cl_analyze.pairs.reducers.softmax import (
     RowLogSumExp,
     SoftmaxMoments,
 )
+from cl_analyze.pairs.reducers.softplus import ColumnSoftplusSums, SoftplusSums
 from cl_analyze.pairs.reducers.suspects import (
     SuspectCounts,
     SuspectedBy,
@@ -41,6 +43,7 @@ __all__ = [
     "BinSums",
     "ColumnLogSumExp",
     "ColumnPartnerRanks",
+    "ColumnSoftplusSums",
     "KernelSums",
     "LeaveOneOut",
     "LogSumOfSquares",
@@ -56,6 +59,7 @@ __all__ = [
     "SoftmaxMoments",
     "SoftmaxReceived",
     "SoftmaxTotals",
+    "SoftplusSums",
     "SuspectCounts",
     "SuspectGiven",
     "SuspectReceived",
