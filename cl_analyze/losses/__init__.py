@@ -8,6 +8,8 @@
     _decoupled.py    InfoNCE without the positive under the logarithm: DCL, DCLW, DHEL
     _simple.py       without a temperature: Simple, HardSimple, TripletLimit
     _distances.py    of distances: KCL, CACR
+    _apart.py        each pair by itself: SigLIP, SpectralContrastive
+    _dimensions.py   of the dimensions' moments: VICReg, BarlowTwins
     _classes.py      with labels: SupCon, NSCL, ICL, CLOP
     _gradients.py    gradients with respect to the similarities, relative penalties
 

@@ -51,10 +51,15 @@ class PairLoss(nn.Module):
         """(M,) values of the pairs; a value that `taking_part` leaves out does not count.
 
         Args:
-            u, v: (M, D) unit rows.
+            u, v: (M, D) rows as `prepared` gives them: unit rows, where a loss does not say
+                otherwise.
             labels: (M,) classes, negative for unlabelled rows; None for a loss without classes.
         """
         raise NotImplementedError
+
+    def prepared(self, rows: Tensor) -> Tensor:
+        """(M, D) rows as `values` takes them: on the unit sphere."""
+        return unit(rows)
 
     def taking_part(self, u: Tensor, labels: Tensor | None) -> Tensor | None:
         """(M,) booleans: which pairs have a value; None: all."""
@@ -76,7 +81,7 @@ class PairLoss(nn.Module):
             if name not in self.extras:
                 raise ConfigError(f"{type(self).__name__} takes no {name}=")
         with torch.autocast(device_type=u.device.type, enabled=False):
-            u, v = unit(u), unit(v)
+            u, v = self.prepared(u), self.prepared(v)
             first, n_own = 0, len(u)
             if self.gather and _is_distributed():
                 first, (u, v, labels) = _joined(u, v, labels)
@@ -92,10 +97,14 @@ class PairLoss(nn.Module):
         return total if self.reduction == "sum" else total / n
 
 
+def wide(rows: Tensor) -> Tensor:
+    """Rows in float32, or in float64."""
+    return rows if rows.dtype == torch.float64 else rows.float()
+
+
 def unit(rows: Tensor) -> Tensor:
     """Rows on the unit sphere, in float32 or float64."""
-    wide = rows if rows.dtype == torch.float64 else rows.float()
-    return normalize(wide, dim=1, eps=1e-30)
+    return normalize(wide(rows), dim=1, eps=1e-30)
 
 
 def _is_distributed() -> bool:

@@ -18,6 +18,13 @@ def positive(name: str, value: float) -> float:
     return float(value)
 
 
+def number(name: str, value: float) -> float:
+    """A finite number of either sign."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ConfigError(f"{name} must be a finite number, found {value!r}")
+    return float(value)
+
+
 def not_negative(name: str, value: float) -> float:
     """A finite number >= 0."""
     return 0.0 if not isinstance(value, bool) and value == 0 else positive(name, value)

@@ -1,5 +1,9 @@
 """The public names of `cl_analyze.losses`, the one list of them; importing them loads torch."""
 
+from cl_analyze.losses._apart import SigLIP as SigLIP
+from cl_analyze.losses._apart import SpectralContrastive as SpectralContrastive
+from cl_analyze.losses._apart import siglip as siglip
+from cl_analyze.losses._apart import spectral_contrastive as spectral_contrastive
 from cl_analyze.losses._batch import PairLoss as PairLoss
 from cl_analyze.losses._classes import CLOP as CLOP
 from cl_analyze.losses._classes import ICL as ICL
@@ -24,6 +28,10 @@ from cl_analyze.losses._decoupled import DHEL as DHEL
 from cl_analyze.losses._decoupled import dcl as dcl
 from cl_analyze.losses._decoupled import dclw as dclw
 from cl_analyze.losses._decoupled import dhel as dhel
+from cl_analyze.losses._dimensions import BarlowTwins as BarlowTwins
+from cl_analyze.losses._dimensions import VICReg as VICReg
+from cl_analyze.losses._dimensions import barlow_twins as barlow_twins
+from cl_analyze.losses._dimensions import vicreg as vicreg
 from cl_analyze.losses._distances import CACR as CACR
 from cl_analyze.losses._distances import KCL as KCL
 from cl_analyze.losses._distances import cacr as cacr

@@ -45,6 +45,7 @@ from cl_analyze.options.kinds import (
     Number,
     Numbers,
     Place,
+    Real,
     Share,
     Shares,
     Size,
@@ -190,6 +191,14 @@ class MetricOptions(Checked):
     )
     kcl_gamma: float = option(
         16.0, Number("G"), MEASURED, "--kcl-gamma", "Weight of the energies in KCL", ("losses",)
+    )
+    siglip_bias: float = option(
+        -10.0,
+        Real("B"),
+        MEASURED,
+        "--siglip-bias",
+        "Bias of SigLIP, added to s / tau",
+        ("losses",),
     )
     batch_sizes: tuple[int, ...] = option(
         (),

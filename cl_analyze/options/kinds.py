@@ -248,6 +248,27 @@ class Number(Kind):
 
 
 @dataclass(frozen=True)
+class Real(Kind):
+    """One number of either sign, from -LARGEST to LARGEST."""
+
+    @property
+    def type(self) -> Any:
+        """A number."""
+        return float
+
+    def check(self, name: str, value: Any) -> Any:
+        """See `Kind.check`."""
+        if value is None:
+            return None
+        is_a_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_a_number or not -LARGEST <= value <= LARGEST:
+            raise ConfigError(
+                f"{name} must be a number from {-LARGEST:g} to {LARGEST:g}, found {value}"
+            )
+        return float(value)
+
+
+@dataclass(frozen=True)
 class Share(Kind):
     """A fraction in (0, 1]."""
 

@@ -27,6 +27,7 @@ class Views:
 
     def __init__(self, u, v, labels=None, queue=None):
         self.u, self.v = unit(u), unit(v)
+        self.saved = {"as_saved": (u, v), "normalised": (self.u, self.v)}
         self.n = len(self.u)
         self.labels = labels
         self.queue = None if queue is None else unit(queue)
@@ -211,6 +212,56 @@ def cacr(w, t=1.0):
         push = math.fsum(a * d for a, d in zip(weights, distances, strict=True)) / total
         values.append(w.d2(i) - push)
     return mean(values)
+
+
+def softplus(z):
+    return max(z, 0.0) + math.log1p(math.exp(-abs(z)))
+
+
+def siglip(w, tau, bias=-10.0):
+    return mean(
+        softplus(-(w.positive[i] / tau + bias))
+        + math.fsum(softplus(s / tau + bias) for s in w.across("u", i))
+        for i in range(w.n)
+    )
+
+
+def spectral(w):
+    squares = [s * s for i in range(w.n) for s in w.across("u", i)]
+    return mean(squares) - 2.0 * mean(w.positive)
+
+
+def covariance(x, y):
+    """Sum of products of two columns less their means, over N - 1."""
+    a, b = mean(x), mean(y)
+    return math.fsum((p - a) * (q - b) for p, q in zip(x, y, strict=True)) / (len(x) - 1)
+
+
+def vicreg(w, form):
+    u, v = w.saved[form]
+    dims = range(u.shape[1])
+    gaps = [(p - q) ** 2 for a, b in zip(u, v, strict=True) for p, q in zip(a, b, strict=True)]
+    below, apart = [], 0.0
+    for rows in (u, v):
+        for d in dims:
+            variance = covariance(rows[:, d], rows[:, d])
+            below.append(max(0.0, 1.0 - math.sqrt(variance + 1e-4)))
+            apart += math.fsum(covariance(rows[:, d], rows[:, e]) ** 2 for e in dims if e != d)
+    return 25.0 * mean(gaps) + 25.0 * mean(below) + apart / len(dims)
+
+
+def barlow_twins(w, form, weight=5e-3):
+    u, v = w.saved[form]
+    total = []
+    for d in range(u.shape[1]):
+        for e in range(u.shape[1]):
+            x, y = u[:, d], v[:, e]
+            c = 0.0
+            if np.ptp(x) > 1e-14 * abs(x).max() and np.ptp(y) > 1e-14 * abs(y).max():
+                spread = math.sqrt(covariance(x, x)) * math.sqrt(covariance(y, y))
+                c = covariance(x, y) * (w.n - 1) / w.n / spread
+            total.append((1.0 - c) ** 2 if d == e else weight * c * c)
+    return math.fsum(total)
 
 
 def icl(w, repulsion=None):

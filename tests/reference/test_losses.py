@@ -15,11 +15,12 @@ from scipy import stats
 import cl_analyze as cla
 from cl_analyze import RunOptions, losses
 from cl_analyze.metrics.losses.catalogue import LOSSES, OTHER_LOSSES, TORCH_ONLY
+from cl_analyze.metrics.losses.dimensions import FORMS
 from cl_analyze.metrics.losses.readings import READINGS
 from tests.reference import naive_losses as naive
 from tests.reference.cases import as_array, cases
 
-ALPHA, T, GAMMA = 0.3, 1.5, 5.0
+ALPHA, T, GAMMA, BIAS = 0.3, 1.5, 5.0, -3.0
 
 
 def views(name):
@@ -68,6 +69,13 @@ def by_loops(w, tau):
             w, "riesz", T, GAMMA, aligned_by=("gaussian", 2.0)
         ),
         ("cacr", None): naive.cacr(w),
+        ("siglip", None): naive.siglip(w, tau, BIAS),
+        ("spectral_contrastive", None): naive.spectral(w),
+        **{
+            (name, form): loss(w, form)
+            for name, loss in (("vicreg", naive.vicreg), ("barlow_twins", naive.barlow_twins))
+            for form in ("as_saved", "normalised")
+        },
         ("supcon", "out"): naive.supcon(w, tau, "out"),
         ("supcon", "in"): naive.supcon(w, tau, "in"),
         ("nscl", "decoupled"): naive.nscl(w, tau, "decoupled"),
@@ -81,7 +89,7 @@ def by_loops(w, tau):
 
 def by_module(loss, u, v, labels, tau, queue=None):
     """The same from the torch face that the catalogue names."""
-    values = {"tau": tau, "alpha": ALPHA, "t": T, "gamma": GAMMA, "sigma": 0.5}
+    values = {"tau": tau, "alpha": ALPHA, "t": T, "gamma": GAMMA, "sigma": 0.5, "bias": BIAS}
     options = {name: values[name] for name in loss.params if name in values}
     if loss.definition is not None:
         options["definition"] = loss.definition
@@ -120,6 +128,7 @@ def test_both_faces_against_loops(name, tau):
             hard_alpha=ALPHA,
             kcl_t=T,
             kcl_gamma=GAMMA,
+            siglip_bias=BIAS,
             queue=queue,
             run=RunOptions(precision="float64", block=block, unlabelled=""),
         )
@@ -131,6 +140,7 @@ def test_both_faces_against_loops(name, tau):
             hard_alpha=ALPHA,
             kcl_t=T,
             kcl_gamma=GAMMA,
+            siglip_bias=BIAS,
             queue=queue,
             run=RunOptions(precision="float32", block=block, unlabelled=""),
         )
@@ -315,6 +325,11 @@ PUBLISHED = {
     ("supcon", "in"): 1.398968388367,
     ("nscl", "decoupled"): -1.736460004016,
     ("nscl", "official"): 0.233835729551,
+    ("spectral_contrastive", None): -1.691806142946,
+    ("vicreg", "as_saved"): 14.245039961143,
+    ("vicreg", "normalised"): 14.245039961143,
+    ("barlow_twins", "as_saved"): 1.053202357511,
+    ("barlow_twins", "normalised"): 1.053202357511,
 }
 """Of the fixture at tau 0.2, alpha 0.4, lambda 1; where official code exists, its own output."""
 
@@ -325,6 +340,142 @@ def test_published_values(loss, definition):
     found = cla.losses(u, v, labels, taus=[0.2], hard_alpha=0.4, simple_lambda=1.0)
     value = found.find("loss", definition, name=loss).value
     assert value == pytest.approx(PUBLISHED[loss, definition], abs=2e-12)
+
+
+def test_published_values_of_losses_of_pairs_and_of_dimensions():
+    u, v, _ = fixture()
+    found = cla.losses(u, v, taus=[0.1])
+    assert found.find("loss", name="siglip").value == pytest.approx(1.129312884564, abs=2e-12)
+    parts = {
+        (metric, name): found.find(metric, name=name).value
+        for name in ("vicreg", "barlow_twins")
+        for metric in ("loss_alignment", "loss_uniformity")
+    }
+    assert parts == pytest.approx(
+        {
+            ("loss_alignment", "vicreg"): 25 * 0.035322623640,
+            ("loss_uniformity", "vicreg"): 25 * 0.533884026290 + 0.014873712886,
+            ("loss_alignment", "barlow_twins"): 1.049566394829,
+            ("loss_uniformity", "barlow_twins"): 5e-3 * 0.727192536235,
+        },
+        abs=1e-10,
+    )
+
+
+def orthogonal_columns(n):
+    """(n, n / 2) of a Hadamard matrix without its first column: mean 0, and uncorrelated."""
+    rows = np.ones((1, 1))
+    while len(rows) < n:
+        rows = np.block([[rows, rows], [rows, -rows]])
+    return rows[:, 1 : n // 2 + 1]
+
+
+def test_closed_forms_of_losses_of_pairs_and_of_dimensions():
+    n, tau, bias = 8, 0.1, -5.0
+    eye = np.eye(n)
+    found = cla.losses(eye, eye, taus=[tau], siglip_bias=bias)
+    apart = math.log1p(math.exp(-5.0))  # of the positives at 1 / tau + bias = 5, and of each other
+    values = {m: found.find(m, name="siglip").value for m in ("loss_alignment", "loss_uniformity")}
+    assert values["loss_alignment"] == pytest.approx(apart, rel=1e-12)
+    assert values["loss_uniformity"] == pytest.approx((n - 1) * apart, rel=1e-12)
+    assert found.find("loss", name="spectral_contrastive").value == pytest.approx(-2.0, abs=1e-12)
+    # all rows equal: every cosine is 1
+    ones = np.ones((n, 3))
+    found = cla.losses(ones, ones, taus=[tau], siglip_bias=bias)
+    assert found.find("loss", name="spectral_contrastive").value == pytest.approx(-1.0, abs=1e-12)
+    expected = (n - 1) * math.log1p(math.exp(1 / tau + bias)) + apart
+    assert found.find("loss", name="siglip").value == pytest.approx(expected, rel=1e-12)
+    assert found.find("loss", "as_saved", name="vicreg").value == pytest.approx(25 * 0.99, abs=1e-9)
+    assert found.find("loss", "as_saved", name="barlow_twins").value == pytest.approx(3.0)
+    # dimensions that vary by 2 and do not covary: nothing to lose but N - 1 over N
+    x = 2.0 * orthogonal_columns(16)
+    found = cla.losses(x, x, taus=[tau])
+    assert found.find("loss", "as_saved", name="vicreg").value == pytest.approx(0.0, abs=1e-12)
+    barlow = found.find("loss", "as_saved", name="barlow_twins").value
+    assert barlow == pytest.approx(x.shape[1] / 16**2, abs=1e-12)
+    shifted = cla.losses(x + 1e3, x + 1e3, taus=[tau])
+    again = shifted.find("loss", "as_saved", name="barlow_twins").value
+    assert again == pytest.approx(barlow, rel=1e-9)
+    # opposite views: every dimension correlates with -1
+    found = cla.losses(x, -x, taus=[tau])
+    barlow = found.find("loss", "as_saved", name="barlow_twins").value
+    assert barlow == pytest.approx(x.shape[1] * (1 + 15 / 16) ** 2, rel=1e-12)
+
+
+@pytest.mark.parametrize("definition", ["as_saved", "normalised"])
+def test_constant_dimensions_correlate_with_nothing_and_are_told(definition):
+    u, v, _ = views("plain")
+    u, v = u.copy(), v.copy()
+    u[:, 1] = 0.3
+    u[:, 2] = v[:, 3] = 0.0
+    report = cla.analyze(u, pairs=v, taus=[0.5], metrics="losses")
+    value = report.records.find("loss", definition, name="barlow_twins").value
+    w = naive.Views(u, v)
+    assert value == pytest.approx(naive.barlow_twins(w, definition), rel=1e-9)
+    (note,) = (text for text in report.warnings if "constant" in text)
+    assert f"2 and 1 of {u.shape[1]} dimensions of the two views are constant" in note
+    module = losses.BarlowTwins(definition=definition)
+    a, b = (torch.tensor(x, requires_grad=True) for x in (u, v))
+    loss = module(a, b)
+    loss.backward()
+    assert loss.item() == pytest.approx(value, rel=1e-9)
+    assert torch.isfinite(a.grad).all()
+
+
+def test_rows_as_saved_and_on_the_sphere():
+    u, v, _ = views("clustered")
+    found = {scale: cla.losses(scale * u, scale * v, taus=[0.5]) for scale in (1.0, 1e-3, 1e3)}
+
+    def value(scale, definition, name="vicreg"):
+        return found[scale].find("loss", definition, name=name).value
+
+    for name in ("vicreg", "barlow_twins"):
+        for scale in (1e-3, 1e3):
+            one, other = value(scale, "normalised", name), value(1.0, "normalised", name)
+            assert one == pytest.approx(other, rel=1e-9)
+            of_saved = value(1e3, "as_saved", "barlow_twins")
+            assert value(scale, "as_saved", "barlow_twins") == pytest.approx(of_saved, rel=1e-9)
+    assert value(1e-3, "as_saved") == pytest.approx(25 * 0.99, abs=1e-2)  # as if collapsed
+    assert value(1e3, "as_saved") > 1e6 > value(1.0, "as_saved")
+
+
+def test_the_order_of_rows_and_of_views_does_not_matter():
+    u, v, _ = views("clustered")
+    order = np.random.default_rng(2).permutation(len(u))
+    given, permuted, swapped = (
+        cla.losses(*pair, taus=[0.2]) for pair in ((u, v), (u[order], v[order]), (v, u))
+    )
+    for name in ("siglip", "spectral_contrastive", "vicreg", "barlow_twins"):
+        for definition in FORMS if name in ("vicreg", "barlow_twins") else (None,):
+            record = given.find("loss", definition, name=name)
+            for other in (permuted, swapped):
+                again = other.find("loss", definition, name=name)
+                assert again.value == pytest.approx(record.value, rel=1e-9), name
+                assert again.std_error == pytest.approx(record.std_error, rel=1e-6), name
+
+
+@pytest.mark.parametrize("tau", [1e-3, 0.01, 100.0])
+@pytest.mark.parametrize("bias", [-1e3, 0.0, 50.0])
+def test_siglip_far_from_its_default(tau, bias):
+    u, v, _ = views("plain")
+    w = naive.Views(u, v)
+    for precision, tolerance in (("float64", 1e-12), ("float32", 2e-6)):
+        found = cla.losses(u, v, taus=[tau], siglip_bias=bias, run=RunOptions(precision=precision))
+        record = found.find("loss", name="siglip")
+        expected = naive.siglip(w, tau, bias)
+        assert record.value == pytest.approx(expected, rel=max(tolerance, 1e-9 / tau * tolerance))
+        module = losses.SigLIP(tau, bias)
+        assert float(module(torch.tensor(u), torch.tensor(v))) == pytest.approx(expected, rel=1e-9)
+
+
+def test_products_out_of_range_are_undefined_with_a_reason():
+    u, v, _ = views("plain")
+    found = cla.losses(1e160 * u, 1e160 * v, taus=[0.5])
+    record = found.find("loss", "as_saved", name="vicreg")
+    assert record.value is None
+    assert "range of numbers" in record.reason
+    of_unit_rows = found.find("loss", "normalised", name="vicreg").value
+    assert of_unit_rows == pytest.approx(naive.vicreg(naive.Views(u, v), "normalised"), rel=1e-9)
 
 
 def test_the_other_direction_is_in_the_symmetric_value():

@@ -374,6 +374,22 @@ def test_losses_over_items(towers):
         if 0 < len(own) < len(items)
     ]
     assert found.find("loss", name="simple").value == pytest.approx(np.mean(means), abs=1e-9)
+    yes_or_no, squares = [], []
+    for q, own in enumerate(by_query(pairs)):
+        others = [s[q][k] for k in range(len(items)) if k not in own]
+        if own and others:  # every relevant item is a yes
+            signed = [-s[q][j] / TAU + 10.0 for j in own] + [x / TAU - 10.0 for x in others]
+            yes_or_no.append(sum(np.logaddexp(0.0, signed)))
+            squares.append(np.square(others).mean() - 2.0 * np.mean([s[q][j] for j in own]))
+    siglip = found.find("loss", name="siglip")
+    assert siglip.value == pytest.approx(np.mean(yes_or_no), rel=1e-9)
+    assert siglip.params["bias"] == -10.0
+    spread = np.std(yes_or_no, ddof=1) / np.sqrt(len(yes_or_no))
+    assert siglip.std_error == pytest.approx(spread, rel=1e-9)
+    spectral = found.find("loss", name="spectral_contrastive").value
+    assert spectral == pytest.approx(np.mean(squares), rel=1e-9)
+    for name in ("vicreg", "barlow_twins"):
+        assert not [r for r in found if r.params.get("name") == name]
 
 
 def test_auroc_of_each_query_and_pooled(towers):

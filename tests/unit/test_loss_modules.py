@@ -37,6 +37,12 @@ MODULES = {
     "kcl log": lambda **o: losses.KCL("log", definition="official", **o),
     "kcl imq": lambda **o: losses.KCL("imq", **o),
     "kcl riesz": lambda **o: losses.KCL("riesz", definition="gaussian_riesz", **o),
+    "siglip": lambda **o: losses.SigLIP(0.3, -2.0, **o),
+    "spectral": lambda **o: losses.SpectralContrastive(**o),
+    "vicreg": lambda **o: losses.VICReg(**o),
+    "vicreg normalised": lambda **o: losses.VICReg(2.0, 3.0, 4.0, "normalised", **o),
+    "barlow": lambda **o: losses.BarlowTwins(0.5, **o),
+    "barlow normalised": lambda **o: losses.BarlowTwins(0.5, "normalised", **o),
     "supcon": lambda **o: losses.SupCon(0.3, **o),
     "supcon in": lambda **o: losses.SupCon(0.3, "in", **o),
     "nscl": lambda **o: losses.NSCL(0.3, **o),
@@ -49,6 +55,7 @@ MODULES = {
 }
 NEEDS_LABELS = ("supcon", "nscl", "icl", "clop")
 STOPS_GRADIENTS = ("cacr", "a-infonce")
+TAKE_ROWS_AS_THEY_ARE = ("vicreg",)
 DECOUPLED = ("dcl", "dhel", "nscl")
 
 
@@ -176,6 +183,9 @@ def test_functions_and_rescaled_inputs(name):
     with pytest.raises(TypeError, match="nothing"):
         function(u, v, *arguments(name, labels), **options, nothing=1)
     scaled = loss(7.0 * u, 0.01 * v, *arguments(name, labels))
+    if name in TAKE_ROWS_AS_THEY_ARE:
+        assert scaled > 10.0 * loss(u, v)
+        return
     torch.testing.assert_close(loss(u, v, *arguments(name, labels)), scaled)
 
 
@@ -213,6 +223,7 @@ def test_small_temperatures_in_float32(tau):
         lambda: losses.Contrastive(tau, "symmetric"),
         lambda: losses.HardContrastive(tau),
         lambda: losses.SupCon(tau),
+        lambda: losses.SigLIP(tau),
     ):
         labels = torch.arange(len(u)) % 5
         a, b = u.clone().requires_grad_(True), v.clone().requires_grad_(True)
@@ -304,6 +315,13 @@ def test_wrong_inputs_are_named():
             lambda: losses.KCL("gaussian", definition="official"),
             "of the gaussian kernel must",
         ),
+        (lambda: losses.SigLIP(tau=0), "tau must be a finite number > 0, found 0"),
+        (lambda: losses.SigLIP(bias=math.inf), "bias must be a finite number, found inf"),
+        (lambda: losses.SigLIP(bias=True), "bias must be a finite number, found True"),
+        (lambda: losses.VICReg(covariance=-1), "covariance must be a finite number > 0, found -1"),
+        (lambda: losses.VICReg(definition="unit"), "definition must be one of as_saved, normal"),
+        (lambda: losses.BarlowTwins(weight="a"), "weight must be a finite number > 0, found 'a'"),
+        (lambda: losses.BarlowTwins(definition="x"), "definition must be one of as_saved, norm"),
         (lambda: losses.SupCon(definition="both"), "definition must be one of out, in, found"),
         (lambda: losses.NSCL(definition="x"), "definition must be one of decoupled, official"),
         (lambda: losses.ICL("zzz"), "definition must be one of mmd, exponential, found 'zzz'"),

@@ -53,9 +53,11 @@ class _Batches:
     def run(self, rows: Index) -> tuple[Vector, Vector]:
         """(losses, taus) means over the batch's pairs and log counts; NaN without a value."""
         assert self.subject.views is not None
-        u, v = (view.take(rows) for view in self.subject.views)
+        first, second = self.subject.views
+        views = first.take(rows), second.take(rows)
+        saved = first.stored_take(rows), second.stored_take(rows)
         codes = None if self.subject.codes is None else self.subject.codes[rows]
-        pieces = dense_pieces(u, v, codes, self.taus, self.constants)
+        pieces = dense_pieces(views, saved, codes, self.taus, self.constants)
         values = np.full((len(self.losses), len(self.taus)), np.nan)
         counts = np.zeros_like(values)
         for at, position in enumerate(self.losses):

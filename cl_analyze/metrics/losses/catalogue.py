@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from cl_analyze.metrics.losses.dimensions import BARLOW_WEIGHT, FORMS, VICREG_WEIGHTS, Form
 from cl_analyze.metrics.losses.pieces import VIEWS, Constants, Matrix, Pieces, Vector, View
 from cl_analyze.metrics.losses.readings import READINGS
 from cl_analyze.metrics.losses.terms import (
@@ -28,6 +29,7 @@ from cl_analyze.metrics.losses.terms import (
     over,
 )
 from cl_analyze.pairs.distance_kernels import Kernel, kernel_values
+from cl_analyze.results.tables import Unit
 
 Formula = Callable[[Pieces, Constants, float], Terms]
 
@@ -39,9 +41,10 @@ class SavedLoss:
     Attributes:
         name, definition: as they are reported; None for a loss with one definition.
         terms: the formula, of pieces, constants and a temperature (NaN for a loss without one).
-        params: names of the parameters: tau, alpha, lambda, t, gamma, sigma.
+        params: names of the parameters: tau, alpha, lambda, t, gamma, sigma, bias.
         needs: `labels`, `queue`, or nothing.
         kernel: of kernel losses.
+        unit: of the loss and its parts.
     """
 
     name: str
@@ -50,6 +53,7 @@ class SavedLoss:
     params: tuple[str, ...] = ("tau",)
     needs: str = ""
     kernel: Kernel | None = None
+    unit: Unit = "nats"
 
     @property
     def reading(self) -> str:
@@ -73,6 +77,7 @@ class SavedLoss:
             "t": c.cacr_t if self.name == "cacr" else c.t,
             "gamma": c.gamma,
             "sigma": c.sigma,
+            "bias": c.siglip_bias,
         }
         return {name: values[name] for name in self.params}
 
@@ -248,6 +253,77 @@ def _cacr(p: Pieces, c: Constants, tau: float) -> Terms:
     return Terms(value, p.distance, spread, softmaxes=(softmax,), limit=value)
 
 
+def _of_kernel(kernel: Kernel, definition: str | None, terms: Formula) -> SavedLoss:
+    """A kernel loss."""
+    params = ("t", "gamma")
+    return SavedLoss(f"kcl_{kernel}", definition, terms, params, kernel=kernel, unit="none")
+
+
+# ---- each pair by itself
+
+
+def _siglip(p: Pieces, c: Constants, tau: float) -> Terms:
+    """Zhai et al., ICCV 2023, eq. 1: a yes or no about every pair of rows, without a softmax."""
+    alignment = p.n_positives * np.logaddexp(0.0, -(p.positive / tau + c.siglip_bias))
+    spread = p.softplus_sum[tau]
+    return Terms(alignment + spread, alignment, spread, effect="siglip", tau=tau)
+
+
+def _spectral(p: Pieces, c: Constants, tau: float) -> Terms:
+    """HaoChen et al., NeurIPS 2021, eq. 6: -2 s_ii + the mean of s_ij^2 over j != i."""
+    k = max(p.n_negatives, 1)
+    alignment, spread = -2.0 * p.every_positive, p.squares.sent / k
+    total = p.squares.sent.sum()
+    without = (total - p.squares.sent - p.squares.received) / max(k - 1, 1)
+    of_spread = total / k - without  # N times the mean, less N - 1 times that of the other rows
+    value, own = alignment + spread, (alignment + of_spread, alignment, of_spread)
+    return Terms(value, alignment, spread, own=own, limit=value, of_all=True)
+
+
+# ---- of the dimensions
+
+
+def _of_dimensions(alignment: Vector, spread: float, own: tuple[Vector, Vector] | None) -> Terms:
+    """A loss whose spread, or all of it, is the same for every pair.
+
+    Args:
+        alignment: (N,) of each pair.
+        spread: of all pairs together.
+        own: pseudo-values of both.
+    """
+    all_of_spread = np.full(len(alignment), spread)
+    value = alignment + all_of_spread
+    parts = None if own is None else (own[0] + own[1], *own)
+    return Terms(value, alignment, all_of_spread, own=parts, limit=value, of_all=True)
+
+
+def _vicreg(form: Form) -> Formula:
+    """Bardes et al., ICLR 2022, eq. 6: invariance, variance and covariance."""
+
+    def terms(p: Pieces, c: Constants, tau: float) -> Terms:
+        found, (invariance, *others) = p.dimensions[form], VICREG_WEIGHTS
+        alignment = invariance * found.invariance
+        spread = others[0] * found.variance + others[1] * found.covariance
+        pseudo = found.pseudo_values
+        own = None if pseudo is None else (alignment, np.asarray(others) @ pseudo[:2])
+        return _of_dimensions(alignment, spread, own)
+
+    return terms
+
+
+def _barlow_twins(form: Form) -> Formula:
+    """Zbontar et al., ICML 2021, eq. 1: the cross-correlation of the views against the identity."""
+
+    def terms(p: Pieces, c: Constants, tau: float) -> Terms:
+        found = p.dimensions[form]
+        pseudo = found.pseudo_values
+        own = None if pseudo is None else (pseudo[2], BARLOW_WEIGHT * pseudo[3])
+        alignment = np.full(len(found.invariance), found.on_diagonal)
+        return _of_dimensions(alignment, BARLOW_WEIGHT * found.off_diagonal, own)
+
+    return terms
+
+
 LOSSES: tuple[SavedLoss, ...] = (
     SavedLoss("contrastive", "one_way", lambda p, c, tau: _one_way(p, tau)),
     SavedLoss(
@@ -279,27 +355,27 @@ LOSSES: tuple[SavedLoss, ...] = (
         None,
         lambda p, c, tau: _linear(p, c, p.negative_sum, p.n_negatives, "simple"),
         ("lambda",),
+        unit="cosine",
     ),
     SavedLoss(  # section 5.5
         "hard_simple",
         None,
         lambda p, c, tau: _linear(p, c, p.hard_sum, p.n_hard, "hard_simple"),
         ("alpha", "lambda"),
+        unit="cosine",
     ),
-    SavedLoss("triplet_limit", None, _triplet_limit, ()),
-    SavedLoss("kcl_gaussian", None, _kcl("gaussian"), ("t", "gamma"), kernel="gaussian"),
-    SavedLoss("kcl_log", "consistent", _kcl("log"), ("t", "gamma"), kernel="log"),
-    SavedLoss("kcl_log", "official", _kcl("log", factor=4.0), ("t", "gamma"), kernel="log"),
-    SavedLoss("kcl_imq", None, _kcl("imq"), ("t", "gamma"), kernel="imq"),
-    SavedLoss("kcl_riesz", "consistent", _kcl("riesz"), ("t", "gamma"), kernel="riesz"),
-    SavedLoss(
-        "kcl_riesz",
-        "gaussian_riesz",
-        _kcl("riesz", aligned_by=("gaussian", 2.0)),
-        ("t", "gamma"),
-        kernel="riesz",
-    ),
-    SavedLoss("cacr", None, _cacr, ("t",)),
+    SavedLoss("triplet_limit", None, _triplet_limit, (), unit="cosine"),
+    _of_kernel("gaussian", None, _kcl("gaussian")),
+    _of_kernel("log", "consistent", _kcl("log")),
+    _of_kernel("log", "official", _kcl("log", factor=4.0)),
+    _of_kernel("imq", None, _kcl("imq")),
+    _of_kernel("riesz", "consistent", _kcl("riesz")),
+    _of_kernel("riesz", "gaussian_riesz", _kcl("riesz", aligned_by=("gaussian", 2.0))),
+    SavedLoss("cacr", None, _cacr, ("t",), unit="squared_distance"),
+    SavedLoss("siglip", None, _siglip, ("tau", "bias")),
+    SavedLoss("spectral_contrastive", None, _spectral, (), unit="none"),
+    *(SavedLoss("vicreg", form, _vicreg(form), (), unit="none") for form in FORMS),
+    *(SavedLoss("barlow_twins", form, _barlow_twins(form), (), unit="none") for form in FORMS),
 )
 
 OTHER_LOSSES = {"icl_mmd": "icl", "clop": "clop", "a_infonce": "a_infonce"}

@@ -19,6 +19,8 @@ def effect_on_others(passes: Passes, terms: Terms, half: int) -> Vector:
     """
     if terms.effect == "simple":
         return _on_simple(passes)
+    if terms.effect == "siglip":
+        return _on_siglip(passes, terms.tau, half)
     if terms.effect == "hardest":
         return _on_hardest(passes, half)
     if terms.effect == "hard_simple":
@@ -43,6 +45,13 @@ def _on_simple(passes: Passes) -> Vector:
     mean = sums.sent / k
     of_mean: Vector = (sums.received - (mean.sum() - mean)) / k
     return of_mean
+
+
+def _on_siglip(passes: Passes, tau: float, half: int) -> Vector:
+    """A row adds its own term to every other pair's sum."""
+    received = passes.softplus_received[half][:, passes.options.taus.index(tau)]
+    of_all: Vector = received * (passes.n / len(passes.halves[half]))
+    return of_all
 
 
 def _on_hardest(passes: Passes, half: int) -> Vector:

@@ -34,6 +34,8 @@ from cl_analyze.results.tables import Record
 
 OTHER_COST, CURVE_COST = 3.7, 21.0
 """Cost of hardest negatives and kernels, and of a pair of the gradients' bins, in masses."""
+DIMENSIONS_COST = 15.0
+"""Products of a row with D x D matrices: each costs as much as D pairs, or less."""
 
 
 class Losses(Family):
@@ -50,9 +52,13 @@ class Losses(Family):
     uses_views = True
 
     def memory(self, n_rows: int, dim: int, options: MetricOptions, n_threads: int) -> int:
-        """Masses of four matrices and three sets of pairs, and weights received, for each tau."""
-        per_row = 600 + (96 + 40 * 16) * len(options.taus)
-        return per_row * (options.anchors_of(n_rows) or n_rows)
+        """Masses of four matrices and three sets of pairs, and weights received, for each tau.
+
+        And each thread's scatter of the dimensions, with what is added to it.
+        """
+        per_row = 800 + (112 + 40 * 16) * len(options.taus)
+        of_dimensions = 8 * 3 * dim**2 * (2 * n_threads + 2)
+        return per_row * (options.anchors_of(n_rows) or n_rows) + of_dimensions
 
     def definitions_of(self, record: Record) -> tuple[str, ...]:
         """Definitions of the record's loss, default first."""
@@ -81,7 +87,7 @@ class Losses(Family):
             second = 4.0 * options.sampled_anchors * n_rows
         curve = min(options.curve_anchors or n_rows, anchors or n_rows) * n_rows
         of_two_views = first + second + OTHER_COST * first + CURVE_COST * curve
-        return subject.n_view_pairs * of_two_views
+        return subject.n_view_pairs * (of_two_views + DIMENSIONS_COST * n_rows * subject.d)
 
     def compute(self, results: PassResults) -> FamilyResult:
         """Records and tables: of two views, of the mean over pairs of views, or of one view.
@@ -112,6 +118,7 @@ def _of_two_views(results: PassResults, tag: str = "") -> FamilyResult:
         subject = replace(subject, labels=None)
         notes = (f"{subject.source}: no row is labelled: losses that need classes are left out",)
     passes = Passes(subject, options, results.runner, _constants(options), results.anchors, tag)
+    notes += constant_dimensions(passes)
     entries, gaps, weights = _entries(passes), gap_terms(passes), weight_terms(passes)
     influence = Influence(passes)
     for entry in entries:
@@ -139,8 +146,26 @@ def _of_two_views(results: PassResults, tag: str = "") -> FamilyResult:
     return FamilyResult(tuple(records), tuple(tables), notes)
 
 
+def constant_dimensions(passes: Passes) -> tuple[str, ...]:
+    """A note where dimensions have one value in all rows, as after a collapse."""
+    counts = passes.pieces.dimensions["as_saved"].n_constant
+    if not any(counts):
+        return ()
+    subject, listed = passes.subject, " and ".join(map(str, counts))
+    return (
+        f"{subject.source}: {listed} of {subject.d} dimensions of the two views are constant; for "
+        "barlow_twins they correlate with nothing, which adds 1 each",
+    )
+
+
 def _constants(options: MetricOptions) -> Constants:
-    return Constants(options.hard_alpha, options.simple_lambda, options.kcl_t, options.kcl_gamma)
+    return Constants(
+        options.hard_alpha,
+        options.simple_lambda,
+        options.kcl_t,
+        options.kcl_gamma,
+        siglip_bias=options.siglip_bias,
+    )
 
 
 def _entries(passes: Passes) -> list[Entry]:

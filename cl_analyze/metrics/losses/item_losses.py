@@ -1,9 +1,10 @@
 """Losses of queries over items, where `--relevant` says which items belong to a query.
 
 These are the losses that need the matrix of queries and items alone.  Every relevant item is a
-positive, and a query's loss is the mean over its positives; negatives are the items that are not
-relevant for the query.  The backward direction of the symmetric loss has the items as anchors.
-Errors are over the anchors: what they are compared with is fixed, as in retrieval.
+positive, and a query's loss is the mean over its positives, of SigLIP the sum; negatives are the
+items that are not relevant for the query.  The backward direction of the symmetric loss has the
+items as anchors.  Errors are over the anchors: what they are compared with is fixed, as in
+retrieval.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from cl_analyze.metrics.anchors import Anchors, draw_anchors
 from cl_analyze.metrics.family import FamilyResult, PassResults
 from cl_analyze.metrics.losses.catalogue import LOSSES, SavedLoss
+from cl_analyze.metrics.losses.dimensions import Squares
 from cl_analyze.metrics.losses.metrics import PARTS
 from cl_analyze.metrics.losses.pieces import Constants, Pieces, Vector
 from cl_analyze.metrics.losses.records import of_loss
@@ -28,7 +30,13 @@ from cl_analyze.metrics.runner import ANCHOR_BYTES, PairRunner
 from cl_analyze.metrics.subject import Subject
 from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.positive_ranks import similarity_strips
-from cl_analyze.pairs.reducers import NearestNeighbours, PairMoments, RowLogSumExp, SoftmaxMoments
+from cl_analyze.pairs.reducers import (
+    NearestNeighbours,
+    PairMoments,
+    RowLogSumExp,
+    SoftmaxMoments,
+    SoftplusSums,
+)
 from cl_analyze.pairs.rescoring import MARGIN, rescore
 from cl_analyze.pairs.strips import n_kept
 from cl_analyze.results.tables import Record
@@ -41,6 +49,8 @@ OF_ITEMS = (
     ("hard_simple", None),
     ("triplet_limit", None),
     ("cacr", None),
+    ("siglip", None),
+    ("spectral_contrastive", None),
 )
 """Losses that need no similarities within a view."""
 
@@ -74,8 +84,8 @@ def item_losses(results: PassResults, constants: Constants) -> FamilyResult:
         loss.name for loss in LOSSES if (loss.name, loss.definition) not in OF_ITEMS
     )
     note = (
-        f"{subject.source}: losses with similarities within a view need one partner a row, and are "
-        f"left out: {', '.join(name for name in left_out if name != 'contrastive')}"
+        f"{subject.source}: losses with similarities or covariances within a view need one partner "
+        f"a row, and are left out: {', '.join(name for name in left_out if name != 'contrastive')}"
     )
     return FamilyResult(tuple(records), notes=(note,))
 
@@ -155,7 +165,8 @@ class _Direction:
         masses = [RowLogSumExp(tau) for tau in taus]
         cacr = SoftmaxMoments(constants.cacr_tau)
         runner.announce("losses over items")
-        wanted: list[Reducer] = [*masses, nearest, cacr, PairMoments("all")]
+        softplus, moments = SoftplusSums(taus, constants.siglip_bias), PairMoments("all")
+        wanted: list[Reducer] = [*masses, nearest, cacr, moments, softplus]
         found = runner.cross(wanted, anchors)
         hardest = rescore(
             found[nearest],
@@ -177,7 +188,11 @@ class _Direction:
         pieces.hardest = hardest[own]
         pieces.mean_gap = np.maximum(1.0 - found[cacr].mean, 0.0)[own]
         pieces.gap_mass = found[cacr].log_mass[own]
-        sums = found[PairMoments("all")][:, 0]
+        sums, squares = found[moments].T
+        pieces.softplus_sum = dict(zip(taus, found[softplus][own].T, strict=True))
+        pieces.n_positives = relevance.counts[anchors.rows].astype(np.float64)[own]
+        mean_squares = squares / np.maximum(n_negatives, 1)
+        pieces.squares = Squares((mean_count * mean_squares)[own], np.zeros(len(own)))
         of_mean = constants.weight is None  # then the sum is divided by its number of negatives
         scale = mean_count / np.maximum(n_negatives, 1) if of_mean else np.ones(len(sums))
         pieces.negative_sum = (scale * sums)[own]

@@ -19,6 +19,7 @@ _OF_LOSSES = (
     _KERNEL_T,
     Parameter("gamma", "kcl_gamma"),
     Parameter("sigma"),
+    Parameter("bias", "siglip_bias"),
     Parameter("anchors"),
     Parameter("views", is_whole=True),
 )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cl_analyze.data.unit import UnitRows, paired
 from cl_analyze.metrics.anchors import Anchors
+from cl_analyze.metrics.losses.dimensions import saved_dimensions
 from cl_analyze.metrics.losses.pieces import (
     NEAR,
     VIEWS,
@@ -28,12 +29,14 @@ from cl_analyze.pairs.distance_kernels import KERNELS, Kernel, kernel_values
 from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.reducers import (
     ColumnLogSumExp,
+    ColumnSoftplusSums,
     KernelSums,
     LogSumOfSquares,
     NearestNeighbours,
     NearPairs,
     RowLogSumExp,
     SoftmaxMoments,
+    SoftplusSums,
 )
 from cl_analyze.pairs.rescoring import MARGIN, rescore
 from cl_analyze.pairs.strips import HardNegatives, Strips, hard_negatives, n_kept
@@ -200,6 +203,8 @@ class Passes(LossPasses):
             the anchor's class (None without labels).
         nearest: the two nearest negatives of each anchor u among v.
         strips: for each of the halves, the hardest negatives.
+        softplus_received: for each of the halves, (N, taus) sums of SigLIP's terms over the other
+            pairs' anchors of the half.
     """
 
     def __init__(
@@ -224,6 +229,8 @@ class Passes(LossPasses):
         rows, sums, taus = self.rows, self.sums, self.options.taus
         p = Pieces(self.n, sums.positive[rows], sums.distance[rows], sums.positive)
         p.negative_sum = sums.sent[rows]
+        self.runner.announce("losses: moments of the dimensions")
+        p.dimensions, p.squares = saved_dimensions(*self.views_of("uv"), self.runner.executor)
         if self.subject.labels is not None:
             p.labelled, p.class_count = self.labelled[rows], self.class_count[rows]
             p.n_labelled = int(self.subject.labels.counts.sum())
@@ -256,16 +263,25 @@ class Passes(LossPasses):
         cacr = SoftmaxMoments(c.cacr_tau)
         steeper = {tau: SoftmaxMoments(c.steeper(tau)) for tau in self.options.taus}
         same = {tau: RowLogSumExp(c.steeper(tau), "same_class") for tau in self.options.taus}
-        more: list[Reducer] = [cacr, nearest]
+        softplus, received = (
+            made(self.options.taus, c.siglip_bias) for made in (SoftplusSums, ColumnSoftplusSums)
+        )
+        more: list[Reducer] = [cacr, nearest, softplus]
         for tau in self.options.taus:
             more += [steeper[tau]] if self.subject.labels is None else [steeper[tau], same[tau]]
         if chosen is None:  # every row is an anchor: the columns of uv are the rows of vu
             columns = {r: ColumnLogSumExp(r.tau, r.pairs) for r in masses}
-            results = self.between([*masses, *more, *columns.values()], "uv", None, "")
+            wanted = [*masses, *more, *columns.values(), received]
+            results = self.between(wanted, "uv", None, "")
+            self.softplus_received = [results[received]]
             back: Found = {r: results[columns[r]] for r in masses}
         else:
             results = self.between([*masses, *more], "uv", chosen, "")
             back = self.between(masses, "vu", chosen, "")
+            self.softplus_received = [
+                self.between([received], "uv", self.rows[half], "SigLIP")[received]
+                for half in self.halves
+            ]
         for r in masses:
             p.log_mass["uv", r.tau, r.pairs] = results[r]
             p.log_mass["vu", r.tau, r.pairs] = back[r]
@@ -274,6 +290,7 @@ class Passes(LossPasses):
             moments = results[steeper[tau]]
             of_class = None if self.subject.labels is None else results[same[tau]]
             self.steeper[tau] = (moments.log_mass, _gaps(moments.mean), of_class)
+        p.softplus_sum = dict(zip(self.options.taus, results[softplus].T, strict=True))
         executor = self.runner.executor
         k = min(2, self.n - 1)
         self.nearest = rescore(results[nearest], k, u, v, None, chosen, executor)

@@ -14,6 +14,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cl_analyze.metrics.losses.dimensions import (
+    FORMS,
+    Form,
+    OfDimensions,
+    Squares,
+    dense_dimensions,
+)
 from cl_analyze.pairs.distance_kernels import KERNELS, Kernel, kernel_values
 from cl_analyze.pairs.strips import n_kept
 from cl_analyze.pairs.tile import PairSet
@@ -50,6 +57,7 @@ class Constants:
         sigma: of DCLW's weights.
         cacr_t: of CACR's weights.
         beta: of A-InfoNCE's weights.
+        siglip_bias: added to s / tau by SigLIP.
     """
 
     alpha: float
@@ -59,6 +67,7 @@ class Constants:
     sigma: float = 0.5
     cacr_t: float = 1.0
     beta: float = 1.0
+    siglip_bias: float = -10.0
 
     @property
     def cacr_tau(self) -> float:
@@ -90,6 +99,10 @@ class Pieces:
         kernel: (view, kernel) -> (m,) mean over j != i of the kernel; infinite where rows coincide.
         same_sum: view -> (m,) sum of s over the anchor's class in both views, itself left out.
         queue_mass: tau -> (m,) log sum over the queue.  n_queue: its length.
+        softplus_sum: tau -> (m,) sum over j != i of log(1 + exp(s_ij / tau + siglip_bias)) of uv.
+        n_positives: positives of the pair's anchor, where a loss adds them up: (m,), or 1.
+        squares: (n,) sums of s_ij^2 of uv over j != i, of rows and of columns.
+        dimensions: form of the rows -> numbers about their dimensions.
     """
 
     n: int
@@ -111,6 +124,10 @@ class Pieces:
     same_sum: dict[View, Vector] = field(default_factory=dict)
     queue_mass: dict[float, Vector] = field(default_factory=dict)
     n_queue: int = 0
+    softplus_sum: dict[float, Vector] = field(default_factory=dict)
+    n_positives: Vector | float = 1.0
+    squares: Squares = field(default_factory=lambda: Squares(np.zeros(0), np.zeros(0)))
+    dimensions: dict[Form, OfDimensions] = field(default_factory=dict)
 
     @property
     def n_negatives(self) -> int:
@@ -127,8 +144,8 @@ class Pieces:
 
 
 def dense_pieces(
-    u: Vector,
-    v: Vector,
+    views: tuple[Vector, Vector],
+    saved: tuple[Vector, Vector],
     codes: NDArray[np.int64] | None,
     taus: tuple[float, ...],
     constants: Constants,
@@ -136,14 +153,15 @@ def dense_pieces(
     """The pieces of a batch, from its whole matrices of similarities.
 
     Args:
-        u, v: (m, D) unit rows.
+        views: (m, D) unit rows of two views.
+        saved: the same rows as they are saved.
         codes: (m,) class codes, -1 unlabelled; None without labels.
         taus: temperatures.
         constants: the losses' parameters.
 
-    Cost: O(m^2 (D + taus)).
+    Cost: O(m^2 (D + taus) + m D^2).
     """
-    m = len(u)
+    (u, v), m = views, len(views[0])
     off = ~np.eye(m, dtype=bool)
     uv = u @ v.T
     matrices: dict[Matrix, Vector] = {"uu": u @ u.T, "vv": v @ v.T, "uv": uv, "vu": uv.T}
@@ -169,6 +187,15 @@ def dense_pieces(
                 pieces.log_mass[name, tau, pairs] = _log_sum(matrix, mask, tau, scaled)
     negatives = np.where(off, uv, 0.0)
     pieces.negative_sum = negatives.sum(axis=1)
+    squares = np.square(negatives)
+    pieces.squares = Squares(squares.sum(axis=1), squares.sum(axis=0))
+    pieces.dimensions = {
+        form: dense_dimensions(*rows) for form, rows in zip(FORMS, (saved, views), strict=True)
+    }
+    for tau in taus:
+        z = uv / tau + constants.siglip_bias
+        terms = np.maximum(z, 0.0) + np.log1p(np.exp(-np.abs(z)))  # faster than logaddexp
+        pieces.softplus_sum[tau] = np.where(off, terms, 0.0).sum(axis=1)
     hidden = np.where(off, uv, -np.inf)
     pieces.hardest = hidden.max(axis=1)
     k = pieces.n_hard = n_kept(constants.alpha, m - 1)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from cl_analyze.metrics.anchors import Anchors
 from cl_analyze.metrics.losses.catalogue import SavedLoss
 from cl_analyze.metrics.losses.influence import Influence
 from cl_analyze.metrics.losses.metrics import LOSS, PARTS
@@ -17,7 +18,7 @@ from cl_analyze.metrics.losses.pieces import VIEWS, Vector
 from cl_analyze.metrics.losses.terms import Terms
 from cl_analyze.metrics.means import Number, mean_with_effects
 from cl_analyze.metrics.metric import Metric
-from cl_analyze.results.tables import Param, Record, Unit
+from cl_analyze.results.tables import Param, Record
 
 NO_OTHER_CLASS = "no labelled row has a negative of another class"
 """Why a mean over labelled anchors has no value."""
@@ -54,14 +55,23 @@ class Recorder:
     influence: Influence
 
     def number(
-        self, values: Vector, own: Vector, effects: Sequence[Vector], of_classes: bool
+        self,
+        values: Vector,
+        own: Vector,
+        effects: Sequence[Vector],
+        of_classes: bool,
+        of_all: bool = False,
     ) -> Number | None:
         """The mean of values with its error; see `mean_with_effects`.
 
         Args:
             of_classes: whether labelled rows alone have a value.
+            of_all: whether values are those of all rows, and own has all effects.
         """
         passes, subject = self.passes, self.passes.subject
+        if of_all:
+            every, none = Anchors.every(passes.n), [np.zeros(passes.n)]
+            return mean_with_effects(values, own, none, 1.0, subject.groups, every)
         population = int(passes.labelled.sum()) if of_classes else None
         share = self.influence.share
         return mean_with_effects(
@@ -104,7 +114,7 @@ class Recorder:
         ):
             number = None
             if part is not None and own is not None and (not records or records[0].reason is None):
-                number = self.number(part, own, moved, of_classes)
+                number = self.number(part, own, moved, of_classes, terms.of_all)
             why = (terms.reason or reason) if records else reason
             records.append(self.record(of_loss(metric, loss, entry.params), number, why))
         return records
@@ -119,6 +129,8 @@ class Recorder:
                     return passes.kernels[view, loss.kernel].reason
             if np.isinf(terms.value).any():
                 return "some rows coincide with their positives, or t is too large"
+        if terms.of_all:
+            return "products of the rows leave the range of numbers"
         if loss.needs == "labels" and len(passes.views) == 1:
             return "hardly any anchor has a positive" if estimated else "no class has two members"
         if loss.needs == "labels":
@@ -129,16 +141,7 @@ class Recorder:
 def of_loss(metric: Metric, loss: SavedLoss, params: Mapping[str, Param]) -> Metric:
     """A loss or one of its parts, in the loss's unit."""
     at: Mapping[str, Any] = params
-    return replace(metric, unit=unit_of(loss)).at(loss.definition, **at)
-
-
-def unit_of(loss: SavedLoss) -> Unit:
-    """The unit of a loss."""
-    if "tau" in loss.params:
-        return "nats"
-    if loss.kernel is not None:
-        return "none"
-    return "squared_distance" if loss.name == "cacr" else "cosine"
+    return replace(metric, unit=loss.unit).at(loss.definition, **at)
 
 
 def mean_of(values: Vector | None) -> float | None:

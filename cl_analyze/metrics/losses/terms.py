@@ -20,7 +20,9 @@ from cl_analyze.pairs.tile import PairSet
 Candidates = tuple[tuple[Matrix, PairSet], ...]
 """Sets of rows that a softmax runs over: matrix of similarities, and which of its pairs."""
 
-Effect = Literal["simple", "hard_contrastive", "hard_simple", "hardest", "supcon_out", "supcon_in"]
+Effect = Literal[
+    "simple", "hard_contrastive", "hard_simple", "hardest", "supcon_out", "supcon_in", "siglip"
+]
 """How a row acts on the losses of others, beside the softmaxes; see influence.py."""
 
 
@@ -63,6 +65,8 @@ class Terms:
         tau: the temperature; NaN for a loss without one.
         push: (m,) sum over the negatives of dL/ds; None for a loss that does not give it.
         pull: (m,) -dL/ds of the positive.
+        of_all: whether the vectors are about all N pairs, whatever the anchors are: such a loss is
+            exact, and `own` has all that a row does to it.
     """
 
     value: Vector
@@ -78,6 +82,7 @@ class Terms:
     tau: float = math.nan
     push: Vector | None = None
     pull: Vector | None = None
+    of_all: bool = False
 
 
 def changed(terms: Terms, change: Callable[..., Vector], *others: Terms) -> Terms:
