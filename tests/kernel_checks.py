@@ -256,6 +256,14 @@ def check_distances(library, case):
                 )
 
 
+def check_softplus(library, case):
+    for bias in (-10.1, 0.0, 40.0, -200.0):
+        taus = (0.001, *TAUS)
+        made = [reducers.SoftplusSums(taus, bias), reducers.ColumnSoftplusSums(taus, bias)]
+        for reducer, mine, exact in case.states(library, made):
+            np.testing.assert_allclose(mine, exact, rtol=1e-5, atol=1e-30, err_msg=str(reducer))
+
+
 def check_moments(library, case):
     # thresholds that float32 holds, at values of the tile too
     thresholds = tuple(np.linspace(-1.5, 1.5, 19).astype(np.float32).astype(float))
@@ -320,6 +328,7 @@ TILE_CHECKS = (
     check_jackknife,
     check_received,
     check_distances,
+    check_softplus,
     check_moments,
     check_float64,
     check_hard,

@@ -280,8 +280,11 @@ class Tile:
         Both sides are summed at the first call, so that reducers of either side share them.
         """
         if self._softplus is None or self._softplus[0] != (taus, bias):
-            terms = (self._softplus_of(tau, bias) for tau in taus)
-            self._softplus = (taus, bias), self.side_sums(terms, True, True)
+            if self.compiled is not None:
+                sums: Sides = self.compiled.softplus_sums(taus, bias)
+            else:
+                sums = self.side_sums((self._softplus_of(tau, bias) for tau in taus), True, True)
+            self._softplus = (taus, bias), sums
         return self._softplus[1]
 
     def _softplus_of(self, tau: float, bias: float) -> Array:

@@ -127,6 +127,11 @@ FAULTS = {
     ),
     "a near pair is dropped": (r"\bfound\+\+;", "found += j + 1 < stop;", "check_float64"),
     "a threshold is not reached": (r"s\[j\] <= threshold", "s[j] < threshold", "check_moments"),
+    "what is above 0 is left out": (
+        r"\(z > 0.0f \? z : 0.0f\)",
+        "(z > 0.0f ? 0.0f : z)",
+        "check_softplus",
+    ),
     "the floor is not applied": ("k = d2 >= floor", "k = d2 >= 0.0f", "check_distances"),
     "the k-th largest is the next": (
         r"(kth_largest\)\(s, n, k), keys",

@@ -53,6 +53,7 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "moments": (_POINTER, _NUMBER, _NUMBER, _NUMBER, _POINTER, _POINTER, _POINTER),
     "riesz_sums": (_POINTER, _NUMBER, _REAL, _POINTER, _POINTER),
     "near_pairs": (_POINTER, _REAL, _NUMBER, _POINTER, _POINTER),
+    "softplus_sums": (_POINTER, _NUMBER, _POINTER, _REAL, _POINTER, _POINTER),
     "kernel_sums": (_POINTER, _NUMBER, _REAL, _REAL, _POINTER, _POINTER),
     "hard_negatives": (
         *(_POINTER, _NUMBER, _NUMBER, _NUMBER, _NUMBER, _POINTER, _POINTER, _NUMBER),

@@ -697,6 +697,61 @@ EXPORT void NAME(kernel_sums)(
     }
 }
 
+/* ---- log(1 + exp(z)) */
+
+/* Of z = s / tau + bias: max(z, 0) + log(1 + exp(-|z|)); 1 / tau and bias in two parts each. */
+ALWAYS_INLINE void NAME(softplus_piece)(
+    const float *restrict s, int64_t n, const float *restrict slope, const float *restrict bias,
+    scale_t one, float *restrict cols, double *restrict row)
+{
+    const float slope_hi = slope[0], slope_lo = slope[1], bias_hi = bias[0], bias_lo = bias[1];
+    float total = 0;
+#pragma omp simd reduction(+ : total)
+    for (int64_t j = 0; j < n; j++) {
+        const float z = (s[j] * slope_hi + bias_hi) + (s[j] * slope_lo + bias_lo);
+        const float size = __builtin_fabsf(z);
+        const float capped = size < 87.0f ? size : 87.0f;
+        const float e = size < 87.0f ? NAME(exp_scaled)(-capped, one) : 0.0f;
+        const float value = (z > 0.0f ? z : 0.0f) + NAME(log1p_)(e);
+        total += value;
+        cols[j] += value;
+    }
+    row[0] += total;
+}
+
+/* Sums over all pairs of each row and column of log(1 + exp(s / tau + bias)) for each temperature.
+ * rows: n_taus x n_rows, cols: n_taus x n_cols, zero on entry. */
+EXPORT void NAME(softplus_sums)(
+    const tile_t *tile, int64_t n_taus, const double *inverse_taus, double bias, double *rows,
+    double *cols)
+{
+    const int64_t n_rows = tile->n_rows, n_cols = tile->n_cols;
+    const scale_t one = scale_of(1.0);
+    const float biases[2] = {(float)bias, (float)(bias - (double)(float)bias)};
+    float panel[PANEL_COLS];
+    for (int64_t col0 = 0; col0 < n_cols; col0 += PANEL_COLS) {
+        const int64_t col1 = least(col0 + PANEL_COLS, n_cols);
+        for (int64_t row0 = 0; row0 < n_rows; row0 += PANEL_ROWS) {
+            for (int64_t t = 0; t < n_taus; t++) {
+                const double exact = inverse_taus[t];
+                const float slope[2] = {(float)exact, (float)(exact - (double)(float)exact)};
+                memset(panel, 0, sizeof panel);
+                for (int64_t i = row0; i < least(row0 + PANEL_ROWS, n_rows); i++) {
+                    int64_t pieces[4][2];
+                    const int n_pieces = segments(cuts_of(tile, i), -1, col0, col1, pieces);
+                    for (int piece = 0; piece < n_pieces; piece++) {
+                        const int64_t start = pieces[piece][0], n = pieces[piece][1] - start;
+                        const float *s = (const float *)tile->s + i * n_cols + start;
+                        NAME(softplus_piece)(s, n, slope, biases, one, panel + (start - col0),
+                            rows + t * n_rows + i);
+                    }
+                }
+                for (int64_t j = col0; j < col1; j++) cols[t * n_cols + j] += panel[j - col0];
+            }
+        }
+    }
+}
+
 /* Sums over the pairs of a set, of each row and column: of s and of s^2, then for each threshold of
  * the pairs with s <= threshold.  moments: whether the first two are wanted.
  * rows: (2 + n_thresholds) x n_rows, cols: likewise, zero on entry; n_thresholds <= MOST_THRESHOLDS. */

@@ -247,6 +247,19 @@ class CompiledTile(_TileOfLibrary, FusedTile):
         self._library.kernel_sums(self._reference, _KERNELS[kernel], t, floor, _at(rows), _at(cols))
         return rows.T, cols.T
 
+    def softplus_sums(self, taus: tuple[float, ...], bias: float) -> tuple[Vector, Vector]:
+        """(n_rows, taus) and (n_cols, taus) sums of log(1 + exp(s / tau + bias)) over all pairs.
+
+        Terms under exp(-87) count as 0.
+        """
+        n_rows, n_cols = self._tile.shape
+        inverse = 1.0 / np.array(taus)
+        rows, cols = np.zeros((len(taus), n_rows)), np.zeros((len(taus), n_cols))
+        self._library.softplus_sums(
+            *(self._reference, len(taus), _at(inverse), bias, _at(rows), _at(cols))
+        )
+        return rows.T, cols.T
+
 
 class Float64Tile(_TileOfLibrary):
     """The sweeps over one tile of float64 similarities."""
