@@ -55,6 +55,7 @@ def dense(rows: int) -> float:
                 losses.DHEL(tau),
                 losses.DHEL(tau, "one_sided"),
                 losses.DHEL(tau, "official"),
+                losses.SigLIP(tau),
                 losses.SupCon(tau),
                 losses.SupCon(tau, "in"),
                 losses.NSCL(tau),
@@ -69,6 +70,11 @@ def dense(rows: int) -> float:
             losses.KCL("log"),
             losses.KCL("imq"),
             losses.CACR(),
+            losses.SpectralContrastive(),
+            losses.VICReg(),
+            losses.VICReg(definition="normalised"),
+            losses.BarlowTwins(),
+            losses.BarlowTwins(definition="normalised"),
         ):
             loss(u, v, labels)
     return time.perf_counter() - started

@@ -98,10 +98,11 @@ COMMANDS = (
         """Contrastive losses of saved views of the same rows.
 
         InfoNCE (one-way, symmetric, with a queue), hard and simple contrastive losses, NT-Xent,
-        DCL, DHEL, kernel losses and, with labels, supervised losses. For each loss: alignment and
-        uniformity terms, limits, gradients by similarity and, with --batch-size, the expectation
-        over batches. Of more views, the mean over pairs of views; with --relevant, losses of
-        queries over items; of one view with labels, the supervised losses that need no other.
+        DCL, DHEL, kernel losses, SigLIP, spectral contrastive, VICReg, Barlow Twins and, with
+        labels, supervised losses. For each loss: alignment and uniformity terms, limits, gradients
+        by similarity and, with --batch-size, the expectation over batches. Of more views, the mean
+        over pairs of views; with --relevant, losses of queries over items; of one view with
+        labels, the supervised losses that need no other.
 
         Example: cl-analyze losses view1.npy --pairs view2.npy --tau 0.1 0.5 --batch-size 64 256
         """,

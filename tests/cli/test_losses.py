@@ -38,7 +38,14 @@ def test_a_row_for_each_loss_and_temperature(cli, two_views):
         assert float(value) == pytest.approx(float(alignment) + float(uniformity), abs=1e-3)
         assert float(error) > 0
     titles = [line.split(":")[0].strip() for line in lines if ": " in line]
-    for title in ("supcon[out]", "kcl_riesz[gaussian_riesz]", "clop", "a_infonce"):
+    for title in (
+        "supcon[out]",
+        "kcl_riesz[gaussian_riesz]",
+        "clop",
+        "a_infonce",
+        "siglip",
+        "vicreg[as_saved]",
+    ):
         assert title in titles
     assert all(len(line) <= 110 for line in lines)
     out = cli.folder / "cl-analyze-out"
@@ -64,6 +71,7 @@ def test_losses_of_one_view_and_of_items_are_printed(cli, two_views):
 
 def test_every_option_reaches_the_numbers(cli, two_views):
     options = ["--hard-alpha", "0.25", "--simple-lambda", "2", "--kcl-t", "1.5", "--kcl-gamma", "3"]
+    options += ["--siglip-bias", "-4"]
     more = [
         "--queue",
         "queue.npy",
@@ -86,6 +94,12 @@ def test_every_option_reaches_the_numbers(cli, two_views):
     assert records["loss", None, "simple", None]["params"]["lambda"] == 2
     kernel = records["loss", None, "kcl_imq", None]["params"]
     assert (kernel["t"], kernel["gamma"]) == (1.5, 3)
+    sigmoid = records["loss", None, "siglip", None]
+    assert sigmoid["params"] == {"name": "siglip", "tau": 0.5, "bias": -4}
+    u, v = (np.load(cli.folder / name).astype(float) for name in ("u.npy", "v.npy"))
+    u, v = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (u, v))
+    z = (1 - 2 * np.eye(60)) * (u @ v.T / 0.5 - 4)
+    assert sigmoid["value"] == pytest.approx(np.logaddexp(0, z).sum() / 60, rel=1e-6)
     alone = records["loss", "moco", "contrastive", None]["value"]
     both = records["loss", "one_way_queue", "contrastive", None]["value"]
     assert max(alone, records["loss", "one_way", "contrastive", None]["value"]) < both
@@ -145,6 +159,10 @@ def test_views_in_the_file_need_no_option(cli, sample):
         (("u.npy", "-p", "v.npy", "--hard-alpha", 2), "hard-alpha must lie in (0, 1], found 2"),
         (("u.npy", "-p", "v.npy", "--hard-alpha", 0), "hard-alpha must lie in (0, 1], found 0.0"),
         (("u.npy", "-p", "v.npy", "--kcl-t", -1), "kcl-t must be finite and > 0, found -1"),
+        (
+            ("u.npy", "-p", "v.npy", "--siglip-bias", "nan"),
+            "siglip-bias must be a number from -1e+06 to 1e+06, found nan",
+        ),
         (("u.npy", "-p", "v.npy", "--queue", "frame2.npy"), "with the 8 dimensions of u.npy"),
         (("u.npy", "-p", "v.npy", "--queue", "none.npy"), "none.npy"),
         (

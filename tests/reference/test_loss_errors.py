@@ -138,6 +138,22 @@ def test_estimates_from_anchors(seed):
             )
 
 
+def test_losses_of_all_rows_stay_exact_with_anchors():
+    u, v, labels = shape(600)
+    exact = everything(u, v, labels, [0.5]).records
+    estimated = everything(u, v, labels, [0.5], anchors=60).records
+    for loss in LOSSES:
+        if loss.name in ("spectral_contrastive", "vicreg", "barlow_twins"):
+            one, other = (
+                found.find("loss", loss.definition, name=loss.name) for found in (exact, estimated)
+            )
+            assert other.exact
+            assert (one.value, one.std_error, one.n) == (other.value, other.std_error, other.n)
+    siglip = estimated.find("loss", name="siglip")
+    assert not siglip.exact
+    assert siglip.sampling_error > 0
+
+
 def test_groups_widen_the_errors():
     u, v, labels = shape(60)
     twice = [np.repeat(x, 2, axis=0) for x in (u, v, labels)]
@@ -145,7 +161,11 @@ def test_groups_widen_the_errors():
     groups = np.repeat(np.arange(60), 2)
     plain = everything(*twice, [0.5]).records
     grouped = everything(*twice, [0.5], groups=groups).records
-    for name, definition in (("contrastive", "one_way"), ("simple", None), ("kcl_gaussian", None)):
+    for name, definition in (
+        *(("contrastive", "one_way"), ("simple", None), ("kcl_gaussian", None)),
+        *(("siglip", None), ("spectral_contrastive", None)),
+        *(("vicreg", "normalised"), ("barlow_twins", "as_saved")),
+    ):
         ratio = (
             grouped.find("loss", definition, name=name).std_error
             / plain.find("loss", definition, name=name).std_error

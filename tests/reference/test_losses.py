@@ -622,6 +622,8 @@ def test_kernel_losses_do_not_depend_on_the_batch_and_infonce_does(size):
         whole = float(losses.kcl(x, y, kernel))
         mean = np.mean([float(losses.kcl(x[b], y[b], kernel)) for b in batches])
         assert mean == pytest.approx(whole, rel=1e-9)
+    mean = np.mean([float(losses.spectral_contrastive(x[b], y[b])) for b in batches])
+    assert mean == pytest.approx(float(losses.spectral_contrastive(x, y)), rel=1e-9)
     expected = {2: 0.0376, 3: 0.0746, 4: 0.1112, 5: 0.1471}
     mean = np.mean([float(losses.contrastive(x[b], y[b], 0.2)) for b in batches])
     assert mean == pytest.approx(expected[size], abs=5e-5)
@@ -644,9 +646,15 @@ def test_expectations_over_batches():
         ("nscl", "decoupled", lambda b: losses.nscl(x[b], y[b], c[b], 0.2)),
         ("supcon", "out", lambda b: losses.supcon(x[b], y[b], c[b], 0.2)),
         ("hard_contrastive", None, lambda b: losses.hard_contrastive(x[b], y[b], 0.2, 0.1)),
+        ("siglip", None, lambda b: losses.siglip(x[b], y[b], 0.2)),
         ("kcl_gaussian", None, lambda b: losses.kcl(x[b], y[b], gamma=1.0)),
+        ("spectral_contrastive", None, lambda b: losses.spectral_contrastive(x[b], y[b])),
+        ("vicreg", "as_saved", lambda b: losses.vicreg(x[b], y[b])),
+        ("vicreg", "normalised", lambda b: losses.vicreg(x[b], y[b], definition="normalised")),
+        ("barlow_twins", "as_saved", lambda b: losses.barlow_twins(x[b], y[b])),
     ):
-        params = {"tau": 0.2} if "kcl" not in name else {}
+        has_tau = any(one.name == name and "tau" in one.params for one in LOSSES)
+        params = {"tau": 0.2} if has_tau else {}
         record = report.records.find("loss", definition, name=name, batch_size=16, **params)
         values = np.array([float(function(b)) for b in drawn])
         error = math.hypot(record.sampling_error, values.std() / math.sqrt(len(drawn)))

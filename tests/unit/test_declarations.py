@@ -76,6 +76,8 @@ def test_every_default_is_a_value_that_the_check_lets_pass():
     [
         (lambda: MetricOptions(simple_lambda=-1), "simple-lambda must be finite and >= 0, found"),
         (lambda: MetricOptions(simple_lambda=np.nan), "simple-lambda must be finite and >= 0"),
+        (lambda: MetricOptions(siglip_bias=np.inf), "siglip-bias must be a number from -1e.06 to"),
+        (lambda: MetricOptions(siglip_bias=True), "siglip-bias must be a number from -1e.06 to"),
         (lambda: MetricOptions(taus=[]), "tau: at least one number is needed"),
         (lambda: MetricOptions(negatives="all"), "negatives must be instance or class, found"),
         (lambda: RunOptions(memory="2GiB"), "memory must be a whole number of at least 1"),
@@ -112,6 +114,12 @@ def test_the_order_of_fields_that_users_may_give_by_position():
     assert (run.device, run.precision, run.threads, run.memory) == ("cuda", "float64", 3, 2**30)
     assert (run.block, run.on_invalid, run.unlabelled) == (512, "drop", "-1")
     assert run.definition == "u_stat"
+
+
+def test_a_bias_may_have_either_sign():
+    for bias in (-10, 0, 2.5):
+        assert MetricOptions(siglip_bias=bias).siglip_bias == bias
+    assert MetricOptions(siglip_bias=None).siglip_bias == -10.0
 
 
 def test_none_is_the_default():
