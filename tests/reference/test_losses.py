@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 import itertools
 import math
+import multiprocessing
 import typing
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
@@ -14,9 +16,12 @@ from scipy import stats
 
 import cl_analyze as cla
 from cl_analyze import RunOptions, losses
+from cl_analyze.data.rows import RowArray
+from cl_analyze.data.unit import UnitRows
 from cl_analyze.metrics.losses.catalogue import LOSSES, OTHER_LOSSES, TORCH_ONLY
-from cl_analyze.metrics.losses.dimensions import FORMS
+from cl_analyze.metrics.losses.dimensions import FORMS, dense_dimensions, saved_dimensions
 from cl_analyze.metrics.losses.readings import READINGS
+from cl_analyze.pairs.executors import FuturesExecutor, SerialExecutor
 from tests.reference import naive_losses as naive
 from tests.reference.cases import as_array, cases
 
@@ -420,6 +425,32 @@ def test_constant_dimensions_correlate_with_nothing_and_are_told(definition):
     loss.backward()
     assert loss.item() == pytest.approx(value, rel=1e-9)
     assert torch.isfinite(a.grad).all()
+
+
+@pytest.mark.parametrize("shape", [(5_000, 3), (40, 7), (12, 30), (2, 4)])
+def test_a_batch_of_all_rows_has_their_value_wherever_blocks_are_computed(shape):
+    random = np.random.default_rng(7)
+    u = random.standard_normal(shape) @ random.standard_normal((shape[1], shape[1]))
+    v = u + random.standard_normal(shape)
+    rows = [UnitRows(RowArray.of(x), np.float32, 1 << 30) for x in (u, v)]
+    found, squares = saved_dimensions(*rows, SerialExecutor())
+    if len(u) > 2_048:  # several units
+        with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+            elsewhere, again = saved_dimensions(*rows, FuturesExecutor(pool))
+        assert squares.sent.tobytes() == again.sent.tobytes()
+        for form in FORMS:
+            same = found[form].pseudo_values.tobytes() == elsewhere[form].pseudo_values.tobytes()
+            assert same
+    units = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (u, v)]
+    for form, given in (("as_saved", (u, v)), ("normalised", units)):
+        dense = dense_dimensions(*given)
+        for name in ("invariance", "variance", "covariance", "on_diagonal", "off_diagonal"):
+            one, other = getattr(found[form], name), getattr(dense, name)
+            np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12, err_msg=name)
+    s = np.square(units[0] @ units[1].T)
+    np.fill_diagonal(s, 0.0)
+    np.testing.assert_allclose(squares.sent, s.sum(axis=1), rtol=1e-9)
+    np.testing.assert_allclose(squares.received, s.sum(axis=0), rtol=1e-9)
 
 
 def test_rows_as_saved_and_on_the_sphere():

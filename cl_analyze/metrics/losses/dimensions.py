@@ -42,7 +42,7 @@ CONSTANT = 8.0
 _NOTHING_LEFT = 1e-12
 """Part of a variance under which nothing but rounding is left of it."""
 _ROWS_AT_ONCE = 1_024
-_MOST_UNITS, _FEWEST_ROWS = 16, 4_096
+_MOST_UNITS, _FEWEST_ROWS = 16, 2_048
 _UU, _VV, _UV = range(3)
 
 
@@ -84,8 +84,7 @@ class Moments:
         This is what Barlow Twins' batch normalisation does with it, which adds a small number to
         the variance.
         """
-        deviations = np.sqrt(self.variances)
-        return np.where(self.is_constant, 0.0, 1.0 / np.where(self.is_constant, 1.0, deviations))
+        return _scales(self.variances, self.is_constant)
 
     @property
     def correlations(self) -> Vector:
@@ -136,14 +135,15 @@ class _Terms:
     def __init__(self, moments: Moments) -> None:
         self._moments = moments
         self._correlations = moments.correlations
-        self._apart = _off_diagonal(self._correlations)
+        self._apart = moments.n * _off_diagonal(self._correlations)
+        self._apart_squared = np.square(self._apart)
         self._within = [_off_diagonal(moments.scatter[at]) for at in (_UU, _VV)]
         self._squares = [float(np.square(matrix).sum()) for matrix in self._within]
         self.values = (
             float(_below(moments.variances).mean()),
             sum(self._squares) / (moments.divisor**2 * moments.means.shape[1]),
             float(np.square(1.0 - self._correlations.diagonal()).sum()),
-            float(np.square(self._apart).sum()),
+            float(self._apart_squared.sum()) / moments.n**2,
         )
 
     def pseudo_values(self, u: Vector, v: Vector) -> Vector:
@@ -179,8 +179,8 @@ class _Terms:
         own = factor * a * b
         on = (n * self._correlations.diagonal() - own) * np.sqrt(of_u * of_v) / n_left
         x, y = a * of_u, b * of_v
-        crossed = np.einsum("ij,ij->i", x @ (n * self._apart), y)
-        apart = np.einsum("ij,ij->i", of_u @ np.square(n * self._apart), of_v)
+        crossed = np.einsum("ij,ij->i", x @ self._apart, y)
+        apart = np.einsum("ij,ij->i", of_u @ self._apart_squared, of_v)
         products = (a * x).sum(axis=1) * (b * y).sum(axis=1) - (a * x * b * y).sum(axis=1)
         off = apart - 2.0 * factor * crossed + factor**2 * products
         return np.square(1.0 - on).sum(axis=1), np.maximum(off, 0.0) / n_left**2
@@ -195,6 +195,18 @@ class _Terms:
         is_constant = (left <= _NOTHING_LEFT * moments.divisor) | (scales == 0.0)
         divisor = max(moments.n - 2, 1)
         return rows, np.where(is_constant, 0.0, divisor / np.where(is_constant, 1.0, left))
+
+
+def _scales(variances: Vector, is_constant: NDArray[np.bool_]) -> Vector:
+    """One over each deviation; 0 for a constant dimension."""
+    return np.where(is_constant, 0.0, 1.0 / np.sqrt(np.where(is_constant, 1.0, variances)))
+
+
+def _is_constant(spread: Vector, largest: Vector) -> NDArray[np.bool_]:
+    """Whether a mean squared deviation is rounding beside a dimension's largest entry."""
+    rounding = CONSTANT * np.finfo(np.float64).eps * largest
+    constant: NDArray[np.bool_] = np.sqrt(spread) <= rounding
+    return constant
 
 
 def _below(variances: Vector) -> Vector:
@@ -214,23 +226,39 @@ def _off_diagonal(matrix: Vector) -> Vector:
 
 
 def dense_dimensions(u: Vector, v: Vector) -> OfDimensions:
-    """The terms of a batch of (M, D) rows, without pseudo-values: O(M D^2)."""
+    """The terms of a batch of (M, D) rows, without pseudo-values: O(M D min(M, D)).
+
+    Of fewer rows than dimensions the sums of squares come from products of rows with rows.
+    """
+    n, dim = u.shape
+    divisor = max(n - 1, 1)
     with np.errstate(over="ignore", invalid="ignore"):
         sums, largest = _sums(u, v)
-        means = sums / len(u)
-        return _summary(_moments(len(u), means, largest, _scatter(u, v, means)), _invariance(u, v))
+        centred = [rows - mean for rows, mean in zip((u, v), sums / n, strict=True)]
+        scatter = np.stack([np.square(x).sum(axis=0) for x in centred])
+        is_constant = _is_constant(scatter / n, largest)
+        apart = sum(
+            max(_sum_of_squares(x, x) - float(np.square(own).sum()), 0.0)
+            for x, own in zip(centred, scatter, strict=True)
+        )
+        scales = _scales(scatter / divisor, is_constant)
+        a, b = (x * scale for x, scale in zip(centred, scales, strict=True))
+        correlations = (a * b).sum(axis=0) / n
+        off = _sum_of_squares(a, b) / n**2 - float(np.square(correlations).sum())
+        return OfDimensions(
+            _invariance(u, v),
+            float(_below(scatter / divisor).mean()),
+            apart / (divisor**2 * dim),
+            float(np.square(1.0 - correlations).sum()),
+            max(off, 0.0),
+        )
 
 
-def _summary(
-    moments: Moments, invariance: Vector, pseudo_values: Vector | None = None
-) -> OfDimensions:
-    terms = _Terms(moments)
-    return OfDimensions(
-        invariance,
-        *terms.values,
-        pseudo_values,
-        (int(moments.is_constant[0].sum()), int(moments.is_constant[1].sum())),
-    )
+def _sum_of_squares(x: Vector, y: Vector) -> float:
+    """|x'y|^2, the sum over the pairs of dimensions of their squared products."""
+    if len(x) < x.shape[1]:
+        return float(((x @ x.T) * (y @ y.T)).sum())
+    return float(np.square(x.T @ y).sum())
 
 
 def _sums(u: Vector, v: Vector) -> tuple[Vector, Vector]:
@@ -248,9 +276,8 @@ def _scatter(u: Vector, v: Vector, means: Vector) -> Vector:
 
 
 def _moments(n: int, means: Vector, largest: Vector, scatter: Vector) -> Moments:
-    rounding = CONSTANT * np.finfo(np.float64).eps * largest
     spread = np.stack([scatter[_UU].diagonal(), scatter[_VV].diagonal()]) / n
-    return Moments(n, means, scatter, np.sqrt(spread) <= rounding)
+    return Moments(n, means, scatter, _is_constant(spread, largest))
 
 
 def _invariance(u: Vector, v: Vector) -> Vector:
@@ -345,8 +372,10 @@ def saved_dimensions(
         with np.errstate(over="ignore", invalid="ignore"):
             scatter = _added(over(_scatter, _added, means))
             moments = _moments(n, means, largest, scatter)
-            rows = _side_by_side(over(_rows_of, _side_by_side, _Terms(moments)))
-            found[form] = _summary(moments, rows[0], rows[1:])
+            terms = _Terms(moments)
+            rows = _side_by_side(over(_rows_of, _side_by_side, terms))
+        n_constant = int(moments.is_constant[0].sum()), int(moments.is_constant[1].sum())
+        found[form] = OfDimensions(rows[0], *terms.values, rows[1:], n_constant)
         if form == "normalised":
             of_u, of_v = (
                 scatter[at] + n * np.outer(mean, mean)
