@@ -48,7 +48,7 @@ PERMUTED_ROWS = 256
 """Rows of a permutation of similarities."""
 ROTATED_ROWS = 32
 """Rows of a permutation whose best rotation is sought, which costs their cube."""
-_WORK, _MOST_WHOLE = 4_000_000, 20
+_WORK, _MOST_WHOLE = 1_000_000, 20
 """Numbers of permuted matrices that give the mean residual of unrelated rows, and most of them."""
 _AT_ONCE = 20
 _BLOCK = 1_024

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +29,7 @@ RSA = Metric(
     parameters=(Parameter("against"),),
     source="Kriegeskorte et al. 2008.",
 )
-MOST_ROWS = 1_000
+MOST_ROWS = 500
 """Rows whose pairs are ranked; of more rows, a seeded sample."""
 FEWEST_ROWS = 5
 _GRID = 2.0**40
@@ -48,6 +49,43 @@ class RankedPairs:
     n: int
     ranks: NDArray[np.float32]
     order: NDArray[np.int32]
+
+    @property
+    def shares(self) -> Vector:
+        """(P,) the mid-distribution function of the cosines: the share that is less."""
+        return (self.ranks.astype(np.float64) - 0.5) / len(self.ranks)
+
+    @cached_property
+    def variance(self) -> float:
+        """Variance of the shares: 1/12 where no two cosines are equal."""
+        return float(np.square(self.shares - 0.5).mean())
+
+    @cached_property
+    def own_rows(self) -> Vector:
+        """(n,) sums over each row's pairs of what they move the variance by."""
+        shares = self.shares
+        return self.row_sums(np.square(shares) + 2.0 * self.above(shares))
+
+    def row_sums(self, of_pairs: Vector) -> Vector:
+        """(n,) sums over each row's pairs of values less their mean."""
+        values = of_pairs - of_pairs.mean()
+        first, second = np.triu_indices(self.n, 1)
+        sums = np.zeros(self.n)
+        sums += np.bincount(first, values, self.n) + np.bincount(second, values, self.n)
+        return sums
+
+    def above(self, weights: Vector) -> Vector:
+        """(P,) for each pair, the mean over all pairs of the weight of those with a greater cosine.
+
+        Pairs with an equal cosine count half.
+        """
+        sums = np.r_[0.0, np.cumsum(weights[self.order])]
+        ranks = self.ranks[self.order]
+        starts = np.flatnonzero(np.r_[True, ranks[1:] != ranks[:-1]])
+        ends = np.r_[starts[1:], len(weights)]
+        above = np.empty(len(weights))
+        above[self.order] = np.repeat(sums[-1] - 0.5 * (sums[starts] + sums[ends]), ends - starts)
+        return above / len(weights)
 
 
 def sample_of(n: int) -> Index:
@@ -96,40 +134,13 @@ def rank_correlation(
 
     Cost: O(n^2).
     """
-    n, n_pairs = one.n, len(one.ranks)
-    if n < FEWEST_ROWS:
+    n = one.n
+    if n < FEWEST_ROWS or min(one.variance, other.variance) <= 1e-12:
         return None
-    # mid-distribution functions
-    f, g = ((pairs.ranks.astype(np.float64) - 0.5) / n_pairs for pairs in (one, other))
-    variances = [float(np.square(share - 0.5).mean()) for share in (f, g)]
-    if min(variances) <= 1e-12:
-        return None
-    covariance = float(((f - 0.5) * (g - 0.5)).mean())
-    value = covariance / math.sqrt(variances[0] * variances[1])
-    products = f * g + _above(one, g) + _above(other, f)
-    squares = [share**2 + 2.0 * _above(pairs, share) for pairs, share in ((one, f), (other, g))]
-    moved = (products - products.mean()) / math.sqrt(variances[0] * variances[1])
-    for square, variance in zip(squares, variances, strict=True):
-        moved -= 0.5 * value * (square - square.mean()) / variance
-    of_row = np.zeros(n)
-    first, second = np.triu_indices(n, 1)
-    of_row += np.bincount(first, moved, n) + np.bincount(second, moved, n)
-    influence = 2.0 * of_row / (n - 1)
-    return Number(value, standard_error(value + influence, groups), n)
-
-
-def _above(pairs: RankedPairs, weights: Vector) -> Vector:
-    """(P,) for each pair the mean over all pairs of the weight of those with a greater cosine.
-
-    Pairs with an equal cosine count half.
-    """
-    n_pairs = len(weights)
-    ascending = weights[pairs.order].astype(np.float64)
-    sums = np.r_[0.0, np.cumsum(ascending)]
-    ranks = pairs.ranks[pairs.order].astype(np.float64)
-    starts = np.flatnonzero(np.r_[True, ranks[1:] != ranks[:-1]])
-    ends = np.r_[starts[1:], n_pairs]
-    half = sums[-1] - 0.5 * (sums[starts] + sums[ends])
-    result = np.empty(n_pairs)
-    result[pairs.order] = np.repeat(half, ends - starts) / n_pairs
-    return result
+    f, g = one.shares, other.shares
+    size = math.sqrt(one.variance * other.variance)
+    value = float(((f - 0.5) * (g - 0.5)).mean()) / size
+    moved = one.row_sums(f * g + one.above(g) + other.above(f)) / size
+    for pairs in (one, other):
+        moved -= 0.5 * value * pairs.own_rows / pairs.variance
+    return Number(value, standard_error(value + 2.0 * moved / (n - 1), groups), n)
