@@ -14,41 +14,39 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.metrics import penalty_items, penalty_suspects
+from cl_analyze.metrics import penalty_items, penalty_suspects, penalty_temperatures
 from cl_analyze.metrics.bins import TABLE_BINS
 from cl_analyze.metrics.family import Family, FamilyResult, PassResults
 from cl_analyze.metrics.hard_curve import hard_curve
 from cl_analyze.metrics.metric import NEGATIVES, TAU, Metric
 from cl_analyze.metrics.penalty_curve import curve_table
+from cl_analyze.metrics.penalty_passes import (
+    by_temperature,
+    counts_false_negatives,
+    moments,
+    n_negatives,
+    penalty_given,
+    statistics,
+)
 from cl_analyze.metrics.penalty_statistics import (
     AnchorStatistics,
-    AtTemperature,
     Deletions,
     EstimatedMeans,
     Means,
-    anchor_statistics,
-    dominant,
 )
-from cl_analyze.metrics.runner import Found
 from cl_analyze.metrics.subject import Subject, near_duplicate_notes, nearest_negatives_reducer
 from cl_analyze.metrics.suspects import suspect_counts
 from cl_analyze.metrics.uniform_law import REFERENCE_COLUMNS, penalty_of_uniform_law
 from cl_analyze.options import MetricOptions
-from cl_analyze.pairs.engine import LeftOut, Reducer
-from cl_analyze.pairs.reducers import (
-    LeaveOneOut,
-    PenaltyGiven,
-    PenaltyHistogram,
-    RowLogSumExp,
-    SoftmaxMoments,
-)
+from cl_analyze.pairs.engine import Reducer
+from cl_analyze.pairs.reducers import LeaveOneOut, PenaltyHistogram, SoftmaxMoments
 from cl_analyze.results.tables import Cell, Record, Table
 
 Vector = NDArray[np.float64]
 
 _CURVE = "over the negatives of each anchor, weights softmax(s / τ), averaged over anchors"
 _SOURCE = "Wang & Liu 2021, eq. 5."
-_OF_NEGATIVES: tuple[Literal["dimensions", "rows"], ...] = ("dimensions", "rows")
+_DEPENDS_ON: tuple[Literal["dimensions", "rows"], ...] = ("dimensions", "rows")
 _PARAMETERS = (TAU, NEGATIVES)
 ENTROPY = Metric(
     "penalty_entropy",
@@ -56,7 +54,7 @@ ENTROPY = Metric(
     f"entropy of the relative penalty {_CURVE}.",
     formulas=("mean over anchors of Hᵢ = −Σ r log r",),
     parameters=_PARAMETERS,
-    depends_on=_OF_NEGATIVES,
+    depends_on=_DEPENDS_ON,
     source=_SOURCE,
 )
 EFFECTIVE_NEGATIVES = Metric(
@@ -67,7 +65,7 @@ EFFECTIVE_NEGATIVES = Metric(
     ("mean_exp", "exp_mean"),
     ("mean of exp(Hᵢ)", "exp of the mean of Hᵢ"),
     _PARAMETERS,
-    depends_on=_OF_NEGATIVES,
+    depends_on=_DEPENDS_ON,
 )
 TOP1_SHARE = Metric(
     "penalty_top1_share",
@@ -75,7 +73,7 @@ TOP1_SHARE = Metric(
     f"share of the largest weight {_CURVE}.",
     formulas=("mean share on the nearest negative",),
     parameters=_PARAMETERS,
-    depends_on=_OF_NEGATIVES,
+    depends_on=_DEPENDS_ON,
 )
 TOP10_SHARE = Metric(
     "penalty_top10_share",
@@ -83,7 +81,7 @@ TOP10_SHARE = Metric(
     f"share of the ten largest weights {_CURVE}.",
     formulas=("mean share on the ten nearest",),
     parameters=_PARAMETERS,
-    depends_on=_OF_NEGATIVES,
+    depends_on=_DEPENDS_ON,
 )
 FALSE_NEGATIVE_SHARE = Metric(
     "penalty_false_negative_share",
@@ -103,6 +101,8 @@ FALSE_NEGATIVE_RATIO = Metric(
     better="lower",
     needs="labels",
 )
+_OF_NEGATIVES = (ENTROPY, EFFECTIVE_NEGATIVES, TOP1_SHARE, TOP10_SHARE)
+_OF_CLASSES = (FALSE_NEGATIVE_SHARE, FALSE_NEGATIVE_RATIO)
 
 
 class Penalty(Family):
@@ -117,13 +117,10 @@ class Penalty(Family):
     name = "penalty"
     title = "Relative penalty"
     metrics = (
-        ENTROPY,
-        EFFECTIVE_NEGATIVES,
-        TOP1_SHARE,
-        TOP10_SHARE,
-        FALSE_NEGATIVE_SHARE,
-        FALSE_NEGATIVE_RATIO,
+        *_OF_NEGATIVES,
+        *_OF_CLASSES,
         penalty_suspects.SUSPECT_SHARE,
+        *penalty_temperatures.METRICS,
     )
     uses_views = True
     reads_neighbours = True
@@ -136,64 +133,15 @@ class Penalty(Family):
         per_tau = 200 * (anchors or n_rows) + 120 * n_rows * is_sampled
         return per_tau * len(options.taus)
 
-    def _moments(self, subject: Subject, options: MetricOptions, tau: float) -> list[Reducer]:
-        reducers: list[Reducer] = [SoftmaxMoments(tau, options.negative_pairs)]
-        if self._counts_false_negatives(subject, options):
-            reducers.append(RowLogSumExp(tau, "same_class"))
-        return reducers
-
-    def _counts_false_negatives(self, subject: Subject, options: MetricOptions) -> bool:
-        return subject.labels is not None and options.negatives == "instance"
-
     def first_pass(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
         """Log masses and mean similarities for each tau, and the nearest negatives."""
         if subject.relevance is not None:
             return ()
         reducers: list[Reducer] = [nearest_negatives_reducer(subject, options)]
         for tau in options.taus:
-            reducers += self._moments(subject, options, tau)
+            reducers += moments(options, tau, counts_false_negatives(subject, options))
         of_suspects = suspect_counts(subject, options)
         return (*reducers, *([] if of_suspects is None else [of_suspects]))
-
-    def _n_negatives(self, subject: Subject, options: MetricOptions) -> Vector:
-        if options.negatives == "instance" or subject.labels is None:
-            return np.full(subject.n, subject.n - 1.0)
-        codes, counts = subject.labels.codes, subject.labels.counts
-        n_labelled = int(counts.sum())
-        return np.where(codes >= 0, n_labelled - counts[codes], 0).astype(np.float64)
-
-    def _statistics(
-        self,
-        subject: Subject,
-        options: MetricOptions,
-        pass_results: Found,
-        tau: float,
-        nearest: Vector,
-        rows: NDArray[np.int64] | None = None,
-        one_left_out: bool = False,
-    ) -> AnchorStatistics:
-        """Statistics of the rows of a pass.
-
-        Args:
-            subject, options: the checkpoint and the options.
-            pass_results: results of the pass.
-            tau: the temperature.
-            nearest: (rows, <= 10) similarities of the nearest negatives.
-            rows: rows of the pass; None: all rows.
-            one_left_out: whether the pass left out one negative of each row.
-        """
-        moments = pass_results[SoftmaxMoments(tau, options.negative_pairs)]
-        log_same_class = labelled = None
-        n_negatives = self._n_negatives(subject, options)
-        if self._counts_false_negatives(subject, options) and subject.codes is not None:
-            log_same_class = pass_results[RowLogSumExp(tau, "same_class")]
-            labelled = subject.codes >= 0
-        if rows is not None:
-            n_negatives = n_negatives[rows] - one_left_out
-            labelled = None if labelled is None else labelled[rows]
-        return anchor_statistics(
-            moments.log_mass, moments.mean, log_same_class, nearest, tau, labelled, n_negatives
-        )
 
     def curve_pass(self, results: PassResults) -> tuple[Reducer, ...]:
         """The penalty mass in each bin of similarity."""
@@ -202,19 +150,18 @@ class Penalty(Family):
     def _histogram(self, results: PassResults) -> PenaltyHistogram:
         options, curve_anchors = results.options, results.curve_anchors
         at = np.searchsorted(results.anchors.rows, curve_anchors)
-        moments = [
-            results.first[SoftmaxMoments(tau, options.negative_pairs)] for tau in options.taus
-        ]
-        log_masses = np.stack([of_tau.log_mass[at] for of_tau in moments])
+        pairs = options.negative_pairs
+        of_taus = [results.first[SoftmaxMoments(tau, pairs)] for tau in options.taus]
+        log_masses = np.stack([of_tau.log_mass[at] for of_tau in of_taus])
         counted = np.isfinite(log_masses[0])
         return PenaltyHistogram(
             options.taus,
             TABLE_BINS,
-            options.negative_pairs,
+            pairs,
             curve_anchors,
             log_masses,
             counted / max(counted.sum(), 1.0),
-            self._n_negatives(results.subject, options)[curve_anchors],
+            n_negatives(results.subject, options)[curve_anchors],
         )
 
     def second_pass(self, results: PassResults) -> tuple[Reducer, ...]:
@@ -223,23 +170,23 @@ class Penalty(Family):
             return ()
         subject, options, rows = results.subject, results.options, results.anchors.chosen
         neighbours = results.nearest_negatives()
-        nearest = neighbours.values[:, :10]
+        labelled = counts_false_negatives(subject, options)
         reducers: list[Reducer] = []
-        for tau in options.taus:
-            stats = self._statistics(subject, options, results.first, tau, nearest, rows)
-            penalty = PenaltyGiven(
-                rows,
-                stats.log_mass,
-                stats.entropy,
-                np.nan_to_num(stats.false_negative_share),
-                stats.top1_share,
-                stats.top10_share,
-                dominant(stats, neighbours),
-            )
-            labelled = self._counts_false_negatives(subject, options)
-            reducers.append(LeaveOneOut(tau, options.negative_pairs, labelled, penalty))
+        for tau, stats in self._statistics(results).items():
+            given = penalty_given(rows, stats, neighbours)
+            reducers.append(LeaveOneOut(tau, options.negative_pairs, labelled, given))
             reducers += penalty_suspects.second_reducers(results, tau, stats.log_mass, neighbours)
-        return tuple(reducers)
+        return (*reducers, *penalty_temperatures.second_reducers(results))
+
+    def _statistics(self, results: PassResults) -> dict[float, AnchorStatistics]:
+        """Statistics of the rows of the first pass at each temperature."""
+        subject, options, rows = results.subject, results.options, results.anchors.chosen
+        nearest = results.nearest_negatives().values[:, :10]
+        labelled = counts_false_negatives(subject, options)
+        return {
+            tau: statistics(subject, options, results.first, tau, nearest, labelled, rows)
+            for tau in options.taus
+        }
 
     def compute(self, results: PassResults) -> FamilyResult:
         """Records for each tau, the penalty curve, and the reference of the uniform law."""
@@ -248,8 +195,10 @@ class Penalty(Family):
         subject, options, anchors = results.subject, results.options, results.anchors
         neighbours = results.nearest_negatives()
         positions = [np.searchsorted(anchors.rows, rows) for _, rows in results.second]
-        by_tau = self._by_temperature(results, positions)
-        counts_false = self._counts_false_negatives(subject, options)
+        counts_false = counts_false_negatives(subject, options)
+        by_tau = by_temperature(
+            results, self._statistics(results), neighbours, anchors.rows, positions, counts_false
+        )
         records: list[Record] = []
         for tau, of_tau in by_tau.items():
             reducer = LeaveOneOut(tau, options.negative_pairs, counts_false)
@@ -267,6 +216,7 @@ class Penalty(Family):
             records += penalty_suspects.suspect_record(
                 results, results.first, tau, log_mass, neighbours
             )
+        records += penalty_temperatures.temperature_records(results)
         notes = near_duplicate_notes(subject, options, neighbours)
         if not anchors.is_sample and len(positions) > 1:
             notes += (
@@ -303,6 +253,7 @@ class Penalty(Family):
             found = results.once(penalty_items.across)
             records += penalty_suspects.suspect_record(results, found, tau, stats.log_mass, near)
             log_masses[tau] = stats.log_mass
+        records += penalty_temperatures.temperature_records(results)
         curve = curve_table(
             subject.source,
             log_masses,
@@ -311,53 +262,6 @@ class Penalty(Family):
             not results.anchors.is_sample,
         )
         return FamilyResult(tuple(records), (curve, _reference(subject, options)))
-
-    def _by_temperature(
-        self, results: PassResults, positions: list[NDArray[np.int64]]
-    ) -> dict[float, AtTemperature]:
-        """Statistics at each temperature; a further pass adds those of dominated anchors.
-
-        Args:
-            results: the passes.
-            positions: for each entry of the second pass, the positions of its anchors among the
-                rows of the first pass.
-        """
-        subject, options, anchors = results.subject, results.options, results.anchors
-        neighbours, rows = results.nearest_negatives(), anchors.rows
-        nearest = neighbours.values[:, :10]
-        by_tau = {
-            tau: self._statistics(subject, options, results.first, tau, nearest, anchors.chosen)
-            for tau in options.taus
-        }
-        skipped = {tau: dominant(statistics, neighbours) for tau, statistics in by_tau.items()}
-        dominated = np.unique(
-            np.concatenate([at[skip[at] >= 0] for skip in skipped.values() for at in positions])
-        )
-        pass_results: Found = {}
-        if len(dominated):
-            reducers = [
-                reducer
-                for tau, skip in skipped.items()
-                if (skip[dominated] >= 0).any()
-                for reducer in self._moments(subject, options, tau)
-            ]
-            pass_results = results.runner.anchored(
-                reducers, rows[dominated], LeftOut.one_each(neighbours.indices[dominated, 0])
-            )
-        following = neighbours.values[dominated, 1:11]  # the nearest without the dominant one
-        return {
-            tau: AtTemperature(
-                tau,
-                statistics,
-                dominated,
-                self._statistics(
-                    subject, options, pass_results, tau, following, rows[dominated], True
-                )
-                if SoftmaxMoments(tau, options.negative_pairs) in pass_results
-                else None,
-            )
-            for tau, statistics in by_tau.items()
-        }
 
     def _records(
         self,
@@ -372,8 +276,7 @@ class Penalty(Family):
         if not means.count("entropy"):
             return [
                 metric.at(definition, **at).undefined(*place, f"{means.nobody} has a negative")
-                for metric in self.metrics
-                if not metric.needs or (has_labels and metric.needs == "labels")
+                for metric in _OF_NEGATIVES + _OF_CLASSES * has_labels
                 for definition in metric.definitions or (None,)
             ]
         records = [
@@ -408,8 +311,8 @@ class Penalty(Family):
 
 def _reference(subject: Subject, options: MetricOptions) -> Table:
     """The same statistics for uniform points: as many negatives, the same D (seeded simulation)."""
-    n_negatives = max(round(subject.n_negatives), 1)
-    law = penalty_of_uniform_law(subject.d, n_negatives, options.taus, options.seed)
+    n_others = max(round(subject.n_negatives), 1)
+    law = penalty_of_uniform_law(subject.d, n_others, options.taus, options.seed)
     rows: list[dict[str, Cell]] = [
         {
             "source": subject.source,

@@ -46,11 +46,16 @@ def across(results: PassResults) -> Found:
     return results.runner.cross(reducers, results.anchors)
 
 
+def neighbours(results: PassResults) -> Neighbours:
+    """The nearest items of the queries that are not relevant for them."""
+    found, anchors = results.once(across), results.anchors
+    return results.runner.nearest_negatives(results.options, found, anchors, cross=True)
+
+
 def statistics_of(results: PassResults, tau: float) -> tuple[AnchorStatistics, Neighbours]:
     """Statistics of the queries, and their nearest items that are not relevant."""
     subject, anchors = results.subject, results.anchors
-    found = results.once(across)
-    near = results.runner.nearest_negatives(results.options, found, anchors, cross=True)
+    found, near = results.once(across), neighbours(results)
     moments = found[SoftmaxMoments(tau)]
     counts = n_negatives(subject)[anchors.rows]
     nearest = near.values[:, :10]
