@@ -185,6 +185,7 @@ def _tables(document: Document) -> Iterator[list[str]]:
     from cl_analyze.report.text import (
         comparison_lines,
         loss_lines,
+        penalty_lines,
         quality_lines,
         record_lines,
         verdict_lines,
@@ -196,7 +197,8 @@ def _tables(document: Document) -> Iterator[list[str]]:
     if document.command != "report":
         for family, indices in document.families.items():
             records = [document.results[i] for i in indices]
-            lines = {"losses": loss_lines, "quality": quality_lines}.get(family, record_lines)
+            of_family = {"penalty": penalty_lines, "losses": loss_lines, "quality": quality_lines}
+            lines = of_family.get(family, record_lines)
             yield lines(records, document)
         return
     listed_headlines = headlines(document)

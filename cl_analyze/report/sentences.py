@@ -11,7 +11,7 @@ from cl_analyze.metrics.losses.readings import READINGS
 from cl_analyze.report.words import companion, cosine_in_words, count_in_words, percent
 from cl_analyze.results.document import Document
 from cl_analyze.results.similarity_groups import POSITIVE, negative_rank
-from cl_analyze.results.tables import Record
+from cl_analyze.results.tables import Record, number_text
 
 Sentence = Callable[[Record, float, Document], str]
 
@@ -154,6 +154,46 @@ def _false_negative_share(record: Record, value: float, document: Document) -> s
     ratio = companion(record, document, "penalty_false_negative_ratio", tau=tau)
     text = f"{percent(value)} of the repulsion at τ = {tau:g} pushes rows of one class apart"
     return f"{text}; even weights would give {percent(value / ratio)}." if ratio else f"{text}."
+
+
+def _temperature_of_share(record: Record, value: float, document: Document) -> str:
+    share = percent(float(record.params["share"]))
+    return (
+        f"At τ = {value:.3g} the repulsion acts on as many negatives as {share} of all. Embeddings "
+        "trained at another temperature give another number: a place to start, not the best τ."
+    )
+
+
+def temperature_to_start(document: Document, source: str) -> str:
+    """Where a source's penalty has a middling width, in a few sentences; empty: not computed."""
+    found = {
+        record.params.get("share"): record
+        for record in document.records("temperature_of_effective_share", source=source)
+    }
+    if not found:
+        return ""
+    middle, low, high = (found[share] for share in (0.1, 0.01, 0.5))
+    start = "A temperature to start from"
+    if middle.value is None:
+        return f"{start}: none ({middle.reason})."
+    others = " and ".join(
+        f"{float(record.params['share']):.0%} at {record.value:.3g}"
+        for record in (low, high)
+        if record.value is not None
+    )
+    text = f"{start}: tau = {_with_error(middle)}, where the effective number of negatives is 10% "
+    text += f"of all ({others}). " if others else "of all. "
+    half = document.record("temperature_of_top10_half", source=source)
+    if half is not None and half.value is not None:
+        text += f"Below tau = {_with_error(half)} the ten nearest have more than half of the "
+        text += "repulsion. "
+    return f"{text}Embeddings trained at another temperature give other numbers."
+
+
+def _with_error(record: Record) -> str:
+    error = record.total_error
+    text = number_text(record.value or 0.0, error)
+    return f"{text} ± {number_text(error, error)}" if error else text
 
 
 # ---- losses
@@ -411,6 +451,9 @@ _SENTENCES: dict[str, str | Sentence] = {
     "penalty_false_negative_share": _false_negative_share,
     "penalty_false_negative_ratio": "τ = {tau:g} aims {value:.2g} times as much repulsion at the "
     "anchor's own class as even weights would.",
+    "temperature_of_effective_share": _temperature_of_share,
+    "temperature_of_top10_half": "Below τ = {value:.3g} the ten nearest negatives take more than "
+    "half of the repulsion.",
     "loss": _loss,
     "loss_alignment": "The part of the loss that pulls positives together.",
     "loss_uniformity": "The part of the loss that pushes rows apart.",

@@ -16,7 +16,7 @@ from cl_analyze.report.comparison import (
     reference_of,
 )
 from cl_analyze.report.headlines import Headline, headlines
-from cl_analyze.report.sentences import how_to_read, threshold_in_words
+from cl_analyze.report.sentences import how_to_read, temperature_to_start, threshold_in_words
 from cl_analyze.results.document import Document
 from cl_analyze.results.tables import Cell, Param, Record, number_text
 
@@ -173,6 +173,17 @@ def record_lines(records: Sequence[Record], document: Document) -> list[str]:
     return _separated(
         [_heading(own[0], document), *(f"  {next(table)}".rstrip() for _ in own)]
         for own in (list(group) for _, group in groupby(records, lambda record: record.source))
+    )
+
+
+def penalty_lines(records: Sequence[Record], document: Document) -> list[str]:
+    """A line for each record; under each source, a temperature to start from."""
+    return _separated(
+        [
+            *record_lines(own, document),
+            *wrapped(temperature_to_start(document, source), 80, "  ", "  "),
+        ]
+        for source, own in _by_source(records).items()
     )
 
 
