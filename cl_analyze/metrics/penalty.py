@@ -131,7 +131,8 @@ class Penalty(Family):
         anchors = options.anchors_of(n_rows)
         is_sampled = anchors is not None or n_rows > options.exact_deletions
         per_tau = 200 * (anchors or n_rows) + 120 * n_rows * is_sampled
-        return per_tau * len(options.taus)
+        of_start = penalty_temperatures.memory(n_rows, options)
+        return per_tau * len(options.taus) + of_start
 
     def first_pass(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
         """Log masses and mean similarities for each tau, and the nearest negatives."""
@@ -142,6 +143,14 @@ class Penalty(Family):
             reducers += moments(options, tau, counts_false_negatives(subject, options))
         of_suspects = suspect_counts(subject, options)
         return (*reducers, *([] if of_suspects is None else [of_suspects]))
+
+    def own_reducers(self, subject: Subject, options: MetricOptions) -> tuple[Reducer, ...]:
+        """The pass at the temperatures around those to start from."""
+        return penalty_temperatures.own_reducers(options)
+
+    def own_pairs(self, subject: Subject, options: MetricOptions) -> float:
+        """That pass, and the deletions at these temperatures, which cost about as much a pair."""
+        return penalty_temperatures.own_pairs(subject, options)
 
     def curve_pass(self, results: PassResults) -> tuple[Reducer, ...]:
         """The penalty mass in each bin of similarity."""

@@ -31,6 +31,8 @@ from cl_analyze.metrics.penalty_passes import (
     statistics,
 )
 from cl_analyze.metrics.penalty_statistics import AnchorStatistics, Deletions
+from cl_analyze.metrics.subject import Subject
+from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.reducers import LeaveOneOut, SoftmaxMoments
 from cl_analyze.pairs.reducers.neighbours import Neighbours
@@ -101,8 +103,8 @@ class Goal:
         """
         n = f"{float(counts.mean()):.6g} negatives"
         if self.column == "exp_entropy":
-            is_there = self.level * counts.mean() >= 1.0
-            return "" if is_there else f"{self.level:.0%} of {n} are less than one negative"
+            is_there = self.level * counts.mean() > 1.0
+            return "" if is_there else f"{self.level:.0%} of {n} are no more than one negative"
         is_there = float(np.minimum(10.0 / counts, 1.0).mean()) < self.level
         return (
             "" if is_there else f"ten of {n} have at least half of the weight at every temperature"
@@ -343,6 +345,37 @@ def _around_guesses(goals: Iterable[Goal], known: Known, n_anchors: int) -> tupl
     """Temperatures around the results of some anchors, as far as those of all rows may be."""
     width = max(_UNSURE / math.sqrt(n_anchors), 0.9 * FINE)
     return tuple(tau for goal in goals for tau in around(guess(goal, known), width))
+
+
+def memory(n_rows: int, options: MetricOptions) -> int:
+    """Bytes of the statistics at the tested temperatures, and of the deletions."""
+    if not options.wants(metric.name for metric in METRICS):
+        return 0
+    n_anchors = _n_anchors(n_rows, options)
+    per_tau = 200 * n_anchors + 120 * n_rows * (n_anchors < n_rows)
+    return len(GOALS) * (per_tau + 3 * 100 * n_anchors)
+
+
+def own_reducers(options: MetricOptions) -> tuple[Reducer, ...]:
+    """As the pass over all anchors has, for the forecast: three temperatures for each goal."""
+    if not options.wants(metric.name for metric in METRICS):
+        return ()
+    taus = FIRST[: 3 * len(GOALS)]
+    return tuple(SoftmaxMoments(tau, options.negative_pairs) for tau in taus)
+
+
+def own_pairs(subject: Subject, options: MetricOptions) -> float:
+    """Pairs of `own_reducers` that take as long: a pass, and deletions but over fixed items."""
+    n_anchors = _n_anchors(subject.n, options)
+    if subject.relevance is not None:
+        return float(n_anchors * subject.n_candidates)
+    return float(n_anchors * subject.n * (1 if n_anchors == subject.n else 2))
+
+
+def _n_anchors(n_rows: int, options: MetricOptions) -> int:
+    """Anchors of the pass that gives the results, see `second_anchors`."""
+    exact = n_rows <= options.exact_deletions
+    return options.anchors_of(n_rows) or (n_rows if exact else options.sampled_anchors)
 
 
 def second_reducers(results: PassResults) -> tuple[Reducer, ...]:

@@ -153,6 +153,34 @@ def penalty(s, tau, labels=None, allowed=None):
     return found
 
 
+def temperature(s, level, of_top10=False, allowed=None, low=1e-3, high=1e3):
+    """Where the effective negatives (or the ten nearest) have a share, by bisection; None: nowhere.
+
+    The effective number falls below the level, and the share of the ten nearest rises above it, as
+    the temperature falls.
+    """
+    n = len(s)
+    counts = [
+        sum(1 for j in range(n) if j != i and (allowed is None or allowed[i][j])) for i in range(n)
+    ]
+    n_negatives = mean(count for count in counts if count)
+    if not of_top10 and (n_negatives is None or level * n_negatives <= 1):
+        return None  # one negative is the limit for small temperatures
+
+    def is_above(tau):
+        found = penalty(s, tau, None, allowed)
+        if of_top10:
+            return found["penalty_top10_share"] < level
+        return found["mean_exp"] > level * n_negatives
+
+    if is_above(low) or not is_above(high):
+        return None
+    while high > low * (1 + 1e-9):
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if is_above(middle) else (middle, high)
+    return math.sqrt(low * high)
+
+
 def jackknife_error(statistic, n):
     """std(p) / sqrt(n) over the pseudo-values of a statistic of a list of rows."""
     everything = statistic(list(range(n)))
