@@ -85,9 +85,9 @@ def configurations(rows, labels):
             made += [reducers.LogSumOfSquares(tau, pairs)]
     for tau in TAUS:
         for pairs in ("all", "other_class"):
-            made.append(
-                reducers.LeaveOneOut(tau, pairs, True, given_statistics(rows, tau, pairs, labels))
-            )
+            given = given_statistics(rows, tau, pairs, labels)
+            made.append(reducers.LeaveOneOut(tau, pairs, True, given))
+            made.append(reducers.LeaveOneOut(tau, pairs, False, given, ("top10_share",)))
     for tau in TAUS:
         for pairs in ("all", "same_class", "other_class"):
             log_mass = given_statistics(rows, tau, pairs, labels).log_mass

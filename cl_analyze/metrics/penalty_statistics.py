@@ -235,6 +235,7 @@ class Deletions:
         neighbours: Neighbours,
         gains: Vector,
         chosen: NDArray[np.int64],
+        names: tuple[str, ...] = STATISTICS,
     ) -> None:
         """Take the statistics and neighbours of the first pass, and the gains of the second.
 
@@ -244,7 +245,9 @@ class Deletions:
             neighbours: nearest negatives of the rows of the first pass.
             gains: (N, statistics) change of the anchors' sums when each row is deleted.
             chosen: positions, among the rows of the first pass, of the anchors behind the gains.
+            names: the statistics of the gains.
         """
+        self._names = names
         self._n = n_rows
         self._of_tau = of_tau
         self._stats = of_tau.statistics
@@ -285,7 +288,7 @@ class Deletions:
         """Sums of gains over the chosen anchors, numbers of lost anchors, number of anchors."""
         values = self._stats.column(name)
         chosen = self._chosen[np.isfinite(values[self._chosen])]
-        gains = self._gains[:, STATISTICS.index(name)].copy()
+        gains = self._gains[:, self._names.index(name)].copy()
         lost = np.zeros(self._n)
         if name in ("top1_share", "top10_share"):
             self._correct_top(gains, chosen, 1 if name == "top1_share" else 10)

@@ -260,6 +260,12 @@ class Located:
     reasons: dict[Goal, str]
     of_taus: dict[float, AnchorStatistics]
 
+    def columns(self, tau: float) -> tuple[str, ...]:
+        """The statistics that reach a level next to a tested temperature."""
+        return tuple(
+            sorted({goal.column for goal, place in self.reached.items() if place.tested == tau})
+        )
+
 
 def missed(goal: Goal, known: Known) -> str:
     """The reason why no temperature within the limits reaches the level of a goal."""
@@ -352,8 +358,8 @@ def memory(n_rows: int, options: MetricOptions) -> int:
     if not options.wants(metric.name for metric in METRICS):
         return 0
     n_anchors = _n_anchors(n_rows, options)
-    per_tau = 200 * n_anchors + 120 * n_rows * (n_anchors < n_rows)
-    return len(GOALS) * (per_tau + 3 * 100 * n_anchors)
+    gains = 16 * n_rows * (n_anchors < n_rows)  # of each row, from both halves
+    return len(GOALS) * (200 * n_anchors + gains) + gains
 
 
 def own_reducers(options: MetricOptions) -> tuple[Reducer, ...]:
@@ -387,7 +393,7 @@ def second_reducers(results: PassResults) -> tuple[Reducer, ...]:
     rows, neighbours = located.anchors.chosen, located.neighbours
     pairs = options.negative_pairs
     return tuple(
-        LeaveOneOut(tau, pairs, False, penalty_given(rows, stats, neighbours))
+        LeaveOneOut(tau, pairs, False, penalty_given(rows, stats, neighbours), located.columns(tau))
         for tau, stats in located.of_taus.items()
     )
 
@@ -423,14 +429,16 @@ def _deletions(results: PassResults, located: Located) -> dict[float, list[Delet
     rows, neighbours = located.anchors.rows, located.neighbours
     positions = [np.searchsorted(rows, of_half) for _, of_half in results.second]
     at_taus = by_temperature(results, located.of_taus, neighbours, rows, positions, False)
-    pairs = results.options.negative_pairs
-    return {
-        tau: [
-            Deletions(results.subject.n, at_tau, neighbours, found[LeaveOneOut(tau, pairs)], at)
+    n, pairs = results.subject.n, results.options.negative_pairs
+    copies: dict[float, list[Deletions]] = {}
+    for tau, at_tau in at_taus.items():
+        columns = located.columns(tau)
+        reducer = LeaveOneOut(tau, pairs, statistics=columns)
+        copies[tau] = [
+            Deletions(n, at_tau, neighbours, found[reducer], at, columns)
             for (found, _), at in zip(results.second, positions, strict=True)
         ]
-        for tau, at_tau in at_taus.items()
-    }
+    return copies
 
 
 def _number(

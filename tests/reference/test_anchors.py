@@ -19,7 +19,10 @@ from cl_analyze.pairs.executors import SerialExecutor
 from cl_analyze.report.html import render_html
 from tests.conftest import NIGHTLY, SAMPLES
 
-ESTIMATED = ("uniformity", "uniformity_gap", "similarity", "penalty", "same_class_share")
+ESTIMATED = (
+    *("uniformity", "uniformity_gap", "similarity", "penalty", "same_class_share"),
+    "temperature",
+)
 SEPARATION = ("auroc", "equal_error_rate", "tpr_at_fpr", "d_prime", "violation_share")
 
 

@@ -585,8 +585,9 @@ def test_groups_and_partners_go_with_dropped_rows(random):
         rows[kept], pairs=partners[kept], groups=groups[kept], taus=[0.2], run=FLOAT64
     )
     for one, other in zip(dropped.records, expected.records, strict=True):
-        assert one.value == pytest.approx(other.value, rel=1e-12, abs=1e-12)
-        assert one.std_error == pytest.approx(other.std_error, rel=1e-9, abs=1e-12)
+        close(one, other.value, 1e-12)
+        if one.value is not None:
+            assert one.std_error == pytest.approx(other.std_error, rel=1e-9, abs=1e-12)
 
 
 def test_references_are_of_this_n_and_d(random):

@@ -421,7 +421,8 @@ def comparable(report):
     return {
         (r.metric, same.get(r.definition, r.definition), str(r.params)): r.value
         for r in report.records
-        if not r.metric.startswith("penalty") and r.metric != "modality_gap_residual"
+        if not r.metric.startswith(("penalty", "temperature"))
+        and r.metric != "modality_gap_residual"
     }
 
 

@@ -161,7 +161,7 @@ tpr_at_fpr d_prime knn_accuracy knn_top5_accuracy probe_accuracy ncc_accuracy
 silhouette vendi_score lidar"""
 OF_NEGATIVES = """penalty_entropy penalty_effective_negatives penalty_top1_share penalty_top10_share
 loss loss_uniformity a_infonce_effective_negatives near_duplicate_share penalty_suspect_share
-koleo"""
+koleo temperature_of_effective_share temperature_of_top10_half"""
 OF_DIMENSIONS = "uniformity uniformity_wasserstein hyperspherical_energy mean_cosine"
 OF_ROWS = """same_class_share suspect_share recall_at_k hit_rate_at_k ndcg_at_k mrr map_at_r
 r_precision median_rank hubness_skewness hubness_robin_hood antihub_share

@@ -53,26 +53,35 @@ class PenaltyGiven:
 class LeaveOneOut(Reducer):
     """Sums over anchors of the gains of their statistics when a row is deleted.
 
-    Finalizes to (N, 5), columns as in `STATISTICS`.  In a rectangular pass rows are the anchors
-    and the result is about the columns.
+    Finalizes to (N, statistics).  In a rectangular pass rows are the anchors and the result is
+    about the columns.
 
     Attributes:
         tau: temperature.
         pairs: which pairs are negatives.
         labelled: whether same-class shares are wanted (needs labels).
         given: the anchors' statistics.
+        statistics: the columns of the result, of `STATISTICS`.
     """
 
     tau: float
     pairs: PairSet = "all"
     labelled: bool = False
     given: PenaltyGiven | None = from_earlier_pass()
+    statistics: tuple[str, ...] = STATISTICS
     side = "columns"
 
     def identity(self, n_rows: int) -> NDArray[np.float64]:
-        return np.zeros((n_rows, len(STATISTICS)))
+        return np.zeros((n_rows, len(self.statistics)))
 
     def reduce_side(self, tile: Tile, of_rows: bool) -> NDArray[np.float64]:
+        gains = self._gains(tile, of_rows)
+        if self.statistics == STATISTICS:
+            return gains
+        return gains[:, [STATISTICS.index(name) for name in self.statistics]]
+
+    def _gains(self, tile: Tile, of_rows: bool) -> NDArray[np.float64]:
+        """(deleted, 5) gains of all statistics."""
         given = self.given
         if given is None:
             raise ValueError("LeaveOneOut needs the anchors' statistics")
