@@ -333,7 +333,9 @@ def penalty(
     Returns:
         Records `penalty_entropy` (nats), `penalty_effective_negatives`, `penalty_top1_share`,
         `penalty_top10_share` for each tau.  With labels also `penalty_false_negative_share` and the
-        ratio of this share to the share under equal weights.
+        ratio of this share to the share under equal weights.  For any tau the temperatures
+        `temperature_of_effective_share` and `temperature_of_top10_half`, where the effective
+        negatives are 1, 10 and 50% of all, and where the ten nearest have half of the weight.
 
     Raises:
         DataError, ConfigError: inputs or options cannot be used.

@@ -85,8 +85,8 @@ COMMANDS = (
         """Relative penalty of each temperature on the negatives.
 
         Curves against similarity, entropy, effective number of negatives, shares of the nearest
-        negatives, and share of false negatives (rows of the anchor's class). Without EMB,
-        similarities are spread evenly over [-1, 1], as in Fig. 3 of Wang & Liu.
+        negatives, share of false negatives (rows of the anchor's class), and temperatures to start
+        from. Without EMB, similarities are spread evenly over [-1, 1], as in Fig. 3 of Wang & Liu.
 
         Example: cl-analyze penalty --tau 0.07 0.2 0.5
         """,

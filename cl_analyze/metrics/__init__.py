@@ -45,7 +45,8 @@ suspects.py             negatives so near that they may be false ones
 class_ranks.py          ranks of rows of the class among those of others
 uniform_law.py          the uniform law on the sphere, the reference beside the numbers
 forecast.py             the expected time of a run
-penalty_*.py, hard_curve.py, even_similarities.py, bins.py   parts of the penalty
+penalty_*.py, hard_curve.py, even_similarities.py, bins.py   parts of the penalty (temperatures to
+                        start from in penalty_temperatures.py)
 the others              one family a file
 """
 

@@ -159,30 +159,27 @@ def _false_negative_share(record: Record, value: float, document: Document) -> s
 def _temperature_of_share(record: Record, value: float, document: Document) -> str:
     share = percent(float(record.params["share"]))
     return (
-        f"At τ = {value:.3g} the repulsion acts on as many negatives as {share} of all. Embeddings "
+        f"At τ = {value:.3g} the repulsion is as wide as over {share} of all negatives. Embeddings "
         "trained at another temperature give another number: a place to start, not the best τ."
     )
 
 
-def temperature_to_start(document: Document, source: str) -> str:
-    """Where a source's penalty has a middling width, in a few sentences; empty: not computed."""
-    found = {
-        record.params.get("share"): record
-        for record in document.records("temperature_of_effective_share", source=source)
-    }
+def temperatures_to_start(document: Document, source: str) -> str:
+    """Between which temperatures a source's penalty widens; empty where they were not computed."""
+    found = document.records("temperature_of_effective_share", source=source)
     if not found:
         return ""
-    middle, low, high = (found[share] for share in (0.1, 0.01, 0.5))
-    start = "A temperature to start from"
-    if middle.value is None:
-        return f"{start}: none ({middle.reason})."
-    others = " and ".join(
-        f"{float(record.params['share']):.0%} at {record.value:.3g}"
-        for record in (low, high)
-        if record.value is not None
-    )
-    text = f"{start}: tau = {_with_error(middle)}, where the effective number of negatives is 10% "
-    text += f"of all ({others}). " if others else "of all. "
+    small, *wide = sorted(found, key=lambda record: float(record.params["share"]))
+    reached = [record for record in wide if record.value is not None]
+    start = "Temperatures to start from"
+    if not reached:
+        return f"{start}: none ({wide[-1].reason})."
+    taus = " to ".join(map(_with_error, reached))
+    shares = " to ".join(percent(float(record.params["share"])) for record in reached)
+    text = f"{start}: tau = {taus}, where the effective number of negatives is {shares} of all"
+    if small.value is not None:
+        text += f" (1% at {small.value:.3g})"
+    text += ". "
     half = document.record("temperature_of_top10_half", source=source)
     if half is not None and half.value is not None:
         text += f"Below tau = {_with_error(half)} the ten nearest have more than half of the "

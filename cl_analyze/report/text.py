@@ -16,7 +16,7 @@ from cl_analyze.report.comparison import (
     reference_of,
 )
 from cl_analyze.report.headlines import Headline, headlines
-from cl_analyze.report.sentences import how_to_read, temperature_to_start, threshold_in_words
+from cl_analyze.report.sentences import how_to_read, temperatures_to_start, threshold_in_words
 from cl_analyze.results.document import Document
 from cl_analyze.results.tables import Cell, Param, Record, number_text
 
@@ -177,11 +177,11 @@ def record_lines(records: Sequence[Record], document: Document) -> list[str]:
 
 
 def penalty_lines(records: Sequence[Record], document: Document) -> list[str]:
-    """A line for each record; under each source, a temperature to start from."""
+    """A line for each record; under each source, temperatures to start from."""
     return _separated(
         [
             *record_lines(own, document),
-            *wrapped(temperature_to_start(document, source), 80, "  ", "  "),
+            *wrapped(temperatures_to_start(document, source), 80, "  ", "  "),
         ]
         for source, own in _by_source(records).items()
     )
