@@ -184,6 +184,37 @@ def test_forked_checkpoints_give_the_same_bytes_and_messages(cli, few, more):
     assert len(found[0][2]) >= 1
 
 
+def test_penalty_ends_with_temperatures_to_start_from(cli, emb):
+    plain = " ".join(cli("penalty", emb, "--no-files").stdout.split())
+    found = {
+        record["params"].get("share", "half"): record["value"]
+        for record in document(cli("penalty", emb, "--no-files", "--json"))["results"]
+        if record["metric"] in TEMPERATURES
+    }
+    assert found[0.01] is None
+    number = r"([0-9.]+) ± [0-9.]+"
+    ending = re.search(
+        rf"Temperatures to start from: tau = {number} to {number}, where the effective number of "
+        rf"negatives is 10% to 50% of all. Below tau = {number} the ten nearest have more than "
+        "half of the repulsion. Embeddings trained at another temperature give other numbers.$",
+        plain,
+    )
+    assert [float(text) for text in ending.groups()] == pytest.approx(
+        [found[0.1], found[0.5], found["half"]], rel=1e-2
+    )
+
+
+def test_sentences_under_a_table_fit_a_terminal(cli, emb):
+    for arguments in ((emb,), ("--n-negatives", 5)):
+        lines = cli("penalty", *arguments, "--tau", 0.2, "--no-files").stdout.splitlines()
+        start = next(i for i, line in enumerate(lines) if "Temperatures to start from" in line)
+        assert max(map(len, lines[start:])) <= 80
+    np.save(cli.folder / "right.npy", np.eye(30))
+    found = " ".join(cli("penalty", "right.npy", "--tau", 0.2, "--no-files").stdout.split())
+    reason = "at tau = 0.001 the effective number is still more than 50%"
+    assert found.endswith(f"Temperatures to start from: none ({reason}).")
+
+
 SPELLINGS = [
     ["penalty", "--tau", "0.07", "0.2", "FILE"],
     ["penalty", "FILE", "--tau", "0.07", "0.2"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -345,6 +346,25 @@ def test_collapsed_embeddings_are_solved_below_the_range_of_float32():
     for level in (0.1, 0.5, "top10"):
         assert found[level].value == pytest.approx(exact[level].value, rel=1e-4)
         assert found[level].std_error == pytest.approx(exact[level].std_error, rel=1e-3)
+
+
+def test_a_rule_names_a_share(cli):
+    np.save(cli.folder / "emb.npy", clusters(80)[0])
+    (cli.folder / "r.toml").write_text(
+        """
+[[rule]]
+metric = "temperature_of_effective_share"
+params = { share = 0.1 }
+min = 0.01
+[[rule]]
+metric = "temperature_of_top10_half"
+max = 0.01
+"""
+    )
+    result = cli("check", "emb.npy", "--rules", "r.toml", "--json")
+    assert result.returncode == 1, result.stderr
+    verdicts = [row["verdict"] for row in json.loads(result.stdout)["tables"]["checks"]]
+    assert verdicts == ["pass", "fail"]
 
 
 def test_only_a_run_that_wants_them_looks_for_them(monkeypatch):
