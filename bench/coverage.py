@@ -11,11 +11,13 @@ this number of rows (the mean over all repeats).
     python bench/coverage.py --neighbours --repeats 500    # nearest negatives, groups, copies
     python bench/coverage.py --positives --repeats 500     # thresholds, suspects, retrieval
     python bench/coverage.py --spread --repeats 500        # distances, spectra's scores, LiDAR
+    python bench/coverage.py --between --repeats 500       # two checkpoints of the same rows
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 from collections.abc import Callable
@@ -161,6 +163,7 @@ BASIC = ("uniformity", "tolerance", "similarity", "penalty")
 NEIGHBOURS = ("similarity",)
 POSITIVES = ("similarity", "quality")
 SPREAD = ("quality", "spread")
+BETWEEN = ("cka", "neighbour_overlap", "procrustes_residual", "rsa", "knn_accuracy", "uniformity")
 _OF_SPREAD = (
     *(metric.name for metric in DISTANCES),
     "uniformity_wasserstein", "vendi_score", "modality_gap_relative", "lidar",
@@ -177,6 +180,8 @@ def one_draw(
         return positives_of_one_draw(POSITIVE_LAWS[law](random, n))
     rows, labels = {**LAWS, **NEAR_LAWS, **SPREAD_LAWS}[law](random, n)
     groups = np.arange(n) // 3 if law == "groups of three" else None
+    if metrics == BETWEEN:
+        return between_of_one_draw(rows, labels, random)
     run = cla.RunOptions(threads=1)
     if metrics == SPREAD:
         views = rows + 0.3 * random.standard_normal(rows.shape)
@@ -210,6 +215,33 @@ def one_draw(
             continue
         found[_title(record)] = _with_interval(record)
     return found
+
+
+def between_of_one_draw(
+    rows: NDArray[np.float64], labels: NDArray[np.int64], random: np.random.Generator
+) -> dict[str, tuple[float, float, float, float]]:
+    """As `one_draw`, of two checkpoints: how the space moved, and paired differences."""
+    other = rows + 0.5 * random.standard_normal(rows.shape)
+    run = cla.RunOptions(threads=1)
+    report = cla.compare(
+        {"one": rows, "other": other}, labels, metrics=BETWEEN, ks=(1, 10), run=run
+    )
+    moved = {
+        _title(record).removesuffix(" one"): _with_interval(record)
+        for record in report.records
+        if "against" in record.params and record.std_error
+    }
+    differences = {
+        f"difference of {row['metric']} {' '.join(map(str, json.loads(row['params']).values()))}": (
+            row["difference"],
+            row["std_error"],
+            row["low"],
+            row["high"],
+        )
+        for row in report.tables["compare"].rows
+        if row["std_error"] and row["definition"] in ("u_stat", "leave_one_out")
+    }
+    return {**moved, **differences}
 
 
 def positives_of_one_draw(
@@ -270,6 +302,7 @@ def main() -> None:
     which.add_argument("--neighbours", action="store_const", const=NEIGHBOURS, dest="metrics")
     which.add_argument("--positives", action="store_const", const=POSITIVES, dest="metrics")
     which.add_argument("--spread", action="store_const", const=SPREAD, dest="metrics")
+    which.add_argument("--between", action="store_const", const=BETWEEN, dest="metrics")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     laws = {NEIGHBOURS: NEAR_LAWS, POSITIVES: POSITIVE_LAWS, SPREAD: SPREAD_LAWS}

@@ -160,6 +160,17 @@ def test_errors_of_distances_and_spectral_scores_cover(law):
         assert found[name][0] < 1.5, name
 
 
+def test_errors_between_two_checkpoints_cover():
+    """A small run of bench/coverage.py --between: movement and paired differences."""
+    from bench.coverage import BETWEEN, coverage
+
+    found = coverage("clusters", n=120, repeats=300 if NIGHTLY else 60, jobs=1, metrics=BETWEEN)
+    assert len(found) == 9
+    for name, (ratio, share) in found.items():
+        assert 0.75 < ratio < 1.6, (name, ratio)
+        assert share > 0.85, (name, share)
+
+
 def test_intervals_cover():
     """A small run of bench/coverage.py: 100 draws of 80 clustered rows."""
     from bench.coverage import coverage
