@@ -61,18 +61,19 @@ TOP10_HALF = Metric(
 METRICS = (EFFECTIVE_SHARE, TOP10_HALF)
 
 SHARES = (0.01, 0.1, 0.5)
-LOWEST, HIGHEST = 1e-3, 1e3
-"""The temperatures among which levels are looked for."""
-FIRST = tuple(np.geomspace(0.02, 2.0, 13).tolist())
-"""Temperatures that are tested first, on few anchors."""
+GRID: tuple[float, ...] = tuple(np.geomspace(1e-3, 1e3, 231).tolist())
+"""The temperatures that are tested, 6% apart: results depend on no search, nor on row order."""
+FIRST = tuple(range(50, 129, 6))
+"""Positions in the grid that are tested first, on few anchors: from 0.02 to 2."""
 _FEW = (32, 256)
 """Anchors of the passes that find where to look."""
-COARSE, FINE = 0.4, 0.055
-"""Largest log ratio of the two tested temperatures around a result: of few anchors, and of all."""
-_UNSURE = 0.85
-"""Log distance from the result of 1 anchor to that of all rows, about; of m anchors over sqrt m."""
-_STEP = 4.0
-"""Factor to the next temperature where all tested ones are on one side of the level."""
+COARSE, FINE = 7, 1
+"""Steps of the grid between the two tested temperatures around a level: for few anchors, and for
+all."""
+_UNSURE = 14
+"""Steps from the result of 1 anchor to that of all rows, about; of m anchors over sqrt m."""
+_STRIDE = 23
+"""Steps to the next temperature where all tested ones are on one side of the level."""
 
 
 @dataclass(frozen=True)
@@ -111,12 +112,12 @@ class Goal:
         )
 
     def beyond(self, is_too_high: bool) -> str:
-        """The reason why no temperature from LOWEST to HIGHEST reaches the level.
+        """The reason why no temperature of the grid reaches the level.
 
         Args:
             is_too_high: whether the statistic is above the level at all of them; else it is below.
         """
-        tau = f"{LOWEST if is_too_high == (self.sign > 0) else HIGHEST:g}"
+        tau = f"{GRID[0 if is_too_high == (self.sign > 0) else -1]:g}"
         side = "more" if is_too_high else "less"
         if self.column == "exp_entropy":
             return f"at tau = {tau} the effective number is still {side} than {self.level:.0%}"
@@ -130,8 +131,8 @@ GOALS = (
 
 Values = Mapping[str, float]
 """Column -> the mean share of the ten nearest, the effective over the number of negatives."""
-Known = Mapping[float, Values]
-"""Temperature -> the statistics."""
+Known = Mapping[int, Values]
+"""Position of a tested temperature in the grid -> the statistics."""
 Measure = Callable[[Sequence[float]], Iterable[Values]]
 """The statistics at some temperatures."""
 
@@ -151,95 +152,98 @@ class Reached:
     slope: float
 
 
-def search(
-    measure: Measure, goals: Collection[Goal], first: Iterable[float], tolerance: float
-) -> Known:
-    """The statistics at temperatures that close in on the levels of all goals.
+def search(measure: Measure, goals: Collection[Goal], first: Iterable[int], widest: int) -> Known:
+    """The statistics at temperatures of the grid that close in on the levels of all goals.
 
     Args:
         measure: the statistics at some temperatures.
         goals: the levels.
-        first: the temperatures to begin with.
-        tolerance: log ratio of the temperatures on both sides of a level.
+        first: positions in the grid to begin with.
+        widest: most steps of the grid between the temperatures on both sides of a level.
     """
-    known: dict[float, Values] = {}
+    known: dict[int, Values] = {}
     wanted = sorted(set(first))
     while wanted:
-        known.update(zip(wanted, measure(wanted), strict=True))
-        following = {tau for goal in goals for tau in _next(goal, known, tolerance)}
+        known.update(zip(wanted, measure([GRID[at] for at in wanted]), strict=True))
+        following = {at for goal in goals for at in _next(goal, known, widest)}
         wanted = sorted(following - known.keys())
     return known
 
 
-def _sides(goal: Goal, known: Known) -> tuple[float | None, float | None]:
+def _sides(goal: Goal, known: Known) -> tuple[int | None, int | None]:
     """The tested temperatures next to the level, below and above; None: none there."""
-    taus = sorted(known)
-    above = [tau for tau in taus if goal.sign * (known[tau][goal.column] - goal.level) >= 0.0]
-    high = above[0] if above else None
-    below = [tau for tau in taus if high is None or tau < high]
-    return (below[-1] if below else None), high
+    above = [
+        at for at, value in known.items() if goal.sign * (value[goal.column] - goal.level) >= 0
+    ]
+    high = min(above, default=None)
+    below = [at for at in known if high is None or at < high]
+    return max(below, default=None), high
 
 
-def _next(goal: Goal, known: Known, tolerance: float) -> tuple[float, ...]:
-    """The temperatures to test next for a goal; none where it is close enough, or out of reach."""
+def _next(goal: Goal, known: Known, widest: int) -> Iterable[int]:
+    """The temperatures to test next for a goal; nothing new where the level is close, or beyond."""
     low, high = _sides(goal, known)
     if low is None:
-        return (max(min(known) / _STEP, LOWEST),)
+        return (max(min(known) - _STRIDE, 0),)
     if high is None:
-        return (min(max(known) * _STEP, HIGHEST),)
-    if math.log(high / low) <= tolerance:
+        return (min(max(known) + _STRIDE, len(GRID) - 1),)
+    if widest > FINE and high - low <= widest:
         return ()
-    return around(_between(goal, known, low, high), 0.9 * tolerance)
+    return around(guess(goal, known), max(widest // 2, 1))
 
 
-def around(tau: float, width: float) -> tuple[float, float, float]:
-    """A temperature, and one on either side, within the limits."""
-    sides = tau * math.exp(-width), tau, tau * math.exp(width)
-    low, middle, high = (min(max(side, LOWEST), HIGHEST) for side in sides)
-    return low, middle, high
+def around(tau: float, width: int) -> tuple[int, int, int]:
+    """The temperature of the grid next to one, and those some steps to both sides."""
+    steps = (len(GRID) - 1) * math.log(tau / GRID[0]) / math.log(GRID[-1] / GRID[0])
+    middle = min(max(round(steps), width), len(GRID) - 1 - width)
+    return middle - width, middle, middle + width
 
 
-def _between(goal: Goal, known: Known, low: float, high: float) -> float:
-    """The temperature of the level on the line through two tested ones, both axes logarithmic."""
-    logs = [math.log(known[tau][goal.column]) for tau in (low, high)]
-    share = (math.log(goal.level) - logs[0]) / (logs[1] - logs[0])
-    return low * math.pow(high / low, min(max(share, 0.0), 1.0))
+def _straight(share: float) -> float:
+    """A share on a scale on which it is nearly a line over log(tau).
+
+    For large tau the effective share of the negatives is exp(-Var(s) / (2 tau^2)).
+    """
+    return math.log(-math.log(min(max(share, 1e-300), 1.0 - 1e-12)))
 
 
 def guess(goal: Goal, known: Known) -> float:
-    """The temperature of the level, roughly; a limit where it is out of reach."""
+    """The temperature of the level, roughly; a limit where it is beyond.
+
+    On the line through the two tested ones next to it, see `_straight`.
+    """
     low, high = _sides(goal, known)
     if low is None or high is None:
-        return LOWEST if low is None else HIGHEST
-    return _between(goal, known, low, high)
+        return float(GRID[0 if low is None else -1])
+    ends = [_straight(known[at][goal.column]) for at in (low, high)]
+    share = (_straight(goal.level) - ends[0]) / (ends[1] - ends[0])
+    return float(GRID[low]) * math.pow(GRID[high] / GRID[low], min(max(share, 0.0), 1.0))
 
 
 def reached(goal: Goal, known: Known) -> Reached | None:
-    """Where the statistic reaches its level; None: beyond the limits.
+    """Where the statistic reaches its level; None: beyond the grid.
 
-    From the curve through three tested temperatures, two of them around the level, with both axes
-    logarithmic: log(tau) as a polynomial of the log of the statistic.
+    From the curve through three neighbouring temperatures of the grid, the middle one next to the
+    level: log(tau) as a polynomial of the statistic on its straight scale.
     """
     low, high = _sides(goal, known)
     if low is None or high is None:
         return None
-    line = _between(goal, known, low, high)
-    third = min(
-        (tau for tau in known if tau not in (low, high)),
-        key=lambda tau: abs(math.log(tau / line)),
-        default=None,
-    )
-    taus = [low, high] if third is None else [low, high, third]
-    x = np.log(taus)
-    y = np.array([math.log(known[tau][goal.column] / goal.level) for tau in taus])
-    nearest = int(np.argmin(np.abs(x - math.log(line))))
-    root, slope = math.log(line), float((y[1] - y[0]) / (x[1] - x[0]))
-    if third is not None and len(set(y.tolist())) == 3:
-        inverse = np.polynomial.polynomial.polyfit(y, x - root, 2)
-        root += float(np.clip(inverse[0], x[0] - root, x[1] - root))
+    line = guess(goal, known)
+    three = around(line, FINE)
+    x = np.log([GRID[at] for at in three]) - math.log(line)
+    y = np.array([_straight(known[at][goal.column]) for at in three]) - _straight(goal.level)
+    nearest = int(np.argmin(np.abs(x)))
+    ends = np.log([GRID[low], GRID[high]]) - math.log(line)
+    of_ends = [_straight(known[at][goal.column]) for at in (low, high)]
+    root, slope = 0.0, float((of_ends[1] - of_ends[0]) / (ends[1] - ends[0]))
+    if len(set(y.tolist())) == 3:
+        root = float(np.clip(np.polynomial.polynomial.polyfit(y, x, 2)[0], *ends))
         of_curve = float(np.polynomial.polynomial.polyfit(x - x[nearest], y, 2)[1])
         slope = of_curve if of_curve * slope > 0.0 else slope
-    return Reached(math.exp(root), taus[nearest], slope)
+    tested = three[nearest]
+    slope *= math.log(known[tested][goal.column])  # of the logarithm of the share
+    return Reached(line * math.exp(root), GRID[tested], slope)
 
 
 @dataclass(frozen=True)
@@ -328,7 +332,7 @@ def locate(results: PassResults) -> Located:
     results.runner.announce("temperatures to start from")
     few = np.flatnonzero(has_negative)
     known: Known = {}
-    first: Iterable[float] = FIRST
+    first: Iterable[int] = FIRST
     for n_few in _FEW:
         if goals and n_few < len(few):
             chosen = few[np.linspace(0, len(few) - 1, n_few).astype(np.int64)]
@@ -347,10 +351,10 @@ def locate(results: PassResults) -> Located:
     return Located(anchors, neighbours, found, reasons, of_taus)
 
 
-def _around_guesses(goals: Iterable[Goal], known: Known, n_anchors: int) -> tuple[float, ...]:
+def _around_guesses(goals: Iterable[Goal], known: Known, n_anchors: int) -> tuple[int, ...]:
     """Temperatures around the results of some anchors, as far as those of all rows may be."""
-    width = max(_UNSURE / math.sqrt(n_anchors), 0.9 * FINE)
-    return tuple(tau for goal in goals for tau in around(guess(goal, known), width))
+    width = max(round(_UNSURE / math.sqrt(n_anchors)), FINE)
+    return tuple(at for goal in goals for at in around(guess(goal, known), width))
 
 
 def memory(n_rows: int, options: MetricOptions) -> int:
@@ -366,8 +370,8 @@ def own_reducers(options: MetricOptions) -> tuple[Reducer, ...]:
     """As the pass over all anchors has, for the forecast: three temperatures for each goal."""
     if not options.wants(metric.name for metric in METRICS):
         return ()
-    taus = FIRST[: 3 * len(GOALS)]
-    return tuple(SoftmaxMoments(tau, options.negative_pairs) for tau in taus)
+    at = FIRST[: 3 * len(GOALS)]
+    return tuple(SoftmaxMoments(GRID[position], options.negative_pairs) for position in at)
 
 
 def own_pairs(subject: Subject, options: MetricOptions) -> float:
