@@ -18,11 +18,11 @@ from cl_analyze.comparison import run_comparison
 from cl_analyze.errors import ConfigError
 from cl_analyze.options import CompareOptions, MetricOptions, Request, RunOptions
 from cl_analyze.options.declaration import split_by_class, with_options
+from cl_analyze.options.request import SETTINGS
 from cl_analyze.results.tables import Record, Results
 
 _DECLARING = (Request, MetricOptions)
-_VARIANTS = ("dims", "quantise", "transform", "packed_bits")
-_FOR_ALL = ("queue", "clop_anchors", "views", *_VARIANTS)
+_FOR_ALL = ("queue", "clop_anchors", *SETTINGS)
 """Companions whose list is no list with one for each checkpoint."""
 
 
@@ -362,7 +362,7 @@ def penalty(
             **options,
         )
         return report.records
-    of_embeddings = ("groups", "relevant", "pair_ids", "views", "anchors", *_VARIANTS)
+    of_embeddings = ("groups", "relevant", "pair_ids", "anchors", *SETTINGS)
     given = {name: options.pop(name, None) for name in of_embeddings}
     for name, value in {"labels": labels, "pairs": pairs, **given}.items():
         is_unset = value is None or value is False or (isinstance(value, tuple) and not value)

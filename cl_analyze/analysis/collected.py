@@ -79,6 +79,8 @@ class Collected:
         self.groups: dict[str, NDArray[np.int64]] = {}
         self.rows: dict[str, RowKeys] = {}
         self.originals: dict[str, str] = {}
+        self.variants: dict[str, str] = {}
+        self.asked: tuple[str, ...] = ()
 
     def add_inputs(self, entries: Iterable[dict[str, Any]]) -> None:
         """Add entries of `inputs` that have not been added yet."""
@@ -114,6 +116,7 @@ class Collected:
         if subject.groups is not None:
             self.groups[source] = subject.groups
         self.originals[source] = subject.original
+        self.variants[source] = "" if subject.variant is None else subject.variant.name
         if subject.variant is not None:
             lines = subject.variant.table(source, subject.original)
             earlier = self.tables.get(VARIANTS)
@@ -173,6 +176,8 @@ class Collected:
                 n_rows=self.n_rows,
                 n_negatives=self.n_negatives,
                 n_anchors=self.n_anchors,
+                variants=self.variants,
+                asked=self.asked,
             ),
             self.groups,
             self.rows,

@@ -17,7 +17,7 @@ from cl_analyze.data.memory import free_memory
 from cl_analyze.errors import ConfigError
 from cl_analyze.inputs.listener import Listener, Recorder, Silent
 from cl_analyze.inputs.memory import n_threads
-from cl_analyze.inputs.names import source_names
+from cl_analyze.inputs.names import originals_of, source_names
 from cl_analyze.inputs.prepare import Prepared, prepare
 from cl_analyze.inputs.variants import with_variants
 from cl_analyze.metrics import METRICS
@@ -90,8 +90,10 @@ def _measured(
         options = with_voters(options)
     collected = Collected()
     all_prepared = []
-    for request, title in zip(requests, source_names(requests), strict=True):
-        prepared = prepare(request, title, names, options, run, recorder)
+    titles = source_names(requests)
+    originals = originals_of(requests, titles)
+    for request, title, original in zip(requests, titles, originals, strict=True):
+        prepared = prepare(request, title, names, options, run, recorder, original)
         all_prepared.append(prepared)
         collected.add_inputs(prepared.inputs)
     options = with_room_for_groups(options, [prepared.subject for prepared in all_prepared])

@@ -46,12 +46,14 @@ class BaselineSource:
         keys: identity of the rows.
         records: the numbers, with pseudo-values; NaN for rows outside the sample.
         sample: indices of the rows that have pseudo-values; None: all rows.
+        variant: the name of the variant that it is; empty for a checkpoint as it was saved.
     """
 
     source: str
     keys: RowKeys
     records: tuple[Record, ...]
     sample: Index | None
+    variant: str = ""
 
     def sample_of(self, match: Match) -> Index | None:
         """The rows of the sample in the numbering of the other checkpoint; None: all rows."""
@@ -74,14 +76,25 @@ class Baseline:
     version: str
     sources: tuple[BaselineSource, ...]
 
-    def of(self, source: str) -> BaselineSource:
-        """The checkpoint for a comparison with a source: the only one, or the one with its name.
+    def of(self, source: str, variant: str = "") -> BaselineSource:
+        """The checkpoint for a comparison with a source.
+
+        The only one of its variant; else the one with its name.  A baseline without this variant
+        has the checkpoint as it was saved in its place.
+
+        Args:
+            source: name of the source.
+            variant: the variant that it is; empty: none.
 
         Raises:
             ConfigError: there are several checkpoints, and no checkpoint has the name.
         """
-        if len(self.sources) == 1:
-            return self.sources[0]
+        for wanted in dict.fromkeys((variant, "")):
+            alike = [checkpoint for checkpoint in self.sources if checkpoint.variant == wanted]
+            if len(alike) == 1:
+                return alike[0]
+            if alike:
+                break
         by_name = {checkpoint.source: checkpoint for checkpoint in self.sources}
         if source in by_name:
             return by_name[source]
@@ -130,6 +143,7 @@ def save_baseline(path: Path, report: Report, chosen: Sequence[Record], seed: in
         sources.append(
             {
                 "source": source,
+                "variant": report.document.variants[source],
                 "n": keys.n,
                 "labels_sha256": keys.labels,
                 "kept_sha256": keys.kept,
@@ -309,4 +323,8 @@ def _source(entry: dict[str, Any], s: int, arrays: dict[str, NDArray[Any]]) -> B
         ids is not None and (ids.shape != (n,) or ids.dtype != np.uint64)
     ):
         raise ValueError("the ids must be one 64-bit number for each row")
-    return BaselineSource(name, RowKeys(n, hashes[0], ids, hashes[1]), tuple(records), sample)
+    variant = entry.get("variant", "")  # older baselines have no variants
+    if not isinstance(variant, str):
+        raise TypeError("the name of a variant is a word")
+    keys = RowKeys(n, hashes[0], ids, hashes[1])
+    return BaselineSource(name, keys, tuple(records), sample, variant)

@@ -17,7 +17,7 @@ from cl_analyze.checks.rules import ORIGINAL, Rule
 from cl_analyze.errors import ConfigError
 from cl_analyze.inputs.listener import Listener, Silent
 from cl_analyze.metrics.differences import match_rows
-from cl_analyze.options import Request, RunOptions
+from cl_analyze.options import QUANTISED, Request, RunOptions
 from cl_analyze.results.tables import Record, Results
 
 
@@ -110,7 +110,7 @@ def run_checks(
         if not any(map(rule.is_for, variants.values())):
             raise ConfigError(
                 f"the rule {rule.name} is for {rule.variant}, and there is no such variant: pass "
-                "--dims, --quantise or --transform"
+                f"{_asked_by(rule.variant or '')}"
             )
     checks: list[Check] = []
     named: list[Record] = []
@@ -121,7 +121,10 @@ def run_checks(
         if any(rules[i].needs_baseline for i in own_rules):
             original = report.originals[source]
             if baseline is not None:
-                base, place = baseline.of(source), str(baseline.path)
+                base, place = (
+                    baseline.of(source, report.document.variants[source]),
+                    str(baseline.path),
+                )
             elif original != source:
                 of_original = tuple(chosen[original, i] for i in own_rules)
                 base = BaselineSource(original, report.rows[original], of_original, None)
@@ -152,10 +155,17 @@ def run_checks(
     return Checked(report, tuple(checks))
 
 
+def _asked_by(variant: str) -> str:
+    """The option that asks for a variant: `--dims 64`."""
+    change, _, dims = variant.partition("=")
+    if dims:
+        return f"--dims {dims}"
+    return f"--quantise {change}" if change in QUANTISED else f"--transform {change}"
+
+
 def _variant(source: str, report: Report) -> str:
     """The name of the variant that a source is; of a checkpoint as it is saved, `ORIGINAL`."""
-    original = report.originals[source]
-    return ORIGINAL if source == original else source[len(original) + 1 : -1]
+    return report.document.variants[source] or ORIGINAL
 
 
 def _same_number(rule: Rule, record: Record, base: BaselineSource, path: str) -> Record:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from cl_analyze.cli.run import requests, shown_arguments
 from cl_analyze.cli.terminal import ReaderGoneError, Talk, write_lines, write_text
 from cl_analyze.errors import CheckFailedError, ConfigError, error_text
-from cl_analyze.options import CheckFiles, MetricOptions, Request, RunOptions
-from cl_analyze.options.declaration import from_command_line, options_of
+from cl_analyze.options import CheckFiles, MetricOptions, RunOptions
+from cl_analyze.options.declaration import from_command_line
+from cl_analyze.options.request import FILES
 
 if TYPE_CHECKING:
     from cl_analyze.checks import Checked
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def _inputs(parameters: Mapping[str, Any]) -> Iterator[str]:
     """Paths of all embeddings and companions."""
-    for name in ("embeddings", *options_of(Request)):
+    for name in ("embeddings", *FILES):
         paths = parameters.get(name)
         yield from [paths] if isinstance(paths, str) else paths or ()
 

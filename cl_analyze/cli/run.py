@@ -18,6 +18,7 @@ from cl_analyze.options import (
     RunOptions,
 )
 from cl_analyze.options.declaration import from_command_line, options_of
+from cl_analyze.options.request import SETTINGS
 from cl_analyze.processes import cores
 from cl_analyze.quoting import natural, printable, without_secrets
 
@@ -74,11 +75,7 @@ def _refuse_without_embeddings(parameters: Mapping[str, Any]) -> None:
         ("--groups", parameters["groups"]),
         ("--pairs", parameters["pairs"]),
         ("--relevant", parameters["relevant"]),
-        ("--views", parameters["views"]),
-        ("--dims", parameters["dims"]),
-        ("--quantise", parameters["quantise"]),
-        ("--transform", parameters["transform"]),
-        ("--packed-bits", parameters["packed_bits"]),
+        *((options_of(Request)[name].flag, parameters[name]) for name in SETTINGS),
         ("--unlabelled", parameters["unlabelled"]),
         ("--negatives class", getattr(parameters["negatives"], "value", None) == "class"),
         ("--anchors", parameters["anchors"] is not None),

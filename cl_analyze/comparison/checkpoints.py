@@ -25,7 +25,8 @@ class Checkpoint:
         families: results without pseudo-values, the movement from that checkpoint included.
         against: title of the checkpoint that it is compared with: the reference, or for a variant
             its original; None for the reference.
-        variant: name of the variant; None for a checkpoint as it is saved.
+        variant, original: name of the variant, and the checkpoint whose variant it is; None for a
+            checkpoint as it is saved.
     """
 
     title: str
@@ -36,6 +37,7 @@ class Checkpoint:
     families: dict[str, FamilyResult]
     against: str | None = None
     variant: str | None = None
+    original: str | None = None
 
     def value(self, metric: str) -> float | None:
         """The first value of a metric; None where no record has a value."""
@@ -87,6 +89,7 @@ def checkpoints_table(
             "reference": checkpoint is reference,
             "against": checkpoint.against,
             "variant": checkpoint.variant,
+            "original": checkpoint.original,
             "n": checkpoint.n,
             "d": checkpoint.d,
             "rows": checkpoint.match.text,

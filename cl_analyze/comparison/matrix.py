@@ -31,6 +31,7 @@ from cl_analyze.metrics.movement import (
 )
 from cl_analyze.metrics.rsa import FEWEST_ROWS, RSA, rank_correlation, ranked_pairs, sample_of
 from cl_analyze.pairs.plan import spans
+from cl_analyze.pairs.rescoring import GRID
 from cl_analyze.results.stats import standard_error
 from cl_analyze.results.tables import Cell, Table
 
@@ -42,7 +43,7 @@ Lists = NDArray[np.int32]
 MOST_SOURCES = 40
 """Checkpoints up to which every pair is compared."""
 HELD_BYTES = 512 << 20
-"""Bytes of rows that are held; of more, a seeded sample."""
+"""Bytes of rows that are held where no budget of memory is given."""
 PERMUTATIONS = 200
 PERMUTED_ROWS = 256
 """Rows of a permutation of similarities."""
@@ -62,7 +63,9 @@ COLUMNS = (
     "n",
     "null_mean",
     "p_permutation",
+    "reason",
 )
+_COINCIDE = "all rows of a checkpoint coincide"
 CLUSTER_COLUMNS = ("node", "source", "left", "right", "height", "n", "position")
 
 
@@ -108,10 +111,12 @@ class AllAgainstAll:
     Attributes:
         dims: dimensions of all checkpoints, to know how many rows fit into memory.
         k: number of neighbours.
+        most_bytes: of rows that are held; of more, a seeded sample.
     """
 
     dims: Sequence[int]
     k: int
+    most_bytes: int
     _members: list[_Member] = field(default_factory=list)
     _sample: Index | None = None
     _groups: Index | None = None
@@ -131,7 +136,7 @@ class AllAgainstAll:
         """
         n = rows.n_rows
         if self._sample is None:
-            most = max(HELD_BYTES // (8 * sum(self.dims)), PERMUTED_ROWS)
+            most = max(self.most_bytes // (8 * sum(self.dims)), PERMUTED_ROWS)
             self._sample = np.arange(n)
             if n > most:
                 drawn = np.random.default_rng(0).choice(n, most, replace=False)
@@ -166,7 +171,7 @@ class AllAgainstAll:
         for a, one in enumerate(members):
             for b, other in enumerate(members[:a]):
                 for metric, number, null in self._values(one, other):
-                    if metric == CKA.name:
+                    if metric == CKA.name and number is not None:
                         alike[a, b] = alike[b, a] = number.value
                     if metric not in metrics:
                         continue
@@ -176,11 +181,12 @@ class AllAgainstAll:
                             "source_b": other.title,
                             "metric": metric,
                             "k": self.k if metric == NEIGHBOUR_OVERLAP.name else None,
-                            "value": number.value,
-                            "std_error": number.std_error,
-                            "n": number.n,
+                            "value": None if number is None else number.value,
+                            "std_error": None if number is None else number.std_error,
+                            "n": one.space.n if number is None else number.n,
                             "null_mean": null,
                             "p_permutation": p_values.get((metric, b, a)),
+                            "reason": _COINCIDE if number is None else None,
                         }
                     )
         if not rows:
@@ -188,8 +194,11 @@ class AllAgainstAll:
         matrix = Table("compare_matrix", COLUMNS, tuple(rows))
         return [matrix, _clusters([member.title for member in members], alike)]
 
-    def _values(self, one: _Member, other: _Member) -> Iterator[tuple[str, Number, float]]:
-        """Each measure of a pair: its name, its value, and its mean under permuted rows."""
+    def _values(self, one: _Member, other: _Member) -> Iterator[tuple[str, Number | None, float]]:
+        """Each measure of a pair: its name, its value, and its mean under permuted rows.
+
+        None in place of the value where all rows of a checkpoint coincide.
+        """
         spaces = one.space, other.space
         n = one.space.n
         groups = None
@@ -205,15 +214,13 @@ class AllAgainstAll:
         cross = Dependence(*spaces)
         with_itself = one.space.self_similarity, other.space.self_similarity
         cka = centred_kernel_alignment(cross, *with_itself, debiased=True, groups=groups)
-        if cka is not None:
-            yield CKA.name, cka, 0.0
+        yield CKA.name, cka, 0.0
         residuals = procrustes(*spaces, cross.products).residuals
         residual = Number(float(residuals.mean()), standard_error(residuals, groups), n)
         yield PROCRUSTES_RESIDUAL.name, residual, _residual_of_permuted(*spaces)
         of_pairs = None if groups is None else groups[sample_of(n)]
         correlation = rank_correlation(one.space.ranked_pairs, other.space.ranked_pairs, of_pairs)
-        if correlation is not None:
-            yield RSA.name, correlation, 0.0
+        yield RSA.name, correlation, 0.0
 
 
 def _residual_of_permuted(one: Space, other: Space) -> float:
@@ -255,7 +262,7 @@ def permutation_p_values(
     m = len(chosen)
     orders = np.array([np.arange(m), *(random.permutation(m) for _ in range(PERMUTATIONS))])
     p_values: dict[tuple[str, int, int], float | None] = {}
-    matrices = [_matrices(matrix[chosen], k) for matrix in rows]
+    matrices = [_matrices(matrix[chosen], k, random) for matrix in rows]
     for metric in matrices[0]:
         stack = np.stack([own[metric].ravel() for own in matrices])
         for b in range(1, len(rows)):
@@ -280,14 +287,15 @@ def permutation_p_values(
     return p_values
 
 
-def _matrices(rows: Matrix, k: int) -> dict[str, NDArray[np.float32]]:
+def _matrices(rows: Matrix, k: int, random: np.random.Generator) -> dict[str, NDArray[np.float32]]:
     """(m, m) matrices whose products, entry by entry, are the statistics of a pair.
 
     Cosines centred as the unbiased HSIC centres them (Song et al. 2012), ranks of cosines less
-    their mean, and 1 for the k nearest rows of each row.
+    their mean, and 1 for the k nearest rows of each row, equal ones in random order: an order by
+    number would be the same in both checkpoints.
     """
     m = len(rows)
-    cosines = rows @ rows.T
+    cosines = np.rint(rows @ rows.T * GRID) / GRID
     off_diagonal = ~np.eye(m, dtype=bool)
     similarities = np.where(off_diagonal, cosines, 0.0)
     sums = similarities.sum(axis=1)
@@ -296,7 +304,8 @@ def _matrices(rows: Matrix, k: int) -> dict[str, NDArray[np.float32]]:
     upper = np.triu_indices(m, 1)
     of_pairs = ranked_pairs(rows).ranks.astype(np.float64)
     ranks[upper] = of_pairs - of_pairs.mean()
-    nearest = np.argsort(np.where(off_diagonal, -cosines, np.inf), axis=1, kind="stable")
+    far = np.where(off_diagonal, -cosines, np.inf)
+    nearest = np.lexsort((random.random((m, m)), far), axis=1)
     near = np.zeros((m, m))
     np.put_along_axis(near, nearest[:, : min(k, m - 2)], 1.0, axis=1)
     return {

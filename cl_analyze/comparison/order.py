@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cl_analyze.data.opening import real_path
 from cl_analyze.errors import ConfigError
-from cl_analyze.inputs.names import source_names
+from cl_analyze.inputs.names import originals_of, source_names
 from cl_analyze.options import Request
 
 _NUMBER = r"[+-]?[0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?"
@@ -66,6 +66,7 @@ def arranged(requests: Sequence[Request], x: str | None) -> list[Given]:
     if "-" in names:
         raise ConfigError("compare reads its files twice: - (standard input) cannot be compared")
     titles = source_names(requests)
+    originals = originals_of(requests, titles)
     order: Sequence[int] = range(len(requests))
     x_values: Sequence[float | None] = [None] * len(requests)
     series: Sequence[str] = [""] * len(requests)
@@ -81,10 +82,9 @@ def arranged(requests: Sequence[Request], x: str | None) -> list[Given]:
     given: list[Given] = []
     for i in order:  # a variant stands behind its original
         variant = requests[i].variant
-        original = titles[i].removesuffix(f"[{variant}]") if variant else titles[i]
         request = replace(requests[i], match=True)
         name = f"{names[i]}[{variant}]" if variant else names[i]
-        given.append(Given(request, name, titles[i], x_values[i], original, series[i]))
+        given.append(Given(request, name, titles[i], x_values[i], originals[i], series[i]))
     return given
 
 
@@ -102,20 +102,24 @@ def step_before(given: Sequence[Given], i: int) -> int | None:
 
 
 def by_dimensions(given: Sequence[Given], dims: Mapping[str, int]) -> list[Given] | None:
-    """One checkpoint and its variants of fewer dimensions, at the dimensions that they keep.
+    """The checkpoints, those with variants of fewer dimensions at the dimensions that they keep.
 
     Args:
         given: the checkpoints.
         dims: title -> dimensions of the rows.
 
     Returns:
-        None where there are other checkpoints or variants, or only one.
+        The checkpoints, others without a position; None where there are no such variants.
     """
-    originals = {checkpoint.original for checkpoint in given}
-    others = [c for c in given if c.is_variant and c.dims is None]
-    if len(originals) > 1 or others or len(given) < 2:
+    cut = {checkpoint.original for checkpoint in given if checkpoint.dims is not None}
+    if not cut:
         return None
-    return [replace(checkpoint, x=float(dims[checkpoint.title])) for checkpoint in given]
+    return [
+        replace(checkpoint, x=float(dims[checkpoint.title]))
+        if checkpoint.dims is not None or checkpoint.title in cut
+        else checkpoint
+        for checkpoint in given
+    ]
 
 
 def measuring_order(given: Sequence[Given], reference: int) -> list[tuple[int, int | None]]:
@@ -157,10 +161,6 @@ def reference_index(checkpoints: Sequence[Given], against: str | None) -> int:
     raise ConfigError(
         f"--against {against}: none of the checkpoints; they are {', '.join(titles[:8])}"
     )
-
-
-KEPT_DIMENSIONS = "dimensions kept"
-"""The axis of a checkpoint and its variants of fewer dimensions."""
 
 
 def axis_label(x: str) -> str:

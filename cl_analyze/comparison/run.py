@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from cl_analyze.analysis.collected import Collected, check_definition, of_definition
 from cl_analyze.analysis.report import Report
 from cl_analyze.analysis.run import executor_of, measure_one
+from cl_analyze.comparison import matrix
 from cl_analyze.comparison.cache import Cache, Entry
 from cl_analyze.comparison.checkpoints import Checkpoint, checkpoints_table, warn
 from cl_analyze.comparison.matrix import MOST_SOURCES, AllAgainstAll
 from cl_analyze.comparison.order import (
-    KEPT_DIMENSIONS,
     Given,
     arranged,
     axis_label,
@@ -48,7 +48,7 @@ from cl_analyze.metrics.subject import Subject, nearest_negatives_reducer
 from cl_analyze.options import CompareOptions, MetricOptions, Request, RunOptions
 from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.executors import Executor, single_threaded_blas
-from cl_analyze.results.tables import Table, nearest_k
+from cl_analyze.results.tables import KEPT_DIMENSIONS, Table, nearest_k
 from cl_analyze.store import store_key
 
 KEPT_TABLES = ("collapse",)
@@ -127,8 +127,9 @@ def run_comparison(
         DataError, ConfigError: see `run_analysis`; there are fewer than two checkpoints, or the
             reference is none of them.
 
-    Cost: one analysis for each checkpoint that is not in the cache; memory of two checkpoints, of
-    three where there are variants.
+    Cost: one analysis for each checkpoint that is not in the cache, and a comparison of every pair;
+    memory of two checkpoints (three where there are variants), and of the rows of all, at most 512
+    MB or a quarter of `run.memory`.
     """
     requests = with_variants(requests)
     if len(requests) < 2:
@@ -182,6 +183,7 @@ class _Comparison:
         """Check all checkpoints, then measure and compare them, the reference first."""
         recorder, count = self.recorder, len(self.given)
         collected = Collected()
+        collected.asked = self.chosen.single
         dims = self.check(collected)
         given, axis = self.given, None if x is None else axis_label(x)
         if x is None and (kept_dims := by_dimensions(given, dims)) is not None:
@@ -249,7 +251,13 @@ class _Comparison:
     def prepare(self, checkpoint: Given, recorder: Recorder) -> Prepared:
         """Open and check a checkpoint."""
         return prepare(
-            checkpoint.request, checkpoint.title, self.names, self.options, self.run, recorder
+            checkpoint.request,
+            checkpoint.title,
+            self.names,
+            self.options,
+            self.run,
+            recorder,
+            checkpoint.original,
         )
 
     def check(self, collected: Collected) -> dict[str, int]:
@@ -385,7 +393,9 @@ class _EveryPair:
         self._n = len(dims)
         is_wanted = bool(comparison.chosen.between) and 1 < self._n <= MOST_SOURCES
         k = nearest_k(comparison.options.ks, 10)
-        self._pairs = AllAgainstAll(tuple(dims.values()), k) if is_wanted else None
+        budget = comparison.run.memory
+        most = matrix.HELD_BYTES if budget is None else min(matrix.HELD_BYTES, budget // 4)
+        self._pairs = AllAgainstAll(tuple(dims.values()), k, most) if is_wanted else None
         self._orders: dict[str, NDArray[np.int64]] = {}
 
     def add(self, subject: Subject, entry: Entry, match: Match, base: _Reference | None) -> None:
@@ -444,7 +454,14 @@ def _checkpoint(
         for name, result in families.items()
     }
     subject.release()
-    variant = checkpoint.request.variant or None
     return Checkpoint(
-        checkpoint.title, checkpoint.x, subject.n, subject.d, match, bare, against, variant
+        checkpoint.title,
+        checkpoint.x,
+        subject.n,
+        subject.d,
+        match,
+        bare,
+        against,
+        checkpoint.request.variant or None,
+        checkpoint.original if checkpoint.is_variant else None,
     )

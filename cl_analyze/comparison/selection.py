@@ -11,6 +11,8 @@ from cl_analyze.metrics.family import FamilyResult
 from cl_analyze.quoting import nearest
 
 EVERYTHING = "all"
+ALIASES = {"mutual_knn": "neighbour_overlap"}
+"""Other names of metrics."""
 _BETWEEN = frozenset(name for family in BETWEEN.values() for name in family.definitions)
 
 
@@ -75,14 +77,16 @@ def selection(names: Iterable[str] | str) -> Selection:
     listed = (names,) if isinstance(names, str) else tuple(dict.fromkeys(names))
     if not listed:
         raise ConfigError(f"no metrics are asked for; there are {', '.join(METRICS)} and all")
+    listed = tuple(dict.fromkeys(ALIASES.get(name, name) for name in listed))
+    for name in listed:
+        if name not in METRICS and name not in DECLARED and name != EVERYTHING:
+            near = nearest(name, [*METRICS, *DECLARED])
+            raise ConfigError(
+                f"no metric or family of metrics {name!r}{near or ';'} Families are "
+                f"{', '.join(METRICS)} and all"
+            )
     if EVERYTHING in listed:
         return Selection(tuple(METRICS))
-    for name in listed:
-        if name not in METRICS and name not in DECLARED:
-            raise ConfigError(
-                f"no metric or family of metrics {name!r}{nearest(name, [*METRICS, *DECLARED])}; "
-                f"families are {', '.join(METRICS)} and all"
-            )
     single = tuple(name for name in listed if name not in METRICS)
     families = tuple(
         name

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -113,8 +114,14 @@ def open_container(path: str) -> Container:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
+@functools.cache
+def _content_of(stream: BinaryIO) -> bytes:
+    """What standard input holds; it can be read once, and variants ask for it again."""
+    return stream.read()
+
+
 def _standard_input() -> Container:
-    content = sys.stdin.buffer.read()
+    content = _content_of(sys.stdin.buffer)
     if not content:
         raise DataError("standard input is empty; - reads an .npy stream from it")
     try:

@@ -13,12 +13,12 @@ from cl_analyze.results.document import Document
 FEWEST = 3
 """Checkpoints from which on a matrix shows more than a number."""
 _MEASURES = {
-    "cka": ("linear CKA, debiased", 1.0),
-    "neighbour_overlap": ("nearest neighbours shared", 1.0),
-    "rsa": ("rank correlation of cosines (RSA)", 1.0),
-    "procrustes_residual": ("squared distance after rotation", 0.0),
+    "cka": ("linear CKA, debiased", "CKA", 1.0),
+    "neighbour_overlap": ("nearest neighbours shared", "share", 1.0),
+    "rsa": ("rank correlation of cosines (RSA)", "correlation", 1.0),
+    "procrustes_residual": ("squared distance after rotation", "squared distance", 0.0),
 }
-"""Metric -> title of its panel, and its value for a checkpoint and itself."""
+"""Metric -> title of its panel, label of the colours, and the value of a checkpoint with itself."""
 _GAP, _DEPTH = 0.4, 0.3
 """Free cells between the matrix and the dendrogram, and its depth as a share of the matrix."""
 
@@ -38,23 +38,25 @@ def matrix_figure(document: Document) -> Figure | None:
     y_axis = Axis(ticks=[(float(i), names[s]) for i, s in enumerate(order)], limits=(n - 0.5, -0.5))
     x_axis = Axis(ticks=y_axis.ticks, limits=(-0.5, n - 0.5 + _GAP + _DEPTH * n))
     panels = []
-    for metric, (title, own_value) in _MEASURES.items():
-        rows = [row for row in table if row["metric"] == metric]
+    for metric, (title, label, own_value) in _MEASURES.items():
+        rows = [row for row in table if row["metric"] == metric and row["value"] is not None]
         if not rows:
             continue
         if rows[0]["k"] is not None:
             title = f"{rows[0]['k']} {title}"
-        marks: list[Mark] = [_cells(rows, order, own_value, title), *_dendrogram(nodes, n)]
+        marks: list[Mark] = [_cells(rows, order, own_value, label), *_dendrogram(nodes, n)]
         panels.append(Panel(marks, x_axis, y_axis, title, upright=True))
     side = min(2.3 + 0.16 * n, 6.0)
-    chance = max((float(row["p_permutation"] or 1.0) for row in table), default=1.0)
+    p_values = [float(row["p_permutation"]) for row in table if row["p_permutation"] is not None]
+    chance = max(p_values, default=1.0)
     within = "No pair is as alike by chance" if chance < 0.05 else "Some pairs are alike by chance"
     return Figure(
         "compare_matrix",
         "Every pair of checkpoints",
         "Checkpoints in an order that puts like ones side by side; the tree joins clusters at "
         "their mean 1 − CKA (average linkage), which grows to the right. Yellow is alike, but for "
-        f"the distance. {within} (largest p under permuted rows {chance:.2g}).",
+        f"the distance; white, where all rows of a checkpoint coincide. {within} (largest p under "
+        f"permuted rows {chance:.2g}).",
         panels,
         columns=2,
         choice="measure" if len(panels) > 1 else "",

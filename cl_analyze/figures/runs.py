@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from cl_analyze.figures import measures
 from cl_analyze.figures.colours import BLUE, HUES, ordered
@@ -20,7 +20,7 @@ from cl_analyze.figures.marks import (
 )
 from cl_analyze.figures.sources import series_name, short_names, training_temperature
 from cl_analyze.results.document import Document
-from cl_analyze.results.tables import Record
+from cl_analyze.results.tables import KEPT_DIMENSIONS, Cell, Record
 
 MOST_ROWS = 40
 """Checkpoints up to which each has a marker or a line of its own in a panel."""
@@ -36,13 +36,13 @@ class Run:
         label: of the axis.
         is_temperature: whether positions are training temperatures.
         places: position of each checkpoint that has one.
-        is_one: whether all checkpoints are known to be of one run, whatever their names.
+        owners: what names the run of each checkpoint; empty: its name without the position does.
     """
 
     label: str
     is_temperature: bool
     places: dict[str, float]
-    is_one: bool = False
+    owners: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def has_order(self) -> bool:
@@ -53,7 +53,7 @@ class Run:
     def axis(self) -> Axis:
         """The x axis of a panel along the run."""
         positions = sorted(set(self.places.values()))
-        if not (self.is_temperature or self.is_one) or positions[0] <= 0:
+        if not (self.is_temperature or self.owners) or positions[0] <= 0:
             return Axis(self.label)
         return logarithmic_axis(self.label, positions)
 
@@ -61,7 +61,12 @@ class Run:
     def series(self) -> dict[str, list[str]]:
         """Checkpoints of each series in order: names that differ in their positions alone."""
         order = sorted(self.places, key=lambda source: self.places[source])
-        return {_ONE_RUN: order} if self.is_one else _by_name(self.places, order)
+        if not self.owners:
+            return _by_name(self.places, order)
+        series: dict[str, list[str]] = {}
+        for source in order:
+            series.setdefault(self.owners[source], []).append(source)
+        return series
 
 
 def run_of(document: Document) -> Run:
@@ -69,16 +74,31 @@ def run_of(document: Document) -> Run:
     rows = document.rows("checkpoints")
     if rows and rows[0]["axis"] is not None:
         axis = str(rows[0]["axis"])
-        places = {str(row["source"]): float(row["x"] or 0.0) for row in rows}
-        if any(str(row["variant"]).startswith("dims=") for row in rows):
-            return Run(axis, False, places, is_one=True)
+        placed = [row for row in rows if row["x"] is not None]
+        if axis == KEPT_DIMENSIONS:
+            names = short_names(document)
+            owners = {
+                str(row["source"]): names[str(row["original"] or row["source"])] for row in placed
+            }
+            return Run(axis, False, {str(row["source"]): _x(row) for row in placed}, owners)
+        # variants stand where their original does, and are no step of the run
+        places = {str(row["source"]): _x(row) for row in placed if not row["variant"]}
         if _TEMPERATURE.match(axis):
             return Run("training temperature τ", True, places)
         return Run(axis, "temperature" in axis, places)
-    temperatures = {source: training_temperature(source) for source in document.sources}
+    temperatures = {
+        source: training_temperature(source)
+        for source in document.sources
+        if not document.variants.get(source)
+    }
     known = {source: tau for source, tau in temperatures.items() if tau is not None}
     run = Run("training temperature τ", True, known)
     return run if run.has_order else replace(run, places={})
+
+
+def _x(row: Mapping[str, Cell]) -> float:
+    """The position of a checkpoint."""
+    return float(row["x"] or 0.0)
 
 
 def _by_name(places: dict[str, float], order: Sequence[str]) -> dict[str, list[str]]:
@@ -171,12 +191,12 @@ def movement_figure(document: Document) -> Figure | None:
     if not sources:
         return None
     names = short_names(document)
-    is_of_variants = any(row["variant"] for row in document.rows("checkpoints"))
+    is_of_variants = all(document.variants.get(source) for source in sources)
     (reference,) = (str(row["source"]) for row in document.rows("checkpoints", reference=True))
     run = run_of(document)
     is_run = run.has_order and bool(document.rows("checkpoints")[0]["axis"])
     if is_run:
-        run = replace(run, places={source: run.places[source] for source in sources})
+        run = replace(run, places={s: run.places[s] for s in sources if s in run.places})
         series, x_axis = list(run.series.values()), run.axis
     else:
         places = {source: float(i) for i, source in enumerate(sources)}

@@ -19,7 +19,7 @@ def source_names(requests: Sequence[Request]) -> list[str]:
     if the request has one.
 
     Raises:
-        ConfigError: two requests name the same array.
+        ConfigError: two requests name the same array, or two sources would have one name.
     """
     specs = [
         Spec.parse(str(request.embeddings))
@@ -60,4 +60,18 @@ def source_names(requests: Sequence[Request]) -> list[str]:
         n_same = names.count(title)
         original = title if not n_same else f"{title} ({n_same + 1})"
         names.append(original)
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ConfigError(
+            f"two checkpoints would be called {twice[0]}: one of them is a variant of another; "
+            "give one of the files another name"
+        )
     return names
+
+
+def originals_of(requests: Sequence[Request], names: Sequence[str]) -> list[str]:
+    """For each request the name of the checkpoint whose variant it is; of others their own name."""
+    originals: list[str] = []
+    for request, name in zip(requests, names, strict=True):
+        originals.append(originals[-1] if request.variant else name)
+    return originals

@@ -30,11 +30,11 @@ from cl_analyze.inputs.entries import input_entry, pairs_entry
 from cl_analyze.inputs.listener import Recorder, Silent
 from cl_analyze.inputs.memory import KEPT_ROWS, Room, chosen_precision, room
 from cl_analyze.inputs.variants import (
-    described,
     fitted,
     in_numbering_of_file,
     mapped,
     require_directions,
+    told_of,
 )
 from cl_analyze.metrics import METRICS
 from cl_analyze.metrics.subject import Subject, TrainSet
@@ -76,6 +76,7 @@ def prepare(
     options: MetricOptions,
     run: RunOptions,
     recorder: Recorder,
+    original: str = "",
 ) -> Prepared:
     """Open and check one checkpoint, drop invalid rows if `run` allows it, and normalise the rows.
 
@@ -85,71 +86,57 @@ def prepare(
         names: names of the metric families to compute.
         options: parameters of the metrics.
         run: how to compute.
-        recorder: receives notes and warnings.
+        recorder: receives notes and warnings; for a variant only those that its original has not.
+        original: name of the checkpoint whose variant this is; empty: it is none.
 
     Raises:
         DataError: the inputs lack data that a metric needs, or have invalid rows.
         ConfigError: the options do not fit the inputs, or the memory budget is too small.
     """
-    told = recorder
-    if request.variant:  # the notes on the file were told with the embeddings as they are
-        recorder = Recorder(Silent())
-    opened = _open(request, title, names)
+    # what there is to say of the file was said of the original
+    of_file = Recorder(Silent()) if request.variant else recorder
+    opened = _open(request, original or title, names)
     for text in opened.notes:
-        recorder.note(text)
+        of_file.note(text)
     for text in opened.warnings:
-        recorder.warn(text)
-    companions = open_companions(request, title, opened, run, recorder)
-    _check_needs(title, names, options, opened, companions, recorder)
+        of_file.warn(text)
+    companions = open_companions(request, title, opened, run, of_file)
+    _check_needs(title, names, options, opened, companions, of_file)
     recorder.stage(f"{title}: checking rows")
     checks = _checked_rows(opened, companions)
     main = opened.main
-    kept = kept_rows(checks, main.array.n_rows, run, recorder)
+    kept = kept_rows(checks, main.array.n_rows, run, of_file)
     _check_batches(title, options, len(kept))
     _check_relevance(title, options, companions)
     variant = None
     if request.variant:
-        told.stage(f"{title}: fitting the variant")
-        rows, original = _rows(main, kept), title.removesuffix(f"[{request.variant}]")
-        largest = checks[0][1].norm_max
+        recorder.stage(f"{title}: fitting the variant")
+        rows, largest = _rows(main, kept), checks[0][1].norm_max
         variant = fitted(request, rows, main.array.dtype, largest, original)
-        checks = _checked_variant(checks, kept, variant)
-        require_directions([(title, check) for _, check in checks], variant, run)
-        _require_companions(title, companions, variant)
-        kept = np.intersect1d(kept, kept_rows(checks, main.array.n_rows, run, told))
-        for is_warning, text in described(variant, title, len(kept), main.array.shape[1]):
-            (told.warn if is_warning else told.note)(text)
+        checks = _checked_variant(checks, kept, variant, run)
+        _require_companions(companions, variant)
+        kept = np.intersect1d(kept, kept_rows(checks, main.array.n_rows, run, recorder))
+        for text in told_of(variant, title, len(kept), main.array.shape[1]):
+            recorder.note(text)
     dropped = len(kept) < main.array.n_rows
     if dropped:
         companions.drop(EMBEDDINGS, kept)
     if companions.relevance is not None:
         if dropped:
             companions.relevance = companions.relevance.select(kept, None)
-        _tell_of_relevance(title, companions.relevance, recorder)
-    labels = companions["labels"]
-    if variant is None:
-        warn_about(title, checks[0][1], None if labels is None else labels.values, run, recorder)
-    else:
-        warn_about(title, checks[0][1], None, run, told)
+        _tell_of_relevance(title, companions.relevance, of_file)
+    labels = None if variant is not None else companions["labels"]
+    warn_about(title, checks[0][1], None if labels is None else labels.values, run, recorder)
     n_matrices = 2 if companions["pairs"] is not None else 1 + len(opened.views or ())
     if n_matrices > 1:
-        warn_of_repeats(checks, recorder)
+        warn_of_repeats(checks, of_file)
     _check_values(title, options, companions)
-
-    stored, dim = main.array.dtype, main.array.shape[1]
-    if variant is not None:
-        stored, dim = variant.dtype, variant.dim
-    dtype = chosen_precision(stored, len(kept), options, run)
-    memory = room(run, len(kept), dim, dtype, options, names, title)
-    subject = _subject(
-        title,
-        opened,
-        companions,
-        kept if dropped else None,
-        dtype,
-        memory.cached // n_matrices,
-        variant,
-    )
+    mapped_main = mapped(main.array, variant)
+    dtype = chosen_precision(mapped_main.dtype, len(kept), options, run)
+    memory = room(run, len(kept), mapped_main.shape[1], dtype, options, names, title)
+    cached = memory.cached // n_matrices
+    subject = _subject(title, opened, companions, kept if dropped else None, dtype, cached, variant)
+    subject = replace(subject, original=original or title)
     if "similarity" in names and options.suspects:
         subject = _with_names(subject, opened, companions)
     return Prepared(subject, tuple(_entries(checks, kept, companions, variant)), memory)
@@ -235,24 +222,32 @@ def _rows(opened: Opened, kept: NDArray[np.int64] | None) -> Rows:
 
 
 def _checked_variant(
-    checks: Sequence[tuple[Opened, RowCheck]], kept: NDArray[np.int64], variant: Variant
+    checks: Sequence[tuple[Opened, RowCheck]],
+    kept: NDArray[np.int64],
+    variant: Variant,
+    run: RunOptions,
 ) -> list[tuple[Opened, RowCheck]]:
-    """Each array with the result of the check of its valid rows in the variant."""
-    return [
-        (
-            opened,
-            in_numbering_of_file(check_rows(mapped(_rows(opened, kept), variant)), kept),
-        )
-        for opened, _ in checks
-    ]
+    """Each array, named as the variant of it, with the result of the check of its valid rows.
+
+    Raises:
+        DataError: a row has no direction in the variant, and `run` drops none.
+    """
+    found = []
+    for opened, _ in checks:
+        named = replace(opened, name=f"{opened.name}[{variant.name}]")
+        check = check_rows(mapped(_rows(opened, kept), variant))
+        check = in_numbering_of_file(check, kept)
+        require_directions(named.name, check, run)
+        found.append((named, check))
+    return found
 
 
-def _require_companions(title: str, companions: Companions, variant: Variant) -> None:
+def _require_companions(companions: Companions, variant: Variant) -> None:
     """Raise a DataError where further rows in the same space have no direction in the variant."""
     for companion in companions.by_role.values():
         if companion.role.read is None and companion.role.one_for is None:
             check = check_rows(mapped(companion.rows, variant))
-            require_directions([(companion.opened.name, check)], variant, RunOptions())
+            require_directions(f"{companion.opened.name}[{variant.name}]", check, RunOptions())
 
 
 def _tell_of_relevance(title: str, relevance: Relevance, recorder: Recorder) -> None:
@@ -383,7 +378,6 @@ def _subject(
         ids=companions.values("ids"),
         kept=kept,
         variant=variant,
-        original=title if variant is None else title.removesuffix(f"[{variant.name}]"),
     )
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +37,8 @@ def with_variants(requests: Iterable[Request]) -> list[Request]:
 
 def _variants(request: Request) -> Iterator[Request]:
     declared = options_of(Request)
-    values = {name: getattr(request, name) or () for name in ("dims", *_BY_NAME)}
+    given = {name: getattr(request, name) for name in ("dims", *_BY_NAME)}
+    values = {name: () if value is None else value for name, value in given.items()}
     names = [f"dims={k}" for k in declared["dims"].kind.check("dims", values["dims"])]
     for option in _BY_NAME:
         words = values[option]
@@ -192,21 +192,25 @@ def in_numbering_of_file(check: RowCheck, kept: NDArray[np.int64]) -> RowCheck:
     return replace(check, **found)
 
 
-def require_directions(
-    checks: Sequence[tuple[str, RowCheck]], variant: Variant, run: RunOptions
-) -> None:
+def require_directions(name: str, check: RowCheck, run: RunOptions) -> None:
     """Check that every row of a variant has a direction, unless such rows may be dropped.
+
+    Args:
+        name: of the rows of the variant, in the message.
+        check: what was found in them.
+        run: `on_invalid` says whether such rows may be dropped.
 
     Raises:
         DataError: the map takes rows to zero, as --dims does where the first coordinates are 0.
     """
-    for name, check in checks:
-        if len(check.invalid) and run.on_invalid == "error":
-            raise DataError(
-                f"{name}: the variant {variant.name} leaves {len(check.invalid)} rows without a "
-                f"direction: all their coordinates are 0 ({listed(check.invalid)}); leave the "
-                "variant out, or pass --on-invalid drop to leave such rows out of it"
-            )
+    n = len(check.invalid)
+    if n and run.on_invalid == "error":
+        rows = "1 row has" if n == 1 else f"{n} rows have"
+        raise DataError(
+            f"{name}: {rows} no direction left in this variant: all coordinates are 0 "
+            f"({listed(check.invalid)}); leave the variant out, or pass --on-invalid drop to leave "
+            "such rows out of it"
+        )
 
 
 def mapped(rows: Rows, variant: Variant | None) -> Rows:
@@ -214,13 +218,14 @@ def mapped(rows: Rows, variant: Variant | None) -> Rows:
     return rows if variant is None else VariantRows(rows, variant)
 
 
-def described(variant: Variant, title: str, n_rows: int, dim: int) -> Iterator[tuple[Any, str]]:
-    """What a user should know of a variant: whether it is a warning, and the text."""
-    if variant.name == WHITEN and variant.dim < dim:
-        yield False, f"{title}: {variant.dim} of {dim} directions are above rounding"
-    if variant.name == WHITEN and n_rows <= dim:
+def told_of(variant: Variant, title: str, n_rows: int, dim: int) -> Iterator[str]:
+    """What a user should know of a variant of rows of `dim` dimensions."""
+    if variant.name != WHITEN:
+        return
+    if n_rows <= dim:
         yield (
-            True,
             f"{title}: {n_rows} rows of {dim} dimensions are all equally far from each other once "
-            "they are whitened: give more rows than dimensions",
+            "they are whitened: give more rows than dimensions"
         )
+    elif variant.dim < dim:
+        yield f"{title}: {variant.dim} of {dim} directions are above rounding"

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cl_analyze.metrics.means import Number
 from cl_analyze.metrics.metric import Metric, Parameter
+from cl_analyze.pairs.rescoring import GRID
 from cl_analyze.results.stats import standard_error
 
 Vector = NDArray[np.float64]
@@ -32,8 +33,6 @@ RSA = Metric(
 MOST_ROWS = 500
 """Rows whose pairs are ranked; of more rows, a seeded sample."""
 FEWEST_ROWS = 5
-_GRID = 2.0**40
-"""Cosines are compared on a grid of 2^-40, so that rounding makes no order of equal ones."""
 
 
 @dataclass(frozen=True)
@@ -96,12 +95,12 @@ def sample_of(n: int) -> Index:
 
 
 def ranked_pairs(rows: Matrix) -> RankedPairs:
-    """The cosines of all pairs of (n, D) unit rows, by rank.
+    """The cosines of all pairs of (n, D) unit rows, by rank, those on one point of `GRID` equal.
 
     Cost: n^2 D / 2 multiplications, a sort of n^2 / 2 numbers; 4 n^2 bytes are kept.
     """
     n = len(rows)
-    cosines = np.rint((rows @ rows.T)[np.triu_indices(n, 1)] * _GRID)
+    cosines = np.rint((rows @ rows.T)[np.triu_indices(n, 1)] * GRID)
     return RankedPairs(n, *_mid_ranks(cosines))
 
 

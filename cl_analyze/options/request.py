@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cl_analyze.options.commands import ANALYSING, EVERY, QUANTISED, TRANSFORMED
-from cl_analyze.options.declaration import INPUTS, option
+from cl_analyze.options.declaration import INPUTS, option, options_of
 from cl_analyze.options.kinds import Companions, Flag, Numbers, Place, Words
 
 
@@ -184,3 +184,14 @@ class Request:
     )
     match: bool = False
     variant: str = ""
+
+
+FILES, SETTINGS = (
+    tuple(
+        name
+        for name, each in options_of(Request).items()
+        if isinstance(each.kind, Companions | Place) == is_file
+    )
+    for is_file in (True, False)
+)
+"""Names of the options that are files or arrays, and of those that say how rows are read."""

@@ -106,13 +106,14 @@ def comparison_of(document: Document, source: str) -> Comparison:
 def dimensions_sentences(document: Document) -> list[str]:
     """For each checkpoint with variants of fewer dimensions, how few are enough.
 
-    Those are the fewest dimensions of which neither they nor any larger number are worse than all
-    dimensions, beyond noise.
+    Those are the fewest of which neither they nor any larger number lose accuracy beyond noise: the
+    95% interval of each difference, not adjusted for their number, reaches 0.  An adjustment over
+    all numbers of the comparison would call losses noise that are none.
     """
     kept: dict[str, dict[int, str]] = {}
     for row in document.rows("checkpoints"):
         change, _, dims = str(row["variant"]).partition("=")
-        if change == "dims":
+        if change == "dims" and row["against"] == row["original"]:
             kept.setdefault(str(row["against"]), {})[int(dims)] = str(row["source"])
     return [_dimensions_sentence(document, *item) for item in kept.items()]
 
@@ -129,18 +130,30 @@ def _dimensions_sentence(document: Document, original: str, kept: Mapping[int, s
         fewest = "none of them"
         for dims in sorted(kept, reverse=True):
             row = _row_of(document, headline, kept[dims])
-            if row is None or row["p_holm"] is None:
+            if row is None or row["low"] is None or float(row["high"] or 0.0) < 0.0:
                 break
-            if is_real(row["p_holm"]) and float(row["difference"] or 0.0) < 0:
-                break
-            fewest = f"{dims} ({difference_text(row)})"
+            fewest = f"{dims} ({_interval_text(row)})"
         parts.append(f"{headline.title}: {fewest}")
     if not parts:
         return (
-            f"{start}: how few are enough cannot be judged, for there is no accuracy without "
-            "labels or partners of the rows."
+            f"{start}: how few are enough cannot be judged: no accuracy was compared (it needs "
+            "labels, or partners of the rows)."
         )
-    return f"{start}: the fewest whose loss is within noise: {'; '.join(parts)}."
+    return (
+        f"{start}: the fewest whose loss is within noise (95% interval of the difference): "
+        f"{'; '.join(parts)}."
+    )
+
+
+def _interval_text(row: dict[str, Cell]) -> str:
+    """Both ends of the interval of a difference, with their signs.
+
+    >>> _interval_text({"low": -0.0159, "high": 0.0079})
+    '-0.0159 to +0.0079'
+    """
+    low, high = float(row["low"] or 0.0), float(row["high"] or 0.0)
+    ends = (number_text(end, (high - low) / 4.0) for end in (low, high))
+    return " to ".join(text if text.startswith("-") else f"+{text}" for text in ends)
 
 
 _ACCURACIES = ("knn_accuracy", "probe_accuracy", "recall_at_k")
@@ -174,7 +187,10 @@ def pareto_sentence(document: Document, names: Mapping[str, str]) -> str:
         members = f"all {len(rows)} checkpoints"
     elif len(front) > _MOST_NAMED:
         members = f"{len(front)} of {len(rows)} checkpoints, in checkpoints.csv"
-    start = "Pareto front of uniformity and tolerance (no other checkpoint is better in both):"
+    gap = " gap" if len({row["d"] for row in rows}) > 1 else ""
+    start = (
+        f"Pareto front of uniformity{gap} and tolerance (no other checkpoint is better in both):"
+    )
     return f"{start} {members}."
 
 

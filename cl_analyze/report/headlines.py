@@ -28,6 +28,27 @@ class Headline:
         return document.record(self.metric, self.definition, source, **self.params)
 
 
+MOST_OF_A_METRIC = 8
+"""Numbers of one metric that was asked for by its name."""
+
+
+def _of_metric(document: Document, metric: str) -> list[Headline]:
+    """The numbers of a metric in its first definition, by its parameters."""
+    records = document.records(metric)
+    alike = [r for r in records if r.source == records[0].source]
+    alike = [r for r in alike if r.definition == alike[0].definition]
+    headlines = []
+    for record in alike[:MOST_OF_A_METRIC]:
+        words = (
+            f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
+            for key, value in record.params.items()
+            if key != "against"
+        )
+        title = ", ".join([metric.replace("_", " "), *words])
+        headlines.append(Headline(title, metric, dict(record.params), record.definition))
+    return headlines
+
+
 def headlines(document: Document) -> list[Headline]:
     """The headlines that this document has numbers for."""
     listed = [
@@ -60,6 +81,8 @@ def headlines(document: Document) -> list[Headline]:
     listed.append(Headline("effective rank", "effective_rank"))
     sources = document.sources
     found = [h for h in listed if any(h.find(document, source) for source in sources)]
+    named = {headline.metric for headline in found}
+    found += [h for name in document.asked if name not in named for h in _of_metric(document, name)]
     losses = [r for r in document.records("loss", "one_way") if "batch_size" not in r.params]
     if found or not losses:
         return found

@@ -387,11 +387,12 @@ def comparison_lines(document: Document) -> list[str]:
     if n_tested:
         lines += wrapped(
             f"* differs from {base} beyond noise (Holm-adjusted p < 0.05 over {n_tested} "
-            "differences), ~ is not established; ± is one standard error. More negative "
-            "uniformity is more uniform."
+            "differences), ~ is not established; ± is one standard error."
+            + " More negative uniformity is more uniform."
+            * bool(document.records("uniformity"))
         )
     others = [source for source in document.sources if source != reference]
-    is_run = places[others[0]]["x"] is not None
+    is_run = places[others[0]]["x"] is not None and not variants
     # of a long run the last checkpoints, else the first
     described = others[-_MOST_CHECKPOINTS:] if is_run else others[:_MOST_CHECKPOINTS]
     for source in described:
@@ -425,19 +426,21 @@ def _headline_tables(document: Document, names: Mapping[str, str]) -> list[str]:
             mark = "*" if is_real(row["p_holm"]) else "~"
         return _value_and_error(record) + mark
 
-    def table(part: Sequence[Headline]) -> list[str]:
+    def table(part: Sequence[Headline], gap: int) -> list[str]:
         rows = [["", *(headline.title for headline in part)]]
         for source in document.sources:
             rows.append([names[source], *(cell(h.find(document, source)) for h in part)])
-        return _table_with_tall_heads(rows)
+        return _table_with_tall_heads(rows, gap)
 
     tables = []
     shown = headlines(document)
     while shown:
-        n = min(_MOST_COLUMNS, len(shown))
-        while n > 1 and max(map(len, table(shown[:n]))) > 80:
-            n -= 1
-        tables.append(table(shown[:n]))
+        layouts = ((n, gap) for n in range(min(_MOST_COLUMNS, len(shown)), 0, -1) for gap in (2, 1))
+        for n, gap in layouts:
+            lines = table(shown[:n], gap)
+            if max(map(len, lines)) <= 80:
+                break
+        tables.append(lines)
         shown = shown[n:]
     return _separated(tables)
 
@@ -448,11 +451,12 @@ def _shortened(names: Sequence[str], most: int) -> dict[str, str]:
     return short if len(set(short.values())) == len(names) else {name: name for name in names}
 
 
-def _table_with_tall_heads(rows: Sequence[Sequence[str]]) -> list[str]:
-    """A table whose heads are broken into words above their columns."""
+def _table_with_tall_heads(rows: Sequence[Sequence[str]], gap: int) -> list[str]:
+    """A table whose heads are broken into words above their columns, `gap` spaces between these."""
     widths = [max(len(row[c]) for row in rows[1:]) for c in range(len(rows[0]))]
     heads = [wrapped(text, max(widths[c], 11)) or [""] for c, text in enumerate(rows[0])]
     depth = max(len(head) for head in heads)
     heads = [[""] * (depth - len(head)) + head for head in heads]
     table = [[head[i] for head in heads] for i in range(depth)] + [list(row) for row in rows[1:]]
-    return [line.rstrip() for line in aligned(table, "<" + ">" * (len(widths) - 1))]
+    sides = "<" + ">" * (len(widths) - 1)
+    return [line.rstrip() for line in aligned(table, sides, " " * gap)]

@@ -32,6 +32,8 @@ class Document:
         n_rows: source -> number of rows.
         n_negatives: source -> mean number of negatives of a row, whichever class they are of.
         n_anchors: source -> number of anchors of estimated means; no entry for exact means.
+        variants: source -> the name of the variant that it is; empty for a checkpoint as saved.
+        asked: the metrics that a comparison was asked for by their own names.
         verdict: verdict of all checks; None without checks.
     """
 
@@ -50,6 +52,8 @@ class Document:
     n_rows: dict[str, int] = field(default_factory=dict)
     n_negatives: dict[str, float] = field(default_factory=dict)
     n_anchors: dict[str, int] = field(default_factory=dict)
+    variants: dict[str, str] = field(default_factory=dict)
+    asked: tuple[str, ...] = ()
     verdict: str | None = None
 
     @cached_property

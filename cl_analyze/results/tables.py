@@ -433,6 +433,10 @@ def _fits_a_line(value: Any, most: int = 80) -> bool:
     return True
 
 
+KEPT_DIMENSIONS = "dimensions kept"
+"""The axis of checkpoints and their variants of fewer dimensions."""
+
+
 def nearest_k(ks: Iterable[int], wanted: int) -> int:
     """The k nearest to a wanted one, the lower of two; 0 where there is no k."""
     return min(ks, key=lambda k: (abs(k - wanted), k), default=0)

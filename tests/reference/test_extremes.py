@@ -191,7 +191,7 @@ def test_small_temperatures_switch_to_float64(tmp_path, tau, expected):
     np.save(tmp_path / "e.npy", _ROWS.astype(np.float16))
     main = open_embeddings(Spec(str(tmp_path / "e.npy"))).main
     options = MetricOptions(taus=(tau, 0.5))
-    assert chosen_precision(main, 12, options, cla.RunOptions()) is expected
+    assert chosen_precision(main.array.dtype, 12, options, cla.RunOptions()) is expected
 
 
 def test_float16_files_are_read_as_what_they_hold(tmp_path):

@@ -610,7 +610,7 @@ def test_precision_is_chosen_as_documented(random, monkeypatch):
         from cl_analyze.options import MetricOptions
 
         return memory.chosen_precision(
-            opened, n, MetricOptions(taus=taus), cla.RunOptions(**options)
+            opened.array.dtype, n, MetricOptions(taus=taus), cla.RunOptions(**options)
         )
 
     assert chosen("f8") is np.float64

@@ -105,8 +105,10 @@ def test_single_metrics_and_families_are_selected():
     assert {"knn_accuracy", "uniformity_gap", "cka"} < mixed.metrics
     assert "probe_accuracy" not in mixed.metrics
     assert selection(["cka"]).only == ("cka",)
-    with pytest.raises(ConfigError, match="'knn_acuracy'; did you mean 'knn_accuracy'"):
-        selection(["knn_acuracy"])
+    assert selection(["mutual_knn"]).single == ("neighbour_overlap",)
+    for listed in (["knn_acuracy"], ["all", "knn_acuracy"]):
+        with pytest.raises(ConfigError, match="'knn_acuracy'; did you mean 'knn_accuracy'"):
+            selection(listed)
 
 
 def test_the_order_of_fields_that_users_may_give_by_position():

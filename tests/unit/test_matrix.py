@@ -97,11 +97,25 @@ def test_p_values_of_related_rows_are_the_least(random):
     assert permutation_p_values([x, same], 5)["cka", 0, 1] is None
 
 
+@pytest.mark.parametrize("d", [4, 16])
+def test_equal_neighbours_are_no_evidence(d):
+    """Signs of few dimensions: most cosines are equal, and ties in one order would look alike."""
+    random = np.random.default_rng(2)
+    found = []
+    for seed in range(60):
+        one, other = (
+            np.where(random.standard_normal((80, d)) > 0, 1.0, -1.0) / np.sqrt(d) for _ in range(2)
+        )
+        found.append(permutation_p_values([one, other], 10, seed)["neighbour_overlap", 0, 1])
+    assert np.mean(np.array(found) <= 0.05) < 0.14
+    assert np.mean(found) > 0.4
+
+
 def test_permuted_statistics_are_those_of_permuted_rows(random):
     """The fast products are the definitions applied to rows in another order."""
     x, y = related(random, 30, 0.5)
     order = random.permutation(30)
-    of_x, of_y, moved = (matrix._matrices(z, 4) for z in (x, y, y[order]))
+    of_x, of_y, moved = (matrix._matrices(z, 4, random) for z in (x, y, y[order]))
     for metric in of_x:
         fast = of_x[metric].ravel() @ matrix._permuted(of_y[metric].ravel(), order[None])[0]
         assert fast == pytest.approx(float((of_x[metric] * moved[metric]).sum()), rel=1e-4)
@@ -184,6 +198,14 @@ def test_clusters_are_those_of_scipy(cli, run):
     for row in sorted(nodes[:6], key=lambda row: row["position"]):
         runs[row["source"][0]].append(row["position"])
     assert runs["a"] in ([0, 1, 2], [3, 4, 5])  # the runs stand side by side
+
+
+def test_collapsed_checkpoints_have_reasons(random):
+    x, y = related(random, 40, 0.4)
+    report = cla.compare({"x": x, "flat": np.tile(x[:1], (40, 1)), "y": y}, metrics=["cka", "rsa"])
+    rows = report.tables["compare_matrix"].rows
+    assert [row["value"] is None for row in rows] == [True, True, False, False, True, True]
+    assert all(bool(row["reason"]) == (row["value"] is None) for row in rows)
 
 
 def test_many_checkpoints_have_no_matrix(monkeypatch, run):

@@ -12,6 +12,7 @@ row follows from products of its entries, and no scatter is summed again.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.data.unit import UnitRows
-from cl_analyze.pairs.executors import Executor
+from cl_analyze.pairs.executors import Executor, SerialExecutor
 from cl_analyze.pairs.plan import Span, spans
 
 Vector = NDArray[np.float64]
@@ -38,6 +39,11 @@ BARLOW_WEIGHT = 5e-3
 """Of the correlations off the diagonal."""
 CONSTANT = 8.0
 """A dimension is constant where its deviation is at most this many roundings of its entries."""
+
+WIDEST = 4_096
+"""Most dimensions of the D x D scatters."""
+WIDEST_AT_ONCE = 1_024
+"""Dimensions up to which several threads have scatters of their own."""
 
 _NOTHING_LEFT = 1e-12
 """Part of a variance under which nothing but rounding is left of it."""
@@ -288,6 +294,14 @@ def _invariance(u: Vector, v: Vector) -> Vector:
 # ---- saved rows
 
 
+def memory_needed(dim: int, n_threads: int) -> int:
+    """Bytes of the scatters that threads sum, and of what is made of them."""
+    if dim > WIDEST:
+        return 0
+    n_scatters = 2 * (n_threads if dim <= WIDEST_AT_ONCE else 1) + 1
+    return 8 * dim**2 * (3 * n_scatters + 6)
+
+
 @dataclass(frozen=True)
 class _Views:
     """The rows of two views in one form, by blocks; picklable."""
@@ -356,9 +370,18 @@ def saved_dimensions(
         u, v: rows of two views; row i of both is the same item.
         executor: where blocks are computed; the numbers do not depend on it.
 
-    Cost: about 15 products of (N, D) with (D, D) in float64.
+    Returns:
+        NaN in place of every number where rows have more than `WIDEST` dimensions.
+
+    Cost: about 15 products of (N, D) with (D, D) in float64; memory: see `memory_needed`.
     """
     n, found = u.n_rows, {}
+    if u.dim > WIDEST:
+        nothing = np.full(n, np.nan)
+        unknown = OfDimensions(nothing, math.nan, math.nan, math.nan, math.nan)
+        return dict.fromkeys(FORMS, unknown), Squares(nothing, nothing)
+    if u.dim > WIDEST_AT_ONCE:
+        executor = SerialExecutor()
     units = spans(n, max(_FEWEST_ROWS, -(-n // _MOST_UNITS)))
     squares = Squares(np.zeros(n), np.zeros(n))
     for form in FORMS:

@@ -9,6 +9,7 @@ from cl_analyze.metrics.family import Family, FamilyResult, PassResults
 from cl_analyze.metrics.losses.batches import batch_records
 from cl_analyze.metrics.losses.catalogue import LOSSES
 from cl_analyze.metrics.losses.class_means import other_loss_records
+from cl_analyze.metrics.losses.dimensions import memory_needed
 from cl_analyze.metrics.losses.energy import energy_records
 from cl_analyze.metrics.losses.false_negatives import (
     gap_records,
@@ -54,11 +55,11 @@ class Losses(Family):
     def memory(self, n_rows: int, dim: int, options: MetricOptions, n_threads: int) -> int:
         """Masses of four matrices and three sets of pairs, and weights received, for each tau.
 
-        And each thread's scatter of the dimensions, with what is added to it.
+        And the scatters of the dimensions.
         """
         per_row = 800 + (112 + 40 * 16) * len(options.taus)
-        of_dimensions = 8 * 3 * dim**2 * (2 * n_threads + 2)
-        return per_row * (options.anchors_of(n_rows) or n_rows) + of_dimensions
+        of_rows = per_row * (options.anchors_of(n_rows) or n_rows)
+        return of_rows + memory_needed(dim, n_threads)
 
     def definitions_of(self, record: Record) -> tuple[str, ...]:
         """Definitions of the record's loss, default first."""

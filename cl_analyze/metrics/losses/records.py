@@ -11,6 +11,7 @@ import numpy as np
 
 from cl_analyze.metrics.anchors import Anchors
 from cl_analyze.metrics.losses.catalogue import SavedLoss
+from cl_analyze.metrics.losses.dimensions import WIDEST
 from cl_analyze.metrics.losses.influence import Influence
 from cl_analyze.metrics.losses.metrics import LOSS, PARTS
 from cl_analyze.metrics.losses.passes import LossPasses, Passes
@@ -129,6 +130,8 @@ class Recorder:
                     return passes.kernels[view, loss.kernel].reason
             if np.isinf(terms.value).any():
                 return "some rows coincide with their positives, or t is too large"
+        if terms.of_all and passes.subject.d > WIDEST:
+            return f"needs at most {WIDEST} dimensions"
         if terms.of_all:
             return "products of the rows leave the range of numbers"
         if loss.needs == "labels" and len(passes.views) == 1:

@@ -43,14 +43,17 @@ def jackknife_groups(n_rows: int, together: Index | None, seed: int) -> Index:
 
 
 def jackknife_error(values: Sequence[float | str | None]) -> float | None:
-    """Standard error from the values without each group; None where one is no finite number.
+    """Standard error from the values without each group.
+
+    None where one is no finite number, or fewer than three are left: without one of two rows the
+    measures of a spectrum are those of a single row, whichever it is.
 
     >>> round(jackknife_error([1.0, 2.0, 3.0]), 6)
     1.154701
     """
     numbers = [value for value in values if isinstance(value, float) and math.isfinite(value)]
     g = len(numbers)
-    if g < 2 or g < len(values):
+    if g < 3 or g < len(values):
         return None
     mean = sum(numbers) / g
     return math.sqrt((g - 1) / g * sum((value - mean) ** 2 for value in numbers))

@@ -34,6 +34,8 @@ RANKME_EPS = 1e-7
 POWER_LAW_RANKS = (4, 100)
 """Ranks, first and last, that the power law is fitted to (Agrawal et al.'s code)."""
 FEWEST_RANKS = 3
+_FLAT = 1e-24
+"""Mean squared deviation of log eigenvalues under which they are equal up to rounding."""
 
 
 def _entropy_rank(shares: Vector) -> float:
@@ -129,7 +131,8 @@ def power_law(values: Vector, floor: float = 0.0) -> PowerLaw | None:
     slope = float((weights * x * y).sum() / (weights * x * x).sum())
     total = float((weights * y * y).sum())
     rest = float((weights * (y - slope * x) ** 2).sum())
-    return PowerLaw(-slope, 1.0 - rest / total if total > 0 else 0.0, first, last)
+    is_flat = total <= _FLAT * weights.sum()  # no decay to explain, but rounding
+    return PowerLaw(-slope, 0.0 if is_flat else 1.0 - rest / total, first, last)
 
 
 def rounding_floor(values: Vector, n_rows: int, dim: int, eps: float) -> float:
