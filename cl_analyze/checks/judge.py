@@ -185,7 +185,8 @@ def _check_of_change(
     reason = not_comparable(record, other, match.same_n)
     if reason is not None:
         raise ConfigError(
-            f"{record.source}: {rule.name} cannot be held against the baseline: {reason}"
+            f"{record.source}: {rule.name} cannot be held against the numbers of "
+            f"{other.source}: {reason}"
         )
     before, value = float(other.value or 0.0), float(record.value or 0.0)
     is_drop = kind == "max_drop" or (kind == "max_worse" and rule.better == "higher")

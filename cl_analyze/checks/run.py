@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from cl_analyze.checks.needs import needs, select
 from cl_analyze.checks.rules import ORIGINAL, Rule
 from cl_analyze.errors import ConfigError
 from cl_analyze.inputs.listener import Listener, Silent
+from cl_analyze.inputs.variants import with_variants
 from cl_analyze.metrics.differences import match_rows
 from cl_analyze.options import QUANTISED, Request, RunOptions
 from cl_analyze.results.tables import Record, Results
@@ -90,7 +91,8 @@ def run_checks(
                 f"{rule.name}: {rule.better} is better, and {rule.guards_the_better_side} stops it "
                 "from getting better; max_worse stops it from getting worse"
             )
-    requests = [replace(request, match=True) for request in requests]
+    requests = with_variants(replace(request, match=True) for request in requests)
+    _require_variants(rules, {request.variant or ORIGINAL for request in requests})
     reports = []
     chosen: dict[tuple[str, int], Record] = {}
     for need in needs(rules, options.seed, options.anchors):
@@ -105,38 +107,18 @@ def run_checks(
                 if rules[i].is_for(variant) or variant == ORIGINAL:
                     chosen[source, i] = select(rules[i], of_source, source)
     report = reports[0]
-    variants = {source: _variant(source, report) for source in report.rows}
-    for rule in rules:
-        if not any(map(rule.is_for, variants.values())):
-            raise ConfigError(
-                f"the rule {rule.name} is for {rule.variant}, and there is no such variant: pass "
-                f"{_asked_by(rule.variant or '')}"
-            )
     checks: list[Check] = []
     named: list[Record] = []
-    for source, keys in report.rows.items():
-        base = match = None
-        place = "this run"
-        own_rules = [i for i, rule in enumerate(rules) if rule.is_for(variants[source])]
-        if any(rules[i].needs_baseline for i in own_rules):
-            original = report.originals[source]
-            if baseline is not None:
-                base, place = (
-                    baseline.of(source, report.document.variants[source]),
-                    str(baseline.path),
-                )
-            elif original != source:
-                of_original = tuple(chosen[original, i] for i in own_rules)
-                base = BaselineSource(original, report.rows[original], of_original, None)
-        if base is not None:
-            match = match_rows(keys, base.keys)
-            listener.note(f"{source} against {base.source} of {place}: {match.text}")
-        for i in own_rules:
-            rule, record, earlier = rules[i], chosen[source, i], None
-            named.append(record)
-            if base and match and rule.needs_baseline:
-                earlier = Earlier(_same_number(rule, record, base, place), base, match)
-            checks += judge(rule, record, earlier, report.groups.get(source))
+    for source in report.rows:
+        own = {
+            i: chosen[source, i]
+            for i, rule in enumerate(rules)
+            if rule.is_for(_variant(source, report))
+        }
+        named += own.values()
+        earlier = _earlier(source, own, rules, report, chosen, baseline, listener)
+        for i, record in own.items():
+            checks += judge(rules[i], record, earlier.get(i), report.groups.get(source))
     records = list({id(record): record for record in named}.values())
     warnings = dict.fromkeys(text for report in reports for text in report.warnings)
     document = replace(
@@ -153,6 +135,57 @@ def run_checks(
         for path in save_baseline(options.save_to, report, records, options.seed):
             listener.note(f"wrote {path}")
     return Checked(report, tuple(checks))
+
+
+def _require_variants(rules: Sequence[Rule], present: Collection[str]) -> None:
+    """Check that every rule is for a variant that is asked for.
+
+    Args:
+        rules: the rules.
+        present: names of the variants, and `ORIGINAL`.
+
+    Raises:
+        ConfigError: a rule is for another variant.
+    """
+    for rule in rules:
+        if rule.variant is not None and rule.variant not in present:
+            raise ConfigError(
+                f"the rule {rule.name} is for {rule.variant}, and there is no such variant: pass "
+                f"{_asked_by(rule.variant)}"
+            )
+
+
+def _earlier(
+    source: str,
+    own: Mapping[int, Record],
+    rules: Sequence[Rule],
+    report: Report,
+    chosen: Mapping[tuple[str, int], Record],
+    baseline: Baseline | None,
+    listener: Listener,
+) -> dict[int, Earlier]:
+    """The numbers that bounds of the change of a source are held against, by rule.
+
+    Those of the baseline; without one, those of the original of a variant.
+
+    Args:
+        own: rule -> its number of the source.
+        chosen: source and rule -> number.
+    """
+    of_change = [i for i in own if rules[i].needs_baseline]
+    original = report.originals[source]
+    if not of_change or (baseline is None and original == source):
+        return {}
+    if baseline is not None:
+        place = str(baseline.path)
+        base = baseline.of(source, report.document.variants[source])
+    else:
+        place = "this run"
+        of_original = tuple(chosen[original, i] for i in own)
+        base = BaselineSource(original, report.rows[original], of_original, None)
+    match = match_rows(report.rows[source], base.keys)
+    listener.note(f"{source} against {base.source} of {place}: {match.text}")
+    return {i: Earlier(_same_number(rules[i], own[i], base, place), base, match) for i in of_change}
 
 
 def _asked_by(variant: str) -> str:

@@ -281,7 +281,7 @@ def test_what_cannot_be_compared_is_not_judged(metric, params, change, reason):
     one = dataclasses.replace(record(0.5, 0.01, metric=metric, params=params), definition=None)
     rule = Rule(metric, params=params, max_rise=0.1)
     match = Match(None, "unpaired", same_n="n" not in change)
-    with pytest.raises(ConfigError, match=f"cannot be held against the baseline: it {reason}"):
+    with pytest.raises(ConfigError, match=f"against the numbers of emb.npy: it {reason}"):
         judge(rule, dataclasses.replace(one, **change), Earlier(one, Base(), match))
 
 
