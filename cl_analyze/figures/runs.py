@@ -190,26 +190,30 @@ def movement_figure(document: Document) -> Figure | None:
     sources = [source for source in document.sources if source in moved]
     if not sources:
         return None
+    run = run_of(document)
+    if run.owners:  # a variant against its original: another checkpoint is on no line of these
+        sources = [source for source in sources if document.variants[source]]
     names = short_names(document)
     is_of_variants = all(document.variants.get(source) for source in sources)
     (reference,) = (str(row["source"]) for row in document.rows("checkpoints", reference=True))
-    run = run_of(document)
     is_run = run.has_order and bool(document.rows("checkpoints")[0]["axis"])
     if is_run:
         run = replace(run, places={s: run.places[s] for s in sources if s in run.places})
-        series, x_axis = list(run.series.values()), run.axis
+        series, x_axis = run.series, run.axis
     else:
         places = {source: float(i) for i, source in enumerate(sources)}
-        series, x_axis = [], Axis(ticks=[(x, names[source]) for source, x in places.items()])
+        series, x_axis = {}, Axis(ticks=[(x, names[source]) for source, x in places.items()])
 
     def drawn(
         records: Sequence[Record], steps: Sequence[Record], label: str, colour: str
     ) -> list[Mark]:
         if is_run:
-            labels = [label, *[""] * len(series)]
-            lines = list(zip(series, labels, strict=False))
-            marks = [mark for own, text in lines for mark in _line(run, own, records, text, colour)]
-            dashed = [line for own, _ in lines for line in _line(run, own, steps, "", colour)]
+            named = [(label, colour), *[("", colour)] * len(series)]
+            if not label and len(series) > 1:  # no colour has another meaning: one for each run
+                named = list(zip(series, HUES * len(series), strict=False))
+            lines = list(zip(series.values(), named, strict=False))
+            marks = [line for own, style in lines for line in _line(run, own, records, *style)]
+            dashed = [line for own, (_, hue) in lines for line in _line(run, own, steps, "", hue)]
             return [*marks, *(replace(line, style="dashed") for line in dashed)]
         own = [record for s in sources if (record := one_record(records, s)) is not None]
         xs, ys = [places[record.source] for record in own], [value_of(record) for record in own]

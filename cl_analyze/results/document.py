@@ -58,8 +58,13 @@ class Document:
 
     @cached_property
     def sources(self) -> tuple[str, ...]:
-        """Names of the sources in the order of the results."""
-        return tuple(dict.fromkeys(record.source for record in self.results))
+        """Names of the sources in the order of the results.
+
+        A comparison has those of its table too: numbers of two checkpoints have one source.
+        """
+        compared = self.tables["checkpoints"].rows if "checkpoints" in self.tables else ()
+        names = (*(str(row["source"]) for row in compared), *(r.source for r in self.results))
+        return tuple(dict.fromkeys(names))
 
     def family_table(self, family: str) -> Table:
         """A family's records as a table."""

@@ -418,8 +418,9 @@ def test_single_metrics_are_compared_alone(cli, files):
 
 
 def test_numbers_of_two_checkpoints_alone(cli, files):
-    result = cli("compare", *files, "--metrics", "cka", "--no-files", "--json")
+    result = cli("compare", *files, "--metrics", "cka", "--out", "out", "--json")
     assert result.returncode == 0, result.stderr
+    assert (cli.folder / "out" / "figures" / "compare_matrix.png").is_file()
     document = json.loads(result.stdout)
     assert {record["metric"] for record in document["results"]} == {"cka"}
     assert document["tables"]["compare"] == []
