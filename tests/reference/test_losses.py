@@ -980,3 +980,28 @@ def test_gradient_totals_are_those_of_the_rows_that_take_part():
     (expected,) = alone.document.rows("loss_gradient_totals", name="nscl", definition="official")
     assert row["positive"] == pytest.approx(expected["positive"], rel=1e-9)
     assert row["negatives"] == pytest.approx(expected["negatives"], rel=1e-9)
+
+
+@pytest.mark.parametrize("exponent", [-660, 600])
+def test_correlations_of_dimensions_have_no_scale(exponent):
+    """Of saved rows and of batches, where squares of the entries leave float64."""
+    random = np.random.default_rng(3)
+    u = random.standard_normal((60, 5))
+    v = u + 0.3 * random.standard_normal((60, 5))
+
+    def of_scale(scale):
+        records = cla.losses(u * scale, v * scale, taus=[0.5], batch_sizes=[8])
+        return {
+            (record.definition, record.params.get("batch_size")): record
+            for record in records
+            if record.metric == "loss" and record.params["name"] == "barlow_twins"
+        }
+
+    expected, found = of_scale(1.0), of_scale(2.0**exponent)
+    assert len(expected) == len(found) >= 2
+    for key, record in expected.items():
+        assert found[key].value == pytest.approx(record.value, rel=1e-9), key
+        if record.std_error is not None:
+            assert found[key].std_error == pytest.approx(record.std_error, rel=1e-6), key
+    collapsed = cla.losses(u * 1e-200, v * 1e-200, taus=[0.5])
+    assert collapsed.find("loss", "as_saved", name="vicreg").value == pytest.approx(24.75)

@@ -61,12 +61,15 @@ class Moments:
         means: (2, D) mean rows of both views.
         scatter: (3, D, D) sums of products of centred entries: within u, within v, of u with v.
         is_constant: (2, D) whether a dimension has one value, up to rounding.
+        scale: what rows are divided by, so that their squares stay in range; VICReg's terms are
+            those of the rows before.
     """
 
     n: int
     means: Vector
     scatter: Vector
     is_constant: NDArray[np.bool_]
+    scale: float = 1.0
 
     @property
     def factor(self) -> float:
@@ -146,8 +149,9 @@ class _Terms:
         self._within = [_off_diagonal(moments.scatter[at]) for at in (_UU, _VV)]
         self._squares = [float(np.square(matrix).sum()) for matrix in self._within]
         self.values = (
-            float(_below(moments.variances).mean()),
-            sum(self._squares) / (moments.divisor**2 * moments.means.shape[1]),
+            float(_below(moments.variances * moments.scale**2).mean()),
+            _times_fourth(sum(self._squares), moments.scale)
+            / (moments.divisor**2 * moments.means.shape[1]),
             float(np.square(1.0 - self._correlations.diagonal()).sum()),
             float(self._apart_squared.sum()) / moments.n**2,
         )
@@ -168,11 +172,12 @@ class _Terms:
         for at, x in enumerate(centred):
             x2 = np.square(x)
             left = np.maximum(moments.scatter[at].diagonal() - factor * x2, 0.0)
-            variance += 0.5 * _below(left / divisor).mean(axis=1)
+            variance += 0.5 * _below(left / divisor * moments.scale**2).mean(axis=1)
             crossed = np.einsum("ij,ij->i", x @ self._within[at], x)
             own = np.square(x2.sum(axis=1)) - np.square(x2).sum(axis=1)
             squares = self._squares[at] - 2.0 * factor * crossed + factor**2 * own
-            covariance += np.maximum(squares, 0.0) / (divisor**2 * dim)
+            squares = _times_fourth(np.maximum(squares, 0.0), moments.scale)
+            covariance += squares / (divisor**2 * dim)
         return variance, covariance
 
     def _barlow_without(self, u: Vector, v: Vector) -> tuple[Vector, Vector]:
@@ -201,6 +206,20 @@ class _Terms:
         is_constant = (left <= _NOTHING_LEFT * moments.divisor) | (scales == 0.0)
         divisor = max(moments.n - 2, 1)
         return rows, np.where(is_constant, 0.0, divisor / np.where(is_constant, 1.0, left))
+
+
+def _times_fourth(squares: Any, scale: float) -> Any:
+    """Squared products of rows that were divided by a scale, as of the rows before."""
+    return squares * scale**2 * scale**2
+
+
+def _scale_of(largest: float) -> float:
+    """The power of two just below a number, so that division by it loses no digit; 1 for 0.
+
+    A NumPy number, whose squares overflow to infinity.
+    """
+    is_finite = 0.0 < largest < math.inf
+    return np.float64(2.0 ** math.floor(math.log2(largest)) if is_finite else 1.0)
 
 
 def _scales(variances: Vector, is_constant: NDArray[np.bool_]) -> Vector:
@@ -238,6 +257,8 @@ def dense_dimensions(u: Vector, v: Vector) -> OfDimensions:
     """
     n, dim = u.shape
     divisor = max(n - 1, 1)
+    scale = _scale_of(float(max(np.abs(u).max(), np.abs(v).max())))
+    u, v = u / scale, v / scale
     with np.errstate(over="ignore", invalid="ignore"):
         sums, largest = _sums(u, v)
         centred = [rows - mean for rows, mean in zip((u, v), sums / n, strict=True)]
@@ -252,9 +273,9 @@ def dense_dimensions(u: Vector, v: Vector) -> OfDimensions:
         correlations = (a * b).sum(axis=0) / n
         off = _sum_of_squares(a, b) / n**2 - float(np.square(correlations).sum())
         return OfDimensions(
-            _invariance(u, v),
-            float(_below(scatter / divisor).mean()),
-            apart / (divisor**2 * dim),
+            _invariance(u, v) * scale**2,
+            float(_below(scatter / divisor * scale**2).mean()),
+            _times_fourth(apart, scale) / (divisor**2 * dim),
             float(np.square(1.0 - correlations).sum()),
             max(off, 0.0),
         )
@@ -281,9 +302,9 @@ def _scatter(u: Vector, v: Vector, means: Vector) -> Vector:
     return np.stack([a.T @ a, b.T @ b, a.T @ b])
 
 
-def _moments(n: int, means: Vector, largest: Vector, scatter: Vector) -> Moments:
+def _moments(n: int, means: Vector, largest: Vector, scatter: Vector, scale: float) -> Moments:
     spread = np.stack([scatter[_UU].diagonal(), scatter[_VV].diagonal()]) / n
-    return Moments(n, means, scatter, _is_constant(spread, largest))
+    return Moments(n, means, scatter, _is_constant(spread, largest), scale)
 
 
 def _invariance(u: Vector, v: Vector) -> Vector:
@@ -304,17 +325,20 @@ def memory_needed(dim: int, n_threads: int) -> int:
 
 @dataclass(frozen=True)
 class _Views:
-    """The rows of two views in one form, by blocks; picklable."""
+    """The rows of two views in one form, divided by a scale, by blocks; picklable."""
 
     u: UnitRows
     v: UnitRows
     form: Form
+    scale: float
 
     def blocks(self, span: Span) -> Iterator[tuple[Vector, Vector]]:
         for start in range(span[0], span[1], _ROWS_AT_ONCE):
             stop = min(start + _ROWS_AT_ONCE, span[1])
             if self.form == "as_saved":
-                yield self.u.stored_block(start, stop), self.v.stored_block(start, stop)
+                saved = (rows.stored_block(start, stop) for rows in (self.u, self.v))
+                u, v = (block / self.scale for block in saved)
+                yield u, v
             else:
                 yield self.u.exact_block(start, stop), self.v.exact_block(start, stop)
 
@@ -347,9 +371,9 @@ def _side_by_side(parts: Iterator[Vector]) -> Vector:
     return np.concatenate(list(parts), axis=-1)
 
 
-def _rows_of(u: Vector, v: Vector, terms: _Terms) -> Vector:
+def _rows_of(u: Vector, v: Vector, terms: _Terms, scale: float) -> Vector:
     """(5, n) invariance and pseudo-values of some rows."""
-    return np.concatenate([_invariance(u, v)[None], terms.pseudo_values(u, v)])
+    return np.concatenate([_invariance(u, v)[None] * scale**2, terms.pseudo_values(u, v)])
 
 
 def _squares_of(u: Vector, v: Vector, within_u: Vector, within_v: Vector) -> Vector:
@@ -384,8 +408,10 @@ def saved_dimensions(
         executor = SerialExecutor()
     units = spans(n, max(_FEWEST_ROWS, -(-n // _MOST_UNITS)))
     squares = Squares(np.zeros(n), np.zeros(n))
+    largest_norm = max(float(rows.stored_norms().max()) for rows in (u, v))
     for form in FORMS:
-        views = _Views(u, v, form)
+        scale = _scale_of(largest_norm) if form == "as_saved" else 1.0
+        views = _Views(u, v, form, scale)
 
         def over(of_block: Any, join: Any, *given: Any, views: _Views = views) -> Iterator[Any]:
             return executor.run(_Job(views, of_block, join, given), units)
@@ -394,9 +420,9 @@ def saved_dimensions(
         means = sums / n
         with np.errstate(over="ignore", invalid="ignore"):
             scatter = _added(over(_scatter, _added, means))
-            moments = _moments(n, means, largest, scatter)
+            moments = _moments(n, means, largest, scatter, scale)
             terms = _Terms(moments)
-            rows = _side_by_side(over(_rows_of, _side_by_side, terms))
+            rows = _side_by_side(over(_rows_of, _side_by_side, terms, scale))
         n_constant = int(moments.is_constant[0].sum()), int(moments.is_constant[1].sum())
         found[form] = OfDimensions(rows[0], *terms.values, rows[1:], n_constant)
         if form == "normalised":
