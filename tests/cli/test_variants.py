@@ -12,7 +12,6 @@ import pytest
 import cl_analyze as cla
 from cl_analyze.comparison.order import Given, measuring_order
 from cl_analyze.options import Request
-from tests.conftest import SAMPLES
 
 
 @pytest.fixture
@@ -269,13 +268,12 @@ def test_variants_of_every_command(cli, file):
         assert sources == {"emb.npz", "emb.npz[dims=3]"}, command
 
 
-def test_a_report_with_variants(cli):
-    file = SAMPLES / "fashion-mnist-tau-0.2.npz"
-    result = cli("report", file, "--dims", 16, "--transform", "standardise", "--out", "out")
+def test_a_report_with_variants(cli, file):
+    result = cli("report", file, "--transform", "standardise", "--k", 1, 5, "--out", "out")
     assert result.returncode == 0, result.stderr
     tables = cli.folder / "out" / "tables"
     fitted = read(tables / "variants.csv")
-    assert len(fitted) == 64
+    assert len(fitted) == 16
     assert set(fitted[0]) == {"source", "original", "variant", "coordinate", "centre", "scale"}
 
 
