@@ -50,8 +50,9 @@ def command_reference() -> str:
     return "\n".join(sections)
 
 
-def rows(metric: Metric) -> Iterator[tuple[str, str, str, str, str]]:
-    """A row for each definition: metric, definition, formula, unit, source."""
+def rows(metric: Metric) -> Iterator[tuple[str, str, str, str, str, str]]:
+    """A row for each definition: metric, definition, formula, unit, better side, source."""
+    better = metric.better or ""
     params = ", ".join(each.name for each in metric.parameters if each is not NEGATIVES)
     name = f"`{metric.name}`" + (f"[{params}]" if params else "")
     alike = len(metric.formulas) < len(metric.definitions)
@@ -60,20 +61,20 @@ def rows(metric: Metric) -> Iterator[tuple[str, str, str, str, str]]:
         if set(metric.definitions) == set(VERSIONS):  # the page lists them above its table
             names = f"`{metric.definitions[0]}` and 3 more"
         text = metric.formulas[0] if metric.formulas else metric.sentence
-        yield name, names, text, metric.unit, metric.source
+        yield name, names, text, metric.unit, better, metric.source
         return
     for at, (definition, formula) in enumerate(
         zip(metric.definitions, metric.formulas, strict=True)
     ):
-        first = (name, metric.unit, metric.source) if at == 0 else ("", "", "")
+        first = (name, metric.unit, better, metric.source) if at == 0 else ("", "", "", "")
         unit = metric.at(definition).unit_of_value if metric.units else first[1]
-        yield first[0], f"`{definition}`", formula, unit, first[2]
+        yield first[0], f"`{definition}`", formula, unit, first[2], first[3]
 
 
 def table(names: list[str]) -> str:
     """The declarations of metrics as a table, without columns that are empty."""
     lines = [row for name in names for row in rows(DECLARED[name])]
-    heads = ("metric", "definition", "what it is", "unit", "source")
+    heads = ("metric", "definition", "what it is", "unit", "better", "source")
     kept = [at for at in range(len(heads)) if any(line[at] for line in lines)]
     listed = [heads, tuple("---" for _ in heads), *lines]
     return "".join("| " + " | ".join(line[at] for at in kept) + " |\n" for line in listed)

@@ -103,12 +103,15 @@ def checkpoints_table(
 def pareto_front(checkpoints: Sequence[Checkpoint]) -> set[str] | None:
     """The Pareto front of uniformity (lower is better) and tolerance (higher is better).
 
+    Variants are left out: fewer dimensions are nearer to their uniform sphere by themselves.
+
     A checkpoint is on the front where no other is better in one number and no worse in the other.
     Point values decide.  Where dimensions differ, uniformity_gap takes the place of uniformity.
 
     Returns:
         The titles on the front; None where fewer than two checkpoints have both numbers.
     """
+    checkpoints = [checkpoint for checkpoint in checkpoints if checkpoint.variant is None]
     is_same_d = len({checkpoint.d for checkpoint in checkpoints}) == 1
     metric = "uniformity" if is_same_d else "uniformity_gap"
     points: dict[str, tuple[float, float]] = {}

@@ -46,7 +46,7 @@ def matrix_figure(document: Document) -> Figure | None:
             title = f"{rows[0]['k']} {title}"
         marks: list[Mark] = [_cells(rows, order, own_value, label), *_dendrogram(nodes, n)]
         panels.append(Panel(marks, x_axis, y_axis, title, upright=True))
-    side = min(2.3 + 0.16 * n, 6.0)
+    side = min(2.9 + 0.11 * n, 6.0)
     p_values = [float(row["p_permutation"]) for row in table if row["p_permutation"] is not None]
     chance = max(p_values, default=1.0)
     within = "No pair is as alike by chance" if chance < 0.05 else "Some pairs are alike by chance"

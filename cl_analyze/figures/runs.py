@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from cl_analyze.figures import measures
 from cl_analyze.figures.colours import BLUE, HUES, ordered
@@ -174,14 +175,25 @@ def run_figure(document: Document) -> Figure | None:
 
 def movement_figure(document: Document) -> Figure | None:
     """CKA, shared neighbours and the rotation's residual of each checkpoint and the reference."""
+    if not document.rows("checkpoints"):
+        return None
     against = {row["source"]: row["against"] for row in document.rows("checkpoints")}
+    # the step before is the reference: the same numbers
+    first_steps = {
+        one
+        for series in run_of(document).series.values()
+        for before, one in pairwise(series)
+        if against[before] is None
+    }
 
     def split(metric: str, definition: str | None = None) -> tuple[list[Record], list[Record]]:
         """Records against the reference (or the original), and those against the step before."""
-        records = defined(document.records(metric, definition))
-        is_own = [record.params["against"] == against[record.source] for record in records]
-        pairs = list(zip(records, is_own, strict=True))
-        return [r for r, own in pairs if own], [r for r, own in pairs if not own]
+        own, steps = [], []
+        for record in defined(document.records(metric, definition)):
+            is_own = record.params["against"] == against[record.source]
+            own += [record] if is_own else []
+            steps += [record] if not is_own or record.source in first_steps else []
+        return own, steps if any(record not in own for record in steps) else []
 
     cka, cka_of_steps = split("cka", "linear_debiased")
     overlap, overlap_of_steps = split("neighbour_overlap")

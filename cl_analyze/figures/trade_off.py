@@ -207,7 +207,7 @@ def difference_figure(document: Document) -> Figure | None:
         return None
     return Figure(
         "differences",
-        f"Differences from {names[reference]}",
+        f"Differences from {names[reference]}{' and from originals' if has_variants else ''}",
         f"Each {_WHOSE[has_variants]}, with 95% intervals (paired where rows match; before "
         "adjustment). What is real stays so after Holm's correction over every difference.",
         panels,
@@ -227,6 +227,7 @@ _HEADLINES = {
     "tolerance": "tolerance  [cosine]",
     "knn_accuracy": "kNN accuracy",
     "probe_accuracy": "linear probe accuracy",
+    "recall_at_k": "recall",
     "effective_rank": "effective rank  [dimensions]",
     "penalty_false_negative_share": "false-negative share",
 }
@@ -252,6 +253,13 @@ def _shown_differences(rows: Rows) -> list[tuple[str, Rows]]:
             k = nearest_k((_params(row)["k"] for row in own), 20)
             own = [row for row in own if _params(row)["k"] == k]
             title = f"{title}, k = {k}"
+        if metric == "recall_at_k":
+            own = [row for row in own if _params(row).get("direction") == "forward"]
+            k = min((_params(row)["k"] for row in own), default=0)
+            own = [row for row in own if _params(row)["k"] == k]
+            title = f"{title}, k = {k}"
+        if not own:
+            continue
         if metric == "probe_accuracy":
             own = [row for row in own if row["definition"] == "normalised"] or own
         number = (own[0]["definition"], own[0]["params"])

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
+from cl_analyze.figures.runs import run_of
+from cl_analyze.figures.sources import short_names
 from cl_analyze.metrics.differences import SIGNIFICANT, is_real, params_text
 from cl_analyze.report.headlines import Headline, headlines
 from cl_analyze.report.words import percent
@@ -13,6 +16,8 @@ from cl_analyze.results.tables import Cell, Param, Record, nearest_k, number_tex
 
 _ALL_DIGITS = 1e-12
 _NO_DISTANCE = 1e-9
+_WIDE = 8.0
+"""Standard errors in a 95% interval (of many rows 4) from which on ± would mislead."""
 _MOST_NAMED = 8
 
 
@@ -145,6 +150,51 @@ def _dimensions_sentence(document: Document, original: str, kept: Mapping[int, s
     )
 
 
+def alike_sentences(document: Document) -> list[str]:
+    """Which checkpoints are most and least alike by CKA, and the largest step of each run.
+
+    Variants are left out, and fewer than three checkpoints.
+    """
+    checkpoints = [row for row in document.rows("checkpoints") if row["variant"] is None]
+    own = {str(row["source"]) for row in checkpoints}
+    rows = [
+        row
+        for row in document.rows("compare_matrix", metric="cka")
+        if row["value"] is not None and {row["source_a"], row["source_b"]} <= own
+    ]
+    if len(own) < _FEWEST_ALIKE or not rows:
+        return []
+    names = short_names(document)
+    of_pair = {frozenset((str(row["source_a"]), str(row["source_b"]))): row for row in rows}
+
+    def told(row: dict[str, Cell]) -> str:
+        one, other = (names[str(row[end])] for end in ("source_b", "source_a"))
+        value = number_text(float(row["value"] or 0.0), _error_of(row))
+        return f"{one} and {other} ({value})"
+
+    rows.sort(key=lambda row: -float(row["value"] or 0.0))
+    n_by_chance = sum(float(row["p_permutation"] or 0.0) >= SIGNIFICANT for row in rows)
+    by_chance = "no pair" if not n_by_chance else f"{n_by_chance} of {len(rows)} pairs"
+    lines = [
+        f"Most alike by CKA: {told(rows[0])}; least: {told(rows[-1])}. No more alike than "
+        f"unrelated rows: {by_chance} (p >= {SIGNIFICANT:g} under permutations)."
+    ]
+    for series in run_of(document).series.values() if checkpoints[0]["axis"] is not None else ():
+        ends = [frozenset(pair) for pair in pairwise(series)]
+        steps = [of_pair[pair] for pair in ends if pair in of_pair]
+        if len(steps) > 1:
+            largest = min(steps, key=lambda row: float(row["value"] or 0.0))
+            lines.append(f"Largest step by CKA: {told(largest)}.")
+    return lines
+
+
+_FEWEST_ALIKE = 3
+
+
+def _error_of(row: dict[str, Cell]) -> float | None:
+    return None if row["std_error"] is None else float(row["std_error"])
+
+
 def _interval_text(row: dict[str, Cell]) -> str:
     """Both ends of the interval of a difference, with their signs.
 
@@ -178,7 +228,7 @@ def _row_of(document: Document, headline: Headline, source: str) -> dict[str, Ce
 
 def pareto_sentence(document: Document, names: Mapping[str, str]) -> str:
     """Which checkpoints no other beats in uniformity and tolerance at once; empty where unknown."""
-    rows = document.rows("checkpoints")
+    rows = document.rows("checkpoints", variant=None)
     front = [names[str(row["source"])] for row in rows if row["pareto"]]
     if not front:
         return ""
@@ -195,16 +245,24 @@ def pareto_sentence(document: Document, names: Mapping[str, str]) -> str:
 
 
 def difference_text(row: dict[str, Cell]) -> str:
-    """A difference with its sign and error.
+    """A difference with its sign and error, or with its interval where that is much wider.
 
-    >>> difference_text({"difference": 0.125, "std_error": 0.01})
+    Of a few degrees of freedom the error may be small by chance, which the interval takes in.
+
+    >>> difference_text({"difference": 0.125, "std_error": 0.01, "low": 0.105, "high": 0.145})
     '+0.125 ± 0.010'
+    >>> difference_text({"difference": 0.125, "std_error": 0.01, "low": -0.002, "high": 0.252})
+    '+0.125 (-0.002 to +0.252)'
     """
     value, error = float(row["difference"] or 0.0), row["std_error"]
     if not isinstance(error, float) or error <= _ALL_DIGITS * abs(value) or error == 0.0:
         return f"{value:+.4g}" if value else "0"
     text = number_text(value, error)
-    return f"{text if value < 0 else '+' + text} ± {number_text(error, error)}"
+    text = text if value < 0 else "+" + text
+    low, high = row["low"], row["high"]
+    if low is not None and high is not None and float(high) - float(low) > _WIDE * error:
+        return f"{text} ({_interval_text(row)})"
+    return f"{text} ± {number_text(error, error)}"
 
 
 def _movement(document: Document, source: str) -> str:

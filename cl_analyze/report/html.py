@@ -17,7 +17,9 @@ from cl_analyze.figures.interactive_renderer import interactive
 from cl_analyze.figures.sources import by_temperature, short_names
 from cl_analyze.metrics import DECLARED, family_named
 from cl_analyze.metrics.losses.metrics import PARTS
+from cl_analyze.metrics.metric import Metric
 from cl_analyze.report.comparison import (
+    alike_sentences,
     comparison_of,
     dimensions_sentences,
     pareto_sentence,
@@ -78,7 +80,7 @@ def render_html(document: Document, figures: Sequence[tuple[Figure, bytes]]) -> 
         reference=reference,
         has_variants=any(row["variant"] for row in document.rows("checkpoints")),
         front=pareto_sentence(document, names),
-        kept_dimensions=dimensions_sentences(document),
+        further=[*alike_sentences(document), *dimensions_sentences(document)],
         comparisons=[
             comparison_of(document, source)
             for source in document.sources
@@ -88,13 +90,19 @@ def render_html(document: Document, figures: Sequence[tuple[Figure, bytes]]) -> 
         moved_classes=document.rows("moved_classes"),
         figures=[_figure(figure, png, plots[figure.name]) for figure, png in figures],
         families=families,
-        definitions={name: DECLARED[name].in_words for name in sorted(shown)},
+        definitions={name: _defined(DECLARED[name]) for name in sorted(shown)},
         command=shlex.join(["cl-analyze", *document.arguments]) if document.arguments else "",
         plotly=_packed(_static("plotly-cartesian.min.js")),
         plots=_packed(json.dumps(plots, ensure_ascii=False, separators=(",", ":"))),
         script=_static("report.js"),
         style=_static("report.css"),
     )
+
+
+def _defined(metric: Metric) -> str:
+    """A metric in words, and which side is better."""
+    better = "" if metric.better is None else f" {metric.better.capitalize()} is better."
+    return f"{metric.in_words}{better}"
 
 
 def _static(name: str) -> Markup:

@@ -10,6 +10,7 @@ from cl_analyze.metrics import DECLARED
 from cl_analyze.metrics.differences import is_real, params_text
 from cl_analyze.metrics.losses.metrics import PARTS
 from cl_analyze.report.comparison import (
+    alike_sentences,
     comparison_of,
     dimensions_sentences,
     pareto_sentence,
@@ -404,8 +405,11 @@ def comparison_lines(document: Document) -> list[str]:
         for sentence in comparison.sentences():
             lines += wrapped(sentence, 80, "  ", "    ")
     if len(others) > len(described):
-        lines += ["", f"{len(others) - len(described)} more checkpoints: compare.csv, compare.html"]
-    for text in (pareto_sentence(document, names), *dimensions_sentences(document)):
+        n_more = len(others) - len(described)
+        noun = "checkpoint" if n_more == 1 else "checkpoints"
+        lines += ["", f"{n_more} more {noun}: compare.csv, compare.html"]
+    texts = [pareto_sentence(document, names), *alike_sentences(document)]
+    for text in (*texts, *dimensions_sentences(document)):
         lines += ["", *wrapped(text, 80, "", "  ")] if text else []
     return lines
 
