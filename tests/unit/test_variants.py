@@ -183,6 +183,31 @@ def test_every_number_is_that_of_the_transformed_file(
             assert one.value == pytest.approx(two.value, rel=2e-5, abs=2e-6), one.full_name
 
 
+def test_other_rows_of_the_space_go_through_the_same_map(random: np.random.Generator) -> None:
+    """Training rows, a queue and items are no rows that the map is fitted on."""
+    rows, others = spread(random, 90), spread(random, 70) + 2
+    views = rows + random.standard_normal(rows.shape)
+    labels, other_labels = random.integers(0, 3, 90), random.integers(0, 3, 70)
+    relevant = np.c_[np.arange(90), random.integers(0, 70, 90)]
+    fit = variant_of(rows, "standardise").variant
+    for metrics, beside in (
+        ("quality", {"labels": labels, "train": others, "train_labels": other_labels}),
+        ("losses", {"pairs": views, "queue": others}),
+        ("similarity", {"pairs": others, "relevant": relevant}),
+    ):
+        options = {"metrics": metrics, "source": "z", "ks": [5], "taus": [0.2]}
+        report = cla.analyze(rows, **beside, **options, transform=["standardise"])
+        spaces = {"pairs", "train", "queue"}
+        mapped = {name: fit(x) if name in spaces else x for name, x in beside.items()}
+        alone = cla.analyze(fit(rows), **mapped, **options)
+        ours = [record for record in report.records if record.source == "z[standardise]"]
+        assert len(ours) == len(alone.records) > 20
+        for one, two in zip(ours, alone.records, strict=True):
+            assert (one.value is None) == (two.value is None), one.full_name
+            if two.value is not None:
+                assert one.value == pytest.approx(two.value, rel=1e-6, abs=1e-9), one.full_name
+
+
 def test_golden_values_of_uniformity() -> None:
     """The values of SPEC 9; its standardise keeps the rounding of a constant coordinate."""
     i = np.arange(6.0)
