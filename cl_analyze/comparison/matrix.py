@@ -25,14 +25,15 @@ from cl_analyze.metrics.movement import (
     Dependence,
     Space,
     centred_kernel_alignment,
+    correlation_of_ranks,
     mean_overlap,
+    mean_residual,
     neighbour_overlap,
     procrustes,
 )
-from cl_analyze.metrics.rsa import FEWEST_ROWS, RSA, rank_correlation, ranked_pairs, sample_of
+from cl_analyze.metrics.rsa import FEWEST_ROWS, RSA, ranked_pairs
 from cl_analyze.pairs.plan import spans
 from cl_analyze.pairs.rescoring import GRID
-from cl_analyze.results.stats import standard_error
 from cl_analyze.results.tables import Cell, Table
 
 Vector = NDArray[np.float64]
@@ -170,7 +171,7 @@ class AllAgainstAll:
         alike = np.eye(len(members))
         for a, one in enumerate(members):
             for b, other in enumerate(members[:a]):
-                for metric, number, null in self._values(one, other):
+                for metric, number, null in self._values(one, other, metrics):
                     if metric == CKA.name and number is not None:
                         alike[a, b] = alike[b, a] = number.value
                     if metric not in metrics:
@@ -194,17 +195,21 @@ class AllAgainstAll:
         matrix = Table("compare_matrix", COLUMNS, tuple(rows))
         return [matrix, _clusters([member.title for member in members], alike)]
 
-    def _values(self, one: _Member, other: _Member) -> Iterator[tuple[str, Number | None, float]]:
+    def _values(
+        self, one: _Member, other: _Member, metrics: Collection[str]
+    ) -> Iterator[tuple[str, Number | None, float]]:
         """Each measure of a pair: its name, its value, and its mean under permuted rows.
 
-        None in place of the value where all rows of a checkpoint coincide.
+        CKA in any case, for the clusters.  None in place of the value where all rows of a
+        checkpoint coincide.
         """
         spaces = one.space, other.space
         n = one.space.n
         groups = None
         if self._groups is not None and self._sample is not None:
             groups = self._groups[self._sample]
-        if one.lists is not None and other.lists is not None:
+        is_wanted = NEIGHBOUR_OVERLAP.name in metrics
+        if is_wanted and one.lists is not None and other.lists is not None:
             lists = one.lists.astype(np.int64), other.lists.astype(np.int64)
             share = mean_overlap(neighbour_overlap(*lists, self.k), self._groups)
             if share is not None:
@@ -215,12 +220,12 @@ class AllAgainstAll:
         with_itself = one.space.self_similarity, other.space.self_similarity
         cka = centred_kernel_alignment(cross, *with_itself, debiased=True, groups=groups)
         yield CKA.name, cka, 0.0
-        residuals = procrustes(*spaces, cross.products).residuals
-        residual = Number(float(residuals.mean()), standard_error(residuals, groups), n)
-        yield PROCRUSTES_RESIDUAL.name, residual, _residual_of_permuted(*spaces)
-        of_pairs = None if groups is None else groups[sample_of(n)]
-        correlation = rank_correlation(one.space.ranked_pairs, other.space.ranked_pairs, of_pairs)
-        yield RSA.name, correlation, 0.0
+        if PROCRUSTES_RESIDUAL.name in metrics:
+            residuals = procrustes(*spaces, cross.products).residuals
+            residual = mean_residual(residuals, groups)
+            yield PROCRUSTES_RESIDUAL.name, residual, _residual_of_permuted(*spaces)
+        if RSA.name in metrics:
+            yield RSA.name, correlation_of_ranks(*spaces, groups), 0.0
 
 
 def _residual_of_permuted(one: Space, other: Space) -> float:

@@ -177,23 +177,24 @@ def movement_figure(document: Document) -> Figure | None:
     """CKA, shared neighbours and the rotation's residual of each checkpoint and the reference."""
     if not document.rows("checkpoints"):
         return None
+    run = run_of(document)
     against = {row["source"]: row["against"] for row in document.rows("checkpoints")}
     # the step before is the reference: the same numbers
     first_steps = {
         one
-        for series in run_of(document).series.values()
+        for series in run.series.values()
         for before, one in pairwise(series)
         if against[before] is None
     }
 
     def split(metric: str, definition: str | None = None) -> tuple[list[Record], list[Record]]:
         """Records against the reference (or the original), and those against the step before."""
-        own, steps = [], []
-        for record in defined(document.records(metric, definition)):
-            is_own = record.params["against"] == against[record.source]
-            own += [record] if is_own else []
-            steps += [record] if not is_own or record.source in first_steps else []
-        return own, steps if any(record not in own for record in steps) else []
+        records = defined(document.records(metric, definition))
+        own = [r for r in records if r.params["against"] == against[r.source]]
+        if len(own) == len(records):  # no run has a step of its own
+            return own, []
+        first = (r for r in own if r.source in first_steps)
+        return own, [*first, *(r for r in records if r.params["against"] != against[r.source])]
 
     cka, cka_of_steps = split("cka", "linear_debiased")
     overlap, overlap_of_steps = split("neighbour_overlap")
@@ -202,7 +203,6 @@ def movement_figure(document: Document) -> Figure | None:
     sources = [source for source in document.sources if source in moved]
     if not sources:
         return None
-    run = run_of(document)
     if run.owners:  # a variant against its original: another checkpoint is on no line of these
         sources = [source for source in sources if document.variants[source]]
     names = short_names(document)

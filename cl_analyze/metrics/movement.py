@@ -346,6 +346,18 @@ def mean_overlap(overlap: Overlap, groups: Index | None = None) -> Number | None
     return None if mean is None or mean.pseudo_values is None else mean
 
 
+def mean_residual(residuals: Vector, groups: Index | None = None) -> Number:
+    """The mean (N,) residual of a rotation, which is taken as given, with its error over rows."""
+    error = standard_error(residuals, groups)
+    return Number(float(residuals.mean()), error, len(residuals), residuals)
+
+
+def correlation_of_ranks(one: Space, other: Space, groups: Index | None = None) -> Number | None:
+    """RSA of two spaces of at least `FEWEST_ROWS` rows; see `rank_correlation`."""
+    of_pairs = None if groups is None else groups[sample_of(one.n)]
+    return rank_correlation(one.ranked_pairs, other.ranked_pairs, of_pairs)
+
+
 @dataclass(frozen=True)
 class Movement:
     """The movement of one checkpoint from another.
@@ -424,14 +436,9 @@ def movement(
                 shares, k_of_tables = overlap.shares, k
         mean = None if overlap is None else mean_overlap(overlap, groups)
         add(NEIGHBOUR_OVERLAP.at(k=k), mean, no_overlap)
-    residual = None
-    if residuals is not None:
-        residual = Number(float(residuals.mean()), standard_error(residuals, groups), n, residuals)
+    residual = None if residuals is None else mean_residual(residuals, groups)
     add(PROCRUSTES_RESIDUAL, residual, reason)
-    sample = None if groups is None else groups[sample_of(n)]
-    correlation = None
-    if n >= FEWEST_ROWS:
-        correlation = rank_correlation(one.ranked_pairs, other.ranked_pairs, sample)
+    correlation = None if n < FEWEST_ROWS else correlation_of_ranks(one, other, groups)
     why = "all cosines of a checkpoint are equal" if n >= FEWEST_ROWS else "fewer than 5 rows"
     add(RSA, correlation, why)
     rows, classes = _moved(source, against, residuals, shares, k_of_tables, labels)

@@ -247,6 +247,10 @@ class Number(Kind):
         return one_number(name, value)
 
 
+def _is_a_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 @dataclass(frozen=True)
 class Real(Kind):
     """One number of either sign, from -LARGEST to LARGEST."""
@@ -260,8 +264,7 @@ class Real(Kind):
         """See `Kind.check`."""
         if value is None:
             return None
-        is_a_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_a_number or not -LARGEST <= value <= LARGEST:
+        if not (_is_a_number(value) and -LARGEST <= value <= LARGEST):
             raise ConfigError(
                 f"{name} must be a number from {-LARGEST:g} to {LARGEST:g}, found {value}"
             )
@@ -281,8 +284,7 @@ class Share(Kind):
         """See `Kind.check`."""
         if value is None:
             return None
-        is_a_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_a_number or not 0 < value <= 1:
+        if not (_is_a_number(value) and 0 < value <= 1):
             raise ConfigError(f"{name} must lie in (0, 1], found {value}")
         return float(value)
 

@@ -84,14 +84,11 @@ def reference_of(document: Document) -> str | None:
 
 def comparison_of(document: Document, source: str) -> Comparison:
     """A checkpoint that is not the reference, beside the reference."""
-    rows = document.rows("compare", source_a=source)
-    by_number = {(row["metric"], row["definition"], row["params"]): row for row in rows}
+    by_number = _by_number(document, source)
+    rows = by_number.values()
     differences = []
     for headline in headlines(document):
-        record = headline.find(document, source)
-        if record is None:
-            continue
-        row = by_number.get((record.metric, record.definition, params_text(record)))
+        row = _row_of(document, headline, source, by_number)
         if row is not None:
             verdict = None if row["p_holm"] is None else is_real(row["p_holm"])
             text = difference_text(row)
@@ -128,13 +125,14 @@ def _dimensions_sentence(document: Document, original: str, kept: Mapping[int, s
     (whole,) = document.rows("checkpoints", source=original)
     listed = ", ".join(str(dims) for dims in sorted(kept))
     start = f"{original}, cut to {listed} of {whole['d']} dimensions"
+    differences = {dims: _by_number(document, kept[dims]) for dims in sorted(kept, reverse=True)}
     parts = []
     for headline in headlines(document):
         if headline.metric not in _ACCURACIES or headline.find(document, original) is None:
             continue
         fewest = "none of them"
-        for dims in sorted(kept, reverse=True):
-            row = _row_of(document, headline, kept[dims])
+        for dims, by_number in differences.items():
+            row = _row_of(document, headline, kept[dims], by_number)
             if row is None or row["low"] is None or float(row["high"] or 0.0) < 0.0:
                 break
             fewest = f"{dims} ({_interval_text(row)})"
@@ -210,20 +208,24 @@ _ACCURACIES = ("knn_accuracy", "probe_accuracy", "recall_at_k")
 """Headline metrics that say what a representation is good for; high values are better."""
 
 
-def _row_of(document: Document, headline: Headline, source: str) -> dict[str, Cell] | None:
-    """The row of compare.csv with the difference of a headline number."""
+_ByNumber = Mapping[tuple[Cell, Cell, Cell], dict[str, Cell]]
+"""Metric, definition and parameters -> row of compare.csv."""
+
+
+def _by_number(document: Document, source: str) -> _ByNumber:
+    """The differences of a checkpoint."""
+    rows = document.rows("compare", source_a=source)
+    return {(row["metric"], row["definition"], row["params"]): row for row in rows}
+
+
+def _row_of(
+    document: Document, headline: Headline, source: str, by_number: _ByNumber
+) -> dict[str, Cell] | None:
+    """The difference of a headline number of a checkpoint."""
     record = headline.find(document, source)
     if record is None:
         return None
-    params = params_text(record)
-    rows = document.rows(
-        "compare",
-        source_a=source,
-        metric=record.metric,
-        definition=record.definition,
-        params=params,
-    )
-    return rows[0] if rows else None
+    return by_number.get((record.metric, record.definition, params_text(record)))
 
 
 def pareto_sentence(document: Document, names: Mapping[str, str]) -> str:
