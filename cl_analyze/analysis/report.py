@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -20,11 +21,17 @@ from cl_analyze.metrics.differences import (
     match_rows,
 )
 from cl_analyze.processes import cores
+from cl_analyze.quoting import nearest, quoted
 from cl_analyze.results.document import Document
+from cl_analyze.results.scalars import scalars
 from cl_analyze.results.tables import Results, Table
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from cl_analyze.analysis.drawing import Figures
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,94 @@ class Report:
             column = cells.setdefault(" ".join([record.metric, *params]), {})
             column.setdefault(record.source, getattr(record, of))
         return pd.DataFrame(cells, index=list(self.document.sources), dtype=float)
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A table as a DataFrame: "results" for all records, a family's records, or another table.
+
+        Args:
+            name: a name of `tables`, or "results".
+
+        Raises:
+            ConfigError: there is no table of this name; the message lists the names.
+
+        >>> from cl_analyze import analyze
+        >>> report = analyze(np.eye(5), metrics="uniformity")
+        >>> report.table("uniformity").loc[0, "metric"]
+        'uniformity'
+        """
+        if name == "results":
+            return self.results
+        tables = self.document.all_tables
+        if name not in tables:
+            names = ["results", *tables]
+            raise ConfigError(
+                f"no table {quoted(name)}{nearest(str(name), names)}; there are {', '.join(names)}"
+            )
+        return tables[name].to_frame()
+
+    def scalars(self, std_errors: bool = False) -> dict[str, float]:
+        """All numbers by names that experiment trackers take, as `uniformity/u_stat/t_2`.
+
+        A name is the metric, its definition if it has several, and its parameters.  It consists of
+        letters, digits, `_`, `-`, `.` and `/`, and is the same in every run.
+
+        Args:
+            std_errors: whether the standard error of each value is added where it is known, under
+                the name of the value and `_std_error`.
+
+        Returns:
+            name -> number, in the order of the results.  Undefined numbers are left out.  With
+            several sources each name begins with its source: `step-1.npy/uniformity/u_stat/t_2`.
+
+        >>> from cl_analyze import analyze
+        >>> report = analyze(np.eye(5), metrics="uniformity")
+        >>> round(report.scalars()["uniformity/u_stat/t_2"], 6)
+        -4.0
+        """
+        return scalars(self.records, self.document.sources, std_errors)
+
+    @cached_property
+    def figures(self) -> Figures:
+        """The figures by name, in the order of the report; each is drawn when it is looked up.
+
+        `print(report.figures)` lists names and titles; `report.figures.descriptions[name]` has the
+        title, the caption and what is drawn.
+        """
+        from cl_analyze.analysis.drawing import Figures
+
+        return Figures(self.document)
+
+    def plot(
+        self,
+        name: str,
+        source: str | None = None,
+        ax: Axes | None = None,
+        panel: str | int | None = None,
+    ) -> Figure:
+        """Draw one figure with Matplotlib, without pyplot.
+
+        Args:
+            name: a name of `figures`.
+            source: draw this source alone (of a comparison, beside its reference); None: all
+                sources that the figure shows.
+            ax: Axes of your own figure to draw into, in its style; None: a new figure, which a
+                notebook shows and `savefig` writes.
+            panel: the panel to draw, by its title or its number from 0; None: all panels.
+
+        Returns:
+            The figure; with `ax` the one that has these Axes.
+
+        Raises:
+            ConfigError: there is no such figure, source or panel; or `ax` is given for a figure
+                of several panels.
+
+        >>> from cl_analyze import analyze
+        >>> report = analyze(np.eye(5), metrics="uniformity")
+        >>> len(report.plot("uniformity").axes) > 0
+        True
+        """
+        figures: Figures = self.figures
+        return figures.plot(name, source, ax, panel)
 
     @property
     def warnings(self) -> tuple[str, ...]:

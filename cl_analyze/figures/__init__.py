@@ -13,6 +13,7 @@ trade_off.py     the plane of uniformity and tolerance, and differences from the
 runs.py          checkpoints along a run, and how the space moved
 catalogue.py     all figures, in the order of the report
 fonts.py         fonts for names in any script
-matplotlib_renderer.py    a description as PNG, SVG or PDF
+matplotlib_renderer.py    a description as PNG, SVG or PDF, or drawn for a Python program
+notebook.py      a figure of Matplotlib that a notebook shows
 interactive_renderer.py   a description as data for plotly.js
 """

@@ -48,11 +48,15 @@ FIGURES: dict[str, Callable[[Document], Figure | None]] = {
 }
 
 
+def figures_of(document: Document) -> dict[str, Callable[[Document], Figure | None]]:
+    """The functions of the figures that a document may have, by name."""
+    return OF_SEVERAL if document.command == "compare" else FIGURES
+
+
 def draw(document: Document) -> list[Figure]:
     """Every figure that the document has the numbers for, in the order of the report.
 
     A comparison has the figures of `OF_SEVERAL` alone: `report` draws the others.
     """
-    functions = OF_SEVERAL if document.command == "compare" else FIGURES
-    figures = [function(document) for function in functions.values()]
+    figures = [function(document) for function in figures_of(document).values()]
     return [figure for figure in figures if figure is not None and figure.panels]

@@ -1,10 +1,11 @@
-"""Descriptions as PNG, SVG or PDF files, the same bytes every time.
+"""Descriptions as PNG, SVG or PDF files, the same bytes every time, or as figures of Matplotlib.
 
 A figure is laid out once, with its PNG where there is one, and drawn once for each format.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import textwrap
@@ -79,16 +80,60 @@ def render(
     Returns:
         For each figure, format -> file content, the same bytes every time.
     """
-    mpl = matplotlib()
     kinds = tuple(dict.fromkeys(formats))
-    defaults = {name: value for name, value in mpl.rcParamsDefault.items() if name != "backend"}
-    with mpl.rc_context({**defaults, **_SETTINGS}):
+    with _own_settings():
         listed = list(figures)
         # those of many panels first, so that all processes end at about the same time
         order = sorted(range(len(listed)), key=lambda at: -len(listed[at].panels))
         drawn = in_processes(lambda at, _: _files(listed[at], kinds), order, n_processes)
         files = dict(zip(order, drawn, strict=True))
         return [files[at] for at in range(len(listed))]
+
+
+@contextlib.contextmanager
+def _own_settings() -> Iterator[None]:
+    """The settings of all figures, whichever the calling program has."""
+    mpl = matplotlib()
+    defaults = {name: value for name, value in mpl.rcParamsDefault.items() if name != "backend"}
+    with mpl.rc_context({**defaults, **_SETTINGS}):
+        yield
+
+
+def as_matplotlib(figure: Figure) -> Any:
+    """A description as a figure of Matplotlib, which pyplot does not know and a caller may change.
+
+    It looks like the files of `render`, whatever the settings of the calling program are.
+    """
+    with _own_settings(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        matplotlib().rcParams["font.family"] = families(texts_of(figure))[0]
+        canvas = _canvas(figure)
+        _draw(canvas, figure)
+        canvas.draw_without_rendering()  # ticks take the settings when they are made
+    return canvas
+
+
+def draw_into(axes: Any, panel: Panel, title: str) -> None:
+    """Draw one panel into axes of the caller, in the caller's style.
+
+    Args:
+        axes: `matplotlib.axes.Axes`.
+        panel: marks, scales and labels of the axes.
+        title: of a panel that has none.
+    """
+    from matplotlib.text import Text
+
+    written = {id(text) for text in axes.findobj(Text) if text.get_text()}
+    with matplotlib().rc_context({"text.parse_math": False}):
+        handles: dict[str, Any] = {}
+        for label, handle in _panel(axes, panel):
+            handles.setdefault(label, handle)
+        axes.set_title(panel.title or title, loc="left")
+        if handles:
+            axes.legend(list(handles.values()), list(handles), fontsize="small")
+        for text in axes.findobj(Text):  # a name in a file may contain dollar signs
+            if id(text) not in written:
+                text.set_parse_math(False)
 
 
 def _files(figure: Figure, kinds: Sequence[str]) -> dict[str, bytes]:
@@ -130,11 +175,12 @@ def _vectors(canvas: Any, kind: str) -> bytes:
 def _canvas(figure: Figure) -> Any:
     """An empty canvas for a figure."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure as Canvas
+
+    from cl_analyze.figures.notebook import NotebookFigure
 
     width, height = figure.panel_size
     size = (width * figure.columns, height * _n_rows(figure) + 0.75)
-    canvas = Canvas(figsize=size, dpi=_DPI, layout="constrained")
+    canvas = NotebookFigure(figsize=size, dpi=_DPI, layout="constrained")
     FigureCanvasAgg(canvas)
     engine: Any = canvas.get_layout_engine()
     engine.set(w_pad=0.06, h_pad=0.06, wspace=0.03, hspace=0.05)
@@ -253,13 +299,20 @@ def _panel(axes: Any, panel: Panel) -> Iterator[tuple[str, Any]]:
             getattr(axes, f"set_{name}lim")(*axis.limits)
 
 
+def _root(values: Any) -> Any:
+    """Square roots, those of negative numbers 0: a scale that can be pickled with its figure."""
+    import numpy as np
+
+    return np.sqrt(np.maximum(values, 0.0))
+
+
 def _set_scale(axes: Any, name: str, axis: Axis) -> None:
     import numpy as np
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
     set_scale = getattr(axes, f"set_{name}scale")
     if axis.scale == "sqrt":
-        set_scale("function", functions=(lambda v: np.sqrt(np.maximum(v, 0.0)), np.square))
+        set_scale("function", functions=(_root, np.square))
         return
     set_scale(axis.scale)
     if axis.scale == "log":

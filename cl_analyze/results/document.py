@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -65,6 +65,26 @@ class Document:
         compared = self.tables["checkpoints"].rows if "checkpoints" in self.tables else ()
         names = (*(str(row["source"]) for row in compared), *(r.source for r in self.results))
         return tuple(dict.fromkeys(names))
+
+    def of_sources(self, sources: Collection[str]) -> Document:
+        """The document with the results of some sources alone; inputs and warnings stay."""
+        at = [i for i, record in enumerate(self.results) if record.source in sources]
+        place = {i: new for new, i in enumerate(at)}
+        tables = {
+            name: replace(table, rows=tuple(r for r in table.rows if r["source"] in sources))
+            if "source" in table.columns
+            else table
+            for name, table in self.tables.items()
+        }
+        return replace(
+            self,
+            results=Results(self.results[i] for i in at),
+            families={
+                name: tuple(place[i] for i in indices if i in place)
+                for name, indices in self.families.items()
+            },
+            tables=tables,
+        )
 
     def family_table(self, family: str) -> Table:
         """A family's records as a table."""

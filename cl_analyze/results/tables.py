@@ -308,10 +308,7 @@ class Results(Sequence[Record]):
         >>> frame.loc[frame["metric"] == "penalty_entropy", "tau"].tolist()
         [0.07]
         """
-        import pandas as pd
-
-        table = record_table("results", self._records)
-        return pd.DataFrame(table.rows, columns=list(table.columns))
+        return record_table("results", self._records).to_frame()
 
 
 @dataclass(frozen=True)
@@ -330,6 +327,12 @@ class Table:
     name: str
     columns: tuple[str, ...]
     rows: tuple[dict[str, Cell], ...]
+
+    def to_frame(self) -> pd.DataFrame:
+        """The table as a DataFrame, its columns in order."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows, columns=list(self.columns))
 
     def to_csv(self) -> str:
         """RFC 4180 text with line feeds; numbers as the shortest text that reads back equal.
