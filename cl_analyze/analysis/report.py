@@ -21,10 +21,10 @@ from cl_analyze.metrics.differences import (
     match_rows,
 )
 from cl_analyze.processes import cores
-from cl_analyze.quoting import nearest, quoted
+from cl_analyze.quoting import nearest, quoted, some
 from cl_analyze.results.document import Document
 from cl_analyze.results.scalars import scalars
-from cl_analyze.results.tables import Results, Table
+from cl_analyze.results.tables import Results, Table, number_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,8 +58,27 @@ class Report:
     records: Results = field(init=False, repr=False)
 
     def __repr__(self) -> str:
-        sources = ", ".join(self.document.sources)
-        return f"Report({len(self.records)} records of {sources})"
+        from cl_analyze.report.headlines import headlines
+
+        document, sources = self.document, self.document.sources
+        found = [(h.title, h.find(document, sources[0])) for h in headlines(document)]
+        numbers = [
+            f"{title} {number_text(record.value, record.total_error)} {record.error_text}".rstrip()
+            for title, record in found
+            if len(sources) == 1 and record is not None and record.value is not None
+        ]
+        told = f": {', '.join(numbers[:3])}" if numbers else ""
+        return f"Report({len(self.records)} records of {some(sources)}{told})"
+
+    @cached_property
+    def _fragment(self) -> str:
+        from cl_analyze.report.notebook import render_fragment
+
+        return render_fragment(self.document, list(self.figures.descriptions.values()))
+
+    def _repr_html_(self) -> str:
+        """The summary, sentences and main figures, for notebooks; without scripts."""
+        return self._fragment
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "records", self.document.results)

@@ -4,6 +4,7 @@ files.py      which files a command writes
 headlines.py  the few numbers that sum a checkpoint up
 html.py       the self-contained HTML report
 comparison.py a comparison in words
+notebook.py   a report as a notebook shows it
 sentences.py  one plain sentence on what a number means for this file
 text.py       tables for the terminal
 words.py      numbers as words

@@ -72,11 +72,11 @@ def render_html(document: Document, figures: Sequence[tuple[Figure, bytes]]) -> 
         order=order,
         columns=listed,
         summary=[
-            {"source": source, "cells": [_cell(h.find(document, source)) for h in listed]}
+            {"source": source, "cells": [number_cell(h.find(document, source)) for h in listed]}
             for source in order
         ],
-        verdicts=_verdicts(document, order),
-        findings=[] if reference else _findings(document, order, listed),
+        verdicts=verdicts(document, order),
+        findings=[] if reference else findings(document, order, listed),
         reference=reference,
         has_variants=any(row["variant"] for row in document.rows("checkpoints")),
         front=pareto_sentence(document, names),
@@ -110,7 +110,7 @@ def _static(name: str) -> Markup:
     return Markup((resources.files("cl_analyze.report") / "static" / name).read_text("utf-8"))
 
 
-def _verdicts(document: Document, order: Sequence[str]) -> list[dict[str, str]]:
+def verdicts(document: Document, order: Sequence[str]) -> list[dict[str, str]]:
     """The verdicts on collapse, worst first."""
     rows = [row for source in order for row in document.rows("collapse", source=source)]
     worst_first = ("complete", "dimensional", "partial", "unknown", "none")
@@ -118,7 +118,7 @@ def _verdicts(document: Document, order: Sequence[str]) -> list[dict[str, str]]:
     return [{key: str(row[key]) for key in ("source", "verdict", "text")} for row in rows]
 
 
-def _cell(record: Record | None) -> dict[str, Any]:
+def number_cell(record: Record | None) -> dict[str, Any]:
     """A number with its error, and the value that a table is sorted by."""
     if record is None:
         return {"value": "", "error": "", "sort": ""}
@@ -128,11 +128,11 @@ def _cell(record: Record | None) -> dict[str, Any]:
     return {"value": value, "error": record.error_text, "sort": record.value}
 
 
-def _findings(
+def findings(
     document: Document, order: Sequence[str], listed: Sequence[Headline]
 ) -> list[dict[str, Any]]:
     """For each source, the sentences of its headline numbers, and the verdict on collapse."""
-    findings = []
+    found = []
     for source in order:
         records = [(headline.title, headline.find(document, source)) for headline in listed]
         sentences = [
@@ -144,13 +144,18 @@ def _findings(
             {"title": "collapse", "text": str(row["text"])}
             for row in document.rows("collapse", source=source)
         ]
-        findings.append({"source": source, "sentences": sentences})
-    return findings
+        found.append({"source": source, "sentences": sentences})
+    return found
 
 
 def _packed(text: str) -> str:
     """Text as gzip in base64, the same bytes every time; the page unpacks it."""
     return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
+
+
+def pixels(figure: Figure) -> int:
+    """The width of a figure on a page."""
+    return round(figure.panel_size[0] * figure.columns * _PIXELS)
 
 
 def _figure(figure: Figure, png: bytes, plot: dict[str, Any] | None) -> dict[str, Any]:
@@ -160,7 +165,7 @@ def _figure(figure: Figure, png: bytes, plot: dict[str, Any] | None) -> dict[str
         "title": figure.title,
         "caption": figure.caption,
         "data": f"data:image/png;base64,{base64.b64encode(png).decode()}",
-        "width": round(figure.panel_size[0] * figure.columns * _PIXELS),
+        "width": pixels(figure),
         "is_interactive": plot is not None,
         "choices": [panel.title for panel in figure.panels] if figure.choice else [],
         "choice": figure.choice,
@@ -186,7 +191,7 @@ def _row(record: Record, document: Document) -> dict[str, Any]:
         for key, value in record.params.items()
     )
     return {
-        **_cell(record),
+        **number_cell(record),
         "metric": record.metric,
         "definition": record.definition or "",
         "params": ", ".join(params),

@@ -8,6 +8,7 @@ import posixpath
 import re
 import subprocess
 import sys
+from html import escape
 
 import matplotlib
 import numpy as np
@@ -17,8 +18,9 @@ from matplotlib.figure import Figure
 
 import cl_analyze as cla
 from cl_analyze.errors import ConfigError
+from cl_analyze.report.comparison import comparison_of
 from cl_analyze.results.scalars import scalars
-from cl_analyze.results.tables import Record, undefined
+from cl_analyze.results.tables import Record, number_text, undefined
 
 
 @pytest.fixture(scope="module")
@@ -193,3 +195,46 @@ assert plt.get_fignums() == []
     for backend in ("agg", "pdf"):
         environment = {**os.environ, "MPLBACKEND": backend}
         subprocess.run([sys.executable, "-c", program], check=True, env=environment)
+
+
+def test_a_notebook_shows_summary_sentences_and_figures(report, compared):
+    for one in (report, compared):
+        shown = one._repr_html_()
+        assert len(shown.encode()) < 300_000
+        assert shown == one._repr_html_()
+        pictures = re.findall(
+            r'<figure[^>]*><img width="[0-9]+" src="data:image/png;base64,', shown
+        )
+        assert len(pictures) == min(4, len(one.figures))
+        assert not re.search(r"<script|https?:|url\(|@import|on[a-z]+=|<b>", shown)
+        for theme in ("prefers-color-scheme: dark", "data-jp-theme-light", "vscode-dark"):
+            assert theme in shown
+        rules = re.search(r"<style>(.*?)</style>", shown, re.DOTALL)[1]
+        for style in re.findall(r"^[^@\n]*?\{", rules, re.MULTILINE):
+            assert all(".cl-analyze" in selector for selector in style.split(",")), style
+        names = set(re.findall(r"<figcaption><code>(.*?)</code>", shown))
+        further = re.search(r"Further figures, <code>report.plot\(name\)</code>: (.*?)\. ", shown)
+        names |= set(further[1].split(", ")) if further else set()
+        assert names == set(one.figures)
+    assert "run $1$ &lt;b&gt;" in report._repr_html_()
+    record = report.records.find("uniformity")
+    value = number_text(record.value, record.std_error)
+    assert f"<td>{value}<span" in report._repr_html_()
+    sentence = comparison_of(compared.document, "b").sentences()[1]
+    assert escape(sentence) in compared._repr_html_()
+
+
+def test_a_notebook_shows_many_checkpoints_in_little_room(data):
+    z, _, _ = data
+    spaces = {f"step <{i}>" + "x" * 90: z + 0.01 * i for i in range(45)}
+    shown = cla.compare(spaces, metrics="uniformity")._repr_html_()
+    assert len(shown.encode()) < 300_000
+    assert "5 more checkpoints" in shown
+
+
+def test_the_short_form_names_sources_and_numbers(report, compared):
+    record = report.records.find("uniformity")
+    value = number_text(record.value, record.std_error)
+    start = f"Report({len(report.records)} records of run $1$ <b>: uniformity {value} ± "
+    assert repr(report).startswith(start)
+    assert repr(compared) == f"Report({len(compared.records)} records of a, b)"
