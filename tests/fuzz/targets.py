@@ -37,6 +37,8 @@ from tests.fuzz.mutations import Spoilt, drawn, spoilt
 ROWS = np.random.default_rng(2).standard_normal((9, 3)).astype(np.float32)
 LABELS = np.arange(9) % 2
 WORDS = np.array(["a", "b", "c"])[np.arange(9) % 3]
+SLOW = 500
+"""Cost from which a target is left to campaigns and the night: each case starts a process."""
 ROOM = 1 << 30
 """Bytes that readers are told are free: what wants more must be refused, not tried."""
 
@@ -214,6 +216,39 @@ def _lines() -> list[bytes]:
     return [b"1\n2\n\n1\n", b"a\nb\r\nc", "é\nü\n".encode()]
 
 
+def _faiss_flat() -> list[bytes]:
+    import faiss
+
+    flat, mapped = faiss.IndexFlatIP(3), faiss.IndexIDMap(faiss.IndexFlatL2(3))
+    flat.add(ROWS)
+    mapped.add_with_ids(ROWS, np.arange(9) + 5)
+    bits = faiss.IndexBinaryFlat(24)
+    bits.add((ROWS * 50).astype(np.uint8))
+    write, write_binary = faiss.write_index, faiss.write_index_binary
+    return [
+        written(".faiss", lambda path: write(flat, str(path))),
+        written(".faiss", lambda path: write(mapped, str(path))),
+        written(".faiss", lambda path: write_binary(bits, str(path))),
+    ]
+
+
+def _faiss_others() -> list[bytes]:
+    """Indexes that faiss reads, in a process each."""
+    import faiss
+
+    def index_of(kind: str) -> faiss.Index:
+        index = faiss.index_factory(3, kind)
+        index.train(ROWS)
+        index.add(ROWS)
+        return index
+
+    kinds = ("IVF2,Flat", "HNSW2,Flat", "SQ8", "PCA2,Flat")
+    return [
+        written(".index", lambda path, k=k: faiss.write_index(index_of(k), str(path)))
+        for k in kinds
+    ]
+
+
 SUFFIXES: dict[str, tuple[Callable[[], list[bytes]], int]] = {
     ".npy": (_npy, 3),
     ".npz": (_npz, 6),
@@ -227,6 +262,8 @@ SUFFIXES: dict[str, tuple[Callable[[], list[bytes]], int]] = {
     ".u8bin": (lambda: _vectors(".u8bin"), 2),
     ".fvecs": (lambda: _vectors(".fvecs"), 2),
     ".bvecs": (lambda: _vectors(".bvecs"), 2),
+    ".faiss": (_faiss_flat, 20),
+    ".index": (_faiss_others, 1000),
     ".csv": (_csv, 20),
     ".tsv": (_tsv, 20),
     ".txt": (_lines, 2),

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from tests.conftest import NIGHTLY
-from tests.fuzz.targets import read_all, targets
+from tests.fuzz.targets import SLOW, read_all, targets
 
 EXAMPLES = 2_000 if NIGHTLY else 150
 DRAWS = 15_000 if NIGHTLY else 1_000
 """Cases of a target of cost 1; of one of cost 20, a twentieth."""
+NAMES = [name for name, target in targets().items() if NIGHTLY or target.cost < SLOW]
 FOUND = Path(__file__).resolve().parent / "found"
 
 
@@ -25,7 +26,7 @@ def test_what_was_found(name):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", list(targets()))
+@pytest.mark.parametrize("name", NAMES)
 def test_nothing_but_our_own_errors(name):
     """Hypothesis draws what to do, and shrinks what fails."""
     target = targets()[name]
@@ -43,7 +44,7 @@ def test_nothing_but_our_own_errors(name):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", list(targets()))
+@pytest.mark.parametrize("name", NAMES)
 def test_a_part_of_the_campaign(name):
     target = targets()[name]
     for number in range(max(30, DRAWS // target.cost)):

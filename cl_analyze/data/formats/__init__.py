@@ -12,6 +12,7 @@ from pathlib import Path
 
 from cl_analyze.data.formats import (
     arrow,
+    faiss_index,
     hdf5,
     npy,
     npz,
@@ -57,6 +58,7 @@ FORMATS = (
     Format("Zarr store", (".zarr",), zarr.open_zarr, "readable array", zarr.MARKERS),
     Format("big-ann vector file", (".fbin", ".u8bin", ".i8bin"), vectors.open_bin),
     Format("TEXMEX vector file", (".fvecs", ".bvecs"), vectors.open_vecs),
+    Format("FAISS index", (".faiss", ".index"), faiss_index.open_faiss),
     Format("delimited text", (".csv", ".tsv"), projector.open_text_table),
     Format("plain text", (".txt",), text.open_text),
 )
@@ -68,6 +70,8 @@ _MAGIC = (
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file (.h5)", (".h5", ".hdf5")),
     (b"PAR1", "a Parquet file (.parquet)", (".parquet",)),
     (b"ARROW1", "an Arrow file (.arrow)", (".arrow", ".feather")),
+    (b"IxF", "a FAISS index (.faiss)", (".faiss", ".index")),
+    (b"IxM", "a FAISS index (.faiss)", (".faiss", ".index")),
     (b"\x1f\x8b", "gzip-compressed data", ()),
     (b"\x80\x02", "a Python pickle", (".pt", ".pth")),
     (b"\x80\x03", "a Python pickle", ()),
@@ -75,6 +79,8 @@ _MAGIC = (
     (b"\x80\x05", "a Python pickle", ()),
 )
 """First bytes, the format they stand for, and the suffixes of files that begin so."""
+_BINARY = (".safetensors", ".arrow", ".fbin", ".u8bin", ".faiss", ".index")
+"""Suffixes of formats that begin with numbers, or in many ways."""
 _IN_PLACE_OF_A_FILE = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself: run git lfs pull"),
     (b"<!doctype html", "an HTML page: did a download fail, or want a sign-in?"),
@@ -98,7 +104,7 @@ def _looks_like(path: Path) -> tuple[str, tuple[str, ...]]:
     if not head:
         return "an empty file", (path.suffix.lower(),)
     if b"\0" in head:
-        return "binary data of no known format", (".safetensors", ".arrow", ".fbin", ".u8bin")
+        return "binary data of no known format", _BINARY
     return "text", (".csv", ".tsv", ".txt")
 
 

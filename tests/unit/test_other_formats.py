@@ -1,0 +1,166 @@
+"""Files of other programs: FAISS, AnnData, MATLAB, pickles, checkpoints, and matrices on their side.
+
+Each is written by the library whose format it is, here or in tests/data.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cl_analyze.data.identifiers import identify
+from cl_analyze.data.inspection import inspect_file
+from cl_analyze.data.labels import encode
+from cl_analyze.data.opening import Spec, open_embeddings
+from cl_analyze.errors import AnalysisError, DataError, DependencyError
+from tests.data.make import WORDS, matrix
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+ROWS = np.random.default_rng(3).standard_normal((40, 6)).astype(np.float32)
+
+
+def opened(path):
+    return open_embeddings(Spec.parse(str(path)), with_ids=True)
+
+
+def read(path):
+    array = opened(path).main.array
+    return array.read(0, array.n_rows)
+
+
+# ---- FAISS
+
+
+def index_of(kind, rows=ROWS, ids=None):
+    faiss = pytest.importorskip("faiss")
+    index = faiss.index_factory(rows.shape[1], kind)
+    index.train(rows)
+    index.add(rows) if ids is None else index.add_with_ids(rows, ids)
+    return index
+
+
+def written(path, index):
+    faiss = pytest.importorskip("faiss")
+    is_binary = isinstance(index, faiss.IndexBinary)
+    write = faiss.write_index_binary if is_binary else faiss.write_index
+    write(index, str(path))
+    return path
+
+
+@pytest.mark.parametrize("metric", ["METRIC_INNER_PRODUCT", "METRIC_L2", "METRIC_L1", "METRIC_Lp"])
+@pytest.mark.parametrize("suffix", [".faiss", ".index"])
+def test_a_flat_index_is_read_by_rows_and_without_faiss(tmp_path, monkeypatch, metric, suffix):
+    faiss = pytest.importorskip("faiss")
+    index = faiss.IndexFlat(6, getattr(faiss, metric))
+    index.add(ROWS)
+    path = written(tmp_path / f"vectors{suffix}", index)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    found = opened(path)
+    assert np.array_equal(found.main.array.read(7, 12), ROWS[7:12])
+    assert np.array_equal(found.main.array.take(np.array([39, 0])), ROWS[[39, 0]])
+    assert found.main.array.at_once == 0
+    assert found.ids is None
+
+
+@pytest.mark.parametrize("kind", ["IDMap,Flat", "IDMap2,Flat", "IDMap,SQfp16", "IVF2,Flat"])
+def test_ids_of_an_index_belong_to_their_vectors(tmp_path, kind):
+    ids = np.arange(40)[::-1] * 3 + 2
+    found = opened(written(tmp_path / "e.faiss", index_of(kind, ids=ids)))
+    assert found.ids is not None
+    keys = found.ids.array.values()[:]
+    assert sorted(keys) == sorted(ids)
+    row_of = {key: row for row, key in enumerate(ids.tolist())}
+    expected = ROWS[[row_of[key] for key in keys.tolist()]]
+    np.testing.assert_allclose(found.main.array.read(0, 40), expected, atol=2e-3)
+    assert len(identify(found.ids)) == 40
+
+
+@pytest.mark.parametrize("kind", ["IVF2,Flat", "HNSW4,Flat"])
+def test_an_index_that_is_not_flat_reconstructs_its_vectors(tmp_path, kind):
+    found = opened(written(tmp_path / "e.faiss", index_of(kind)))
+    assert np.array_equal(found.main.array.read(0, 40), ROWS)
+    assert any("reconstructs" in note for note in found.notes)
+    assert found.main.array.at_once == ROWS.nbytes
+
+
+def test_binary_indexes(tmp_path):
+    faiss = pytest.importorskip("faiss")
+    bits = np.packbits(ROWS[:, :6] > 0, axis=1).repeat(2, axis=1)
+    flat, ids = faiss.IndexBinaryFlat(16), np.arange(40) + 5
+    flat.add(bits)
+    assert np.array_equal(read(written(tmp_path / "b.index", flat)), bits)
+    mapped = faiss.IndexBinaryIDMap(faiss.IndexBinaryFlat(16))
+    mapped.add_with_ids(bits, ids)
+    found = opened(written(tmp_path / "m.index", mapped))
+    assert np.array_equal(found.main.array.read(0, 40), bits)
+    assert np.array_equal(found.ids.array.values()[:], ids)
+    graph = faiss.IndexBinaryHNSW(16)
+    graph.add(bits)
+    with pytest.raises(DataError, match="binary indexes are read where they are flat"):
+        opened(written(tmp_path / "h.index", graph))
+
+
+def test_an_index_that_reconstructs_nothing_is_an_error(tmp_path):
+    """faiss ends its process over such an index; ours goes on."""
+    path = written(tmp_path / "e.faiss", index_of("IVF2,PQ3x4fs"))
+    with pytest.raises(DataError, match=r"Save the vectors themselves|cannot reconstruct"):
+        read(path)
+
+
+def test_an_id_of_two_vectors_is_an_error(tmp_path):
+    path = written(tmp_path / "e.faiss", index_of("IVF2,Flat", ids=np.arange(40) // 2))
+    with pytest.raises(DataError, match="an id stands for several vectors"):
+        read(path)
+
+
+def test_faiss_is_asked_for_where_it_is_needed(tmp_path, monkeypatch):
+    path = written(tmp_path / "e.faiss", index_of("HNSW4,Flat"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(DependencyError, match=r"pip install 'cl-analyze\[faiss\]'"):
+        opened(path)
+
+
+def flat_bytes(tmp_path):
+    return bytearray(written(tmp_path / "whole.faiss", index_of("Flat")).read_bytes())
+
+
+def test_damaged_indexes(tmp_path):
+    flat, path = flat_bytes(tmp_path), tmp_path / "e.faiss"
+    huge = flat.copy()
+    huge[8:16], huge[37:45] = struct.pack("<q", 1 << 40), struct.pack("<q", 6 << 40)
+    other = flat.copy()
+    other[8:16] = struct.pack("<q", 39)
+    mapped = written(tmp_path / "m.faiss", index_of("IDMap,Flat", ids=np.arange(40))).read_bytes()
+    for content, words in (
+        (flat[:-5], "truncated"),
+        (flat[:20], "inside of its header"),
+        (huge, "truncated: the header promises"),
+        (other, "39 vectors of 6 values, and 240 values"),
+        (mapped[:-1], "ids"),
+        (b"I-am no index" * 5, "does not begin as a FAISS index"),
+        (b"not an index at all", "the content looks like text"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(DataError, match=words):
+            read(path)
+
+
+@pytest.mark.parametrize("where", ["truncated", "size"])
+def test_a_damaged_index_of_another_kind(tmp_path, where):
+    """What faiss makes of it stays in its process, whose memory has a limit."""
+    path = written(tmp_path / "e.faiss", index_of("HNSW4,Flat"))
+    content = bytearray(path.read_bytes())
+    if where == "truncated":
+        del content[-100:]
+    else:
+        at = content.index(b"IxF2") + 37
+        content[at : at + 8] = struct.pack("<q", 1 << 38)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="e.faiss: "):
+        read(path)
+    path.write_bytes(content[:4] + struct.pack("<iq", 6, 1 << 50) + content[16:])
+    with pytest.raises(DataError, match="are free"):
+        read(path)
