@@ -32,7 +32,7 @@ from cl_analyze.data.spec import (
     role_key,
 )
 from cl_analyze.errors import DataError
-from cl_analyze.quoting import quoted
+from cl_analyze.quoting import quoted, some
 
 __all__ = [
     "ID_KEYS",
@@ -142,6 +142,7 @@ def open_embeddings(
         beside = _Beside(container, spec, main)
         if with_labels:
             labels, unused = beside.labels()
+            notes += beside.columns() if labels is None and not unused else []
         names = beside.names()
         if with_ids:
             ids = beside.ids(notes)
@@ -380,6 +381,7 @@ class _Beside:
         if has_groups and group:
             inside = [key for key in arrays if key.startswith(f"{group}/")]
             self._keys.update((key.removeprefix(f"{group}/"), key) for key in inside)
+        self._keys.update(container.beside)
         # names without the main array
         self._others = {name: arrays[k] for name, k in self._keys.items() if k != main_key}
 
@@ -436,9 +438,25 @@ class _Beside:
         ]
         if len(others) != 1 or self._container.format in TABLES:
             return []
+        key = self._keys[others[0]]
         return [
-            f"its array {quoted(others[0])} has one value a row, and no name that means labels: if "
-            f"it has the classes, pass --labels {self._main.path}::{others[0]}"
+            f"its array {quoted(key)} has one value a row, and no name that means labels: if "
+            f"it has the classes, pass --labels {self._main.path}::{key}"
+        ]
+
+    def columns(self) -> list[str]:
+        """A note on several arrays of which one may be the labels, where a format has columns."""
+        keys = [
+            key
+            for name, key in self._container.beside.items()
+            if name.lower() not in ID_KEYS
+            and kind_of(self._container.arrays[key].dtype) not in "fc"
+        ]
+        if len(keys) < 2:
+            return []
+        return [
+            f"{self._spec}: no labels are taken from its columns {some(map(quoted, keys))}; if one "
+            f"has the classes, pass it: --labels {self._main.path}::{keys[0]}"
         ]
 
     def names(self) -> Opened | None:

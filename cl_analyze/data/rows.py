@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any, Protocol
@@ -276,6 +276,7 @@ class Container:
         shards: the files, where there are several.
         main: the key of the main array where the format names it.
         has_groups: whether keys are paths of groups, as in HDF5 and Zarr.
+        beside: name -> key of arrays with one entry a row, where the format says which those are.
         instead: the kind of a file without embeddings, and the remedy; empty: not known.
     """
 
@@ -288,6 +289,7 @@ class Container:
     main: str | None = None
     has_groups: bool = False
     instead: str = ""
+    beside: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def has_keys(self) -> bool:

@@ -2,7 +2,7 @@
 
 Each part needs a library that the tests do not install; see README.md for the versions used.
 
-    python tests/data/make.py datasets|diskannpy|tensorboard
+    python tests/data/make.py datasets|diskannpy|tensorboard|anndata|matlab73
 """
 
 from __future__ import annotations
@@ -60,7 +60,56 @@ def write_tensorboard() -> None:
         events.unlink()
 
 
+def write_anndata() -> None:
+    """Dense and sparse matrices, and columns of every kind, some values of them missing."""
+    import anndata
+    import pandas as pd
+    from scipy import sparse
+
+    rows = matrix()
+    words = [WORDS[i % 3] for i in range(12)]
+    obs = pd.DataFrame(
+        {
+            "cell_type": pd.Categorical([None, *words[1:]], categories=WORDS),
+            "batch": pd.Categorical([i % 2 for i in range(12)]),
+            "count": pd.array([None, *range(1, 12)], dtype="Int64"),
+            "share": rows[:, 0],
+            "is_doublet": [i > 5 for i in range(12)],
+        },
+        index=[f"cell{i}" for i in range(12)],
+    )
+    counts = sparse.csr_matrix(np.abs(rows).round())
+    obsm = {"X_pca": rows}
+    anndata.AnnData(counts, obs, obsm=obsm).write_h5ad(HERE / "sparse.h5ad")
+    obs = obs.rename(columns={"cell_type": "label"})
+    varm = {"PCs": rows[:4]}
+    anndata.AnnData(rows * 2, obs, obsm=obsm | {"X_umap": rows[:, :2]}, varm=varm).write_h5ad(
+        HERE / "dense.h5ad", compression="gzip"
+    )
+
+
+def write_matlab73() -> None:
+    """A MAT file of version 7.3, which is HDF5: numbers and a cell array of words."""
+    import hdf5storage
+
+    content = {
+        "z": matrix(),
+        "labels": np.array([[WORDS[i % 3]] for i in range(12)], dtype=object),
+        "y": np.array([[float(i % 3) for i in range(12)]]),
+        "is_test": np.array([[i > 5 for i in range(12)]]),
+        "title": "rows of matrix()",
+    }
+    hdf5storage.savemat(
+        str(HERE / "matlab73.mat"), content, format="7.3", store_python_metadata=False
+    )
+
+
+WRITERS = {
+    "datasets": write_datasets,
+    "diskannpy": write_diskannpy,
+    "tensorboard": write_tensorboard,
+    "anndata": write_anndata,
+    "matlab73": write_matlab73,
+}
 if __name__ == "__main__":
-    {"datasets": write_datasets, "diskannpy": write_diskannpy, "tensorboard": write_tensorboard}[
-        sys.argv[1]
-    ]()
+    WRITERS[sys.argv[1]]()

@@ -190,6 +190,29 @@ def _hdf5() -> list[bytes]:
     ]
 
 
+def _h5ad() -> list[bytes]:
+    """As AnnData lays a file out; its words of any length would take a process each."""
+    import h5py
+
+    def write(path: Path) -> None:
+        with h5py.File(path, "w") as file:
+            file["X"] = ROWS
+            file["obsm/X_pca"] = ROWS
+            file["obs/label/codes"] = (np.arange(9) % 4 - 1).astype(np.int8)
+            file["obs/label/categories"] = WORDS[:3].astype("S1")
+            file["obs/n/values"], file["obs/n/mask"] = LABELS, LABELS > 0
+            file["obs/_index"] = np.arange(9).astype("S1")
+            for name in ("data", "indices", "indptr"):
+                file[f"layers/raw/{name}"] = LABELS
+
+    def write_one(path: Path) -> None:
+        write(path)
+        with h5py.File(path, "a") as file:
+            del file["X"]
+
+    return [written(".h5ad", write), written(".h5ad", write_one)]
+
+
 def _vectors(suffix: str) -> list[bytes]:
     values = ROWS if suffix in (".fbin", ".fvecs") else (ROWS * 50).astype(np.uint8)
     if suffix.endswith("bin"):
@@ -258,6 +281,7 @@ SUFFIXES: dict[str, tuple[Callable[[], list[bytes]], int]] = {
     ".feather": (lambda: _tables(".feather"), 8),
     ".arrow": (lambda: _tables(".arrow"), 8),
     ".h5": (_hdf5, 12),
+    ".h5ad": (_h5ad, 30),
     ".fbin": (lambda: _vectors(".fbin"), 2),
     ".u8bin": (lambda: _vectors(".u8bin"), 2),
     ".fvecs": (lambda: _vectors(".fvecs"), 2),

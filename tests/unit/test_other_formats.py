@@ -1,4 +1,4 @@
-"""Files of other programs: FAISS, AnnData, MATLAB, pickles, checkpoints, and matrices on their side.
+"""Files of other programs: FAISS, AnnData, MATLAB, pickles, checkpoints, and matrices that lie.
 
 Each is written by the library whose format it is, here or in tests/data.
 """
@@ -14,8 +14,8 @@ import pytest
 from cl_analyze.data.identifiers import identify
 from cl_analyze.data.inspection import inspect_file
 from cl_analyze.data.labels import encode
-from cl_analyze.data.opening import Spec, open_embeddings
-from cl_analyze.errors import AnalysisError, DataError, DependencyError
+from cl_analyze.data.opening import Spec, open_array, open_embeddings
+from cl_analyze.errors import DataError, DependencyError
 from tests.data.make import WORDS, matrix
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -159,8 +159,99 @@ def test_a_damaged_index_of_another_kind(tmp_path, where):
         at = content.index(b"IxF2") + 37
         content[at : at + 8] = struct.pack("<q", 1 << 38)
     path.write_bytes(content)
-    with pytest.raises(DataError, match="e.faiss: "):
+    with pytest.raises(DataError, match=r"e\.faiss: "):
         read(path)
     path.write_bytes(content[:4] + struct.pack("<iq", 6, 1 << 50) + content[16:])
     with pytest.raises(DataError, match="are free"):
         read(path)
+
+
+# ---- AnnData
+
+
+def classes(labels):
+    found = encode(labels)
+    return [found.names[code] if code >= 0 else None for code in found.codes]
+
+
+def of_key(name, key):
+    return open_array(Spec(str(DATA / name), key), ())
+
+
+def test_the_only_dense_matrix_of_an_anndata_file():
+    found = opened(DATA / "sparse.h5ad")
+    assert np.array_equal(found.main.array.read(0, 12), matrix())
+    assert found.labels is None
+    assert any("--labels" in note and "obs/cell_type" in note for note in found.notes)
+    assert np.array_equal(found.ids.array.values()[:], [f"cell{i}" for i in range(12)])
+    inspection = inspect_file(str(DATA / "sparse.h5ad"))
+    assert not inspection.problems
+    skipped = {entry["key"]: entry["skipped"] for entry in inspection.arrays}
+    assert "python -c" in skipped["X"]
+    assert "toarray()" in skipped["X"]
+
+
+def test_labels_and_ids_of_an_anndata_file():
+    path = DATA / "dense.h5ad"
+    with pytest.raises(DataError, match=r"several arrays.*'X' .*'obsm/X_pca'.*'obsm/X_umap'"):
+        opened(path)
+    found = opened(f"{path}::obsm/X_pca")
+    assert np.array_equal(found.main.array.read(3, 12), matrix()[3:])
+    assert classes(found.labels) == [None, *(WORDS[i % 3] for i in range(1, 12))]
+    assert len(identify(found.ids)) == 12
+    assert np.array_equal(read(f"{path}::X"), matrix() * 2)
+
+
+def test_columns_of_an_anndata_file():
+    numbers = [str(i) for i in range(12)]
+    assert classes(of_key("sparse.h5ad", "obs/cell_type"))[:3] == [None, "dog", "emu"]
+    assert classes(of_key("sparse.h5ad", "obs/batch")) == ["0", "1"] * 6
+    assert classes(of_key("sparse.h5ad", "obs/count")) == [None, *numbers[1:]]
+    assert classes(of_key("sparse.h5ad", "obs/is_doublet")) == ["False"] * 6 + ["True"] * 6
+    with pytest.raises(DataError, match="bin continuous values"):
+        classes(of_key("sparse.h5ad", "obs/share"))
+
+
+def test_categories_as_older_anndata_wrote_them(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "old.h5ad"
+    with h5py.File(path, "w") as file:
+        file["X"] = ROWS
+        file["obs/label"] = np.tile(np.array([0, 1, -1, 1], np.int8), 10)
+        file["obs/__categories/label"] = np.array([b"B cell", b"T cell"])
+        file["obs/barcode"] = np.arange(40).astype("S2")
+        file["obs"].attrs["_index"] = "barcode"  # which pandas calls the index's name
+    found = opened(path)
+    assert classes(found.labels)[:4] == ["B cell", "T cell", None, "T cell"]
+    assert found.ids.key == "obs/barcode"
+
+
+def test_an_attribute_without_end_is_an_error(monkeypatch):
+    """HDF5 follows the circle for ever; the process that reads it is stopped."""
+    pytest.importorskip("h5py")
+    monkeypatch.setattr("cl_analyze.data.formats.hdf5._SECONDS", 1)
+    with pytest.raises(DataError, match="'obs' was not read within 1 seconds"):
+        opened(DATA / "endless-attribute.h5ad")
+
+
+def test_bad_anndata_files(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "e.h5ad"
+    with h5py.File(path, "w") as file:
+        file["X"] = ROWS
+    with pytest.raises(DataError, match="no group 'obs'"):
+        opened(path)
+    with h5py.File(path, "a") as file:
+        file["obs/label/codes"] = np.full(40, 2, np.int8)
+        file["obs/label/categories"] = np.array([b"a", b"b"])
+    with pytest.raises(DataError, match="its codes must be -1 to 1"):
+        classes(opened(path).labels)
+    with h5py.File(path, "a") as file:
+        del file["X"]
+        for part in ("data", "indices", "indptr"):
+            file[f"X/{part}"] = np.arange(4)
+    with pytest.raises(DataError, match=r"e.h5ad: X is a sparse matrix.*python -c"):
+        opened(path)
+    path.write_bytes(b"cell,gene\n1,2\n")
+    with pytest.raises(DataError, match="the content looks like text"):
+        opened(path)

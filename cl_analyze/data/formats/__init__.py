@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cl_analyze.data.formats import (
+    anndata,
     arrow,
     faiss_index,
     hdf5,
@@ -55,6 +56,7 @@ FORMATS = (
     Format("safetensors file", (".safetensors",), safetensors.open_safetensors, "readable tensor"),
     Format("Parquet or Arrow file", (".parquet", ".feather", ".arrow"), arrow.open_arrow, _COLUMN),
     Format("HDF5 file", (".h5", ".hdf5"), hdf5.open_hdf5, "readable dataset"),
+    Format("AnnData file", (".h5ad",), anndata.open_h5ad, "readable matrix"),
     Format("Zarr store", (".zarr",), zarr.open_zarr, "readable array", zarr.MARKERS),
     Format("big-ann vector file", (".fbin", ".u8bin", ".i8bin"), vectors.open_bin),
     Format("TEXMEX vector file", (".fvecs", ".bvecs"), vectors.open_vecs),
@@ -67,7 +69,7 @@ _MAGIC = (
     (b"\x93NUMPY", "a NumPy array (.npy)", (".npy",)),
     (b"PK\x03\x04", "a ZIP archive (.npz or .pt)", (".npz", ".pt", ".pth")),
     (b"PK\x05\x06", "an empty ZIP archive", ()),
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 file (.h5)", (".h5", ".hdf5")),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file (.h5)", (".h5", ".hdf5", ".h5ad")),
     (b"PAR1", "a Parquet file (.parquet)", (".parquet",)),
     (b"ARROW1", "an Arrow file (.arrow)", (".arrow", ".feather")),
     (b"IxF", "a FAISS index (.faiss)", (".faiss", ".index")),

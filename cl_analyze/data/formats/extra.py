@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,16 @@ def imported(module: str, path: Path) -> Any:
         raise DependencyError(
             f"{path}: reading this format needs {library}: pip install 'cl-analyze[formats]'"
         ) from error
+
+
+def python_line(code: str) -> str:
+    r"""The command that runs a line of Python, for a message with a remedy.
+
+    >>> python_line("print('a b')")
+    'python -c "print(\'a b\')"'
+    """
+    plain = not set(code) & set('"$`\\!')
+    return f'python -c "{code}"' if plain else f"python -c {shlex.quote(code)}"
 
 
 @contextlib.contextmanager

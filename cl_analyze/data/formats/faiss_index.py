@@ -37,6 +37,8 @@ _HEAD = np.dtype(
 _BINARY_HEAD = np.dtype(
     [("d", "<i4"), ("bytes", "<i4"), ("n", "<i8"), ("trained", "u1"), ("metric", "<i4")]
 )
+_FLOATS: np.dtype[Any] = np.dtype("<f4")
+_BYTES: np.dtype[Any] = np.dtype("u1")
 _MOST_DIMENSIONS = 1 << 24
 _SECONDS, _BYTES_A_SECOND = 60, 1_000_000
 """Time that faiss may take for a file: so many seconds, and one for each megabyte."""
@@ -142,11 +144,11 @@ def _flat(reader: _Reader, at: int) -> _Flat | None:
     kind = reader.kind(at)
     if kind in _FLAT:
         head = reader.fields(at + 4, _HEAD)
-        n, width, dtype = int(head["n"]), int(head["d"]), np.dtype("<f4")
+        n, width, dtype = int(head["n"]), int(head["d"]), _FLOATS
         start = at + 4 + _HEAD.itemsize + (4 if head["metric"] > 1 else 0)
     elif kind == _BINARY_FLAT:
         head = reader.fields(at + 4, _BINARY_HEAD)
-        n, width, dtype = int(head["n"]), int(head["bytes"]), np.dtype("u1")
+        n, width, dtype = int(head["n"]), int(head["bytes"]), _BYTES
         start = at + 4 + _BINARY_HEAD.itemsize
     else:
         return None
@@ -266,7 +268,7 @@ def _first_line(stream: IO[bytes]) -> dict[str, Any]:
 
 def _filled(stream: IO[bytes], array: NDArray[Any]) -> bool:
     """Whether a stream holds as many bytes as an array, into which they are read."""
-    wanted = memoryview(array.reshape(-1).view(np.uint8))
+    wanted = memoryview(array.reshape(-1).view(np.uint8).data)
     done = 0
     while done < len(wanted):
         data = stream.read(min(1 << 20, len(wanted) - done))

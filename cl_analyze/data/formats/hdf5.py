@@ -36,7 +36,8 @@ with h5py.File(sys.argv[1], "r", locking="best-effort") as file:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, doing: str = "cannot be read as HDF5") -> Iterator[Any]:
+def opened(path: Path, doing: str = "cannot be read as HDF5") -> Iterator[Any]:
+    """An HDF5 file, open for reading; what h5py raises inside becomes a DataError."""
     h5py = imported("h5py", path)
     with own_errors(doing):
         try:
@@ -79,7 +80,7 @@ class _Loader:
         return rows
 
     def _file(self) -> contextlib.AbstractContextManager[Any]:
-        return _opened(self.path, f"{self.path}: {quoted(self.key)} cannot be read as HDF5")
+        return opened(self.path, f"{self.path}: {quoted(self.key)} cannot be read as HDF5")
 
 
 def _is_plain(dataset: Any) -> bool:
@@ -103,12 +104,24 @@ def _vector(path: Path, dataset: Any) -> NDArray[Any]:
 
 
 def _words_of_any_length(path: Path, key: str) -> NDArray[Any]:
-    """Strings of a dataset, read by another process, which can be stopped.
+    """(N,) strings of a dataset."""
+    return np.array(read_apart(_READ_WORDS, path, key), dtype=object)
+
+
+def read_apart(script: str, path: Path, key: str) -> Any:
+    """What a script prints as JSON: another process reads strings, and can be stopped.
 
     HDF5 keeps strings in chained pieces, and follows a damaged chain for ever, deaf to Ctrl-C.
+
+    Args:
+        script: Python, with the path and the key as its arguments.
+        path, key: the file, and the entry in it.
+
+    Raises:
+        DataError: it fails, or takes more than 20 seconds and one for each megabyte.
     """
     seconds = _SECONDS + path.stat().st_size // 1_000_000
-    command = [sys.executable, "-P", "-c", _READ_WORDS, str(path), key]
+    command = [sys.executable, "-P", "-c", script, str(path), key]
     try:
         process = subprocess.run(command, capture_output=True, timeout=seconds, check=True)
     except subprocess.TimeoutExpired as error:
@@ -119,7 +132,7 @@ def _words_of_any_length(path: Path, key: str) -> NDArray[Any]:
         raise DataError(
             f"{path}: {quoted(key)} cannot be read: {lines[-1]}; is it damaged?"
         ) from error
-    return np.array(json.loads(process.stdout), dtype=object)
+    return json.loads(process.stdout)
 
 
 def _why_not(dataset: Any) -> str | None:
@@ -194,7 +207,7 @@ def open_hdf5(path: Path) -> Container:
         dtype = "|O" if is_text else item.dtype.str
         arrays[name] = RowArray(tuple(item.shape), dtype, _Loader(path.absolute(), name, source))
 
-    with _opened(path) as file:
+    with opened(path) as file:
         file.visititems(visit)
     main = "train" if set(arrays) >= _ANN_BENCHMARKS else None
     return Container(path, "hdf5", arrays, skipped, main=main, has_groups=True)
