@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -13,9 +12,15 @@ from cl_analyze.errors import ConfigError
 from cl_analyze.metrics import BETWEEN, DECLARED, METRICS
 from cl_analyze.metrics.metric import Better
 from cl_analyze.options import QUANTISED, TRANSFORMED
+from cl_analyze.project_file import (
+    OWN_FILE,
+    PROJECT_FILE,
+    RULES,
+    find_project_file,
+    read_project_file,
+)
 from cl_analyze.quoting import described, nearest, quoted
 from cl_analyze.results.tables import Param, Unit, full_name
-from cl_analyze.small_files import read_text
 
 Severity = Literal["fail", "warn"]
 LARGEST = 1e300
@@ -24,14 +29,10 @@ _VARIANT = re.compile("|".join((ORIGINAL, *QUANTISED, *TRANSFORMED, "dims=[1-9][
 BOUNDS = ("min", "max", "max_drop", "max_rise", "max_worse")
 OF_CHANGE = BOUNDS[2:]
 """Bounds of the change against a baseline; the others are bounds of the value."""
-MOST_BYTES = 4 << 20
-OWN_FILE, PROJECT_FILE = "cl-analyze.toml", "pyproject.toml"
 PARAMETERS = {
     parameter.name: parameter for metric in DECLARED.values() for parameter in metric.parameters
 }
 """Parameters of the records of all metrics, by name."""
-_DEEP_KEY = re.compile(r"(?<![\w\"'.-])(?:[\w\"'-]+[ \t]*\.[ \t]*){100}")
-_QUOTED_TEXT = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*'")
 
 
 def family_of(metric: str) -> str:
@@ -117,58 +118,28 @@ def find_rules(path: Path | None, folder: Path) -> Path:
     """
     if path is not None:
         return path
-    own_file, project = folder / OWN_FILE, folder / PROJECT_FILE
-    if own_file.exists():
-        return own_file
-    if project.exists() and "cl-analyze" in _tool_tables(project):
-        return project
+    found = find_project_file(folder)
+    if found is not None:
+        return found
     raise ConfigError(
         f"no rules: pass --rules FILE, or write {OWN_FILE} (or [tool.cl-analyze] in "
         f"{PROJECT_FILE}) with [[rule]] tables"
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        text = read_text(path, MOST_BYTES)
-        if _DEEP_KEY.search(_QUOTED_TEXT.sub("_", text)):
-            raise ValueError("a key has more than 100 parts between dots")
-        return tomllib.loads(text)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:  # TOML, UTF-8, integers of too many digits
-        raise ConfigError(f"{path}: not valid TOML: {error}") from error
-
-
-def _tool_tables(path: Path) -> dict[str, Any]:
-    tool = _read(path).get("tool", {})
-    return tool if isinstance(tool, dict) else {}
-
-
 def load_rules(path: Path) -> list[Rule]:
     """Read and check rules.
 
     Args:
-        path: a TOML file with [[rule]] tables; in a pyproject.toml, under [tool.cl-analyze].
+        path: a TOML file with [[rule]] tables; in a pyproject.toml, under [tool.cl-analyze].  The
+            defaults of options that it may hold too are not looked at.
 
     Raises:
         ConfigError: the file cannot be read; a key, metric, definition, parameter or unit is
             unknown; or a value is not allowed.  Messages name the rule and suggest the nearest
             known name.
     """
-    if path.name == PROJECT_FILE:
-        place, content = "tool.cl-analyze", _tool_tables(path).get("cl-analyze")
-        if not isinstance(content, dict):
-            raise ConfigError(f"{path} has no table [tool.cl-analyze] with rules")
-    else:
-        place, content = "the file", _read(path)
-    for key in content:
-        if key != "rule":
-            raise ConfigError(
-                f"{path}: unknown key {quoted(key, 60)} in {place}{nearest(key, ['rule'])}; "
-                "rules are [[rule]] tables"
-            )
-    tables = content.get("rule", [])
+    tables = read_project_file(path).content.get(RULES, [])
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
         raise ConfigError(f"{path}: rules are [[rule]] tables (with two brackets)")
     if not tables:

@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
+from cl_analyze.errors import AnalysisError
+
 Runner = Callable[[str, Mapping[str, Any]], None]
+ARGUMENTS, FROM_FILE = "arguments", "from_file"
+"""Parameters of a runner beside the options: the tokens of the command line, with those of the
+project's file, and what that file added (`cli.defaults.FromFile`, or None)."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,7 @@ class Command:
         runner: MODULE:FUNCTION in `cl_analyze.cli` that runs the command, imported at the call.
         files: placeholder and description of the file arguments in the help.
         needs_files: whether at least one file argument is required.
+        refuser: MODULE:FUNCTION that is told why the runner cannot start; empty: none.
     """
 
     name: str
@@ -30,6 +36,7 @@ class Command:
     runner: str = "run:run_command"
     files: tuple[str, str] = ("EMB...", "Embeddings: PATH or PATH::KEY; - reads .npy from stdin")
     needs_files: bool = True
+    refuser: str = ""
 
     def run(self, parameters: Mapping[str, Any]) -> None:
         """Run the command.
@@ -40,9 +47,24 @@ class Command:
         Raises:
             AnalysisError: options or inputs cannot be used.
         """
-        module, _, function = self.runner.partition(":")
-        runner: Runner = getattr(import_module(f"cl_analyze.cli.{module}"), function)
+        runner: Runner = _function(self.runner)
         runner(self.name, parameters)
+
+    def refuse(self, parameters: Mapping[str, Any], error: AnalysisError) -> None:
+        """Write to the files of the command that it could not start; the caller raises the error.
+
+        Args:
+            parameters: the command's parameters by name, as typed.
+            error: the reason.
+        """
+        if self.refuser:
+            _function(self.refuser)(parameters, error)
+
+
+def _function(place: str) -> Any:
+    """The function at MODULE:FUNCTION in `cl_analyze.cli`."""
+    module, _, function = place.partition(":")
+    return getattr(import_module(f"cl_analyze.cli.{module}"), function)
 
 
 COMMANDS = (
@@ -148,6 +170,7 @@ COMMANDS = (
         Example: cl-analyze check emb.npz --rules cl-analyze.toml --baseline base.json
         """,
         "gate:run_gate",
+        refuser="gate:refuse",
     ),
     Command(
         "inspect",

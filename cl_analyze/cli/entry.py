@@ -165,6 +165,8 @@ def _exit_code(arguments: list[str]) -> int:
             complain(traceback.format_exc())
             return COULD_NOT_JUDGE
         complain(f"Error: {shown(error_text(error))}")
+        for note in getattr(error, "__notes__", ()) if isinstance(error, AnalysisError) else ():
+            complain(shown(note))
         is_for_the_user = isinstance(error, AnalysisError)
         if not (is_for_the_user or is_out_of_memory(error) or is_of_the_system(error)):
             complain(
@@ -191,7 +193,10 @@ def _run(arguments: list[str]) -> int:
         warnings.simplefilter("ignore")
 
     try:
-        code = app(args=arguments, prog_name="cl-analyze", standalone_mode=False)
+        # a command adds the defaults of the project's file to `arguments`
+        code = app(
+            args=list(arguments), prog_name="cl-analyze", standalone_mode=False, obj=arguments
+        )
     except typer.Abort:
         return COULD_NOT_JUDGE
     except Exception as error:

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cl_analyze.cli.run import requests, shown_arguments
+from cl_analyze.cli.commands import FROM_FILE
+from cl_analyze.cli.run import requests, shown_arguments, with_defaults
 from cl_analyze.cli.terminal import ReaderGoneError, Talk, write_lines, write_text
-from cl_analyze.errors import CheckFailedError, ConfigError, error_text
+from cl_analyze.errors import AnalysisError, CheckFailedError, ConfigError, error_text
 from cl_analyze.options import CheckFiles, MetricOptions, RunOptions
 from cl_analyze.options.declaration import from_command_line
 from cl_analyze.options.request import FILES
@@ -31,15 +32,16 @@ def _check_outputs(parameters: Mapping[str, Any], paths: Mapping[str, Path | Non
     Raises:
         ConfigError: a file would replace an input or another output, or its folder is missing.
     """
-    from cl_analyze.checks.rules import OWN_FILE, PROJECT_FILE
     from cl_analyze.data.opening import Spec, real_path
+    from cl_analyze.project_file import OWN_FILE, PROJECT_FILE
 
     used_by: dict[Path, str] = {}
     for typed_path in _inputs(parameters):
         used_by[real_path(Spec.parse(typed_path).path)] = typed_path
-    for rules in (paths["rules"], Path(OWN_FILE), Path(PROJECT_FILE)):
-        if rules is not None:
-            used_by[real_path(rules)] = str(rules)
+    defaults = parameters["defaults_file"]
+    for file in (paths["rules"], defaults, OWN_FILE, PROJECT_FILE):
+        if file is not None:
+            used_by[real_path(file)] = str(file)
     written = {name: paths[name] for name in ("junit", "markdown", "save_baseline")}
     saved = written["save_baseline"]
     written["save_baseline's arrays"] = None if saved is None else saved.with_suffix(".npz")
@@ -77,7 +79,7 @@ def _checked(
         run,
         CheckOptions(baseline, paths["save_baseline"], options.seed, options.anchors),
         listener=talk,
-        arguments=shown_arguments(),
+        arguments=shown_arguments(parameters),
     )
 
 
@@ -99,6 +101,37 @@ def _write_error(paths: Mapping[str, Path | None], message: str) -> None:
         replace_file(markdown, markdown_error(message).encode())
 
 
+def _paths(parameters: Mapping[str, Any]) -> dict[str, Path | None]:
+    """Paths of the files that a check reads and writes, by name of the option."""
+    check_files = vars(from_command_line(CheckFiles, parameters))
+    return {name: None if path is None else Path(path) for name, path in check_files.items()}
+
+
+def _report_error(paths: Mapping[str, Path | None], error: Exception, talk: Talk) -> None:
+    """Say in the files and to GitHub why the rules could not be judged."""
+    from cl_analyze.checks.github import error_command, on_github
+
+    message = error_text(error)
+    _write_error(paths, message)
+    if on_github(os.environ):
+        talk.command(error_command(message))
+
+
+def refuse(parameters: Mapping[str, Any], error: AnalysisError) -> None:
+    """Say in the files that were typed why the check could not start.
+
+    Args:
+        parameters: the command's parameters by name, as typed.
+        error: the reason.
+
+    Raises:
+        AnalysisError: an output file would replace an input.
+    """
+    paths = _paths(parameters)
+    _check_outputs(parameters, paths)
+    _report_error(paths, error, Talk(parameters["quiet"], parameters["verbose"]))
+
+
 def run_gate(command: str, parameters: Mapping[str, Any]) -> None:
     """Run the checks; write all files before printing.
 
@@ -113,7 +146,6 @@ def run_gate(command: str, parameters: Mapping[str, Any]) -> None:
         CheckFailedError: a check failed.
     """
     from cl_analyze.checks.github import (
-        error_command,
         on_github,
         summary_path,
         workflow_commands,
@@ -124,8 +156,7 @@ def run_gate(command: str, parameters: Mapping[str, Any]) -> None:
     from cl_analyze.output import replace_file
     from cl_analyze.results.tables import to_json
 
-    check_files = vars(from_command_line(CheckFiles, parameters))
-    paths = {name: None if path is None else Path(path) for name, path in check_files.items()}
+    paths = _paths(parameters)
     run, options = (
         from_command_line(RunOptions, parameters),
         from_command_line(MetricOptions, parameters),
@@ -136,19 +167,18 @@ def run_gate(command: str, parameters: Mapping[str, Any]) -> None:
     _write_error(
         {name: path for name, path in paths.items() if not _exists_as_other(path)}, unfinished
     )
+    from_file = parameters[FROM_FILE]
     talk = Talk(parameters["quiet"], parameters["verbose"])
     try:
         with talk:
+            talk.details(() if from_file is None else from_file.lines())
             outcome = _checked(parameters, paths, run, options, talk)
     except Exception as error:
         # the files must not show the verdict of an earlier run
-        message = error_text(error)
-        _write_error(paths, message)
-        if on_github(os.environ):
-            talk.command(error_command(message))
+        _report_error(paths, error, talk)
         raise
     talk.close()
-    document = outcome.report.document
+    document = with_defaults(outcome.report, from_file).document
     files = []
     if paths["junit"] is not None:
         files.append(replace_file(paths["junit"], junit(outcome.checks, document.created)))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cl_analyze.cli.commands import ARGUMENTS, FROM_FILE
+from cl_analyze.cli.defaults import FromFile, shown
 from cl_analyze.cli.terminal import Talk, write_lines, write_text
 from cl_analyze.errors import ConfigError
 from cl_analyze.options import (
@@ -20,7 +22,7 @@ from cl_analyze.options import (
 from cl_analyze.options.declaration import from_command_line, options_of
 from cl_analyze.options.request import SETTINGS
 from cl_analyze.processes import cores
-from cl_analyze.quoting import natural, printable, without_secrets
+from cl_analyze.quoting import natural
 
 if TYPE_CHECKING:
     from cl_analyze.analysis.report import Report
@@ -59,9 +61,16 @@ def requests(parameters: Mapping[str, Any]) -> list[Request]:
     return all_requests
 
 
-def shown_arguments() -> list[str]:
-    """The command line for the document, without control characters and passwords."""
-    return [without_secrets(printable(argument)) for argument in sys.argv[1:]]
+def shown_arguments(parameters: Mapping[str, Any]) -> list[str]:
+    """The command line for the document, with what the project's file adds to it."""
+    return list(map(shown, parameters[ARGUMENTS]))
+
+
+def with_defaults(report: Report, from_file: FromFile | None) -> Report:
+    """The report whose document names the file that defaults of options came from."""
+    if from_file is None:
+        return report
+    return replace(report, document=replace(report.document, defaults=from_file.record))
 
 
 def _refuse_without_embeddings(parameters: Mapping[str, Any]) -> None:
@@ -98,8 +107,11 @@ def run_command(command: str, parameters: Mapping[str, Any]) -> None:
     """
     output = from_command_line(OutputOptions, parameters)
     run = from_command_line(RunOptions, parameters)
+    from_file: FromFile | None = parameters[FROM_FILE]
     with Talk(output.quiet, output.verbose) as talk:
-        finish(_report(command, parameters, run, talk), output, run, talk)
+        talk.details(() if from_file is None else from_file.lines())
+        report = with_defaults(_report(command, parameters, run, talk), from_file)
+        finish(report, output, run, talk)
 
 
 def _report(command: str, parameters: Mapping[str, Any], run: RunOptions, talk: Talk) -> Report:
@@ -107,7 +119,7 @@ def _report(command: str, parameters: Mapping[str, Any], run: RunOptions, talk: 
     from cl_analyze import analysis
 
     options = from_command_line(MetricOptions, parameters)
-    arguments = shown_arguments()
+    arguments = shown_arguments(parameters)
     if command == "compare":
         from cl_analyze.comparison import run_comparison
 

@@ -78,7 +78,7 @@ class Talk:
 
     Args:
         quiet: write no notes, warnings and progress.
-        verbose: also write the time of each pass.
+        verbose: also write the time of each pass, and details.
         stream: the stream to write to; None: stderr.
     """
 
@@ -112,6 +112,12 @@ class Talk:
     def warn(self, text: str) -> None:
         """Write a warning."""
         self.say(f"warning: {text}")
+
+    def details(self, lines: Iterable[str]) -> None:
+        """Write lines that only --verbose shows."""
+        if self._verbose:
+            for line in lines:
+                self.say(line)
 
     def checkpoint(self, done: int, total: int) -> None:
         """Note that `done` of `total` checkpoints are measured; another begins, if one is left."""

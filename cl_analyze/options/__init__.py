@@ -8,6 +8,7 @@ an option, add a field.
 request.py       embeddings and their companions
 commands.py      names of families, and groups of commands
 kinds.py         the form of values on the command line, and the allowed values
+defaults.py      defaults of options from a project's file
 declaration.py   the declaration of an option, and everything derived from it
 
 `--help` imports this package, so the package imports only the standard library.
@@ -357,6 +358,7 @@ class RunOptions(Checked):
         "--scheduler",
         "Dask cluster at tcp://HOST:PORT (extra: dask)",
         ANALYSING,
+        only_typed="a file that comes with a project must not choose which machine is sent work",
     )
 
 
@@ -423,6 +425,7 @@ class CheckFiles(Checked):
         "--save-baseline",
         "Save numbers in FILE.json, for paired tests FILE.npz",
         ("check",),
+        only_typed="every check would replace the baseline",
     )
     junit: str | None = option(
         None, Place("FILE"), OUTPUT, "--junit", "Write verdicts as JUnit XML", ("check",)
@@ -467,7 +470,31 @@ class OutputOptions(Checked):
     )
 
 
-DECLARING = (Request, MetricOptions, RunOptions, CompareOptions, CheckFiles, OutputOptions)
+@dataclass(frozen=True)
+class ProjectOptions(Checked):
+    """The file that holds defaults of the other options."""
+
+    defaults_file: str | None = option(
+        None,
+        Place("FILE"),
+        INPUTS,
+        "--defaults",
+        "Defaults of options, or none (--no-json turns off a flag)",
+        EVERY,
+        unset="cl-analyze.toml, or [tool.cl-analyze] in pyproject.toml",
+        only_typed="the file itself is chosen on the command line",
+    )
+
+
+DECLARING = (
+    Request,
+    MetricOptions,
+    RunOptions,
+    CompareOptions,
+    CheckFiles,
+    OutputOptions,
+    ProjectOptions,
+)
 """The dataclasses whose fields are the options."""
 
 __all__ = [
@@ -483,6 +510,7 @@ __all__ = [
     "Negatives",
     "OutputOptions",
     "Precision",
+    "ProjectOptions",
     "Projection",
     "Request",
     "RunOptions",

@@ -36,6 +36,7 @@ class Option:
         unset: text of the help for a default that is None, an empty list or a flag.
         about: description for Python where `help` speaks of the command line; empty: `help`.
         annotation: type of the dataclass field.
+        only_typed: the reason why a project's file must not hold a default; empty: it may.
     """
 
     kind: Kind
@@ -48,11 +49,18 @@ class Option:
     unset: str = ""
     about: str = ""
     annotation: Any = None
+    only_typed: str = ""
 
     @property
     def flag(self) -> str:
         """The long spelling: `--tau`."""
         return self.flags[-1]
+
+    @property
+    def off_flag(self) -> str:
+        """What turns a flag off that a project's file turns on: `--no-json`, or `--files`."""
+        word = self.flag.removeprefix("--")
+        return f"--{word.removeprefix('no-')}" if word.startswith("no-") else f"--no-{word}"
 
     @property
     def default_text(self) -> str:
@@ -72,13 +80,24 @@ def option(
     commands: tuple[str, ...],
     unset: str = "",
     about: str = "",
+    only_typed: str = "",
 ) -> T:
     """A dataclass field that declares an option; see `Option`.
 
     Args:
         flags: spellings on the command line, the long one last: "-o --out".
     """
-    declared = Option(kind, help, commands, panel, tuple(flags.split()), "", default, unset, about)
+    declared = Option(
+        kind,
+        help,
+        commands,
+        panel,
+        tuple(flags.split()),
+        default=default,
+        unset=unset,
+        about=about,
+        only_typed=only_typed,
+    )
     return field(default=default, metadata={"option": declared})
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from cl_analyze.errors import ConfigError
-from cl_analyze.quoting import quoted
+from cl_analyze.quoting import described, nearest, quoted
 
 SMALLEST, LARGEST = 1e-6, 1e6
 """Temperatures and exponents outside this range are useless and cause overflow."""
@@ -65,6 +65,18 @@ class Kind:
         """
         return typed
 
+    def from_file(self, key: str, value: Any) -> Any:
+        """What the command-line parser makes of a value that a TOML file holds.
+
+        Args:
+            key: name of the value in messages.
+            value: the value as TOML has it.
+
+        Raises:
+            ConfigError: the value has another type than this kind.
+        """
+        return _text(key, value)
+
     def for_each(self, flag: str, value: Any, n: int, noun: str) -> list[Any]:
         """The values for n files, one for each file."""
         return [self.parse(flag, value)] * n
@@ -86,6 +98,12 @@ class Flag(Kind):
     def type(self) -> Any:
         """A Boolean."""
         return bool
+
+    def from_file(self, key: str, value: Any) -> Any:
+        """See `Kind.from_file`."""
+        if not isinstance(value, bool):
+            raise ConfigError(f"{key} must be true or false, found {described(value)}")
+        return value
 
 
 @dataclass(frozen=True)
@@ -114,6 +132,10 @@ class Companions(Kind):
     def type(self) -> Any:
         """A list: the option may be repeated."""
         return list[str]
+
+    def from_file(self, key: str, value: Any) -> Any:
+        """See `Kind.from_file`; one value is a list of length 1."""
+        return _texts(key, value)
 
     def for_each(self, flag: str, files: Any, n: int, noun: str) -> list[Any]:
         """The paths for n files of embeddings, one for each; None: the option was not passed.
@@ -151,6 +173,10 @@ class _ListKind(Kind):
         """A list: the option may be repeated."""
         return list[str]
 
+    def from_file(self, key: str, value: Any) -> Any:
+        """See `Kind.from_file`; one value is a list of length 1."""
+        return _texts(key, value)
+
     @property
     def is_list(self) -> bool:
         """True: several values may follow the flag."""
@@ -182,6 +208,13 @@ class Numbers(_ListKind):
     def is_one(self, part: str) -> bool:
         """Whether it is a number."""
         return is_number(part)
+
+    def from_file(self, key: str, value: Any) -> Any:
+        """See `Kind.from_file`; one number is a list of length 1."""
+        listed = value if isinstance(value, list) else [value]
+        if not listed:
+            raise ConfigError(f"{key}: at least one number is needed, found []")
+        return [repr(_number(key, number)) for number in listed]
 
     def parse(self, flag: str, typed: Any) -> Any:
         """See `Kind.parse`."""
@@ -238,6 +271,10 @@ class Number(Kind):
         """A number."""
         return float
 
+    def from_file(self, key: str, value: Any) -> Any:
+        """See `Kind.from_file`."""
+        return float(_number(key, value))
+
     def check(self, name: str, value: Any) -> Any:
         """See `Kind.check`."""
         if value is None or (self.or_zero and value == 0):
@@ -260,6 +297,10 @@ class Real(Kind):
         """A number."""
         return float
 
+    def from_file(self, key: str, value: Any) -> Any:
+        """See `Kind.from_file`."""
+        return float(_number(key, value))
+
     def check(self, name: str, value: Any) -> Any:
         """See `Kind.check`."""
         if value is None:
@@ -279,6 +320,10 @@ class Share(Kind):
     def type(self) -> Any:
         """A number."""
         return float
+
+    def from_file(self, key: str, value: Any) -> Any:
+        """See `Kind.from_file`."""
+        return float(_number(key, value))
 
     def check(self, name: str, value: Any) -> Any:
         """See `Kind.check`."""
@@ -304,6 +349,13 @@ class Whole(Kind):
         """A whole number."""
         return int
 
+    def from_file(self, key: str, value: Any) -> Any:
+        """See `Kind.from_file`."""
+        number = _number(key, value)
+        if not isinstance(number, int):
+            raise ConfigError(f"{key} must be a whole number, found {number!r}")
+        return number
+
     def check(self, name: str, value: Any) -> Any:
         """See `Kind.check`."""
         return None if value is None else whole_number(name, value, self.least)
@@ -314,6 +366,10 @@ class WholeOrAll(Kind):
     """A whole number >= 1, or the word `all`; `all` becomes None."""
 
     none_is_a_value: ClassVar[bool] = True
+
+    def from_file(self, key: str, value: Any) -> Any:
+        """See `Kind.from_file`."""
+        return _text(key, value) if isinstance(value, str) else repr(_number(key, value))
 
     def parse(self, flag: str, typed: Any) -> Any:
         """See `Kind.parse`."""
@@ -341,6 +397,16 @@ class Choice(Kind):
         from enum import Enum
 
         return Enum("Choice", {word: word for word in self.words}, type=str)
+
+    def from_file(self, key: str, value: Any) -> Any:
+        """See `Kind.from_file`."""
+        if value not in self.words:
+            *first, last = (repr(word) for word in self.words)
+            hint = nearest(value, self.words) if isinstance(value, str) else ""
+            raise ConfigError(
+                f"{key} must be {', '.join(first)} or {last}, found {described(value)}{hint}"
+            )
+        return self.type(value)
 
     def parse(self, flag: str, typed: Any) -> Any:
         """See `Kind.parse`."""
@@ -405,6 +471,10 @@ class Size(Kind):
 
     metavar: str = "SIZE"
 
+    def from_file(self, key: str, value: Any) -> Any:
+        """See `Kind.from_file`; a number is a number of bytes."""
+        return _text(key, value) if isinstance(value, str) else repr(_number(key, value))
+
     def parse(self, flag: str, typed: Any) -> Any:
         """See `Kind.parse`."""
         if typed is None:
@@ -422,6 +492,28 @@ class Size(Kind):
     def check(self, name: str, value: Any) -> Any:
         """See `Kind.check`."""
         return None if value is None else whole_number(name, value)
+
+
+def _text(key: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"{key} must be a text between quotation marks, found {described(value)}")
+    return value
+
+
+def _texts(key: str, value: Any) -> list[str]:
+    listed = value if isinstance(value, list) else [value]
+    if not listed:
+        raise ConfigError(f"{key}: at least one text is needed, found []")
+    return [_text(key, text) for text in listed]
+
+
+def _number(key: str, value: Any) -> int | float:
+    if not _is_a_number(value):
+        raise ConfigError(f"{key} must be a number, found {described(value)}")
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
+        raise ConfigError(f"{key}: TOML's integers have 64 bits, found {described(value)}")
+    number: int | float = value
+    return number
 
 
 def positive_numbers(name: str, values: Any) -> tuple[float, ...]:

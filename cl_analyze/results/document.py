@@ -18,7 +18,7 @@ class Document:
 
     Attributes:
         command: name of the subcommand.
-        arguments: the command line as typed.
+        arguments: the command line as typed, with the defaults of a project's file.
         version: version of cl_analyze.
         created: UTC time, ISO 8601.
         inputs: one entry for each array that was read.
@@ -35,6 +35,8 @@ class Document:
         variants: source -> the name of the variant that it is; empty for a checkpoint as saved.
         asked: the metrics that a comparison was asked for by their own names.
         verdict: verdict of all checks; None without checks.
+        defaults: the project's file that set options ("file"), and these options as they would be
+            typed ("arguments"); empty where no file did.
     """
 
     command: str
@@ -55,6 +57,7 @@ class Document:
     variants: dict[str, str] = field(default_factory=dict)
     asked: tuple[str, ...] = ()
     verdict: str | None = None
+    defaults: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def sources(self) -> tuple[str, ...]:
@@ -159,6 +162,7 @@ class Document:
             "command": self.command,
             "created": self.created,
             **({} if self.verdict is None else {"verdict": self.verdict}),
+            **({"defaults": self.defaults} if self.defaults else {}),
             "inputs": list(self.inputs),
             "environment": self.environment,
             "results": [record.to_dict() for record in self.results],
