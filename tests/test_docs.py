@@ -67,7 +67,7 @@ def test_console_blocks_print_what_they_show(tmp_path, page):
 
 def test_the_guides_gate_judges_as_it_says(tmp_path):
     page = ROOT / "docs" / "guide.md"
-    (rules,) = blocks(page, "toml")
+    (rules, _) = blocks(page, "toml")
     (tmp_path / "cl-analyze.toml").write_text(rules)
     commands = [line for block in blocks(page, "sh") for line in block.splitlines()]
     judged = [line for line in commands if line.startswith("cl-analyze check")]
@@ -81,6 +81,21 @@ def test_the_guides_gate_judges_as_it_says(tmp_path):
             check=False,
         )  # fmt: skip
         assert result.returncode == int(verdict.split(":")[0]), result.stderr
+
+
+def test_the_guides_defaults_are_what_it_says(tmp_path):
+    from cl_analyze.options.defaults import defaults_for
+    from cl_analyze.project_file import read_project_file
+
+    (rules, defaults) = blocks(ROOT / "docs" / "guide.md", "toml")
+    path = tmp_path / "cl-analyze.toml"
+    path.write_text(rules + defaults)
+    found = {
+        d.option.flag: (d.value, d.table) for d in defaults_for("report", read_project_file(path))
+    }
+    assert found["--format"] == (["png", "pdf"], "defaults.report")
+    assert found["--tau"] == (["0.07", "0.2", "0.5"], "defaults")
+    assert {"--k", "--out", "--threads"} < found.keys()
 
 
 def test_commands_named_in_the_readme_exist():

@@ -1,4 +1,4 @@
-"""What is fuzzed: every reader, the rewriting of lists, keys, rules files, baselines and caches."""
+"""What is fuzzed: every reader, the rewriting of lists, keys, project files, baselines, caches."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ from cl_analyze.data.opening import Spec, open_container, open_embeddings
 from cl_analyze.data.validation import check_rows
 from cl_analyze.errors import AnalysisError
 from cl_analyze.options import FAMILIES, FORMATS, Request, RunOptions
+from cl_analyze.options.defaults import defaults_for
 from cl_analyze.options.kinds import Numbers, Words
+from cl_analyze.project_file import read_project_file
 from tests.fuzz import names
 from tests.fuzz.mutations import Spoilt, drawn, spoilt
 
@@ -449,6 +451,18 @@ severity = "warn"
 on_inconclusive = "fail"
 require_paired = true
 """,
+    b"""
+[defaults]
+tau = [0.07, 0.2]
+threads = 4
+memory = "2GiB"
+labels = ["a.npz::y", "none"]
+json = true
+[defaults.report]
+format = ["png", "pdf"]
+curve-anchors = "all"
+precision = "float32"
+""",
 )
 
 
@@ -458,6 +472,9 @@ def _rules(case: object) -> None:
     path.write_bytes(case.applied_to(_RULES))
     with suppress(AnalysisError):
         load_rules(path)
+    for command in ("report", "check"):
+        with suppress(AnalysisError):
+            defaults_for(command, read_project_file(path))
 
 
 RULE = Rule("uniformity", max_rise=0.5)
