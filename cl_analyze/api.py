@@ -42,8 +42,11 @@ def analyze(
 
     Args:
         embeddings: (N, D) array, torch tensor, or path (PATH or PATH::KEY); (N, V, D) for V views
-            of each row; a list of paths for several checkpoints.
-        labels: (N,) classes as an array or a path; None: the labels in the embeddings' file.
+            of each row; a list of paths for several checkpoints.  A table (DataFrame of pandas or
+            polars, Table of Arrow, Dataset of Hugging Face, AnnData) stands for its only column of
+            vectors; (table, column) names the column, (table, [columns]) those of the dimensions.
+        labels: (N,) classes as an array or a path; None: the labels in the embeddings' file.  With
+            a table, the name of a column; so too for pairs, groups and ids.
         pairs: (N, D) partners of the rows as an array or a path; None: the views in the file.
             With `relevant`, (M, D) items of any number.
         metrics: names of metric families, or "all".

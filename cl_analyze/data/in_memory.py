@@ -41,7 +41,7 @@ def array_in_memory(value: Any, name: str) -> RowArray:
                 f"{name}: a list of arrays is not one matrix; pass one (N, D) array, and analyse "
                 "several one by one"
             )
-        value = [item.detach().cpu().numpy() if hasattr(item, "detach") else item for item in value]
+        value = [_of_tensor(item) if hasattr(item, "detach") else item for item in value]
     try:
         array = np.asarray(value)
         if array.dtype.hasobject and array.ndim == 1 and len(array) and np.ndim(array[0]) > 0:
@@ -53,6 +53,12 @@ def array_in_memory(value: Any, name: str) -> RowArray:
             f"{name}: embeddings must be real numbers, found Python objects{_of_columns(value)}"
         )
     return RowArray.of(words(array))
+
+
+def _of_tensor(row: Any) -> Any:
+    """The values of a tensor of a list, those of bfloat16 in float32, which has all of them."""
+    plain = row.detach().cpu()
+    return (plain.float() if str(plain.dtype) == "torch.bfloat16" else plain).numpy()
 
 
 def refuse_roles(value: Any, name: str) -> None:

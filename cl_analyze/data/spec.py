@@ -19,6 +19,7 @@ from cl_analyze.data.in_memory import array_in_memory
 from cl_analyze.data.remote import is_url, open_url
 from cl_analyze.data.rows import Container, RowArray, words
 from cl_analyze.data.shards import is_pattern, open_shards
+from cl_analyze.data.tables_in_memory import InMemory
 from cl_analyze.errors import DataError
 from cl_analyze.quoting import quoted, some
 
@@ -214,11 +215,14 @@ def open_array(spec: Spec, roles: Sequence[str]) -> Opened:
 
 
 def from_memory(value: Any, name: str) -> Opened:
-    """Wrap a NumPy array, a torch tensor, a pandas object or a nested list.
+    """Wrap a NumPy array, a torch tensor, a pandas object or a nested list, or a table's column.
 
     Raises:
         DataError: it cannot be made into an array.
     """
+    if isinstance(value, InMemory):
+        named = f"{name}: {quoted(value.key)}"
+        return Opened(array_in_memory(value.values, named), named, key=value.key)
     return Opened(array_in_memory(value, name), name)
 
 
