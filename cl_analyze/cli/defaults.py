@@ -19,6 +19,7 @@ from cl_analyze.quoting import printable, without_secrets
 
 NO_FILE = "none"
 """What `--defaults` takes in place of a file."""
+_WITHOUT = f"--defaults {NO_FILE} no defaults are read from a file"
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,7 @@ class FromFile:
         if not named:
             return ""
         verb = "is" if len(named) == 1 else "are"
-        return (
-            f"{', '.join(named)} {verb} set in {self.path}; --defaults {NO_FILE} reads no such file"
-        )
+        return f"{', '.join(named)} {verb} set in {self.path}; with {_WITHOUT}"
 
 
 def shown(text: str) -> str:
@@ -99,7 +98,7 @@ def from_project(command: str, typed_file: str | None, typed: Sequence[str]) -> 
         ]
     except ConfigError as error:
         if typed_file is None:
-            error.add_note(f"--defaults {NO_FILE} reads no defaults of options")
+            error.add_note(f"with {_WITHOUT}")
         raise
     return FromFile(str(path), tuple(defaults)) if defaults else None
 
@@ -140,4 +139,4 @@ def _is_named(default: Default, message: str) -> bool:
         return True
     is_path = isinstance(default.option.kind, Place | Companions)
     texts = default.value if isinstance(default.value, list) else [default.value]
-    return is_path and any(text.partition("::")[0] in message for text in texts)
+    return is_path and any(shown(text).partition("::")[0] in message for text in texts)

@@ -336,13 +336,17 @@ def test_the_document_and_the_page_name_the_file(project):
 def test_errors_say_that_an_option_comes_from_the_file(project):
     np.save(project.folder / "y.npy", np.arange(59))
     error = project.fails("tolerance", "z.npz")
-    assert "\n--labels is set in cl-analyze.toml; --defaults none reads no such file\n" in error
+    assert "\n--labels is set in cl-analyze.toml; with --defaults none no defaults are" in error
     error = project.fails("penalty", "--tau", 0.2)
     assert "Error: --labels needs embeddings: name a file EMB\n--labels is set in cl-" in error
+    (project.folder / "cl-analyze.toml").write_text("[defaults]\ngroups = 'g.npy'\n")
+    error = project.fails("tolerance", "z.npz")
+    assert "g.npy" in error.partition("\n")[0]
+    assert "\n--groups is set in cl-analyze.toml; with" in error
     (project.folder / "cl-analyze.toml").write_text("[defaults]\ntua = 1\n")
     error = project.fails("tolerance", "z.npz")
     assert "cl-analyze.toml: unknown key 'tua' in [defaults]; did you mean 'tau'?\n" in error
-    assert "--defaults none reads no defaults of options\n" in error
+    assert "\nwith --defaults none no defaults are read from a file\n" in error
     assert "--defaults FILE" in project("tolerance", "--help").stdout, "help needs no file"
     assert "No such option: --tua" in project.fails("tolerance", "z.npz", "--tua")
     assert "--defaults is empty" in project.fails("tolerance", "z.npz", "--defaults", "")
@@ -392,3 +396,15 @@ def test_a_table_of_pyproject_is_named_in_full():
     file = ProjectFile(None, {"defaults": {"tau": 0}}, "tool.cl-analyze")
     with pytest.raises(ConfigError, match=r"tool\.cl-analyze\.defaults\.tau must be finite"):
         defaults_for("report", file)
+
+
+def test_passwords_are_not_recorded(app, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    url = "https://me:word@host/y.npy"
+    (tmp_path / "cl-analyze.toml").write_text(f"[defaults]\nlabels = '{url}'\n")
+    found = app("tolerance", "z.npy")
+    assert found["labels"] == [url]
+    from_file = found["from_file"]
+    assert from_file.record["arguments"] == ["--labels=https://host/y.npy"]
+    assert from_file.note("https://host/y.npy: cannot be read").startswith("--labels is set in")
+    assert from_file.note("another.npy: cannot be read") == ""
