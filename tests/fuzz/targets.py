@@ -215,6 +215,31 @@ def _h5ad() -> list[bytes]:
     return [written(".h5ad", write), written(".h5ad", write_one)]
 
 
+def _mat() -> list[bytes]:
+    """Versions 4, 5 and 7, which SciPy reads in a process each."""
+    from scipy.io import savemat
+
+    content = {"z": ROWS, "y": LABELS.astype(float)}
+    words = {**content, "labels": WORDS.astype(object).reshape(-1, 1)}
+    return [
+        written(".mat", lambda path: savemat(path, content, format="4")),
+        written(".mat", lambda path: savemat(path, words)),
+        written(".mat", lambda path: savemat(path, words, do_compression=True)),
+    ]
+
+
+def _mat73() -> list[bytes]:
+    import h5py
+
+    def write(path: Path) -> None:
+        with h5py.File(path, "w", userblock_size=512) as file:
+            file["z"] = ROWS.T
+            file["y"] = LABELS[:, None].astype(np.uint8)
+            file["y"].attrs["MATLAB_int_decode"] = 1
+
+    return [written(".mat", write)]
+
+
 def _vectors(suffix: str) -> list[bytes]:
     values = ROWS if suffix in (".fbin", ".fvecs") else (ROWS * 50).astype(np.uint8)
     if suffix.endswith("bin"):
@@ -284,6 +309,7 @@ SUFFIXES: dict[str, tuple[Callable[[], list[bytes]], int]] = {
     ".arrow": (lambda: _tables(".arrow"), 8),
     ".h5": (_hdf5, 12),
     ".h5ad": (_h5ad, 30),
+    ".mat": (_mat, 2000),
     ".fbin": (lambda: _vectors(".fbin"), 2),
     ".u8bin": (lambda: _vectors(".u8bin"), 2),
     ".fvecs": (lambda: _vectors(".fvecs"), 2),
@@ -539,6 +565,7 @@ def targets() -> dict[str, Target]:
     return {
         **files,
         **named,
+        "matlab 7.3": _of_suffix(".mat", _mat73, 40),
         "stdin": of_files(len(_corpus(_npy)), _streams, 3),
         "zarr 2": _in_store(_zarr2, ("embeddings/.zarray", ".zgroup", "embeddings/0.0"), 30),
         "zarr 3": _in_store(_zarr3, ("zarr.json", "c/0/0"), 30),

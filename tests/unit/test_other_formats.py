@@ -14,7 +14,7 @@ import pytest
 from cl_analyze.data.identifiers import identify
 from cl_analyze.data.inspection import inspect_file
 from cl_analyze.data.labels import encode
-from cl_analyze.data.opening import Spec, open_array, open_embeddings
+from cl_analyze.data.opening import Spec, open_array, open_container, open_embeddings
 from cl_analyze.errors import DataError, DependencyError
 from tests.data.make import WORDS, matrix
 
@@ -255,3 +255,90 @@ def test_bad_anndata_files(tmp_path):
     path.write_bytes(b"cell,gene\n1,2\n")
     with pytest.raises(DataError, match="the content looks like text"):
         opened(path)
+
+
+# ---- MATLAB
+
+
+@pytest.mark.parametrize("form", ["4", "5", "7"])
+def test_matrices_and_labels_of_matlab(tmp_path, form):
+    from scipy.io import savemat
+
+    options = {"format": "4"} if form == "4" else {"do_compression": form == "7"}
+    path, labels = tmp_path / "e.mat", np.arange(40) % 3
+    savemat(path, {"z": ROWS, "y": labels.astype(float)}, **options)  # y is (1, 40)
+    found = opened(path)
+    assert np.array_equal(found.main.array.read(5, 40), ROWS[5:])
+    assert found.labels.array.shape == (40,)
+    assert classes(found.labels) == [str(i) for i in labels]
+
+
+def test_variables_of_every_kind(tmp_path):
+    from scipy.io import savemat
+    from scipy.sparse import csr_matrix
+
+    path = tmp_path / "e.mat"
+    words = [WORDS[i % 3] for i in range(40)]
+    cells = np.array([[word] for word in words], dtype=object)
+    boxes = np.empty((40, 1), dtype=object)
+    boxes[:, 0] = [np.eye(2)] * 40
+    cells[3, 0] = np.zeros((0, 0))
+    savemat(
+        path,
+        {
+            "embeddings": ROWS,
+            "labels": cells,
+            "padded": np.array([*words[:39], "elephant"]),
+            "is_test": ROWS[:, 0] > 0,
+            "bytes": (ROWS * 9).astype(np.int8),
+            "waves": ROWS + 1j,
+            "nested": boxes,
+            "sparse": csr_matrix(ROWS),
+            "struct": {"z": ROWS},
+        },
+    )
+    assert classes(opened(path).labels) == [*words[:3], None, *words[4:]]
+    found = open_container(str(path))
+    assert found.arrays["padded"].values().tolist() == [*words[:39], "elephant"]
+    assert np.array_equal(found.arrays["is_test"].values(), ROWS[:, 0] > 0)
+    assert np.array_equal(found.arrays["bytes"].values(), (ROWS * 9).astype(np.int8))
+    assert "full(z)" in found.skipped["sparse"]
+    assert "-struct" in found.skipped["struct"]
+    for key, words_of_error in (("waves", "must be real"), ("nested", "cell 1 holds")):
+        with pytest.raises(DataError, match=words_of_error):
+            found.arrays[key].values()
+
+
+def test_matlab_73_has_its_axes_in_the_opposite_order(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    found = opened(DATA / "matlab73.mat")
+    assert np.array_equal(found.main.array.read(0, 12), matrix())
+    assert np.array_equal(found.main.array.take(np.array([7, 1])), matrix()[[7, 1]])
+    assert classes(found.labels) == [WORDS[i % 3] for i in range(12)]
+    assert classes(of_key("matlab73.mat", "y")) == ["0", "1", "2"] * 4
+    assert classes(of_key("matlab73.mat", "is_test")) == ["False"] * 6 + ["True"] * 6
+    for number, options in enumerate(({}, {"chunks": (2, 7), "compression": "gzip"})):
+        path = tmp_path / f"{number}.mat"
+        with h5py.File(path, "w", userblock_size=512) as file:
+            file.create_dataset("z", data=ROWS.T, **options)
+            file.create_dataset("views", data=np.arange(24.0).reshape(4, 3, 2))
+        assert np.array_equal(read(f"{path}::z"), ROWS)
+        array = open_array(Spec(str(path), "views"), ()).array
+        assert np.array_equal(array.values()[1:2], np.arange(24.0).reshape(4, 3, 2).T[1:2])
+
+
+def test_bad_matlab_files(tmp_path):
+    from scipy.io import savemat
+
+    path = tmp_path / "e.mat"
+    savemat(path, {"z": ROWS})
+    content = path.read_bytes()
+    path.write_bytes(content[:-100])
+    with pytest.raises(DataError, match="is it damaged"):
+        read(path)
+    path.write_bytes(b"z = [1 2 3; 4 5 6];\n" * 20)
+    with pytest.raises(DataError, match="its list of variables cannot be read"):
+        read(path)
+    savemat(path, {"note": {"a": 1.0}})
+    with pytest.raises(DataError, match="no readable variable"):
+        read(path)

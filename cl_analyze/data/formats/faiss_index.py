@@ -9,17 +9,14 @@ what a header asks for.  That process has a limit of memory and of time.
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cl_analyze.data.formats.apart import answer_of
 from cl_analyze.data.memory import require_room
 from cl_analyze.data.ranged import FileBytes, RangedRows
 from cl_analyze.data.rows import Container, RowArray
@@ -40,24 +37,9 @@ _BINARY_HEAD = np.dtype(
 _FLOATS: np.dtype[Any] = np.dtype("<f4")
 _BYTES: np.dtype[Any] = np.dtype("u1")
 _MOST_DIMENSIONS = 1 << 24
-_SECONDS, _BYTES_A_SECOND = 60, 1_000_000
-"""Time that faiss may take for a file: so many seconds, and one for each megabyte."""
-_ROOM, _SIZES = 4 << 30, 8
-"""Address space of its process: so many bytes, and so many sizes of the file and the vectors."""
 _BLOCK = 8192
 _READ_BY_FAISS = f"""
-import json, resource, signal, sys
-path, seconds, room = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-signal.alarm(seconds)
-try:
-    resource.setrlimit(resource.RLIMIT_AS, (room, room))
-except (ValueError, OSError):
-    pass
 import faiss, numpy as np
-
-def tell(**fields):
-    sys.stdout.buffer.write(json.dumps(fields).encode() + b"\\n")
-    sys.stdout.buffer.flush()
 
 def of_lists(index):
     lists = index.invlists
@@ -228,55 +210,26 @@ def _read_by_faiss(
         DataError: faiss cannot read or reconstruct it, or does not come to an end.
     """
     n, d = shape
-    seconds = _SECONDS + (size + 4 * n * d) // _BYTES_A_SECOND
-    room = _ROOM + _SIZES * (size + 4 * n * d)
-    command = [sys.executable, "-P", "-c", _READ_BY_FAISS, str(path), str(seconds), str(room)]
-    one_thread = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=one_thread
-    ) as process:
-        assert process.stdout is not None
-        try:
-            found = _first_line(process.stdout)
-            if "error" in found:
-                raise DataError(f"{path}: {_in_plain_words(str(found['error']))}")
-            if found and (found["n"], found["d"]) != shape:
-                raise DataError(
-                    f"{path}: its header promises {n} vectors of {d} dimensions, faiss finds "
-                    f"{found['n']} of {found['d']}: is it damaged? Write the index again"
-                )
-            vectors, ids = np.empty(shape, "<f4"), np.empty(n, "<i8")
-            is_whole = bool(found) and _filled(process.stdout, vectors)
-            if is_whole and found["ids"]:
-                is_whole = _filled(process.stdout, ids)
-            if not is_whole:
-                raise DataError(
-                    f"{path}: faiss ended before it had read the index (within {seconds} seconds): "
-                    "is it damaged, or of a kind that cannot reconstruct its vectors? Save the "
-                    "vectors themselves: numpy.save('vectors.npy', z)"
-                )
-        finally:
-            process.kill()
+    with answer_of(_READ_BY_FAISS, path, size + 4 * n * d) as answer:
+        found = answer.told
+        if "error" in found:
+            raise DataError(f"{path}: {_in_plain_words(str(found['error']))}")
+        if found and (found["n"], found["d"]) != shape:
+            raise DataError(
+                f"{path}: its header promises {n} vectors of {d} dimensions, faiss finds "
+                f"{found['n']} of {found['d']}: is it damaged? Write the index again"
+            )
+        vectors, ids = np.empty(shape, "<f4"), np.empty(n, "<i8")
+        is_whole = bool(found) and answer.fill(vectors)
+        if is_whole and found["ids"]:
+            is_whole = answer.fill(ids)
+        if not is_whole:
+            raise DataError(
+                f"{path}: faiss ended, or was stopped, before it had read the index: is it "
+                "damaged, or of a kind that cannot reconstruct its vectors? Save the vectors "
+                "themselves: numpy.save('vectors.npy', z)"
+            )
     return vectors, ids if found["ids"] else None
-
-
-def _first_line(stream: IO[bytes]) -> dict[str, Any]:
-    """What the process tells first; empty where it ended before."""
-    line = stream.readline(1 << 16)
-    return dict(json.loads(line)) if line.endswith(b"\n") else {}
-
-
-def _filled(stream: IO[bytes], array: NDArray[Any]) -> bool:
-    """Whether a stream holds as many bytes as an array, into which they are read."""
-    wanted = memoryview(array.reshape(-1).view(np.uint8).data)
-    done = 0
-    while done < len(wanted):
-        data = stream.read(min(1 << 20, len(wanted) - done))
-        if not data:
-            return False
-        wanted[done : done + len(data)] = data
-        done += len(data)
-    return True
 
 
 def _in_plain_words(error: str) -> str:

@@ -67,7 +67,7 @@ class _Loader:
             if dataset.ndim < 2:
                 return _vector(self.path, dataset)
             place = dataset.id.get_offset()
-            if dataset.chunks is None and place is not None and _is_plain(dataset):
+            if dataset.chunks is None and place is not None and is_plain(dataset):
                 return RangedRows(self.source, dataset.shape, dataset.dtype, place)
             chunk = dataset.chunks or (1, *dataset.shape[1:])
             stored = dataset.id.get_storage_size()
@@ -83,7 +83,7 @@ class _Loader:
         return opened(self.path, f"{self.path}: {quoted(self.key)} cannot be read as HDF5")
 
 
-def _is_plain(dataset: Any) -> bool:
+def is_plain(dataset: Any) -> bool:
     """Whether stored bytes are NumPy's: HDF5 has types of fewer bits, and with an offset."""
     import h5py
 
