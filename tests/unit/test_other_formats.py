@@ -5,10 +5,17 @@ Each is written by the library whose format it is, here or in tests/data.
 
 from __future__ import annotations
 
+import argparse
+import pickle
+import re
+import shlex
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from cl_analyze.data.identifiers import identify
@@ -342,3 +349,89 @@ def test_bad_matlab_files(tmp_path):
     savemat(path, {"note": {"a": 1.0}})
     with pytest.raises(DataError, match="no readable variable"):
         read(path)
+
+
+# ---- pickles and checkpoints
+
+
+def remedies(message):
+    """The commands in a message, as a shell would run them."""
+    return [
+        shlex.split(message[at.start() :], posix=True)[:3]
+        for at in re.finditer(r"python -c ", message)
+    ]
+
+
+def run_in(folder, command):
+    assert command[:2] == ["python", "-c"]
+    subprocess.run([sys.executable, *command[1:]], cwd=folder, check=True)
+
+
+@pytest.mark.parametrize("name", ["e.pkl", "its own.pickle", "e.joblib", "it's $HOME.pkl"])
+def test_a_pickle_is_refused_with_the_line_that_converts_it(tmp_path, name):
+    path = tmp_path / name
+    if path.suffix == ".joblib":
+        pytest.importorskip("joblib").dump(ROWS, path)
+    elif "own" in name:
+        pd.DataFrame(ROWS).to_pickle(path)
+    else:
+        path.write_bytes(pickle.dumps(ROWS))
+    with pytest.raises(DataError, match="pickles are not read") as caught:
+        opened(path)
+    message = str(caught.value)
+    assert "files you trust" in message
+    assert "looks like" not in message
+    array, several = remedies(message)
+    run_in(tmp_path, array)
+    assert np.array_equal(read(path.with_suffix(".npy")), ROWS)
+    if path.suffix == ".joblib":
+        return
+    path.write_bytes(pickle.dumps({"embeddings": ROWS, "labels": np.arange(40) % 2}))
+    run_in(tmp_path, several)
+    found = opened(path.with_suffix(".npz"))
+    assert np.array_equal(found.main.array.read(0, 40), ROWS)
+    assert classes(found.labels) == ["0", "1"] * 20
+
+
+def test_arrays_of_objects_are_refused_with_the_line_that_converts_them(tmp_path):
+    rows = np.empty(40, dtype=object)
+    rows[:] = list(ROWS)
+    np.save(tmp_path / "e.npy", rows, allow_pickle=True)
+    with pytest.raises(DataError, match="Python objects") as caught:
+        opened(tmp_path / "e.npy")
+    run_in(tmp_path, remedies(str(caught.value))[0])
+    assert np.array_equal(read(tmp_path / "e-plain.npy"), ROWS)
+
+
+def checkpoint(path, **others):
+    """The entries of a checkpoint as Lightning's Trainer.save_checkpoint writes them."""
+    torch = pytest.importorskip("torch")
+    state = {"layer.weight": torch.eye(6), "queue": torch.from_numpy(ROWS)}
+    content = {
+        "epoch": 1,
+        "global_step": 40,
+        "pytorch-lightning_version": "2.6.0",
+        "state_dict": state,
+        "loops": {"fit_loop": {"state_dict": {}}},
+        "callbacks": {},
+        "optimizer_states": [{"state": {}, "param_groups": [{"lr": 0.1}]}],
+        "lr_schedulers": [],
+        **others,
+    }
+    torch.save(content, path)
+    return path
+
+
+def test_tensors_of_a_checkpoint_are_read_by_key(tmp_path):
+    path = checkpoint(tmp_path / "last.ckpt", hparams_name="kwargs", hyper_parameters={"width": 3})
+    assert np.array_equal(read(f"{path}::state_dict/queue"), ROWS)
+    with pytest.raises(DataError, match="state_dict/queue"):
+        opened(path)
+
+
+def test_a_checkpoint_with_objects_is_refused_with_the_line_that_converts_it(tmp_path):
+    path = checkpoint(tmp_path / "last.ckpt", hyper_parameters={"cfg": argparse.Namespace(a=1)})
+    with pytest.raises(DataError, match="of plain tensors") as caught:
+        opened(path)
+    run_in(tmp_path, remedies(str(caught.value))[0])
+    assert np.array_equal(read(f"{tmp_path / 'last-tensors.pt'}::queue"), ROWS)

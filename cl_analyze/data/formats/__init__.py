@@ -18,6 +18,7 @@ from cl_analyze.data.formats import (
     matlab,
     npy,
     npz,
+    pickles,
     projector,
     safetensors,
     text,
@@ -53,7 +54,7 @@ _COLUMN = "column of numbers, lists of numbers or words"
 FORMATS = (
     Format("NumPy array", (".npy",), npy.open_npy),
     Format("NumPy archive", (".npz",), npz.open_npz, "readable array"),
-    Format("PyTorch file", (".pt", ".pth"), torch_file.open_torch, "tensor"),
+    Format("PyTorch file", (".pt", ".pth", ".ckpt"), torch_file.open_torch, "tensor"),
     Format("safetensors file", (".safetensors",), safetensors.open_safetensors, "readable tensor"),
     Format("Parquet or Arrow file", (".parquet", ".feather", ".arrow"), arrow.open_arrow, _COLUMN),
     Format("HDF5 file", (".h5", ".hdf5"), hdf5.open_hdf5, "readable dataset"),
@@ -63,13 +64,15 @@ FORMATS = (
     Format("big-ann vector file", (".fbin", ".u8bin", ".i8bin"), vectors.open_bin),
     Format("TEXMEX vector file", (".fvecs", ".bvecs"), vectors.open_vecs),
     Format("FAISS index", (".faiss", ".index"), faiss_index.open_faiss),
+    Format("Python pickle", (".pkl", ".pickle", ".joblib"), pickles.open_pickle),
     Format("delimited text", (".csv", ".tsv"), projector.open_text_table),
     Format("plain text", (".txt",), text.open_text),
 )
 
+_PICKLES = (".pkl", ".pickle", ".joblib")
 _MAGIC = (
     (b"\x93NUMPY", "a NumPy array (.npy)", (".npy",)),
-    (b"PK\x03\x04", "a ZIP archive (.npz or .pt)", (".npz", ".pt", ".pth")),
+    (b"PK\x03\x04", "a ZIP archive (.npz or .pt)", (".npz", ".pt", ".pth", ".ckpt")),
     (b"PK\x05\x06", "an empty ZIP archive", ()),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file (.h5)", (".h5", ".hdf5", ".h5ad")),
     (b"PAR1", "a Parquet file (.parquet)", (".parquet",)),
@@ -77,10 +80,10 @@ _MAGIC = (
     (b"IxF", "a FAISS index (.faiss)", (".faiss", ".index")),
     (b"IxM", "a FAISS index (.faiss)", (".faiss", ".index")),
     (b"\x1f\x8b", "gzip-compressed data", ()),
-    (b"\x80\x02", "a Python pickle", (".pt", ".pth")),
-    (b"\x80\x03", "a Python pickle", ()),
-    (b"\x80\x04", "a Python pickle", ()),
-    (b"\x80\x05", "a Python pickle", ()),
+    (b"\x80\x02", "a Python pickle", (".pt", ".pth", *_PICKLES)),
+    (b"\x80\x03", "a Python pickle", _PICKLES),
+    (b"\x80\x04", "a Python pickle", _PICKLES),
+    (b"\x80\x05", "a Python pickle", _PICKLES),
 )
 """First bytes, the format they stand for, and the suffixes of files that begin so."""
 _BINARY = (".safetensors", ".arrow", ".fbin", ".u8bin", ".faiss", ".index")

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.lib import format as npy_format
 
+from cl_analyze.data.formats.pickles import of_objects
 from cl_analyze.data.ranged import ByteRanges, FileBytes, FortranRows, RangedRows
 from cl_analyze.data.rows import (
     BFLOAT16,
@@ -111,7 +112,12 @@ def open_npy(path: Path) -> Container:
         DataError: not an .npy file, Python objects inside, or fewer bytes than the header promises.
     """
     with path.open("rb") as file:
-        header = read_header(file)
+        try:
+            header = read_header(file)
+        except DataError as error:
+            if "Python objects" not in str(error):
+                raise
+            raise DataError(f"{error}: {of_objects(path)}") from error
     source = FileBytes.of(path)
     header.require_all(source.size)
     return Container(path, "npy", {"": header.array_of(source)})

@@ -1,4 +1,4 @@
-""".pt and .pth: a tensor, or a dictionary of tensors, read by rows; nothing is ever executed."""
+""".pt, .pth, .ckpt: a tensor, or dictionaries of tensors, by rows; nothing is ever executed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cl_analyze.data.formats.extra import python_line
+from cl_analyze.data.formats.pickles import TRUSTED
 from cl_analyze.data.memory import require_room
 from cl_analyze.data.ranged import FileBytes, RangedRows
 from cl_analyze.data.rows import Container, RowArray, stored_dtype
@@ -55,7 +57,7 @@ def _load(path: Path) -> Any:
                 ) from error
             raise DataError(
                 "not a PyTorch file of plain tensors (objects of other kinds could run code when "
-                f"loaded, so they are refused): {_SAFE_SAVE}"
+                f"loaded, so they are refused): {_SAFE_SAVE}{_converted(path)}"
             ) from error
         try:  # the older format, before torch 1.6, cannot be mapped
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -63,6 +65,18 @@ def _load(path: Path) -> Any:
             raise DataError(
                 f"not a readable PyTorch file of plain tensors: {_SAFE_SAVE}"
             ) from error
+
+
+def _converted(path: Path) -> str:
+    """The command that takes the tensors out of a file with other objects, as a remedy."""
+    is_checkpoint = path.suffix.lower() == ".ckpt"
+    part = "['state_dict']" if is_checkpoint else ""
+    line = python_line(
+        f"import torch; d = torch.load({str(path)!r}, map_location='cpu', weights_only=False)"
+        f"{part}; torch.save({{k: v for k, v in d.items() if torch.is_tensor(v)}}, "
+        f"{path.stem + '-tensors.pt'!r})"
+    )
+    return f"; or take the tensors out of this one: {line} ({TRUSTED})"
 
 
 def _refuse_compressed(path: Path) -> None:
