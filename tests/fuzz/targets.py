@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import base64
 import hashlib
 import io
 import json
@@ -214,6 +215,31 @@ def _lines() -> list[bytes]:
     return [b"1\n2\n\n1\n", b"a\nb\r\nc", "é\nü\n".encode()]
 
 
+def _json_values() -> list[dict[str, object]]:
+    return [
+        {"id": f"r{i}", "embedding": row, "label": word, "tags": ["x"]}
+        for i, (row, word) in enumerate(zip(ROWS.tolist(), WORDS.tolist(), strict=True))
+    ]
+
+
+def _json_lines() -> list[bytes]:
+    wide = [{"dim_0": x, "dim_1": y, "label": 1} for x, y, _ in ROWS.tolist()]
+    views = [{"view1": row, "view2": [row], "n": None} for row in ROWS.tolist()]
+    values = (_json_values(), ROWS.tolist(), wide, views)
+    return ["\n".join(map(json.dumps, lines)).encode() for lines in values]
+
+
+def _json() -> list[bytes]:
+    records = _json_values()
+    encoded = [base64.b64encode(row.tobytes()).decode() for row in ROWS]
+    answer = [{"index": 8 - i, "embedding": word} for i, word in enumerate(encoded)]
+    columns = {"embeddings": ROWS.tolist(), "ids": list("abcdefghi"), "model": "m"}
+    by_rows = {"z": dict(enumerate(ROWS.tolist())), "y": dict(enumerate(LABELS.tolist()))}
+    split = {"columns": ["z", "y"], "index": [], "data": [[row, 1] for row in ROWS.tolist()]}
+    values = (records, {"object": "list", "data": answer}, columns, by_rows, split, ROWS.tolist())
+    return [json.dumps(value).encode() for value in values]
+
+
 SUFFIXES: dict[str, tuple[Callable[[], list[bytes]], int]] = {
     ".npy": (_npy, 3),
     ".npz": (_npz, 6),
@@ -230,6 +256,8 @@ SUFFIXES: dict[str, tuple[Callable[[], list[bytes]], int]] = {
     ".csv": (_csv, 20),
     ".tsv": (_tsv, 20),
     ".txt": (_lines, 2),
+    ".jsonl": (_json_lines, 4),
+    ".json": (_json, 4),
 }
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from cl_analyze.data.formats import (
     arrow,
     hdf5,
+    json_text,
     npy,
     npz,
     projector,
@@ -47,6 +48,7 @@ class Format:
 
 
 _COLUMN = "column of numbers, lists of numbers or words"
+_FIELD = "field of number lists, numbers or words"
 FORMATS = (
     Format("NumPy array", (".npy",), npy.open_npy),
     Format("NumPy archive", (".npz",), npz.open_npz, "readable array"),
@@ -59,6 +61,7 @@ FORMATS = (
     Format("TEXMEX vector file", (".fvecs", ".bvecs"), vectors.open_vecs),
     Format("delimited text", (".csv", ".tsv"), projector.open_text_table),
     Format("plain text", (".txt",), text.open_text),
+    Format("JSON", (".json", ".jsonl", ".ndjson"), json_text.open_json, _FIELD),
 )
 
 _MAGIC = (
@@ -99,7 +102,7 @@ def _looks_like(path: Path) -> tuple[str, tuple[str, ...]]:
         return "an empty file", (path.suffix.lower(),)
     if b"\0" in head:
         return "binary data of no known format", (".safetensors", ".arrow", ".fbin", ".u8bin")
-    return "text", (".csv", ".tsv", ".txt")
+    return "text", (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson")
 
 
 def directory_format(path: Path) -> Format | None:
