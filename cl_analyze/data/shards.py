@@ -13,6 +13,7 @@ import numpy as np
 
 from cl_analyze.data.formats import FORMATS, open_file
 from cl_analyze.data.formats.huggingface import saved_dataset
+from cl_analyze.data.formats.streams import suffix_of
 from cl_analyze.data.joined import Joined
 from cl_analyze.data.rows import Container, RowArray
 from cl_analyze.errors import DataError
@@ -54,7 +55,7 @@ def shard_paths(path: str) -> list[Path]:
     if manifest is not None:  # in the order of its list
         return manifest
     files = _files_in(place) if place.is_dir() else _files_of_pattern(place)
-    suffixes = sorted({p.suffix.lower() for p in files})
+    suffixes = sorted({suffix_of(p) for p in files})
     if len(suffixes) > 1:
         folder = place if place.is_dir() else place.parent
         raise DataError(
@@ -72,13 +73,13 @@ def _files_in(folder: Path) -> list[Path]:
     files = [
         p
         for p in folder.iterdir()
-        if p.is_file() and not p.name.startswith(".") and p.suffix.lower() in known
+        if p.is_file() and not p.name.startswith(".") and suffix_of(p) in known
     ]
     if not files:
         inside = [
             str(inner)
             for inner in sorted(folder.iterdir())
-            if inner.is_dir() and any(p.suffix.lower() in known for p in inner.iterdir())
+            if inner.is_dir() and any(suffix_of(p) in known for p in inner.iterdir())
         ]
         hint = f"; folders in it hold some: {', '.join(inside[:5])}" if inside else ""
         suffixes = " ".join(sorted(known))

@@ -2,7 +2,7 @@
 
 Each part needs a library that the tests do not install; see README.md for the versions used.
 
-    python tests/data/make.py datasets|diskannpy|tensorboard
+    python tests/data/make.py datasets|diskannpy|gensim|tensorboard
 """
 
 from __future__ import annotations
@@ -60,7 +60,26 @@ def write_tensorboard() -> None:
         events.unlink()
 
 
+def write_gensim() -> None:
+    """Word vectors as word2vec writes them, as text with and without a header, and as bytes."""
+    from gensim.models import KeyedVectors
+
+    folder = HERE / "words"
+    folder.mkdir(exist_ok=True)
+    for spaces, name in ((True, "rows.vec"), (True, "rows.txt"), (False, "rows.bin")):
+        words = ["é", *(f"{WORDS[i % 3]}-{i}" for i in range(1, 12))]
+        words[5] = "at home" if spaces else words[5]  # as some words of GloVe are
+        vectors = KeyedVectors(vector_size=4)
+        vectors.add_vectors(words, matrix())
+        vectors.save_word2vec_format(
+            str(folder / name), binary=name == "rows.bin", write_header=name != "rows.txt"
+        )
+
+
 if __name__ == "__main__":
-    {"datasets": write_datasets, "diskannpy": write_diskannpy, "tensorboard": write_tensorboard}[
-        sys.argv[1]
-    ]()
+    {
+        "datasets": write_datasets,
+        "diskannpy": write_diskannpy,
+        "gensim": write_gensim,
+        "tensorboard": write_tensorboard,
+    }[sys.argv[1]]()

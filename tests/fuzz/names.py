@@ -184,6 +184,19 @@ def _json(case: Named, path: Path) -> None:
     path.write_text(json.dumps({first: ROWS.tolist(), second: _words(case), third: 1}))
 
 
+def _word_lines(case: Named, path: Path) -> None:
+    lines = (
+        " ".join([word.replace("\n", ""), *map(str, row[[0] * case.width])])
+        for row, word in zip(ROWS, _words(case), strict=True)
+    )
+    path.write_bytes(_utf8("\n".join(lines)))
+
+
+def _word_bytes(case: Named, path: Path) -> None:
+    rows = zip(ROWS, map(_utf8, _words(case)), strict=True)
+    path.write_bytes(b"9 3\n" + b"".join(word + b" " + row.tobytes() for row, word in rows))
+
+
 WRITERS: dict[str, tuple[Callable[[Named, Path], None], int]] = {
     ".npz": (_npz, 12),
     ".pt": (_torch, 20),
@@ -195,6 +208,8 @@ WRITERS: dict[str, tuple[Callable[[Named, Path], None], int]] = {
     ".csv": (_delimited, 60),
     ".tsv": (_delimited, 60),
     ".txt": (_lines, 6),
+    ".vec": (_word_lines, 30),
+    ".bin": (_word_bytes, 30),
     ".jsonl": (_json_lines, 60),
     ".json": (_json, 30),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import base64
+import gzip
 import hashlib
 import io
 import json
@@ -240,6 +241,21 @@ def _json() -> list[bytes]:
     return [json.dumps(value).encode() for value in values]
 
 
+def _word_lines() -> list[bytes]:
+    rows = [" ".join(map(str, row)) for row in ROWS.tolist()]
+    with_words = "\n".join(f"w{i} é {row}" for i, row in enumerate(rows))
+    return [f"9 3\n{with_words}\n".encode(), with_words.replace(" ", "\t").encode()]
+
+
+def _word_bytes() -> list[bytes]:
+    rows = [b"word%d " % i + row.tobytes() for i, row in enumerate(ROWS)]
+    return [b"9 3\n" + b"".join(rows), b"9 3\n" + b"\n".join(rows) + b"\n"]
+
+
+def _compressed(*makers: Callable[[], list[bytes]]) -> Callable[[], list[bytes]]:
+    return lambda: [gzip.compress(c, 1, mtime=0) for make in makers for c in make()]
+
+
 SUFFIXES: dict[str, tuple[Callable[[], list[bytes]], int]] = {
     ".npy": (_npy, 3),
     ".npz": (_npz, 6),
@@ -255,9 +271,15 @@ SUFFIXES: dict[str, tuple[Callable[[], list[bytes]], int]] = {
     ".bvecs": (lambda: _vectors(".bvecs"), 2),
     ".csv": (_csv, 20),
     ".tsv": (_tsv, 20),
-    ".txt": (_lines, 2),
+    ".txt": (lambda: [*_lines(), *_word_lines()], 2),
+    ".vec": (_word_lines, 2),
+    ".bin": (_word_bytes, 2),
     ".jsonl": (_json_lines, 4),
     ".json": (_json, 4),
+    ".csv.gz": (_compressed(_csv), 20),
+    ".txt.gz": (_compressed(_lines, _word_lines), 4),
+    ".jsonl.gz": (_compressed(_json_lines), 4),
+    ".json.gz": (_compressed(_json), 4),
 }
 
 

@@ -192,7 +192,8 @@ def test_bfloat16_tensors_of_safetensors(tmp_path):
 def test_every_format_has_a_test_here():
     tested = {Path(name).suffix for name in [*WRITERS, *PLAIN, "a.bvecs", "a.u8bin"]}
     elsewhere = {".pt", ".pth", ".txt", ".i8bin"}  # test_data.py; .i8bin shares all with .u8bin
-    elsewhere |= {".json", ".jsonl", ".ndjson"}  # test_text_formats.py
+    text = {".csv", ".tsv", ".txt", ".vec", ".json", ".jsonl", ".ndjson"}
+    elsewhere |= text | {f"{suffix}.gz" for suffix in text} | {".bin"}  # test_text_formats.py
     suffixes = {suffix for known in FORMATS for suffix in known.suffixes}
     assert suffixes == (tested | elsewhere) - {""}
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from cl_analyze.data import memory
+from cl_analyze.data.formats import streams
 from cl_analyze.data.labels import encode
 from cl_analyze.data.opening import Spec, open_array, open_container, open_embeddings
 from cl_analyze.errors import DataError
+from tests.data.make import matrix
 
+DATA = Path(__file__).resolve().parents[1] / "data"
 ROWS = np.random.default_rng(11).standard_normal((40, 5)).astype(np.float32)
 WORDS = np.array(["cat", "dog", "emu"])[np.arange(40) % 3]
 IDS = [f"r{i}" for i in range(40)]
@@ -268,3 +273,246 @@ def test_fields_that_few_records_have_take_no_memory_for_the_others(tmp_path):
     container = open_container(str(tmp_path / "e.jsonl"))
     assert list(container.arrays) == ["embedding"]
     assert container.skipped["own-7"] == "only 1 of 300 records have a value"
+
+
+# ---- word vectors
+
+
+NAMES = ["é", *(f"{('cat', 'dog', 'emu')[i % 3]}-{i}" for i in range(1, 12))]
+
+
+@pytest.mark.parametrize("name", ["rows.vec", "rows.txt", "rows.bin"])
+def test_word_vectors_of_gensim(name):
+    path = DATA / "words" / name
+    found = open_embeddings(Spec(str(path)), with_ids=True)
+    array = found.main.array
+    names = [*NAMES[:5], NAMES[5] if name == "rows.bin" else "at home", *NAMES[6:]]
+    assert found.ids.array.values().tolist() == found.names.array.values().tolist() == names
+    assert array.dtype_name == "float32"
+    np.testing.assert_array_equal(array.read(0, 12), matrix())
+    np.testing.assert_array_equal(array.read(3, 7), matrix()[3:7])
+    np.testing.assert_array_equal(array.take(np.array([11, 0, 4])), matrix()[[11, 0, 4]])
+    np.testing.assert_array_equal(array.values()[::-2], matrix()[::-2])
+    assert len(array.read(5, 5)) == 0
+    elsewhere = pickle.loads(pickle.dumps(array))
+    np.testing.assert_array_equal(elsewhere.read(2, 4), matrix()[2:4])
+
+
+def lines_of_words(names=IDS, header="", end="\n", rows=ROWS):
+    body = (
+        f"{n} {' '.join(map(repr, row))}{end}" for n, row in zip(names, rows.tolist(), strict=True)
+    )
+    return header + "".join(body)
+
+
+WORD_FILES = {
+    "glove.txt": lines_of_words(),
+    "header.txt": lines_of_words(header="40 5\n"),
+    "a.vec": lines_of_words(header="40 5\n", end=" \r\n"),
+    "tabs.vec": lines_of_words().replace(" ", "\t"),
+    "wide.vec": lines_of_words().replace(" ", "  "),
+    "mark.vec": "\ufeff" + lines_of_words(header="40 5\n"),
+}
+
+
+@pytest.mark.parametrize("name", WORD_FILES)
+def test_word_vectors_as_text(tmp_path, name):
+    found = opened(tmp_path / name, WORD_FILES[name])
+    assert_rows(found, labelled=False)
+    assert found.ids.array.values().tolist() == IDS
+
+
+@pytest.mark.parametrize("name", ["nodes.vec", "nodes.txt"])
+def test_numbers_as_words_are_words_behind_a_header(tmp_path, name):
+    numbers = [str(i) for i in range(40)]
+    found = opened(tmp_path / name, lines_of_words(numbers, "40 5\n"))
+    assert_rows(found, labelled=False)
+    assert found.ids.array.values().tolist() == numbers
+
+
+def test_words_with_spaces_and_odd_ones(tmp_path):
+    names = [". . .", "at name@domain.com", "\u00a0", "12", "<unk>", *IDS[5:]]
+    found = opened(tmp_path / "e.txt", lines_of_words(names))
+    assert found.ids.array.values().tolist() == names
+    assert_rows(found, labelled=False)
+
+
+def test_words_that_occur_twice_are_told(tmp_path):
+    found = opened(tmp_path / "e.vec", lines_of_words(["a", "b", *IDS[2:39], "a"]))
+    assert found.ids is None
+    assert "1 words stand for more than one row ('a')" in " ".join(found.notes)
+    assert found.names.array.values()[39] == "a"
+
+
+def test_plain_text_stays_one_value_a_line(tmp_path):
+    path = tmp_path / "y.txt"
+    for content, names in (
+        ("cat 3\ndog 4\ncat 3\n", ("cat 3", "dog 4")),
+        ("New York 1\nRome\nParis 2 3\nRome\n", ("New York 1", "Paris 2 3", "Rome")),
+        ("7 2\nRome\nRome\n", ("7 2", "Rome")),
+    ):
+        path.write_text(content)
+        assert encode(open_array(Spec(str(path)), ())).names == names
+    path.write_text("5 2\n5 3\n4 3\n")
+    with pytest.raises(DataError, match="2 numbers each, as numpy"):
+        open_array(Spec(str(path)), ())
+
+
+BROKEN_WORDS = {
+    "short.vec": (lines_of_words() + "last 1 2\n", "line 41 must be a word and 5 numbers.*found 2"),
+    "cut.vec": (lines_of_words() + "last 1 2", "line 41 must be .*: is the file cut off"),
+    "word.txt": (lines_of_words() + "w 1 2 x 4 5\n", "line 41 must be a word and 5 numbers"),
+    "under.vec": (lines_of_words() + "w 1 2 1_0 4 5\n", "line 41 must be"),
+    "no-word.vec": (lines_of_words() + "1 2 3 4 5\n", "line 41 must be a word and 5 numbers"),
+    "more.vec": (lines_of_words(header="39 5\n"), "promises 39 rows, it has 40"),
+    "fewer.vec": (lines_of_words(header="99999999999 5\n"), "promises 99999999999 rows, it has 40"),
+    "prose.vec": ("a b\nc d e f\n", "must each be a word and as many numbers.*its first line is"),
+    "bytes.vec": (b"a 1 2\n\xff 3 4\n", "line 2 is not UTF-8 text"),
+    "commas.txt": ("a,1,2\nb,3,4\n", "a word and 2 numbers each.*name it .csv"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_WORDS)
+def test_broken_word_vectors(tmp_path, name):
+    content, message = BROKEN_WORDS[name]
+    with pytest.raises(DataError, match=message):
+        opened(tmp_path / name, content)
+
+
+def binary(names=IDS, header=b"40 5\n", between=b"", rows=ROWS):
+    body = (n.encode() + b" " + r.tobytes() for n, r in zip(names, rows, strict=True))
+    return header + between.join(body) + between
+
+
+@pytest.mark.parametrize("between", [b"", b"\n"])
+def test_binary_word_vectors(tmp_path, between):
+    found = opened(tmp_path / "e.bin", binary(between=between))
+    assert_rows(found, labelled=False)
+    assert found.ids.array.values().tolist() == IDS
+
+
+def test_binary_words_across_the_pieces_of_a_file(tmp_path):
+    rows = np.random.default_rng(1).standard_normal((3000, 300)).astype(np.float32)
+    names = [f"{'n' * (i % 50)}{i}" for i in range(3000)]
+    names[7] = "long" * 5000
+    found = opened(tmp_path / "e.bin", binary(names, b"3000 300\n", rows=rows))
+    assert found.ids.array.values().tolist() == names
+    np.testing.assert_array_equal(found.main.array.read(0, 3000), rows)
+
+
+def test_words_that_are_no_utf8_stay_apart(tmp_path):
+    content = b"2 1\n" + b"\xff " + ROWS[0, :1].tobytes() + b"\xfe " + ROWS[1, :1].tobytes()
+    found = opened(tmp_path / "e.bin", content)
+    assert found.ids.array.values().tolist() == [r"\xff", r"\xfe"]
+
+
+BROKEN_BINARY = {
+    "other": (b"\x00\x01\x02" * 50, "as word2vec writes it, with a first line of two numbers"),
+    "weights": (b"GGUF\n" + b"\0" * 50, "found 'GGUF"),
+    "cut off": (binary()[:-10], "the file ends: is it cut off"),
+    "rows": (
+        binary(header=b"999999999999999 5\n"),
+        "promises 999999999999999 words.*more than the",
+    ),
+    "dims": (binary(header=b"40 999999999\n"), "promises 40 words with 999999999 dimensions"),
+    "none": (binary(header=b"0 0\n"), "promises 0 words with 0 dimensions"),
+    "longer": (binary() + b"\n\n", "2 bytes follow its 40 rows"),
+    "fewer": (binary(header=b"39 5\n"), "bytes follow its 39 rows"),
+    "no space": (b"2 100\n" + b"x" * 100_000, "in row 0 of 2 no word ends with a space"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN_BINARY)
+def test_broken_binary_word_vectors(tmp_path, name):
+    content, message = BROKEN_BINARY[name]
+    with pytest.raises(DataError, match=message):
+        opened(tmp_path / "e.bin", content)
+
+
+def test_a_binary_file_that_changes_is_an_error(tmp_path):
+    array = opened(tmp_path / "e.bin", binary()).main.array
+    (tmp_path / "e.bin").write_bytes(binary() + b"x")
+    with pytest.raises(DataError, match="has changed since it was opened"):
+        array.read(0, 3)
+
+
+# ---- gzip
+
+
+TABLE = pd.DataFrame(ROWS.astype(float), columns=[f"dim_{i}" for i in range(5)]).assign(
+    id=IDS, label=WORDS
+)
+COMPRESSED = {
+    "e.csv.gz": (lambda p: TABLE.to_csv(p, index=False), True),
+    "e.tsv.gz": (lambda p: TABLE.to_csv(p, index=False, sep="\t"), True),
+    "e.txt.gz": (gzip.compress(lines_of_words().encode()), False),
+    "e.vec.gz": (gzip.compress(lines_of_words(header="40 5\n").encode()), False),
+    "E.JSONL.GZ": (
+        lambda p: frame().to_json(
+            p, orient="records", lines=True, double_precision=15, compression="gzip"
+        ),
+        True,
+    ),
+    "e.ndjson.gz": (
+        gzip.compress(lines(records()[:9]).encode()) + gzip.compress(lines(records()[9:]).encode()),
+        True,
+    ),
+    "e.json.gz": (lambda p: frame().to_json(p, double_precision=15), True),
+}
+
+
+@pytest.mark.parametrize("name", COMPRESSED)
+def test_compressed_text_reads_as_the_same_rows(tmp_path, name):
+    content, labelled = COMPRESSED[name]
+    assert_rows(opened(tmp_path / name, content), labelled)
+
+
+def test_compressed_labels(tmp_path):
+    (tmp_path / "y.txt.gz").write_bytes(gzip.compress("\n".join(WORDS).encode()))
+    assert encode(open_array(Spec(str(tmp_path / "y.txt.gz")), ())).names == ("cat", "dog", "emu")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".txt", ".vec", ".jsonl", ".json"])
+def test_damaged_compressed_text(tmp_path, suffix):
+    content = gzip.compress(np.random.default_rng(0).bytes(9000).hex().encode())
+    path = tmp_path / f"e{suffix}.gz"
+    broken = bytearray(content)
+    broken[2000:2100] = bytes(100)
+    for damaged, message in (
+        (content[:-3000], "cannot be unpacked: it is cut off"),
+        (bytes(broken), "cannot be unpacked: "),
+        (b"a,b\n1,2\n", "cannot be unpacked: Not a gzipped file"),
+    ):
+        with pytest.raises(DataError, match=message):
+            opened(path, damaged)
+
+
+BOMBS = [
+    (".csv", b"\n"), (".csv", b"\0"), (".csv", b"1,2\n"), (".txt", b"1\n"), (".txt", b"a 1 2\n"),
+    (".vec", b"\n"), (".vec", b"a 1 2\n"), (".jsonl", b"\n"), (".jsonl", b"[1, 2]\n"),
+    (".json", b"[1],"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("suffix", "piece"), BOMBS)
+def test_what_inflates_without_bound_is_refused(tmp_path, monkeypatch, suffix, piece):
+    monkeypatch.setattr(memory, "free_memory", lambda: 600 << 10)
+    monkeypatch.setattr(streams, "_LOOK_EVERY", 50_000)
+    content = gzip.compress(piece * (500_000 // len(piece)), 9)
+    with pytest.raises(DataError, match="MiB when it is decoded"):
+        opened(tmp_path / f"e{suffix}.gz", content)
+
+
+def test_blank_lines_without_end_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(streams, "_MOST_BLANK", 100)
+    assert_rows(opened(tmp_path / "e.vec", "\n" * 90 + lines_of_words()), labelled=False)
+    with pytest.raises(DataError, match="more than 100 blank lines behind line 40"):
+        opened(tmp_path / "e.vec", lines_of_words() + "\n" * 200)
+
+
+def test_other_compressed_files_name_the_command_that_unpacks(tmp_path):
+    for name in ("e.npy.gz", "e.bin.gz", "e.gz"):
+        with pytest.raises(DataError, match=rf"has no reader: unpack it with gunzip -k '{name}'"):
+            opened(tmp_path / name, gzip.compress(b"x"))
+    with pytest.raises(DataError, match="the content looks like gzip-compressed data"):
+        opened(tmp_path / "e.csv", gzip.compress(b"a,b\n1,2\n" * 9))

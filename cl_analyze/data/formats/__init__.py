@@ -18,11 +18,12 @@ from cl_analyze.data.formats import (
     npz,
     projector,
     safetensors,
-    text,
     torch_file,
     vectors,
+    word_vectors,
     zarr,
 )
+from cl_analyze.data.formats.streams import GZIP, suffix_of
 from cl_analyze.data.rows import Container
 from cl_analyze.errors import DataError
 from cl_analyze.quoting import quoted, some
@@ -48,6 +49,13 @@ class Format:
 
 
 _COLUMN = "column of numbers, lists of numbers or words"
+
+
+def _or_gzip(*suffixes: str) -> tuple[str, ...]:
+    """Suffixes of text, which may be compressed."""
+    return (*suffixes, *(f"{suffix}{GZIP}" for suffix in suffixes))
+
+
 _FIELD = "field of number lists, numbers or words"
 FORMATS = (
     Format("NumPy array", (".npy",), npy.open_npy),
@@ -59,11 +67,14 @@ FORMATS = (
     Format("Zarr store", (".zarr",), zarr.open_zarr, "readable array", zarr.MARKERS),
     Format("big-ann vector file", (".fbin", ".u8bin", ".i8bin"), vectors.open_bin),
     Format("TEXMEX vector file", (".fvecs", ".bvecs"), vectors.open_vecs),
-    Format("delimited text", (".csv", ".tsv"), projector.open_text_table),
-    Format("plain text", (".txt",), text.open_text),
-    Format("JSON", (".json", ".jsonl", ".ndjson"), json_text.open_json, _FIELD),
+    Format("delimited text", _or_gzip(".csv", ".tsv"), projector.open_text_table),
+    Format("plain text", _or_gzip(".txt"), word_vectors.open_txt),
+    Format("word vectors", _or_gzip(".vec"), word_vectors.open_vec),
+    Format("word2vec's binary file", (".bin",), word_vectors.open_word2vec),
+    Format("JSON", _or_gzip(".json", ".jsonl", ".ndjson"), json_text.open_json, _FIELD),
 )
 
+_TEXT = (".csv", ".tsv", ".txt", ".vec", ".json", ".jsonl", ".ndjson")
 _MAGIC = (
     (b"\x93NUMPY", "a NumPy array (.npy)", (".npy",)),
     (b"PK\x03\x04", "a ZIP archive (.npz or .pt)", (".npz", ".pt", ".pth")),
@@ -71,7 +82,7 @@ _MAGIC = (
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file (.h5)", (".h5", ".hdf5")),
     (b"PAR1", "a Parquet file (.parquet)", (".parquet",)),
     (b"ARROW1", "an Arrow file (.arrow)", (".arrow", ".feather")),
-    (b"\x1f\x8b", "gzip-compressed data", ()),
+    (b"\x1f\x8b", "gzip-compressed data", tuple(f"{s}{GZIP}" for s in _TEXT)),
     (b"\x80\x02", "a Python pickle", (".pt", ".pth")),
     (b"\x80\x03", "a Python pickle", ()),
     (b"\x80\x04", "a Python pickle", ()),
@@ -93,16 +104,22 @@ def _head(path: Path) -> bytes:
 def _looks_like(path: Path) -> tuple[str, tuple[str, ...]]:
     """The format that the first bytes of a file stand for, and the suffixes of such files."""
     if path.is_dir():
-        return "a directory", (path.suffix.lower(),)
+        return "a directory", (suffix_of(path),)
     head = _head(path)
     for magic, name, suffixes in _MAGIC:
         if head.startswith(magic):
             return name, suffixes
     if not head:
-        return "an empty file", (path.suffix.lower(),)
+        return "an empty file", (suffix_of(path),)
     if b"\0" in head:
-        return "binary data of no known format", (".safetensors", ".arrow", ".fbin", ".u8bin")
-    return "text", (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson")
+        return "binary data of no known format", (
+            ".safetensors",
+            ".arrow",
+            ".fbin",
+            ".u8bin",
+            ".bin",
+        )
+    return "text", _TEXT
 
 
 def directory_format(path: Path) -> Format | None:
@@ -124,7 +141,7 @@ def open_file(path: Path) -> Container:
             raise DataError(f"{path}: no such file")
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
-    suffix = path.suffix.lower()
+    suffix = suffix_of(path)
     if path.is_dir():
         known = directory_format(path)
         if known is None:
@@ -159,7 +176,7 @@ def open_file(path: Path) -> Container:
 
 def _format_of(path: Path) -> Format:
     """The format of a file by its suffix."""
-    suffix = path.suffix.lower()
+    suffix = suffix_of(path)
     for known in FORMATS:
         if suffix in known.suffixes and not known.markers:
             return known
@@ -167,6 +184,8 @@ def _format_of(path: Path) -> Format:
     readable = [suffix for known in FORMATS for suffix in known.suffixes]
     if suffix in readable:  # of a directory
         problem = f"a {suffix} store is a directory, and this is a file: unpack it"
+    if suffix.endswith(GZIP):
+        problem += f": unpack it with gunzip -k {quoted(path.name, 80)}"
     raise DataError(
         f"{path}: {problem} (its content looks like {_looks_like(path)[0]}); "
         f"readable: {' '.join(readable)}"

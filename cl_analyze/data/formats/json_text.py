@@ -20,13 +20,13 @@ from cl_analyze.data.formats.json_fields import (
 from cl_analyze.data.formats.streams import (
     GZIP,
     LONGEST_LINE,
+    decoding,
     lines_of,
     opened_bytes,
     opened_text,
     plain_suffix,
     suffix_of,
 )
-from cl_analyze.data.formats.text import decoding
 from cl_analyze.data.memory import require_room
 from cl_analyze.data.rows import Container
 from cl_analyze.errors import DataError
@@ -107,7 +107,7 @@ class _NoJsonError(DataError):
     """Text that cannot be decoded."""
 
 
-def _cost(text: bytes | bytearray) -> int:
+def _cost(text: bytes) -> int:
     """Bytes that JSON text takes when it is decoded, at most, about."""
     return len(text) + sum(text.count(mark) * size for mark, size in _COSTS)
 
@@ -118,16 +118,10 @@ def _document(path: Path) -> tuple[Any, int]:
     Raises:
         DataError: it is no JSON, or does not fit into memory.
     """
-    content = bytearray()
-    if suffix_of(path).endswith(GZIP):
-        with opened_bytes(path) as file:
-            while piece := file.read(_PIECE):
-                content += piece
-                if not len(content) & (_LOOK_EVERY - 1):
-                    require_room("its text", 2 * len(content))
-    else:
+    if not suffix_of(path).endswith(GZIP):
         require_room("its text", 2 * path.stat().st_size)
-        content += path.read_bytes()
+    with opened_bytes(path, is_kept=True) as file:
+        content = file.read()
     cost = _cost(content)
     require_room("its content", cost)
     with decoding():
