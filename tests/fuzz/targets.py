@@ -333,6 +333,12 @@ def _zarr3(store: Path) -> None:
     zarr.create_array(str(store), data=ROWS, chunks=(2, 3), shards=(4, 3))
 
 
+def _file_a_row(store: Path) -> None:
+    store.mkdir()
+    for i, row in enumerate(ROWS[:3]):
+        np.save(store / f"{i}.npy", row)
+
+
 def _dataset(store: Path) -> None:
     import pyarrow as pa
 
@@ -514,6 +520,7 @@ def targets() -> dict[str, Target]:
         "stdin": of_files(len(_corpus(_npy)), _streams, 3),
         "zarr 2": _in_store(_zarr2, ("embeddings/.zarray", ".zgroup", "embeddings/0.0"), 30),
         "zarr 3": _in_store(_zarr3, ("zarr.json", "c/0/0"), 30),
+        "a file a row": _in_store(_file_a_row, ("0.npy", "1.npy", "2.npy"), 8),
         "dataset": _in_store(_dataset, ("state.json", "data.arrow"), 8),
         "lists": Target(st.lists(_TOKENS, max_size=8), _drawn_tokens, _lists),
         "keys": Target(_KEYS, _drawn_key, _keys),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import os
 import pickle
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 
 from cl_analyze.data import memory
 from cl_analyze.data.formats import streams
+from cl_analyze.data.identifiers import identify
 from cl_analyze.data.labels import encode
 from cl_analyze.data.opening import Spec, open_array, open_container, open_embeddings
 from cl_analyze.errors import DataError
@@ -516,3 +518,90 @@ def test_other_compressed_files_name_the_command_that_unpacks(tmp_path):
             opened(tmp_path / name, gzip.compress(b"x"))
     with pytest.raises(DataError, match="the content looks like gzip-compressed data"):
         opened(tmp_path / "e.csv", gzip.compress(b"a,b\n1,2\n" * 9))
+
+
+# ---- a file for each vector
+
+
+def save_torch(path, row):
+    torch = pytest.importorskip("torch")
+    torch.save(torch.from_numpy(row.copy()), path)
+
+
+ONE_EACH = {
+    ".npy": lambda path, row: np.save(path, row),
+    ".pt": save_torch,
+    ".txt": lambda path, row: np.savetxt(path, row, fmt="%.9g"),
+    ".json": lambda path, row: path.write_text(json.dumps(row.tolist())),
+    ".txt.gz": lambda path, row: np.savetxt(path, row, fmt="%.9g"),
+}
+
+
+@pytest.mark.parametrize("suffix", ONE_EACH)
+def test_a_folder_with_a_file_for_each_vector(tmp_path, suffix):
+    for name, row in zip(IDS, ROWS, strict=True):
+        ONE_EACH[suffix](tmp_path / f"{name}{suffix}", row)
+    found = open_embeddings(Spec(str(tmp_path)), with_ids=True)
+    assert_rows(found, labelled=False)
+    assert found.ids.array.values().tolist() == IDS
+    assert (
+        "40 files with a vector each, rows in the order of their names ('r0', 'r1' ...)"
+        in (found.notes[0])
+    )
+    some = open_embeddings(Spec(f"{tmp_path}/r1*{suffix}"), with_ids=True)
+    np.testing.assert_array_equal(
+        some.main.array.read(0, 11).astype(np.float32), ROWS[[1, *range(10, 20)]]
+    )
+
+
+def test_a_folder_of_matrices_of_one_row(tmp_path):
+    for name, row in zip(IDS, ROWS, strict=True):
+        np.save(tmp_path / f"{name}.npy", row[None])
+    found = open_embeddings(Spec(str(tmp_path)), with_ids=True)
+    assert_rows(found, labelled=False)
+    assert found.ids.array.values().tolist() == IDS
+
+
+def test_names_of_files_that_occur_twice_match_no_rows(tmp_path):
+    for name in ("a/x", "a/y", "b/x"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        np.save(tmp_path / f"{name}.npy", ROWS[0])
+    found = open_embeddings(Spec(f"{tmp_path}/*/*.npy"), with_ids=True)
+    assert found.ids is None
+    assert "1 words stand for more than one row ('x')" in " ".join(found.notes)
+
+
+def test_shards_of_labels_and_numbered_shards_stay_joined(tmp_path):
+    for i in range(3):
+        np.save(tmp_path / f"y{i}.npy", np.arange(4) % 2)
+        np.save(tmp_path / f"z{i}.npy", np.array([0.0, np.nan, 1.0]))
+        np.save(tmp_path / f"e-{i}-of-3.npy", ROWS[:4, 0])
+    for pattern, n_rows in (("y*.npy", 12), ("z*.npy", 9), ("e*.npy", 12)):
+        assert open_array(Spec(f"{tmp_path}/{pattern}"), ()).array.shape == (n_rows,)
+
+
+def test_vectors_of_several_lengths_are_named(tmp_path):
+    np.save(tmp_path / "a.npy", ROWS[:1])
+    np.save(tmp_path / "b.npy", ROWS[:1, :4])
+    with pytest.raises(DataError, match=r"must have the same columns: .*a.npy is .1, 5., .*b"):
+        open_embeddings(Spec(str(tmp_path)))
+
+
+def test_vectors_of_several_dtypes_are_named(tmp_path):
+    np.save(tmp_path / "a.npy", ROWS[0])
+    np.save(tmp_path / "b.npy", ROWS[1].astype(np.float64))
+    with pytest.raises(DataError, match=r"the same dtype: .*a.npy is float32, .*b.npy is float64"):
+        open_embeddings(Spec(str(tmp_path)))
+
+
+def test_a_file_name_that_is_no_text_is_an_id(tmp_path):
+    for name in (b"\xff.npy", b"\xfe.npy"):
+        try:
+            content = (tmp_path / os.fsdecode(name)).open("wb")
+        except OSError:
+            pytest.skip("this system has no such names")
+        with content:
+            np.save(content, ROWS[0])
+    found = open_embeddings(Spec(str(tmp_path)), with_ids=True)
+    assert sorted(found.ids.array.values().tolist()) == [r"\xfe", r"\xff"]
+    assert len(identify(found.ids)) == 2

@@ -66,7 +66,7 @@ def _numbers(words: Sequence[str]) -> list[float] | None:
         numbers = list(map(float, words))
     except ValueError:
         return None
-    return None if any("_" in word for word in words) else numbers
+    return None if "_" in "".join(words) else numbers
 
 
 def _split(line: str, dim: int) -> tuple[str, list[float]] | None:
