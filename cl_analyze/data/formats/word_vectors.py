@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.data.formats.gathered import GatheredRows, array_of_words, note_on_repeated
-from cl_analyze.data.formats.streams import lines_of
+from cl_analyze.data.formats.streams import lines_of, plain_suffix
 from cl_analyze.data.formats.text import open_text
 from cl_analyze.data.ranged import FileBytes
 from cl_analyze.data.rows import Container, InMemory, RowArray
@@ -173,7 +173,7 @@ def _read(path: Path, layout: _Layout) -> Container:
         raise DataError(
             f"its first line promises {layout.n_rows} rows, it has {len(words)}: is it cut off?"
         )
-    return _container(path, "txt", rows.as_array(), words)
+    return _container(path, plain_suffix(path)[1:], rows.as_array(), words)
 
 
 def _container(path: Path, name: str, rows: RowArray, words: Sequence[str]) -> Container:
