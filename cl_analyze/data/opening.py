@@ -58,7 +58,7 @@ VIEW_NAMES = ("view", "z")
 """Arrays of these names with a number from 1 on are views of the same rows: view1, view2 ..."""
 NO_LABELS = "none"
 """In place of a file of labels: labels in the embeddings' file are not used either."""
-TABLES = ("csv", "parquet", "feather", "arrow")
+TABLES = ("csv", "json", "parquet", "feather", "arrow")
 """Formats of columns, where labels may be among the numbers."""
 MOST_VIEWS = 16
 """Number of views of a row above which they are rather tokens; then two of them are taken."""

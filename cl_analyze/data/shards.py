@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,11 +13,15 @@ from typing import Any
 import numpy as np
 
 from cl_analyze.data.formats import FORMATS, open_file
+from cl_analyze.data.formats.columns import is_continuous
+from cl_analyze.data.formats.gathered import note_on_repeated
 from cl_analyze.data.formats.huggingface import saved_dataset
+from cl_analyze.data.formats.streams import suffix_of
 from cl_analyze.data.joined import Joined
-from cl_analyze.data.rows import Container, RowArray
+from cl_analyze.data.memory import require_room
+from cl_analyze.data.rows import Container, RowArray, kind_of
 from cl_analyze.errors import DataError
-from cl_analyze.quoting import natural
+from cl_analyze.quoting import natural, quoted
 
 _NUMBERED = re.compile(r"([0-9]{1,18})-of-([0-9]{1,18})(?=\.[^.]*$|$)")
 
@@ -54,7 +59,7 @@ def shard_paths(path: str) -> list[Path]:
     if manifest is not None:  # in the order of its list
         return manifest
     files = _files_in(place) if place.is_dir() else _files_of_pattern(place)
-    suffixes = sorted({p.suffix.lower() for p in files})
+    suffixes = sorted({suffix_of(p) for p in files})
     if len(suffixes) > 1:
         folder = place if place.is_dir() else place.parent
         raise DataError(
@@ -72,13 +77,13 @@ def _files_in(folder: Path) -> list[Path]:
     files = [
         p
         for p in folder.iterdir()
-        if p.is_file() and not p.name.startswith(".") and p.suffix.lower() in known
+        if p.is_file() and not p.name.startswith(".") and suffix_of(p) in known
     ]
     if not files:
         inside = [
             str(inner)
             for inner in sorted(folder.iterdir())
-            if inner.is_dir() and any(p.suffix.lower() in known for p in inner.iterdir())
+            if inner.is_dir() and any(suffix_of(p) in known for p in inner.iterdir())
         ]
         hint = f"; folders in it hold some: {', '.join(inside[:5])}" if inside else ""
         suffixes = " ".join(sorted(known))
@@ -137,8 +142,68 @@ class _JoinedLoader:
         return np.concatenate(parts) if len(self.arrays[0].shape) == 1 else Joined(parts)
 
 
+@dataclass(frozen=True)
+class _RowLoader:
+    """Loads a matrix from arrays of one row each, all into memory."""
+
+    arrays: tuple[RowArray, ...]
+
+    def __call__(self) -> Any:
+        first = self.arrays[0]
+        require_room("the rows of all files", len(self.arrays) * first.n_bytes)
+        values = first.values()[:]
+        rows = np.empty((len(self.arrays), first.shape[-1]), values.dtype)
+        for row, array in zip(rows, self.arrays, strict=True):
+            row[:] = array.load()[:].reshape(-1)  # which is not kept beside the matrix
+        return rows
+
+
+def _have_one_vector_each(containers: Sequence[Container]) -> bool:
+    """Whether files have no keys and a vector each: a row of a matrix, or decimals, not labels."""
+    arrays = [container.arrays.get("") for container in containers]
+    shapes = {None if array is None else array.shape for array in arrays}
+    first, shape = arrays[0], shapes.pop()
+    if shapes or first is None or shape is None or len(arrays) < 2 or shape[-1:] < (2,):
+        return False
+    if any(_NUMBERED.search(container.path.name) for container in containers):
+        return False
+    return (len(shape) == 2 and shape[0] == 1) or (len(shape) == 1 and _are_decimals(first))
+
+
+def _are_decimals(array: RowArray) -> bool:
+    """Whether values are real numbers of which some are not whole."""
+    return kind_of(array.dtype) == "f" and is_continuous(array.read(0, array.shape[0]))
+
+
+def _rows_of_files(path: str, containers: Sequence[Container]) -> Container:
+    """A matrix of a row for each file, and the names of the files as ids."""
+    arrays = tuple(container.arrays[""] for container in containers)
+    shape, dtype = (len(arrays), arrays[0].shape[-1]), arrays[0].dtype
+    matrix = RowArray(shape, dtype, _RowLoader(arrays))
+    matrix.at_once = matrix.n_bytes
+    files = [Path(container.path) for container in containers]
+    odd = next((c for c, a in zip(containers, arrays, strict=True) if a.dtype != dtype), None)
+    if odd is not None:
+        raise DataError(
+            f"{path}: vectors must have the same dtype: {containers[0].path} is "
+            f"{arrays[0].dtype_name}, {odd.path} is {odd.arrays[''].dtype_name}"
+        )
+    names = (file.name[: -len(suffix_of(file))] for file in files)
+    # bytes of a name that are no text
+    stems = [os.fsencode(name).decode("utf-8", "backslashreplace") for name in names]
+    note = (
+        f"{len(files)} files with a vector each, rows in the order of their names "
+        f"({quoted(stems[0], 40)}, {quoted(stems[1], 40)} ...), which are ids"
+    )
+    found = {"embeddings": matrix, "id": RowArray.of(np.array(stems))}
+    notes = (note, *note_on_repeated(stems))
+    return Container(Path(path), containers[0].format, found, notes=notes, shards=tuple(files))
+
+
 def open_shards(path: str) -> Container:
     """Open a directory or pattern of shards as one container.
+
+    Files without keys that hold a vector each are a row each, and their names are ids.
 
     Raises:
         DataError: shards that do not fit together; the first that does not is named.
@@ -147,6 +212,8 @@ def open_shards(path: str) -> Container:
     first, *others = containers = [open_file(p) for p in paths]
     for container in others:
         _require_alike(path, first, container, len(paths))
+    if _have_one_vector_each(containers):
+        return _rows_of_files(path, containers)
     arrays = {}
     for key, one in first.arrays.items():
         if not one.shape:

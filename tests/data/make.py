@@ -2,7 +2,7 @@
 
 Each part needs a library that the tests do not install; see README.md for the versions used.
 
-    python tests/data/make.py datasets|diskannpy|tensorboard|anndata|matlab73
+    python tests/data/make.py anndata|datasets|diskannpy|gensim|matlab73|tensorboard
 """
 
 from __future__ import annotations
@@ -104,11 +104,28 @@ def write_matlab73() -> None:
     )
 
 
+def write_gensim() -> None:
+    """Word vectors as word2vec writes them, as text with and without a header, and as bytes."""
+    from gensim.models import KeyedVectors
+
+    folder = HERE / "words"
+    folder.mkdir(exist_ok=True)
+    for spaces, name in ((True, "rows.vec"), (True, "rows.txt"), (False, "rows.bin")):
+        words = ["é", *(f"{WORDS[i % 3]}-{i}" for i in range(1, 12))]
+        words[5] = "at home" if spaces else words[5]  # as some words of GloVe are
+        vectors = KeyedVectors(vector_size=4)
+        vectors.add_vectors(words, matrix())
+        vectors.save_word2vec_format(
+            str(folder / name), binary=name == "rows.bin", write_header=name != "rows.txt"
+        )
+
+
 WRITERS = {
     "datasets": write_datasets,
     "diskannpy": write_diskannpy,
     "tensorboard": write_tensorboard,
     "anndata": write_anndata,
+    "gensim": write_gensim,
     "matlab73": write_matlab73,
 }
 if __name__ == "__main__":

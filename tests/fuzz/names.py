@@ -169,6 +169,34 @@ def _lines(case: Named, path: Path) -> None:
     path.write_bytes(_utf8("\n".join(_words(case))))
 
 
+def _json_lines(case: Named, path: Path) -> None:
+    first, second, third = case.names
+    columns = {f"c{i}": 0.5 for i in range(case.width)} if case.width > 3 else {}
+    records = (
+        {**columns, first: row, second: word, third: {word: 1}}
+        for row, word in zip(ROWS.tolist(), _words(case), strict=True)
+    )
+    path.write_text("\n".join(map(json.dumps, records)))
+
+
+def _json(case: Named, path: Path) -> None:
+    first, second, third = case.names
+    path.write_text(json.dumps({first: ROWS.tolist(), second: _words(case), third: 1}))
+
+
+def _word_lines(case: Named, path: Path) -> None:
+    lines = (
+        " ".join([word.replace("\n", ""), *map(str, row[[0] * case.width])])
+        for row, word in zip(ROWS, _words(case), strict=True)
+    )
+    path.write_bytes(_utf8("\n".join(lines)))
+
+
+def _word_bytes(case: Named, path: Path) -> None:
+    rows = zip(ROWS, map(_utf8, _words(case)), strict=True)
+    path.write_bytes(b"9 3\n" + b"".join(word + b" " + row.tobytes() for row, word in rows))
+
+
 WRITERS: dict[str, tuple[Callable[[Named, Path], None], int]] = {
     ".npz": (_npz, 12),
     ".pt": (_torch, 20),
@@ -180,6 +208,10 @@ WRITERS: dict[str, tuple[Callable[[Named, Path], None], int]] = {
     ".csv": (_delimited, 60),
     ".tsv": (_delimited, 60),
     ".txt": (_lines, 6),
+    ".vec": (_word_lines, 30),
+    ".bin": (_word_bytes, 30),
+    ".jsonl": (_json_lines, 60),
+    ".json": (_json, 30),
 }
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import base64
+import gzip
 import hashlib
 import io
 import json
@@ -299,6 +301,46 @@ def _faiss_others() -> list[bytes]:
     ]
 
 
+def _json_values() -> list[dict[str, object]]:
+    return [
+        {"id": f"r{i}", "embedding": row, "label": word, "tags": ["x"]}
+        for i, (row, word) in enumerate(zip(ROWS.tolist(), WORDS.tolist(), strict=True))
+    ]
+
+
+def _json_lines() -> list[bytes]:
+    wide = [{"dim_0": x, "dim_1": y, "label": 1} for x, y, _ in ROWS.tolist()]
+    views = [{"view1": row, "view2": [row], "n": None} for row in ROWS.tolist()]
+    values = (_json_values(), ROWS.tolist(), wide, views)
+    return ["\n".join(map(json.dumps, lines)).encode() for lines in values]
+
+
+def _json() -> list[bytes]:
+    records = _json_values()
+    encoded = [base64.b64encode(row.tobytes()).decode() for row in ROWS]
+    answer = [{"index": 8 - i, "embedding": word} for i, word in enumerate(encoded)]
+    columns = {"embeddings": ROWS.tolist(), "ids": list("abcdefghi"), "model": "m"}
+    by_rows = {"z": dict(enumerate(ROWS.tolist())), "y": dict(enumerate(LABELS.tolist()))}
+    split = {"columns": ["z", "y"], "index": [], "data": [[row, 1] for row in ROWS.tolist()]}
+    values = (records, {"object": "list", "data": answer}, columns, by_rows, split, ROWS.tolist())
+    return [json.dumps(value).encode() for value in values]
+
+
+def _word_lines() -> list[bytes]:
+    rows = [" ".join(map(str, row)) for row in ROWS.tolist()]
+    with_words = "\n".join(f"w{i} é {row}" for i, row in enumerate(rows))
+    return [f"9 3\n{with_words}\n".encode(), with_words.replace(" ", "\t").encode()]
+
+
+def _word_bytes() -> list[bytes]:
+    rows = [b"word%d " % i + row.tobytes() for i, row in enumerate(ROWS)]
+    return [b"9 3\n" + b"".join(rows), b"9 3\n" + b"\n".join(rows) + b"\n"]
+
+
+def _compressed(*makers: Callable[[], list[bytes]]) -> Callable[[], list[bytes]]:
+    return lambda: [gzip.compress(c, 1, mtime=0) for make in makers for c in make()]
+
+
 SUFFIXES: dict[str, tuple[Callable[[], list[bytes]], int]] = {
     ".npy": (_npy, 3),
     ".npz": (_npz, 6),
@@ -318,7 +360,15 @@ SUFFIXES: dict[str, tuple[Callable[[], list[bytes]], int]] = {
     ".index": (_faiss_others, 1000),
     ".csv": (_csv, 20),
     ".tsv": (_tsv, 20),
-    ".txt": (_lines, 2),
+    ".txt": (lambda: [*_lines(), *_word_lines()], 2),
+    ".vec": (_word_lines, 2),
+    ".bin": (_word_bytes, 2),
+    ".jsonl": (_json_lines, 4),
+    ".json": (_json, 4),
+    ".csv.gz": (_compressed(_csv), 20),
+    ".txt.gz": (_compressed(_lines, _word_lines), 4),
+    ".jsonl.gz": (_compressed(_json_lines), 4),
+    ".json.gz": (_compressed(_json), 4),
 }
 
 
@@ -370,6 +420,12 @@ def _zarr3(store: Path) -> None:
     import zarr
 
     zarr.create_array(str(store), data=ROWS, chunks=(2, 3), shards=(4, 3))
+
+
+def _file_a_row(store: Path) -> None:
+    store.mkdir()
+    for i, row in enumerate(ROWS[:3]):
+        np.save(store / f"{i}.npy", row)
 
 
 def _dataset(store: Path) -> None:
@@ -569,6 +625,7 @@ def targets() -> dict[str, Target]:
         "stdin": of_files(len(_corpus(_npy)), _streams, 3),
         "zarr 2": _in_store(_zarr2, ("embeddings/.zarray", ".zgroup", "embeddings/0.0"), 30),
         "zarr 3": _in_store(_zarr3, ("zarr.json", "c/0/0"), 30),
+        "a file a row": _in_store(_file_a_row, ("0.npy", "1.npy", "2.npy"), 8),
         "dataset": _in_store(_dataset, ("state.json", "data.arrow"), 8),
         "lists": Target(st.lists(_TOKENS, max_size=8), _drawn_tokens, _lists),
         "keys": Target(_KEYS, _drawn_key, _keys),

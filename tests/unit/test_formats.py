@@ -202,6 +202,8 @@ def test_every_format_has_a_test_here():
         ".pickle",
         ".joblib",
     }  # test_other_formats.py
+    text = {".csv", ".tsv", ".txt", ".vec", ".json", ".jsonl", ".ndjson"}
+    elsewhere |= text | {f"{suffix}.gz" for suffix in text} | {".bin"}  # test_text_formats.py
     suffixes = {suffix for known in FORMATS for suffix in known.suffixes}
     assert suffixes == (tested | elsewhere) - {""}
 

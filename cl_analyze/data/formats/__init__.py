@@ -15,17 +15,19 @@ from cl_analyze.data.formats import (
     arrow,
     faiss_index,
     hdf5,
+    json_text,
     matlab,
     npy,
     npz,
     pickles,
     projector,
     safetensors,
-    text,
     torch_file,
     vectors,
+    word_vectors,
     zarr,
 )
+from cl_analyze.data.formats.streams import GZIP, suffix_of
 from cl_analyze.data.rows import Container
 from cl_analyze.errors import DataError
 from cl_analyze.quoting import quoted, some
@@ -51,6 +53,14 @@ class Format:
 
 
 _COLUMN = "column of numbers, lists of numbers or words"
+
+
+def _or_gzip(*suffixes: str) -> tuple[str, ...]:
+    """Suffixes of text, which may be compressed."""
+    return (*suffixes, *(f"{suffix}{GZIP}" for suffix in suffixes))
+
+
+_FIELD = "field of number lists, numbers or words"
 FORMATS = (
     Format("NumPy array", (".npy",), npy.open_npy),
     Format("NumPy archive", (".npz",), npz.open_npz, "readable array"),
@@ -65,11 +75,15 @@ FORMATS = (
     Format("TEXMEX vector file", (".fvecs", ".bvecs"), vectors.open_vecs),
     Format("FAISS index", (".faiss", ".index"), faiss_index.open_faiss),
     Format("Python pickle", (".pkl", ".pickle", ".joblib"), pickles.open_pickle),
-    Format("delimited text", (".csv", ".tsv"), projector.open_text_table),
-    Format("plain text", (".txt",), text.open_text),
+    Format("delimited text", _or_gzip(".csv", ".tsv"), projector.open_text_table),
+    Format("plain text", _or_gzip(".txt"), word_vectors.open_txt),
+    Format("word vectors", _or_gzip(".vec"), word_vectors.open_vec),
+    Format("word2vec's binary file", (".bin",), word_vectors.open_word2vec),
+    Format("JSON", _or_gzip(".json", ".jsonl", ".ndjson"), json_text.open_json, _FIELD),
 )
 
 _PICKLES = (".pkl", ".pickle", ".joblib")
+_TEXT = (".csv", ".tsv", ".txt", ".vec", ".json", ".jsonl", ".ndjson")
 _MAGIC = (
     (b"\x93NUMPY", "a NumPy array (.npy)", (".npy",)),
     (b"PK\x03\x04", "a ZIP archive (.npz or .pt)", (".npz", ".pt", ".pth", ".ckpt")),
@@ -79,14 +93,14 @@ _MAGIC = (
     (b"ARROW1", "an Arrow file (.arrow)", (".arrow", ".feather")),
     (b"IxF", "a FAISS index (.faiss)", (".faiss", ".index")),
     (b"IxM", "a FAISS index (.faiss)", (".faiss", ".index")),
-    (b"\x1f\x8b", "gzip-compressed data", ()),
+    (b"\x1f\x8b", "gzip-compressed data", tuple(f"{s}{GZIP}" for s in _TEXT)),
     (b"\x80\x02", "a Python pickle", (".pt", ".pth", *_PICKLES)),
     (b"\x80\x03", "a Python pickle", _PICKLES),
     (b"\x80\x04", "a Python pickle", _PICKLES),
     (b"\x80\x05", "a Python pickle", _PICKLES),
 )
 """First bytes, the format they stand for, and the suffixes of files that begin so."""
-_BINARY = (".safetensors", ".arrow", ".fbin", ".u8bin", ".faiss", ".index")
+_BINARY = (".safetensors", ".arrow", ".fbin", ".u8bin", ".faiss", ".index", ".bin")
 """Suffixes of formats that begin with numbers, or in many ways."""
 _IN_PLACE_OF_A_FILE = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself: run git lfs pull"),
@@ -103,16 +117,16 @@ def _head(path: Path) -> bytes:
 def _looks_like(path: Path) -> tuple[str, tuple[str, ...]]:
     """The format that the first bytes of a file stand for, and the suffixes of such files."""
     if path.is_dir():
-        return "a directory", (path.suffix.lower(),)
+        return "a directory", (suffix_of(path),)
     head = _head(path)
     for magic, name, suffixes in _MAGIC:
         if head.startswith(magic):
             return name, suffixes
     if not head:
-        return "an empty file", (path.suffix.lower(),)
+        return "an empty file", (suffix_of(path),)
     if b"\0" in head:
         return "binary data of no known format", _BINARY
-    return "text", (".csv", ".tsv", ".txt")
+    return "text", _TEXT
 
 
 def directory_format(path: Path) -> Format | None:
@@ -134,7 +148,7 @@ def open_file(path: Path) -> Container:
             raise DataError(f"{path}: no such file")
     except OSError as error:
         raise DataError(f"{path}: {error.strerror or error}") from error
-    suffix = path.suffix.lower()
+    suffix = suffix_of(path)
     if path.is_dir():
         known = directory_format(path)
         if known is None:
@@ -169,7 +183,7 @@ def open_file(path: Path) -> Container:
 
 def _format_of(path: Path) -> Format:
     """The format of a file by its suffix."""
-    suffix = path.suffix.lower()
+    suffix = suffix_of(path)
     for known in FORMATS:
         if suffix in known.suffixes and not known.markers:
             return known
@@ -177,6 +191,8 @@ def _format_of(path: Path) -> Format:
     readable = [suffix for known in FORMATS for suffix in known.suffixes]
     if suffix in readable:  # of a directory
         problem = f"a {suffix} store is a directory, and this is a file: unpack it"
+    if suffix.endswith(GZIP):
+        problem += f": unpack it with gunzip -k {quoted(path.name, 80)}"
     raise DataError(
         f"{path}: {problem} (its content looks like {_looks_like(path)[0]}); "
         f"readable: {' '.join(readable)}"

@@ -24,7 +24,8 @@ from cl_analyze.data.formats.columns import (
     refuse_repeated,
     refuse_wide,
 )
-from cl_analyze.data.formats.text import decoding, typed
+from cl_analyze.data.formats.streams import LONGEST_LINE, opened_text, plain_suffix
+from cl_analyze.data.formats.text import typed
 from cl_analyze.data.formats.text_lists import LIST, is_list_column, matrix_of_lists
 from cl_analyze.data.rows import Container, RowArray
 from cl_analyze.errors import DataError
@@ -36,8 +37,6 @@ _COMMENT = re.compile(r"\s*(?:#|%|//)\s*")
 _DIGITS = re.compile(r"[0-9]{1,9}(?:\.0)?\Z")
 _SEPARATORS = {";": "';'", "\t": "tabs", "|": "'|'", ",": "commas", " ": "spaces"}
 _FIRST_LINES = 20
-_LONGEST_LINE = 1 << 24
-"""Characters of a line that are looked at before anything is parsed."""
 _MISSING = ["", "nan", "NaN", "NA", "null", "None"]
 
 
@@ -63,11 +62,11 @@ class _Text:
 
     def lines(self) -> Iterator[str]:
         """Physical lines."""
-        with decoding(), self.path.open(newline="", encoding="utf-8-sig") as file:
-            while line := file.readline(_LONGEST_LINE):
-                if len(line) == _LONGEST_LINE:
+        with opened_text(self.path) as file:
+            while line := file.readline(LONGEST_LINE):
+                if len(line) == LONGEST_LINE:
                     raise DataError(
-                        f"a line of more than {_LONGEST_LINE} characters: is this delimited text? "
+                        f"a line of more than {LONGEST_LINE} characters: is this delimited text? "
                         "Save the matrix as .npy"
                     )
                 yield line
@@ -225,7 +224,7 @@ def open_delimited(path: Path, header: bool | None = None, has_quotes: bool = Tr
         DataError: not text, ragged lines, a column name that occurs twice, or a cell that is no
             number in a column of numbers.
     """
-    separator = "\t" if path.suffix.lower() == ".tsv" else ","
+    separator = "\t" if plain_suffix(path) == ".tsv" else ","
     text = _Text(path, separator, csv.QUOTE_MINIMAL if has_quotes else csv.QUOTE_NONE)
     start = _start(text)
     _refuse_other_separators(start, separator)
@@ -269,16 +268,15 @@ def _parse(text: _Text, skip: int, names: list[str]) -> Any:
 
     as_text = {name: str for name in names if len(names) == 1 or is_role(name, names)}
     try:
-        with warnings.catch_warnings(), decoding():
+        with warnings.catch_warnings(), opened_text(text.path, is_kept=True) as file:
             warnings.simplefilter("error", pd.errors.ParserWarning)
             return pd.read_csv(
-                text.path,
+                file,
                 sep=text.separator,
                 header=None,
                 skiprows=skip,
                 names=names,
                 dtype=as_text,
-                encoding="utf-8-sig",
                 keep_default_na=False,
                 na_values={name: [""] if name in as_text else _MISSING for name in names},
                 skip_blank_lines=len(names) > 1,

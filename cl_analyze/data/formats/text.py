@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cl_analyze.data.formats.streams import opened_text
 from cl_analyze.data.rows import Container, RowArray
 from cl_analyze.errors import DataError
 from cl_analyze.quoting import quoted
@@ -23,17 +22,6 @@ _EXACT_DIGITS = 15
 """Digits that every integer of a float64 keeps."""
 _LONGEST_NUMBER = 400
 """Characters of a number; longer ones, which no format holds, are words."""
-
-
-@contextlib.contextmanager
-def decoding() -> Iterator[None]:
-    """Turn the error for bytes that are no UTF-8 into a DataError with the remedy."""
-    try:
-        yield
-    except UnicodeDecodeError as error:
-        start = bytes(error.object[:2])
-        kind = ", but UTF-16" if start in (b"\xff\xfe", b"\xfe\xff") else ""
-        raise DataError(f"not UTF-8 text{kind} (byte {error.start}): save it as UTF-8") from error
 
 
 def typed(words: list[str]) -> NDArray[Any]:
@@ -64,11 +52,11 @@ def open_text(path: Path) -> Container:
     Raises:
         DataError: not UTF-8 text, or lines of many numbers, which are no labels.
     """
-    with decoding():
-        text = path.read_text(encoding="utf-8-sig")
+    with opened_text(path, is_kept=True) as file:
+        text = file.read()
     if "\0" in text:
         raise DataError("not text: it holds NUL bytes")
-    words = [line.strip() for line in text.replace("\r\n", "\n").split("\n")]
+    words = [line.strip() for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")]
     while words and not words[-1]:
         words.pop()
     _refuse_matrix(words)
@@ -76,7 +64,7 @@ def open_text(path: Path) -> Container:
 
 
 def _refuse_matrix(lines: list[str]) -> None:
-    """Raise a DataError for lines of several numbers, as numpy.savetxt and GloVe write them."""
+    """Raise a DataError for lines of several numbers, as numpy.savetxt writes them."""
     rows = [line.replace(",", " ").split() for line in lines[:50] if not line.startswith("#")]
     rows = rows[1:] if len(rows) > 2 and len(rows[0]) == 2 != len(rows[1]) else rows
     widths = {len(row) for row in rows}
@@ -91,7 +79,8 @@ def _refuse_matrix(lines: list[str]) -> None:
     if width > 2 and all(_all_numbers(row[1:]) for row in rows):
         raise DataError(
             f"its lines hold a word and {width - 1} numbers each ({quoted(rows[0][0], 40)} ...), "
-            "as word vectors do, where .txt is one label a line: save the matrix as .npy"
+            "where .txt is one label a line: separate them with spaces, as word vectors are, or "
+            "name it .csv"
         )
 
 
