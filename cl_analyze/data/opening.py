@@ -31,6 +31,7 @@ from cl_analyze.data.spec import (
     real_path,
     role_key,
 )
+from cl_analyze.data.transposed import transposed
 from cl_analyze.errors import DataError
 from cl_analyze.quoting import quoted, some
 
@@ -101,6 +102,7 @@ def open_embeddings(
     with_ids: bool = False,
     chosen: Sequence[int] = (),
     packed_bits: bool = False,
+    transpose: bool = False,
 ) -> OpenedEmbeddings:
     """Open embeddings and, where wanted, the labels, views and ids beside them.
 
@@ -112,6 +114,7 @@ def open_embeddings(
         with_labels, with_views, with_ids: what is opened beside the embeddings.
         chosen: numbers of the views to take, from 0; empty: all.
         packed_bits: whether bytes are eight signs each, see `unpacked`.
+        transpose: whether matrices are (D, N), see `transposed`.
 
     Raises:
         DataError: the array is missing, ambiguous, not real, not 2-D, or has fewer than two rows;
@@ -125,7 +128,7 @@ def open_embeddings(
         key, choice = _choose_main(container, spec)
         main = array_of(container, spec, key)
         notes += [f"{spec}: {text}" for text in choice]
-    rows = _as_embeddings(main, chosen, packed_bits)
+    rows = _as_embeddings(main, chosen, packed_bits, transpose)
     main, array = rows.main, rows.main.array
     notes += rows.notes
     if array.at_once >= _WORTH_A_NOTE:
@@ -148,8 +151,11 @@ def open_embeddings(
             ids = beside.ids(notes)
         if with_views and views is None:
             views = beside.views(notes, chosen)
-            if views is not None and packed_bits:
-                views = tuple(main if v.key == main.key else unpacked(v) for v in views)
+            if views is not None:
+                views = tuple(
+                    main if v.key == main.key else _read_as(v, packed_bits, transpose)
+                    for v in views
+                )
     if with_views and chosen and views is None:
         raise DataError(
             f"{spec}: --views {' '.join(map(str, chosen))} needs views: an array of shape (rows, "
@@ -160,7 +166,11 @@ def open_embeddings(
 
 
 def embeddings_from_memory(
-    value: Any, name: str, chosen: Sequence[int] = (), packed_bits: bool = False
+    value: Any,
+    name: str,
+    chosen: Sequence[int] = (),
+    packed_bits: bool = False,
+    transpose: bool = False,
 ) -> OpenedEmbeddings:
     """Wrap an (N, D) array, or an (N, V, D) one as its first view and all views.
 
@@ -169,7 +179,7 @@ def embeddings_from_memory(
             that are not in bytes.
     """
     refuse_roles(value, name)
-    return _as_embeddings(from_memory(value, name), chosen, packed_bits)
+    return _as_embeddings(from_memory(value, name), chosen, packed_bits, transpose)
 
 
 def as_rows(opened: Opened) -> Opened:
@@ -183,10 +193,17 @@ def as_rows(opened: Opened) -> Opened:
 # ---- an array as embeddings
 
 
-def _as_embeddings(opened: Opened, chosen: Sequence[int], packed_bits: bool) -> OpenedEmbeddings:
+def _read_as(opened: Opened, packed_bits: bool, transpose: bool) -> Opened:
+    """An array on its side turned, and bytes unpacked, where that is wanted."""
+    turned = transposed(opened) if transpose else opened
+    return unpacked(turned) if packed_bits else turned
+
+
+def _as_embeddings(
+    opened: Opened, chosen: Sequence[int], packed_bits: bool, transpose: bool
+) -> OpenedEmbeddings:
     """The rows of an (N, D) array; of (N, V, D) the first view, and the chosen views."""
-    if packed_bits:
-        opened = unpacked(opened)
+    opened = _read_as(opened, packed_bits, transpose)
     array, name = opened.array, opened.name
     shape = array.shape
     notes, warnings = [], []
@@ -218,9 +235,9 @@ def _as_embeddings(opened: Opened, chosen: Sequence[int], packed_bits: bool) -> 
     _check_matrix(array, name if views is None else views[0].name)
     n_rows, dim = array.shape
     if dim >= MOST_DIMENSIONS_PER_ROW * n_rows:
+        remedy = "leave --transpose out" if transpose else "pass --transpose, or save z.T"
         warnings.append(
-            f"{name}: {n_rows} rows of {dim} dimensions: is it (dimensions, rows)? Then save its "
-            "transpose, z.T"
+            f"{name}: {n_rows} rows of {dim} dimensions: is it (dimensions, rows)? Then {remedy}"
         )
     if stored_dtype(array.dtype) in (np.uint8, np.int8) and not packed_bits:
         notes.append(

@@ -287,8 +287,8 @@ def check_length(main: Opened, other: Opened, called: str) -> None:
     suffix = "" if other.path is None else Path(other.path).suffix.lower()
     if n_other == main.array.shape[1]:
         hint = (
-            f"; {main.name} is {main.array.shape}: is it (dimensions, rows)? Then save its "
-            "transpose, z.T"
+            f"; {main.name} is {main.array.shape}: is it (dimensions, rows)? Then pass "
+            "--transpose, or save z.T (leave --transpose out where it was passed)"
         )
     elif suffix in (".csv", ".tsv", ".txt") and n_other == n_main + 1:
         hint = "; its first line may be a header: remove it"

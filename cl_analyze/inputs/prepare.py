@@ -52,11 +52,13 @@ class Prepared:
         subject: unit rows and companions.
         inputs: entries of `inputs` in the document, one for each array.
         room: tile size and memory.
+        is_transposed: whether the embeddings were read as (dimensions, rows).
     """
 
     subject: Subject
     inputs: tuple[dict[str, Any], ...]
     room: Room
+    is_transposed: bool = False
 
     @property
     def fingerprint(self) -> str:
@@ -67,7 +69,9 @@ class Prepared:
         keys = ("sha256", "key", "n", "d", "dtype", "dropped_rows")
         entries = [[entry[key] for key in keys] for entry in self.inputs]
         variant = self.subject.variant
-        return fingerprint(entries if variant is None else [*entries, [variant.name]])
+        how = [] if variant is None else [[variant.name]]
+        how += [["transposed"]] if self.is_transposed else []
+        return fingerprint([*entries, *how])
 
 
 def prepare(
@@ -141,7 +145,8 @@ def prepare(
     subject = replace(subject, original=original or title)
     if "similarity" in names and options.suspects:
         subject = _with_names(subject, opened, companions)
-    return Prepared(subject, tuple(_entries(checks, kept, companions, variant)), memory)
+    entries = tuple(_entries(checks, kept, companions, variant))
+    return Prepared(subject, entries, memory, request.transpose)
 
 
 def _open(request: Request, title: str, names: Sequence[str]) -> OpenedEmbeddings:
@@ -158,9 +163,17 @@ def _open(request: Request, title: str, names: Sequence[str]) -> OpenedEmbedding
         spec = Spec.parse(str(request.embeddings))
         wants_ids = request.match or request.relevant is not None
         return open_embeddings(
-            spec, wants_labels, wants_views, wants_ids, chosen, request.packed_bits
+            spec,
+            wants_labels,
+            wants_views,
+            wants_ids,
+            chosen,
+            request.packed_bits,
+            request.transpose,
         )
-    opened = embeddings_from_memory(request.embeddings, title, chosen, request.packed_bits)
+    opened = embeddings_from_memory(
+        request.embeddings, title, chosen, request.packed_bits, request.transpose
+    )
     if chosen and opened.views is None:
         raise DataError(
             f"{title}: views={list(chosen)} needs an array of shape (rows, views, dimensions), "

@@ -182,6 +182,16 @@ class Request:
         ANALYSING,
         about="whether each byte of a uint8 array is eight signs, highest bit first.",
     )
+    transpose: bool = option(
+        False,
+        Flag(),
+        INPUTS,
+        "--transpose",
+        "EMB is (dimensions, rows), and so are its views",
+        ANALYSING,
+        about="whether the embeddings, and views beside them, are stored as (dimensions, rows); "
+        "other inputs are read as they are.",
+    )
     match: bool = False
     variant: str = ""
 

@@ -239,6 +239,9 @@ def _mat73() -> list[bytes]:
             file["y"] = LABELS[:, None].astype(np.uint8)
             file["y"].attrs["MATLAB_int_decode"] = 1
 
+        with path.open("r+b") as stream:
+            stream.write(b"MATLAB 7.3 MAT-file".ljust(128))
+
     return [written(".mat", write)]
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import cl_analyze as cla
 from cl_analyze.data.identifiers import identify
 from cl_analyze.data.inspection import inspect_file
 from cl_analyze.data.labels import encode
@@ -344,7 +345,7 @@ def test_bad_matlab_files(tmp_path):
     with pytest.raises(DataError, match="is it damaged"):
         read(path)
     path.write_bytes(b"z = [1 2 3; 4 5 6];\n" * 20)
-    with pytest.raises(DataError, match="its list of variables cannot be read"):
+    with pytest.raises(DataError, match="does not begin as a MATLAB file"):
         read(path)
     savemat(path, {"note": {"a": 1.0}})
     with pytest.raises(DataError, match="no readable variable"):
@@ -435,3 +436,74 @@ def test_a_checkpoint_with_objects_is_refused_with_the_line_that_converts_it(tmp
         opened(path)
     run_in(tmp_path, remedies(str(caught.value))[0])
     assert np.array_equal(read(f"{tmp_path / 'last-tensors.pt'}::queue"), ROWS)
+
+
+# ---- matrices on their side
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("form", ["npy", "npz", "compressed", "h5", "memory"])
+def test_transposed(tmp_path, order, form):
+    saved = np.asarray(ROWS.T, order=order)
+    labels = np.arange(40) % 3
+    path = tmp_path / ("e.npz" if form == "compressed" else f"e.{form}")
+    if form == "npy":
+        np.save(path, saved)
+    elif form == "h5":
+        with pytest.importorskip("h5py").File(path, "w") as file:
+            file.create_dataset("z", data=saved, chunks=(2, 7))
+    elif form != "memory":
+        save = np.savez if form == "npz" else np.savez_compressed
+        save(path, embeddings=saved, labels=labels)
+    wanted = cla.analyze(ROWS, labels, metrics=["uniformity", "tolerance"])
+    given = saved if form == "memory" else path
+    taken = None if form in ("npz", "compressed") else labels
+    found = cla.analyze(given, taken, metrics=["uniformity", "tolerance"], transpose=True)
+    assert [r.value for r in found.records] == [r.value for r in wanted.records]
+
+
+def test_rows_of_a_transposed_file_are_read_in_blocks(tmp_path):
+    for order in "CF":
+        np.save(tmp_path / "e.npy", np.asarray(ROWS.T, order=order))
+        spec = Spec(str(tmp_path / "e.npy"))
+        array = open_embeddings(spec, transpose=True).main.array
+        assert array.at_once == 0
+        assert np.array_equal(array.read(11, 30), ROWS[11:30])
+        assert np.array_equal(array.take(np.array([39, 2])), ROWS[[39, 2]])
+
+
+def test_transposed_views_and_bits(tmp_path):
+    path = tmp_path / "e.npz"
+    np.savez(path, view1=ROWS.T, view2=-ROWS.T)
+    first, second = open_embeddings(Spec(str(path)), transpose=True).views
+    assert np.array_equal(first.array.read(0, 40), ROWS)
+    assert np.array_equal(second.array.read(0, 40), -ROWS)
+    bits = np.packbits(np.tile(ROWS, 4) > 0, axis=1)
+    np.save(tmp_path / "b.npy", bits.T)
+    spec = Spec(str(tmp_path / "b.npy"))
+    array = open_embeddings(spec, packed_bits=True, transpose=True).main.array
+    assert np.array_equal(array.read(0, 40) > 0, np.tile(ROWS, 4) > 0)
+
+
+def test_a_matrix_on_its_side_is_told(tmp_path):
+    path = tmp_path / "e.npy"
+    np.save(path, ROWS.T)
+    assert any("pass --transpose" in text for text in opened(path).warnings)
+    with pytest.raises(DataError, match=r"has 40 rows.*has 6.*pass --transpose"):
+        cla.analyze(path, np.arange(40) % 3, metrics="tolerance")
+    with pytest.raises(DataError, match=r"found shape \(40, 2, 3\): leave the option out"):
+        cla.analyze(ROWS.reshape(40, 2, 3), metrics="uniformity", transpose=True)
+
+
+def test_the_cache_tells_a_transposed_matrix_from_one_that_is_not(tmp_path):
+    path = tmp_path / "e.npy"
+    np.save(path, ROWS[:6].T)  # six rows and six dimensions
+    options = {"metrics": "uniformity", "cache": tmp_path / "cache"}
+
+    def values(**others):
+        report = cla.compare({"a": path, "b": ROWS[:6]}, **options, **others)
+        return [record.value for record in report.records if record.source == "a"]
+
+    plain, turned = values(), values(transpose=True)
+    assert plain != turned
+    assert (values(), values(transpose=True)) == (plain, turned)

@@ -289,6 +289,10 @@ def open_mat(path: Path) -> Container:
     source = FileBytes.of(path)
     if bytes(source.read(_BEHIND, _BEHIND + 8)) == _HDF5 or bytes(source.read(0, 8)) == _HDF5:
         return _open_hdf5(path)
+    start = bytes(source.read(0, 128))
+    is_version_4 = 0 in start[:4]  # as SciPy tells it from the text at the start of others
+    if not is_version_4 and start[126:] not in (b"IM", b"MI"):
+        raise DataError("it does not begin as a MATLAB file does: write it by save, or by savemat")
     with _by_scipy(path.absolute(), "its list of variables", source.size) as answer:
         listed = answer.told["listed"]
     arrays: dict[str, RowArray] = {}
