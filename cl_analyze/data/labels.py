@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -103,6 +104,8 @@ def encode(opened: Opened, unlabelled: str | None = None, what: str = "labels") 
             keys = words = np.array(_as_text(values, opened.name, what), dtype=object)
             missing = np.array([word.strip() in _MISSING for word in words], dtype=bool)
             spelt = sorted(set(words[missing].tolist()) - {""})
+    elif dtype.kind in "mM":
+        raise _no_dates(opened.name, what, f"dtype {dtype}")
     else:
         raise DataError(f"{opened.name}: {what} cannot be of dtype {dtype}")
     if unlabelled is not None:
@@ -142,6 +145,8 @@ def _as_text(values: NDArray[Any], name: str, what: str) -> list[str]:
             if value != value // 1:
                 raise _not_a_class(name, what, value, row)
             text.append(str(int(value)))
+        elif isinstance(value, datetime.date | datetime.time | datetime.timedelta):
+            raise _no_dates(name, what, f"{value} in row {row}")
         elif isinstance(value, list | tuple | dict | set | np.ndarray):
             raise DataError(
                 f"{name}: {what} must be one value a row, found {type(value).__name__} "
@@ -150,6 +155,13 @@ def _as_text(values: NDArray[Any], name: str, what: str) -> list[str]:
         else:
             text.append(str(value))
     return text
+
+
+def _no_dates(name: str, what: str, found: str) -> DataError:
+    return DataError(
+        f"{name}: {what} must be classes, found dates or times ({found}); if each is a class, save "
+        "them as words, y.astype(str)"
+    )
 
 
 def _not_a_class(name: str, what: str, value: Any, row: int) -> DataError:

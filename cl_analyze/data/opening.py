@@ -235,7 +235,9 @@ def _as_embeddings(
     _check_matrix(array, name if views is None else views[0].name)
     n_rows, dim = array.shape
     if dim >= MOST_DIMENSIONS_PER_ROW * n_rows:
-        remedy = "leave --transpose out" if transpose else "pass --transpose, or save z.T"
+        remedy = "pass --transpose, or save its transpose, z.T"
+        if transpose:
+            remedy = "leave --transpose out"
         warnings.append(
             f"{name}: {n_rows} rows of {dim} dimensions: is it (dimensions, rows)? Then {remedy}"
         )

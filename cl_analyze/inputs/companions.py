@@ -288,7 +288,7 @@ def check_length(main: Opened, other: Opened, called: str) -> None:
     if n_other == main.array.shape[1]:
         hint = (
             f"; {main.name} is {main.array.shape}: is it (dimensions, rows)? Then pass "
-            "--transpose, or save z.T (leave --transpose out where it was passed)"
+            "--transpose, or save its transpose, z.T (if it was passed, leave it out)"
         )
     elif suffix in (".csv", ".tsv", ".txt") and n_other == n_main + 1:
         hint = "; its first line may be a header: remove it"

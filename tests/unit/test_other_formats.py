@@ -22,7 +22,7 @@ import cl_analyze as cla
 from cl_analyze.data.identifiers import identify
 from cl_analyze.data.inspection import inspect_file
 from cl_analyze.data.labels import encode
-from cl_analyze.data.opening import Spec, open_array, open_container, open_embeddings
+from cl_analyze.data.opening import Spec, from_memory, open_array, open_container, open_embeddings
 from cl_analyze.errors import DataError, DependencyError
 from tests.data.make import WORDS, matrix
 
@@ -507,3 +507,20 @@ def test_the_cache_tells_a_transposed_matrix_from_one_that_is_not(tmp_path):
     plain, turned = values(), values(transpose=True)
     assert plain != turned
     assert (values(), values(transpose=True)) == (plain, turned)
+
+
+# ---- labels of other kinds
+
+
+@pytest.mark.parametrize("made", ["numpy", "pandas", "objects", "spans"])
+def test_dates_are_no_classes_unless_they_are_words(made):
+    days = pd.to_datetime(["2026-01-01", "2026-01-02", "2026-01-01"])
+    values = {
+        "numpy": days.to_numpy(),
+        "pandas": pd.Series(days),
+        "objects": pd.Series(list(days), dtype=object),
+        "spans": days - days[0],
+    }[made]
+    with pytest.raises(DataError, match=r"found dates or times.*y\.astype\(str\)"):
+        encode(from_memory(values, "labels"))
+    assert len(encode(from_memory(np.asarray(values).astype(str), "labels")).names) == 2
