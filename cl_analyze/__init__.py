@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         DataError,
         DependencyError,
     )
+    from cl_analyze.inputs.progress import Progress
     from cl_analyze.options import Request, RunOptions
     from cl_analyze.results.tables import Record, Results, Table
 
@@ -50,6 +51,7 @@ _MODULE_OF = {
     "ConfigError": "errors",
     "DataError": "errors",
     "DependencyError": "errors",
+    "Progress": "inputs.progress",
     "Record": "results.tables",
     "Report": "analysis",
     "Request": "options",
@@ -70,6 +72,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DependencyError",
+    "Progress",
     "Record",
     "Report",
     "Request",

@@ -16,6 +16,7 @@ from cl_analyze.analysis.report import Report
 from cl_analyze.analysis.run import families, run_analysis, uniform_penalty
 from cl_analyze.comparison import run_comparison
 from cl_analyze.errors import ConfigError
+from cl_analyze.inputs.progress import Asked, listening
 from cl_analyze.options import CompareOptions, MetricOptions, Request, RunOptions
 from cl_analyze.options.declaration import split_by_class, with_options
 from cl_analyze.options.request import SETTINGS
@@ -36,6 +37,7 @@ def analyze(
     source: str | None = None,
     run: RunOptions | None = None,
     executor: Any = None,
+    progress: Asked = False,
     **options: Any,
 ) -> Report:
     """Compute metrics of saved embeddings, in one blocked pass over the pairs of rows.
@@ -55,6 +57,8 @@ def analyze(
         run: device, precision, threads, memory, folder for resuming.
         executor: a `concurrent.futures` executor or a Dask client; None: threads.  If it uses other
             processes or machines, pass embeddings as a path that they can read.
+        progress: True for bars on stderr or in the notebook, with notes and warnings; or a function
+            that is called with a `Progress`; an exception in it stops the run.
 
     Returns:
         A Report: `.results` (DataFrame), `.records`, `.tables`, `.save(folder)`.
@@ -80,14 +84,16 @@ def analyze(
         ]
     else:
         requests = [Request(embeddings, source=source, **companions)]
-    return run_analysis(
-        requests,
-        families(metrics),
-        MetricOptions(**metric_options),
-        run or RunOptions(),
-        "report",
-        executor,
-    )
+    with listening(progress) as listener:
+        return run_analysis(
+            requests,
+            families(metrics),
+            MetricOptions(**metric_options),
+            run or RunOptions(),
+            "report",
+            executor,
+            listener,
+        )
 
 
 def _one_each(companions: Mapping[str, Any], n: int) -> list[dict[str, Any]]:
@@ -114,7 +120,13 @@ def _are_paths(given: Any) -> bool:
     return is_list and all(isinstance(item, str | Path) for item in given)
 
 
-def uniformity(embeddings: Any, t: float = 2.0, *, run: RunOptions | None = None) -> Record:
+def uniformity(
+    embeddings: Any,
+    t: float = 2.0,
+    *,
+    run: RunOptions | None = None,
+    progress: Asked = False,
+) -> Record:
     """Log of the mean Gaussian potential, log mean over i != j of exp(-t |x_i - x_j|^2), in nats.
 
     Rows are put on the unit sphere first.  More negative is more uniform.
@@ -123,6 +135,7 @@ def uniformity(embeddings: Any, t: float = 2.0, *, run: RunOptions | None = None
         embeddings: (N, D) array, torch tensor, or path; N >= 2.
         t: exponent, > 0.
         run: device, precision, threads, memory.
+        progress: bars (True), or a function that is called with a `Progress`, see `analyze`.
 
     Returns:
         The record with definition `u_stat`: `.value`, and `.std_error` from the exact variance of
@@ -142,7 +155,7 @@ def uniformity(embeddings: Any, t: float = 2.0, *, run: RunOptions | None = None
     """
     if isinstance(t, list | tuple):
         raise ConfigError("uniformity takes one t; analyze(..., ts=[...]) takes several")
-    report = analyze(embeddings, ts=[t], metrics="uniformity", run=run)
+    report = analyze(embeddings, ts=[t], metrics="uniformity", run=run, progress=progress)
     if len(report.document.sources) > 1:
         raise ConfigError("uniformity takes one checkpoint; analyze takes several")
     return report.records.find("uniformity")
@@ -150,7 +163,12 @@ def uniformity(embeddings: Any, t: float = 2.0, *, run: RunOptions | None = None
 
 @with_options(_DECLARING, "tolerance")
 def tolerance(
-    embeddings: Any, labels: Any = None, *, run: RunOptions | None = None, **options: Any
+    embeddings: Any,
+    labels: Any = None,
+    *,
+    run: RunOptions | None = None,
+    progress: Asked = False,
+    **options: Any,
 ) -> Results:
     """Mean cosine of same-class pairs in four definitions, and of pairs of different classes.
 
@@ -159,6 +177,7 @@ def tolerance(
         labels: (N,) classes or a path; None: the labels in the embeddings' file.
         {options}
         run: device, precision, threads, memory.
+        progress: bars (True), or a function that is called with a `Progress`, see `analyze`.
 
     Returns:
         Records `tolerance` (micro_excl, macro_excl, micro_incl, indicator),
@@ -177,7 +196,9 @@ def tolerance(
     >>> [round(records.find("tolerance", name).value, 9) for name in ("micro_excl", "micro_incl")]
     [-0.3, 0.35]
     """
-    return analyze(embeddings, labels, metrics="tolerance", run=run, **options).records
+    return analyze(
+        embeddings, labels, metrics="tolerance", run=run, progress=progress, **options
+    ).records
 
 
 @with_options(_DECLARING, "similarity")
@@ -187,6 +208,7 @@ def similarity(
     pairs: Any = None,
     *,
     run: RunOptions | None = None,
+    progress: Asked = False,
     **options: Any,
 ) -> Results:
     """Similarity of positives and of the nearest negatives, thresholds, and suspect negatives.
@@ -198,6 +220,7 @@ def similarity(
             `relevant`, (M, D) items; the positives are the related pairs.
         {options}
         run: device, precision, threads, memory.
+        progress: bars (True), or a function that is called with a `Progress`, see `analyze`.
 
     Returns:
         Records `similarity_mean`, `similarity_std`, `similarity_quantile` by `group`.  With
@@ -217,7 +240,9 @@ def similarity(
     >>> records.find("similarity_mean", group="negative_1").value
     0.0
     """
-    return analyze(embeddings, labels, pairs, metrics="similarity", run=run, **options).records
+    return analyze(
+        embeddings, labels, pairs, metrics="similarity", run=run, progress=progress, **options
+    ).records
 
 
 @with_options(_DECLARING, "losses")
@@ -227,6 +252,7 @@ def losses(
     labels: Any = None,
     *,
     run: RunOptions | None = None,
+    progress: Asked = False,
     **options: Any,
 ) -> Results:
     """Every contrastive loss on two saved views: value, standard error, alignment and uniformity.
@@ -241,6 +267,7 @@ def losses(
         labels: (N,) classes or a path, for the supervised losses.
         {options}
         run: device, precision, threads, memory.
+        progress: bars (True), or a function that is called with a `Progress`, see `analyze`.
 
     Returns:
         Records `loss`, `loss_alignment`, `loss_uniformity` (the parameter `name` is the name of the
@@ -261,7 +288,9 @@ def losses(
     >>> round(records.find("loss", "one_way", name="contrastive").value, 6)   # log(1 + 2 exp(-2))
     0.239545
     """
-    return analyze(embeddings, labels, pairs, metrics="losses", run=run, **options).records
+    return analyze(
+        embeddings, labels, pairs, metrics="losses", run=run, progress=progress, **options
+    ).records
 
 
 @with_options(_DECLARING, "quality")
@@ -271,6 +300,7 @@ def quality(
     pairs: Any = None,
     *,
     run: RunOptions | None = None,
+    progress: Asked = False,
     **options: Any,
 ) -> Results:
     """Quality of a representation: collapse, accuracy of classifiers, retrieval, and its failures.
@@ -282,6 +312,7 @@ def quality(
             `relevant`, (M, D) items.
         {options}
         run: device, precision, threads, memory.
+        progress: bars (True), or a function that is called with a `Progress`, see `analyze`.
 
     Returns:
         Spectrum: `effective_rank`, `rankme`, `participation_ratio`, `nesum`, `stable_rank`,
@@ -308,7 +339,9 @@ def quality(
     >>> round(records.find("effective_rank").value, 6), records.find("knn_accuracy", k=1).value
     (3.0, 1.0)
     """
-    return analyze(embeddings, labels, pairs, metrics="quality", run=run, **options).records
+    return analyze(
+        embeddings, labels, pairs, metrics="quality", run=run, progress=progress, **options
+    ).records
 
 
 @with_options(_DECLARING, "penalty", without=("penalty_alpha",))
@@ -319,6 +352,7 @@ def penalty(
     pairs: Any = None,
     hard_alpha: float | None = None,
     run: RunOptions | None = None,
+    progress: Asked = False,
     **options: Any,
 ) -> Results:
     """Distribution of the relative penalty over the negatives of an anchor, for each temperature.
@@ -332,6 +366,7 @@ def penalty(
         hard_alpha: share of the hardest negatives in truncated curves; None: no truncated curves.
         {options}
         run: device, precision, threads, memory.
+        progress: bars (True), or a function that is called with a `Progress`, see `analyze`.
 
     Returns:
         Records `penalty_entropy` (nats), `penalty_effective_negatives`, `penalty_top1_share`,
@@ -362,6 +397,7 @@ def penalty(
             metrics="penalty",
             penalty_alpha=hard_alpha,
             run=run,
+            progress=progress,
             **options,
         )
         return report.records
@@ -382,6 +418,7 @@ def compare(
     *,
     metrics: Iterable[str] | str = "all",
     run: RunOptions | None = None,
+    progress: Asked = False,
     **options: Any,
 ) -> Report:
     """Compare checkpoints on the same rows: metrics, paired differences, change of the embeddings.
@@ -395,6 +432,7 @@ def compare(
             p-values are adjusted over the differences of these alone.
         {options}
         run: device, precision, threads, memory.
+        progress: bars (True), or a function that is called with a `Progress`, see `analyze`.
 
     Returns:
         A Report with the records of every checkpoint; `cka`, `neighbour_overlap` and
@@ -442,13 +480,15 @@ def compare(
         )
         for name, z in named
     ]
-    return run_comparison(
-        requests,
-        metrics,
-        MetricOptions(**metric_options),
-        run or RunOptions(),
-        CompareOptions(**compare_options),
-    )
+    with listening(progress) as listener:
+        return run_comparison(
+            requests,
+            metrics,
+            MetricOptions(**metric_options),
+            run or RunOptions(),
+            CompareOptions(**compare_options),
+            listener=listener,
+        )
 
 
 def _by_name(companion: Any, name: str, role: str) -> Any:

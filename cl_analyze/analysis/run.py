@@ -228,7 +228,7 @@ def measure_one(
 
 
 def _announcer(recorder: Recorder, source: str) -> Callable[[str], None]:
-    return lambda text: recorder.stage(f"{source}: {text}")
+    return lambda text: recorder.stage(text, source)
 
 
 def uniform_penalty(

@@ -214,7 +214,7 @@ class _Comparison:
                 if match.moves_rows:
                     self.check_companions(checkpoint, base, subject, match)
                 changes += self.changes(entry, base.entry, match, subject.groups)
-            recorder.stage(f"{checkpoint.title}: how the space moved")
+            recorder.stage("how the space moved", checkpoint.title)
             if base is not None and match.order is not None:
                 families["movement"] = self.movement(base, subject, entry, match)
             before = None if (step := steps[i]) is None else bases.get(step)

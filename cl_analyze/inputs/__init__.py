@@ -8,4 +8,5 @@ prepare.py      the whole path: opens, checks and normalises a request into a su
 names.py        names of checkpoints in the output
 entries.py      entries of `inputs` in the document
 listener.py     receivers of notes, warnings and progress
+progress.py     such receivers for Python programs: bars, or a function
 """

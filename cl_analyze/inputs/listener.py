@@ -26,8 +26,12 @@ class Listener(Protocol):
         """A forecast: this checkpoint takes about so many seconds."""
         ...
 
+    def source(self, name: str) -> None:
+        """The stage that begins next is about this checkpoint; empty: about all of them."""
+        ...
+
     def stage(self, text: str) -> None:
-        """A new pass begins."""
+        """A new pass begins; the text begins with the checkpoint that it is about."""
         ...
 
     def progress(self, done: int, total: int) -> None:
@@ -52,6 +56,9 @@ class Silent:
         """Ignore."""
 
     def expect(self, seconds: float) -> None:
+        """Ignore."""
+
+    def source(self, name: str) -> None:
         """Ignore."""
 
     def stage(self, text: str) -> None:
@@ -95,10 +102,15 @@ class Recorder:
         """Forward to the listener."""
         self._listener.expect(seconds)
 
-    def stage(self, text: str) -> None:
+    def source(self, name: str) -> None:
         """Forward to the listener."""
-        self._stage = text
-        self._listener.stage(text)
+        self._listener.source(name)
+
+    def stage(self, text: str, source: str = "") -> None:
+        """Forward to the listener what is done, and with which checkpoint."""
+        self.source(source)
+        self._stage = f"{source}: {text}" if source else text
+        self._listener.stage(self._stage)
 
     def progress(self, done: int, total: int) -> None:
         """Forward to the listener."""

@@ -108,7 +108,7 @@ def prepare(
         of_file.warn(text)
     companions = open_companions(request, title, opened, run, of_file)
     _check_needs(title, names, options, opened, companions, of_file)
-    recorder.stage(f"{title}: checking rows")
+    recorder.stage("checking rows", title)
     checks = _checked_rows(opened, companions)
     main = opened.main
     kept = kept_rows(checks, main.array.n_rows, run, of_file)
@@ -116,7 +116,7 @@ def prepare(
     _check_relevance(title, options, companions)
     variant = None
     if request.variant:
-        recorder.stage(f"{title}: fitting the variant")
+        recorder.stage("fitting the variant", title)
         rows, largest = _rows(main, kept), checks[0][1].norm_max
         variant = fitted(request, rows, main.array.dtype, largest, original)
         checks = _checked_variant(checks, kept, variant, run)

@@ -238,3 +238,65 @@ def test_the_short_form_names_sources_and_numbers(report, compared):
     start = f"Report({len(report.records)} records of run $1$ <b>: uniformity {value} ± "
     assert repr(report).startswith(start)
     assert repr(compared) == f"Report({len(compared.records)} records of a, b)"
+
+
+def test_a_function_hears_of_the_progress(data):
+    z, partners, labels = data
+    events = []
+    report = cla.compare(
+        {"a [x]": z, "b": np.hstack([partners, z])},
+        labels,
+        metrics=["uniformity"],
+        progress=events.append,
+    )
+    assert all(isinstance(event, cla.Progress) for event in events)
+    stages = {(event.source, event.stage) for event in events}
+    assert {("a [x]", "checking rows"), ("b", "how the space moved")} <= stages
+    assert not any(event.stage.startswith(event.source) for event in events if event.source)
+    assert any(0 < event.done == event.total for event in events)
+    assert all(event.done <= event.total for event in events)
+    assert {event.checkpoints_done for event in events if event.checkpoints == 2} == {0, 1, 2}
+    warned = [event.note for event in events if event.is_warning]
+    assert warned
+    assert warned == list(report.warnings)
+
+
+def test_notes_reach_the_function_of_a_family(data):
+    z, partners, _ = data
+    views = np.stack([z, partners], axis=1)
+    notes = []
+
+    def hear(event):
+        notes.append(event.note)
+
+    for function in (cla.losses, cla.similarity, cla.quality, cla.penalty, cla.uniformity):
+        notes.clear()
+        function(views, progress=hear)
+        assert any("read as (rows, views, dimensions)" in note for note in notes)
+    cla.tolerance(z, data[2], progress=hear)
+
+
+def test_an_error_of_the_function_stops_the_run(data):
+    class Enough(Exception):
+        pass
+
+    def stop(event):
+        raise Enough
+
+    with pytest.raises(Enough):
+        cla.analyze(data[0], metrics="uniformity", progress=stop)
+    with pytest.raises(ConfigError, match="progress must be True, False or a function"):
+        cla.analyze(data[0], metrics="uniformity", progress="yes")
+
+
+def test_bars_and_notes_stand_on_stderr(data, capsys):
+    z, partners, labels = data
+    cla.compare(
+        {"a [b]": z, "b": np.hstack([partners, z])}, labels, metrics="tolerance", progress=True
+    )
+    heard = capsys.readouterr()
+    assert heard.out == ""
+    assert "warning: dimensions differ" in heard.err
+    assert "100%" in heard.err
+    cla.compare({"a": z, "b": partners}, labels, metrics="tolerance")
+    assert capsys.readouterr() == ("", "")
