@@ -35,12 +35,36 @@ def test_python_blocks_of_the_losses_page_run(tmp_path):
         subprocess.run([sys.executable, "-c", block], check=True, cwd=tmp_path, capture_output=True)
 
 
-@pytest.mark.parametrize("page", ["quality.md", "compare.md", "training.md", "guide.md"])
+@pytest.mark.parametrize(
+    "page", ["quality.md", "compare.md", "training.md", "guide.md", "notebooks.md"]
+)
 def test_python_blocks_of_the_page_run(tmp_path, page):
     found = blocks(ROOT / "docs" / page, "python")
     assert len(found) == 1
     for block in found:
         subprocess.run([sys.executable, "-c", block], check=True, cwd=tmp_path, capture_output=True)
+
+
+def test_the_notebook_shows_what_it_keeps():
+    import nbformat
+    from nbclient import NotebookClient
+
+    def shown(notebook):
+        outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+        return [
+            (
+                sorted(output.get("data", {})),
+                output.get("text"),
+                output.get("data", {}).get("text/plain"),
+            )
+            for output in outputs
+        ]
+
+    kept = nbformat.read(ROOT / "docs" / "notebook.ipynb", as_version=4)
+    assert all(cell.get("outputs") for cell in kept.cells if cell.cell_type == "code")
+    run = nbformat.read(ROOT / "docs" / "notebook.ipynb", as_version=4)
+    NotebookClient(run, resources={"metadata": {"path": str(ROOT / "docs")}}).execute()
+    assert shown(run) == shown(kept)
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/guide.md", "docs/variants.md"])

@@ -28,6 +28,13 @@ class Progress:
         checkpoints_done, checkpoints: how many are measured, of how many.
         note: a choice or a finding that the user should know; empty: this is progress.
         is_warning: whether the note says that the metrics can mislead.
+
+    >>> import numpy as np
+    >>> from cl_analyze import uniformity
+    >>> stages = set()
+    >>> record = uniformity(np.eye(5), progress=lambda event: stages.add(event.stage))
+    >>> "checking rows" in stages
+    True
     """
 
     stage: str = ""

@@ -39,6 +39,8 @@ Cell = float | int | str | bool | None
 
 _RUNS_AS_FORMULA = re.compile(r"[=@\t\r]|[+-](?![0-9.]+\Z|\Z)")
 
+CATEGORIES = ("source", "family", "metric", "definition")
+"""Columns of frames that hold few different words: pandas sorts and groups them in our order."""
 INTERVAL_COLUMNS = ("interval_low", "interval_high")
 _FEW_HITS = 5.0
 """With fewer hits or misses, the interval of a share is far from symmetric."""
@@ -329,10 +331,22 @@ class Table:
     rows: tuple[dict[str, Cell], ...]
 
     def to_frame(self) -> pd.DataFrame:
-        """The table as a DataFrame, its columns in order."""
+        """The table as a DataFrame; names of sources and metrics are categories in their order.
+
+        >>> table = Table("scores", ("source",), ({"source": "b"}, {"source": "a"}))
+        >>> table.to_frame().sort_values("source")["source"].tolist()
+        ['b', 'a']
+        """
         import pandas as pd
 
-        return pd.DataFrame(self.rows, columns=list(self.columns))
+        frame = pd.DataFrame(self.rows, columns=list(self.columns))
+        for column in CATEGORIES:
+            if column in self.columns:
+                words = dict.fromkeys(
+                    row[column] for row in self.rows if row.get(column) is not None
+                )
+                frame[column] = pd.Categorical(frame[column], categories=list(words))
+        return frame
 
     def to_csv(self) -> str:
         """RFC 4180 text with line feeds; numbers as the shortest text that reads back equal.

@@ -300,3 +300,15 @@ def test_bars_and_notes_stand_on_stderr(data, capsys):
     assert "100%" in heard.err
     cla.compare({"a": z, "b": partners}, labels, metrics="tolerance")
     assert capsys.readouterr() == ("", "")
+
+
+def test_names_in_frames_are_categories_in_the_order_of_the_report(report, compared):
+    for frame in (report.results, report.table("quality"), compared.table("checkpoints")):
+        for column in {"source", "metric", "definition"} & set(frame.columns):
+            assert list(frame[column].cat.categories) == list(dict.fromkeys(frame[column].dropna()))
+    means = compared.results.groupby(["source", "metric"])["value"].mean()
+    assert list(means.index.get_level_values("source").unique()) == list(compared.document.sources)
+    gap = compared.records.find("uniformity_gap", source="b").value
+    assert means.loc["b", "uniformity_gap"] == gap
+    both = pd.concat([report.results, compared.results])
+    assert (both["metric"] == "uniformity_gap").sum() == 3
