@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,9 +15,8 @@ from torch import Tensor
 
 from cl_analyze.errors import AnalysisError, ConfigError, DataError
 from cl_analyze.options.kinds import whole_number
-from cl_analyze.output import replacing
+from cl_analyze.training._checkpoints import checked_arrays, checkpoint_name, write_arrays
 
-ARRAYS = ("embeddings", "labels", "view1", "view2", "ids")
 Embed = Callable[[Any, Any], Mapping[str, Tensor]]
 
 
@@ -182,25 +180,8 @@ class SaveEmbeddings(lightning.Callback):
 
     def _keep(self, returned: Any, function: str, index: int) -> None:
         """Check the arrays of a batch and add them to the arrays of earlier batches."""
-        is_mapping = isinstance(returned, Mapping)
-        if not is_mapping or "embeddings" not in returned:
-            actual = f"keys {list(returned)}" if is_mapping else type(returned).__name__
-            raise ConfigError(
-                f"SaveEmbeddings: {function} must return a dictionary with 'embeddings' (and "
-                f"labels, view1, view2, ids where there are), found {actual}"
-            )
-        returned_arrays = {
-            name: returned[name] for name in ARRAYS if returned.get(name) is not None
-        }
-        arrays = {name: as_array(values) for name, values in returned_arrays.items()}
+        arrays = checked_arrays(returned, "SaveEmbeddings", function, f"batch {index} of ")
         shapes = {name: array.shape for name, array in arrays.items()}
-        if len({shape[:1] for shape in shapes.values()}) > 1 or () in shapes.values():
-            raise ConfigError(
-                f"SaveEmbeddings: batch {index} of {function} has shapes {shapes}: every array "
-                "needs one entry a row"
-            )
-        for name, shape in shapes.items():
-            _check_shape(name, shape, function)
         earlier_shapes = {name: array[0].shape[1:] for name, array in self._parts.items()}
         row_shapes = {name: shape[1:] for name, shape in shapes.items()}
         if earlier_shapes and earlier_shapes != row_shapes:
@@ -219,66 +200,17 @@ class SaveEmbeddings(lightning.Callback):
                 f"SaveEmbeddings: validation loader {self.dataloader} gave no batch: is there one?"
             )
         if trainer.state.fn == "fit":
-            name = f"epoch-{trainer.current_epoch:04d}-step-{trainer.global_step}"
+            name = checkpoint_name(trainer.current_epoch, trainer.global_step)
         else:
             name = Path(str(trainer.ckpt_path)).stem if trainer.ckpt_path else "validate"
         name += f"-loader-{self.dataloader}" if self.dataloader else ""
         path = self.folder / f"{name}.npz"
-        embeddings = arrays["embeddings"]
-        n_invalid = int((~np.isfinite(embeddings)).any(axis=tuple(range(1, embeddings.ndim))).sum())
-        if n_invalid:
-            warnings.warn(
-                f"SaveEmbeddings: {n_invalid} of {len(embeddings)} rows of {path} have NaN or "
-                "infinity: has the training diverged?",
-                UserWarning,
-                stacklevel=2,
-            )
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as file:
-                np.savez(file, allow_pickle=False, **arrays)
-        except OSError as error:
-            raise ConfigError(
-                f"SaveEmbeddings: cannot write {path}: {error.strerror or error}"
-            ) from error
+        write_arrays(path, arrays, "SaveEmbeddings")
         self._has_written = True
 
 
 def _is_trial(trainer: lightning.Trainer) -> bool:
     return bool(getattr(trainer, "fast_dev_run", False))
-
-
-def _check_shape(name: str, shape: tuple[int, ...], function: str) -> None:
-    """Refuse shapes that the command line would refuse, before the training has ended."""
-    if name in ("labels", "ids"):
-        if len(shape) == 1:
-            return
-        needed, remedy = "one value a row", "one value each"
-        if math.prod(shape[1:]) == 1:
-            remedy = f"{name}.flatten()"
-        elif name == "labels" and len(shape) == 2:
-            remedy = "labels.argmax(1)"
-    else:
-        is_stack = name == "embeddings" and len(shape) == 3 and shape[1] > 0  # stacked views
-        if len(shape) == 2 or is_stack:
-            return
-        needed, remedy = "(rows, dimensions)", "z.mean over the axes behind"
-        if math.prod(shape[2:]) == 1 or len(shape) < 2:
-            remedy = "z.flatten(1)"
-    raise ConfigError(
-        f"SaveEmbeddings: {function} returns {name!r} of shape {shape}, and they must be {needed}: "
-        f"return {remedy}"
-    )
-
-
-def as_array(values: Any) -> NDArray[Any]:
-    """Copy the values of a batch to an array; half precision becomes float32."""
-    if isinstance(values, Tensor):
-        values = values.detach()
-        if values.is_floating_point() and values.dtype != torch.float64:
-            values = values.float()
-        values = values.cpu().numpy()
-    return np.array(values)
 
 
 def joined(parts: list[dict[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
