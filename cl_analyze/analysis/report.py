@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -256,6 +256,63 @@ class Report:
             self.document, Path(folder), tuple(formats), n_processes=cores(), full_json=full_json
         )
 
+    def log(
+        self,
+        to: Any,
+        step: int | None = None,
+        *,
+        prefix: str = "",
+        tables: bool | Iterable[str] = True,
+        figures: bool | Iterable[str] = True,
+        std_errors: bool = False,
+        folder: str | Path | None = None,
+    ) -> None:
+        """Write numbers, tables and figures to a program that tracks experiments.
+
+        The names are the same in every run: numbers as in `scalars`, tables `tables/NAME`, figures
+        `figures/NAME`.  Without an active run, mlflow and wandb get a new run, which is finished
+        afterwards.
+
+        Args:
+            to: "mlflow", "wandb", "tensorboard" or "dvclive"; or an MLflow run, a run of wandb, a
+                SummaryWriter or a Live, which stays open.
+            step: step of the training that the report belongs to; None: the tracker's own count
+                (MLflow: 0).
+            prefix: folder of all names, such as "dev" for `dev/uniformity/u_stat/t_2`.
+            tables: names of the tables, "results" for all records; True: all; False: none.
+            figures: names of the figures; True: all; False: none.  Drawing them takes most of the
+                time.
+            std_errors: whether the standard errors of the numbers are written too.
+            folder: folder of the files of "tensorboard" (None: `runs`) or "dvclive" (None:
+                `dvclive`).
+
+        Raises:
+            ConfigError: `to` is no tracker, or there is no such table or figure.
+            DependencyError: the library of the tracker is not installed.
+
+        >>> from cl_analyze import analyze
+        >>> import tempfile
+        >>> report = analyze(np.eye(5), metrics="uniformity")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     report.log("tensorboard", step=100, figures=False, folder=folder)
+        ...     print(len(list(Path(folder).iterdir())), "file of events")
+        1 file of events
+        """
+        from cl_analyze.trackers import log
+        from cl_analyze.trackers.contents import Contents
+
+        table_names = _chosen(tables, ["results", *self.tables], "table")
+        figure_names = _chosen(figures, self.figures, "figure")
+        contents = Contents(
+            self.scalars(std_errors),
+            {name: self.table(name) for name in table_names},
+            self.figures,
+            tuple(figure_names),
+            step,
+            prefix,
+        )
+        log(contents, to, folder)
+
     def compare(self, other: Report, paired: bool = True, confidence: float = 0.95) -> pd.DataFrame:
         """Differences of every metric, this report minus the other, with Holm-adjusted p-values.
 
@@ -298,3 +355,21 @@ class Report:
         groups = next(iter(self.groups.values()), None)
         rows = adjusted(differences(self.records, other.records, match, groups, confidence))
         return pd.DataFrame([difference.to_dict() for difference in rows], columns=list(COLUMNS))
+
+
+def _chosen(asked: bool | Iterable[str], known: Iterable[str], noun: str) -> list[str]:
+    """The names that are asked for.
+
+    Raises:
+        ConfigError: one of them is unknown.
+    """
+    if isinstance(asked, bool):
+        return list(known) if asked else []
+    known = list(known)
+    names = [asked] if isinstance(asked, str) else list(asked)
+    for name in names:
+        if name not in known:
+            raise ConfigError(
+                f"no {noun} {quoted(name)}{nearest(str(name), known)}; there are {', '.join(known)}"
+            )
+    return names
