@@ -36,7 +36,7 @@ def test_python_blocks_of_the_losses_page_run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "page", ["quality.md", "compare.md", "training.md", "guide.md", "notebooks.md"]
+    "page", ["quality.md", "compare.md", "training.md", "guide.md", "notebooks.md", "trackers.md"]
 )
 def test_python_blocks_of_the_page_run(tmp_path, page):
     found = blocks(ROOT / "docs" / page, "python")

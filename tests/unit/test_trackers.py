@@ -95,6 +95,7 @@ def test_wandb_has_an_entry_of_its_history(report, tmp_path):
         "with wandb.init(mode='offline', dir='.', settings=settings) as run:\n"
         "    report.log('wandb', step=7, prefix='dev')\n"
         "    report.log(run, step=8, tables=False, figures=False)\n"
+        "    run.log({'end': 1}, step=9)\n"  # a step is complete when the next one begins
         "    summary = {name: run.summary[name] for name in run.summary.keys()}\n"
         "    print(json.dumps([run.step, {k: str(v) for k, v in summary.items()}]))\n"
         "assert wandb.run is None\n"
@@ -109,7 +110,7 @@ def test_wandb_has_an_entry_of_its_history(report, tmp_path):
     assert done.returncode == 0, done.stderr
     step, summary = json.loads(done.stdout.splitlines()[-1])
     again = cla.analyze(str(tmp_path / "z.npz"), metrics=["uniformity", "tolerance"])
-    assert step == 8
+    assert step == 9
     for name, value in again.scalars().items():
         assert float(summary[name]) == float(summary[f"dev/{name}"]) == value
     assert {"dev/tables/results", "dev/figures/uniformity"} <= set(summary)
