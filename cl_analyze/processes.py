@@ -21,6 +21,8 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from cl_analyze.compatible import add_note
+
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
@@ -208,7 +210,7 @@ def _portable(error: Exception) -> Exception:
         pickle.loads(pickle.dumps(error))
     except Exception:  # noqa: BLE001 - whatever is wrong with it, its text is there
         error = RuntimeError(f"{type(error).__name__}: {error}")
-    error.add_note(f"in a forked process:\n{text}")
+    add_note(error, f"in a forked process:\n{text}")
     return error
 
 

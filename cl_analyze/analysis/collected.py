@@ -189,8 +189,8 @@ def _now() -> str:
     """The time in UTC, or the time in SOURCE_DATE_EPOCH, which makes files reproducible."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     time = (
-        datetime.datetime.fromtimestamp(int(epoch), tz=datetime.UTC)
+        datetime.datetime.fromtimestamp(int(epoch), tz=datetime.timezone.utc)
         if epoch is not None and epoch.isascii() and epoch.isdigit() and len(epoch) < 12
-        else datetime.datetime.now(tz=datetime.UTC)
+        else datetime.datetime.now(tz=datetime.timezone.utc)
     )
     return time.replace(microsecond=0).isoformat()

@@ -120,6 +120,10 @@ class Backend:
         """1 - a into out."""
         return self.xp.add(self.xp.multiply(a, -1.0, out=out), 1.0, out=out)
 
+    def row_squares(self, a: Array) -> Array:
+        """The sum of squares of each row: `vecdot(a, a)`, which NumPy has from version 2 on."""
+        return (a[:, None, :] @ a[:, :, None])[:, 0, 0]
+
     def same_class(self, rows: Index, cols: Index, out: Array) -> Array:
         """1 where the row's class code equals the column's and is >= 0, else 0, into out."""
         flags = self.scratch("flags", out.shape, bool)
@@ -263,6 +267,9 @@ class TorchBackend(Backend):
             return host.to(self.device)
         # from pinned memory the copy runs beside the kernels that were started before it
         return host.pin_memory().to(self.device, non_blocking=True)
+
+    def row_squares(self, a: Array) -> Array:
+        return self.xp.vecdot(a, a)
 
     def to_host(self, array: Array) -> NDArray[np.float64]:
         return np.array(array.cpu().numpy(), dtype=np.float64)

@@ -5,7 +5,6 @@ Each case is a file or two, a command line, and what its message must say.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
@@ -14,6 +13,7 @@ import re
 import socket
 import struct
 import zipfile
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -21,7 +21,6 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet
 import pytest
-import zarr
 
 ROWS = np.random.default_rng(11).standard_normal((17, 5)).astype(np.float32)
 LABELS = np.arange(17) % 3
@@ -179,6 +178,7 @@ def many_rows(path):
 
 def zarr_of(version=3, **arrays):
     def write(path):
+        zarr = pytest.importorskip("zarr")
         group = zarr.open_group(str(path), mode="w", zarr_format=version)
         for name, values in arrays.items():
             group.create_array(name, data=values, chunks=values.shape)
@@ -207,10 +207,12 @@ def zarr_encoded(path):
 
 
 def zarr_unwritten(path):
+    zarr = pytest.importorskip("zarr")
     zarr.create_array(str(path), shape=(10**9, 250), chunks=(1000, 250), dtype="f4")
 
 
 def zarr_damaged(path):
+    zarr = pytest.importorskip("zarr")
     zarr.create_array(str(path), data=ROWS, chunks=(17, 5))
     (path / "c" / "0" / "0").write_bytes(b"\xa5" * 60)
 
@@ -498,8 +500,13 @@ def fifo(folder):
 
 
 def listening(folder):
-    with socket.socket(socket.AF_UNIX) as server, contextlib.chdir(folder):
-        server.bind("socket.npy")
+    here = Path.cwd()
+    os.chdir(folder)  # the path of a socket has at most 108 bytes
+    try:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind("socket.npy")
+    finally:
+        os.chdir(here)
     return ["uniformity", folder / "socket.npy"]
 
 

@@ -20,9 +20,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-import torch
 
 from tests.conftest import ROOT
+
+torch = pytest.importorskip("torch")
 
 EVIL = "k\n::error::owned\x1b[31m\u202e\x9b1m"
 ROWS = np.random.default_rng(0).standard_normal((40, 6)).astype(np.float32)
@@ -260,7 +261,7 @@ def safetensors_header(entry, padding=0):
 
 
 def zarr_with_fifo(path):
-    import zarr
+    zarr = pytest.importorskip("zarr")
 
     zarr.open_group(path, mode="w").create_array("z", data=ROWS)
     (path / "q").mkdir()
@@ -268,7 +269,7 @@ def zarr_with_fifo(path):
 
 
 def zarr_of_a_billion(path):
-    import zarr
+    zarr = pytest.importorskip("zarr")
 
     zarr.create_array(path, shape=(10**9, 10**9), chunks=(1, 1), dtype="f4")
 
@@ -364,7 +365,7 @@ def test_what_inflates_is_refused_where_memory_is_little(tmp_path, monkeypatch, 
         with h5py.File(path, "w") as file:
             file.create_dataset("z", data=zeros, chunks=zeros.shape, compression="gzip")
     else:
-        import zarr
+        zarr = pytest.importorskip("zarr")
 
         store = zarr.open_group(path, mode="w")
         store.create_array("z", data=zeros, chunks=zeros.shape, config={"write_empty_chunks": True})

@@ -11,7 +11,6 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
-import torch
 from scipy import stats
 
 import cl_analyze as cla
@@ -24,6 +23,8 @@ from cl_analyze.metrics.losses.readings import READINGS
 from cl_analyze.pairs.executors import FuturesExecutor, SerialExecutor
 from tests.reference import naive_losses as naive
 from tests.reference.cases import as_array, cases
+
+torch = pytest.importorskip("torch")
 
 ALPHA, T, GAMMA, BIAS = 0.3, 1.5, 5.0, -3.0
 

@@ -14,7 +14,6 @@ import pyarrow.feather
 import pyarrow.parquet
 import pytest
 import safetensors.numpy
-import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,6 +58,7 @@ def write_hdf5(path, **options):
 
 
 def write_zarr(path, version, chunks, labels=NAMES, **options):
+    zarr = pytest.importorskip("zarr")
     group = zarr.open_group(str(path), mode="w", zarr_format=version)
     group.create_array("embeddings", data=ROWS, chunks=chunks, **options)
     group.create_array("labels", data=labels)
@@ -125,7 +125,7 @@ WRITERS = {
 
 PLAIN = {
     "a.npy": lambda p: np.save(p, ROWS),
-    "array.zarr": lambda p: zarr.save_array(str(p), ROWS),
+    "array.zarr": lambda p: pytest.importorskip("zarr").save_array(str(p), ROWS),
     "a.fvecs": lambda p: write_vecs(p, ROWS),
     "a.fbin": lambda p: p.write_bytes(np.array(ROWS.shape, "<u4").tobytes() + ROWS.tobytes()),
 }
@@ -578,6 +578,7 @@ def test_stored_members_are_held_against_their_checksum(tmp_path):
 
 
 def test_chunks_of_zarr_that_are_missing_are_noted(tmp_path):
+    zarr = pytest.importorskip("zarr")
     zarr.create_array(str(tmp_path / "e.zarr"), data=ROWS, chunks=(100, 3), zarr_format=2)
     (tmp_path / "e.zarr" / "3.1").unlink()
     notes = " ".join(open_embeddings(Spec(str(tmp_path / "e.zarr"))).notes)
@@ -587,6 +588,7 @@ def test_chunks_of_zarr_that_are_missing_are_noted(tmp_path):
 
 
 def test_wide_chunks_of_zarr_count_as_what_they_decode_to(tmp_path, monkeypatch):
+    zarr = pytest.importorskip("zarr")
     zarr.create_array(str(tmp_path / "e.zarr"), data=ROWS[:50], chunks=(1, 4_000_000))
     monkeypatch.setattr(memory, "free_memory", lambda: 1 << 20)
     with pytest.raises(DataError, match=r"a chunk of .* takes 15 MiB"):

@@ -8,11 +8,12 @@ import zipfile
 
 import numpy as np
 import pytest
-import torch
 
 from cl_analyze.data.opening import Spec, open_embeddings
 from cl_analyze.data.ranged import FortranRows, RangedRows
 from cl_analyze.errors import DataError
+
+torch = pytest.importorskip("torch")
 
 ROWS = np.random.default_rng(7).standard_normal((40, 6))
 Z = torch.tensor(ROWS)

@@ -8,13 +8,14 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 import cl_analyze as cla
 from cl_analyze.data.labels import encode
 from cl_analyze.data.opening import Spec, from_memory, open_array, open_embeddings
 from cl_analyze.errors import DataError
 from tests.unit.test_columns import LABELS, ROWS, WORDS, D, N, naive
+
+torch = pytest.importorskip("torch")
 
 MISSING = [
     "", "nan", "NaN", "NA", "N/A", "n/a", "<NA>", "#N/A", "NaT", "None", "null", "NULL", "-nan",

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 import cl_analyze as cla
 from cl_analyze import losses
 from cl_analyze.errors import ConfigError
+
+torch = pytest.importorskip("torch")
 
 FRAME = losses.orthonormal_frame(4, 6).double()
 

@@ -9,7 +9,8 @@ import sys
 
 import numpy as np
 import pytest
-import torch
+
+torch = pytest.importorskip("torch")
 
 from cl_analyze.losses import NTXent, simple
 from sample_data.make_embeddings import Run as SampleRun

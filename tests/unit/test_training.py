@@ -13,7 +13,11 @@ import sys
 
 import numpy as np
 import pytest
-import torch
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("torchmetrics")
+pytest.importorskip("lightning")
+
 from torch import nn
 from torchmetrics import MetricCollection
 

@@ -23,8 +23,14 @@ _SECONDS, _BYTES_A_SECOND = 60, 1_000_000
 _ROOM, _SIZES = 4 << 30, 8
 """Its address space: so many bytes, and so many sizes of the file and the values."""
 _LONGEST_LINE = 1 << 28
-_START = """
-import json, resource, signal, sys
+NOT_FROM_HERE = """
+import sys
+sys.path[:1] = filter(None, sys.path[:1])
+"""
+"""Begins a script: none of its modules comes from the current folder."""
+_START = f"""
+{NOT_FROM_HERE}
+import json, resource, signal
 path, seconds, room = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 signal.alarm(seconds)
 try:
@@ -75,7 +81,7 @@ def answer_of(script: str, path: Path, size: int, *arguments: str) -> Iterator[A
         arguments: what `sys.argv[4:]` is in the script.
     """
     limits = (str(_SECONDS + size // _BYTES_A_SECOND), str(_ROOM + _SIZES * size))
-    command = [sys.executable, "-P", "-c", _START + script, str(path), *limits, *arguments]
+    command = [sys.executable, "-c", _START + script, str(path), *limits, *arguments]
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=one_thread

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cl_analyze.data.formats.apart import NOT_FROM_HERE
 from cl_analyze.data.formats.extra import imported, own_errors
 from cl_analyze.data.joined import Chunks
 from cl_analyze.data.memory import require_room
@@ -121,7 +122,7 @@ def read_apart(script: str, path: Path, key: str) -> Any:
         DataError: it fails, or takes more than 20 seconds and one for each megabyte.
     """
     seconds = _SECONDS + path.stat().st_size // 1_000_000
-    command = [sys.executable, "-P", "-c", script, str(path), key]
+    command = [sys.executable, "-c", NOT_FROM_HERE + script, str(path), key]
     try:
         process = subprocess.run(command, capture_output=True, timeout=seconds, check=True)
     except subprocess.TimeoutExpired as error:

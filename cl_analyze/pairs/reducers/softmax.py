@@ -176,7 +176,7 @@ class LogSumOfSquares(Reducer):
             peaks = np.where(peaks > 1e-30, peaks, 1.0)  # less is nothing beside the tile's top
             values = tile.product(values, tile.spread(1.0 / peaks))
             level = 2.0 * np.log(peaks)
-        squares = backend.to_host(xp.vecdot(values, values))
+        squares = backend.to_host(backend.row_squares(values))
         with np.errstate(divide="ignore"):
             logs = np.log(squares) + level + 2.0 * exponentials.shift / self.tau
         return np.asarray(np.logaddexp.reduce(logs) + twice), None
