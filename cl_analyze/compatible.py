@@ -1,17 +1,26 @@
-"""What older versions of Python lack, under the names of newer ones: the only look at versions."""
+"""What older versions of Python and pandas lack: the only place that looks at versions."""
 
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-__all__ = ["add_note", "tomllib"]
+__all__ = ["add_note", "exact_decimals", "tomllib"]
 
 
 def add_note(error: BaseException, note: str) -> None:
     """Add a note to an error, as its method `add_note` does; Python 3.10 prints none."""
     error.__dict__.setdefault("__notes__", []).append(note)
+
+
+def exact_decimals() -> dict[str, Any]:
+    """Arguments of `pandas.read_csv` for numbers as Python reads them: the default from 3.1 on."""
+    import pandas as pd
+
+    version = tuple(int(part) for part in pd.__version__.split(".")[:2])
+    return {} if version >= (3, 1) else {"float_precision": "round_trip"}

@@ -39,7 +39,16 @@ class _Losses(ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         if name == "__all__" or not name.startswith("_"):
-            from cl_analyze.losses import _names
+            try:
+                from cl_analyze.losses import _names
+            except ModuleNotFoundError as error:
+                if error.name != "torch":
+                    raise
+                from cl_analyze.errors import DependencyError
+
+                raise DependencyError(
+                    f"cl_analyze.losses.{name} needs torch: pip install torch"
+                ) from error
 
             public = {key: value for key, value in vars(_names).items() if key[0] != "_"}
             self.__dict__.update(public, __all__=sorted(public))

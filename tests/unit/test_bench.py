@@ -46,6 +46,7 @@ def test_the_code_for_two_revisions_runs_on_this_one(monkeypatch, tmp_path):
 
 
 def test_the_gpu_check_runs_on_the_cpu_too():
+    pytest.importorskip("torch")
     script = ROOT / "bench" / "gpu.py"
     command = [sys.executable, script, "--device", "cpu", "--rows", "300", "--threads", "1"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -55,6 +56,7 @@ def test_the_gpu_check_runs_on_the_cpu_too():
 
 
 def test_the_figure_of_growth_has_every_line(tmp_path):
+    pytest.importorskip("torch")
     script, path = ROOT / "bench" / "growth.py", tmp_path / "growth.png"
     command = [sys.executable, script, path, "--most-rows", "1000"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -89,6 +91,7 @@ def test_faiss_finds_the_same_rows():
     ],
 )
 def test_benchmarks_against_a_peer_run(name, options, sides):
+    pytest.importorskip("torch")
     result = subprocess.run(
         [sys.executable, str(ROOT / "bench" / f"{name}.py"), *options],
         check=True,
@@ -119,6 +122,7 @@ def test_the_report_is_cut_into_phases(few, tmp_path):
 
 
 def test_the_benchmark_of_formats_reads_what_it_wrote(tmp_path):
+    pytest.importorskip("torch")
     rows = np.random.default_rng(0).standard_normal((600, 8)).astype(np.float32)
     for name, write in formats.WRITERS.items():
         write(rows, tmp_path / name)

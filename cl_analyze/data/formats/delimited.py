@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from cl_analyze.compatible import exact_decimals
 from cl_analyze.data.formats.columns import (
     ROLE_COLUMNS,
     Columns,
@@ -283,6 +284,7 @@ def _parse(text: _Text, skip: int, names: list[str]) -> Any:
                 index_col=False,
                 low_memory=False,
                 quoting=text.quoting,
+                **exact_decimals(),
             )
     except (pd.errors.ParserError, pd.errors.ParserWarning, pd.errors.EmptyDataError) as error:
         _require_equal_lengths(text, 0)

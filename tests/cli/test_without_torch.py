@@ -1,0 +1,71 @@
+"""Computing on the CPU needs no torch: every command, where importing torch fails."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.forks import ROOT, SECONDS
+
+PROGRAM = """
+import sys
+sys.modules["torch"] = None  # importing it raises ModuleNotFoundError
+from cl_analyze.cli.entry import main
+main(sys.argv[1:])
+"""
+COMMANDS = (
+    ["uniformity", "a.npy"],
+    ["tolerance", "a.npz"],
+    ["similarity", "a.npz", "--pairs", "b.npy"],
+    ["penalty", "a.npy", "--tau", "0.2"],
+    ["losses", "a.npz", "--pairs", "b.npy"],
+    ["quality", "a.npz"],
+    ["compare", "a.npz", "b.npy"],
+    ["report", "a.npz", "--out", "out"],
+    ["check", "a.npz", "--rules", "rules.toml"],
+    ["inspect", "a.npz"],
+)
+
+
+def without_torch(folder, program, *arguments):
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        timeout=SECONDS,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=lambda words: words[0])
+def test_every_command_runs(tmp_path, random, arguments):
+    rows = random.standard_normal((60, 5))
+    np.save(tmp_path / "a.npy", rows)
+    np.save(tmp_path / "b.npy", rows + 0.1 * random.standard_normal((60, 5)))
+    np.savez(tmp_path / "a.npz", embeddings=rows, labels=np.arange(60) % 3)
+    (tmp_path / "rules.toml").write_text('[[rule]]\nmetric = "uniformity"\nmax = 0\n')
+    result = without_torch(tmp_path, PROGRAM, *arguments)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout
+
+
+def test_python_and_what_needs_torch(tmp_path):
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import numpy as np, cl_analyze as cla, cl_analyze.losses, cl_analyze.training\n"
+        "rows = np.random.default_rng(0).standard_normal((60, 5))\n"
+        "assert cla.analyze(rows, np.arange(60) % 3).records.find('uniformity').value < 0\n"
+        "for use in (lambda: cla.losses.DHEL, lambda: cla.training.Uniformity):\n"
+        "    try: use()\n"
+        "    except cla.DependencyError as error: print(error)\n"
+    )
+    result = without_torch(tmp_path, program)
+    assert result.stdout == (
+        "cl_analyze.losses.DHEL needs torch: pip install torch\n"
+        "cl_analyze.training.Uniformity needs torch: pip install 'cl-analyze[training]'\n"
+    ), result.stderr
