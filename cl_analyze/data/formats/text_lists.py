@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cl_analyze.compatible import exact_decimals
 from cl_analyze.errors import DataError
 from cl_analyze.quoting import quoted
 
@@ -95,6 +96,7 @@ def matrix_of_lists(key: str, series: Any) -> NDArray[np.float64]:
             quoting=csv.QUOTE_NONE,
             skipinitialspace=True,
             skip_blank_lines=False,
+            **exact_decimals(),
         ).to_numpy()
     except (ValueError, pd.errors.ParserError) as error:
         raise DataError(f"{column} holds lists that are not numbers: {error}") from error
