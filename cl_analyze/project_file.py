@@ -103,7 +103,7 @@ def _bytes(path: Path) -> bytes:
 
 
 def _parsed(path: Path, content: bytes) -> dict[str, Any]:
-    import tomllib
+    from cl_analyze.compatible import tomllib
 
     try:
         text = content.decode("utf-8-sig")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from cl_analyze.compatible import add_note
 from cl_analyze.errors import ConfigError
 from cl_analyze.options.defaults import Default, defaults_for
 from cl_analyze.options.kinds import Companions, Flag, Place
@@ -98,7 +99,7 @@ def from_project(command: str, typed_file: str | None, typed: Sequence[str]) -> 
         ]
     except ConfigError as error:
         if typed_file is None:
-            error.add_note(f"with {_WITHOUT}")
+            add_note(error, f"with {_WITHOUT}")
         raise
     return FromFile(str(path), tuple(defaults)) if defaults else None
 

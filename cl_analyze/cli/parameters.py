@@ -11,6 +11,7 @@ import typer
 from cl_analyze.cli.commands import ARGUMENTS, FROM_FILE, Command
 from cl_analyze.cli.defaults import from_project
 from cl_analyze.cli.lists import ListCommand
+from cl_analyze.compatible import add_note
 from cl_analyze.errors import AnalysisError, ConfigError
 from cl_analyze.options import DECLARING
 from cl_analyze.options.declaration import OUTPUT, PANELS, Option, options_for
@@ -55,7 +56,7 @@ def _run(command: Command, context: typer.Context, values: dict[str, Any]) -> No
     except AnalysisError as error:
         note = from_file.note(str(error))
         if note:
-            error.add_note(note)
+            add_note(error, note)
         raise
 
 
