@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 
 from cl_analyze.data.memory import require_room
 from cl_analyze.data.opening import Opened
-from cl_analyze.data.rows import BFLOAT16
+from cl_analyze.data.rows import BFLOAT16, is_real
 from cl_analyze.errors import DataError
 from cl_analyze.quoting import printable, quoted
 
 UNLABELLED = -1
+_LOOKED_AT = 4096
+"""Rows of a matrix of labels that tell what it is."""
 _WORD_BYTES = 150
 """Memory that a label takes as a word, about."""
 
@@ -82,8 +84,9 @@ def encode(opened: Opened, unlabelled: str | None = None, what: str = "labels") 
     """
     shape = opened.array.shape
     if len(shape) != 1 and not (len(shape) == 2 and shape[1] == 1):
-        hint = "; for one-hot rows save their argmax(axis=1)" if len(shape) == 2 else ""
-        raise DataError(f"{opened.name}: {what} must be one value a row, found shape {shape}{hint}")
+        raise DataError(
+            f"{opened.name}: {what} must be one value a row, found shape {shape}{_remedy(opened)}"
+        )
     values: NDArray[Any] = opened.array.values()[:].reshape(-1)
     dtype = values.dtype
     missing = np.zeros(len(values), dtype=bool)
@@ -117,6 +120,23 @@ def encode(opened: Opened, unlabelled: str | None = None, what: str = "labels") 
     rows = np.flatnonzero(~missing)
     first[inverse[::-1]] = rows[::-1]
     return Labels(codes, _names([str(words[row]) for row in first]), tuple(spelt))
+
+
+def _remedy(opened: Opened) -> str:
+    """What to save in place of a matrix of labels, by its first rows; empty where it is none."""
+    array = opened.array
+    if len(array.shape) != 2 or not is_real(array.dtype):
+        return ""
+    rows = array.read(0, min(array.n_rows, _LOOKED_AT))
+    if not np.isin(rows, (0, 1)).all():
+        return "; for scores of classes save their argmax(axis=1)"
+    per_row = (rows == 1).sum(axis=1)
+    if (per_row == 1).all():
+        return "; its rows are one-hot: save labels.argmax(axis=1)"
+    return (
+        f"; a row has {per_row.min()} to {per_row.max()} classes (several labels a row): save one "
+        "class a row, or measure one class at a time: labels[:, 0]"
+    )
 
 
 def _names(words: list[str]) -> tuple[str, ...]:

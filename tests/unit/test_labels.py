@@ -77,6 +77,42 @@ def test_what_is_no_class_in_a_list(values):
         encode(from_memory(array, "y"))
 
 
+MATRICES = {
+    "one-hot": (np.eye(4)[LABELS], r"its rows are one-hot: save labels\.argmax\(axis=1\)"),
+    "one-hot bool": (np.eye(4, dtype=bool)[LABELS], "one-hot"),
+    "several": (
+        np.tri(4)[LABELS],
+        r"a row has 1 to 4 classes \(several labels a row\).*labels\[:, 0\]",
+    ),
+    "none in a row": (np.vstack([np.zeros(4), np.eye(4)]), "a row has 0 to 1 classes"),
+    "scores": (ROWS, r"for scores of classes save their argmax\(axis=1\)"),
+    "words": (WORDS.reshape(-1, 2), r"one value a row, found shape \(20, 2\)$"),
+}
+
+
+@pytest.mark.parametrize("kind", MATRICES)
+def test_a_matrix_of_labels_is_told_what_it_is(kind):
+    matrix, message = MATRICES[kind]
+    with pytest.raises(DataError, match=message):
+        encode(from_memory(matrix, "y"))
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".feather"])
+def test_categories_of_arrow_and_pandas_are_classes(cli, suffix):
+    categories = pd.Categorical(
+        ["b", None, *WORDS[2:]],
+        categories=["unused", "b", *sorted(set(WORDS) - {"b"}, reverse=True)],
+    )
+    frame = pd.DataFrame({"z": list(ROWS), "label": categories})
+    path = cli.folder / f"rows{suffix}"
+    (frame.to_parquet if suffix == ".parquet" else frame.to_feather)(path)
+    labels = encode(open_array(Spec.parse(f"{path}::label"), ()))
+    assert labels.names == tuple(sorted({"b", *WORDS[2:].tolist()}))
+    assert labels.codes[1] == -1
+    named = [labels.names[code] for code in labels.codes[2:]]
+    assert named == WORDS[2:].tolist()
+
+
 # ---- in the file of the embeddings
 
 UNUSABLE = {
