@@ -52,7 +52,7 @@ def trained(model, folder, max_steps, **arguments):
     from datasets import Dataset
     from sentence_transformers import SentenceTransformerTrainer as Trainer
     from sentence_transformers import SentenceTransformerTrainingArguments as Arguments
-    from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+    from sentence_transformers.losses import MultipleNegativesRankingLoss
 
     data = Dataset.from_dict({"anchor": TEXTS[:4], "positive": PAIRS[:4]})
     settings = Arguments(
