@@ -52,7 +52,9 @@ def families(names: Iterable[str] | str) -> tuple[str, ...]:
         return tuple(METRICS)
     for name in listed:
         if name not in METRICS:
-            raise ConfigError(f"no metrics {name!r}; there are {', '.join(METRICS)} and all")
+            of = next((each for each, family in METRICS.items() if name in family.definitions), "")
+            hint = f": it is one of {of!r}" if of else ""
+            raise ConfigError(f"no metrics {name!r}{hint}; there are {', '.join(METRICS)} and all")
     return tuple(dict.fromkeys(listed))
 
 

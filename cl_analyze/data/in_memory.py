@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cl_analyze.data.formats.columns import is_role
-from cl_analyze.data.rows import RowArray, words
+from cl_analyze.data.rows import RowArray, is_missing, words
 from cl_analyze.data.tensors import tensor_array
 from cl_analyze.errors import DataError
 from cl_analyze.quoting import quoted, some
@@ -44,8 +45,8 @@ def array_in_memory(value: Any, name: str) -> RowArray:
         value = [_of_tensor(item) if hasattr(item, "detach") else item for item in value]
     try:
         array = np.asarray(value)
-        if array.dtype.hasobject and array.ndim == 1 and len(array) and np.ndim(array[0]) > 0:
-            array = np.stack([np.asarray(row) for row in array])  # a column of vectors
+        if array.dtype.hasobject and array.ndim == 1:
+            array = _stacked(array)
     except (ValueError, TypeError) as error:
         raise DataError(f"{name}: rows must all have the same length: {error}") from error
     if array.dtype.hasobject and array.ndim != 1:
@@ -53,6 +54,15 @@ def array_in_memory(value: Any, name: str) -> RowArray:
             f"{name}: embeddings must be real numbers, found Python objects{_of_columns(value)}"
         )
     return RowArray.of(words(array))
+
+
+def _stacked(column: NDArray[Any]) -> NDArray[Any]:
+    """A column of vectors as a matrix, a missing vector as NaN; other columns as they are."""
+    first = next((np.asarray(row) for row in column if not is_missing(row)), None)
+    if first is None or first.ndim == 0:
+        return column
+    nothing = np.full(first.shape, np.nan, dtype=np.float32)
+    return np.stack([nothing if is_missing(row) else np.asarray(row) for row in column])
 
 
 def _of_tensor(row: Any) -> Any:

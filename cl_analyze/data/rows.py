@@ -31,6 +31,15 @@ def kind_of(dtype: str) -> str:
     return "f" if dtype == BFLOAT16 else np.dtype(dtype).kind
 
 
+def is_missing(value: Any) -> bool:
+    """Whether a value of a column is None or NaN.
+
+    >>> is_missing(None), is_missing(float("nan")), is_missing([1.0])
+    (True, True, False)
+    """
+    return value is None or (isinstance(value, float) and value != value)
+
+
 def is_real(dtype: str) -> bool:
     """Whether values of this dtype (as named by `RowArray.dtype`) can be embeddings."""
     return kind_of(dtype) in "fiub"

@@ -12,9 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from cl_analyze.data.rows import is_missing
 from cl_analyze.errors import DataError
 from cl_analyze.quoting import nearest, quoted, some
 
+_LOOKED_AT = 100
+"""Rows among which the first value of a column is looked for."""
 Column = Callable[[str, "int | None"], Any]
 """A column by its name: all of it (None), or its first rows."""
 
@@ -78,13 +81,12 @@ class TableInMemory:
         return InMemory(np.stack(columns, axis=1), key)
 
     def holds_vectors(self, name: str) -> bool:
-        """Whether a column holds a vector, or several, in its first row."""
-        first = self.column(name, 1)
+        """Whether a column holds a vector, or several, in the first row with a value."""
+        first = self.column(name, _LOOKED_AT)
         shape = getattr(first, "shape", ())
         if len(shape) > 1:
             return True
-        values = list(first)
-        return bool(values) and _is_vector(values[0])
+        return next((_is_vector(value) for value in first if not is_missing(value)), False)
 
     def holds_numbers(self, name: str) -> bool:
         """Whether a column holds one number a row."""

@@ -6,12 +6,14 @@ Companions with one entry a row are then named by their columns: `labels="specie
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cl_analyze.data.formats.columns import is_role
+import numpy as np
+
+from cl_analyze.data.formats.columns import dimensions, is_role, judged
 from cl_analyze.data.opening import LABEL_KEYS, NO_LABELS
 from cl_analyze.data.tables_in_memory import InMemory, TableInMemory, table_in_memory
 from cl_analyze.errors import DataError
@@ -70,6 +72,23 @@ def with_columns(request: Request, title: str, note: Note) -> Request:
     return request
 
 
+def warnings_on_order(request: Request, title: str) -> Iterator[str]:
+    """A warning for each Series whose index names the rows of the frame in another order."""
+    rows = request.embeddings[0] if isinstance(request.embeddings, tuple) else request.embeddings
+    index: Any = getattr(rows, "index", None)
+    if not hasattr(index, "equals"):
+        return
+    for role in COLUMNS_OF["embeddings"]:
+        own: Any = getattr(getattr(request, role), "index", None)
+        if not hasattr(own, "equals") or len(own) != len(index) or own.equals(index):
+            continue
+        if own.sort_values().equals(index.sort_values()):
+            yield (
+                f"{title}: {role} have the index of the embeddings in another order; they are "
+                f"matched by position: if they should be by index, pass {role}.loc[frame.index]"
+            )
+
+
 def _table_of(value: Any, name: str) -> tuple[TableInMemory | None, str | Sequence[str] | None]:
     """The table of a value, and the column, or columns, that are named with it."""
     is_named = isinstance(value, tuple) and len(value) == 2 and _are_names(value[1])
@@ -85,8 +104,9 @@ def _table_of(value: Any, name: str) -> tuple[TableInMemory | None, str | Sequen
 
 
 def _are_names(value: Any) -> bool:
+    """Whether a value is the name of a column, or a list of names, which pandas may count."""
     if isinstance(value, list | tuple):
-        return bool(value) and all(isinstance(item, str) for item in value)
+        return bool(value) and all(type(item) in (str, int) for item in value)
     return isinstance(value, str)
 
 
@@ -139,10 +159,12 @@ def _main(
             f"(table, {of_data[0]!r})"
         )
     numbers = [each for each in free if table.holds_numbers(each)]
-    if not taken and table.kind == "DataFrame":
-        return None
     words = [each for each in free if each not in numbers]
     roles = [each for each in numbers if is_role(each, numbers)]
+    chosen_numbers = _dimensions(table, numbers)
+    is_refused = bool(words or roles)  # by the readers of arrays
+    if not taken and table.kind == "DataFrame" and (is_refused or chosen_numbers == numbers):
+        return None
     if roles or (words and not taken):
         listed = some(map(quoted, roles or words))
         raise DataError(
@@ -152,7 +174,21 @@ def _main(
         )
     if not numbers:
         raise DataError(f"{name}: the {table.kind} has no column of vectors or numbers")
-    return table.matrix(numbers), _in_words(numbers), numbers
+    return table.matrix(chosen_numbers), _in_words(chosen_numbers), chosen_numbers
+
+
+def _dimensions(table: TableInMemory, numbers: Sequence[str]) -> list[str]:
+    """The columns of numbers that are dimensions, by the rules for files of columns."""
+    if len(numbers) < 2 or any(table.names.count(name) > 1 for name in numbers):
+        return list(numbers)
+    arrays = {name: np.asarray(table.column(name, None)) for name in numbers}
+    if any(array.ndim != 1 or array.dtype.kind not in "fiub" for array in arrays.values()):
+        return list(numbers)
+    dtypes = {name: array.dtype for name, array in arrays.items()}
+    counts = list(numbers) == [str(i) for i in range(len(numbers))]
+    return dimensions(
+        dtypes, lambda names: {name: judged(arrays[name]) for name in names}, named=not counts
+    ).names
 
 
 def _in_words(columns: Sequence[str]) -> str:

@@ -25,7 +25,7 @@ from cl_analyze.data.validation import RowCheck, check_rows
 from cl_analyze.data.variants import Variant
 from cl_analyze.errors import ConfigError, DataError
 from cl_analyze.inputs.checks import kept_rows, warn_about, warn_of_repeats
-from cl_analyze.inputs.columns import with_columns
+from cl_analyze.inputs.columns import warnings_on_order, with_columns
 from cl_analyze.inputs.companions import EMBEDDINGS, Companion, Companions, open_companions
 from cl_analyze.inputs.entries import input_entry, pairs_entry
 from cl_analyze.inputs.listener import Recorder, Silent
@@ -100,6 +100,8 @@ def prepare(
     """
     # what there is to say of the file was said of the original
     of_file = Recorder(Silent()) if request.variant else recorder
+    for text in warnings_on_order(request, original or title):
+        of_file.warn(text)
     request = with_columns(request, original or title, of_file.note)
     opened = _open(request, original or title, names)
     for text in opened.notes:

@@ -63,3 +63,8 @@ def log(contents: Contents, to: Any, folder: str | Path | None = None) -> None:
         raise DependencyError(
             f"{name} is not installed: pip install {name}, or pip install 'cl-analyze[trackers]'"
         ) from error
+    except ImportError as error:  # of one of its own dependencies
+        raise DependencyError(
+            f"{name} is installed, but cannot be imported: {error}; install a newer one: "
+            f"pip install -U {name}"
+        ) from error

@@ -87,6 +87,8 @@ def checked_texts(
         if values is None:
             continue
         array = np.asarray(values)
+        if array.dtype.hasobject and name == "labels":  # None: unlabelled, an empty word in files
+            array = np.array(["" if value is None else str(value) for value in array.flat])
         if array.shape != (len(listed),):
             raise ConfigError(
                 f"{caller}: {name} need one value for each of {len(listed)} texts, found an array "

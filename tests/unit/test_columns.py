@@ -11,7 +11,7 @@ import pytest
 import cl_analyze as cla
 from cl_analyze.data.formats.columns import MOST_COLUMNS
 from cl_analyze.data.formats.delimited import has_header
-from cl_analyze.data.opening import Spec, open_array, open_embeddings
+from cl_analyze.data.opening import LABEL_KEYS, Spec, open_array, open_embeddings
 from cl_analyze.errors import DataError
 
 N, D = 40, 6
@@ -244,8 +244,6 @@ def test_words_in_parentheses_are_words(tmp_path):
     ("text", "message"),
     [
         ("0.5 1.5 2.5\n3.5 4.5 5.5\n", "3 numbers each, as numpy.savetxt"),
-        ("the 0.5 1.5 2.5\nof 3.5 4.5 5.5\n", "a word and 3 numbers each"),
-        ("2 3\nthe 0.5 1.5 2.5\nof 3.5 4.5 5.5\n", "a word and 3 numbers each"),
         ("# a header\n0.5 1.5\n3.5 4.5\n", "2 numbers each"),
     ],
 )
@@ -253,6 +251,15 @@ def test_matrices_in_text_files_are_no_labels(tmp_path, text, message):
     (tmp_path / "e.txt").write_text(text)
     with pytest.raises(DataError, match=message):
         open_array(Spec(str(tmp_path / "e.txt")), ())
+
+
+@pytest.mark.parametrize("header", ["", "2 3\n"])
+def test_word_vectors_in_text_files_are_no_labels(tmp_path, header):
+    (tmp_path / "e.txt").write_text(f"{header}the 0.5 1.5 2.5\nof 3.5 4.5 5.5\n")
+    with pytest.raises(
+        DataError, match=r"several arrays, none named labels or y or .*'embeddings'"
+    ):
+        open_array(Spec(str(tmp_path / "e.txt")), LABEL_KEYS)
 
 
 def test_labels_of_several_words_are_labels(tmp_path):

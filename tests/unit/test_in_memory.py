@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import anndata
-import datasets
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
-import torch
 
 import cl_analyze as cla
 from cl_analyze.errors import DataError
 from cl_analyze.inputs.columns import with_columns
 from cl_analyze.options import Request
+
+anndata = pytest.importorskip("anndata")
+datasets = pytest.importorskip("datasets")
+pa = pytest.importorskip("pyarrow")
+torch = pytest.importorskip("torch")
 
 RANDOM = np.random.default_rng(11)
 LABELS = np.array(["cat", "dog", "owl"])[np.arange(60) % 3]
@@ -248,3 +249,48 @@ def test_tensors_of_any_kind():
     labels = torch.tensor(CODES)
     report = cla.analyze(tensor, labels, metrics="tolerance")
     assert values(report)[0][2] == values(cla.analyze(ROWS, CODES, metrics="tolerance"))[0][2]
+
+
+@pytest.mark.parametrize("names", [list("abcdef"), None])
+def test_columns_of_a_frame_follow_the_rule_for_files(tmp_path, names):
+    """An index or classes among decimals are no dimensions, whichever way the table comes."""
+    z = np.random.default_rng(0).standard_normal((90, 6))
+    frame = pd.DataFrame(z, columns=names).assign(row=range(90))
+    frame.columns = frame.columns.astype(str)
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    wanted = cla.uniformity(z).value
+    for table in (frame, str(tmp_path / "t.csv")):
+        assert cla.uniformity(table).value == pytest.approx(wanted, abs=1e-9)
+    whole = pd.DataFrame(np.eye(6, dtype=int))  # which are features
+    assert cla.uniformity(whole).value == pytest.approx(-4.0, abs=1e-9)
+
+
+def test_columns_that_pandas_counts_can_be_named():
+    frame = pd.DataFrame(np.random.default_rng(0).standard_normal((30, 6)))
+    value = cla.uniformity((frame, [0, 1, 2])).value
+    assert value == pytest.approx(cla.uniformity(frame.to_numpy()[:, :3]).value, abs=1e-12)
+
+
+@pytest.mark.parametrize("at", [0, 5])
+def test_missing_vectors_of_a_table_can_be_dropped(at):
+    rows = np.random.default_rng(0).standard_normal((50, 4))
+    vectors = list(rows)
+    vectors[at] = None
+    frame = pd.DataFrame({"embedding": vectors, "y": ["a", "b"] * 25})
+    with pytest.raises(DataError, match="NaN"):
+        cla.analyze(frame, "y", metrics="uniformity")
+    run = cla.RunOptions(on_invalid="drop")
+    for table, labels in ((frame, "y"), (frame.embedding, frame.y)):
+        report = cla.analyze(table, labels, metrics="uniformity", run=run)
+        wanted = cla.uniformity(np.delete(rows, at, axis=0).astype(np.float32))
+        assert report.records.find("uniformity").value == pytest.approx(wanted.value, abs=1e-6)
+
+
+def test_labels_in_another_order_than_the_frame_are_warned_of():
+    frame = pd.DataFrame(np.random.default_rng(0).standard_normal((40, 4)), columns=list("abcd"))
+    labels = pd.Series(np.arange(40) % 2)
+    shuffled = cla.analyze(frame, labels.sample(frac=1, random_state=0), metrics="tolerance")
+    assert any("index of the embeddings in another order" in text for text in shuffled.warnings)
+    same = cla.analyze(frame, labels, metrics="tolerance")
+    elsewhere = cla.analyze(frame, labels.set_axis(labels.index + 99), metrics="tolerance")
+    assert not any("index" in text for text in (*same.warnings, *elsewhere.warnings))

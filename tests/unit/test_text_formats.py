@@ -605,3 +605,19 @@ def test_a_file_name_that_is_no_text_is_an_id(tmp_path):
     found = open_embeddings(Spec(str(tmp_path)), with_ids=True)
     assert sorted(found.ids.array.values().tolist()) == [r"\xfe", r"\xff"]
     assert len(identify(found.ids)) == 2
+
+
+def test_lists_of_numbers_under_ids_are_no_columns(tmp_path):
+    """Ids that count are as ambiguous as words: each list may be a row or a column."""
+    lists = {f"doc{i}": row for i, row in enumerate(np.eye(20, 8).tolist())}
+    (tmp_path / "d.json").write_text(json.dumps(lists))
+    with pytest.raises(DataError, match="is a list a row, or a column"):
+        open_embeddings(Spec(str(tmp_path / "d.json")))
+
+
+@pytest.mark.parametrize("names", [None, list("abcde")])
+def test_what_pandas_writes_by_default_are_columns(tmp_path, names):
+    frame = pd.DataFrame(np.random.default_rng(0).standard_normal((30, 5)), columns=names)
+    frame.to_json(tmp_path / "n.json", double_precision=15)
+    rows = open_embeddings(Spec(str(tmp_path / "n.json"))).main.array.read(0, 30)
+    np.testing.assert_allclose(rows, frame.to_numpy(), rtol=1e-12)

@@ -25,6 +25,8 @@ from cl_analyze.quoting import printable
 
 _FLAT = (b"IxFI", b"IxF2", b"IxFl")
 _WITH_IDS = (b"IxMp", b"IxM2")
+_EXACT = (b"IwFl", b"IHNf")
+"""Kinds that faiss reads and that keep the vectors as they are."""
 _BINARY_FLAT = b"IBxF"
 _BINARY_WITH_IDS = (b"IBMp", b"IBM2")
 _HEAD = np.dtype(
@@ -284,8 +286,15 @@ def open_faiss(path: Path) -> Container:
     if kind in _WITH_IDS or kind.startswith(b"Iw"):
         own = _ByFaiss(where, source, (n, d), wants_ids=True)
         arrays["ids"] = RowArray((n,), "<i8", own, at_once, source.size)
-    note = (
-        f"vectors are those that the index ({letters}) reconstructs: where it compresses them, "
-        "they are not quite those that were added"
-    )
-    return Container(path, "faiss", arrays, notes=(note,))
+    notes = []
+    if kind not in _EXACT:
+        notes.append(
+            f"vectors are those that the index ({letters}) reconstructs: where it compresses them, "
+            "they are not quite those that were added"
+        )
+    if kind.startswith(b"Iw"):
+        notes.append(
+            "rows are in the order of the index's ids, which need not be the order of adding: "
+            "labels and other files must have it too"
+        )
+    return Container(path, "faiss", arrays, notes=tuple(notes))

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from cl_analyze.data.formats.columns import main_family
 from cl_analyze.data.formats.gathered import GatheredRows
 from cl_analyze.data.formats.json_fields import (
     VECTOR_FIELDS,
@@ -246,7 +245,8 @@ def _of_object(path: Path, document: dict[str, Any]) -> Container:
         if is_record or _VECTOR_KEYS & {key.lower() for key in first}:
             named = ((f"record {quoted(k, 40)}", {"id": k, **r}) for k, r in document.items())
             return _of_records(path, named)
-        document = _by_rows(document)
+        columns = _by_rows(document)
+        return _of_columns(path, columns, are_columns=columns is not document)
     return _of_columns(path, document)
 
 
@@ -285,8 +285,14 @@ def _by_rows(document: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return {name: [column[row] for row in first] for name, column in document.items()}
 
 
-def _of_columns(path: Path, document: dict[str, Any]) -> Container:
-    """An object of columns, {"ids": [...], "embeddings": [[...], ...]}; others are left out."""
+def _of_columns(path: Path, document: dict[str, Any], are_columns: bool = False) -> Container:
+    """An object of columns, {"ids": [...], "embeddings": [[...], ...]}; others are left out.
+
+    Args:
+        path: the file.
+        document: its content.
+        are_columns: whether it is known that lists of numbers are columns, and no rows.
+    """
     columns = {key: value for key, value in document.items() if isinstance(value, list) and value}
     skipped = {key: _in_words(value) for key, value in document.items() if key not in columns}
     is_nested = {key: isinstance(value[0], list) for key, value in columns.items()}
@@ -296,7 +302,8 @@ def _of_columns(path: Path, document: dict[str, Any]) -> Container:
             break
     else:
         matrices = [key for key, nested in is_nested.items() if nested]
-        _refuse_transposed(columns, bool(matrices))
+        if not (are_columns or matrices):
+            _refuse_transposed(columns)
         usual = [k for name in VECTOR_FIELDS for k in matrices if k.lower() == name]
         lengths = [len(columns[key]) for key in [*usual, *matrices, *columns]]
         for key in [key for key, value in columns.items() if len(value) != lengths[0]]:
@@ -319,9 +326,9 @@ def _in_words(value: Any) -> str:
     return "an empty list" if isinstance(value, list) else kind_in_words(value)
 
 
-def _refuse_transposed(columns: Mapping[str, list[Any]], has_matrix: bool) -> None:
-    """Raise a DataError where lists of numbers may be columns, or a vector under each word."""
-    if has_matrix or len(columns) < 2 or main_family(columns) is not None:
+def _refuse_transposed(columns: Mapping[str, list[Any]]) -> None:
+    """Raise a DataError where lists of numbers may be columns, or a vector under each id."""
+    if len(columns) < 2:
         return
     if all(type(v) in (int, float) for value in columns.values() for v in value):
         n, lengths = len(columns), {len(value) for value in columns.values()}

@@ -69,11 +69,10 @@ def _load(path: Path) -> Any:
 
 def _converted(path: Path) -> str:
     """The command that takes the tensors out of a file with other objects, as a remedy."""
-    is_checkpoint = path.suffix.lower() == ".ckpt"
-    part = "['state_dict']" if is_checkpoint else ""
     line = python_line(
-        f"import torch; d = torch.load({str(path)!r}, map_location='cpu', weights_only=False)"
-        f"{part}; torch.save({{k: v for k, v in d.items() if torch.is_tensor(v)}}, "
+        f"import torch; d = torch.load({str(path)!r}, map_location='cpu', weights_only=False); "
+        "d = d.get('state_dict', d); "
+        "torch.save({k: v for k, v in d.items() if torch.is_tensor(v)}, "
         f"{path.stem + '-tensors.pt'!r})"
     )
     return f"; or take the tensors out of this one: {line} ({TRUSTED})"
