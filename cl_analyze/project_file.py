@@ -20,6 +20,7 @@ MOST_BYTES = 4 << 20
 OWN_FILE, PROJECT_FILE = "cl-analyze.toml", "pyproject.toml"
 TOOL = "cl-analyze"
 """Name of the table under [tool] in pyproject.toml."""
+_MISSPELT = "cl_analyze"
 RULES, DEFAULTS = "rule", "defaults"
 """The keys that the file may have."""
 _DEEP_KEY = re.compile(r"(?<![\w\"'.-])(?:[\w\"'-]+[ \t]*\.[ \t]*){100}")
@@ -51,7 +52,8 @@ def find_project_file(folder: Path) -> Path | None:
     Folders above are not searched.
 
     Raises:
-        ConfigError: a pyproject.toml cannot be read, or names cl-analyze and is not valid TOML.
+        ConfigError: a pyproject.toml cannot be read, or names cl-analyze and is not valid TOML, or
+            its table is misspelt.
     """
     own_file, project = folder / OWN_FILE, folder / PROJECT_FILE
     if _is_there(own_file):
@@ -60,8 +62,12 @@ def find_project_file(folder: Path) -> Path | None:
         return None
     content = _bytes(project)
     # a file of other programs may be broken: that is not for this one to say
-    is_ours = TOOL.encode() in content and TOOL in _tool_tables(_parsed(project, content))
-    return project if is_ours else None
+    if not any(name in content for name in (TOOL.encode(), f"tool.{_MISSPELT}".encode())):
+        return None
+    tables = _tool_tables(_parsed(project, content))
+    if _MISSPELT in tables and TOOL not in tables:
+        raise ConfigError(f"{project}: [tool.{_MISSPELT}] is not read: write [tool.{TOOL}]")
+    return project if TOOL in tables else None
 
 
 def read_project_file(path: Path) -> ProjectFile:
@@ -82,7 +88,7 @@ def read_project_file(path: Path) -> ProjectFile:
             raise ConfigError(
                 f"{path}: unknown key {quoted(key, 60)} in {table or 'the file'}"
                 f"{nearest(key, [RULES, DEFAULTS])}; rules are [[rule]] tables, and defaults of "
-                "options stand in [defaults]"
+                f"options stand in [{f'{table}.' if table else ''}{DEFAULTS}]"
             )
     return ProjectFile(path, content, table)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -162,12 +163,30 @@ def _have_one_vector_each(containers: Sequence[Container]) -> bool:
     """Whether files have no keys and a vector each: a row of a matrix, or decimals, not labels."""
     arrays = [container.arrays.get("") for container in containers]
     shapes = {None if array is None else array.shape for array in arrays}
+    _require_one_length(containers)
     first, shape = arrays[0], shapes.pop()
     if shapes or first is None or shape is None or len(arrays) < 2 or shape[-1:] < (2,):
         return False
     if any(_NUMBERED.search(container.path.name) for container in containers):
         return False
     return (len(shape) == 2 and shape[0] == 1) or (len(shape) == 1 and _are_decimals(first))
+
+
+def _require_one_length(containers: Sequence[Container]) -> None:
+    """Raise a DataError for the one vector among three or more that has another length."""
+    arrays = [container.arrays.get("") for container in containers]
+    lengths = [array.shape[0] for array in arrays if array is not None and len(array.shape) == 1]
+    usual, count = Counter(lengths).most_common(1)[0] if lengths else (0, 0)
+    if len(lengths) < max(len(arrays), 3) or count != len(arrays) - 1 or usual < 2:
+        return
+    at = next(i for i, length in enumerate(lengths) if length != usual)
+    other = containers[0 if at else 1]
+    is_last = at == len(lengths) - 1 and lengths[at] < usual  # as the last shard of labels is
+    if not is_last and _are_decimals(other.arrays[""]):
+        raise DataError(
+            f"{containers[at].path} holds {lengths[at]} numbers, {other.path} {usual}: files with "
+            "a vector each must have the same length"
+        )
 
 
 def _are_decimals(array: RowArray) -> bool:

@@ -408,3 +408,9 @@ def test_passwords_are_not_recorded(app, tmp_path, monkeypatch):
     assert from_file.record["arguments"] == ["--labels=https://host/y.npy"]
     assert from_file.note("https://host/y.npy: cannot be read").startswith("--labels is set in")
     assert from_file.note("another.npy: cannot be read") == ""
+
+
+def test_a_misspelt_table_of_pyproject_is_told(cli):
+    (cli.folder / "pyproject.toml").write_text("[tool.cl_analyze.defaults]\nt = [3]\n")
+    np.save(cli.folder / "z.npy", np.eye(8))
+    assert "write [tool.cl-analyze]" in cli.fails("uniformity", "z.npy", "--no-files")

@@ -621,3 +621,10 @@ def test_what_pandas_writes_by_default_are_columns(tmp_path, names):
     frame.to_json(tmp_path / "n.json", double_precision=15)
     rows = open_embeddings(Spec(str(tmp_path / "n.json"))).main.array.read(0, 30)
     np.testing.assert_allclose(rows, frame.to_numpy(), rtol=1e-12)
+
+
+def test_the_vector_of_another_length_is_named(tmp_path):
+    for i, row in enumerate(np.random.default_rng(0).standard_normal((9, 6))):
+        np.save(tmp_path / f"{i}.npy", row[:5] if i == 3 else row)
+    with pytest.raises(DataError, match=r"3\.npy holds 5 numbers, .*0\.npy 6: .* same length"):
+        open_embeddings(Spec(str(tmp_path)))
