@@ -8,7 +8,7 @@ import json
 import shlex
 from collections.abc import Sequence
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
@@ -30,6 +30,9 @@ from cl_analyze.report.sentences import meaning
 from cl_analyze.results.document import Document
 from cl_analyze.results.tables import Record, number_text
 
+if TYPE_CHECKING:
+    from jinja2 import Template
+
 _PIXELS = 96
 """Pixels of a page to the inch."""
 _MOST_IN_FULL = 12
@@ -40,13 +43,8 @@ _IN_OTHER_SENTENCES = ("uniformity_gap", "between_class_similarity", "effective_
 """Headlines that the sentences of uniformity and tolerance, or the verdict on collapse, name."""
 
 
-def render_html(document: Document, figures: Sequence[tuple[Figure, bytes]]) -> str:
-    """The report, or the comparison, as one HTML document that needs no network.
-
-    Args:
-        document: results with their inputs.
-        figures: each figure with a png, which a page without JavaScript shows.
-    """
+def template(name: str) -> Template:
+    """A template of this package, in which every text is escaped."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -56,6 +54,16 @@ def render_html(document: Document, figures: Sequence[tuple[Figure, bytes]]) -> 
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    return environment.get_template(name)
+
+
+def render_html(document: Document, figures: Sequence[tuple[Figure, bytes]]) -> str:
+    """The report, or the comparison, as one HTML document that needs no network.
+
+    Args:
+        document: results with their inputs.
+        figures: each figure with a png, which a page without JavaScript shows.
+    """
     names, order = short_names(document), by_temperature(document)
     reference = reference_of(document)
     listed = headlines(document)
@@ -65,7 +73,7 @@ def render_html(document: Document, figures: Sequence[tuple[Figure, bytes]]) -> 
         row["metric"] for family in families for rows in family["sources"].values() for row in rows
     }
     shown |= {headline.metric for headline in listed}
-    return environment.get_template("report.html.j2").render(
+    return template("report.html.j2").render(
         document=document,
         title="Comparison of checkpoints" if reference else "Embedding report",
         names=names,

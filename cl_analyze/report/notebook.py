@@ -20,7 +20,7 @@ from cl_analyze.report.comparison import (
     reference_of,
 )
 from cl_analyze.report.headlines import headlines
-from cl_analyze.report.html import findings, number_cell, pixels, verdicts
+from cl_analyze.report.html import findings, number_cell, pixels, template, verdicts
 from cl_analyze.results.document import Document
 
 _FIRST = (
@@ -50,15 +50,6 @@ def render_fragment(document: Document, figures: Sequence[Figure]) -> str:
         document: results with their inputs.
         figures: those of the report, of which the main ones are drawn.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("cl_analyze.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     names, order = short_names(document), by_temperature(document)
     reference = reference_of(document)
     columns = headlines(document)
@@ -66,7 +57,7 @@ def render_fragment(document: Document, figures: Sequence[Figure]) -> str:
     drawn = {picture["name"] for picture in shown}
     compared = [source for source in order if reference not in (None, source)]
     style = resources.files("cl_analyze.report") / "static" / "notebook.css"
-    return environment.get_template("notebook.html.j2").render(
+    return template("notebook.html.j2").render(
         document=document,
         reference=reference,
         columns=columns,
