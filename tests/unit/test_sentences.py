@@ -10,12 +10,16 @@ import sys
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
 import cl_analyze as cla
+from cl_analyze import training
 from cl_analyze.errors import ConfigError, DataError
-from cl_analyze.training import EmbeddingEvaluator, SaveEmbeddingsCallback
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("sentence_transformers")
+nn = torch.nn
+EmbeddingEvaluator = training.EmbeddingEvaluator
+SaveEmbeddingsCallback = training.SaveEmbeddingsCallback
 
 TEXTS = [
     "a small dog barks", "the cat sleeps all day", "a horse runs over the field", "two birds sing",

@@ -39,6 +39,7 @@ def events(folder):
 
 @quiet
 def test_tensorboard_has_numbers_texts_and_images(report, tmp_path):
+    pytest.importorskip("torch.utils.tensorboard")
     report.log("tensorboard", step=5, prefix="dev", folder=tmp_path / "runs", std_errors=True)
     report.log("tensorboard", step=9, prefix="dev", folder=tmp_path / "runs", figures=False)
     found = events(tmp_path / "runs")
@@ -62,9 +63,8 @@ def test_tensorboard_has_numbers_texts_and_images(report, tmp_path):
 
 @quiet
 def test_a_writer_of_ones_own_stays_open(report, tmp_path):
-    from torch.utils.tensorboard import SummaryWriter
-
-    writer = SummaryWriter(str(tmp_path))
+    tensorboard = pytest.importorskip("torch.utils.tensorboard")
+    writer = tensorboard.SummaryWriter(str(tmp_path))
     report.log(writer, tables=["results"], figures="uniformity")
     writer.add_scalar("loss", 1.0)
     writer.close()
