@@ -273,9 +273,14 @@ def test_null_lists_are_rows_of_nan(tmp_path, size):
     values = [row.tolist() for row in ROWS[:50]]
     values[3] = values[20] = None
     kind = pa.list_(pa.float32(), size) if size else pa.list_(pa.float32())
-    pa.parquet.write_table(
-        pa.table({"z": pa.array(values, kind)}), tmp_path / "e.parquet", row_group_size=10
-    )
+    table = pa.table({"z": pa.array(values, kind)})
+    try:
+        pa.parquet.write_table(table, tmp_path / "e.parquet", row_group_size=10)
+        pa.parquet.read_table(tmp_path / "e.parquet")
+    except (pa.ArrowNotImplementedError, OSError, pa.ArrowInvalid) as error:
+        if pa.__version__ >= "24":
+            raise
+        pytest.skip(f"Arrow {pa.__version__} itself cannot write or read such a file: {error}")
     read = open_embeddings(Spec(str(tmp_path / "e.parquet"))).main.array.read(0, 50)
     assert np.flatnonzero(np.isnan(read).any(axis=1)).tolist() == [3, 20]
     np.testing.assert_array_equal(np.delete(read, [3, 20], 0), np.delete(ROWS[:50], [3, 20], 0))
