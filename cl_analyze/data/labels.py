@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cl_analyze.data.memory import require_room
 from cl_analyze.data.opening import Opened
-from cl_analyze.data.rows import BFLOAT16, is_real
+from cl_analyze.data.rows import BFLOAT16, is_missing, is_real
 from cl_analyze.errors import DataError
 from cl_analyze.quoting import printable, quoted
 
@@ -159,7 +159,7 @@ def _as_text(values: NDArray[Any], name: str, what: str) -> list[str]:
             text.append(value.decode("utf-8", "backslashreplace"))
         elif isinstance(value, str):
             text.append(value)
-        elif _is_missing(value):
+        elif is_missing(value):
             text.append("")
         elif isinstance(value, float | np.floating):
             if value != value // 1:
@@ -189,11 +189,6 @@ def _not_a_class(name: str, what: str, value: Any, row: int) -> DataError:
         f"{name}: {what} must be classes (integers, strings or booleans), found {value!r} in row "
         f"{row}; bin continuous values first"
     )
-
-
-def _is_missing(value: Any) -> bool:
-    """Whether a value is None, pd.NA, or unequal to itself as NaN and NaT are."""
-    return value is None or type(value).__name__ == "NAType" or bool(value != value)
 
 
 def negative_classes(labels: Labels) -> list[str]:

@@ -32,12 +32,14 @@ def kind_of(dtype: str) -> str:
 
 
 def is_missing(value: Any) -> bool:
-    """Whether a value of a column is None or NaN.
+    """Whether a value of a column is None, pd.NA, or unequal to itself as NaN and NaT are.
 
-    >>> is_missing(None), is_missing(float("nan")), is_missing([1.0])
-    (True, True, False)
+    >>> is_missing(None), is_missing(float("nan")), is_missing("nan"), is_missing([float("nan")])
+    (True, True, False, False)
     """
-    return value is None or (isinstance(value, float) and value != value)
+    if value is None or type(value).__name__ == "NAType":
+        return True
+    return not hasattr(value, "__len__") and bool(value != value)  # words and vectors have one
 
 
 def is_real(dtype: str) -> bool:

@@ -61,6 +61,7 @@ def _or_gzip(*suffixes: str) -> tuple[str, ...]:
 
 
 _FIELD = "field of number lists, numbers or words"
+_PICKLES = (".pkl", ".pickle", ".joblib")
 FORMATS = (
     Format("NumPy array", (".npy",), npy.open_npy),
     Format("NumPy archive", (".npz",), npz.open_npz, "readable array"),
@@ -74,7 +75,7 @@ FORMATS = (
     Format("big-ann vector file", (".fbin", ".u8bin", ".i8bin"), vectors.open_bin),
     Format("TEXMEX vector file", (".fvecs", ".bvecs"), vectors.open_vecs),
     Format("FAISS index", (".faiss", ".index"), faiss_index.open_faiss),
-    Format("Python pickle", (".pkl", ".pickle", ".joblib"), pickles.open_pickle),
+    Format("Python pickle", _PICKLES, pickles.open_pickle),
     Format("delimited text", _or_gzip(".csv", ".tsv"), projector.open_text_table),
     Format("plain text", _or_gzip(".txt"), word_vectors.open_txt),
     Format("word vectors", _or_gzip(".vec"), word_vectors.open_vec),
@@ -82,7 +83,6 @@ FORMATS = (
     Format("JSON", _or_gzip(".json", ".jsonl", ".ndjson"), json_text.open_json, _FIELD),
 )
 
-_PICKLES = (".pkl", ".pickle", ".joblib")
 _TEXT = (".csv", ".tsv", ".txt", ".vec", ".json", ".jsonl", ".ndjson")
 _MAGIC = (
     (b"\x93NUMPY", "a NumPy array (.npy)", (".npy",)),
