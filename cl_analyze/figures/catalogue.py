@@ -17,7 +17,8 @@ from cl_analyze.figures import (
 from cl_analyze.figures.description import Figure
 from cl_analyze.results.document import Document
 
-OF_SEVERAL: dict[str, Callable[[Document], Figure | None]] = {
+Function = Callable[[Document], Figure | None]
+OF_SEVERAL: dict[str, Function] = {
     "trade_off": trade_off.trade_off_figure,
     "along_the_run": runs.run_figure,
     "differences": trade_off.difference_figure,
@@ -25,30 +26,44 @@ OF_SEVERAL: dict[str, Callable[[Document], Figure | None]] = {
     "compare_matrix": all_pairs.matrix_figure,
 }
 """The figures of a comparison, which show several checkpoints together."""
-FIGURES: dict[str, Callable[[Document], Figure | None]] = {
-    **OF_SEVERAL,
-    "uniformity": basics.uniformity_figure,
-    "tolerance": basics.tolerance_figure,
-    "nearest_negatives": basics.nearest_negatives_figure,
-    "similarity_histogram": basics.similarity_histogram_figure,
-    "separation": separation.separation_figure,
-    "thresholds": separation.threshold_figure,
-    "penalty_curve": penalty.penalty_curve_figure,
-    "penalty_curve_hard": penalty.penalty_curve_hard_figure,
-    "penalty_mass": penalty.penalty_mass_figure,
-    "penalty_summary": penalty.penalty_summary_figure,
-    "loss_by_temperature": losses.loss_by_temperature_figure,
-    "loss_by_batch": losses.loss_by_batch_figure,
-    "loss_gradient": losses.loss_gradient_figure,
-    "spectrum": quality.spectrum_figure,
-    "projection": quality.projection_figure,
-    "knn_accuracy": quality.knn_figure,
-    "class_similarity": quality.class_similarity_figure,
-    "hubness": quality.hubness_figure,
+SECTIONS: dict[str, dict[str, Function]] = {
+    "Which checkpoint": OF_SEVERAL,
+    "What it is good for": {
+        "knn_accuracy": quality.knn_figure,
+        "separation": separation.separation_figure,
+        "thresholds": separation.threshold_figure,
+    },
+    "Where it fails": {
+        "class_similarity": quality.class_similarity_figure,
+        "hubness": quality.hubness_figure,
+    },
+    "The space": {
+        "uniformity": basics.uniformity_figure,
+        "tolerance": basics.tolerance_figure,
+        "spectrum": quality.spectrum_figure,
+        "projection": quality.projection_figure,
+    },
+    "Positives and negatives": {
+        "nearest_negatives": basics.nearest_negatives_figure,
+        "similarity_histogram": basics.similarity_histogram_figure,
+    },
+    "Temperature and losses": {
+        "penalty_curve": penalty.penalty_curve_figure,
+        "penalty_curve_hard": penalty.penalty_curve_hard_figure,
+        "penalty_mass": penalty.penalty_mass_figure,
+        "penalty_summary": penalty.penalty_summary_figure,
+        "loss_by_temperature": losses.loss_by_temperature_figure,
+        "loss_by_batch": losses.loss_by_batch_figure,
+        "loss_gradient": losses.loss_gradient_figure,
+    },
+}
+"""Question -> the figures that answer it, by name, in the order of the report."""
+FIGURES: dict[str, Function] = {
+    name: function for section in SECTIONS.values() for name, function in section.items()
 }
 
 
-def figures_of(document: Document) -> dict[str, Callable[[Document], Figure | None]]:
+def figures_of(document: Document) -> dict[str, Function]:
     """The functions of the figures that a document may have, by name."""
     return OF_SEVERAL if document.command == "compare" else FIGURES
 

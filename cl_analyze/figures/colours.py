@@ -18,6 +18,12 @@ OTHER_HUES = (VERMILION, PURPLE, ORANGE, BLACK)
 _SCALE = ("#440154", "#46327E", "#365C8D", "#277F8E", "#1FA187", "#4AC16D", "#A0DA39")
 
 
+# for values of both signs, with white at 0; control points in the manner of Crameri's vik (2018)
+DIVERGING = (
+    (0.0, "#053061"), (0.25, "#4393C3"), (0.5, "#F7F7F7"), (0.75, "#D6604D"), (1.0, "#67001F"),
+)  # fmt: skip
+
+
 def ordered(n: int) -> list[str]:
     """n colours from dark to light, for values with an order such as temperatures.
 

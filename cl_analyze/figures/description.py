@@ -37,7 +37,8 @@ class Line:
         colour: hexadecimal.
         low, high: band around the line; empty: no band.
         arrows: whether each piece points to the next point.
-        level: where the figure's dial shows the line; None: everywhere.
+        level: where the page's dial shows the line; None: everywhere.
+        source: the checkpoint that the line is of, by its short name; empty: of none or several.
     """
 
     x: Numbers
@@ -51,6 +52,7 @@ class Line:
     high: Numbers = ()
     arrows: bool = False
     level: float | None = None
+    source: str = ""
 
 
 def reaches(bars: Bars) -> tuple[list[float], list[float]]:
@@ -75,6 +77,9 @@ class Points:
         value_label: of the colour bar.
         names: of the points, shown at the sides, and where a reader hovers.
         sides: where each name stands; empty: nowhere.
+        hovers: what a reader sees who hovers over each point, in place of its numbers.
+        level, source: see `Line`.
+        sources: the checkpoint of each point, where one mark has those of several.
     """
 
     x: Numbers
@@ -91,6 +96,10 @@ class Points:
     value_label: str = ""
     names: Sequence[str] = ()
     sides: Sequence[Side] = ()
+    hovers: Sequence[str] = ()
+    level: float | None = None
+    source: str = ""
+    sources: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -99,6 +108,7 @@ class Steps:
 
     Attributes:
         edges: one more than heights.
+        level, source: see `Line`.
     """
 
     edges: Numbers
@@ -107,6 +117,8 @@ class Steps:
     colour: str = "#000000"
     filled: bool = False
     width: float = 1.4
+    level: float | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,12 +140,17 @@ class Cells:
         values: rows of the matrix; NaN cells stay empty.
         label: of the colour bar.
         low, high: values at the ends of the colours.
+        texts: what stands in each cell; empty: nothing.
+        is_diverging: whether colours go from blue through white at 0 to red, for values of both
+            signs; otherwise from dark to light.
     """
 
     values: Sequence[Numbers]
     low: float
     high: float
     label: str = ""
+    texts: Sequence[Sequence[str]] = ()
+    is_diverging: bool = False
 
 
 Mark = Line | Points | Steps | Rule | Cells
@@ -162,6 +179,8 @@ class Panel:
     Attributes:
         marks: drawn in order.
         upright: whether texts of the x axis stand upright, for long ones side by side.
+        source: the checkpoint that the panel is of, by its short name; empty: of none or several.
+        note: a short remark inside the panel, as "all rows are one point".
     """
 
     marks: Sequence[Mark]
@@ -169,6 +188,8 @@ class Panel:
     y: Axis
     title: str = ""
     upright: bool = False
+    source: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -178,10 +199,12 @@ class Figure:
     Attributes:
         name: file name without suffix.
         caption: how to read the figure, one or two sentences.
+        finding: what the figure shows of these numbers, in one sentence, for readers who do not see
+            it; empty: nothing to say.
         panels: in reading order.
         columns: panels in a row.
         share_y: whether the panels have one y axis.
-        dial: name of the levels of lines, as "τ"; empty: no dial.
+        dial: name of the levels of marks, as "τ"; empty: no dial.
         choice: what the panels differ in; the page shows one of them at a time, which a reader
             chooses; empty: it shows all.
         panel_size: inches.
@@ -196,3 +219,4 @@ class Figure:
     dial: str = ""
     choice: str = ""
     panel_size: tuple[float, float] = (4.6, 3.0)
+    finding: str = ""

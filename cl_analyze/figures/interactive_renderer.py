@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
+from cl_analyze.figures.colours import DIVERGING
 from cl_analyze.figures.description import (
     DIRECTIONS,
     Axis,
@@ -30,6 +31,7 @@ from cl_analyze.figures.description import (
 
 _DASHES = {"solid": "solid", "dashed": "dash", "dotted": "dot", "dashdot": "dashdot"}
 _SYMBOLS = {"o": "circle", "s": "square", "D": "diamond", "^": "triangle-up", "|": "line-ns"}
+_DIVERGING = [[at, colour] for at, colour in DIVERGING]
 _HORIZONTAL = {-1: "left", 0: "center", 1: "right"}
 _VERTICAL = {-1: "bottom", 0: "middle", 1: "top"}
 _DIGITS = 5
@@ -64,6 +66,7 @@ def interactive(figure: Figure) -> dict[str, Any] | None:
             "height": round(96 * figure.panel_size[1]),
             "width": round(96 * figure.panel_size[0]),
             "titles": [panel.title for panel in figure.panels],
+            "sources": [panel.source for panel in figure.panels],
             "dial": figure.dial,
             "choice": figure.choice,
             "levels": levels if figure.dial else [],
@@ -90,9 +93,15 @@ class _Drawing:
         self.axes[f"yaxis{suffix}"] = {**_axis(panel, "y"), "anchor": f"x{suffix}"}
         if share_y and number > 1:
             self.axes[f"yaxis{suffix}"]["matches"] = "y"
+        if panel.note:
+            self.notes.append(_note(panel.note, suffix))
         for mark in panel.marks:
             for trace in self._traces(mark, panel, suffix):
-                trace["meta"] = {"panel": panel.title, "level": getattr(mark, "level", None)}
+                trace["meta"] = {
+                    "level": getattr(mark, "level", None),
+                    "source": getattr(mark, "source", "") or panel.source or panel.title,
+                    "sources": list(getattr(mark, "sources", ())),
+                }
                 self.traces.append({**trace, "xaxis": f"x{suffix}", "yaxis": f"y{suffix}"})
 
     def _named(self, label: str) -> dict[str, Any]:
@@ -143,7 +152,9 @@ class _Drawing:
             "marker": _marker(mark),
             **self._named(mark.label),
         }
-        if len(mark.names):
+        if len(mark.hovers):
+            trace |= {"hovertext": list(mark.hovers), "hoverinfo": "text"}
+        elif len(mark.names):
             trace["hovertext"] = list(mark.names)
         if len(mark.sides):
             pairs = zip(mark.names, mark.sides, strict=True)
@@ -167,7 +178,9 @@ class _Drawing:
             "z": [_numbers(row) for row in mark.values],
             "zmin": mark.low,
             "zmax": mark.high,
-            "colorscale": "Cividis",
+            "colorscale": _DIVERGING if mark.is_diverging else "Cividis",
+            **({"text": [list(row) for row in mark.texts]} if len(mark.texts) else {}),
+            **({"texttemplate": "%{text}"} if len(mark.texts) else {}),
             "showscale": is_new,
             "colorbar": _colour_bar(mark.label),
             "hovertemplate": "%{y}, %{x}: %{z:.4g}<extra></extra>" if has_texts else None,
@@ -184,6 +197,20 @@ class _Drawing:
             refs = {"xref": f"x{suffix} domain", "yref": f"y{suffix}"}
         line = {"color": mark.colour, "width": 1.4, "dash": _DASHES[mark.style]}
         return {"type": "line", **ends, **refs, "line": line, **self._named(mark.label)}
+
+
+def _note(text: str, suffix: str) -> dict[str, Any]:
+    """A remark at the upper right of a panel."""
+    return {
+        "text": text,
+        "xref": f"x{suffix} domain",
+        "yref": f"y{suffix} domain",
+        "x": 0.98,
+        "y": 0.98,
+        "xanchor": "right",
+        "yanchor": "top",
+        "showarrow": False,
+    }
 
 
 def _band(mark: Line, panel: Panel) -> dict[str, Any]:

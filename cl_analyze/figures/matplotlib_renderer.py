@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
+from cl_analyze.figures.colours import DIVERGING
 from cl_analyze.figures.description import (
     DIRECTIONS,
     Axis,
@@ -286,6 +287,8 @@ def _panel(axes: Any, panel: Panel) -> Iterator[tuple[str, Any]]:
             yield mark.label, handle
     if panel.title:
         axes.set_title(panel.title, loc="left")
+    if panel.note:
+        axes.text(0.98, 0.97, panel.note, transform=axes.transAxes, ha="right", va="top")
     for name, axis in both:
         getattr(axes, f"set_{name}label")(axis.label)
         if axis.ticks:
@@ -442,6 +445,16 @@ def _names(axes: Any, mark: Points) -> None:
             )
 
 
+_DARK = 0.5
+"""Lightness of a cell below which its text is white."""
+
+
+def _diverging() -> Any:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("diverging", list(DIVERGING))
+
+
 def _cells(axes: Any, mark: Cells) -> Any:
     import numpy as np
 
@@ -449,10 +462,16 @@ def _cells(axes: Any, mark: Cells) -> Any:
     axes.spines[["left", "bottom"]].set_visible(False)
     shown = axes.imshow(
         np.asarray(mark.values, dtype=np.float64),
-        cmap="cividis",
+        cmap=_diverging() if mark.is_diverging else "cividis",
         vmin=mark.low,
         vmax=mark.high,
         interpolation="nearest",
     )
+    for y, row in enumerate(mark.texts):
+        for x, text in enumerate(row):
+            red, green, blue, _ = shown.cmap(shown.norm(mark.values[y][x]))
+            is_dark = 0.299 * red + 0.587 * green + 0.114 * blue < _DARK
+            colour = "white" if is_dark else "black"
+            axes.text(x, y, text, ha="center", va="center", fontsize=7.0, color=colour)
     _colour_bar(axes, shown, mark.label, 0.85)
     return shown

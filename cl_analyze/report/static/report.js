@@ -153,7 +153,7 @@
       if (level != null && trace.meta.level != null && trace.meta.level !== level) {
         out.opacity = 0.12;
       }
-      if (hidden.has(trace.name) || hidden.has(trace.meta.panel)) out.visible = false;
+      if (hidden.has(trace.name) || hidden.has(trace.meta.source)) out.visible = false;
       if (!shown.includes(panelOf(trace))) out.visible = false;
       return out;
     });
