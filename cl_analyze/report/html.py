@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import io
 import json
 import shlex
 from collections.abc import Sequence
@@ -12,12 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from cl_analyze.figures.catalogue import SECTIONS
 from cl_analyze.figures.description import Figure
 from cl_analyze.figures.interactive_renderer import interactive
 from cl_analyze.figures.sources import by_temperature, short_names
-from cl_analyze.metrics import DECLARED, family_named
-from cl_analyze.metrics.losses.metrics import PARTS
-from cl_analyze.metrics.metric import Metric
 from cl_analyze.report.comparison import (
     alike_sentences,
     comparison_of,
@@ -25,10 +24,19 @@ from cl_analyze.report.comparison import (
     pareto_sentence,
     reference_of,
 )
-from cl_analyze.report.headlines import Headline, headlines
-from cl_analyze.report.sentences import meaning
+from cl_analyze.report.headlines import headlines
+from cl_analyze.report.numbers import in_reading_order, number_tables
+from cl_analyze.report.summary import (
+    banners,
+    comparison_table,
+    definition_of,
+    findings,
+    page_title,
+    ranges,
+    summary_of,
+    turned,
+)
 from cl_analyze.results.document import Document
-from cl_analyze.results.tables import Record, number_text
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -37,10 +45,10 @@ _PIXELS = 96
 """Pixels of a page to the inch."""
 _MOST_IN_FULL = 12
 """Checkpoints up to which every number is on the page; of more they are in the tables."""
-_LOSS_PARTS = tuple(part.name for part in PARTS[1:])
-"""Not in the table of losses: the sentence of each loss has them."""
-_IN_OTHER_SENTENCES = ("uniformity_gap", "between_class_similarity", "effective_rank")
-"""Headlines that the sentences of uniformity and tolerance, or the verdict on collapse, name."""
+_MOST_SWITCHES = 40
+"""Checkpoints that have a switch each."""
+_WIDEST_OF_TWO = 620
+"""Pixels of the widest figures that stand two in a row."""
 
 
 def template(name: str) -> Template:
@@ -66,39 +74,42 @@ def render_html(document: Document, figures: Sequence[tuple[Figure, bytes]]) -> 
     """
     names, order = short_names(document), by_temperature(document)
     reference = reference_of(document)
-    listed = headlines(document)
+    summary = summary_of(document, order)
     plots = {figure.name: interactive(figure) for figure, _ in figures}
-    families = _families(document) if len(document.sources) <= _MOST_IN_FULL else []
-    shown = {
-        row["metric"] for family in families for rows in family["sources"].values() for row in rows
-    }
-    shown |= {headline.metric for headline in listed}
+    numbers = number_tables(document, order) if len(order) <= _MOST_IN_FULL else []
+    compared = comparison_table(document, order) if reference else None
+    heads = [*summary.columns, *(compared["columns"] if compared else ())]
+    back = {row.metric: f"numbers-{table.name}" for table in numbers for row in table.rows}
+    back |= {head.metric: "summary" for head in heads}
     return template("report.html.j2").render(
         document=document,
-        title="Comparison of checkpoints" if reference else "Embedding report",
+        title=page_title(document),
+        decision=[],
         names=names,
         order=order,
-        columns=listed,
-        summary=[
-            {"source": source, "cells": [number_cell(h.find(document, source)) for h in listed]}
-            for source in order
-        ],
-        verdicts=verdicts(document, order),
-        findings=[] if reference else findings(document, order, listed),
+        summary=summary,
+        banners=banners(summary),
+        n_switches=len(order) if 1 < len(order) <= _MOST_SWITCHES else 0,
+        turned=turned(document, summary) if len(order) == 1 else [],
+        ranges=ranges(document, summary) if len(order) > 1 and not reference else [],
+        findings=[] if reference else findings(document, order, headlines(document)),
         reference=reference,
+        compared=compared,
         has_variants=any(row["variant"] for row in document.rows("checkpoints")),
         front=pareto_sentence(document, names),
         further=[*alike_sentences(document), *dimensions_sentences(document)],
         comparisons=[
-            comparison_of(document, source)
-            for source in document.sources
-            if reference not in (None, source)
+            comparison_of(document, source) for source in order if reference not in (None, source)
         ],
         moved_rows=document.rows("moved_rows"),
         moved_classes=document.rows("moved_classes"),
-        figures=[_figure(figure, png, plots[figure.name]) for figure, png in figures],
-        families=families,
-        definitions={name: _defined(DECLARED[name]) for name in sorted(shown)},
+        sections=sections(figures, plots),
+        numbers=numbers,
+        definitions=[
+            {"name": name, "text": definition_of(name), "back": back[name]}
+            for name in in_reading_order(back)
+        ],
+        inputs=_inputs(document),
         command=shlex.join(["cl-analyze", *document.arguments]) if document.arguments else "",
         plotly=_packed(_static("plotly-cartesian.min.js")),
         plots=_packed(json.dumps(plots, ensure_ascii=False, separators=(",", ":"))),
@@ -107,58 +118,46 @@ def render_html(document: Document, figures: Sequence[tuple[Figure, bytes]]) -> 
     )
 
 
-def _defined(metric: Metric) -> str:
-    """A metric in words, and which side is better."""
-    better = "" if metric.better is None else f" {metric.better.capitalize()} is better."
-    return f"{metric.in_words}{better}"
-
-
 def _static(name: str) -> Markup:
     """The text of a static file, for the page."""
     return Markup((resources.files("cl_analyze.report") / "static" / name).read_text("utf-8"))
 
 
-def verdicts(document: Document, order: Sequence[str]) -> list[dict[str, str]]:
-    """The verdicts on collapse, worst first."""
-    rows = [row for source in order for row in document.rows("collapse", source=source)]
-    worst_first = ("complete", "dimensional", "partial", "unknown", "none")
-    rows.sort(key=lambda row: worst_first.index(str(row["verdict"])))
-    return [{key: str(row[key]) for key in ("source", "verdict", "text")} for row in rows]
-
-
-def number_cell(record: Record | None) -> dict[str, Any]:
-    """A number with its error, and the value that a table is sorted by."""
-    if record is None:
-        return {"value": "", "error": "", "sort": ""}
-    if record.value is None:
-        return {"value": "–", "error": "", "sort": ""}
-    value = number_text(record.value, record.total_error)
-    return {"value": value, "error": record.error_text, "sort": record.value}
-
-
-def findings(
-    document: Document, order: Sequence[str], listed: Sequence[Headline]
-) -> list[dict[str, Any]]:
-    """For each source, the sentences of its headline numbers, and the verdict on collapse."""
-    found = []
-    for source in order:
-        records = [(headline.title, headline.find(document, source)) for headline in listed]
-        sentences = [
-            {"title": title, "text": meaning(record, document)}
-            for title, record in records
-            if record is not None and record.metric not in _IN_OTHER_SENTENCES
-        ]
-        sentences += [
-            {"title": "collapse", "text": str(row["text"])}
-            for row in document.rows("collapse", source=source)
-        ]
-        found.append({"source": source, "sentences": sentences})
-    return found
-
-
 def _packed(text: str) -> str:
     """Text as gzip in base64, the same bytes every time; the page unpacks it."""
     return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
+
+
+# ---- figures
+
+
+def sections(
+    figures: Sequence[tuple[Figure, bytes]], plots: dict[str, dict[str, Any] | None]
+) -> list[dict[str, Any]]:
+    """The figures under the question that they answer, in the order of the catalogue."""
+    found = []
+    for title, names in SECTIONS.items():
+        own = [(figure, png) for figure, png in figures if figure.name in names]
+        if own:
+            layout = _layout([figure for figure, _ in own])
+            shown = [
+                {**_figure(figure, png, plots[figure.name]), "layout": kind}
+                for (figure, png), kind in zip(own, layout, strict=True)
+            ]
+            found.append({"title": title, "id": _anchor(title), "figures": shown})
+    return found
+
+
+def _anchor(title: str) -> str:
+    return f"section-{title.lower().replace(' ', '-')}"
+
+
+def _layout(figures: Sequence[Figure]) -> list[str]:
+    """Narrow figures stand two in a row, the last of an odd number alone; wide ones take a row."""
+    kinds = ["half" if pixels(figure) <= _WIDEST_OF_TWO else "wide" for figure in figures]
+    if kinds.count("half") % 2:
+        kinds[len(kinds) - 1 - kinds[::-1].index("half")] = "alone"
+    return kinds
 
 
 def pixels(figure: Figure) -> int:
@@ -167,12 +166,16 @@ def pixels(figure: Figure) -> int:
 
 
 def _figure(figure: Figure, png: bytes, plot: dict[str, Any] | None) -> dict[str, Any]:
-    """The static image of a figure, with title, caption and dial."""
+    """The static image of a figure, with title, finding, caption and dial."""
     return {
         "name": figure.name,
         "title": figure.title,
+        "finding": figure.finding,
         "caption": figure.caption,
-        "data": f"data:image/png;base64,{base64.b64encode(png).decode()}",
+        "alt": " ".join(
+            part for part in (figure.finding, f"{figure.title}.", figure.caption) if part
+        ),
+        "data": _embedded(png),
         "width": pixels(figure),
         "is_interactive": plot is not None,
         "choices": [panel.title for panel in figure.panels] if figure.choice else [],
@@ -181,29 +184,50 @@ def _figure(figure: Figure, png: bytes, plot: dict[str, Any] | None) -> dict[str
     }
 
 
-def _families(document: Document) -> list[dict[str, Any]]:
-    """Rows of the table of every metric family, by source."""
-    families = []
-    for name, indices in document.families.items():
-        rows_of: dict[str, list[dict[str, Any]]] = {}
-        for record in (document.results[i] for i in indices):
-            if record.metric not in _LOSS_PARTS:
-                rows_of.setdefault(record.source, []).append(_row(record, document))
-        families.append({"name": name, "title": family_named(name).title, "sources": rows_of})
-    return families
+def _embedded(png: bytes) -> str:
+    """An image as a data: URL: lossless WebP, about half the size of png, where Pillow has it."""
+    from PIL import Image, features
+
+    kind = "png"
+    if features.check("webp"):
+        stream = io.BytesIO()
+        Image.open(io.BytesIO(png)).convert("RGB").save(
+            stream, "webp", lossless=True, quality=60, method=4
+        )
+        kind, png = "webp", stream.getvalue()
+    return f"data:image/{kind};base64,{base64.b64encode(png).decode()}"
 
 
-def _row(record: Record, document: Document) -> dict[str, Any]:
-    params = (
-        f"{key} = {value:g}" if isinstance(value, float) else f"{key} = {value}"
-        for key, value in record.params.items()
-    )
-    return {
-        **number_cell(record),
-        "metric": record.metric,
-        "definition": record.definition or "",
-        "params": ", ".join(params),
-        "unit": record.unit if record.value is not None else "none",
-        "exact": record.exact,
-        "meaning": meaning(record, document),
-    }
+# ---- inputs
+
+
+def _inputs(document: Document) -> list[dict[str, Any]]:
+    """Each file once: its embeddings, and the other arrays that were read from it."""
+    files: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for entry in document.inputs:
+        key = (entry["path"], entry["sha256"], entry.get("variant"))
+        files.setdefault(key if entry["path"] else (id(entry),), []).append(entry)
+    return [
+        {**entries[0], "others": "; ".join(_array_text(entry) for entry in entries[1:])}
+        for entries in files.values()
+    ]
+
+
+def _array_text(entry: dict[str, Any]) -> str:
+    """An array in words.
+
+    >>> _array_text({"key": "labels", "n": 20, "d": None, "dtype": "int64", "dropped_rows": 2,
+    ...              "duplicate_rows": None, "unlabelled_rows": 0})
+    'labels (20, int64, 2 dropped)'
+    """
+    shape = str(entry["n"]) if entry["d"] is None else f"{entry['n']} × {entry['d']}"
+    counts = [
+        f"{entry[key]} {word}"
+        for key, word in (
+            ("dropped_rows", "dropped"),
+            ("duplicate_rows", "duplicates"),
+            ("unlabelled_rows", "unlabelled"),
+        )
+        if entry[key]
+    ]
+    return f"{entry['key'] or 'array'} ({', '.join([shape, str(entry['dtype']), *counts])})"

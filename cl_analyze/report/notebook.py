@@ -20,7 +20,9 @@ from cl_analyze.report.comparison import (
     reference_of,
 )
 from cl_analyze.report.headlines import headlines
-from cl_analyze.report.html import findings, number_cell, pixels, template, verdicts
+from cl_analyze.report.html import pixels, template
+from cl_analyze.report.numbers import column_texts
+from cl_analyze.report.summary import columns_of, findings, page_title, verdicts
 from cl_analyze.results.document import Document
 
 _FIRST = (
@@ -52,7 +54,9 @@ def render_fragment(document: Document, figures: Sequence[Figure]) -> str:
     """
     names, order = short_names(document), by_temperature(document)
     reference = reference_of(document)
-    columns = headlines(document)
+    columns = columns_of(document)
+    shown_order = order[:_MOST_ROWS]
+    texts = [column_texts([h.find(document, source) for source in shown_order]) for h in columns]
     shown = _pictures(figures)
     drawn = {picture["name"] for picture in shown}
     compared = [source for source in order if reference not in (None, source)]
@@ -62,12 +66,10 @@ def render_fragment(document: Document, figures: Sequence[Figure]) -> str:
         reference=reference,
         columns=columns,
         summary=[
-            {
-                "source": source,
-                "cells": [number_cell(headline.find(document, source)) for headline in columns],
-            }
-            for source in order[:_MOST_ROWS]
+            {"source": source, "cells": cells}
+            for source, *cells in zip(shown_order, *texts, strict=True)
         ],
+        title=page_title(document),
         n_more=len(order) - min(len(order), _MOST_ROWS),
         verdicts=[
             row
@@ -95,7 +97,7 @@ def render_fragment(document: Document, figures: Sequence[Figure]) -> str:
         if reference
         else [
             {**card, "against": "", "sentences": _without_verdict(card["sentences"])}
-            for card in findings(document, order[:_MOST_IN_WORDS], columns)
+            for card in findings(document, order[:_MOST_IN_WORDS], headlines(document))
         ],
         figures=shown,
         others=[figure.name for figure in figures if figure.name not in drawn],

@@ -14,6 +14,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from cl_analyze.figures.catalogue import draw
+from cl_analyze.figures.matplotlib_renderer import PAGE, render
+from cl_analyze.report.html import render_html
 from tests.conftest import SAMPLES
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -71,6 +74,28 @@ def pages(tmp_path_factory):
     return SimpleNamespace(
         report=folder / "report" / "report.html", compare=folder / "compare" / "compare.html"
     )
+
+
+@pytest.fixture(scope="module")
+def eight(tmp_path_factory):
+    """Pages of eight checkpoints and of one, with few rows."""
+    import cl_analyze as cla
+
+    folder = tmp_path_factory.mktemp("eight")
+    paths = []
+    for path in sorted(SAMPLES.glob("fashion-mnist-*.npz")):
+        with np.load(path) as arrays:
+            np.savez(folder / path.name, **{key: a[::20] for key, a in arrays.items()})
+        paths.append(str(folder / path.name))
+    assert len(paths) == 8
+    pages = {}
+    for name, some in {"eight": paths, "one": paths[:1]}.items():
+        document = cla.analyze(some, metrics="all", taus=[0.07, 0.2]).document
+        figures = draw(document)
+        images = [files[PAGE] for files in render(figures, [PAGE])]
+        pages[name] = folder / f"{name}.html"
+        pages[name].write_text(render_html(document, list(zip(figures, images, strict=True))))
+    return pages
 
 
 class Page:
@@ -147,12 +172,14 @@ def test_every_figure_is_drawn_without_trouble(opened, pages, name, width, theme
 
 def test_names_are_text_wherever_they_stand(opened, pages):
     page = opened(pages.report).draw_all()
-    assert page.locator("td.source", has_text="onerror").count() == 1
+    row = page.locator("th.source", has_text="<img src=x")
+    assert row.count() == 1
+    assert row.get_attribute("title") == NASTY
     assert page.evaluate("document.querySelectorAll('img[src=x]').length") == 0
     titles = page.evaluate(
         "Array.from(document.querySelectorAll('.plot text')).map((t) => t.textContent)"
     )
-    assert any("onerror=alert(1)" in title for title in titles)
+    assert any("<img src=x" in title for title in titles)
 
 
 @pytest.mark.parametrize("name", ["report", "compare"])
@@ -221,7 +248,7 @@ def test_a_checkpoint_can_be_switched_off_everywhere(opened, pages):
     page.wait_for_function(
         f"document.querySelectorAll('#figure-spectrum .trace').length === {before} - 2"
     )
-    rows = page.locator("#summary ~ .scroll").first.locator("tbody tr")
+    rows = page.locator("table.summary").first.locator("tbody tr")
     assert [row.is_visible() for row in rows.all()].count(False) == 1
     chip.click()
     page.wait_for_function(
@@ -229,17 +256,98 @@ def test_a_checkpoint_can_be_switched_off_everywhere(opened, pages):
     )
 
 
-def test_tables_sort_by_their_numbers(opened, pages):
+@pytest.mark.parametrize(
+    ("title", "orders"),
+    [
+        ("gap to uniform law", ("ascending", "descending")),
+        ("kNN accuracy", ("descending", "ascending")),
+        ("nearest negative", ("ascending", "descending")),
+    ],
+)
+def test_a_click_on_a_head_sorts_the_best_first(opened, pages, title, orders):
     page = opened(pages.report)
-    table = page.locator("#summary ~ .scroll table").first
-    head = table.locator("thead th").nth(1)
-    for direction, reverse in (("ascending", False), ("descending", True)):
+    table = page.locator("table.summary")
+    head = table.locator("thead th", has_text=title)
+    column = head.evaluate("(th) => th.cellIndex") + 1
+    for order in orders:
         head.locator(".sort").click()
-        assert head.get_attribute("aria-sort") == direction
-        cells = table.locator("tbody td:nth-child(2)").all()
+        assert head.get_attribute("aria-sort") == order
+        cells = table.locator(f"tbody tr > :nth-child({column})").all()
         values = [float(cell.get_attribute("data-v")) for cell in cells]
-        assert values == sorted(values, reverse=reverse)
+        assert values == sorted(values, reverse=order == "descending")
         assert len(set(values)) == 3
+    assert table.locator("[aria-sort]").count() == 1
+
+
+def test_the_reference_stays_above_its_differences(opened, pages):
+    page = opened(pages.compare)
+    table = page.locator("#differences ~ .scroll table").first
+    assert table.locator("tbody tr").count() == 3
+    marks = set(table.locator(".mark").all_inner_texts())
+    assert marks <= {"▲", "▼", "•", "·"}
+    for mark in table.locator(".mark").all():
+        assert mark.get_attribute("aria-label") in ("better", "worse", "differs", "not established")
+    for _ in range(2):
+        table.locator(".sort").nth(1).click()
+        assert table.locator("tbody tr").first.get_attribute("class") == "reference"
+
+
+def test_a_filter_finds_numbers(opened, pages):
+    page = opened(pages.report)
+    field = page.locator(".filter input")
+    boxes = page.locator("#number-tables details")
+    assert not any(box.evaluate("(box) => box.open") for box in boxes.all())
+    field.fill("PENALTY entropy 0.2")
+    rows = page.locator("#number-tables tbody tr:visible")
+    assert [row.locator("th").inner_text() for row in rows.all()] == ["penalty_entropy"]
+    assert "τ 0.2" in rows.first.inner_text()
+    assert page.locator(".filter output").inner_text() == "1 number"
+    field.fill("no such number")
+    assert page.locator("#number-tables details:visible").count() == 0
+    field.fill("")
+    assert boxes.count() == page.locator("#number-tables details:visible").count()
+    assert not any(box.evaluate("(box) => box.open") for box in boxes.all())
+
+
+@pytest.mark.parametrize("name", ["report", "compare"])
+def test_nothing_on_the_page_leads_out(opened, pages, name):
+    page = opened(getattr(pages, name)).draw_all()
+    leading = page.evaluate(
+        """[...document.querySelectorAll("*")].flatMap((e) => [...e.attributes]
+        .filter((a) => /^(href|src|srcset|action|formaction|data|poster|ping|xlink:href)$/
+          .test(a.name))
+        .map((a) => a.value)).filter((v) => !/^(#|data:|blob:)/.test(v))"""
+    )
+    assert leading == []
+    assert page.locator("form, iframe, object, embed, link[rel=stylesheet], base").count() == 0
+    styles = page.evaluate(
+        """[...document.querySelectorAll("[style]")].map((e) => e.getAttribute("style"))
+        .concat([...document.querySelectorAll("style")].map((e) => e.textContent))
+        .filter((text) => /url\\((?!["']?#)|@import/.test(text))"""
+    )
+    assert styles == []
+    policy = page.locator("meta[http-equiv='Content-Security-Policy']").get_attribute("content")
+    assert policy.startswith("default-src 'none';")
+    assert page.troubles == []
+
+
+def test_the_navigation_names_every_figure(opened, pages):
+    page = opened(pages.report, 1280)
+    listed = page.evaluate(
+        """[...document.querySelectorAll("nav a[href^='#figure-']")]
+        .map((a) => a.getAttribute("href").slice(1))"""
+    )
+    assert listed == page.evaluate("[...document.querySelectorAll('figure')].map((f) => f.id)")
+    assert page.locator("nav a[href='#figure-spectrum']").is_visible()
+    page.page.set_viewport_size({"width": 390, "height": 800})
+    assert not page.locator("nav a[href='#figure-spectrum']").is_visible()
+    bar = page.locator("nav.bar").bounding_box()
+    assert bar["height"] < 48, "one line"
+    page.emulate_media(reduced_motion="reduce")
+    page.locator("nav a[href='#meaning']").click()
+    assert page.evaluate("scrollY") > 0
+    heading = page.locator("#meaning").bounding_box()
+    assert heading["y"] >= bar["height"], "not under the bar"
 
 
 def test_the_theme_can_be_chosen(opened, pages):
@@ -272,7 +380,7 @@ def test_every_number_leads_to_its_definition(opened, pages):
         .map((a) => a.getAttribute("href"))"""
     )
     assert missing == []
-    assert page.evaluate("document.querySelectorAll('td a.to').length") > 300
+    assert page.evaluate("document.querySelectorAll('th a.to').length") > 300
 
 
 @pytest.mark.parametrize("name", ["report", "compare"])
@@ -284,7 +392,7 @@ def test_nothing_is_lost_without_scripts(opened, pages, name):
         assert image.is_visible()
         assert image.bounding_box()["width"] > 300
     assert not page.locator(".chips").is_visible() if page.locator(".chips").count() else True
-    assert page.locator("td.source").count() == 3
+    assert page.locator("table.summary").first.locator("th.source").count() == 3
 
 
 def test_print_has_the_static_figures(opened, pages):
@@ -293,3 +401,37 @@ def test_print_has_the_static_figures(opened, pages):
     assert all(image.is_visible() for image in page.locator("figure img").all())
     assert not page.locator(".plot").first.is_visible()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+
+
+def test_tables_have_captions_and_scopes(opened, pages):
+    page = opened(pages.report)
+    assert page.evaluate(
+        "[...document.querySelectorAll('table')].every((t) => t.caption && t.caption.textContent)"
+    )
+    assert page.locator("thead th:not([scope=col]), tbody th:not([scope=row])").count() == 0
+    page.page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.page.keyboard.press("Enter")
+    assert page.evaluate("location.hash") == "#main"
+
+
+PAPER_PIXELS = 186 / 25.4 * 96
+"""Between the margins of A4."""
+
+
+@pytest.mark.parametrize(("which", "most"), [("eight", 15), ("one", 8), ("compare", 8)])
+def test_a_print_is_short_and_has_every_column(opened, pages, eight, which, most):
+    page = opened(eight.get(which, pages.compare))
+    printed = page.page.pdf(prefer_css_page_size=True)
+    assert 1 < len(re.findall(rb"/Type\s*/Page\b", printed)) <= most
+    page.page.set_viewport_size({"width": round(PAPER_PIXELS), "height": 1000})
+    page.emulate_media(media="print")
+    widest = "Math.max(...[...document.querySelectorAll('main table, main img, main pre')]"
+    assert (
+        page.evaluate(f"{widest}.map((e) => e.getBoundingClientRect().right))") <= PAPER_PIXELS + 1
+    )
+    assert not page.locator("#number-tables").is_visible()
+    assert page.locator(".on-paper").is_visible()
+    hashes = page.locator("table.inputs code").all()
+    assert hashes
+    assert all(len(text.inner_text()) == 64 for text in hashes)

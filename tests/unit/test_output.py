@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import fcntl
 import html.parser
+import io
 import json
 import math
 import os
@@ -18,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import cl_analyze as cla
 from cl_analyze import output
@@ -411,14 +413,18 @@ def test_html_is_self_contained_and_escaped(report):
     parsed = Collector()
     parsed.feed(text)
     assert parsed.tags.count("script") == 3, "the library, the figures' data, and the page's own"
-    assert all(link.startswith(("#", "data:image/png;base64,", "data:,")) for link in parsed.links)
+    assert all(link.startswith(("#", "data:image/webp;base64,", "data:,")) for link in parsed.links)
     assert "http://" not in re.sub(r"data:[^\"]*", "", text)
     visible = " ".join(parsed.text)
     assert NASTY in visible, "names are shown as they are"
-    for link in parsed.links:
-        if link.startswith("data:"):
-            image = base64.b64decode(link.partition(",")[2])
-            assert image in (b"", *images)
+    shown = [
+        base64.b64decode(link.partition(",")[2]) for link in parsed.links if ";base64," in link
+    ]
+    assert len(shown) == len(images)
+    assert sum(map(len, shown)) < 0.8 * sum(map(len, images))
+    for webp, png in zip(shown, images, strict=True):
+        pixels = [np.asarray(Image.open(io.BytesIO(one)).convert("RGB")) for one in (webp, png)]
+        np.testing.assert_array_equal(*pixels)
 
 
 def test_every_number_has_a_sentence(report):
