@@ -9,7 +9,7 @@ from itertools import pairwise
 from cl_analyze.figures.runs import run_of
 from cl_analyze.figures.sources import short_names
 from cl_analyze.metrics.differences import SIGNIFICANT, is_real, params_text
-from cl_analyze.report.headlines import Headline, headlines
+from cl_analyze.metrics.headlines import Headline, headlines
 from cl_analyze.report.words import percent
 from cl_analyze.results.document import Document
 from cl_analyze.results.tables import Cell, Param, Record, nearest_k, number_text

@@ -16,6 +16,7 @@ from cl_analyze.figures.description import Figure
 from cl_analyze.figures.interactive_renderer import interactive
 from cl_analyze.figures.sources import by_temperature, short_names
 from cl_analyze.metrics import DECLARED, family_named
+from cl_analyze.metrics.headlines import Headline, headlines
 from cl_analyze.metrics.losses.metrics import PARTS
 from cl_analyze.metrics.metric import Metric
 from cl_analyze.report.comparison import (
@@ -25,7 +26,6 @@ from cl_analyze.report.comparison import (
     pareto_sentence,
     reference_of,
 )
-from cl_analyze.report.headlines import Headline, headlines
 from cl_analyze.report.sentences import meaning
 from cl_analyze.results.document import Document
 from cl_analyze.results.tables import Record, number_text
