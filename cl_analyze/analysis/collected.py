@@ -24,7 +24,7 @@ from cl_analyze.metrics.standings import DifferenceOf, standings
 from cl_analyze.metrics.subject import Subject
 from cl_analyze.options import MetricOptions, RunOptions
 from cl_analyze.pairs import kernels
-from cl_analyze.results.document import Document
+from cl_analyze.results.document import Document, Pairing
 from cl_analyze.results.stats import PairedDifference
 from cl_analyze.results.tables import Record, Results, Table
 
@@ -81,6 +81,8 @@ class Collected:
         self.n_negatives: dict[str, float] = {}
         self.n_anchors: dict[str, int] = {}
         self.negatives = ""
+        self.n_classes: dict[str, int] = {}
+        self.pairing: dict[str, Pairing] = {}
         self.groups: dict[str, NDArray[np.int64]] = {}
         self.rows: dict[str, RowKeys] = {}
         self.originals: dict[str, str] = {}
@@ -115,6 +117,10 @@ class Collected:
             self.negatives = "every other row"
         else:
             self.negatives = "rows of other classes"
+        if subject.labels is not None:
+            self.n_classes[source] = int((subject.labels.counts > 0).sum())
+        if subject.pairing is not None:
+            self.pairing[source] = subject.pairing
         n_anchors = options.anchors_of(subject.n)
         if n_anchors is not None:
             self.n_anchors[source] = n_anchors
@@ -189,6 +195,8 @@ class Collected:
             n_rows=self.n_rows,
             n_negatives=self.n_negatives,
             n_anchors=self.n_anchors,
+            n_classes=self.n_classes,
+            pairing=self.pairing,
             variants=self.variants,
             asked=self.asked,
         )

@@ -228,7 +228,8 @@ class _Comparison:
                     families["movement"] = replace(earlier, records=(*earlier.records, *moved))
             order = orders.of(subject, match, base)
             pairs.add(subject, entry, order)
-            kept.add(subject.source, self.records(entry), order, subject.groups)
+            records, groups = self.records(entry), subject.groups
+            kept.add(subject.source, records, order, groups, subject.pairing)
             against = None if base is None else base.title
             checkpoints[i] = _checkpoint(checkpoint, subject, match, families, against)
         recorder.checkpoint(count, count)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cl_analyze.metrics.differences import Identity, identity, record_difference
 from cl_analyze.metrics.headlines import headline_records
+from cl_analyze.results.document import Pairing
 from cl_analyze.results.stats import PairedDifference
 from cl_analyze.results.tables import Record
 
@@ -48,6 +49,7 @@ class KeptHeadlines:
         records: Iterable[Record],
         order: Index | None,
         groups: Index | None = None,
+        pairing: Pairing | None = None,
     ) -> None:
         """Keep the headline numbers of a checkpoint; the first is the reference.
 
@@ -57,8 +59,9 @@ class KeptHeadlines:
             order: (N,) for each row of the reference, the row that is the same item; None: rows do
                 not match, and differences from this checkpoint are unpaired.
             groups: (N,) codes of its rows that belong together.
+            pairing: what its rows are paired with.
         """
-        listed = headline_records(records, source, "compare", self._asked)
+        listed = headline_records(records, source, "compare", self._asked, pairing)
         if order is None:
             return
         if self._sample is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from cl_analyze.results.document import Document
+from cl_analyze.results.document import Document, Pairing
 from cl_analyze.results.similarity_groups import POSITIVE, negative_group
 from cl_analyze.results.tables import Param, Record, Results, nearest_k
 from cl_analyze.results.training_temperature import training_temperature
@@ -84,8 +84,17 @@ def _of_temperature(document: Document, taus: Collection[float]) -> list[Headlin
     ]
 
 
+def has_two_towers(document: Document) -> bool:
+    """Whether rows have their partners in a second file, as images and captions do."""
+    return any(pairing != "views" for pairing in document.pairing.values())
+
+
 def headline_records(
-    records: Iterable[Record], source: str, command: str, asked: tuple[str, ...] = ()
+    records: Iterable[Record],
+    source: str,
+    command: str,
+    asked: tuple[str, ...] = (),
+    pairing: Pairing | None = None,
 ) -> list[Record]:
     """The records of one checkpoint that are headline numbers, before there is a document."""
     document = Document(
@@ -101,6 +110,7 @@ def headline_records(
         warnings=(),
         positives={},
         negatives="",
+        pairing={} if pairing is None else {source: pairing},
         asked=asked,
     )
     found = (headline.find(document, source) for headline in headlines(document))
@@ -128,6 +138,8 @@ def headlines(document: Document) -> list[Headline]:
     if ranks:
         params: dict[str, Param] = {"k": min(ranks), "direction": "forward"}
         listed.append(Headline(f"recall, k {min(ranks)}", "recall_at_k", params))
+    if has_two_towers(document):
+        listed.append(Headline("modality gap", "modality_gap"))
     listed.append(Headline("linear probe", "probe_accuracy", definition="normalised"))
     listed.append(Headline("effective rank", "effective_rank"))
     sources = document.sources
