@@ -17,16 +17,21 @@ from cl_analyze.analysis.report import Report
 from cl_analyze.errors import ConfigError
 from cl_analyze.inputs.listener import Recorder
 from cl_analyze.metrics import family_named
-from cl_analyze.metrics.differences import RowKeys
+from cl_analyze.metrics.correlation import metric_correlation
+from cl_analyze.metrics.differences import Match, RowKeys, match_rows, record_difference
 from cl_analyze.metrics.family import FamilyResult
+from cl_analyze.metrics.standings import DifferenceOf, standings
 from cl_analyze.metrics.subject import Subject
 from cl_analyze.options import MetricOptions, RunOptions
 from cl_analyze.pairs import kernels
-from cl_analyze.results.document import Document
+from cl_analyze.results.document import Document, Pairing
+from cl_analyze.results.stats import PairedDifference
 from cl_analyze.results.tables import Record, Results, Table
 
 VARIANTS = "variants"
 """The table of what variants have learned from the rows."""
+_DECIDING = ("report", "compare")
+"""Commands whose documents say which of several checkpoints is best."""
 
 
 def check_definition(definition: str | None, names: Sequence[str]) -> None:
@@ -76,11 +81,14 @@ class Collected:
         self.n_negatives: dict[str, float] = {}
         self.n_anchors: dict[str, int] = {}
         self.negatives = ""
+        self.n_classes: dict[str, int] = {}
+        self.pairing: dict[str, Pairing] = {}
         self.groups: dict[str, NDArray[np.int64]] = {}
         self.rows: dict[str, RowKeys] = {}
         self.originals: dict[str, str] = {}
         self.variants: dict[str, str] = {}
         self.asked: tuple[str, ...] = ()
+        self._matches: dict[tuple[str, str], Match] = {}
 
     def add_inputs(self, entries: Iterable[dict[str, Any]]) -> None:
         """Add entries of `inputs` that have not been added yet."""
@@ -109,6 +117,10 @@ class Collected:
             self.negatives = "every other row"
         else:
             self.negatives = "rows of other classes"
+        if subject.labels is not None:
+            self.n_classes[source] = int((subject.labels.counts > 0).sum())
+        if subject.pairing is not None:
+            self.pairing[source] = subject.pairing
         n_anchors = options.anchors_of(subject.n)
         if n_anchors is not None:
             self.n_anchors[source] = n_anchors
@@ -132,8 +144,16 @@ class Collected:
         options: MetricOptions,
         run: RunOptions,
         recorder: Recorder,
+        difference_of: DifferenceOf | None = None,
     ) -> Report:
         """The report of all checkpoints, with the records in the order of the families.
+
+        Args:
+            command, arguments: of the document.
+            names: the metric families.
+            options, run, recorder: of the run.
+            difference_of: the difference of two headline records; None: from their pseudo-values,
+                of rows that are matched by `match`.
 
         Raises:
             ConfigError: `run.definition` is set, and no record has this definition.
@@ -151,38 +171,60 @@ class Collected:
                 f"with these inputs no number has the definition {run.definition!r}; there are: "
                 f"{', '.join(definitions)}"
             )
-        return Report(
-            Document(
-                command=command,
-                arguments=tuple(arguments),
-                version=__version__,
-                created=_now(),
-                inputs=tuple(self.inputs),
-                environment={
-                    "python": platform.python_version(),
-                    "numpy": np.__version__,
-                    "platform": platform.platform(),
-                    "device": run.device,
-                    "kernels": kernels.described(),
-                    "precision": run.precision,
-                    "seed": options.seed,
-                },
-                results=Results(records),
-                families=by_family,
-                tables=self.tables,
-                warnings=tuple(recorder.warnings),
-                positives=self.positives,
-                negatives=self.negatives or "every other row",
-                n_rows=self.n_rows,
-                n_negatives=self.n_negatives,
-                n_anchors=self.n_anchors,
-                variants=self.variants,
-                asked=self.asked,
-            ),
-            self.groups,
-            self.rows,
-            self.originals,
+        document = Document(
+            command=command,
+            arguments=tuple(arguments),
+            version=__version__,
+            created=_now(),
+            inputs=tuple(self.inputs),
+            environment={
+                "python": platform.python_version(),
+                "numpy": np.__version__,
+                "platform": platform.platform(),
+                "device": run.device,
+                "kernels": kernels.described(),
+                "precision": run.precision,
+                "seed": options.seed,
+            },
+            results=Results(records),
+            families=by_family,
+            tables=self.tables,
+            warnings=tuple(recorder.warnings),
+            positives=self.positives,
+            negatives=self.negatives or "every other row",
+            n_rows=self.n_rows,
+            n_negatives=self.n_negatives,
+            n_anchors=self.n_anchors,
+            n_classes=self.n_classes,
+            pairing=self.pairing,
+            variants=self.variants,
+            asked=self.asked,
         )
+        if command in _DECIDING:
+            decided = (
+                standings(document, difference_of or self.difference),
+                metric_correlation(document),
+            )
+            tables = {table.name: table for table in decided if table is not None}
+            document = replace(document, tables={**self.tables, **tables})
+        return Report(document, self.groups, self.rows, self.originals)
+
+    def difference(self, one: Record, other: Record) -> PairedDifference:
+        """One record less another, paired where their rows can be matched."""
+        match = self.match(one.source, other.source)
+        return record_difference(one, other, match.order, self.groups.get(one.source))
+
+    def match(self, source: str, other: str) -> Match:
+        """The match of the rows of two checkpoints; a variant has the rows of its original."""
+        if (source, other) not in self._matches:
+            keys, other_keys = self.rows[source], self.rows[other]
+            is_same = self.originals[source] == self.originals[other]
+            self._matches[source, other] = (
+                Match(np.arange(keys.n), f"paired: the {keys.n} rows of {other}")
+                if is_same and (keys.n, keys.kept) == (other_keys.n, other_keys.kept)
+                else match_rows(keys, other_keys)
+            )
+        return self._matches[source, other]
 
 
 def _now() -> str:

@@ -58,7 +58,7 @@ class Report:
     records: Results = field(init=False, repr=False)
 
     def __repr__(self) -> str:
-        from cl_analyze.report.headlines import headlines
+        from cl_analyze.metrics.headlines import headlines
 
         document, sources = self.document, self.document.sources
         found = [(h.title, h.find(document, sources[0])) for h in headlines(document)]

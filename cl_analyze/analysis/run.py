@@ -71,6 +71,8 @@ def run_analysis(
     """Compute metrics of checkpoints, one after the other, and collect the results in a report."""
     recorder = Recorder(listener or Silent())
     requests = with_variants(requests)
+    if command == "report" and len(requests) > 1:  # the best is compared with the others
+        requests = [replace(request, match="where possible") for request in requests]
     with executor_of(run, executor) as workers:
         return _measured(requests, names, options, run, command, workers, recorder, arguments)
 

@@ -190,7 +190,7 @@ def _blocks(document: Document) -> Iterator[str]:
 
 
 def _tables(document: Document) -> Iterator[list[str]]:
-    from cl_analyze.report.headlines import headlines
+    from cl_analyze.metrics.headlines import headlines
     from cl_analyze.report.text import (
         comparison_lines,
         loss_lines,

@@ -27,6 +27,7 @@ from cl_analyze.comparison.order import (
     step_before,
 )
 from cl_analyze.comparison.selection import Selection, selection
+from cl_analyze.comparison.standing import KeptHeadlines
 from cl_analyze.errors import ConfigError
 from cl_analyze.inputs.listener import Listener, Recorder, Silent
 from cl_analyze.inputs.prepare import Prepared, prepare
@@ -48,7 +49,7 @@ from cl_analyze.metrics.subject import Subject, nearest_negatives_reducer
 from cl_analyze.options import CompareOptions, MetricOptions, Request, RunOptions
 from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.executors import Executor, single_threaded_blas
-from cl_analyze.results.tables import KEPT_DIMENSIONS, Table, nearest_k
+from cl_analyze.results.tables import KEPT_DIMENSIONS, Record, Table, nearest_k
 from cl_analyze.store import store_key
 
 KEPT_TABLES = ("collapse",)
@@ -191,7 +192,8 @@ class _Comparison:
         bases: dict[int, _Reference] = {}
         checkpoints: dict[int, Checkpoint] = {}
         changes: list[Difference] = []
-        pairs = _EveryPair(self, dims)
+        pairs, orders = _EveryPair(self, dims), _ReferenceOrders()
+        kept = KeptHeadlines(count, self.held_bytes // 4, self.chosen.single, self.options.seed)
         n_kept = 0
         steps = [step_before(given, i) if x is not None else None for i in range(count)]
         for done, (i, base_at) in enumerate(measuring_order(given, reference_at)):
@@ -224,7 +226,10 @@ class _Comparison:
                     moved = self.movement(before, subject, entry, step_match).records
                     earlier = families.get("movement", FamilyResult(()))
                     families["movement"] = replace(earlier, records=(*earlier.records, *moved))
-            pairs.add(subject, entry, match, base)
+            order = orders.of(subject, match, base)
+            pairs.add(subject, entry, order)
+            records, groups = self.records(entry), subject.groups
+            kept.add(subject.source, records, order, groups, subject.pairing)
             against = None if base is None else base.title
             checkpoints[i] = _checkpoint(checkpoint, subject, match, families, against)
         recorder.checkpoint(count, count)
@@ -240,8 +245,28 @@ class _Comparison:
         collected.tables["checkpoints"] = checkpoints_table(listed, checkpoints[reference_at], axis)
         collected.tables |= pairs.tables([checkpoint.title for checkpoint in given])
         return collected.report(
-            "compare", arguments, [*self.names, *BETWEEN], self.options, self.run, recorder
+            "compare",
+            arguments,
+            [*self.names, *BETWEEN],
+            self.options,
+            self.run,
+            recorder,
+            kept.difference,
         )
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of rows of all checkpoints that are held at once."""
+        budget = self.run.memory
+        return matrix.HELD_BYTES if budget is None else min(matrix.HELD_BYTES, budget // 4)
+
+    def records(self, entry: Entry) -> list[Record]:
+        """The records of a checkpoint in the definition that was asked for."""
+        return [
+            record
+            for name, result in entry.families.items()
+            for record in of_definition(result.records, name, self.run.definition)
+        ]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -345,17 +370,9 @@ class _Comparison:
         self, entry: Entry, base: Entry, match: Match, groups: NDArray[np.int64] | None
     ) -> list[Difference]:
         """Differences of all numbers that the reference has too, without pseudo-values."""
-        records, base_records = (
-            [
-                record
-                for name, result in measured.families.items()
-                for record in of_definition(result.records, name, self.run.definition)
-            ]
-            for measured in (entry, base)
-        )
         return [
             replace(change, one=change.one.bare(), other=change.other.bare())
-            for change in differences(records, base_records, match, groups)
+            for change in differences(self.records(entry), self.records(base), match, groups)
         ]
 
     def movement(
@@ -385,6 +402,31 @@ class _Comparison:
         return self.chosen.of(FamilyResult(moved.records, tables))
 
 
+class _ReferenceOrders:
+    """For each row of the reference, the row of a checkpoint that is the same item."""
+
+    def __init__(self) -> None:
+        self._orders: dict[str, NDArray[np.int64]] = {}
+
+    def of(
+        self, subject: Subject, match: Match, base: _Reference | None
+    ) -> NDArray[np.int64] | None:
+        """The order of a checkpoint that was compared with `base` (None: the reference itself).
+
+        Returns:
+            (N,) rows of the checkpoint; None where its rows do not match those of the reference.
+        """
+        order = np.arange(subject.n)
+        if base is not None:
+            if match.order is None or base.title not in self._orders:
+                return None
+            order = np.argsort(match.order)[self._orders[base.title]]
+        if subject.variant is None or base is None:  # variants of it come next
+            reference = dict(list(self._orders.items())[:1])
+            self._orders = {**reference, subject.source: order}
+        return order
+
+
 class _EveryPair:
     """Every two checkpoints whose rows are those of the reference; of few checkpoints."""
 
@@ -393,20 +435,12 @@ class _EveryPair:
         self._n = len(dims)
         is_wanted = bool(comparison.chosen.between) and 1 < self._n <= MOST_SOURCES
         k = nearest_k(comparison.options.ks, 10)
-        budget = comparison.run.memory
-        most = matrix.HELD_BYTES if budget is None else min(matrix.HELD_BYTES, budget // 4)
+        most = comparison.held_bytes
         self._pairs = AllAgainstAll(tuple(dims.values()), k, most) if is_wanted else None
-        self._orders: dict[str, NDArray[np.int64]] = {}
 
-    def add(self, subject: Subject, entry: Entry, match: Match, base: _Reference | None) -> None:
-        """Add a checkpoint that was compared with `base`; None: the reference itself."""
-        order = np.arange(subject.n)
-        if base is not None:
-            if match.order is None or base.title not in self._orders:
-                return
-            order = np.argsort(match.order)[self._orders[base.title]]
-        if self._pairs is not None:
-            self._orders[subject.source] = order
+    def add(self, subject: Subject, entry: Entry, order: NDArray[np.int64] | None) -> None:
+        """Add a checkpoint with the row of each row of the reference; None: rows do not match."""
+        if self._pairs is not None and order is not None:
             lists, groups = entry.neighbours, subject.groups
             self._pairs.add(subject.source, subject.rows, order, lists, groups)
 

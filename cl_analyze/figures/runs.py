@@ -19,9 +19,10 @@ from cl_analyze.figures.marks import (
     one_record,
     value_of,
 )
-from cl_analyze.figures.sources import series_name, short_names, training_temperature
+from cl_analyze.figures.sources import series_name, short_names
 from cl_analyze.results.document import Document
 from cl_analyze.results.tables import KEPT_DIMENSIONS, Cell, Record
+from cl_analyze.results.training_temperature import training_temperature
 
 MOST_ROWS = 40
 """Checkpoints up to which each has a marker or a line of its own in a panel."""

@@ -6,24 +6,12 @@ import re
 
 from cl_analyze.figures.colours import HUES, OTHER_HUES, ordered
 from cl_analyze.results.document import Document
+from cl_analyze.results.training_temperature import TAU_IN_NAME, training_temperature
 
-_TAU_IN_NAME = re.compile(
-    r"(?<![a-z])(?:tau|temp|temperature)[-_=]?(\d+(?:\.\d+)?)(?!\d)", re.IGNORECASE
-)
 _NUMBER = re.compile(r"[0-9.]+\Z")
 _SUFFIX = re.compile(r"\.(npz|npy|pt|pth|csv|tsv)\b")
 _LAST_SUFFIX = re.compile(_SUFFIX.pattern[:-2] + r"(?=\[[^\[\]]*\]$|$)")
 """The suffix at the end of a name, or before the name of a variant."""
-
-
-def training_temperature(source: str) -> float | None:
-    """The temperature in a checkpoint's name, as in tau-0.07 or tau=0.5; None for other names.
-
-    >>> training_temperature("fashion-mnist-tau-0.07.npz"), training_temperature("epoch3.npy")
-    (0.07, None)
-    """
-    match = _TAU_IN_NAME.search(source.replace(".npz", "").replace(".npy", ""))
-    return float(match[1]) if match else None
 
 
 def series_name(source: str) -> str:
@@ -33,7 +21,7 @@ def series_name(source: str) -> str:
     'fashion-mnist-hard'
     """
     stem = _SUFFIX.sub("", source)
-    return _TAU_IN_NAME.sub("", stem).strip("-_/. ") or "checkpoints"
+    return TAU_IN_NAME.sub("", stem).strip("-_/. ") or "checkpoints"
 
 
 def short_names(document: Document) -> dict[str, str]:

@@ -64,7 +64,7 @@ def trade_off_figure(document: Document) -> Figure | None:
     has_runs = bool(marks)
     front = [str(row["source"]) for row in document.rows("checkpoints", pareto=True)]
     front = sorted((s for s in front if s in points), key=lambda s: value_of(points[s][0]))
-    if 1 < len(front) < len(points) and len(points) <= 2 * _MOST_NAMES:
+    if 1 < len(front) < len(points) - 1 and len(points) <= 2 * _MOST_NAMES:
         xs, ys = coordinates(front)
         marks.append(Points(xs, ys, "Pareto front", VERMILION, size=11.0, hollow=True))
     marks += _points(document, points, runs)

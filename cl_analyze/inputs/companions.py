@@ -222,6 +222,9 @@ def open_companions(
                 check_length(main if owner is None else owner.opened, opened, role.called)
             values = None if role.read is None else role.read(opened, run)
         except DataError as error:
+            if role.name == "ids" and requested is None and request.match == "where possible":
+                recorder.note(f"{error}: ids are not used to match rows with other checkpoints")
+                continue
             if role.name != "labels" or requested is not None:
                 raise
             # bad labels that the user did not pass do not stop metrics without labels

@@ -153,7 +153,8 @@ def prepare(
 
 def _open(request: Request, title: str, names: Sequence[str]) -> OpenedEmbeddings:
     """Open the embeddings, with the labels, views and ids of their file that the metrics need."""
-    wants_labels = request.match or any(METRICS[name].uses_labels for name in names)
+    is_matched = bool(request.match)
+    wants_labels = is_matched or any(METRICS[name].uses_labels for name in names)
     wants_views = request.pairs is None and any(METRICS[name].uses_views for name in names)
     chosen = options_of(Request)["views"].kind.check("views", request.views or ())
     if chosen and request.pairs is not None:
@@ -163,7 +164,7 @@ def _open(request: Request, title: str, names: Sequence[str]) -> OpenedEmbedding
         )
     if isinstance(request.embeddings, str | Path):
         spec = Spec.parse(str(request.embeddings))
-        wants_ids = request.match or request.relevant is not None
+        wants_ids = is_matched or request.relevant is not None
         return open_embeddings(
             spec,
             wants_labels,

@@ -193,6 +193,7 @@ def record_difference(
     confidence: float = 0.95,
     factor: float = 1.0,
     sample: Index | None = None,
+    share: float = 1.0,
 ) -> PairedDifference:
     """one - factor * other, paired where both have pseudo-values and the rows are matched.
 
@@ -205,6 +206,7 @@ def record_difference(
         factor: factor of the value of `other`.
         sample: rows of `one` whose pseudo-values are used, with the error scaled to all rows; None:
             all rows.
+        share: part of all rows that the pseudo-values are of; the error is scaled to all rows.
     """
     pseudo_one, pseudo_other = one.pseudo_values, other.pseudo_values
     is_paired = (
@@ -214,11 +216,11 @@ def record_difference(
         and len(order) == len(pseudo_one)
         and len(pseudo_other) > order.max()
     )
-    units, share = error_units(one, groups), 1.0
+    units = error_units(one, groups)
     rows_of_other = order if is_paired else None
     rows_of_one: Index | slice | None = None if rows_of_other is None else slice(None)
     if rows_of_other is not None and sample is not None:
-        share = len(sample) / len(rows_of_other)
+        share *= len(sample) / len(rows_of_other)
         rows_of_one, rows_of_other = sample, rows_of_other[sample]
         groups = None if groups is None else groups[sample]
     return difference(
@@ -226,7 +228,7 @@ def record_difference(
         _estimate(other, rows_of_other, confidence, other.n, factor),
         groups,
         confidence,
-        share,
+        share if is_paired else 1.0,
     )
 
 

@@ -23,6 +23,7 @@ from cl_analyze.pairs.engine import LeftOut
 from cl_analyze.pairs.reducers import NearestNeighbours
 from cl_analyze.pairs.reducers.neighbours import Neighbours
 from cl_analyze.pairs.rescoring import MARGIN
+from cl_analyze.results.document import Pairing
 
 NEAR_DUPLICATE = 1.0 - 1e-6
 
@@ -134,6 +135,15 @@ class Subject:
         """Number of pairs of views."""
         n_views = len(self.views or ())
         return n_views * (n_views - 1) // 2
+
+    @property
+    def pairing(self) -> Pairing | None:
+        """What the rows are paired with; None: no views and no second file."""
+        if self.relevance is not None:
+            return "relevant"
+        if self.partners is not None:
+            return "partners"
+        return None if self.views is None else "views"
 
     @property
     def positives(self) -> str:

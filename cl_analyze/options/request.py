@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from cl_analyze.options.commands import ANALYSING, EVERY, QUANTISED, TRANSFORMED
 from cl_analyze.options.declaration import INPUTS, option, options_of
@@ -19,7 +19,8 @@ class Request:
         labels: (N,) classes; None: the labels in the embeddings' file, if any; "none": no labels.
         pairs: (N, D) partners of the rows, or None.
         source: name of the checkpoint in the output; None: derived from the path.
-        match: whether rows are matched with the rows of other checkpoints.
+        match: whether rows are matched with the rows of other checkpoints; "where possible": ids in
+            the file of the embeddings that identify no rows are not used.
         variant: name of the variant that is measured in place of the embeddings: dims=K, or a
             word of `quantise` or `transform`; empty: the embeddings as they are.
 
@@ -192,7 +193,7 @@ class Request:
         about="whether the embeddings, and views beside them, are stored as (dimensions, rows); "
         "other inputs are read as they are.",
     )
-    match: bool = False
+    match: bool | Literal["where possible"] = False
     variant: str = ""
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 from cl_analyze.figures.runs import run_of
 from cl_analyze.figures.sources import short_names
 from cl_analyze.metrics.differences import SIGNIFICANT, is_real, params_text
-from cl_analyze.report.headlines import Headline, headlines
+from cl_analyze.metrics.headlines import Headline, headlines
 from cl_analyze.report.words import percent
 from cl_analyze.results.document import Document
 from cl_analyze.results.tables import Cell, Param, Record, nearest_k, number_text
@@ -229,15 +229,16 @@ def _row_of(
 
 
 def pareto_sentence(document: Document, names: Mapping[str, str]) -> str:
-    """Which checkpoints no other beats in uniformity and tolerance at once; empty where unknown."""
+    """Which checkpoints no other beats in uniformity and tolerance at once.
+
+    Empty where that is unknown, and where all or all but one are such: that says nothing of them.
+    """
     rows = document.rows("checkpoints", variant=None)
     front = [names[str(row["source"])] for row in rows if row["pareto"]]
-    if not front:
+    if not front or len(front) >= max(len(rows) - 1, 2):
         return ""
     members = ", ".join(front)
-    if len(front) == len(rows):
-        members = f"all {len(rows)} checkpoints"
-    elif len(front) > _MOST_NAMED:
+    if len(front) > _MOST_NAMED:
         members = f"{len(front)} of {len(rows)} checkpoints, in checkpoints.csv"
     gap = " gap" if len({row["d"] for row in rows}) > 1 else ""
     start = (

@@ -17,6 +17,7 @@ from cl_analyze.figures.catalogue import SECTIONS
 from cl_analyze.figures.description import Figure
 from cl_analyze.figures.interactive_renderer import interactive
 from cl_analyze.figures.sources import by_temperature, short_names
+from cl_analyze.metrics.headlines import headlines
 from cl_analyze.report.comparison import (
     alike_sentences,
     comparison_of,
@@ -24,7 +25,7 @@ from cl_analyze.report.comparison import (
     pareto_sentence,
     reference_of,
 )
-from cl_analyze.report.headlines import headlines
+from cl_analyze.report.decision import decision
 from cl_analyze.report.numbers import in_reading_order, number_tables
 from cl_analyze.report.summary import (
     banners,
@@ -84,7 +85,7 @@ def render_html(document: Document, figures: Sequence[tuple[Figure, bytes]]) -> 
     return template("report.html.j2").render(
         document=document,
         title=page_title(document),
-        decision=[],
+        decision=decision(document),
         names=names,
         order=order,
         summary=summary,

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from cl_analyze.figures.description import Figure
 from cl_analyze.figures.matplotlib_renderer import PAGE, render
 from cl_analyze.figures.sources import by_temperature, short_names
+from cl_analyze.metrics.headlines import headlines
 from cl_analyze.report.comparison import (
     alike_sentences,
     comparison_of,
@@ -19,7 +20,6 @@ from cl_analyze.report.comparison import (
     pareto_sentence,
     reference_of,
 )
-from cl_analyze.report.headlines import headlines
 from cl_analyze.report.html import pixels, template
 from cl_analyze.report.numbers import column_texts
 from cl_analyze.report.summary import columns_of, findings, page_title, verdicts

@@ -243,10 +243,14 @@ def _mean_cosine(record: Record, value: float, document: Document) -> str:
     return f"Mean cosine of all pairs; 0 is balanced, 1 is one point ({percent(abs(value))} here)."
 
 
+def hubs_in_words(skewness: float) -> str:
+    """Whether some rows are neighbours of many others, by `hubness_skewness`."""
+    return "no hubs to speak of" if skewness < 1 else "hubs" if skewness < 3 else "strong hubs"
+
+
 def _hubness_skewness(record: Record, value: float, document: Document) -> str:
-    words = "no hubs to speak of" if value < 1 else "hubs" if value < 3 else "strong hubs"
     nearest = _among_the_nearest(record, value)
-    return f"Skewness of how often rows are {nearest} of others: {words}."
+    return f"Skewness of how often rows are {nearest} of others: {hubs_in_words(value)}."
 
 
 def _alignment(record: Record, value: float, document: Document) -> str:

@@ -11,8 +11,9 @@ from typing import Any
 from cl_analyze.figures.sources import by_temperature, short_names
 from cl_analyze.metrics import DECLARED
 from cl_analyze.metrics.differences import params_text
+from cl_analyze.metrics.headlines import Headline, headlines
+from cl_analyze.metrics.standings import better_side
 from cl_analyze.report.comparison import HeadlineDifference, comparison_of, reference_of
-from cl_analyze.report.headlines import Headline, headlines
 from cl_analyze.report.numbers import NumberText, column_texts
 from cl_analyze.report.sentences import meaning
 from cl_analyze.results.document import Document
@@ -155,10 +156,11 @@ def columns_of(document: Document) -> list[Headline]:
     return [h for h in listed if not (h.metric == "uniformity" and "uniformity_gap" in shown)]
 
 
-def column(headline: Headline) -> Column:
+def column(document: Document, headline: Headline) -> Column:
     """The head of a column."""
-    metric = DECLARED[headline.metric]
-    better = metric.better or ""
+    found = (headline.find(document, source) for source in document.sources)
+    record = next(record for record in found if record is not None)
+    better = better_side(record) or ""
     return Column(
         headline.title, headline.metric, better, ARROWS[better], definition_of(headline.metric)
     )
@@ -190,7 +192,7 @@ def summary_of(document: Document, order: Sequence[str]) -> Summary:
             )
         )
     return Summary(
-        tuple(column(headline) for headline in listed),
+        tuple(column(document, headline) for headline in listed),
         tuple(rows),
         has_verdicts=any(row.verdict for row in rows),
         has_standings=any(cell.standing == "best" for row in rows for cell in row.cells),
@@ -391,9 +393,10 @@ def comparison_table(document: Document, order: Sequence[str]) -> dict[str, Any]
         h for h in columns_of(document) if any(h.title in found for found in of_source.values())
     ]
     values = [column_texts([h.find(document, reference)])[0] for h in shown]
+    heads = [column(document, h) for h in shown]
     names = short_names(document)
     return {
-        "columns": [column(h) for h in shown],
+        "columns": heads,
         "reference": {
             "source": reference,
             "name": names[reference],
@@ -406,23 +409,23 @@ def comparison_table(document: Document, order: Sequence[str]) -> dict[str, Any]
                 "against": names.get(entry.against, entry.against)
                 if entry.against != reference
                 else "",
-                "cells": [_difference(of_source[source].get(h.title), h) for h in shown],
+                "cells": [_difference(of_source[source].get(head.title), head) for head in heads],
             }
             for source, entry in compared.items()
         ],
     }
 
 
-def _difference(found: HeadlineDifference | None, headline: Headline) -> dict[str, str]:
+def _difference(found: HeadlineDifference | None, head: Column) -> dict[str, str]:
     """A difference with its mark, the words for it, and what it is sorted by."""
     if found is None:
         return {"value": "", "error": "", "sort": "", "mark": "", "kind": "", "words": ""}
-    better = DECLARED[headline.metric].better
+    better = head.better
     value, _, error = found.text.partition(" ")
     kind, mark, words = "open", "·", "not established"
     if found.is_real is None:
         kind, mark, words = "open", "", "no error bar"
-    elif found.is_real and better is None:
+    elif found.is_real and not better:
         kind, mark, words = "differs", "•", "differs"
     elif found.is_real:
         is_better = value.startswith("-") == (better == "lower")

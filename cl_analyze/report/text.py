@@ -8,6 +8,7 @@ from itertools import groupby
 
 from cl_analyze.metrics import DECLARED
 from cl_analyze.metrics.differences import is_real, params_text
+from cl_analyze.metrics.headlines import Headline, headlines
 from cl_analyze.metrics.losses.metrics import PARTS
 from cl_analyze.report.comparison import (
     alike_sentences,
@@ -16,7 +17,6 @@ from cl_analyze.report.comparison import (
     pareto_sentence,
     reference_of,
 )
-from cl_analyze.report.headlines import Headline, headlines
 from cl_analyze.report.sentences import how_to_read, temperatures_to_start, threshold_in_words
 from cl_analyze.results.document import Document
 from cl_analyze.results.tables import Cell, Param, Record, number_text

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from cl_analyze.results.tables import Cell, Param, Record, Results, Table, record_table
 
 SCHEMA = "cl-analyze/2"
+
+Pairing = Literal["views", "partners", "relevant"]
+"""Views of the same row, partners in a second file, or relevant rows in a second file."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Document:
         n_rows: source -> number of rows.
         n_negatives: source -> mean number of negatives of a row, whichever class they are of.
         n_anchors: source -> number of anchors of estimated means; no entry for exact means.
+        n_classes: source -> number of classes with rows; no entry without labels.
+        pairing: source -> what the rows are paired with, see `Pairing`; no entry without pairs.
         variants: source -> the name of the variant that it is; empty for a checkpoint as saved.
         asked: the metrics that a comparison was asked for by their own names.
         verdict: verdict of all checks; None without checks.
@@ -54,6 +59,8 @@ class Document:
     n_rows: dict[str, int] = field(default_factory=dict)
     n_negatives: dict[str, float] = field(default_factory=dict)
     n_anchors: dict[str, int] = field(default_factory=dict)
+    n_classes: dict[str, int] = field(default_factory=dict)
+    pairing: dict[str, Pairing] = field(default_factory=dict)
     variants: dict[str, str] = field(default_factory=dict)
     asked: tuple[str, ...] = ()
     verdict: str | None = None

@@ -414,18 +414,26 @@ def _degrees_of_freedom(
     return min(max(2.0 * float(terms.sum()) ** 2 / spread, 1.0), units - 1)
 
 
-def holm(p_values: list[float | None]) -> list[float | None]:
+def holm(p_values: list[float | None], n_tests: int | None = None) -> list[float | None]:
     """Holm's step-down adjustment of the p-values of several tests (Scand. J. Statist. 1979).
 
     None, an unknown p-value, stays None and does not count as a test.
 
+    Args:
+        p_values: two-sided p-values.
+        n_tests: number of tests in the family, where it has more tests than these; the others count
+            as not rejected, which can only make the adjusted p-values larger.  None: these alone.
+
     >>> holm([0.01, 0.04, None, 0.03])
     [0.03, 0.06, None, 0.06]
+    >>> holm([0.01, 0.04], n_tests=3)
+    [0.03, 0.08]
     """
     known = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
     adjusted: list[float | None] = [None] * len(p_values)
     highest = 0.0
+    family = len(known) if n_tests is None else n_tests
     for rank, (p, i) in enumerate(known):
-        highest = max(highest, min(1.0, p * (len(known) - rank)))
+        highest = max(highest, min(1.0, p * (family - rank)))
         adjusted[i] = highest
     return adjusted

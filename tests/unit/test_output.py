@@ -30,6 +30,7 @@ from cl_analyze.figures.matplotlib_renderer import PAGE, render
 from cl_analyze.report.html import render_html
 from cl_analyze.report.sentences import meaning
 from cl_analyze.results import tables
+from cl_analyze.results.training_temperature import training_temperature
 
 NASTY = '<script>alert("x")</script>&$\\frac{1}{2}$'
 
@@ -390,7 +391,7 @@ def test_temperatures_order_the_figures():
     ],
 )
 def test_temperatures_in_names(name, tau):
-    assert sources.training_temperature(name) == tau
+    assert training_temperature(name) == tau
 
 
 class Collector(html.parser.HTMLParser):

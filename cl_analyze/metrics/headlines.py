@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from cl_analyze.results.document import Document
+from cl_analyze.results.document import Document, Pairing
 from cl_analyze.results.similarity_groups import POSITIVE, negative_group
-from cl_analyze.results.tables import Param, Record, nearest_k
+from cl_analyze.results.tables import Param, Record, Results, nearest_k
+from cl_analyze.results.training_temperature import training_temperature
 
 
 @dataclass(frozen=True)
@@ -16,16 +18,25 @@ class Headline:
     Attributes:
         title: in the head of the summary.
         metric, params, definition: which record; without a definition the first of them.
+        at_training_temperature: whether each checkpoint has its own `tau`: the one that its name
+            tells.
     """
 
     title: str
     metric: str
     params: dict[str, Param] = field(default_factory=dict)
     definition: str | None = None
+    at_training_temperature: bool = False
 
     def find(self, document: Document, source: str) -> Record | None:
         """The record of a source; None where there is none."""
-        return document.record(self.metric, self.definition, source, **self.params)
+        params = dict(self.params)
+        if self.at_training_temperature:
+            tau = training_temperature(source)
+            if tau is None:
+                return None
+            params["tau"] = tau
+        return document.record(self.metric, self.definition, source, **params)
 
 
 MOST_OF_A_METRIC = 8
@@ -49,6 +60,63 @@ def _of_metric(document: Document, metric: str) -> list[Headline]:
     return headlines
 
 
+_AT_TEMPERATURE = (
+    ("effective negatives", "penalty_effective_negatives"),
+    ("false-negative share", "penalty_false_negative_share"),
+)
+
+
+def _of_temperature(document: Document, taus: Collection[float]) -> list[Headline]:
+    """Numbers of the penalty: at the temperature of each training, or at the lowest measured.
+
+    The training's is shown where the name of every checkpoint tells it and it was measured.  A
+    comparison shows one temperature, since its differences are of numbers at the same parameters.
+    """
+    trained_at = {training_temperature(source) for source in document.sources}
+    if document.command != "compare" and trained_at <= set(taus):
+        return [
+            Headline(f"{name} at the training τ", metric, at_training_temperature=True)
+            for name, metric in _AT_TEMPERATURE
+        ]
+    tau = min(taus)
+    return [
+        Headline(f"{name}, τ {tau:g}", metric, {"tau": tau}) for name, metric in _AT_TEMPERATURE
+    ]
+
+
+def has_two_towers(document: Document) -> bool:
+    """Whether rows have their partners in a second file, as images and captions do."""
+    return any(pairing != "views" for pairing in document.pairing.values())
+
+
+def headline_records(
+    records: Iterable[Record],
+    source: str,
+    command: str,
+    asked: tuple[str, ...] = (),
+    pairing: Pairing | None = None,
+) -> list[Record]:
+    """The records of one checkpoint that are headline numbers, before there is a document."""
+    document = Document(
+        command=command,
+        arguments=(),
+        version="",
+        created="",
+        inputs=(),
+        environment={},
+        results=Results(records),
+        families={},
+        tables={},
+        warnings=(),
+        positives={},
+        negatives="",
+        pairing={} if pairing is None else {source: pairing},
+        asked=asked,
+    )
+    found = (headline.find(document, source) for headline in headlines(document))
+    return [record for record in found if record is not None]
+
+
 def headlines(document: Document) -> list[Headline]:
     """The headlines that this document has numbers for."""
     listed = [
@@ -59,16 +127,9 @@ def headlines(document: Document) -> list[Headline]:
         Headline("positive", "similarity_mean", {"group": POSITIVE}),
         Headline("nearest negative", "similarity_mean", {"group": negative_group(1)}),
     ]
-    taus = [float(record.params["tau"]) for record in document.records("penalty_entropy")]
+    taus = {float(record.params["tau"]) for record in document.records("penalty_entropy")}
     if taus:
-        tau = min(taus)
-        listed += [
-            Headline(f"{name}, τ {tau:g}", metric, {"tau": tau})
-            for name, metric in (
-                ("effective negatives", "penalty_effective_negatives"),
-                ("false-negative share", "penalty_false_negative_share"),
-            )
-        ]
+        listed += _of_temperature(document, taus)
     votes = document.records("knn_accuracy")
     if votes:
         k = nearest_k((int(record.params["k"]) for record in votes), 20)
@@ -77,6 +138,8 @@ def headlines(document: Document) -> list[Headline]:
     if ranks:
         params: dict[str, Param] = {"k": min(ranks), "direction": "forward"}
         listed.append(Headline(f"recall, k {min(ranks)}", "recall_at_k", params))
+    if has_two_towers(document):
+        listed.append(Headline("modality gap", "modality_gap"))
     listed.append(Headline("linear probe", "probe_accuracy", definition="normalised"))
     listed.append(Headline("effective rank", "effective_rank"))
     sources = document.sources

@@ -1,0 +1,158 @@
+"""Which checkpoint is best in each headline number, and which others cannot be told from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from cl_analyze.metrics import BETWEEN, DECLARED, METRICS
+from cl_analyze.metrics.differences import is_real, not_comparable, params_text
+from cl_analyze.metrics.headlines import headlines
+from cl_analyze.metrics.metric import Better
+from cl_analyze.results.document import Document
+from cl_analyze.results.stats import PairedDifference, holm
+from cl_analyze.results.tables import Cell, Record, Table
+
+DifferenceOf = Callable[[Record, Record], PairedDifference]
+"""The first record less the second, paired where rows can be matched."""
+
+Standing = Literal["best", "tied", "worse", "unknown"]
+
+COLUMNS = (
+    "metric",
+    "definition",
+    "params",
+    "source",
+    "best",
+    "value",
+    "difference",
+    "std_error",
+    "low",
+    "high",
+    "p",
+    "p_holm",
+    "standing",
+    "paired",
+)
+
+
+def better_side(record: Record) -> Better | None:
+    """Whether high or low values of a number are better; None: neither."""
+    for family in (*METRICS.values(), *BETWEEN.values()):
+        if record.metric in family.definitions:
+            return family.better(record.metric, record.params)
+    return None
+
+
+def standings(document: Document, difference_of: DifferenceOf) -> Table | None:
+    """The table `standings`: every checkpoint beside the best one, for each headline number.
+
+    The best has the best value in the metric's better direction; of equal values, the first.  Each
+    other checkpoint is compared with it by the paired difference:
+
+        best     the best value
+        tied     the difference from the best is not significant (p_holm >= 0.05)
+        worse    the difference is significant
+        unknown  the number has no better side or no value, the difference has no error, or the two
+                 cannot be compared, see `not_comparable`; also a number that each checkpoint has
+                 at the temperature of its own training
+
+    Where checkpoints differ in what a number depends on (its dimensions, its rows), the largest set
+    that can be compared with one another has a best; the others are unknown.
+
+    p-values are two-sided.  The best is picked from the same data, so that any two of the K
+    checkpoints could have been compared.  Holm's adjustment therefore runs over all K (K - 1) / 2
+    pairs of one number; those without the best count as not rejected, so that they need not be
+    computed.  So in at most 5% of all runs a number calls a checkpoint worse that is not, whichever
+    checkpoint comes out as the best.  K - 1 tests as the family would ignore that choice: the
+    largest of several equal values lies well above the smallest by chance alone.  Numbers are read
+    one at a time and are not adjusted for one another.
+    Low and high are the 95% interval of the one difference, not adjusted.
+
+    Variants (fewer dimensions, fewer bits, transforms) take part like all others: each can be used
+    in place of its original.
+
+    Args:
+        document: the results of several checkpoints.
+        difference_of: the difference of two records.
+
+    Returns:
+        A row for each headline number and checkpoint; None for a single checkpoint and without
+        headline numbers.
+
+    Cost: K - 1 paired differences for each number, in O(N).
+    """
+    sources = document.sources
+    rows: list[dict[str, Cell]] = []
+    if len(sources) > 1:
+        for headline in headlines(document):
+            found = [headline.find(document, source) for source in sources]
+            records = [record for record in found if record is not None]
+            side = None if headline.at_training_temperature else better_side(records[0])
+            if not DECLARED[headline.metric].is_law:
+                rows += _rows(records, side, document, difference_of)
+    return Table("standings", COLUMNS, tuple(rows)) if rows else None
+
+
+def _rows(
+    records: Sequence[Record],
+    side: Better | None,
+    document: Document,
+    difference_of: DifferenceOf,
+) -> list[dict[str, Cell]]:
+    """The rows of one number."""
+    compared = _comparable([record for record in records if record.value is not None], document)
+    best = None
+    if side is not None and len(compared) > 1:
+        sign = 1.0 if side == "higher" else -1.0
+        best = max(compared, key=lambda record: sign * float(record.value or 0.0))
+    changes = [
+        difference_of(record, best)
+        if best is not None and record is not best and record in compared
+        else None
+        for record in records
+    ]
+    p_values = [None if change is None else change.p_value for change in changes]
+    n_tested = sum(p is not None for p in p_values)
+    adjusted = holm(p_values, n_tested * (n_tested + 1) // 2)
+    rows: list[dict[str, Cell]] = []
+    for record, change, p_holm in zip(records, changes, adjusted, strict=True):
+        standing: Standing = "unknown"
+        if record is best:
+            standing = "best"
+        elif p_holm is not None:
+            standing = "worse" if is_real(p_holm) else "tied"
+        rows.append(
+            {
+                "metric": record.metric,
+                "definition": record.definition,
+                "params": params_text(record),
+                "source": record.source,
+                "best": None if best is None else best.source,
+                "value": record.value,
+                "difference": 0.0 if record is best else None if change is None else change.value,
+                "std_error": None if change is None else change.std_error,
+                "low": None if change is None else change.low,
+                "high": None if change is None else change.high,
+                "p": None if change is None else change.p_value,
+                "p_holm": p_holm,
+                "standing": standing,
+                "paired": None if change is None else change.paired,
+            }
+        )
+    return rows
+
+
+def _comparable(records: Sequence[Record], document: Document) -> list[Record]:
+    """The largest set of records that can be compared with one another; of equal ones the first."""
+    sets: list[list[Record]] = []
+    for record in records:
+        n = document.n_rows.get(record.source)
+        for own in sets:
+            same_n = document.n_rows.get(own[0].source) == n
+            if not_comparable(record, own[0], same_n) is None:
+                own.append(record)
+                break
+        else:
+            sets.append([record])
+    return max(sets, key=len, default=[])

@@ -1,0 +1,435 @@
+"""What a document says about the choice of a checkpoint, in a few sentences from its tables."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from cl_analyze.figures.sources import by_temperature, short_names
+from cl_analyze.metrics.correlation import ACCURACIES
+from cl_analyze.metrics.differences import params_text
+from cl_analyze.metrics.headlines import Headline, has_two_towers, headlines
+from cl_analyze.report.comparison import reference_of
+from cl_analyze.report.sentences import hubs_in_words, meaning
+from cl_analyze.results.document import Document
+from cl_analyze.results.tables import Cell, Record, number_text
+
+GUIDE = "How to choose: docs/guide.md, section 5."
+_COLLAPSED = {"complete": "rows point one way (collapsed)", "dimensional": "collapsed"}
+ALARMS = tuple(_COLLAPSED)
+"""Verdicts on collapse that speak against a checkpoint; a partial collapse does not."""
+_MOST_NAMED = 8
+_SEEDS = 3
+"""Checkpoints that are named for further seeds."""
+_POINT = 0.01
+_QUANTILE = 1.96
+_STAND_INS = ("uniformity_gap", "effective_rank", "tolerance")
+"""What is looked at where no accuracy is known."""
+_USES = {
+    "knn_accuracy": "for retrieval and nearest neighbours",
+    "recall_at_k": "for retrieval",
+    "probe_accuracy": "for a linear classifier",
+}
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One or more short sentences under a title of a few words; plain text."""
+
+    title: str
+    text: str
+
+
+Row = Mapping[str, Cell]
+
+
+def standing_of(document: Document, headline: Headline, source: str) -> str:
+    """The standing of a checkpoint in a headline number: best, tied, worse or unknown.
+
+    Returns:
+        The standing; an empty text without the number, and for a single checkpoint.
+    """
+    row = _standing(document, headline, source)
+    return "" if row is None else str(row["standing"])
+
+
+def _standing(document: Document, headline: Headline, source: str) -> Row | None:
+    record = headline.find(document, source)
+    if record is None:
+        return None
+    rows = document.rows(
+        "standings",
+        source=source,
+        metric=record.metric,
+        definition=record.definition,
+        params=params_text(record),
+    )
+    return rows[0] if rows else None
+
+
+def decision(document: Document) -> tuple[Sentence, ...]:
+    """What was measured, which checkpoint is best, whether all are healthy, and what to do next.
+
+    Names are the short ones.  All differences are those of the table `standings`.
+
+    Returns:
+        At most five sentences; none of a document without checkpoints.
+    """
+    sources = by_temperature(document)
+    if not document.n_rows or not headlines(document):
+        return ()
+    found = [_measured(document, sources)]
+    found += _several(document, sources) if len(sources) > 1 else _single(document, sources[0])
+    return tuple(found)
+
+
+# ---- what was measured
+
+
+def _measured(document: Document, sources: Sequence[str]) -> Sentence:
+    names = short_names(document)
+    rows = sorted({document.n_rows[source] for source in sources if source in document.n_rows})
+    dims = sorted({r.d for r in document.results if r.d is not None and r.source in sources})
+    variants = sum(bool(document.variants.get(source)) for source in sources)
+    parts = [names[sources[0]] if len(sources) == 1 else _counted(len(sources), "checkpoint")]
+    if variants:
+        parts[0] += f", {variants} of them variants" if len(sources) > 1 else " (a variant)"
+    parts.append(f"{_range(rows)} rows x {_range(dims)} dimensions")
+    classes = sorted(set(document.n_classes.values()))
+    if classes:
+        parts.append(_counted(classes[-1], "class", "classes"))
+    if has_two_towers(document):
+        parts.append("partners in a second file")
+    elif document.pairing:
+        parts.append("views of each row")
+    text = " ".join((f"{', '.join(parts)}.", *_missing(document)))
+    if (reference := reference_of(document)) is not None:
+        text += f" The reference of the comparison is {names[reference]}."
+    return Sentence("Measured", text)
+
+
+def _counted(count: int, noun: str, plural: str = "") -> str:
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def _range(numbers: Sequence[int]) -> str:
+    """One number, or the least and the largest of several.
+
+    >>> _range([64]), _range([1000, 2000, 3000])
+    ('64', '1,000 to 3,000')
+    """
+    if len(numbers) > 1:
+        return f"{numbers[0]:,} to {numbers[-1]:,}"
+    return f"{numbers[0]:,}" if numbers else "unknown"
+
+
+# ---- several checkpoints
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """One headline number with the standings of all checkpoints in it."""
+
+    headline: Headline
+    rows: Mapping[str, Row]
+
+    @property
+    def best(self) -> str:
+        """The source with the best value."""
+        return next(str(row["best"]) for row in self.rows.values())
+
+    def those(self, standing: str) -> list[str]:
+        """The sources of this standing."""
+        return [source for source, row in self.rows.items() if row["standing"] == standing]
+
+
+def _choices(document: Document, sources: Sequence[str]) -> Iterator[_Choice]:
+    """The headline numbers that have a best checkpoint."""
+    for headline in headlines(document):
+        rows = {
+            source: row
+            for source in sources
+            if (row := _standing(document, headline, source)) is not None
+        }
+        if any(row["standing"] == "best" for row in rows.values()):
+            known = {source: row for source, row in rows.items() if row["best"] is not None}
+            yield _Choice(headline, known)
+
+
+def _deciding(choices: Sequence[_Choice], document: Document) -> list[_Choice]:
+    """At most two numbers to decide by: accuracies, recall first between two towers; else others.
+
+    Views of one row are found again by every encoder that was trained to do so; that recall counts
+    only where there are no labels.
+    """
+    order = ["knn_accuracy", "probe_accuracy", "recall_at_k"]
+    if has_two_towers(document):
+        order = ["recall_at_k", "knn_accuracy", "probe_accuracy"]
+    of_metric = {choice.headline.metric: choice for choice in reversed(choices)}
+    chosen = [of_metric[metric] for metric in order if metric in of_metric][:2]
+    if not chosen or not document.n_classes:
+        chosen += [of_metric[metric] for metric in _STAND_INS if metric in of_metric]
+    others = [choice for choice in choices if choice.headline.metric != "uniformity"]
+    chosen += [choice for choice in others if choice not in chosen and not chosen]
+    return (chosen or list(choices))[:2]
+
+
+def _several(document: Document, sources: Sequence[str]) -> list[Sentence]:
+    choices = list(_choices(document, sources))
+    deciding = _deciding(choices, document)
+    is_split = len({choice.best for choice in deciding}) > 1
+    names_uses = is_split and all(choice.headline.metric in _USES for choice in deciding)
+    found = [_best(choice, document, names_uses) for choice in deciding]
+    health = _health(document, sources)
+    if health:
+        found.append(Sentence("Health", health))
+    found.append(Sentence("Next", _next(document, deciding)))
+    return found
+
+
+def _best(choice: _Choice, document: Document, names_uses: bool) -> Sentence:
+    """The best checkpoint of a number, those that are tied with it, and those that are worse."""
+    names = short_names(document)
+    headline, best = choice.headline, choice.best
+    use = _USES.get(headline.metric, "") if names_uses else ""
+    text = f"{names[best]} ({_value(headline.find(document, best))})"
+    text += f", {use}." if use else "."
+    tied, worse, unknown = (choice.those(kind) for kind in ("tied", "worse", "unknown"))
+    is_paired = all(choice.rows[source]["paired"] for source in (*tied, *worse))
+    how = "paired differences, 95%" if is_paired else "95%; not all rows are matched"
+    if tied:
+        text += f" Not distinguishable from it: {_named(tied, choice, names)} ({how})."
+    if worse:
+        also = "" if tied else f" ({how})"
+        text += f" Worse: {_named(worse, choice, names)}{also}."
+    if unknown:
+        text += f" Not comparable with it: {_named(unknown, choice, names)}."
+    return Sentence(f"Best by {headline.title}", text)
+
+
+def _named(sources: Sequence[str], choice: _Choice, names: Mapping[str, str]) -> str:
+    """Names of sources; many are counted, and all but the best are not listed."""
+    if len(sources) == len(choice.rows) - 1 > 2:
+        return f"all {len(sources)} others"
+    listed = ", ".join(names[source] for source in sources[:_MOST_NAMED])
+    n_more = len(sources) - _MOST_NAMED
+    return f"{listed} and {n_more} more" if n_more > 0 else listed
+
+
+def _value(record: Record | None) -> str:
+    """The value of a number with its unit; accuracies and shares in percent."""
+    if record is None or record.value is None:
+        return "undefined"
+    if record.unit in ("accuracy", "share"):
+        return f"{100 * record.value:.1f}%"
+    unit = "" if record.unit == "none" else f" {record.unit.replace('_', ' ')}"
+    return f"{number_text(record.value, record.total_error)}{unit}"
+
+
+def _missing(document: Document) -> list[str]:
+    """What was not measured, and what to pass for it; empty where an accuracy of classes is."""
+    measured = {record.metric for record in document.results if record.value is not None}
+    if measured & {"knn_accuracy", "probe_accuracy"}:
+        return []
+    if document.n_classes:
+        text = "No accuracy was measured: other numbers can only stand in for it."
+        return [] if measured & set(ACCURACIES) else [text]
+    text = "No labels: no tolerance, false negatives, kNN accuracy or linear probe"
+    if "recall_at_k" in measured:
+        return [f"{text} (pass --labels FILE)."]
+    if document.pairing:
+        return [f"{text} (pass --labels FILE), and no recall was measured."]
+    return [f"{text}; no second view: no recall (pass --labels FILE, or --pairs FILE)."]
+
+
+# ---- health
+
+
+def _health(document: Document, sources: Sequence[str]) -> str:
+    """Which checkpoints are collapsed, which use few dimensions, and the gap of two towers."""
+    names = short_names(document)
+    verdicts = {
+        source: row for source in sources for row in document.rows("collapse", source=source)
+    }
+    parts = []
+    for level, words in _COLLAPSED.items():
+        own = [source for source, row in verdicts.items() if row["verdict"] == level]
+        if own:
+            where = _directions(own, verdicts) if level == "dimensional" else ""
+            parts.append(f"{words}{where}: {_listed(own, names)}")
+    if verdicts and not parts:
+        parts.append("none is collapsed" if len(sources) > 1 else "not collapsed")
+    partial = [source for source, row in verdicts.items() if row["verdict"] == "partial"]
+    if partial:
+        verb = "uses" if len(partial) == 1 else "use"
+        parts.append(
+            f"{_listed(partial, names)} {verb} at most half of the dimensions"
+            f"{_directions(partial, verdicts)}, as expected at large τ"
+        )
+    unknown = [source for source, row in verdicts.items() if row["verdict"] == "unknown"]
+    if unknown:
+        parts.append(f"too few rows or dimensions to judge: {_listed(unknown, names)}")
+    gap = _gap(document, sources, names)
+    parts += [gap] * bool(gap)
+    return _first_upper("; ".join(parts))
+
+
+def _first_upper(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
+def _listed(sources: Sequence[str], names: Mapping[str, str]) -> str:
+    listed = ", ".join(names[source] for source in sources[:_MOST_NAMED])
+    n_more = len(sources) - _MOST_NAMED
+    return f"{listed} and {n_more} more" if n_more > 0 else listed
+
+
+def _directions(sources: Sequence[str], verdicts: Mapping[str, Row]) -> str:
+    """In how many directions 99% of the variance of these checkpoints is."""
+    needed = sorted(int(verdicts[s]["directions_for_99_percent"] or 0) for s in sources)
+    possible = {int(verdicts[s]["possible_directions"] or 0) for s in sources}
+    if len(possible) > 1 or needed[-1] == 0:
+        return ""
+    return f" (99% of the variance in {_range(sorted(set(needed)))} of {possible.pop()})"
+
+
+def _gap(document: Document, sources: Sequence[str], names: Mapping[str, str]) -> str:
+    """How far the means of the two files are apart."""
+    if not has_two_towers(document):
+        return ""
+    gaps = {
+        source: record
+        for source in sources
+        if (record := document.record("modality_gap", source=source)) is not None
+        and record.value is not None
+    }
+    if not gaps:
+        return ""
+    start = "the means of the two files are"
+    if len(gaps) == 1:
+        (record,) = gaps.values()
+        return f"{start} {_value(record)} apart (modality gap)"
+    order = sorted(gaps, key=lambda source: float(gaps[source].value or 0.0))
+    least, most = order[0], order[-1]
+    return (
+        f"{start} {_value(gaps[least])} ({names[least]}) to {_value(gaps[most])} ({names[most]}) "
+        "apart (modality gap)"
+    )
+
+
+# ---- next
+
+
+def rows_needed(n: int, std_error: float, step: float = _POINT) -> float:
+    """Rows from which on a paired difference of `step` lies outside a 95% interval.
+
+    The standard error falls as 1 / sqrt(rows), so that rows = n (1.96 error / step)^2.
+
+    Returns:
+        The number, rounded to one digit.
+
+    >>> rows_needed(2000, 0.0125)
+    10000.0
+    """
+    needed = n * (_QUANTILE * std_error / step) ** 2
+    if needed <= 0.0:
+        return 0.0
+    digits = math.floor(math.log10(needed))
+    return float(round(needed, -digits))
+
+
+def _next(document: Document, deciding: Sequence[_Choice]) -> str:
+    """More rows where a point cannot be told, and further seeds of those that are left."""
+    names = short_names(document)
+    parts = []
+    for choice in deciding:
+        if choice.headline.metric in ACCURACIES:
+            errors = [
+                float(choice.rows[source]["std_error"] or 0.0) for source in choice.those("tied")
+            ]
+            n = document.n_rows.get(choice.best, 0)
+            if any(errors):
+                needed = rows_needed(n, statistics.median(error for error in errors if error))
+                parts.append(
+                    f"a difference of 1 point takes about {needed:,.0f} rows to tell "
+                    "(errors fall as 1/√rows)"
+                    if needed > n
+                    else "these rows are enough to tell a difference of 1 point"
+                )
+            break
+    best = [choice.best for choice in deciding]
+    worse = {source for choice in deciding for source in choice.those("worse")}
+    tied = [source for choice in deciding for source in choice.those("tied")]
+    left = list(dict.fromkeys((*best, *(source for source in tied if source not in worse))))
+    named = left[:_SEEDS]
+    if not any(choice.headline.metric in ACCURACIES for choice in deciding):
+        parts = [_without_accuracy(document)]
+    elif named:
+        listed = ", ".join(names[source] for source in named)
+        parts.append(f"train {listed} with further seeds: errors here are over rows of one run")
+    return f"{_first_upper('; '.join(parts))} {GUIDE}".strip()
+
+
+def _without_accuracy(document: Document) -> str:
+    if document.n_classes:
+        return "measure kNN accuracy and the linear probe: compare with these, or report"
+    return (
+        "without labels take the most uniform run whose effective rank is near the highest; that "
+        "finds the neighbourhood, not the optimum"
+    )
+
+
+# ---- one checkpoint
+
+
+def _single(document: Document, source: str) -> list[Sentence]:
+    """One checkpoint beside the uniform sphere, its accuracies, its health and what is next."""
+    found = []
+    gap = document.record("uniformity_gap", source=source)
+    if gap is not None and gap.value is not None:
+        found.append(Sentence("Beside the uniform sphere", _beside_the_sphere(gap, document)))
+    accuracies = [
+        f"{headline.title}: {_value(record)}{_interval(record)}"
+        for headline in headlines(document)
+        if headline.metric in ACCURACIES
+        and (record := headline.find(document, source)) is not None
+        and record.value is not None
+    ]
+    if accuracies:
+        found.append(Sentence("Accuracy", f"{'; '.join(accuracies)} (± one standard error)."))
+    health = _health(document, [source])
+    skewness = document.record("hubness_skewness", source=source)
+    if skewness is not None and skewness.value is not None:
+        hubs = f"{hubs_in_words(skewness.value)} (skewness {_value(skewness)})"
+        health = f"{health} {_first_upper(hubs)}".strip()
+    if health:
+        found.append(Sentence("Health", health))
+    following = "Compare it with a reference on the same rows: cl-analyze compare REFERENCE FILE."
+    if any(row["verdict"] in ALARMS for row in document.rows("collapse", source=source)):
+        following = "Look at the training first: of a collapsed encoder no other number counts."
+    found.append(Sentence("Next", f"{following} {GUIDE}"))
+    return found
+
+
+def _beside_the_sphere(gap: Record, document: Document) -> str:
+    """The gap to the uniform sphere, and what the guide calls healthy."""
+    text = meaning(gap, document).partition(";")[0].rstrip(".")
+    value = gap.value or 0.0
+    if value >= _COLLAPSED_GAP:
+        text += ", as far as collapsed encoders are"
+    elif value > _HEALTHY_GAP:
+        text += ", more than the one nat of healthy encoders at τ 1.0"
+    elif value > 0.0:
+        text += "; healthy encoders have up to one nat"
+    return f"{text}."
+
+
+_HEALTHY_GAP, _COLLAPSED_GAP = 1.0, 2.0
+"""Nats: docs/guide.md, section 2."""
+
+
+def _interval(record: Record) -> str:
+    error = record.total_error
+    return f" ± {100 * error:.1f}" if error else ""
