@@ -60,7 +60,7 @@ ENTROPY = Metric(
 EFFECTIVE_NEGATIVES = Metric(
     "penalty_effective_negatives",
     "count",
-    "exponential of that entropy: how many equal negatives would spread the penalty as far. "
+    "exponential of penalty_entropy: how many equal negatives would spread the penalty as far. "
     "mean_exp averages exponentials, exp_mean is that of the mean.",
     ("mean_exp", "exp_mean"),
     ("mean of exp(Hᵢ)", "exp of the mean of Hᵢ"),
@@ -95,7 +95,7 @@ FALSE_NEGATIVE_SHARE = Metric(
 FALSE_NEGATIVE_RATIO = Metric(
     "penalty_false_negative_ratio",
     "ratio",
-    "that share over the one of even weights.",
+    "penalty_false_negative_share over that of even weights.",
     formulas=("that, over the mean of (n_c − 1)/(N − 1): what even weights would give",),
     parameters=_PARAMETERS,
     better="lower",

@@ -35,7 +35,7 @@ GAP = Metric(
 GAP_BOUND = Metric(
     "dcl_nscl_gap_bound",
     "nats",
-    "the most that this gap can be, from class sizes.",
+    "the most that dcl_nscl_gap can be, from class sizes.",
     formulas=("log(1 + n_max e^{2/τ} / (N − n_max))",),
     parameters=(TAU,),
     is_law=True,
@@ -60,7 +60,7 @@ EFFECTIVE_NEGATIVES = Metric(
 FALSE_NEGATIVE_SHARE = Metric(
     "a_infonce_false_negative_share",
     "share",
-    "weight of the anchor's own class under them.",
+    "weight of the anchor's own class under A-InfoNCE's weights.",
     formulas=("the share of that push on rows of the anchor's class",),
     parameters=(
         TAU,
@@ -87,7 +87,7 @@ ENERGY = Metric(
 ENERGY_REFERENCE = Metric(
     "hyperspherical_energy_reference",
     "none",
-    "its least value where known, else that of uniform points.",
+    "least value of hyperspherical_energy where known, else that of uniform points.",
     definitions=("simplex", "cross_polytope", "uniform_law"),
     formulas=(
         "its least value where theory knows it: `simplex` (N ≤ D + 1), `cross_polytope` (N = "

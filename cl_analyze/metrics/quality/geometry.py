@@ -38,7 +38,7 @@ NORM_MEAN, NORM_STD = (
     Metric(
         "norm_std",
         "none",
-        "standard deviation of these norms.",
+        "standard deviation of the norms of the rows as saved.",
         formulas=("their deviation, which divides by N",),
     ),
 )

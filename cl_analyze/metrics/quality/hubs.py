@@ -43,7 +43,7 @@ METRICS = (
     Metric(
         "hubness_robin_hood",
         "share",
-        "share of these places that would have to move for all to have as many.",
+        "share of places among the k nearest that would have to move for all rows to have as many.",
         formulas=(
             "½ Σ\\|N_k − k\\| / Σ N_k: share of neighbour slots to move until all rows have k",
         ),

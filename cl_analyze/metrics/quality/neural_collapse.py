@@ -193,7 +193,7 @@ _READ: dict[Metric, Callable[[Structure, str], float | None]] = {
     Metric(
         "nc2_maximal_angle",
         "none",
-        "mean distance of these cosines from −1 / (C − 1).",
+        "mean distance of the cosines of class means from −1 / (C − 1).",
         definitions=_BY_CENTRE,
         formulas=("mean \\|cos + 1/(C − 1)\\|",),
         better="lower",
@@ -213,7 +213,7 @@ _READ: dict[Metric, Callable[[Structure, str], float | None]] = {
     Metric(
         "nc2_orthogonal_frame",
         "none",
-        "its distance from an orthogonal frame's.",
+        "distance of the class means' Gram matrix from an orthogonal frame's.",
         definitions=FORMS,
         formulas=(
             "‖G₀/‖G₀‖ − I/√C‖_F, G₀ of the uncentred means; a simplex scores √(2 − 2√((C − 1)/C))",

@@ -47,7 +47,7 @@ ACCURACY = Metric(
 CALIBRATION_ERROR = Metric(
     "probe_calibration_error",
     "share",
-    "expected calibration error of that probe, 15 bins.",
+    "expected calibration error of the linear probe, 15 bins.",
     definitions=FORMS,
     formulas=("mean of the distance between accuracy and confidence in 15 bins",),
     better="lower",

@@ -311,7 +311,7 @@ _READ: dict[Metric, Callable[[Spectrum], float | str]] = {
     Metric(
         "alpha_req_r_squared",
         "none",
-        "how well that line fits.",
+        "how well the line of alpha_req fits.",
         definitions=_versions("raw_centred"),
         formulas=("R² of that fit: under 0.9 the exponent says little",),
         parameters=_RANKS,

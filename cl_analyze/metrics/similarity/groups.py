@@ -43,14 +43,14 @@ MEAN = Metric(
 STD = Metric(
     "similarity_std",
     "cosine",
-    "standard deviation of these cosines.",
+    "standard deviation of the cosines of a group.",
     _DEFINITIONS,
     parameters=_PARAMETERS,
 )
 QUANTILE = Metric(
     "similarity_quantile",
     "cosine",
-    "their quantile at q.",
+    "quantile at q of the cosines of a group.",
     _DEFINITIONS,
     parameters=(*_PARAMETERS, Parameter("q")),
 )

@@ -40,7 +40,7 @@ SUSPECT_SHARE = Metric(
 SUSPECT_PRECISION = Metric(
     "suspect_precision",
     "share",
-    "share of these negatives that are of the anchor's class: false negatives indeed.",
+    "share of the suspects that are of the anchor's class: false negatives indeed.",
     formulas=("suspect pairs of one class over all suspect pairs with labels",),
     parameters=(MARGIN,),
     needs="labels",
