@@ -164,12 +164,15 @@ class Axis:
         label: with the unit.
         ticks: (position, text); empty: automatic.
         limits: None: automatic.
+        in_full: the texts of the ticks before they were cut, for readers who hover; empty: as they
+            are.
     """
 
     label: str = ""
     scale: Scale = "linear"
     ticks: Sequence[tuple[float, str]] = ()
     limits: tuple[float, float] | None = None
+    in_full: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ domains here; `meta` says how many panels there are and how tall one is.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -173,6 +173,9 @@ class _Drawing:
         is_new = key not in self._colour_bars
         self._colour_bars.add(key)
         has_texts = bool(panel.x.ticks and panel.y.ticks)
+        in_full = [axis.in_full or [text for _, text in axis.ticks] for axis in (panel.y, panel.x)]
+        is_cut = in_full != [[text for _, text in axis.ticks] for axis in (panel.y, panel.x)]
+        of_cells = "%{hovertext}" if is_cut else "%{y}, %{x}"
         return {
             "type": "heatmap",
             "z": [_numbers(row) for row in mark.values],
@@ -183,7 +186,8 @@ class _Drawing:
             **({"texttemplate": "%{text}"} if len(mark.texts) else {}),
             "showscale": is_new,
             "colorbar": _colour_bar(mark.label),
-            "hovertemplate": "%{y}, %{x}: %{z:.4g}<extra></extra>" if has_texts else None,
+            "hovertemplate": f"{of_cells}: %{{z:.4g}}<extra></extra>" if has_texts else None,
+            **({"hovertext": _pairs(*in_full)} if is_cut else {}),
         }
 
     def _rule(self, mark: Rule, panel: Panel, suffix: str) -> dict[str, Any]:
@@ -197,6 +201,11 @@ class _Drawing:
             refs = {"xref": f"x{suffix} domain", "yref": f"y{suffix}"}
         line = {"color": mark.colour, "width": 1.4, "dash": _DASHES[mark.style]}
         return {"type": "line", **ends, **refs, "line": line, **self._named(mark.label)}
+
+
+def _pairs(rows: Sequence[str], columns: Sequence[str]) -> list[list[str]]:
+    """Both names of each cell of a matrix."""
+    return [[f"{row}, {column}" for column in columns] for row in rows]
 
 
 def _note(text: str, suffix: str) -> dict[str, Any]:

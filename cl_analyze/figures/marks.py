@@ -8,8 +8,9 @@ from typing import Any
 
 from cl_analyze.figures.colours import BLACK, GREY, ordered
 from cl_analyze.figures.description import Axis, Figure, Line, Panel, Points, Style, reaches
-from cl_analyze.figures.sources import by_temperature, short_names
+from cl_analyze.figures.sources import natural_order, short_names
 from cl_analyze.results.document import Document
+from cl_analyze.results.ordering import evenly
 from cl_analyze.results.tables import Cell, Param, Record
 
 Rows = Sequence[dict[str, Cell]]
@@ -116,7 +117,7 @@ def negatives_line(rows: Rows) -> Line:
 
 def dots(document: Document, records: Sequence[Record], colour: str, label: str) -> Points:
     """A dot with its 95% interval for each source, sources down the page."""
-    sources = enumerate(by_temperature(document))
+    sources = enumerate(natural_order(document))
     placed = [(float(i), r) for i, s in sources if (r := one_record(records, s)) is not None]
     return Points(
         [value_of(record) for _, record in placed],
@@ -139,7 +140,7 @@ def axis_of_names(names: Sequence[str]) -> Axis:
 def axis_of_sources(document: Document) -> Axis:
     """A y axis with a line for each source down the page."""
     names = short_names(document)
-    return axis_of_names([names[source] for source in by_temperature(document)])
+    return axis_of_names([names[source] for source in natural_order(document)])
 
 
 def height_of_sources(document: Document) -> float:
@@ -167,8 +168,8 @@ def logarithmic_axis(label: str, taus: Sequence[float]) -> Axis:
 
 
 def panel_sources(document: Document) -> list[str]:
-    """The sources that have a panel of their own."""
-    return by_temperature(document)[:MAX_PANELS]
+    """The sources that have a panel of their own: of many some, evenly along the run."""
+    return evenly(natural_order(document), MAX_PANELS)
 
 
 def panel_size(n_panels: int) -> tuple[float, float]:
@@ -187,10 +188,10 @@ def figure_of_sources(
     """A figure with a note where some sources have no panel; see `Figure` for options."""
     n = len(document.sources)
     if n > MAX_PANELS:
-        title += f" (first {MAX_PANELS} of {n} checkpoints)"
+        title += f" ({MAX_PANELS} of {n} checkpoints)"
         caption += (
-            f" The first {MAX_PANELS} checkpoints are shown; {n - MAX_PANELS} more are in the "
-            "tables."
+            f" Shown are {MAX_PANELS} of {n} checkpoints, evenly along the run, the first and the "
+            "last among them; the others are in the tables."
         )
     layout = {"columns": panel_columns(len(panels)), "panel_size": panel_size(len(panels))}
     return Figure(name, title, caption, panels, **{**layout, **options})

@@ -112,7 +112,7 @@ def _points(
             return [coloured(accuracy.label, values, () if is_many else _sides(us, ts, texts))]
     if is_many:
         run = run_of(document)
-        order = {source: float(i) for i, source in enumerate(document.sources)}
+        order = {source: float(i) for i, source in enumerate(by_temperature(document))}
         label = run.label if run.places else "order of the checkpoints"
         return [coloured(label, run.places or order)]
     largest = max((len(run) for run in runs), default=0)

@@ -90,9 +90,7 @@ def render_html(document: Document, figures: Sequence[tuple[Figure, bytes]]) -> 
         front=pareto_sentence(document, names),
         further=[*alike_sentences(document), *dimensions_sentences(document)],
         comparisons=[
-            comparison_of(document, source)
-            for source in document.sources
-            if reference not in (None, source)
+            comparison_of(document, source) for source in order if reference not in (None, source)
         ],
         moved_rows=document.rows("moved_rows"),
         moved_classes=document.rows("moved_classes"),

@@ -139,7 +139,7 @@
     });
   }
   // plotly takes < for markup, and what stands between two $ for LaTeX
-  const escaped = (text) => text
+  const escaped = (text) => Array.isArray(text) ? text.map(escaped) : text
     .replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/\$/g, "&#36;");
 
   // ---- drawing
