@@ -81,6 +81,7 @@ def _refuse_without_embeddings(parameters: Mapping[str, Any]) -> None:
     """
     for option, is_used in (
         ("--labels", parameters["labels"]),
+        ("--class-names", parameters["class_names"]),
         ("--groups", parameters["groups"]),
         ("--pairs", parameters["pairs"]),
         ("--relevant", parameters["relevant"]),
