@@ -25,6 +25,7 @@ from cl_analyze.figures.marks import (
     read_column,
     records_of,
     reference_line,
+    true_minus,
     value_of,
 )
 from cl_analyze.figures.sources import by_temperature, short_names
@@ -48,6 +49,7 @@ def uniformity_figure(document: Document) -> Figure | None:
     if not records:
         return None
     ts = list(dict.fromkeys(float(record.params["t"]) for record in records))
+    names, order = short_names(document), by_temperature(document)
     panels = []
     for t in ts:
         chosen = [record for record in records if record.params["t"] == t]
@@ -56,12 +58,13 @@ def uniformity_figure(document: Document) -> Figure | None:
         if len(laws) > 1:  # each checkpoint has its own reference
             places = [
                 (float(i), laws[int(record.d or 0)])
-                for i, source in enumerate(by_temperature(document))
+                for i, source in enumerate(order)
                 if (record := one_record(chosen, source)) is not None
             ]
             values, ys = [law for _, law in places], [i for i, _ in places]
             label = "uniform sphere of its dimension"
-            marks = [Points(values, ys, label, BLACK, symbol="|", size=14)]
+            own = [names[order[int(y)]] for y in ys]
+            marks = [Points(values, ys, label, BLACK, symbol="|", size=14, sources=own)]
         marks.append(dots(document, chosen, BLUE, "embeddings, 95% interval"))
         x_label = f"log mean exp(−{t:g}·‖x − y‖²)  [nats]   ← more uniform"
         title = f"t = {t:g}" if len(ts) > 1 else ""
@@ -86,8 +89,14 @@ def tolerance_figure(document: Document) -> Figure | None:
     classes = [row for row in document.rows("tolerance_by_class") if row["tolerance"] is not None]
     xs = read_column(classes, "tolerance")
     ys = [float(sources.index(str(row["source"]))) for row in classes]
+    names = short_names(document)
+    owners = [names[str(row["source"])] for row in classes]
+    hovers = [
+        f"{owner} · class {row['class']} · {true_minus(f'tolerance {x:.3f}')}"
+        for owner, row, x in zip(owners, classes, xs, strict=True)
+    ]
     marks: list[Mark] = [
-        Points(xs, ys, "one class", "#9ecae1", symbol="|", size=9),
+        Points(xs, ys, "one class", "#9ecae1", symbol="|", size=9, sources=owners, hovers=hovers),
         Rule("uniform sphere", x=0.0),
         dots(document, document.records("between_class_similarity"), ORANGE, "different classes"),
         dots(document, within, BLUE, f"same class ({within[0].definition}), 95% interval"),

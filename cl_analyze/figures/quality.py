@@ -25,6 +25,7 @@ from cl_analyze.figures.marks import (
     bar,
     defined,
     figure_of_sources,
+    hover_of,
     one_record,
     panel_columns,
     panel_sources,
@@ -118,7 +119,7 @@ def class_similarity_figure(document: Document) -> Figure | None:
         axis = Axis("class", ticks=ticks, in_full=order)
         title = names[source] if len(orders) > 1 else ""
         marks = [Cells(cells, low, high, "mean cosine")]
-        panels.append(Panel(marks, axis, axis, title, upright=True))
+        panels.append(Panel(marks, axis, axis, title, upright=True, source=names[source]))
     side = min(3.0 + 0.09 * max(map(len, orders.values())), 6.5)
     order_of = f", from {names[clearest]}" if len(orders) > 1 else ""
     return figure_of_sources(
@@ -151,11 +152,12 @@ def knn_figure(document: Document) -> Figure | None:
         name, colour = names[source], colours[source]
         own = [r for k in ks if (r := one_record(records, source, k=k)) is not None]
         xs, ys = [aside * float(r.params["k"]) for r in own], [value_of(r) for r in own]
-        marks.append(Line(xs, ys, name, colour, marker=True))
-        marks.append(_dots(xs, own, name, colour, size=3.5))
+        hovers = [hover_of(record, name) for record in own]
+        marks.append(Line(xs, ys, name, colour, marker=True, hovers=hovers))
+        marks.append(_dots(xs, own, name, colour, name, size=3.5))
         probe = one_record(probes, source)
         if probe is not None:
-            diamond = _dots([at_probe * aside], [probe], "linear probe", colour)
+            diamond = _dots([at_probe * aside], [probe], "linear probe", colour, name)
             diamonds.append(replace(diamond, hollow=True, symbol="D"))
     ticks = [(float(k), str(k)) for k in ks]
     x_limits = (0.8 * ks[0], 1.25 * ks[-1])
@@ -176,11 +178,17 @@ def knn_figure(document: Document) -> Figure | None:
 
 
 def _dots(
-    xs: Sequence[float], records: Sequence[Record], label: str, colour: str, size: float = 6.0
+    xs: Sequence[float],
+    records: Sequence[Record],
+    label: str,
+    colour: str,
+    source: str,
+    size: float = 6.0,
 ) -> Points:
-    """Values of records with their 95% intervals."""
+    """Values of records with their 95% intervals; beside their true positions, which texts say."""
     ys, bars = [value_of(record) for record in records], [bar(record) for record in records]
-    return Points(xs, ys, label, colour, y_error=bars, size=size)
+    hovers = [hover_of(record, source) for record in records]
+    return Points(xs, ys, label, colour, y_error=bars, size=size, source=source, hovers=hovers)
 
 
 def hubness_figure(document: Document) -> Figure | None:

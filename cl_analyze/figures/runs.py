@@ -14,6 +14,7 @@ from cl_analyze.figures.marks import (
     bar,
     defined,
     half_width,
+    hover_of,
     line_of_records,
     logarithmic_axis,
     one_record,
@@ -120,14 +121,29 @@ def _by_name(run: Run, order: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _line(
-    run: Run, sources: Sequence[str], records: Sequence[Record], label: str, colour: str
+    run: Run,
+    names: Mapping[str, str],
+    sources: Sequence[str],
+    records: Sequence[Record],
+    label: str,
+    colour: str,
 ) -> list[Line]:
     """The line of one series with a 95% band; empty where no checkpoint has a value."""
     own = [record for s in sources if (record := one_record(records, s)) is not None]
     if not own:
         return []
     xs = [run.places[record.source] for record in own]
-    return [line_of_records(xs, own, label, colour, marker=len(own) <= MOST_ROWS)]
+    return [
+        line_of_records(
+            xs,
+            own,
+            label,
+            colour,
+            marker=len(own) <= MOST_ROWS,
+            sources=[names[record.source] for record in own],
+            hovers=[hover_of(record, names[record.source]) for record in own],
+        )
+    ]
 
 
 def run_figure(document: Document) -> Figure | None:
@@ -149,7 +165,7 @@ def run_figure(document: Document) -> Figure | None:
         marks: list[Mark] = []
         for (name, sources), colour in zip(series.items(), HUES * len(series), strict=False):
             label = name if len(series) > 1 else ""
-            marks += _line(run, sources, measure.records, label, colour)
+            marks += _line(run, short_names(document), sources, measure.records, label, colour)
         if marks and measure.uniform_sphere is not None:
             marks.append(Rule("uniform sphere", y=measure.uniform_sphere))
         if marks:
@@ -227,12 +243,19 @@ def movement_figure(document: Document) -> Figure | None:
             if not label and len(series) > 1:  # no colour has another meaning: one for each run
                 named = list(zip(series, HUES * len(series), strict=False))
             lines = list(zip(series.values(), named, strict=False))
-            marks = [line for own, style in lines for line in _line(run, own, records, *style)]
-            dashed = [line for own, (_, hue) in lines for line in _line(run, own, steps, "", hue)]
+            marks = [
+                line for own, style in lines for line in _line(run, names, own, records, *style)
+            ]
+            dashed = [
+                line for own, (_, hue) in lines for line in _line(run, names, own, steps, "", hue)
+            ]
             return [*marks, *(replace(line, style="dashed") for line in dashed)]
         own = [record for s in sources if (record := one_record(records, s)) is not None]
         xs, ys = [places[record.source] for record in own], [value_of(record) for record in own]
-        return [Points(xs, ys, label, colour, y_error=[bar(r) for r in own], size=4)]
+        owners = [names[record.source] for record in own]
+        hovers = [hover_of(*pair) for pair in zip(own, owners, strict=True)]
+        bars = [bar(record) for record in own]
+        return [Points(xs, ys, label, colour, y_error=bars, size=4, sources=owners, hovers=hovers)]
 
     shared: list[Mark] = []
     ks = sorted({int(record.params["k"]) for record in overlap})

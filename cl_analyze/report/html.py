@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 import shlex
 from collections.abc import Sequence
 from importlib import resources
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from cl_analyze.figures.colours import on_dark
 from cl_analyze.figures.description import Figure
 from cl_analyze.figures.interactive_renderer import interactive
 from cl_analyze.figures.sources import by_temperature, short_names
@@ -33,6 +35,16 @@ from cl_analyze.results.tables import Record, number_text
 if TYPE_CHECKING:
     from jinja2 import Template
 
+_SCRIPTS = (
+    "page-state.js",
+    "page-selection.js",
+    "page-panels.js",
+    "page-drawing.js",
+    "page-controls.js",
+    "page-tables.js",
+)
+"""The page's script, whose parts share one scope."""
+_COLOUR = re.compile(r'"(#[0-9A-Fa-f]{6})"')
 _PIXELS = 96
 """Pixels of a page to the inch."""
 _MOST_IN_FULL = 12
@@ -68,6 +80,7 @@ def render_html(document: Document, figures: Sequence[tuple[Figure, bytes]]) -> 
     reference = reference_of(document)
     listed = headlines(document)
     plots = {figure.name: interactive(figure) for figure, _ in figures}
+    levels = sorted({level for plot in plots.values() if plot for level in plot["meta"]["levels"]})
     families = _families(document) if len(document.sources) <= _MOST_IN_FULL else []
     shown = {
         row["metric"] for family in families for rows in family["sources"].values() for row in rows
@@ -99,8 +112,9 @@ def render_html(document: Document, figures: Sequence[tuple[Figure, bytes]]) -> 
         definitions={name: _defined(DECLARED[name]) for name in sorted(shown)},
         command=shlex.join(["cl-analyze", *document.arguments]) if document.arguments else "",
         plotly=_packed(_static("plotly-cartesian.min.js")),
-        plots=_packed(json.dumps(plots, ensure_ascii=False, separators=(",", ":"))),
-        script=_static("report.js"),
+        plots=_packed(_plots_text(plots)),
+        levels=levels,
+        script=Markup("\n").join(map(_static, _SCRIPTS)),
         style=_static("report.css"),
     )
 
@@ -154,6 +168,14 @@ def findings(
     return found
 
 
+def _plots_text(plots: dict[str, Any]) -> str:
+    """The figures' data, and for each of their colours its partner on a dark page."""
+    text = json.dumps(plots, ensure_ascii=False, separators=(",", ":"))
+    colours = sorted({colour.lower() for colour in _COLOUR.findall(text)})
+    dark = json.dumps({colour: on_dark(colour) for colour in colours}, separators=(",", ":"))
+    return f'{{"figures":{text},"dark":{dark}}}'
+
+
 def _packed(text: str) -> str:
     """Text as gzip in base64, the same bytes every time; the page unpacks it."""
     return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
@@ -165,7 +187,7 @@ def pixels(figure: Figure) -> int:
 
 
 def _figure(figure: Figure, png: bytes, plot: dict[str, Any] | None) -> dict[str, Any]:
-    """The static image of a figure, with title, caption and dial."""
+    """The static image of a figure, with title and caption."""
     return {
         "name": figure.name,
         "title": figure.title,
@@ -175,7 +197,6 @@ def _figure(figure: Figure, png: bytes, plot: dict[str, Any] | None) -> dict[str
         "is_interactive": plot is not None,
         "choices": [panel.title for panel in figure.panels] if figure.choice else [],
         "choice": figure.choice,
-        "dial": figure.dial if plot is not None and len(plot["meta"]["levels"]) > 1 else "",
     }
 
 
