@@ -19,6 +19,7 @@ from cl_analyze.figures.marks import (
     edges_of,
     figure_of_sources,
     height_of_sources,
+    hover_of,
     line_of_records,
     one_record,
     panel_sources,
@@ -190,7 +191,12 @@ def _ranks_panel(document: Document, source: str) -> Panel:
             spans = [[_quantile(document, record, q) for q in (0.25, 0.75)] for record in records]
             for x, span in zip(xs, spans, strict=True):
                 marks.append(Line([x, x], span, "", colour, width=width))
-            marks.append(Points(xs, [value_of(r) for r in records], label, colour, size=5))
+            hovers = [
+                hover_of(r, label, at=f"rank {x:g}" if x > 0 else "", what="mean cosine")
+                for x, r in zip(xs, records, strict=True)
+            ]
+            ys = [value_of(record) for record in records]
+            marks.append(Points(xs, ys, label, colour, size=5, hovers=hovers))
     reference = {
         row["group"]: row["value"]
         for row in document.rows("similarity_reference", source=source, quantity="similarity_mean")

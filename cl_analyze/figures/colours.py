@@ -79,7 +79,7 @@ def on_dark(colour: str) -> str:
     light, hue, chroma = _polar(colour)
     if chroma < _GREY_CHROMA and not _is_ordered(colour):
         return _in_gamut(_LIGHTEST - (_LIGHTEST - _DARKEST) * light / 100.0, hue, chroma)
-    ends = [_polar(end)[0] for end in (_SCALE[0], _SCALE[-1])]
+    ends = sorted(_polar(end)[0] for end in (_SCALE[0], _SCALE[-1]))
     share = (light - ends[0]) / (ends[1] - ends[0])
     raised = _DARKEST + (_LIGHTEST - _DARKEST) * min(max(share, 0.0), 1.0)
     return _in_gamut(raised, hue, chroma)

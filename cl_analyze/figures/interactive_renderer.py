@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from cl_analyze.figures.colours import DIVERGING
+from cl_analyze.figures.colours import DIVERGING, ordered
 from cl_analyze.figures.description import (
     DIRECTIONS,
     Axis,
@@ -31,6 +31,7 @@ from cl_analyze.figures.description import (
 
 _DASHES = {"solid": "solid", "dashed": "dash", "dotted": "dot", "dashdot": "dashdot"}
 _SYMBOLS = {"o": "circle", "s": "square", "D": "diamond", "^": "triangle-up", "|": "line-ns"}
+_ORDERED = [[i / 12, colour] for i, colour in enumerate(ordered(13))]
 _DIVERGING = [[at, colour] for at, colour in DIVERGING]
 _HORIZONTAL = {-1: "left", 0: "center", 1: "right"}
 _VERTICAL = {-1: "bottom", 0: "middle", 1: "top"}
@@ -211,19 +212,22 @@ def _origin(mark: Mark, panel: Panel) -> dict[str, Any]:
 
 
 def _hovers(mark: Line | Points | Steps, panel: Panel) -> dict[str, Any]:
-    """What a reader sees who hovers: the mark's texts, else names of the axes with the numbers."""
-    hovers = getattr(mark, "hovers", ())
+    """What a reader sees who hovers: the mark's texts, else its name, axes and numbers.
+
+    Lines without a name are part of a drawing, as of a tree: they say nothing.
+    """
+    hovers, names = getattr(mark, "hovers", ()), getattr(mark, "names", ())
     if len(hovers):
         return {"hovertext": list(hovers), "hoverinfo": "text"}
-    names = getattr(mark, "names", ())
-    own = "%{hovertext}" if len(names) else "%{fullData.name}" if mark.label else "%{meta.source}"
-    value = "customdata" if panel.y.scale == "sqrt" else "y"
-    x = _with_unit(panel.x.label, "%{x:.3~g}" if not panel.x.ticks else "%{x:.3~f}")
-    parts = [own, x, _with_unit(panel.y.label, f"%{{{value}:.3~g}}")]
+    source = mark.source or panel.source
+    own = ["%{meta.source}"] if source and source != mark.label and not len(names) else []
+    own += ["%{hovertext}"] if len(names) else ["%{fullData.name}"] if mark.label else []
+    if isinstance(mark, Line) and not mark.label and not mark.source:
+        return {"hoverinfo": "skip"}
+    y = "%{customdata:.3~g}" if panel.y.scale == "sqrt" else "%{y}"
+    parts = [*own, _with_unit(panel.x.label, "%{x}"), _with_unit(panel.y.label, y)]
     texts = {"hovertext": list(names)} if len(names) else {}
-    has_source = getattr(mark, "source", "") or panel.source
-    kept = parts if mark.label or len(names) or has_source else parts[1:]
-    return {**texts, "hovertemplate": " · ".join(kept)}
+    return {**texts, "hovertemplate": " · ".join(parts)}
 
 
 _UNIT = re.compile(r"\s*\[([^\[\]]*)\]")
@@ -293,7 +297,7 @@ def _marker(mark: Points) -> dict[str, Any]:
     if len(mark.values):
         marker |= {
             "color": _numbers(mark.values),
-            "colorscale": "Viridis",
+            "colorscale": _ORDERED,
             "showscale": True,
             "colorbar": _colour_bar(mark.value_label),
             "line": {"width": 1, "color": "#000000"},
@@ -328,6 +332,8 @@ def _axis(panel: Panel, name: str) -> dict[str, Any]:
         "automargin": True,
         "zeroline": False,
         "showgrid": not is_matrix,
+        "exponentformat": "power",
+        "hoverformat": ".3~g",
     }
     if own.limits is not None:
         axis["range"] = [

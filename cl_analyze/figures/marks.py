@@ -102,7 +102,7 @@ def hover_of(record: Record, name: str, *, at: str = "", what: str = "") -> str:
 
     >>> record = Record("a", "knn_accuracy", None, {"k": 20}, 0.78, 0.009, "accuracy", 2000, 3)
     >>> hover_of(record, "tau-0.07")
-    'tau-0.07 · k 20 · kNN accuracy 0.7800 ± 0.0090 · 95% 0.762 to 0.798'
+    'tau-0.07 · k 20 · kNN accuracy 0.7800 ± 0.0090 · 95% 0.7624 to 0.7976'
     """
     params = {"k": "k", "tau": "τ"}
     known = [
@@ -112,11 +112,23 @@ def hover_of(record: Record, name: str, *, at: str = "", what: str = "") -> str:
     return " · ".join(part for part in parts if part)
 
 
+_SPELT = {"knn": "kNN", "cka": "CKA", "procrustes": "Procrustes", "penalty": ""}
+
+
+def _metric_in_words(metric: str) -> str:
+    """A metric's name as text.
+
+    >>> _metric_in_words("penalty_effective_negatives"), _metric_in_words("knn_accuracy")
+    ('effective negatives', 'kNN accuracy')
+    """
+    return " ".join(word for part in metric.split("_") if (word := _SPELT.get(part, part)))
+
+
 def value_in_words(record: Record, what: str = "") -> list[str]:
     """A value with its standard error, and its 95% interval where it has one."""
     if record.value is None:
         return []
-    what = what or record.metric.replace("_", " ").replace("knn", "kNN")
+    what = what or _metric_in_words(record.metric)
     unit = record.unit if record.unit == "nats" else ""
     value = number_text(record.value, record.total_error)
     words = [f"{what} {value}", record.error_text, unit]
@@ -124,8 +136,7 @@ def value_in_words(record: Record, what: str = "") -> list[str]:
     if record.total_error and not record.is_beside_an_end:
         below, above = reaches([bar(record)])
         ends = record.value - below[0], record.value + above[0]
-        a_digit_less = 10.0 * record.total_error
-        low, high = (number_text(end, a_digit_less) for end in ends)
+        low, high = (number_text(end, record.total_error) for end in ends)
         parts.append(f"95% {low} to {high}")
     return [true_minus(part) for part in parts]
 

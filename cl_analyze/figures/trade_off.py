@@ -116,7 +116,10 @@ def _points(
             names=texts,
             sides=sides,
             sources=texts,
-            hovers=[_hover(names[source], points[source]) for source in points],
+            hovers=[
+                f"{_hover(names[source], points[source])} · {label} {values[source]:.4g}"
+                for source in points
+            ],
         )
 
     for accuracy in measures.accuracies(document)[:1]:

@@ -180,7 +180,7 @@ def test_labels_of_a_file_are_text_wherever_they_stand(opened, pages, name, scri
 LEVELS = """Object.fromEntries([...document.querySelectorAll("figure.drawn")].map((figure) => {
   const plot = figure.querySelector(".plot");
   const levels = plot.data.filter((trace) => trace.meta.level != null);
-  const whole = plot.data.filter((trace) => trace.opacity === undefined || trace.opacity > 0.15);
+  const whole = plot.data.filter((trace) => trace.opacity === undefined || trace.opacity > 0.16);
   return [figure.id.replace("figure-", ""), [levels.length, plot.data.length - whole.length,
     [...new Set(whole.map((trace) => trace.meta.level).filter((level) => level != null))],
     plot.querySelectorAll(".legendtext").length]];
@@ -407,6 +407,93 @@ def test_hovering_shows_the_value(opened, pages):
     page.mouse.move(point["x"] + point["width"] / 2, point["y"] + point["height"] / 2)
     page.wait_for_selector("#figure-uniformity .hoverlayer .hovertext")
     assert re.search(r"−?\d\.\d+", figure.locator(".hoverlayer").text_content())
+
+
+HOVER = """async ([name, curve, point]) => {
+  const plot = document.querySelector("#figure-" + name + " .plot"), trace = plot.data[curve];
+  Plotly.Fx.hover(plot, [{ curveNumber: curve, pointNumber: point }], trace.xaxis + trace.yaxis);
+  for (let frame = 0; frame < 120; frame++) {
+    const found = [...plot.querySelectorAll(".hoverlayer .hovertext")];
+    if (found.length) return found.map((text) => text.textContent);
+    await new Promise(requestAnimationFrame);
+  }
+  return [];
+}"""
+
+
+def test_hovering_says_name_true_position_and_standard_error(opened, pages):
+    page = opened(pages.report).draw("knn_accuracy").draw("spectrum")
+    document = pages.documents["report"]
+    records = document.records("knn_accuracy", source="tau-0.07.npz")
+    curve = "document.querySelector('#figure-knn_accuracy .plot').data[0]"
+    assert page.evaluate(f"{curve}.x.some((x) => !Number.isInteger(x))"), "beside each other"
+    last = page.evaluate(f"{curve}.y.length - 1")
+    found = page.evaluate(HOVER, ["knn_accuracy", 0, last])
+    record = sorted(records, key=lambda record: record.params["k"])[last]
+    assert len(found) == 1
+    shown = f"tau-0.07 · k {record.params['k']} · kNN accuracy "
+    assert found[0].startswith(shown), "beside its place, with its true k"
+    assert f"{record.value:.3f}"[:5] in found[0]
+    assert record.error_text in found[0], "± as in the tables"
+    assert re.search(r" · 95% 0\.\d+ to 0\.\d+$", found[0])
+    (plain,) = page.evaluate(HOVER, ["spectrum", 0, 2])
+    assert re.fullmatch(r"tau-0\.07 · rank of the direction 3 · variance [\d.]+", plain)
+
+
+def test_axes_use_no_prefixes_and_one_size_of_ticks(opened, pages):
+    page = opened(pages.report).draw_all()
+    ticks = page.evaluate(
+        """[...document.querySelectorAll(".xtick text, .ytick text, .cbaxis text")]
+        .map((text) => [text.textContent, getComputedStyle(text).fontSize])"""
+    )
+    assert any("10⁻" in text for text, _ in ticks)
+    assert not [text for text, _ in ticks if re.search(r"\d[a-zµ]$|\de|^-\d", text, re.IGNORECASE)]
+    assert len({size for _, size in ticks}) <= 2, "axes, and colour bars"
+
+
+def test_the_theme_is_remembered_where_the_browser_allows(opened, pages):
+    page = opened(pages.report)
+    page.locator("#theme").click()
+    page.reload()
+    assert page.locator("#theme").inner_text() == "Theme: light"
+    page.page.add_init_script(
+        "Object.defineProperty(window, 'localStorage', { get() { throw new Error('refused'); } })"
+    )
+    page.reload()
+    assert page.locator("#theme").inner_text() == "Theme: auto"
+    page.locator("#theme").click()
+    assert page.locator("#theme").inner_text() == "Theme: light"
+    assert page.troubles == []
+
+
+def test_lines_have_their_partners_on_a_dark_page(opened, pages):
+    from cl_analyze.figures.colours import on_dark
+
+    colours = """[...document.querySelectorAll(".plot")].flatMap((plot) => (plot.data || [])
+    .filter((trace) => trace.line && trace.line.color).map((trace) => trace.line.color))"""
+    light = opened(pages.report).draw_all().evaluate(colours)
+    dark = opened(pages.report, theme="dark").draw_all().evaluate(colours)
+    assert len(light) > 50
+    assert dark == [on_dark(colour) for colour in light]
+
+
+def test_the_tool_bar_is_no_tab_stop_and_uploads_nothing(opened, pages):
+    page = opened(pages.report).draw("spectrum")
+    bar = "document.querySelectorAll('#figure-spectrum .modebar-btn')"
+    titles = page.evaluate(f"[...{bar}].map((button) => button.dataset.title)")
+    assert len(titles) >= 4
+    assert not [title for title in titles if re.search(r"share|cloud|studio|edit", title, re.I)]
+    assert page.evaluate(f"[...{bar}].every((button) => button.tabIndex === -1)")
+    page.locator(".chips button").first.click()
+    page.draw("spectrum")
+    assert page.evaluate(f"[...{bar}].every((button) => button.tabIndex === -1)")
+    links = page.evaluate("[...document.querySelectorAll('a')].map((a) => a.getAttribute('href'))")
+    assert all(link is None or link.startswith("#") for link in links)
+    with page.page.expect_download() as saved:
+        page.locator("#figure-spectrum .plot").hover()
+        page.locator("#figure-spectrum .modebar-btn[data-title*=ownload]").click()
+    assert saved.value.suggested_filename == "spectrum.svg"
+    assert page.troubles == []
 
 
 def test_every_number_leads_to_its_definition(opened, pages):

@@ -20,7 +20,8 @@ function tracesOf(figure, view, bar) {
     if (out.hovertemplate) out.hovertemplate = escaped(out.hovertemplate) + "<extra></extra>";
     if (out.text) out.text = out.text.map((text) => (Array.isArray(text) ? text.map(escaped) : escaped(text)));
     if (level !== null && trace.meta.level != null && trace.meta.level !== level) {
-      Object.assign(out, { opacity: LEVEL_OFF, hoverinfo: "skip", hovertemplate: undefined });
+      out.opacity = LEVEL_OFF * (trace.opacity ?? 1);
+      Object.assign(out, { hoverinfo: "skip", hovertemplate: undefined });
       out.showlegend = false;
     }
     const colours = out.type === "heatmap" ? out : out.marker;

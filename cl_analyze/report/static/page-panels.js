@@ -1,5 +1,5 @@
 // ---- panels: side by side where there is room, below each other on a phone
-const LEVEL_OFF = 0.1;  // opacity of lines at other levels than the dial's
+const LEVEL_OFF = 0.15; // opacity of lines at other levels than the dial's
 const NARROW = 500;     // pixels below which names need room and one panel is shown at a time
 const HALF = { top: 30, line: 22, axis: 62 };
 
@@ -51,7 +51,6 @@ function styled(axis, line) {
   axis.linecolor = line;
   axis.title = { ...axis.title, text: escaped(axis.title.text), font: { size: 12 } };
   axis.tickfont = { size: 11 };
-  axis.exponentformat = "power";
   if (axis.ticktext) axis.ticktext = axis.ticktext.map(escaped);
   else if (axis.type === "log") {  // plotly's own powers of ten are larger than other ticks
     axis.tickformat = ".0e";

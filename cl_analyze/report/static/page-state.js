@@ -50,8 +50,13 @@ const seen = (colour) => (isDark() && partners[String(colour).toLowerCase()]) ||
 function recoloured(value) {
   if (Array.isArray(value)) return value.map(recoloured);
   if (!value || typeof value !== "object") return value;
-  return Object.fromEntries(Object.entries(value).map(([key, item]) =>
-    [key, typeof item === "string" && /color$/.test(key) ? seen(item) : recoloured(item)]));
+  const own = (key, item) => {
+    if (typeof item === "string") return /color$/.test(key) ? seen(item) : item;
+    // the scale of values beside a colour bar; a matrix, and white at 0, stay as they are
+    if (key === "colorscale" && value.type !== "heatmap") return item.map(([at, c]) => [at, seen(c)]);
+    return recoloured(item);
+  };
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, own(key, item)]));
 }
 
 // plotly takes < for markup, and what stands between two $ for LaTeX
