@@ -23,7 +23,7 @@ from cl_analyze.options.request import SETTINGS
 from cl_analyze.results.tables import Record, Results
 
 _DECLARING = (Request, MetricOptions)
-_FOR_ALL = ("queue", "clop_anchors", *SETTINGS)
+_FOR_ALL = ("class_names", "queue", "clop_anchors", *SETTINGS)
 """Companions whose list is no list with one for each checkpoint."""
 
 
@@ -401,7 +401,7 @@ def penalty(
             **options,
         )
         return report.records
-    of_embeddings = ("groups", "relevant", "pair_ids", "anchors", *SETTINGS)
+    of_embeddings = ("groups", "class_names", "relevant", "pair_ids", "anchors", *SETTINGS)
     given = {name: options.pop(name, None) for name in of_embeddings}
     for name, value in {"labels": labels, "pairs": pairs, **given}.items():
         is_unset = value is None or value is False or (isinstance(value, tuple) and not value)
@@ -475,7 +475,8 @@ def compare(
             z,
             source=str(name) if is_by_name else None,
             **{
-                role: _by_name(companion, str(name), role) for role, companion in companions.items()
+                role: companion if role == "class_names" else _by_name(companion, str(name), role)
+                for role, companion in companions.items()
             },
         )
         for name, z in named

@@ -14,6 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")
+CLASSES = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat",
+    "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
+"""Names of the classes 0 to 9 of Fashion-MNIST."""
 
 
 def read_idx(path: Path) -> np.ndarray:

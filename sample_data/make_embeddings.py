@@ -28,6 +28,7 @@ from torch import Tensor
 
 from cl_analyze.output import replacing
 from sample_data.encoders import (
+    CLASSES,
     FASHION_MNIST,
     Encoder,
     apply,
@@ -114,6 +115,7 @@ def make(run: Run, images: Path, out: Path) -> Path:
         "view2": apply(encoder, augment(chosen, generator)).astype(np.float16),
         "labels": test_labels[ids],
         "ids": ids,
+        "class_names": np.array(CLASSES),
     }
     with replacing(path) as file:
         np.savez_compressed(file, **arrays)

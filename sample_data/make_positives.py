@@ -29,6 +29,7 @@ import torch
 
 from cl_analyze.output import replacing
 from sample_data.encoders import (
+    CLASSES,
     FASHION_MNIST,
     apply,
     augment,
@@ -59,6 +60,7 @@ def make_crops(images: Path) -> None:
             embeddings=np.stack(views, axis=1).astype(np.float16),
             labels=test_labels[ids],
             ids=ids,
+            class_names=np.array(CLASSES),
         )
 
 

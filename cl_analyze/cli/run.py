@@ -81,6 +81,7 @@ def _refuse_without_embeddings(parameters: Mapping[str, Any]) -> None:
     """
     for option, is_used in (
         ("--labels", parameters["labels"]),
+        ("--class-names", parameters["class_names"]),
         ("--groups", parameters["groups"]),
         ("--pairs", parameters["pairs"]),
         ("--relevant", parameters["relevant"]),
@@ -190,6 +191,7 @@ def _blocks(document: Document) -> Iterator[str]:
 
 
 def _tables(document: Document) -> Iterator[list[str]]:
+    from cl_analyze.figures.sources import natural_order
     from cl_analyze.metrics.headlines import headlines
     from cl_analyze.report.text import (
         comparison_lines,
@@ -211,7 +213,7 @@ def _tables(document: Document) -> Iterator[list[str]]:
             yield lines(records, document)
         return
     listed_headlines = headlines(document)
-    for source in document.sources:
+    for source in natural_order(document):
         headline_records = [headline.find(document, source) for headline in listed_headlines]
         summary = record_lines(
             [record for record in headline_records if record is not None], document

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,8 +11,8 @@ from cl_analyze.data.opening import real_path
 from cl_analyze.errors import ConfigError
 from cl_analyze.inputs.names import originals_of, source_names
 from cl_analyze.options import Request
+from cl_analyze.results.ordering import last_number, number_after
 
-_NUMBER = r"[+-]?[0-9]*\.?[0-9]+(?:e[+-]?[0-9]+)?"
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9]*\Z")
 _LABEL = re.compile(r"([A-Za-z]+)[-_=]*\(")
 
@@ -191,7 +190,7 @@ def positions(paths: Sequence[str], x: str) -> tuple[list[float], list[str]]:
         raise ConfigError("--x is empty; is a variable unset?")
     is_word = _WORD.match(x) is not None
     try:
-        pattern = re.compile(rf"(?<![A-Za-z]){x}[-_=]?({_NUMBER})" if is_word else x, re.IGNORECASE)
+        pattern = number_after(x) if is_word else re.compile(x, re.IGNORECASE)
     except re.error as error:
         raise ConfigError(f"--x: {x!r} is no regular expression: {error}") from error
     if pattern.groups != 1:
@@ -201,24 +200,14 @@ def positions(paths: Sequence[str], x: str) -> tuple[list[float], list[str]]:
         )
     numbers, rests, missing = [], [], []
     for path in paths:
-        matches = list(pattern.finditer(path))
-        number = _number(matches[-1][1]) if matches else None
-        if number is None:
+        found = last_number(pattern, path)
+        if found is None:
             missing.append(path)
         else:
-            start, end = matches[-1].span(1)
-            numbers.append(number)
+            start, end = found[1].span(1)
+            numbers.append(found[0])
             rests.append(path[:start] + path[end:])
     if missing:
         sought = f"{x} followed by a number" if is_word else f"number where {x!r} looks for it"
         raise ConfigError(f"--x: no {sought} in {', '.join(missing[:5])}")
     return numbers, rests
-
-
-def _number(text: str | None) -> float | None:
-    """The text as a finite number, without the full stop of a file's suffix; None: not a number."""
-    try:
-        value = float((text or "").rstrip("."))
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None

@@ -357,7 +357,8 @@ class _Comparison:
         if subject.labels is None or base.labels is None or match.order is None:
             return
         classes, base_classes = (
-            np.array([*labels.names, ""])[labels.codes] for labels in (subject.labels, base.labels)
+            np.array([*labels.classes, ""])[labels.codes]
+            for labels in (subject.labels, base.labels)
         )
         differing = int((classes != base_classes[match.order]).sum())
         if differing:

@@ -31,11 +31,19 @@ class Labels:
         codes: (N,) int64, an index into `names`, -1 where the row is unlabelled.
         names: the classes, sorted, as the user wrote them, invisible characters escaped.
         missing: words that were taken for missing values, as NA.
+        written: the classes as the user wrote them, where `names` are other names for them; empty:
+            these are the names.
     """
 
     codes: NDArray[np.int64]
     names: tuple[str, ...]
     missing: tuple[str, ...] = ()
+    written: tuple[str, ...] = ()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes as the user wrote them: what says whether two sources have the same."""
+        return self.written or self.names
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -59,7 +67,11 @@ class Labels:
         present, recoded = np.unique(codes[codes >= 0], return_inverse=True)
         out = np.full(len(codes), UNLABELLED, dtype=np.int64)
         out[codes >= 0] = recoded
-        return Labels(out, tuple(self.names[c] for c in present), self.missing)
+        names, written = (
+            tuple(words[c] for c in present) if words else ()
+            for words in (self.names, self.written)
+        )
+        return Labels(out, names, self.missing, written)
 
 
 _MISSING = frozenset(
@@ -193,7 +205,7 @@ def _not_a_class(name: str, what: str, value: Any, row: int) -> DataError:
 
 def negative_classes(labels: Labels) -> list[str]:
     """Classes that are negative numbers: -1 and -100 often mean unlabelled, but never unasked."""
-    return [name for name in labels.names if re.fullmatch(r"-[0-9]+", name)]
+    return [name for name in labels.classes if re.fullmatch(r"-[0-9]+", name)]
 
 
 def distinct_rows(labels: Labels) -> bool:

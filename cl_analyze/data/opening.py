@@ -36,6 +36,7 @@ from cl_analyze.errors import DataError
 from cl_analyze.quoting import quoted, some
 
 __all__ = [
+    "CLASS_NAMES_KEYS",
     "ID_KEYS",
     "LABEL_KEYS",
     "NO_LABELS",
@@ -55,6 +56,7 @@ __all__ = [
 
 LABEL_KEYS = ("labels", "y", "targets", "label", "target", "class")
 ID_KEYS = ("ids", "id")
+CLASS_NAMES_KEYS = ("class_names",)
 VIEW_NAMES = ("view", "z")
 """Arrays of these names with a number from 1 on are views of the same rows: view1, view2 ..."""
 NO_LABELS = "none"
@@ -82,6 +84,7 @@ class OpenedEmbeddings:
         ids: (N,) ids of the rows, of the same file, or None.
         warnings: other contents that the rows may have.
         unused: why arrays with the name of labels are not taken as labels.
+        class_names: (C,) names of the classes, of the same file, or None.
         names: (N,) an array of ids that only tables show: values may occur twice; or None.
     """
 
@@ -93,6 +96,7 @@ class OpenedEmbeddings:
     warnings: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
     names: Opened | None = None
+    class_names: Opened | None = None
 
 
 def open_embeddings(
@@ -138,13 +142,14 @@ def open_embeddings(
             f"{spec}: {mebibytes(array.at_once)} of it are decoded at once{stored}, as a "
             f".{container.format} file like this one must be; .npy is read by rows"
         )
-    labels = ids = names = None
+    labels = ids = names = class_names = None
     unused: tuple[str, ...] = ()
     views = rows.views if with_views else None
     if container.has_keys:
         beside = _Beside(container, spec, main)
         if with_labels:
             labels, unused = beside.labels()
+            class_names = beside.class_names()
             notes += beside.columns() if labels is None and not unused else []
         names = beside.names()
         if with_ids:
@@ -162,7 +167,9 @@ def open_embeddings(
             "views, dimensions), or arrays view1, view2, ..."
         )
     _check_views(main, views)
-    return OpenedEmbeddings(main, labels, views, tuple(notes), ids, rows.warnings, unused, names)
+    return OpenedEmbeddings(
+        main, labels, views, tuple(notes), ids, rows.warnings, unused, names, class_names
+    )
 
 
 def embeddings_from_memory(
@@ -452,7 +459,7 @@ class _Beside:
             name
             for name, array in self._others.items()
             if array.shape == one_a_row
-            and name.lower() not in ID_KEYS
+            and name.lower() not in (*ID_KEYS, *CLASS_NAMES_KEYS)
             and kind_of(array.dtype) not in "fc"
         ]
         if len(others) != 1 or self._container.format in TABLES:
@@ -477,6 +484,11 @@ class _Beside:
             f"{self._spec}: no labels are taken from its columns {some(map(quoted, keys))}; if one "
             f"has the classes, pass it: --labels {self._main.path}::{keys[0]}"
         ]
+
+    def class_names(self) -> Opened | None:
+        """The array of names of classes; a column of a table has one value a row, and is none."""
+        name = role_key(self._others, CLASS_NAMES_KEYS)
+        return None if name is None or self._container.format in TABLES else self._open(name)
 
     def names(self) -> Opened | None:
         """An array of ids with one value a row."""

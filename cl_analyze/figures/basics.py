@@ -19,12 +19,14 @@ from cl_analyze.figures.marks import (
     edges_of,
     figure_of_sources,
     height_of_sources,
+    hover_of,
     line_of_records,
     one_record,
     panel_sources,
     read_column,
     records_of,
     reference_line,
+    true_minus,
     value_of,
 )
 from cl_analyze.figures.sources import by_temperature, short_names
@@ -48,6 +50,7 @@ def uniformity_figure(document: Document) -> Figure | None:
     if not records:
         return None
     ts = list(dict.fromkeys(float(record.params["t"]) for record in records))
+    names, order = short_names(document), by_temperature(document)
     panels = []
     for t in ts:
         chosen = [record for record in records if record.params["t"] == t]
@@ -56,12 +59,13 @@ def uniformity_figure(document: Document) -> Figure | None:
         if len(laws) > 1:  # each checkpoint has its own reference
             places = [
                 (float(i), laws[int(record.d or 0)])
-                for i, source in enumerate(by_temperature(document))
+                for i, source in enumerate(order)
                 if (record := one_record(chosen, source)) is not None
             ]
             values, ys = [law for _, law in places], [i for i, _ in places]
             label = "uniform sphere of its dimension"
-            marks = [Points(values, ys, label, BLACK, symbol="|", size=14)]
+            own = [names[order[int(y)]] for y in ys]
+            marks = [Points(values, ys, label, BLACK, symbol="|", size=14, sources=own)]
         marks.append(dots(document, chosen, BLUE, "embeddings, 95% interval"))
         x_label = f"log mean exp(−{t:g}·‖x − y‖²)  [nats]   ← more uniform"
         title = f"t = {t:g}" if len(ts) > 1 else ""
@@ -86,8 +90,14 @@ def tolerance_figure(document: Document) -> Figure | None:
     classes = [row for row in document.rows("tolerance_by_class") if row["tolerance"] is not None]
     xs = read_column(classes, "tolerance")
     ys = [float(sources.index(str(row["source"]))) for row in classes]
+    names = short_names(document)
+    owners = [names[str(row["source"])] for row in classes]
+    hovers = [
+        f"{owner} · class {row['class']} · {true_minus(f'tolerance {x:.3f}')}"
+        for owner, row, x in zip(owners, classes, xs, strict=True)
+    ]
     marks: list[Mark] = [
-        Points(xs, ys, "one class", "#9ecae1", symbol="|", size=9),
+        Points(xs, ys, "one class", "#9ecae1", symbol="|", size=9, sources=owners, hovers=hovers),
         Rule("uniform sphere", x=0.0),
         dots(document, document.records("between_class_similarity"), ORANGE, "different classes"),
         dots(document, within, BLUE, f"same class ({within[0].definition}), 95% interval"),
@@ -181,7 +191,12 @@ def _ranks_panel(document: Document, source: str) -> Panel:
             spans = [[_quantile(document, record, q) for q in (0.25, 0.75)] for record in records]
             for x, span in zip(xs, spans, strict=True):
                 marks.append(Line([x, x], span, "", colour, width=width))
-            marks.append(Points(xs, [value_of(r) for r in records], label, colour, size=5))
+            hovers = [
+                hover_of(r, label, at=f"rank {x:g}" if x > 0 else "", what="mean cosine")
+                for x, r in zip(xs, records, strict=True)
+            ]
+            ys = [value_of(record) for record in records]
+            marks.append(Points(xs, ys, label, colour, size=5, hovers=hovers))
     reference = {
         row["group"]: row["value"]
         for row in document.rows("similarity_reference", source=source, quantity="similarity_mean")

@@ -39,6 +39,8 @@ class Line:
         arrows: whether each piece points to the next point.
         level: where the page's dial shows the line; None: everywhere.
         source: the checkpoint that the line is of, by its short name; empty: of none or several.
+        sources: the checkpoint of each point, where a line joins several.
+        hovers: what a reader sees who hovers over each point, in place of its numbers.
     """
 
     x: Numbers
@@ -53,6 +55,8 @@ class Line:
     arrows: bool = False
     level: float | None = None
     source: str = ""
+    sources: Sequence[str] = ()
+    hovers: Sequence[str] = ()
 
 
 def reaches(bars: Bars) -> tuple[list[float], list[float]]:
@@ -123,13 +127,14 @@ class Steps:
 
 @dataclass(frozen=True)
 class Rule:
-    """A straight reference line across a panel, at one x or one y."""
+    """A straight reference line across a panel, at one x or one y; see `Line` for `source`."""
 
     label: str = ""
     x: float | None = None
     y: float | None = None
     colour: str = "#444444"
     style: Style = "dashed"
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -164,12 +169,15 @@ class Axis:
         label: with the unit.
         ticks: (position, text); empty: automatic.
         limits: None: automatic.
+        in_full: the texts of the ticks before they were cut, for readers who hover; empty: as they
+            are.
     """
 
     label: str = ""
     scale: Scale = "linear"
     ticks: Sequence[tuple[float, str]] = ()
     limits: tuple[float, float] | None = None
+    in_full: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ domains here; `meta` says how many panels there are and how tall one is.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from itertools import pairwise
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from cl_analyze.figures.colours import DIVERGING
+from cl_analyze.figures.colours import DIVERGING, ordered
 from cl_analyze.figures.description import (
     DIRECTIONS,
     Axis,
@@ -31,6 +31,7 @@ from cl_analyze.figures.description import (
 
 _DASHES = {"solid": "solid", "dashed": "dash", "dotted": "dot", "dashdot": "dashdot"}
 _SYMBOLS = {"o": "circle", "s": "square", "D": "diamond", "^": "triangle-up", "|": "line-ns"}
+_ORDERED = [[i / 12, colour] for i, colour in enumerate(ordered(13))]
 _DIVERGING = [[at, colour] for at, colour in DIVERGING]
 _HORIZONTAL = {-1: "left", 0: "center", 1: "right"}
 _VERTICAL = {-1: "bottom", 0: "middle", 1: "top"}
@@ -97,11 +98,8 @@ class _Drawing:
             self.notes.append(_note(panel.note, suffix))
         for mark in panel.marks:
             for trace in self._traces(mark, panel, suffix):
-                trace["meta"] = {
-                    "level": getattr(mark, "level", None),
-                    "source": getattr(mark, "source", "") or panel.source or panel.title,
-                    "sources": list(getattr(mark, "sources", ())),
-                }
+                meta = {"level": getattr(mark, "level", None), **_origin(mark, panel)}
+                trace["meta"] = {**meta, **trace.get("meta", {})}
                 self.traces.append({**trace, "xaxis": f"x{suffix}", "yaxis": f"y{suffix}"})
 
     def _named(self, label: str) -> dict[str, Any]:
@@ -121,6 +119,7 @@ class _Drawing:
                 "mode": "lines",
                 **_along_x(mark.edges, panel.x.scale),
                 **_along_y([*mark.heights, mark.heights[-1]], panel.y.scale),
+                **_hovers(mark, panel),
                 "line": {"shape": "hv", "color": mark.colour, "width": mark.width},
                 **({"fill": "tozeroy"} if mark.filled else {}),
                 **self._named(mark.label),
@@ -128,16 +127,17 @@ class _Drawing:
         elif isinstance(mark, Line):
             if len(mark.low):
                 yield _band(mark, panel)
-            if mark.arrows:
-                self.notes += _arrows(mark, suffix)
             dash = _DASHES[mark.style]
+            positions = {} if mark.sources else _along_x(mark.x, panel.x.scale)
             yield {
                 "type": "scatter",
                 "mode": "lines+markers" if mark.marker or len(mark.x) == 1 else "lines",
-                **_along_x(mark.x, panel.x.scale),
+                **(positions or {"x": _numbers(mark.x, panel.x.scale)}),
                 **_along_y(mark.y, panel.y.scale),
+                **_hovers(mark, panel),
                 "line": {"color": mark.colour, "width": 1.25 * mark.width, "dash": dash},
                 "marker": {"color": mark.colour, "size": 6},
+                **({"meta": {"arrows": True}} if mark.arrows else {}),
                 **self._named(mark.label),
             }
         else:
@@ -149,13 +149,10 @@ class _Drawing:
             "mode": "markers+text" if len(mark.sides) else "markers",
             "x": _numbers(mark.x, panel.x.scale),
             **_along_y(mark.y, panel.y.scale),
+            **_hovers(mark, panel),
             "marker": _marker(mark),
             **self._named(mark.label),
         }
-        if len(mark.hovers):
-            trace |= {"hovertext": list(mark.hovers), "hoverinfo": "text"}
-        elif len(mark.names):
-            trace["hovertext"] = list(mark.names)
         if len(mark.sides):
             pairs = zip(mark.names, mark.sides, strict=True)
             trace["text"] = [f"\u2002{name}\u2002" if side else "" for name, side in pairs]
@@ -172,7 +169,9 @@ class _Drawing:
         key = (mark.low, mark.high, mark.label)
         is_new = key not in self._colour_bars
         self._colour_bars.add(key)
-        has_texts = bool(panel.x.ticks and panel.y.ticks)
+        in_full = [axis.in_full or [text for _, text in axis.ticks] for axis in (panel.y, panel.x)]
+        is_cut = in_full != [[text for _, text in axis.ticks] for axis in (panel.y, panel.x)]
+        of_cells = "%{hovertext}" if is_cut else "%{y}, %{x}"
         return {
             "type": "heatmap",
             "z": [_numbers(row) for row in mark.values],
@@ -183,7 +182,9 @@ class _Drawing:
             **({"texttemplate": "%{text}"} if len(mark.texts) else {}),
             "showscale": is_new,
             "colorbar": _colour_bar(mark.label),
-            "hovertemplate": "%{y}, %{x}: %{z:.4g}<extra></extra>" if has_texts else None,
+            "hovertemplate": f"{of_cells}: %{{text}}" if len(mark.texts) else f"{of_cells}: %{{z}}",
+            "zhoverformat": ".2f",
+            **({"hovertext": _pairs(*in_full)} if is_cut else {}),
         }
 
     def _rule(self, mark: Rule, panel: Panel, suffix: str) -> dict[str, Any]:
@@ -196,7 +197,59 @@ class _Drawing:
             ends = {"x0": 0, "x1": 1, "y0": y, "y1": y}
             refs = {"xref": f"x{suffix} domain", "yref": f"y{suffix}"}
         line = {"color": mark.colour, "width": 1.4, "dash": _DASHES[mark.style]}
-        return {"type": "line", **ends, **refs, "line": line, **self._named(mark.label)}
+        origin = {"source": _origin(mark, panel)["source"]}
+        return {"type": "line", **ends, **refs, "line": line, **origin, **self._named(mark.label)}
+
+
+def _origin(mark: Mark, panel: Panel) -> dict[str, Any]:
+    """The checkpoint of a mark and of its points, and the rows that points stand for."""
+    lists = {key: list(getattr(mark, key, ())) for key in ("rows", "neighbours")}
+    return {
+        "source": getattr(mark, "source", "") or panel.source,
+        "sources": list(getattr(mark, "sources", ())),
+        **{key: items for key, items in lists.items() if items},
+    }
+
+
+def _hovers(mark: Line | Points | Steps, panel: Panel) -> dict[str, Any]:
+    """What a reader sees who hovers: the mark's texts, else its name, axes and numbers.
+
+    Lines without a name are part of a drawing, as of a tree: they say nothing.
+    """
+    hovers, names = getattr(mark, "hovers", ()), getattr(mark, "names", ())
+    if len(hovers):
+        return {"hovertext": list(hovers), "hoverinfo": "text"}
+    source = mark.source or panel.source
+    own = ["%{meta.source}"] if source and source != mark.label and not len(names) else []
+    own += ["%{hovertext}"] if len(names) else ["%{fullData.name}"] if mark.label else []
+    if isinstance(mark, Line) and not mark.label and not mark.source:
+        return {"hoverinfo": "skip"}
+    y = "%{customdata:.3~g}" if panel.y.scale == "sqrt" else "%{y}"
+    parts = [*own, _with_unit(panel.x.label, "%{x}"), _with_unit(panel.y.label, y)]
+    texts = {"hovertext": list(names)} if len(names) else {}
+    return {**texts, "hovertemplate": " · ".join(parts)}
+
+
+_UNIT = re.compile(r"\s*\[([^\[\]]*)\]")
+_ASIDE = re.compile(r"\s{2,}[←→].*|, 95% intervals.*|\s*\((?:square-root|log) scale\)")
+
+
+def _with_unit(label: str, number: str) -> str:
+    """The name of an axis before a number, and its unit behind it.
+
+    >>> _with_unit("loss  [nats]", "3.2"), _with_unit("density (square-root scale)", "0.1")
+    ('loss 3.2 nats', 'density 0.1')
+    """
+    label = _ASIDE.sub("", label)
+    unit = _UNIT.search(label)
+    name = _UNIT.sub("", label).strip()
+    own_unit = unit[1] if unit and not unit[1].startswith(("share", "cosine")) else ""
+    return " ".join(part for part in (name, number, own_unit) if part)
+
+
+def _pairs(rows: Sequence[str], columns: Sequence[str]) -> list[list[str]]:
+    """Both names of each cell of a matrix."""
+    return [[f"{row}, {column}" for column in columns] for row in rows]
 
 
 def _note(text: str, suffix: str) -> dict[str, Any]:
@@ -228,6 +281,7 @@ def _band(mark: Line, panel: Panel) -> dict[str, Any]:
         "name": mark.label,
         "legendgroup": mark.label,
         "showlegend": False,
+        **({"meta": {"sources": [*mark.sources, *reversed(mark.sources)]}} if mark.sources else {}),
     }
 
 
@@ -243,7 +297,7 @@ def _marker(mark: Points) -> dict[str, Any]:
     if len(mark.values):
         marker |= {
             "color": _numbers(mark.values),
-            "colorscale": "Viridis",
+            "colorscale": _ORDERED,
             "showscale": True,
             "colorbar": _colour_bar(mark.value_label),
             "line": {"width": 1, "color": "#000000"},
@@ -252,7 +306,8 @@ def _marker(mark: Points) -> dict[str, Any]:
 
 
 def _colour_bar(label: str) -> dict[str, Any]:
-    return {"title": {"text": label, "side": "right"}, "thickness": 12}
+    title = {"text": label, "side": "right"}
+    return {"title": title, "thickness": 12, "nticks": 6, "exponentformat": "power"}
 
 
 def _error_bars(bars: Bars, colour: str) -> dict[str, Any]:
@@ -267,26 +322,6 @@ def _error_bars(bars: Bars, colour: str) -> dict[str, Any]:
     }
 
 
-def _arrows(mark: Line, suffix: str) -> Iterator[dict[str, Any]]:
-    """A head in the middle of each piece of a line."""
-    for (x0, y0), (x1, y1) in pairwise(zip(mark.x, mark.y, strict=True)):
-        yield {
-            "x": x0 + 0.6 * (x1 - x0),
-            "y": y0 + 0.6 * (y1 - y0),
-            "ax": x0 + 0.4 * (x1 - x0),
-            "ay": y0 + 0.4 * (y1 - y0),
-            "xref": f"x{suffix}",
-            "yref": f"y{suffix}",
-            "axref": f"x{suffix}",
-            "ayref": f"y{suffix}",
-            "text": "",
-            "showarrow": True,
-            "arrowhead": 2,
-            "arrowwidth": 1.5,
-            "arrowcolor": mark.colour,
-        }
-
-
 def _axis(panel: Panel, name: str) -> dict[str, Any]:
     """An axis without a domain, which the page sets."""
     own: Axis = getattr(panel, name)
@@ -297,6 +332,8 @@ def _axis(panel: Panel, name: str) -> dict[str, Any]:
         "automargin": True,
         "zeroline": False,
         "showgrid": not is_matrix,
+        "exponentformat": "power",
+        "hoverformat": ".3~g",
     }
     if own.limits is not None:
         axis["range"] = [
@@ -317,7 +354,6 @@ def _axis(panel: Panel, name: str) -> dict[str, Any]:
             axis["tickangle"] = -90
     elif own.scale == "log":
         axis["dtick"] = 1
-        axis["exponentformat"] = "power"
     if is_matrix:
         axis["constrain"] = "domain"
     return axis
@@ -380,5 +416,4 @@ def _along_y(values: Numbers, scale: Scale) -> dict[str, Any]:
     return {
         "y": _numbers(values, scale),
         "customdata": _numbers(values),
-        "hovertemplate": "%{x:.4g}, %{customdata:.4g}",
     }

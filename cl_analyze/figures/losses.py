@@ -114,7 +114,9 @@ def loss_by_batch_figure(document: Document) -> Figure | None:
     panels = []
     for source in panel_sources(document)[:_MOST_OF_BATCHES]:
         rows = [row for row in table if row["source"] == source]
-        panels += _batch_panels(rows, sizes, f"{names[source]}: " if len(names) > 1 else "")
+        title = f"{names[source]}: " if len(names) > 1 else ""
+        own = _batch_panels(rows, sizes, title)
+        panels += [replace(panel, source=names[source]) for panel in own]
     return Figure(
         "loss_by_batch",
         "Losses against the size of the batch",
@@ -124,6 +126,7 @@ def loss_by_batch_figure(document: Document) -> Figure | None:
         "every size.",
         panels,
         columns=2,
+        dial="τ",
         panel_size=(4.0, 2.9),
     )
 
@@ -137,10 +140,12 @@ def _batch_panels(rows: Rows, sizes: Sequence[int], title: str) -> list[Panel]:
     ]
     infonce: list[Mark] = []
     for tau, colour, own in by_tau(of_infonce):
-        infonce.append(_batch_line(own, "normalised", f"τ = {tau:g}", colour))
+        line = _batch_line(own, "normalised", f"τ = {tau:g}", colour)
+        infonce.append(replace(line, level=tau))
         limit = own[0]["limit"]
         if isinstance(limit, float):
-            infonce.append(Line(x_limits, [limit, limit], "", colour, "dotted", width=1.1))
+            ends = [limit, limit]
+            infonce.append(Line(x_limits, ends, "", colour, "dotted", width=1.1, level=tau))
     kernels: list[Mark] = []
     for kernel, colour in zip(_KERNELS[:3], HUES, strict=False):
         own = [
@@ -202,12 +207,15 @@ def loss_gradient_figure(document: Document) -> Figure | None:
         "themselves, which is where the simple loss pushes."
         + (" The contrastive loss of each checkpoint." if several else ""),
         panels,
+        dial="τ",
     )
 
 
 def _gradient(rows: Rows, label: str, colour: str) -> Line:
     xs, ys = read_column(rows, "similarity"), read_column(rows, "gradient_share")
-    return Line(xs, ys, label, colour)
+    taus = {row["tau"] for row in rows}  # a kernel has none
+    level = float(str(taus.pop())) if taus not in ({None}, set()) else None
+    return Line(xs, ys, label, colour, level=level)
 
 
 def _gradient_panel(lines: Sequence[Line], title: str) -> Panel:

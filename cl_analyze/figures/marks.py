@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from cl_analyze.figures.colours import BLACK, GREY, ordered
 from cl_analyze.figures.description import Axis, Figure, Line, Panel, Points, Style, reaches
-from cl_analyze.figures.sources import by_temperature, short_names
+from cl_analyze.figures.sources import natural_order, short_names
 from cl_analyze.results.document import Document
-from cl_analyze.results.tables import Cell, Param, Record
+from cl_analyze.results.ordering import evenly
+from cl_analyze.results.tables import Cell, Param, Record, number_text
 
 Rows = Sequence[dict[str, Cell]]
 
@@ -75,6 +77,70 @@ def by_tau(rows: Rows) -> Iterator[tuple[float, str, Rows]]:
         yield tau, colour, [row for row in rows if row["tau"] == tau]
 
 
+# ---- what a reader sees who hovers over a point
+
+
+def true_minus(text: str) -> str:
+    """A text whose numbers have minus signs in place of hyphens.
+
+    >>> true_minus("false-negative share -0.25")
+    'false-negative share −0.25'
+    """
+    return re.sub(r"(?<![\w-])-(?=\d)", "\u2212", text)
+
+
+def hover_of(record: Record, name: str, *, at: str = "", what: str = "") -> str:
+    """What a point is of, where it stands, its value as in the tables, and its 95% interval.
+
+    ± is one standard error, as everywhere on the page.
+
+    Args:
+        record: with a value.
+        name: of the checkpoint or the line; empty: left out.
+        at: the position; empty: k and τ, where the record has them.
+        what: name of the value; empty: the metric's.
+
+    >>> record = Record("a", "knn_accuracy", None, {"k": 20}, 0.78, 0.009, "accuracy", 2000, 3)
+    >>> hover_of(record, "tau-0.07")
+    'tau-0.07 · k 20 · kNN accuracy 0.7800 ± 0.0090 · 95% 0.7624 to 0.7976'
+    """
+    params = {"k": "k", "tau": "τ"}
+    known = [
+        f"{sign} {record.params[key]:g}" for key, sign in params.items() if key in record.params
+    ]
+    parts = [name, at or " · ".join(known), *value_in_words(record, what)]
+    return " · ".join(part for part in parts if part)
+
+
+_SPELT = {"knn": "kNN", "cka": "CKA", "procrustes": "Procrustes", "penalty": ""}
+
+
+def _metric_in_words(metric: str) -> str:
+    """A metric's name as text.
+
+    >>> _metric_in_words("penalty_effective_negatives"), _metric_in_words("knn_accuracy")
+    ('effective negatives', 'kNN accuracy')
+    """
+    return " ".join(word for part in metric.split("_") if (word := _SPELT.get(part, part)))
+
+
+def value_in_words(record: Record, what: str = "") -> list[str]:
+    """A value with its standard error, and its 95% interval where it has one."""
+    if record.value is None:
+        return []
+    what = what or _metric_in_words(record.metric)
+    unit = record.unit if record.unit == "nats" else ""
+    value = number_text(record.value, record.total_error)
+    words = [f"{what} {value}", record.error_text, unit]
+    parts = [" ".join(word for word in words if word)]
+    if record.total_error and not record.is_beside_an_end:
+        below, above = reaches([bar(record)])
+        ends = record.value - below[0], record.value + above[0]
+        low, high = (number_text(end, record.total_error) for end in ends)
+        parts.append(f"95% {low} to {high}")
+    return [true_minus(part) for part in parts]
+
+
 # ---- marks
 
 
@@ -98,6 +164,7 @@ def line_of_records(
 ) -> Line:
     """Values of records with their 95% intervals; see `banded_line`."""
     ys = [value_of(record) for record in records]
+    options = {"hovers": [hover_of(record, label) for record in records], **options}
     return banded_line(xs, ys, [bar(record) for record in records], label, colour, **options)
 
 
@@ -116,7 +183,7 @@ def negatives_line(rows: Rows) -> Line:
 
 def dots(document: Document, records: Sequence[Record], colour: str, label: str) -> Points:
     """A dot with its 95% interval for each source, sources down the page."""
-    sources = enumerate(by_temperature(document))
+    sources, names = enumerate(natural_order(document)), short_names(document)
     placed = [(float(i), r) for i, s in sources if (r := one_record(records, s)) is not None]
     return Points(
         [value_of(record) for _, record in placed],
@@ -124,6 +191,8 @@ def dots(document: Document, records: Sequence[Record], colour: str, label: str)
         label,
         colour,
         x_error=[bar(record) for _, record in placed],
+        sources=[names[record.source] for _, record in placed],
+        hovers=[hover_of(record, names[record.source]) for _, record in placed],
     )
 
 
@@ -139,7 +208,7 @@ def axis_of_names(names: Sequence[str]) -> Axis:
 def axis_of_sources(document: Document) -> Axis:
     """A y axis with a line for each source down the page."""
     names = short_names(document)
-    return axis_of_names([names[source] for source in by_temperature(document)])
+    return axis_of_names([names[source] for source in natural_order(document)])
 
 
 def height_of_sources(document: Document) -> float:
@@ -167,8 +236,8 @@ def logarithmic_axis(label: str, taus: Sequence[float]) -> Axis:
 
 
 def panel_sources(document: Document) -> list[str]:
-    """The sources that have a panel of their own."""
-    return by_temperature(document)[:MAX_PANELS]
+    """The sources that have a panel of their own: of many some, evenly along the run."""
+    return evenly(natural_order(document), MAX_PANELS)
 
 
 def panel_size(n_panels: int) -> tuple[float, float]:
@@ -187,10 +256,10 @@ def figure_of_sources(
     """A figure with a note where some sources have no panel; see `Figure` for options."""
     n = len(document.sources)
     if n > MAX_PANELS:
-        title += f" (first {MAX_PANELS} of {n} checkpoints)"
+        title += f" ({MAX_PANELS} of {n} checkpoints)"
         caption += (
-            f" The first {MAX_PANELS} checkpoints are shown; {n - MAX_PANELS} more are in the "
-            "tables."
+            f" Shown are {MAX_PANELS} of {n} checkpoints, evenly along the run, the first and the "
+            "last among them; the others are in the tables."
         )
     layout = {"columns": panel_columns(len(panels)), "panel_size": panel_size(len(panels))}
     return Figure(name, title, caption, panels, **{**layout, **options})

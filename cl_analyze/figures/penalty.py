@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from cl_analyze.figures.description import Axis, Figure, Line, Panel, Rule, Scale, Style
 from cl_analyze.figures.marks import (
-    MAX_PANELS,
     Rows,
     axis_of_cosines,
     by_tau,
@@ -18,6 +17,7 @@ from cl_analyze.figures.marks import (
     logarithmic_axis,
     negatives_line,
     one_record,
+    panel_sources,
     read_column,
     records_of,
     reference_line,
@@ -105,7 +105,7 @@ def _curve_figure(document: Document, curve: _Curve) -> Figure | None:
         return None
     names = short_names(document)
     sources = {str(row["source"]) for row in table}
-    order = [source for source in by_temperature(document) if source in sources][:MAX_PANELS]
+    order = [source for source in panel_sources(document) if source in sources]
     if len(order) == 1 and _dimensions(document, order[0]) is None:
         names = {order[0]: "similarities spread evenly over [−1, 1]"}
     panels = []

@@ -25,18 +25,22 @@ from cl_analyze.figures.marks import (
     bar,
     defined,
     figure_of_sources,
+    hover_of,
     one_record,
     panel_columns,
     panel_sources,
     read_column,
     value_of,
 )
-from cl_analyze.figures.sources import by_temperature, short_names, source_colours
+from cl_analyze.figures.sources import natural_order, short_names, source_colours
 from cl_analyze.results.document import Document
+from cl_analyze.results.ordering import shortened
 from cl_analyze.results.tables import Cell, Record
 
 _MOST_CLASSES = 40
 """Classes up to which a heat map can be read."""
+_MOST_LETTERS = 14
+"""Letters of a class on an axis, about."""
 _SYMBOLS: tuple[Literal["o", "s", "^"], ...] = ("o", "s", "^")
 _MOST_COLOURS = len(CLASS_HUES) * len(_SYMBOLS)
 _SPECTRUM_SHOWN = "normalised_centred"
@@ -49,7 +53,7 @@ def spectrum_figure(document: Document) -> Figure | None:
     sums: list[Mark] = []
     dims: set[int] = set()
     least = 1.0
-    for source in by_temperature(document):
+    for source in natural_order(document):
         rows = document.rows("spectrum", source=source, definition=_SPECTRUM_SHOWN)
         values = read_column(rows, "eigenvalue")
         dims.add(len(values))
@@ -111,10 +115,11 @@ def class_similarity_figure(document: Document) -> Figure | None:
         if sorted(order) == sorted(orders[clearest]):
             order = orders[clearest]
         cells = [[cosines[source].get((a, b), float("nan")) for b in order] for a in order]
-        axis = Axis("class", ticks=[(float(i), _short(name)) for i, name in enumerate(order)])
+        ticks = [(float(i), text) for i, text in enumerate(shortened(order, _MOST_LETTERS))]
+        axis = Axis("class", ticks=ticks, in_full=order)
         title = names[source] if len(orders) > 1 else ""
         marks = [Cells(cells, low, high, "mean cosine")]
-        panels.append(Panel(marks, axis, axis, title, upright=True))
+        panels.append(Panel(marks, axis, axis, title, upright=True, source=names[source]))
     side = min(3.0 + 0.09 * max(map(len, orders.values())), 6.5)
     order_of = f", from {names[clearest]}" if len(orders) > 1 else ""
     return figure_of_sources(
@@ -130,10 +135,6 @@ def class_similarity_figure(document: Document) -> Figure | None:
     )
 
 
-def _short(text: str, most: int = 14) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
 def knn_figure(document: Document) -> Figure | None:
     """kNN accuracy against the number of voters, beside the linear probe."""
     records = defined(document.records("knn_accuracy"))
@@ -145,17 +146,18 @@ def knn_figure(document: Document) -> Figure | None:
     at_probe = 2.2 * ks[-1]
     marks: list[Mark] = []
     diamonds: list[Mark] = []
-    order = [s for s in by_temperature(document) if one_record(records, s) is not None]
+    order = [s for s in natural_order(document) if one_record(records, s) is not None]
     for i, source in enumerate(order):
         aside = 1.0 + 0.03 * (i - 0.5 * (len(order) - 1))  # intervals side by side
         name, colour = names[source], colours[source]
         own = [r for k in ks if (r := one_record(records, source, k=k)) is not None]
         xs, ys = [aside * float(r.params["k"]) for r in own], [value_of(r) for r in own]
-        marks.append(Line(xs, ys, name, colour, marker=True))
-        marks.append(_dots(xs, own, name, colour, size=3.5))
+        hovers = [hover_of(record, name) for record in own]
+        marks.append(Line(xs, ys, name, colour, marker=True, hovers=hovers))
+        marks.append(_dots(xs, own, name, colour, name, size=3.5))
         probe = one_record(probes, source)
         if probe is not None:
-            diamond = _dots([at_probe * aside], [probe], "linear probe", colour)
+            diamond = _dots([at_probe * aside], [probe], "linear probe", colour, name)
             diamonds.append(replace(diamond, hollow=True, symbol="D"))
     ticks = [(float(k), str(k)) for k in ks]
     x_limits = (0.8 * ks[0], 1.25 * ks[-1])
@@ -176,11 +178,17 @@ def knn_figure(document: Document) -> Figure | None:
 
 
 def _dots(
-    xs: Sequence[float], records: Sequence[Record], label: str, colour: str, size: float = 6.0
+    xs: Sequence[float],
+    records: Sequence[Record],
+    label: str,
+    colour: str,
+    source: str,
+    size: float = 6.0,
 ) -> Points:
-    """Values of records with their 95% intervals."""
+    """Values of records with their 95% intervals; beside their true positions, which texts say."""
     ys, bars = [value_of(record) for record in records], [bar(record) for record in records]
-    return Points(xs, ys, label, colour, y_error=bars, size=size)
+    hovers = [hover_of(record, source) for record in records]
+    return Points(xs, ys, label, colour, y_error=bars, size=size, source=source, hovers=hovers)
 
 
 def hubness_figure(document: Document) -> Figure | None:
@@ -245,9 +253,10 @@ def projection_figure(document: Document) -> Figure | None:
         clouds: list[Points] = []
         if others:
             clouds.append(_cloud(others, "other classes" if shown else "", "#b5b5b5"))
+        labels = dict(zip(shown, shortened([str(name) for name in shown], 24), strict=True))
         for i, name in enumerate(shown):
             own = [row for row in rows if row["class"] == name]
-            cloud = _cloud(own, _short(str(name), 24), CLASS_HUES[i % len(CLASS_HUES)])
+            cloud = _cloud(own, labels[name], CLASS_HUES[i % len(CLASS_HUES)])
             clouds.append(replace(cloud, symbol=_SYMBOLS[i // len(CLASS_HUES)]))
         reach = max(reach, *map(abs, read_column(rows, "x") + read_column(rows, "y")))
         x_axis, y_axis = _axis(rows[0], "x", 1), _axis(rows[0], "y", 2)

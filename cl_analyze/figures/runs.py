@@ -14,15 +14,16 @@ from cl_analyze.figures.marks import (
     bar,
     defined,
     half_width,
+    hover_of,
     line_of_records,
     logarithmic_axis,
     one_record,
     value_of,
 )
-from cl_analyze.figures.sources import series_name, short_names
+from cl_analyze.figures.sources import axis_of, natural_order, short_names
 from cl_analyze.results.document import Document
+from cl_analyze.results.ordering import AXES, TEMPERATURE, position, series_name
 from cl_analyze.results.tables import KEPT_DIMENSIONS, Cell, Record
-from cl_analyze.results.training_temperature import training_temperature
 
 MOST_ROWS = 40
 """Checkpoints up to which each has a marker or a line of its own in a panel."""
@@ -64,7 +65,7 @@ class Run:
         """Checkpoints of each series in order: names that differ in their positions alone."""
         order = sorted(self.places, key=lambda source: self.places[source])
         if not self.owners:
-            return _by_name(self.places, order)
+            return _by_name(self, order)
         series: dict[str, list[str]] = {}
         for source in order:
             series.setdefault(self.owners[source], []).append(source)
@@ -72,7 +73,7 @@ class Run:
 
 
 def run_of(document: Document) -> Run:
-    """The axis that the comparison was asked for, else training temperatures from names."""
+    """The axis that the comparison was asked for, else temperatures, steps or epochs from names."""
     rows = document.rows("checkpoints")
     if rows and rows[0]["axis"] is not None:
         axis = str(rows[0]["axis"])
@@ -88,13 +89,12 @@ def run_of(document: Document) -> Run:
         if _TEMPERATURE.match(axis):
             return Run("training temperature τ", True, places)
         return Run(axis, "temperature" in axis, places)
-    temperatures = {
-        source: training_temperature(source)
-        for source in document.sources
-        if not document.variants.get(source)
-    }
-    known = {source: tau for source, tau in temperatures.items() if tau is not None}
-    run = Run("training temperature τ", True, known)
+    own = axis_of(document)
+    if own is None:
+        return Run("", False, {})
+    places = {s: at for s, at in own.positions.items() if not document.variants.get(s)}
+    is_temperature = own.name == TEMPERATURE
+    run = Run("training temperature τ" if is_temperature else own.name, is_temperature, places)
     return run if run.has_order else replace(run, places={})
 
 
@@ -103,14 +103,16 @@ def _x(row: Mapping[str, Cell]) -> float:
     return float(row["x"] or 0.0)
 
 
-def _by_name(places: dict[str, float], order: Sequence[str]) -> dict[str, list[str]]:
+def _by_name(run: Run, order: Sequence[str]) -> dict[str, list[str]]:
     """Checkpoints of each series, from their names without the positions."""
+    axis = TEMPERATURE if run.is_temperature else run.label
     series: dict[str, list[str]] = {}
     for source in order:
-        name = series_name(source)
-        if training_temperature(source) is None:
-            number = f"{places[source]:g}".replace(".", r"\.")
-            name = re.sub(rf"[-_=]?0*{number}(\.0*)?(?![0-9])", "", name) or _ONE_RUN
+        if axis in AXES and position(source, axis) == run.places[source]:
+            name = series_name(source, axis)
+        else:
+            number = f"{run.places[source]:g}".replace(".", r"\.")
+            name = re.sub(rf"[-_=]?0*{number}(\.0*)?(?![0-9])", "", source) or _ONE_RUN
         series.setdefault(name, []).append(source)
     n_alone = sum(len(sources) == 1 for sources in series.values())
     if len(series) > len(HUES) or n_alone > 1:  # names tell no runs apart
@@ -119,14 +121,29 @@ def _by_name(places: dict[str, float], order: Sequence[str]) -> dict[str, list[s
 
 
 def _line(
-    run: Run, sources: Sequence[str], records: Sequence[Record], label: str, colour: str
+    run: Run,
+    names: Mapping[str, str],
+    sources: Sequence[str],
+    records: Sequence[Record],
+    label: str,
+    colour: str,
 ) -> list[Line]:
     """The line of one series with a 95% band; empty where no checkpoint has a value."""
     own = [record for s in sources if (record := one_record(records, s)) is not None]
     if not own:
         return []
     xs = [run.places[record.source] for record in own]
-    return [line_of_records(xs, own, label, colour, marker=len(own) <= MOST_ROWS)]
+    return [
+        line_of_records(
+            xs,
+            own,
+            label,
+            colour,
+            marker=len(own) <= MOST_ROWS,
+            sources=[names[record.source] for record in own],
+            hovers=[hover_of(record, names[record.source]) for record in own],
+        )
+    ]
 
 
 def run_figure(document: Document) -> Figure | None:
@@ -148,7 +165,7 @@ def run_figure(document: Document) -> Figure | None:
         marks: list[Mark] = []
         for (name, sources), colour in zip(series.items(), HUES * len(series), strict=False):
             label = name if len(series) > 1 else ""
-            marks += _line(run, sources, measure.records, label, colour)
+            marks += _line(run, short_names(document), sources, measure.records, label, colour)
         if marks and measure.uniform_sphere is not None:
             marks.append(Rule("uniform sphere", y=measure.uniform_sphere))
         if marks:
@@ -162,7 +179,8 @@ def run_figure(document: Document) -> Figure | None:
             f"(higher). {caption}"
         )
     if not is_comparison:
-        caption += "Temperatures are read from the names of the checkpoints."
+        noun = "Temperatures" if run.is_temperature else f"Positions ({run.label})"
+        caption += f"{noun} are read from the names of the checkpoints."
     names = "Uniformity, tolerance and accuracy" if accuracies else "Uniformity and tolerance"
     return Figure(
         "along_the_run" if is_comparison else "against_temperature",
@@ -201,7 +219,7 @@ def movement_figure(document: Document) -> Figure | None:
     overlap, overlap_of_steps = split("neighbour_overlap")
     residual, residual_of_steps = split("procrustes_residual")
     moved = {record.source for record in [*cka, *overlap]}
-    sources = [source for source in document.sources if source in moved]
+    sources = [source for source in natural_order(document) if source in moved]
     if not sources:
         return None
     if run.owners:  # a variant against its original: another checkpoint is on no line of these
@@ -225,12 +243,19 @@ def movement_figure(document: Document) -> Figure | None:
             if not label and len(series) > 1:  # no colour has another meaning: one for each run
                 named = list(zip(series, HUES * len(series), strict=False))
             lines = list(zip(series.values(), named, strict=False))
-            marks = [line for own, style in lines for line in _line(run, own, records, *style)]
-            dashed = [line for own, (_, hue) in lines for line in _line(run, own, steps, "", hue)]
+            marks = [
+                line for own, style in lines for line in _line(run, names, own, records, *style)
+            ]
+            dashed = [
+                line for own, (_, hue) in lines for line in _line(run, names, own, steps, "", hue)
+            ]
             return [*marks, *(replace(line, style="dashed") for line in dashed)]
         own = [record for s in sources if (record := one_record(records, s)) is not None]
         xs, ys = [places[record.source] for record in own], [value_of(record) for record in own]
-        return [Points(xs, ys, label, colour, y_error=[bar(r) for r in own], size=4)]
+        owners = [names[record.source] for record in own]
+        hovers = [hover_of(*pair) for pair in zip(own, owners, strict=True)]
+        bars = [bar(record) for record in own]
+        return [Points(xs, ys, label, colour, y_error=bars, size=4, sources=owners, hovers=hovers)]
 
     shared: list[Mark] = []
     ks = sorted({int(record.params["k"]) for record in overlap})

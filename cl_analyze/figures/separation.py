@@ -45,7 +45,8 @@ def separation_figure(document: Document) -> Figure | None:
         if kept:
             label = "" if points else "chosen false-positive rates"
             xs, ys = [x for x, _ in kept], [y for _, y in kept]
-            points.append(Points(xs, ys, label, colours[source], size=6, hollow=True))
+            name = names[source]
+            points.append(Points(xs, ys, label, colours[source], hollow=True, source=name))
     if not marks:
         return None
     low = max(least, _LEAST_RATE)

@@ -5,86 +5,64 @@ from __future__ import annotations
 import re
 
 from cl_analyze.figures.colours import HUES, OTHER_HUES, ordered
+from cl_analyze.results import ordering
 from cl_analyze.results.document import Document
-from cl_analyze.results.training_temperature import TAU_IN_NAME, training_temperature
+from cl_analyze.results.ordering import cut, shortened
+from cl_analyze.results.tables import KEPT_DIMENSIONS
 
-_NUMBER = re.compile(r"[0-9.]+\Z")
-_SUFFIX = re.compile(r"\.(npz|npy|pt|pth|csv|tsv)\b")
-_LAST_SUFFIX = re.compile(_SUFFIX.pattern[:-2] + r"(?=\[[^\[\]]*\]$|$)")
+_LAST_SUFFIX = re.compile(
+    r"\.(?:npz|npy|pt|pth|csv|tsv|parquet|safetensors|h5|hdf5|h5ad)(?=\[[^\[\]]*\]$|$)"
+)
 """The suffix at the end of a name, or before the name of a variant."""
-
-
-def series_name(source: str) -> str:
-    """A checkpoint's name without temperature and suffix: the name of the series.
-
-    >>> series_name("fashion-mnist-hard-tau-1.0.npz")
-    'fashion-mnist-hard'
-    """
-    stem = _SUFFIX.sub("", source)
-    return TAU_IN_NAME.sub("", stem).strip("-_/. ") or "checkpoints"
+_MOST_LETTERS = 28
 
 
 def short_names(document: Document) -> dict[str, str]:
-    """Sources without the start and the suffix that all of them share, for axes and legends."""
+    """Sources without the words that all share at start and end, for axes and legends.
+
+    Long names are cut in the middle; different names stay different.
+    """
     sources = list(document.sources)
     stems = [_LAST_SUFFIX.sub("", source) for source in sources]
-    if len(stems) > 1:
-        common = 0
-        while all(len(s) > common and s[common] == stems[0][common] for s in stems):
-            common += 1
-        common = _word_start(stems[0], common)
-        if any(_NUMBER.match(s[common:]) for s in stems):  # a number alone says little: tau-0.2
-            common = _word_start(stems[0], common - 1)
-        if all(len(s) > common for s in stems):
-            stems = [s[common:] for s in stems]
-    names = [_middle(s) for s in stems]
-    return dict(zip(sources, names if len(set(names)) == len(names) else stems, strict=True))
+    if len(set(stems)) < len(stems):  # they differ in their suffixes alone
+        stems = sources
+    return dict(zip(sources, shortened(cut(stems), _MOST_LETTERS), strict=True))
 
 
-def _word_start(text: str, position: int) -> int:
-    """The start of the word at a position, 0 at least; a decimal point is part of its number.
+def axis_of(document: Document) -> ordering.Axis | None:
+    """The temperatures, steps or epochs in the names of the sources; None without an order.
 
-    >>> _word_start("temperature-0.07", 14), _word_start("run.step-10", 10)
-    (12, 9)
+    Where a comparison was asked for another order, None too.
     """
-    while position > 0 and not (text[position - 1] in "-_/ " or _is_full_stop(text, position - 1)):
-        position -= 1
-    return max(position, 0)
+    axis = ordering.axis_of(document.sources)
+    rows = document.rows("checkpoints")
+    if axis is None or not rows or rows[0]["axis"] is None:
+        return axis
+    placed = {str(row["source"]): row["x"] for row in rows}
+    is_other = rows[0]["axis"] == KEPT_DIMENSIONS or placed != axis.positions
+    return None if is_other else axis
 
 
-def _is_full_stop(text: str, at: int) -> bool:
-    """Whether a character is a point, and no decimal one."""
-    return text[at] == "." and not (text[at - 1 : at].isdigit() and text[at + 1 : at + 2].isdigit())
+def natural_order(document: Document) -> list[str]:
+    """Sources along each run: by the temperatures, steps or epochs in their names, see `ordering`.
+
+    A comparison with an order of its own (--x) keeps it.
+    """
+    rows = document.rows("checkpoints")
+    axis = axis_of(document)
+    if axis is None and rows and rows[0]["axis"] is not None:
+        return list(document.sources)
+    return ordering.natural_order(document.sources, axis)
 
 
-def _middle(text: str, most: int = 28) -> str:
-    if len(text) <= most:
-        return text
-    half = (most - 1) // 2
-    return f"{text[:half]}…{text[-half:]}"
-
-
-def by_temperature(document: Document) -> list[str]:
-    """Sources in order of series, the longest first, and of temperatures; else as given."""
-    sources = document.sources
-    temperatures = {source: training_temperature(source) for source in sources}
-    if None in temperatures.values():
-        return list(sources)
-    name_of = {source: series_name(source) for source in sources}
-    names = list(name_of.values())
-
-    def place(source: str) -> tuple[int, int, float]:
-        name = name_of[source]
-        return -names.count(name), names.index(name), temperatures[source] or 0.0
-
-    return sorted(sources, key=place)
+by_temperature = natural_order
 
 
 def source_colours(document: Document) -> dict[str, str]:
-    """A colour for each source: by temperature where names tell it, else hues."""
-    sources = by_temperature(document)
-    if len(sources) > 1 and all(training_temperature(s) is not None for s in sources):
-        main = [s for s in sources if series_name(s) == series_name(sources[0])]
+    """A colour for each source: in order along the longest run where names tell it, else hues."""
+    sources, axis = natural_order(document), axis_of(document)
+    if axis is not None and len(axis.positions) == len(sources):
+        main = [s for s in sources if axis.series[s] == axis.series[sources[0]]]
         others = [s for s in sources if s not in main]
         hues = [OTHER_HUES[i % len(OTHER_HUES)] for i in range(len(others))]
         return dict(zip([*main, *others], [*ordered(len(main)), *hues], strict=True))

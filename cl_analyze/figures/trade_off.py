@@ -25,13 +25,15 @@ from cl_analyze.figures.marks import (
     axis_of_names,
     half_width,
     one_record,
+    true_minus,
+    value_in_words,
     value_of,
 )
 from cl_analyze.figures.runs import MOST_ROWS, run_of
 from cl_analyze.figures.sources import by_temperature, short_names, source_colours
 from cl_analyze.metrics.differences import is_real
 from cl_analyze.results.document import Document
-from cl_analyze.results.tables import Cell, Record, nearest_k
+from cl_analyze.results.tables import Cell, Record, nearest_k, number_text
 
 _MOST_NAMES = 16
 """Points up to which each has its name beside it."""
@@ -53,11 +55,19 @@ def trade_off_figure(document: Document) -> Figure | None:
         us, ts = ([value_of(points[source][i]) for source in sources] for i in (0, 1))
         return us, ts
 
+    short = short_names(document)
     runs = [
         [source for source in run if source in points] for run in run_of(document).series.values()
     ]
     marks: list[Mark] = [
-        Line(*coordinates(run), "", "#b0b0b0", arrows=len(run) <= _MOST_NAMES)
+        Line(
+            *coordinates(run),
+            "",
+            "#b0b0b0",
+            arrows=len(run) <= _MOST_NAMES,
+            sources=[short[source] for source in run],
+            hovers=[_hover(short[source], points[source]) for source in run],
+        )
         for run in runs
         if len(run) > 1
     ]
@@ -66,7 +76,8 @@ def trade_off_figure(document: Document) -> Figure | None:
     front = sorted((s for s in front if s in points), key=lambda s: value_of(points[s][0]))
     if 1 < len(front) < len(points) - 1 and len(points) <= 2 * _MOST_NAMES:
         xs, ys = coordinates(front)
-        marks.append(Points(xs, ys, "Pareto front", VERMILION, size=11.0, hollow=True))
+        own = [short[source] for source in front]
+        marks.append(Points(xs, ys, "Pareto front", VERMILION, size=11.0, hollow=True, sources=own))
     marks += _points(document, points, runs)
     laws = measures.uniform_values(document)
     if laws:
@@ -104,6 +115,11 @@ def _points(
             value_label=label,
             names=texts,
             sides=sides,
+            sources=texts,
+            hovers=[
+                f"{_hover(names[source], points[source])} · {label} {values[source]:.4g}"
+                for source in points
+            ],
         )
 
     for accuracy in measures.accuracies(document)[:1]:
@@ -112,7 +128,7 @@ def _points(
             return [coloured(accuracy.label, values, () if is_many else _sides(us, ts, texts))]
     if is_many:
         run = run_of(document)
-        order = {source: float(i) for i, source in enumerate(document.sources)}
+        order = {source: float(i) for i, source in enumerate(by_temperature(document))}
         label = run.label if run.places else "order of the checkpoints"
         return [coloured(label, run.places or order)]
     largest = max((len(run) for run in runs), default=0)
@@ -128,9 +144,16 @@ def _points(
             symbol="D" if source in beside else "o",
             hollow=source in beside,
             names=[names[source]],
+            source=names[source],
+            hovers=[_hover(names[source], points[source])],
         )
         for i, source in enumerate(points)
     ]
+
+
+def _hover(name: str, numbers: tuple[Record, Record]) -> str:
+    """Name and both numbers of a point."""
+    return " · ".join([name, *(value_in_words(record)[0] for record in numbers)])
 
 
 _WIDE, _TALL = 5.0, 3.6
@@ -199,8 +222,22 @@ def difference_figure(document: Document) -> Figure | None:
                 values = [float(row["difference"] or 0.0) for _, row in chosen]
                 bars = [_interval_bar(row) for _, row in chosen]
                 ys = [y for y, _ in chosen]
+                owners = [names[str(row["source_a"])] for _, row in chosen]
                 marks.append(
-                    Points(values, ys, label, colour, x_error=bars, size=4.5, hollow=not real)
+                    Points(
+                        values,
+                        ys,
+                        label,
+                        colour,
+                        x_error=bars,
+                        size=4.5,
+                        hollow=not real,
+                        sources=owners,
+                        hovers=[
+                            _difference_in_words(name, title, row)
+                            for name, (_, row) in zip(owners, chosen, strict=True)
+                        ],
+                    )
                 )
         panels.append(Panel(marks, Axis(title), axis_of_names([names[s] for s in order])))
     if not panels:
@@ -215,6 +252,19 @@ def difference_figure(document: Document) -> Figure | None:
         share_y=True,
         panel_size=(3.0, max(1.6, 0.9 + 0.2 * len(order))),
     )
+
+
+def _difference_in_words(name: str, title: str, row: Mapping[str, Cell]) -> str:
+    """Name, difference with its standard error, and 95% interval."""
+    value = float(row["difference"] or 0.0)
+    error = None if row["std_error"] is None else float(row["std_error"])
+    parts = [name, f"{title.partition('  [')[0]} {number_text(value, error)}"]
+    if error:
+        parts[1] += f" ± {number_text(error, error)}"
+    if row["low"] is not None and row["high"] is not None:
+        ends = (number_text(float(row[key] or 0.0), error) for key in ("low", "high"))
+        parts.append(f"95% {' to '.join(ends)}")
+    return " · ".join([name, *map(true_minus, parts[1:])])
 
 
 _WHOSE = {

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from cl_analyze.data.identifiers import identify
 from cl_analyze.data.labels import Labels, encode
 from cl_analyze.data.opening import (
+    CLASS_NAMES_KEYS,
     ID_KEYS,
     LABEL_KEYS,
     NO_LABELS,
@@ -34,6 +35,7 @@ from cl_analyze.data.rows import Rows, SelectedRows, is_real
 from cl_analyze.data.validation import RowCheck, check_rows, require_valid
 from cl_analyze.errors import ConfigError, DataError
 from cl_analyze.inputs.checks import kept_rows
+from cl_analyze.inputs.class_names import named, open_class_names, read_class_names
 from cl_analyze.inputs.entries import input_entry
 from cl_analyze.inputs.listener import Recorder
 from cl_analyze.options import Request, RunOptions
@@ -93,6 +95,12 @@ ROLES = {
         Role("clop_anchors", "class anchors"),
         Role("train", "training rows", may_drop=True),
         Role("train_labels", "training labels", LABEL_KEYS, "train", _classes("training labels")),
+        Role(
+            "class_names",
+            "class names",
+            CLASS_NAMES_KEYS,
+            read=lambda opened, run: read_class_names(opened),
+        ),
     )
 }
 """All roles, in the order of the entries of `inputs`."""
@@ -198,6 +206,7 @@ def open_companions(
     in_embeddings_file: Mapping[str, Opened | None] = {
         "labels": embeddings.labels,
         "ids": embeddings.ids,
+        "class_names": embeddings.class_names,
     }
     for role in ROLES.values():
         requested = getattr(request, role.name)
@@ -225,8 +234,11 @@ def open_companions(
             if role.name == "ids" and requested is None and request.match == "where possible":
                 recorder.note(f"{error}: ids are not used to match rows with other checkpoints")
                 continue
-            if role.name != "labels" or requested is not None:
+            if role.name not in ("labels", "class_names") or requested is not None:
                 raise
+            if role.name == "class_names":
+                recorder.warn(f"{error}; classes keep their labels")
+                continue
             # bad labels that the user did not pass do not stop metrics without labels
             companions.unused += (f"{error}: they are not used",)
             continue
@@ -239,6 +251,7 @@ def open_companions(
     if companions["labels"] is None and request.labels is None:
         companions.unused = (*embeddings.unused, *companions.unused)
     _tell_of_labels(request, title, embeddings, companions, recorder)
+    _name_classes(request, title, companions, recorder)
     _check_training_set(request, title, companions, run, recorder)
     if request.relevant is not None:
         _read_relevance(request, title, main, companions, run, recorder)
@@ -247,6 +260,8 @@ def open_companions(
 
 def _open(role: Role, requested: Any, main: Opened, packed_bits: bool) -> Opened:
     """Open the array for a role; check that rows have the dimensions of the embeddings."""
+    if role.name == "class_names":
+        return open_class_names(requested)
     is_list = isinstance(requested, list | tuple) and role.read is None
     if is_list and any(isinstance(item, str | Path) for item in requested):
         raise ConfigError(
@@ -326,6 +341,40 @@ def _tell_of_labels(
         raise ConfigError(
             f"{title}: --clop-anchors needs labels: pass --labels FILE{companions.why_no_labels}"
         )
+
+
+def _name_classes(request: Request, title: str, companions: Companions, recorder: Recorder) -> None:
+    """Put names in place of the classes of all labels.
+
+    Raises:
+        ConfigError: there are no labels.
+        DataError: a class has no name in what the user passed; names in the embeddings' file that
+            do not fit are left out.
+    """
+    names = companions["class_names"]
+    if names is None:
+        return
+    if companions["labels"] is None:
+        if request.class_names is not None:
+            raise ConfigError(
+                f"{title}: --class-names needs labels: pass --labels FILE{companions.why_no_labels}"
+            )
+        del companions.by_role["class_names"]
+        return
+    renamed = {}
+    try:
+        for role in ("labels", "train_labels"):
+            own = companions[role]
+            if own is not None:
+                values = named(own.values, names.values, names.opened.name, own.role.called)
+                renamed[role] = replace(own, values=values)
+    except DataError as error:
+        if request.class_names is not None:
+            raise
+        del companions.by_role["class_names"]
+        recorder.warn(f"{error}; classes keep their labels")
+        return
+    companions.by_role |= renamed
 
 
 def _training_labels(

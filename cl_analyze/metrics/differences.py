@@ -44,7 +44,7 @@ class RowKeys:
         """The keys of a checkpoint's rows."""
         classes = None
         if labels is not None:
-            names = "\x00".join(labels.names).encode("utf-8", "surrogateescape")
+            names = "\x00".join(labels.classes).encode("utf-8", "surrogateescape")
             classes = _digest(names, labels.codes)
         return cls(n, classes, ids, None if kept is None else _digest(b"", kept))
 

@@ -39,6 +39,18 @@ class Request:
         "Labels: one file, or repeat -l, one for each EMB",
         tuple(name for name in EVERY if name != "uniformity"),
     )
+    class_names: Any = option(
+        None,
+        Place("PATH"),
+        INPUTS,
+        "--class-names",
+        "Names of the classes: a line each, or class -> name",
+        ("similarity", "tolerance", "penalty", "losses", "quality", "compare", "report", "check"),
+        unset="the array class_names in EMB, else the labels",
+        about="names of the classes 0, 1, ... in order, or a mapping class -> name, or a file of "
+        "these (a .txt file with a name a line, .json, .csv); None: the array `class_names` in "
+        "the embeddings' file, else the labels as they are.",
+    )
     pairs: Any = option(
         None,
         Companions(shared=False),

@@ -6,6 +6,7 @@ import base64
 import gzip
 import io
 import json
+import re
 import shlex
 from collections.abc import Sequence
 from importlib import resources
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from cl_analyze.figures.catalogue import SECTIONS
+from cl_analyze.figures.colours import on_dark
 from cl_analyze.figures.description import Figure
 from cl_analyze.figures.interactive_renderer import interactive
 from cl_analyze.figures.sources import by_temperature, short_names
@@ -42,6 +44,16 @@ from cl_analyze.results.document import Document
 if TYPE_CHECKING:
     from jinja2 import Template
 
+_SCRIPTS = (
+    "page-state.js",
+    "page-selection.js",
+    "page-panels.js",
+    "page-drawing.js",
+    "page-controls.js",
+    "page-tables.js",
+)
+"""The page's script, whose parts share one scope."""
+_COLOUR = re.compile(r'"(#[0-9A-Fa-f]{6})"')
 _PIXELS = 96
 """Pixels of a page to the inch."""
 _MOST_IN_FULL = 12
@@ -82,6 +94,7 @@ def render_html(document: Document, figures: Sequence[tuple[Figure, bytes]]) -> 
     heads = [*summary.columns, *(compared["columns"] if compared else ())]
     back = {row.metric: f"numbers-{table.name}" for table in numbers for row in table.rows}
     back |= {head.metric: "summary" for head in heads}
+    levels = sorted({level for plot in plots.values() if plot for level in plot["meta"]["levels"]})
     return template("report.html.j2").render(
         document=document,
         title=page_title(document),
@@ -113,8 +126,9 @@ def render_html(document: Document, figures: Sequence[tuple[Figure, bytes]]) -> 
         inputs=_inputs(document),
         command=shlex.join(["cl-analyze", *document.arguments]) if document.arguments else "",
         plotly=_packed(_static("plotly-cartesian.min.js")),
-        plots=_packed(json.dumps(plots, ensure_ascii=False, separators=(",", ":"))),
-        script=_static("report.js"),
+        plots=_packed(_plots_text(plots)),
+        levels=levels,
+        script=Markup("\n").join(map(_static, _SCRIPTS)),
         style=_static("report.css"),
     )
 
@@ -122,6 +136,14 @@ def render_html(document: Document, figures: Sequence[tuple[Figure, bytes]]) -> 
 def _static(name: str) -> Markup:
     """The text of a static file, for the page."""
     return Markup((resources.files("cl_analyze.report") / "static" / name).read_text("utf-8"))
+
+
+def _plots_text(plots: dict[str, Any]) -> str:
+    """The figures' data, and for each of their colours its partner on a dark page."""
+    text = json.dumps(plots, ensure_ascii=False, separators=(",", ":"))
+    colours = sorted({colour.lower() for colour in _COLOUR.findall(text)})
+    dark = json.dumps({colour: on_dark(colour) for colour in colours}, separators=(",", ":"))
+    return f'{{"figures":{text},"dark":{dark}}}'
 
 
 def _packed(text: str) -> str:
@@ -167,7 +189,7 @@ def pixels(figure: Figure) -> int:
 
 
 def _figure(figure: Figure, png: bytes, plot: dict[str, Any] | None) -> dict[str, Any]:
-    """The static image of a figure, with title, finding, caption and dial."""
+    """The static image of a figure, with title, finding and caption."""
     return {
         "name": figure.name,
         "title": figure.title,
@@ -181,7 +203,6 @@ def _figure(figure: Figure, png: bytes, plot: dict[str, Any] | None) -> dict[str
         "is_interactive": plot is not None,
         "choices": [panel.title for panel in figure.panels] if figure.choice else [],
         "choice": figure.choice,
-        "dial": figure.dial if plot is not None and len(plot["meta"]["levels"]) > 1 else "",
     }
 
 

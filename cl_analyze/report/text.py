@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
+from cl_analyze.figures.sources import natural_order
 from cl_analyze.metrics import DECLARED
 from cl_analyze.metrics.differences import is_real, params_text
 from cl_analyze.metrics.headlines import Headline, headlines
@@ -392,7 +393,7 @@ def comparison_lines(document: Document) -> list[str]:
             + " More negative uniformity is more uniform."
             * bool(document.records("uniformity"))
         )
-    others = [source for source in document.sources if source != reference]
+    others = [source for source in natural_order(document) if source != reference]
     is_run = places[others[0]]["x"] is not None and not variants
     # of a long run the last checkpoints, else the first
     described = others[-_MOST_CHECKPOINTS:] if is_run else others[:_MOST_CHECKPOINTS]
@@ -432,7 +433,7 @@ def _headline_tables(document: Document, names: Mapping[str, str]) -> list[str]:
 
     def table(part: Sequence[Headline], gap: int) -> list[str]:
         rows = [["", *(headline.title for headline in part)]]
-        for source in document.sources:
+        for source in natural_order(document):
             rows.append([names[source], *(cell(h.find(document, source)) for h in part)])
         return _table_with_tall_heads(rows, gap)
 

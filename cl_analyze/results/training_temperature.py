@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
-TAU_IN_NAME = re.compile(
-    r"(?<![a-z])(?:tau|temp|temperature)[-_=]?(\d+(?:\.\d+)?)(?!\d)", re.IGNORECASE
-)
+from cl_analyze.results import ordering
 
 
 def training_temperature(source: str) -> float | None:
@@ -15,5 +11,4 @@ def training_temperature(source: str) -> float | None:
     >>> training_temperature("fashion-mnist-tau-0.07.npz"), training_temperature("epoch3.npy")
     (0.07, None)
     """
-    match = TAU_IN_NAME.search(source.replace(".npz", "").replace(".npy", ""))
-    return float(match[1]) if match else None
+    return ordering.position(source, ordering.TEMPERATURE)

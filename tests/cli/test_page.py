@@ -70,9 +70,12 @@ def pages(tmp_path_factory):
     paths = [str(path) for path in found.values()]
     report = cla.analyze(paths, metrics="all", taus=[0.07, 0.2, 1.0])
     report.save(folder / "report")
-    cla.compare(paths, x="tau-([0-9.]+)", taus=[0.07]).save(folder / "compare")
+    comparison = cla.compare(paths, x="tau-([0-9.]+)", taus=[0.07])
+    comparison.save(folder / "compare")
     return SimpleNamespace(
-        report=folder / "report" / "report.html", compare=folder / "compare" / "compare.html"
+        report=folder / "report" / "report.html",
+        compare=folder / "compare" / "compare.html",
+        documents={"report": report.document, "compare": comparison.document},
     )
 
 
@@ -201,26 +204,53 @@ def test_labels_of_a_file_are_text_wherever_they_stand(opened, pages, name, scri
                 assert label[:12] in said, f"{label} is shown as it is written"
 
 
-def test_the_temperature_slider_picks_one_curve(opened, pages):
+LEVELS = """Object.fromEntries([...document.querySelectorAll("figure.drawn")].map((figure) => {
+  const plot = figure.querySelector(".plot");
+  const levels = plot.data.filter((trace) => trace.meta.level != null);
+  const whole = plot.data.filter((trace) => trace.opacity === undefined || trace.opacity > 0.16);
+  return [figure.id.replace("figure-", ""), [levels.length, plot.data.length - whole.length,
+    [...new Set(whole.map((trace) => trace.meta.level).filter((level) => level != null))],
+    plot.querySelectorAll(".legendtext").length]];
+}))"""
+"""Of each figure: marks with a temperature, faint marks, temperatures of the others, legend."""
+
+
+def test_one_dial_moves_all_figures_with_temperatures(opened, pages):
+    page = opened(pages.report).draw_all()
+    dial = page.locator("#temperature input")
+    assert page.locator("#temperature output").inner_text() == "all"
+    whole = page.evaluate(LEVELS)
+    assert all(faint == 0 for _, faint, _, _ in whole.values())
+    several = {name for name, (levels, *_) in whole.items() if levels}
+    assert {"penalty_curve", "penalty_mass", "loss_gradient", "loss_by_batch"} & set(
+        whole
+    ) <= several
+    assert len(several) >= 3
+    dial.focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#temperature output").inner_text() == "τ = 0.07"
+    assert dial.get_attribute("aria-valuetext") == "τ = 0.07"
+    picked = page.draw_all().evaluate(LEVELS)
+    for name, (levels, faint, left, legend) in picked.items():
+        if name in several:
+            assert (levels - faint) * 3 == levels, f"{name}: one of three temperatures stays"
+            assert left == [0.07]
+            assert legend == whole[name][3] - 2
+        else:
+            assert (faint, legend) == (0, whole[name][3])
+    page.keyboard.press("Home")
+    assert page.draw_all().evaluate(LEVELS) == whole
+    assert page.troubles == []
+
+
+def test_a_figure_without_the_temperature_stays_whole(opened, pages):
     page = opened(pages.report).draw("penalty_curve")
-    figure = page.locator("#figure-penalty_curve")
-
-    def faint():
-        return page.evaluate(
-            """Array.from(document.querySelectorAll("#figure-penalty_curve .scatterlayer .trace"))
-            .filter((t) => Number(getComputedStyle(t).opacity) < 0.5
-              || Number(t.style.opacity || 1) < 0.5).length"""
-        )
-
-    assert figure.locator("output").inner_text() == "all"
-    assert faint() == 0
-    figure.locator("input").fill("1")
-    assert figure.locator("output").inner_text() == "τ = 0.07"
-    page.wait_for_function("document.querySelectorAll('#figure-penalty_curve .trace').length > 0")
-    curves = page.evaluate("document.querySelectorAll('#figure-penalty_curve .trace').length")
-    assert faint() == curves - 3, "one of three stays in each of three panels"
-    figure.locator("input").fill("0")
-    assert faint() == 0
+    page.evaluate(
+        """() => { const dial = document.getElementById("temperature");
+        const input = dial.querySelector("input"); input.max = 9; input.value = 9;
+        input.dispatchEvent(new Event("input")); }"""
+    )
+    assert page.draw("penalty_curve").evaluate(LEVELS)["penalty_curve"][1] == 0
 
 
 def test_the_matrix_shows_the_measure_that_is_chosen(opened, pages):
@@ -230,30 +260,144 @@ def test_the_matrix_shows_the_measure_that_is_chosen(opened, pages):
     assert len(choices) == 4
     for choice in (choices[3], choices[0]):
         figure.locator("select").select_option(choice)
-        page.wait_for_function(
-            f"""[...document.querySelectorAll("#figure-compare_matrix .annotation-text")]
-            .map((t) => t.textContent).join() === {choice!r}"""
+        page.draw("compare_matrix")
+        assert choice == page.evaluate(
+            """[...document.querySelectorAll("#figure-compare_matrix .annotation-text")]
+            .map((t) => t.textContent).join()"""
         )
         images = "#figure-compare_matrix .heatmaplayer image"
         assert page.evaluate(f"document.querySelectorAll('{images}').length") == 1
     assert page.troubles == []
 
 
-def test_a_checkpoint_can_be_switched_off_everywhere(opened, pages):
-    page = opened(pages.report).draw("spectrum")
+SAID = """(name) => Object.fromEntries([...document.querySelectorAll("figure.drawn:not(.emptied)")]
+.map((figure) => {
+  const plot = figure.querySelector(".plot"), found = [];
+  const look = (text) => String(text).startsWith(name) && found.push(text);
+  plot.data.forEach((trace) => {
+    const meta = trace.meta;
+    [trace.name, meta.source, ...meta.sources, ...(trace.hovertext || [])].forEach(look);
+  });
+  Object.entries(plot.layout).forEach(([key, axis]) => {
+    if (key.includes("axis") && axis.visible !== false) (axis.ticktext || []).forEach(look);
+  });
+  plot.layout.annotations.forEach((note) => look(note.text.replace("<b>", "")));
+  plot.querySelectorAll("text").forEach((text) => look(text.textContent));
+  return [figure.id.replace("figure-", ""), found.length];
+}))"""
+"""How often the drawn figures say the name of a checkpoint: data, names, ticks, titles, legend."""
+
+
+@pytest.mark.parametrize("name", ["report", "compare"])
+def test_a_checkpoint_can_be_switched_off_everywhere(opened, pages, name):
+    page = opened(getattr(pages, name)).draw_all()
     chip = page.locator(".chips button", has_text="tau-1.0")
-    before = page.evaluate("document.querySelectorAll('#figure-spectrum .trace').length")
+    before = page.evaluate(SAID, "tau-1.0")
+    assert sum(count > 0 for count in before.values()) == len(before), before
     chip.click()
     assert chip.get_attribute("aria-pressed") == "false"
-    page.wait_for_function(
-        f"document.querySelectorAll('#figure-spectrum .trace').length === {before} - 2"
-    )
-    rows = page.locator("table.summary").first.locator("tbody tr")
-    assert [row.is_visible() for row in rows.all()].count(False) == 1
+    page.draw_all()
+    after = page.evaluate(SAID, "tau-1.0")
+    assert set(after) == set(before), "two checkpoints are left in every figure"
+    assert set(after.values()) == {0}, after
+    rows = page.locator("table.summary").first.locator("th.source").all()
+    assert [row.is_visible() for row in rows].count(False) == 1
     chip.click()
-    page.wait_for_function(
-        f"document.querySelectorAll('#figure-spectrum .trace').length === {before}"
+    assert page.draw_all().evaluate(SAID, "tau-1.0") == before
+    for chip in page.locator(".chips button").all():
+        chip.click()
+    page.draw_all()
+    assert page.locator("figure.emptied").count() == len(before)
+    assert page.locator("figure .said").first.inner_text().startswith("Every checkpoint")
+    assert page.troubles == []
+
+
+REFERENCES = re.compile(r"uniform sphere|chance|even |limit|no difference|k = 10|threshold|rate")
+
+
+@pytest.mark.parametrize("name", ["report", "compare"])
+def test_every_mark_has_a_checkpoint_or_is_a_reference(pages, name):
+    """What has none stays where its checkpoint is switched off."""
+    from cl_analyze.figures import catalogue
+    from cl_analyze.figures.description import Cells, Rule
+    from cl_analyze.figures.sources import short_names
+
+    document = pages.documents[name]
+    names = set(short_names(document).values())
+    unowned = [
+        (figure.name, mark)
+        for figure in catalogue.draw(document)
+        for panel in figure.panels
+        for mark in panel.marks
+        if not isinstance(mark, Cells | Rule)
+        and not panel.source
+        and panel.title not in names
+        and not mark.source
+        and mark.label not in names
+        and not getattr(mark, "sources", ())
+        and not REFERENCES.search(mark.label)
+        and not (figure.name == "compare_matrix" and mark.label == "")  # the tree, see the script
+        and getattr(mark, "style", "solid") != "dashed"
+    ]
+    assert unowned == []
+
+
+def test_rows_and_panels_close_up(opened, pages):
+    page = opened(pages.report).draw("tolerance").draw("spectrum").draw("penalty_curve")
+
+    def shape():
+        return page.evaluate(
+            """["tolerance", "spectrum", "penalty_curve"].map((name) => {
+            const plot = document.querySelector("#figure-" + name + " .plot");
+            const tops = Object.entries(plot.layout).filter(([key, axis]) =>
+              /^xaxis/.test(key) && axis.visible !== false).map(([, axis]) => axis.domain[1]);
+            return [plot.layout.yaxis.tickvals || [], tops.length, Math.max(...tops),
+              plot.querySelectorAll(".legendtext").length];})"""
+        )
+
+    tolerance, spectrum, curves = shape()
+    page.locator(".chips button").nth(0).click()
+    page.draw_all()
+    fewer = shape()
+    assert (tolerance[0], fewer[0][0]) == ([0, 1, 2], [0, 1])
+    assert fewer[1][3] == spectrum[3] - 1, "one name less in the legend"
+    assert (curves[1], fewer[2][1]) == (3, 2)
+    assert fewer[2][2] == pytest.approx(curves[2]), "two panels take the width of three"
+    assert fewer[2][3] == curves[3], "the legend was the first panel's: another lists it"
+
+
+def test_only_figures_in_view_are_drawn_again(opened, pages):
+    page = opened(pages.report).draw_all()
+    page.evaluate(
+        """() => { window.calls = []; const react = Plotly.react;
+        Plotly.react = (plot, ...rest) => {
+          calls.push(plot.closest("figure").id); return react(plot, ...rest); }; }"""
     )
+    page.locator("#figure-spectrum").scroll_into_view_if_needed()
+    page.evaluate("clAnalyze.settled()")
+    for press in (
+        "document.querySelector('.chips button').click()",
+        "document.getElementById('theme').click()",
+    ):
+        page.evaluate(f"calls.length = 0; {press}")
+        page.evaluate("clAnalyze.settled()")
+        calls = page.evaluate("calls")
+        assert "figure-spectrum" in calls
+        assert len(calls) == len(set(calls)) < 8
+        assert "figure-loss_gradient" not in calls
+    page.locator("#figure-loss_gradient").scroll_into_view_if_needed()
+    page.evaluate("clAnalyze.settled()")
+    assert "figure-loss_gradient" in page.evaluate("calls")
+
+
+def test_plotly_is_not_read_before_a_figure_is_near(opened, pages):
+    page = opened(pages.report)
+    assert page.evaluate("document.getElementById('figures').getBoundingClientRect().top") > 1200
+    assert page.evaluate("window.Plotly === undefined")
+    page.locator("figure").first.scroll_into_view_if_needed()
+    page.evaluate("clAnalyze.settled()")
+    assert page.evaluate("document.querySelector('figure').classList.contains('drawn')")
+    assert page.evaluate("document.querySelectorAll('figure.drawn').length") < 6
 
 
 @pytest.mark.parametrize(
@@ -359,7 +503,8 @@ def test_the_theme_can_be_chosen(opened, pages):
     assert page.locator("#theme").inner_text() == "Theme: dark"
     assert page.evaluate(back) == "rgb(13, 17, 23)"
     ink = "getComputedStyle(document.querySelector('.plot .xtick text')).fill"
-    page.wait_for_function(f"{ink} === 'rgb(230, 237, 243)'")
+    page.draw("uniformity")
+    assert page.evaluate(ink) == "rgb(230, 237, 243)"
 
 
 def test_hovering_shows_the_value(opened, pages):
@@ -370,6 +515,93 @@ def test_hovering_shows_the_value(opened, pages):
     page.mouse.move(point["x"] + point["width"] / 2, point["y"] + point["height"] / 2)
     page.wait_for_selector("#figure-uniformity .hoverlayer .hovertext")
     assert re.search(r"−?\d\.\d+", figure.locator(".hoverlayer").text_content())
+
+
+HOVER = """async ([name, curve, point]) => {
+  const plot = document.querySelector("#figure-" + name + " .plot"), trace = plot.data[curve];
+  Plotly.Fx.hover(plot, [{ curveNumber: curve, pointNumber: point }], trace.xaxis + trace.yaxis);
+  for (let frame = 0; frame < 120; frame++) {
+    const found = [...plot.querySelectorAll(".hoverlayer .hovertext")];
+    if (found.length) return found.map((text) => text.textContent);
+    await new Promise(requestAnimationFrame);
+  }
+  return [];
+}"""
+
+
+def test_hovering_says_name_true_position_and_standard_error(opened, pages):
+    page = opened(pages.report).draw("knn_accuracy").draw("spectrum")
+    document = pages.documents["report"]
+    records = document.records("knn_accuracy", source="tau-0.07.npz")
+    curve = "document.querySelector('#figure-knn_accuracy .plot').data[0]"
+    assert page.evaluate(f"{curve}.x.some((x) => !Number.isInteger(x))"), "beside each other"
+    last = page.evaluate(f"{curve}.y.length - 1")
+    found = page.evaluate(HOVER, ["knn_accuracy", 0, last])
+    record = sorted(records, key=lambda record: record.params["k"])[last]
+    assert len(found) == 1
+    shown = f"tau-0.07 · k {record.params['k']} · kNN accuracy "
+    assert found[0].startswith(shown), "beside its place, with its true k"
+    assert f"{record.value:.3f}"[:5] in found[0]
+    assert record.error_text in found[0], "± as in the tables"
+    assert re.search(r" · 95% 0\.\d+ to 0\.\d+$", found[0])
+    (plain,) = page.evaluate(HOVER, ["spectrum", 0, 2])
+    assert re.fullmatch(r"tau-0\.07 · rank of the direction 3 · variance [\d.]+", plain)
+
+
+def test_axes_use_no_prefixes_and_one_size_of_ticks(opened, pages):
+    page = opened(pages.report).draw_all()
+    ticks = page.evaluate(
+        """[...document.querySelectorAll(".xtick text, .ytick text, .cbaxis text")]
+        .map((text) => [text.textContent, getComputedStyle(text).fontSize])"""
+    )
+    assert any("10⁻" in text for text, _ in ticks)
+    assert not [text for text, _ in ticks if re.search(r"\d[a-zµ]$|\de|^-\d", text, re.IGNORECASE)]
+    assert len({size for _, size in ticks}) <= 2, "axes, and colour bars"
+
+
+def test_the_theme_is_remembered_where_the_browser_allows(opened, pages):
+    page = opened(pages.report)
+    page.locator("#theme").click()
+    page.reload()
+    assert page.locator("#theme").inner_text() == "Theme: light"
+    page.page.add_init_script(
+        "Object.defineProperty(window, 'localStorage', { get() { throw new Error('refused'); } })"
+    )
+    page.reload()
+    assert page.locator("#theme").inner_text() == "Theme: auto"
+    page.locator("#theme").click()
+    assert page.locator("#theme").inner_text() == "Theme: light"
+    assert page.troubles == []
+
+
+def test_lines_have_their_partners_on_a_dark_page(opened, pages):
+    from cl_analyze.figures.colours import on_dark
+
+    colours = """[...document.querySelectorAll(".plot")].flatMap((plot) => (plot.data || [])
+    .filter((trace) => trace.line && trace.line.color).map((trace) => trace.line.color))"""
+    light = opened(pages.report).draw_all().evaluate(colours)
+    dark = opened(pages.report, theme="dark").draw_all().evaluate(colours)
+    assert len(light) > 50
+    assert dark == [on_dark(colour) for colour in light]
+
+
+def test_the_tool_bar_is_no_tab_stop_and_uploads_nothing(opened, pages):
+    page = opened(pages.report).draw("spectrum")
+    bar = "document.querySelectorAll('#figure-spectrum .modebar-btn')"
+    titles = page.evaluate(f"[...{bar}].map((button) => button.dataset.title)")
+    assert len(titles) >= 4
+    assert not [title for title in titles if re.search(r"share|cloud|studio|edit", title, re.I)]
+    assert page.evaluate(f"[...{bar}].every((button) => button.tabIndex === -1)")
+    page.locator(".chips button").first.click()
+    page.draw("spectrum")
+    assert page.evaluate(f"[...{bar}].every((button) => button.tabIndex === -1)")
+    links = page.evaluate("[...document.querySelectorAll('a')].map((a) => a.getAttribute('href'))")
+    assert all(link is None or link.startswith("#") for link in links)
+    with page.page.expect_download() as saved:
+        page.locator("#figure-spectrum .plot").hover()
+        page.locator("#figure-spectrum .modebar-btn[data-title*=ownload]").click()
+    assert saved.value.suggested_filename == "spectrum.svg"
+    assert page.troubles == []
 
 
 def test_every_number_leads_to_its_definition(opened, pages):

@@ -365,7 +365,7 @@ def test_temperatures_order_the_figures():
     report = run_analysis(
         requests, ("uniformity", "tolerance"), MetricOptions(), RunOptions(), "report"
     )
-    assert sources.by_temperature(report.document) == [
+    assert sources.natural_order(report.document) == [
         "run-tau-0.07.npy",
         "run-tau-0.5.npy",
         "run-tau-1.0.npy",
