@@ -155,6 +155,7 @@ class _Drawing:
         }
         if len(mark.sides):
             pairs = zip(mark.names, mark.sides, strict=True)
+            trace["cliponaxis"] = False  # a name beside the last point is not cut
             trace["text"] = [f"\u2002{name}\u2002" if side else "" for name, side in pairs]
             directions = (DIRECTIONS.get(side, (1, 0)) for side in mark.sides)
             trace["textposition"] = [f"{_VERTICAL[up]} {_HORIZONTAL[to]}" for to, up in directions]

@@ -16,9 +16,9 @@ function tracesOf(figure, view, bar) {
   return view.traces.map((trace) => {
     const out = recoloured(trace);
     if (out.name) out.name = out.legendgroup = escaped(out.name);
-    if (out.hovertext) out.hovertext = out.hovertext.map(escaped);
+    if (out.hovertext) out.hovertext = escaped(out.hovertext);
     if (out.hovertemplate) out.hovertemplate = escaped(out.hovertemplate) + "<extra></extra>";
-    if (out.text) out.text = out.text.map((text) => (Array.isArray(text) ? text.map(escaped) : escaped(text)));
+    if (out.text) out.text = escaped(out.text);
     if (level !== null && trace.meta.level != null && trace.meta.level !== level) {
       out.opacity = LEVEL_OFF * (trace.opacity ?? 1);
       Object.assign(out, { hoverinfo: "skip", hovertemplate: undefined });
@@ -40,7 +40,8 @@ function tracesOf(figure, view, bar) {
 // Names beside points: one that would cover another, or leave the picture, waits for the pointer.
 function withoutOverlaps(plot) {
   const frame = plot.querySelector(".main-svg").getBoundingClientRect();
-  const taken = [];
+  const taken = Array.from(plot.querySelectorAll(".infolayer [class*=cb]"))
+    .map((bar) => bar.getBoundingClientRect());
   plot.querySelectorAll(".textpoint text").forEach((text) => {
     text.style.visibility = "";
     const box = text.getBoundingClientRect();

@@ -46,7 +46,9 @@ function onlyCells(trace, x, y) {
   if (!x && !y) return trace;
   const rows = (matrix) => matrix && matrix.filter((_, i) => !y || y.place(i) !== null)
     .map((row) => row.filter((_, i) => !x || x.place(i) !== null));
-  return { ...trace, z: rows(trace.z), ...(trace.text ? { text: rows(trace.text) } : {}) };
+  const out = { ...trace };
+  for (const key of ["z", "text", "hovertext"]) if (out[key]) out[key] = rows(out[key]);
+  return out;
 }
 
 function leftOf(trace, x, y, isMatrix) {

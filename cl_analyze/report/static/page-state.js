@@ -60,5 +60,5 @@ function recoloured(value) {
 }
 
 // plotly takes < for markup, and what stands between two $ for LaTeX
-const escaped = (text) => String(text)
-  .replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/\$/g, "&#36;");
+const escaped = (text) => (Array.isArray(text) ? text.map(escaped) : String(text)
+  .replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/\$/g, "&#36;"));
