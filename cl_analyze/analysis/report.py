@@ -18,8 +18,10 @@ from cl_analyze.metrics.differences import (
     RowKeys,
     adjusted,
     differences,
+    identity,
     match_rows,
 )
+from cl_analyze.metrics.headlines import headlines
 from cl_analyze.processes import cores
 from cl_analyze.quoting import nearest, quoted, some
 from cl_analyze.results.document import Document
@@ -58,8 +60,6 @@ class Report:
     records: Results = field(init=False, repr=False)
 
     def __repr__(self) -> str:
-        from cl_analyze.metrics.headlines import headlines
-
         document, sources = self.document, self.document.sources
         found = [(h.title, h.find(document, sources[0])) for h in headlines(document)]
         numbers = [
@@ -329,7 +329,7 @@ class Report:
 
         Returns:
             Columns metric, definition, params, source_a, source_b, difference, std_error, low,
-            high, p_holm, paired.
+            high, p_holm, paired, p (not adjusted), p_headline (see `differences.adjusted`).
 
         Raises:
             ConfigError: a report has several sources.
@@ -353,7 +353,9 @@ class Report:
             match_rows(own_keys, other_keys) if paired else Match(None, "unpaired, as asked for")
         )
         groups = next(iter(self.groups.values()), None)
-        rows = adjusted(differences(self.records, other.records, match, groups, confidence))
+        changes = differences(self.records, other.records, match, groups, confidence)
+        found = (h.find(self.document, self.document.sources[0]) for h in headlines(self.document))
+        rows = adjusted(changes, [identity(record) for record in found if record is not None])
         return pd.DataFrame([difference.to_dict() for difference in rows], columns=list(COLUMNS))
 
 

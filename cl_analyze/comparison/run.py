@@ -240,7 +240,10 @@ class _Comparison:
         recorder.shows_notes = True
         if self.cache is not None:
             recorder.note(f"{n_kept} of {count} checkpoints came from the cache")
-        rows = ({**row.to_dict(), "params": params_text(row.one)} for row in adjusted(changes))
+        rows = (
+            {**row.to_dict(), "params": params_text(row.one)}
+            for row in adjusted(changes, kept.numbers)
+        )
         collected.tables["compare"] = Table("compare", COLUMNS, tuple(rows))
         collected.tables["checkpoints"] = checkpoints_table(listed, checkpoints[reference_at], axis)
         collected.tables |= pairs.tables([checkpoint.title for checkpoint in given])

@@ -26,6 +26,9 @@ class KeptHeadlines:
     All other numbers lose their pseudo-values as soon as they are compared with the reference.
     Pseudo-values are kept in the order of the reference's rows.  Where those of all checkpoints
     exceed the budget, a seeded sample of the rows is kept, and errors are scaled to all rows.
+
+    Attributes:
+        numbers: the headline numbers that were added, as keys.
     """
 
     def __init__(self, count: int, most_bytes: int, asked: tuple[str, ...], seed: int) -> None:
@@ -38,6 +41,7 @@ class KeptHeadlines:
             seed: of the sample.
         """
         self._count, self._most_bytes, self._asked, self._seed = count, most_bytes, asked, seed
+        self.numbers: dict[Identity, None] = {}
         self._sample: Index | None = None
         self._share = 1.0
         self._records: dict[tuple[str, Identity], Record] = {}
@@ -62,6 +66,7 @@ class KeptHeadlines:
             pairing: what its rows are paired with.
         """
         listed = headline_records(records, source, "compare", self._asked, pairing)
+        self.numbers.update((identity(record), None) for record in listed)
         if order is None:
             return
         if self._sample is None:

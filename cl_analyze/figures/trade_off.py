@@ -214,10 +214,10 @@ def difference_figure(document: Document) -> Figure | None:
         placed = [(float(i), row_of[source]) for i, source in enumerate(order) if source in row_of]
         marks: list[Mark] = [Rule("no difference", x=0.0, colour=GREY)]
         for real, label, colour in (
-            (True, "real (Holm p < 0.05)", BLUE),
+            (True, "real (adjusted p < 0.05)", BLUE),
             (False, "not established, or without an error bar", GREY),
         ):
-            chosen = [(y, row) for y, row in placed if is_real(row["p_holm"]) == real]
+            chosen = [(y, row) for y, row in placed if is_real(row["p_headline"]) == real]
             if chosen:
                 values = [float(row["difference"] or 0.0) for _, row in chosen]
                 bars = [_interval_bar(row) for _, row in chosen]
@@ -246,7 +246,7 @@ def difference_figure(document: Document) -> Figure | None:
         "differences",
         f"Differences from {names[reference]}{' and from originals' if has_variants else ''}",
         f"Each {_WHOSE[has_variants]}, with 95% intervals (paired where rows match; before "
-        "adjustment). What is real stays so after Holm's correction over every difference.",
+        "adjustment). What is real stays so after Holm's correction over the panel's checkpoints.",
         panels,
         columns=min(len(panels), 3),
         share_y=True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -146,12 +146,15 @@ class Difference:
         one, other: records of the number in both checkpoints.
         change: one minus other, with its error.
         p_holm: p-value with Holm's adjustment over the table of differences; None: not adjusted.
+        p_headline: p-value of a headline number with Holm's adjustment over the checkpoints that
+            are compared in this number; None: no headline number, or no p-value.
     """
 
     one: Record
     other: Record
     change: PairedDifference
     p_holm: float | None = None
+    p_headline: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """A row of compare.csv, with `params` as a dictionary."""
@@ -167,6 +170,8 @@ class Difference:
             "high": self.change.high,
             "p_holm": self.p_holm,
             "paired": self.change.paired,
+            "p": self.change.p_value,
+            "p_headline": self.p_headline,
         }
 
 
@@ -182,6 +187,8 @@ COLUMNS = (
     "high",
     "p_holm",
     "paired",
+    "p",
+    "p_headline",
 )
 
 
@@ -290,13 +297,37 @@ def differences(
 SIGNIFICANT = 0.05
 
 
-def is_real(p_holm: object) -> bool:
+def is_real(p_adjusted: object) -> bool:
     """Whether a difference is significant by its adjusted p-value."""
-    return isinstance(p_holm, float) and p_holm < SIGNIFICANT
+    return isinstance(p_adjusted, float) and p_adjusted < SIGNIFICANT
 
 
-def adjusted(differences: Iterable[Difference]) -> list[Difference]:
-    """The differences, with p-values adjusted by Holm's method over all differences."""
+def adjusted(
+    differences: Iterable[Difference], headlines: Collection[Identity] = ()
+) -> list[Difference]:
+    """The differences, with p-values adjusted by Holm's method over two families.
+
+    `p_holm` is adjusted over all differences: thousands, of which nobody reads most.  `p_headline`
+    is what marks in tables and figures go by.  Its family is one headline number over the
+    checkpoints: the column of a table, which is read downwards.  It does not depend on which other
+    numbers were asked for, so that a difference has the same mark in every comparison of these
+    checkpoints.  Columns are not adjusted for one another.
+
+    Args:
+        differences: before adjustment.
+        headlines: the headline numbers.
+    """
     listed = list(differences)
     p_values = holm([change.change.p_value for change in listed])
-    return [replace(change, p_holm=p) for change, p in zip(listed, p_values, strict=True)]
+    columns: dict[Identity, list[int]] = {}
+    for i, change in enumerate(listed):
+        columns.setdefault(identity(change.one), []).append(i)
+    p_headlines: list[float | None] = [None] * len(listed)
+    for number in headlines:
+        at = columns.get(number, [])
+        for i, p in zip(at, holm([listed[i].change.p_value for i in at]), strict=True):
+            p_headlines[i] = p
+    return [
+        replace(change, p_holm=p, p_headline=p_headline)
+        for change, p, p_headline in zip(listed, p_values, p_headlines, strict=True)
+    ]

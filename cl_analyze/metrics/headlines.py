@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from cl_analyze.results.document import Document, Pairing
+from cl_analyze.results.ordering import training_temperature
 from cl_analyze.results.similarity_groups import POSITIVE, negative_group
 from cl_analyze.results.tables import Param, Record, Results, nearest_k
-from cl_analyze.results.training_temperature import training_temperature
 
 
 @dataclass(frozen=True)

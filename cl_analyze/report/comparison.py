@@ -1,4 +1,4 @@
-"""A comparison in words: which differences are real, which are noise, how the space moved."""
+"""A comparison in words: which differences are real, and how the space moved."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class HeadlineDifference:
     Attributes:
         title, metric: of the headline.
         text: the difference with its error.
-        is_real: whether it is beyond noise; None where it has no error bar.
+        is_real: whether it is significant among the checkpoints; None where it has no error bar.
     """
 
     title: str
@@ -47,7 +47,8 @@ class Comparison:
             original.
         matched: how its rows were matched with those of the reference.
         headlines: differences of the headline numbers.
-        n_real, n_tested: numbers that differ, and numbers with an error bar.
+        n_real, n_tested: numbers that differ after adjustment over the whole table, and numbers
+            that were tested, which takes an error bar.
         movement: how the space moved; empty where rows are not matched.
     """
 
@@ -69,10 +70,15 @@ class Comparison:
                 lines.append(f"{kind}: {'; '.join(own)}.")
         if self.n_tested:
             lines.append(
-                f"{self.n_real} of {self.n_tested} numbers differ beyond noise (Holm p < "
-                f"{SIGNIFICANT:g})."
+                f"{self.n_real} of {self.n_tested} tested numbers differ, adjusted over the whole "
+                f"table (Holm p < {SIGNIFICANT:g})."
             )
         return [*lines, self.movement] if self.movement else lines
+
+
+def tested_differences(document: Document) -> int:
+    """Number of differences with a p-value in the table `compare`."""
+    return sum(row["p"] is not None for row in document.rows("compare"))
 
 
 def reference_of(document: Document) -> str | None:
@@ -90,7 +96,7 @@ def comparison_of(document: Document, source: str) -> Comparison:
     for headline in headlines(document):
         row = _row_of(document, headline, source, by_number)
         if row is not None:
-            verdict = None if row["p_holm"] is None else is_real(row["p_holm"])
+            verdict = None if row["p_headline"] is None else is_real(row["p_headline"])
             text = difference_text(row)
             differences.append(HeadlineDifference(headline.title, headline.metric, text, verdict))
     (checkpoint,) = document.rows("checkpoints", source=source)
@@ -108,9 +114,9 @@ def comparison_of(document: Document, source: str) -> Comparison:
 def dimensions_sentences(document: Document) -> list[str]:
     """For each checkpoint with variants of fewer dimensions, how few are enough.
 
-    Those are the fewest of which neither they nor any larger number lose accuracy beyond noise: the
-    95% interval of each difference, not adjusted for their number, reaches 0.  An adjustment over
-    all numbers of the comparison would call losses noise that are none.
+    Those are the fewest of which neither they nor any larger number have an established loss of
+    accuracy: the 95% interval of each difference, not adjusted for their number, reaches 0.  An
+    adjustment over all numbers of the comparison would pass over losses.
     """
     kept: dict[str, dict[int, str]] = {}
     for row in document.rows("checkpoints"):
@@ -143,7 +149,7 @@ def _dimensions_sentence(document: Document, original: str, kept: Mapping[int, s
             "labels, or partners of the rows)."
         )
     return (
-        f"{start}: the fewest whose loss is within noise (95% interval of the difference): "
+        f"{start}: the fewest without an established loss (95% interval of the difference): "
         f"{'; '.join(parts)}."
     )
 

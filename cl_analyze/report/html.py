@@ -26,6 +26,7 @@ from cl_analyze.report.comparison import (
     dimensions_sentences,
     pareto_sentence,
     reference_of,
+    tested_differences,
 )
 from cl_analyze.report.decision import decision
 from cl_analyze.report.numbers import in_reading_order, number_tables
@@ -111,6 +112,7 @@ def render_html(document: Document, figures: Sequence[tuple[Figure, bytes]]) -> 
         compared=compared,
         has_variants=any(row["variant"] for row in document.rows("checkpoints")),
         front=pareto_sentence(document, names),
+        n_tested=tested_differences(document),
         further=[*alike_sentences(document), *dimensions_sentences(document)],
         comparisons=[
             comparison_of(document, source) for source in order if reference not in (None, source)

@@ -17,6 +17,7 @@ from cl_analyze.report.comparison import (
     dimensions_sentences,
     pareto_sentence,
     reference_of,
+    tested_differences,
 )
 from cl_analyze.report.sentences import how_to_read, temperatures_to_start, threshold_in_words
 from cl_analyze.results.document import Document
@@ -375,7 +376,7 @@ def _reasons(records: Sequence[Record]) -> list[str]:
 def comparison_lines(document: Document) -> list[str]:
     """Headline numbers side by side, a line for each checkpoint, then the differences in words."""
     reference = reference_of(document)
-    n_tested = sum(row["p_holm"] is not None for row in document.rows("compare"))
+    n_tested = tested_differences(document)
     names = _shortened(list(document.sources), 30)
     places = {row["source"]: row for row in document.rows("checkpoints")}
     variants = {
@@ -388,8 +389,9 @@ def comparison_lines(document: Document) -> list[str]:
     base = f"{reference} (a variant: from its original)" if variants and is_mixed else reference
     if n_tested:
         lines += wrapped(
-            f"* differs from {base} beyond noise (Holm-adjusted p < 0.05 over {n_tested} "
-            "differences), ~ is not established; ± is one standard error."
+            f"* differs from {base} (p < 0.05, adjusted by Holm's method over the checkpoints in "
+            "each column), ~ is not established; ± is one standard error. "
+            f"{n_tested} differences were tested; compare.csv has them all."
             + " More negative uniformity is more uniform."
             * bool(document.records("uniformity"))
         )
@@ -427,8 +429,8 @@ def _headline_tables(document: Document, names: Mapping[str, str]) -> list[str]:
             return ""
         row = rows.get((record.source, record.metric, record.definition, params_text(record)))
         mark = " "
-        if row is not None and row["p_holm"] is not None:
-            mark = "*" if is_real(row["p_holm"]) else "~"
+        if row is not None and row["p_headline"] is not None:
+            mark = "*" if is_real(row["p_headline"]) else "~"
         return _value_and_error(record) + mark
 
     def table(part: Sequence[Headline], gap: int) -> list[str]:

@@ -81,6 +81,15 @@ def position(name: str, axis: str = TEMPERATURE) -> float | None:
     return None if found is None else found[0]
 
 
+def training_temperature(name: str) -> float | None:
+    """The temperature in a checkpoint's name, as in tau-0.07 or tau=0.5; None for other names.
+
+    >>> training_temperature("fashion-mnist-tau-0.07.npz"), training_temperature("epoch3.npy")
+    (0.07, None)
+    """
+    return position(name, TEMPERATURE)
+
+
 def series_name(name: str, axis: str = TEMPERATURE) -> str:
     """A checkpoint's name without suffix and without the number on an axis: that of its run.
 

@@ -41,7 +41,7 @@ def test_everything_of_three_checkpoints(cli, files):
     result = cli("compare", *files, "--x", "step", "--out", "out")
     assert result.returncode == 0, result.stderr
     out = cli.folder / "out"
-    assert "differs from step=30.npz beyond noise" in result.stdout
+    assert "differs from step=30.npz (p < 0.05" in result.stdout
     assert "step=200.npz (step 200) against step=30.npz" in result.stdout
     assert "matched by their ids" in result.stdout
     assert "How the space moved: CKA" in result.stdout
@@ -51,7 +51,7 @@ def test_everything_of_three_checkpoints(cli, files):
     rows = read(out / "tables" / "compare.csv")
     assert list(rows[0]) == [
         "metric", "definition", "params", "source_a", "source_b", "difference", "std_error",
-        "low", "high", "p_holm", "paired",
+        "low", "high", "p_holm", "paired", "p", "p_headline",
     ]  # fmt: skip
     assert {row["source_b"] for row in rows} == {"step=30.npz"}
     assert [row["source"] for row in read(out / "tables" / "checkpoints.csv")] == [
@@ -195,7 +195,7 @@ def test_groups_and_labels_go_with_their_rows(cli, files, random):
     np.save(cli.folder / "turned.npy", labels[order])
     result = cli("compare", "a.npz", "b.npz", *FEW, "-l", "labels.npy", "-l", "turned.npy")
     assert "another label" not in result.stderr
-    assert "0 of 9 numbers differ beyond noise" in result.stdout
+    assert "0 of 9 tested numbers differ" in result.stdout
 
 
 def test_arrays_by_name_have_companions_by_name(random):

@@ -201,7 +201,9 @@ def test_labels_of_a_file_are_text_wherever_they_stand(opened, pages, name, scri
         said = page.evaluate("document.body.textContent")
         if name == "report":
             for label in LABELS:
-                assert label[:10] in said, f"{label} is shown as it is written, or cut in the middle"
+                assert label[:10] in said, (
+                    f"{label} is shown as it is written, or cut in the middle"
+                )
 
 
 LEVELS = """Object.fromEntries([...document.querySelectorAll("figure.drawn")].map((figure) => {

@@ -35,7 +35,9 @@ def test_what_a_truncation_costs(cli, file):
     assert result.returncode == 0, result.stderr
     assert max(map(len, result.stdout.splitlines())) <= 80
     text = " ".join(result.stdout.split())
-    assert "emb.npz, cut to 1, 4, 8 of 16 dimensions: the fewest whose loss is within noise" in text
+    assert (
+        "emb.npz, cut to 1, 4, 8 of 16 dimensions: the fewest without an established loss" in text
+    )
     assert re.search(r"kNN accuracy, k 20: 4 \([+-]0[.0-9]* to \+0[.0-9]*\)", text)
     out = cli.folder / "cl-analyze-out"
     checkpoints = read(out / "tables" / "checkpoints.csv")

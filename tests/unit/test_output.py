@@ -30,7 +30,7 @@ from cl_analyze.figures.matplotlib_renderer import PAGE, render
 from cl_analyze.report.html import render_html
 from cl_analyze.report.sentences import meaning
 from cl_analyze.results import tables
-from cl_analyze.results.training_temperature import training_temperature
+from cl_analyze.results.ordering import training_temperature
 
 NASTY = '<script>alert("x")</script>&$\\frac{1}{2}$'
 
@@ -299,7 +299,7 @@ def test_compare_pairs_rows_and_adjusts(random):
     frame = one.compare(other)
     assert list(frame.columns) == [
         "metric", "definition", "params", "source_a", "source_b", "difference", "std_error",
-        "low", "high", "p_holm", "paired",
+        "low", "high", "p_holm", "paired", "p", "p_headline",
     ]  # fmt: skip
     row = frame[(frame.metric == "uniformity") & (frame.definition == "u_stat")].iloc[0]
     assert row.paired
