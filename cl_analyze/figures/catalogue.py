@@ -13,6 +13,7 @@ from cl_analyze.figures import (
     runs,
     separation,
     trade_off,
+    where_it_fails,
 )
 from cl_analyze.figures.description import Figure
 from cl_analyze.results.document import Document
@@ -34,6 +35,9 @@ SECTIONS: dict[str, dict[str, Function]] = {
         "thresholds": separation.threshold_figure,
     },
     "Where it fails": {
+        "confusion": where_it_fails.confusion_figure,
+        "class_accuracy": where_it_fails.class_accuracy_figure,
+        "confused_pairs": where_it_fails.confused_pairs_figure,
         "class_similarity": quality.class_similarity_figure,
         "hubness": quality.hubness_figure,
     },

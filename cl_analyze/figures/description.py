@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Numbers = Sequence[float]
@@ -215,6 +215,7 @@ class Figure:
         dial: name of the levels of marks, as "τ"; empty: no dial.
         choice: what the panels differ in; the page shows one of them at a time, which a reader
             chooses; empty: it shows all.
+        most_on_paper: panels of a picture, the first, where the page has a choice; 0: all.
         panel_size: inches.
     """
 
@@ -226,5 +227,12 @@ class Figure:
     share_y: bool = False
     dial: str = ""
     choice: str = ""
+    most_on_paper: int = 0
     panel_size: tuple[float, float] = (4.6, 3.0)
     finding: str = ""
+
+    @property
+    def on_paper(self) -> Figure:
+        """The figure that a picture shows: with the first panels where a page has a choice."""
+        n = self.most_on_paper or len(self.panels)
+        return replace(self, panels=self.panels[:n], columns=min(self.columns, n))

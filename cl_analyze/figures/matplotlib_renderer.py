@@ -83,7 +83,7 @@ def render(
     """
     kinds = tuple(dict.fromkeys(formats))
     with _own_settings():
-        listed = list(figures)
+        listed = [figure.on_paper for figure in figures]
         # those of many panels first, so that all processes end at about the same time
         order = sorted(range(len(listed)), key=lambda at: -len(listed[at].panels))
         drawn = in_processes(lambda at, _: _files(listed[at], kinds), order, n_processes)
@@ -107,6 +107,7 @@ def as_matplotlib(figure: Figure) -> Any:
     """
     with _own_settings(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure = figure.on_paper
         matplotlib().rcParams["font.family"] = families(texts_of(figure))[0]
         canvas = _canvas(figure)
         _draw(canvas, figure)

@@ -69,7 +69,10 @@ def test_everything_a_labelled_file_with_views_gives(cli, files):
     tables = {path.stem for path in (files / "cl-analyze-out" / "tables").iterdir()}
     assert tables >= set(names) - {"hubs"}
     figures = {path.stem for path in (files / "cl-analyze-out" / "figures").iterdir()}
-    assert figures == {"spectrum", "projection", "knn_accuracy", "class_similarity", "hubness"}
+    assert figures == {
+        "spectrum", "projection", "knn_accuracy", "class_similarity", "hubness", "confusion",
+        "class_accuracy", "confused_pairs",
+    }  # fmt: skip
     for path in (files / "cl-analyze-out" / "figures").iterdir():
         assert path.read_bytes().startswith(b"\x89PNG")
 

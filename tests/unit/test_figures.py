@@ -1,0 +1,193 @@
+"""Figures show the numbers of the tables, with any number of classes and checkpoints."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import cl_analyze as cla
+from cl_analyze.figures import catalogue
+from cl_analyze.figures.classes import best_first, short_classes
+from cl_analyze.figures.matplotlib_renderer import as_matplotlib, render
+from cl_analyze.figures.sources import by_temperature, short_names
+from cl_analyze.results.stats import share_interval
+
+
+def embeddings(n, n_classes, noise, seed, names=None):
+    """Two views of rows around the means of their classes."""
+    random = np.random.default_rng(seed)
+    codes = np.arange(n) % n_classes
+    rows = random.standard_normal((n_classes, 8))[codes] + noise * random.standard_normal((n, 8))
+    views = rows[:, None] + 0.3 * random.standard_normal((n, 2, 8))
+    return views, codes if names is None else np.array(names)[codes]
+
+
+def reported(tmp_path_factory, n_sources, n, n_classes, metrics="all", names=None, **options):
+    folder = tmp_path_factory.mktemp("checkpoints")
+    paths = []
+    for i in range(n_sources):
+        views, labels = embeddings(n, n_classes, 0.8 + 0.4 * i, i, names)
+        paths.append(folder / f"tau-{0.1 * (i + 1):.1f}.npz")
+        arrays = {"view1": views[:, 0], "view2": views[:, 1], "labels": labels}
+        np.savez(paths[-1], embeddings=views[:, 0], **arrays)
+    return cla.analyze(list(map(str, paths)), metrics=metrics, **options)
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory):
+    """Five checkpoints, four classes."""
+    return reported(tmp_path_factory, 5, 80, 4, taus=[0.1, 0.5]).document
+
+
+@pytest.fixture(scope="module")
+def of_many_classes(tmp_path_factory):
+    names = [f"class of a very long name, which no axis has room for, {i}" for i in range(45)]
+    return reported(tmp_path_factory, 2, 225, 45, ["quality", "tolerance"], names).document
+
+
+@pytest.fixture(scope="module")
+def unlabelled():
+    views, _ = embeddings(60, 3, 1.0, 1)
+    return cla.analyze(views, metrics="all", taus=[0.1, 0.5]).document
+
+
+def drawn(document, name):
+    figure = catalogue.FIGURES[name](document)
+    assert figure is not None
+    assert figure.caption
+    assert figure.finding.endswith(".")
+    (files,) = render([figure], ["png"])
+    assert files["png"].startswith(b"\x89PNG")
+    return figure
+
+
+OF_CLASSES = ("confusion", "class_accuracy", "confused_pairs")
+
+
+@pytest.mark.parametrize("name", OF_CLASSES)
+def test_without_labels_there_is_no_figure_of_classes(unlabelled, name):
+    assert catalogue.FIGURES[name](unlabelled) is None
+
+
+def test_a_confusion_matrix_has_the_shares_of_the_table(several):
+    figure = drawn(several, "confusion")
+    names = short_names(several)
+    assert [panel.source for panel in figure.panels] == [names[s] for s in best_first(several)]
+    assert figure.choice == "checkpoint"
+    for source, panel in zip(best_first(several), figure.panels, strict=True):
+        (cells,) = panel.marks
+        rows = several.rows("confusion", source=source, classifier="probe_normalised")
+        expected = {(row["class"], row["predicted"]): row["share"] for row in rows}
+        order = [text for _, text in panel.y.ticks]
+        assert order == [text for _, text in panel.x.ticks]
+        for a, values in zip(order, cells.values, strict=True):
+            assert sum(values) == pytest.approx(100.0)
+            for b, value in zip(order, values, strict=True):
+                assert value == pytest.approx(100.0 * expected.get((a, b), 0.0))
+        for values, texts in zip(cells.values, cells.texts, strict=True):
+            assert [float(text or 0) for text in texts] == pytest.approx(values, abs=0.5)
+
+
+def test_the_first_confusion_matrix_is_that_of_the_best_checkpoint(several):
+    best = max(several.records("probe_accuracy", "normalised"), key=lambda record: record.value)
+    assert best_first(several)[0] == best.source
+    assert sorted(best_first(several)) == sorted(by_temperature(several))
+    text = f"{short_names(several)[best.source]}: {100 * best.value:.1f} % of the rows are right"
+    assert catalogue.FIGURES["confusion"](several).finding.startswith(text)
+
+
+def test_a_picture_shows_the_first_of_the_panels_that_a_page_lets_one_choose(several):
+    figure = catalogue.FIGURES["confusion"](several)
+    assert (len(figure.panels), len(figure.on_paper.panels)) == (5, 1)
+    canvas = as_matplotlib(figure)
+    titles = [axes.get_title(loc="left") for axes in canvas.axes]
+    assert [title for title in titles if title] == [figure.panels[0].title]
+    other = dataclasses.replace(figure, most_on_paper=0)
+    assert len(other.on_paper.panels) == 5
+
+
+def test_of_many_classes_the_worst_are_shown(of_many_classes):
+    figure = drawn(of_many_classes, "confusion")
+    (cells,) = figure.panels[0].marks
+    assert (len(cells.values), {len(row) for row in cells.values}) == (20, {21})
+    assert figure.panels[0].x.ticks[-1][1] == "others"
+    assert "Of 45 classes the 20 that are recognised worst" in figure.caption
+    for row in cells.values:
+        assert sum(row) == pytest.approx(100.0)
+        assert row[-1] > -1e-9
+    assert not cells.texts
+    texts = [text for _, text in figure.panels[0].y.ticks]
+    assert len(set(texts)) == 20
+    assert max(map(len, texts)) <= 16
+    rows = of_many_classes.rows("quality_by_class")
+    accuracies = {}
+    for row in rows:
+        accuracies.setdefault(row["class"], []).append(row["probe_accuracy"])
+    order = sorted(accuracies, key=lambda name: (np.mean(accuracies[name]), name))
+    by_class = drawn(of_many_classes, "class_accuracy")
+    assert [text[-3:] for _, text in by_class.panels[0].y.ticks] == [n[-3:] for n in order[:20]]
+    assert "The 20 worst of 45 classes." in by_class.caption
+
+
+def test_numbers_of_classes_are_those_of_the_tables(several):
+    figure = drawn(several, "class_accuracy")
+    assert figure.choice == "number"
+    names = short_names(several)
+    columns = (
+        ("quality_by_class", "probe_accuracy", 100.0),
+        ("tolerance_by_class", "tolerance", 1.0),
+    )
+    for panel, (table, column, factor) in zip(figure.panels, columns, strict=True):
+        (cells,) = panel.marks
+        own = {names[s]: s for s in several.sources}
+        for (_, name), values in zip(panel.y.ticks, cells.values, strict=True):
+            for (_, source), value in zip(panel.x.ticks, values, strict=True):
+                (row,) = several.rows(table, source=own[source], **{"class": name})
+                assert value == pytest.approx(factor * row[column])
+    means = [sum(row) for row in figure.panels[0].marks[0].values]
+    assert means == sorted(means)
+
+
+def test_few_checkpoints_have_intervals_for_their_classes(of_many_classes):
+    figure = drawn(of_many_classes, "class_accuracy")
+    source = by_temperature(of_many_classes)[0]
+    points = figure.panels[0].marks[0]
+    assert points.source == short_names(of_many_classes)[source]
+    for x, (below, above), name in zip(points.x, points.x_error, points.names, strict=True):
+        (row,) = of_many_classes.rows("quality_by_class", source=source, **{"class": name})
+        low, high = share_interval(row["probe_accuracy"], row["probe_rows"])
+        assert x == pytest.approx(100.0 * row["probe_accuracy"])
+        assert (x - below, x + above) == pytest.approx((100.0 * low, 100.0 * high))
+
+
+def test_the_pairs_that_are_confused_most(several):
+    figure = drawn(several, "confused_pairs")
+    (panel,) = figure.panels
+    assert len(panel.marks) == 5
+    assert len(panel.y.ticks) == 6  # of four classes
+    for source, points in zip(by_temperature(several), panel.marks, strict=True):
+        rows = several.rows("confusion", source=source, classifier="probe_normalised")
+        for x, name in zip(points.x, points.names, strict=True):
+            pair = name.split(" and ")
+            own = [row for row in rows if row["class"] in pair]
+            wrong = sum(
+                row["rows"]
+                for row in own
+                if row["predicted"] in pair and row["predicted"] != row["class"]
+            )
+            assert x == pytest.approx(100.0 * wrong / sum(row["rows"] for row in own))
+    means = np.mean([points.x for points in panel.marks], axis=0)
+    assert means.tolist() == sorted(means, reverse=True)
+
+
+def test_short_names_of_classes_never_coincide():
+    names = ["shirt", "a class of many words, first", "a class of words, first"]
+    texts = short_classes(names, 12)
+    assert len(set(texts.values())) == 3
+    assert texts["shirt"] == "shirt"
+    assert short_classes(["same start, other middle, same end", "same start, same end"], 9) == {
+        "same start, other middle, same end": "same… end (1)",
+        "same start, same end": "same… end (2)",
+    }
