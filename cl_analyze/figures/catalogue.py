@@ -7,9 +7,13 @@ from collections.abc import Callable
 from cl_analyze.figures import (
     all_pairs,
     basics,
+    calibration,
+    entropy,
     losses,
     penalty,
+    plane,
     quality,
+    retrieval,
     runs,
     separation,
     trade_off,
@@ -21,6 +25,7 @@ from cl_analyze.results.document import Document
 Function = Callable[[Document], Figure | None]
 OF_SEVERAL: dict[str, Function] = {
     "trade_off": trade_off.trade_off_figure,
+    "alignment_uniformity": plane.alignment_uniformity_figure,
     "along_the_run": runs.run_figure,
     "differences": trade_off.difference_figure,
     "movement": runs.movement_figure,
@@ -31,6 +36,7 @@ SECTIONS: dict[str, dict[str, Function]] = {
     "Which checkpoint": OF_SEVERAL,
     "What it is good for": {
         "knn_accuracy": quality.knn_figure,
+        "recall_curve": retrieval.recall_figure,
         "separation": separation.separation_figure,
         "thresholds": separation.threshold_figure,
     },
@@ -39,6 +45,7 @@ SECTIONS: dict[str, dict[str, Function]] = {
         "class_accuracy": where_it_fails.class_accuracy_figure,
         "confused_pairs": where_it_fails.confused_pairs_figure,
         "class_similarity": quality.class_similarity_figure,
+        "reliability": calibration.reliability_figure,
         "hubness": quality.hubness_figure,
     },
     "The space": {
@@ -56,6 +63,7 @@ SECTIONS: dict[str, dict[str, Function]] = {
         "penalty_curve_hard": penalty.penalty_curve_hard_figure,
         "penalty_mass": penalty.penalty_mass_figure,
         "penalty_summary": penalty.penalty_summary_figure,
+        "penalty_entropy": entropy.entropy_figure,
         "loss_by_temperature": losses.loss_by_temperature_figure,
         "loss_by_batch": losses.loss_by_batch_figure,
         "loss_gradient": losses.loss_gradient_figure,

@@ -37,6 +37,8 @@ from cl_analyze.results.tables import Cell, Record, nearest_k, number_text
 
 _MOST_NAMES = 16
 """Points up to which each has its name beside it."""
+_AXES = 5.0, 3.6
+"""Inches of the plane's axes, about."""
 
 
 def trade_off_figure(document: Document) -> Figure | None:
@@ -51,34 +53,8 @@ def trade_off_figure(document: Document) -> Figure | None:
         and (t := one_record(tolerance.records, source)) is not None
     }
 
-    def coordinates(sources: Sequence[str]) -> tuple[list[float], list[float]]:
-        us, ts = ([value_of(points[source][i]) for source in sources] for i in (0, 1))
-        return us, ts
-
-    short = short_names(document)
-    runs = [
-        [source for source in run if source in points] for run in run_of(document).series.values()
-    ]
-    marks: list[Mark] = [
-        Line(
-            *coordinates(run),
-            "",
-            "#b0b0b0",
-            arrows=len(run) <= _MOST_NAMES,
-            sources=[short[source] for source in run],
-            hovers=[_hover(short[source], points[source]) for source in run],
-        )
-        for run in runs
-        if len(run) > 1
-    ]
-    has_runs = bool(marks)
     front = [str(row["source"]) for row in document.rows("checkpoints", pareto=True)]
-    front = sorted((s for s in front if s in points), key=lambda s: value_of(points[s][0]))
-    if 1 < len(front) < len(points) - 1 and len(points) <= 2 * _MOST_NAMES:
-        xs, ys = coordinates(front)
-        own = [short[source] for source in front]
-        marks.append(Points(xs, ys, "Pareto front", VERMILION, size=11.0, hollow=True, sources=own))
-    marks += _points(document, points, runs)
+    marks, has_runs = plane_marks(document, points, front)
     laws = measures.uniform_values(document)
     if laws:
         label = f"uniform sphere, d = {', '.join(map(str, laws))}"
@@ -95,8 +71,58 @@ def trade_off_figure(document: Document) -> Figure | None:
     )
 
 
+def plane_marks(
+    document: Document,
+    points: Mapping[str, tuple[Record, Record]],
+    front: Sequence[str],
+    inches: tuple[float, float] = _AXES,
+) -> tuple[list[Mark], bool]:
+    """The checkpoints of a plane, joined along their runs.
+
+    Args:
+        document: the results.
+        points: source -> the records of its x and its y.
+        front: checkpoints with a ring, where they are some of all.
+        inches: width and height of the axes, about.
+
+    Returns:
+        The marks, and whether there are runs.
+    """
+
+    def coordinates(sources: Sequence[str]) -> tuple[list[float], list[float]]:
+        us, ts = ([value_of(points[source][i]) for source in sources] for i in (0, 1))
+        return us, ts
+
+    runs = [
+        [source for source in run if source in points] for run in run_of(document).series.values()
+    ]
+    short = short_names(document)
+    marks: list[Mark] = [
+        Line(
+            *coordinates(run),
+            "",
+            "#b0b0b0",
+            arrows=len(run) <= _MOST_NAMES,
+            sources=[short[source] for source in run],
+            hovers=[_hover(short[source], points[source]) for source in run],
+        )
+        for run in runs
+        if len(run) > 1
+    ]
+    has_runs = bool(marks)
+    front = sorted((s for s in front if s in points), key=lambda s: value_of(points[s][0]))
+    if 1 < len(front) < len(points) - 1 and len(points) <= 2 * _MOST_NAMES:
+        xs, ys = coordinates(front)
+        own = [short[source] for source in front]
+        marks.append(Points(xs, ys, "Pareto front", VERMILION, size=11.0, hollow=True, sources=own))
+    return [*marks, *_points(document, points, runs, inches)], has_runs
+
+
 def _points(
-    document: Document, points: Mapping[str, tuple[Record, Record]], runs: Sequence[Sequence[str]]
+    document: Document,
+    points: Mapping[str, tuple[Record, Record]],
+    runs: Sequence[Sequence[str]],
+    inches: tuple[float, float],
 ) -> list[Points]:
     """The checkpoints: coloured by accuracy, or many by their order, or each in its own colour."""
     names, colours = short_names(document), source_colours(document)
@@ -125,7 +151,9 @@ def _points(
     for accuracy in measures.accuracies(document)[:1]:
         values = {record.source: value_of(record) for record in accuracy.records}
         if set(points) <= set(values):
-            return [coloured(accuracy.label, values, () if is_many else _sides(us, ts, texts))]
+            return [
+                coloured(accuracy.label, values, () if is_many else _sides(us, ts, texts, inches))
+            ]
     if is_many:
         run = run_of(document)
         order = {source: float(i) for i, source in enumerate(by_temperature(document))}
@@ -156,18 +184,19 @@ def _hover(name: str, numbers: tuple[Record, Record]) -> str:
     return " · ".join([name, *(value_in_words(record)[0] for record in numbers)])
 
 
-_WIDE, _TALL = 5.0, 3.6
-"""Inches of the plane's axes, about."""
 _LETTER, _HEIGHT = 0.062, 0.13
 """Inches of a letter, and of a line of text."""
 
 
-def _sides(xs: Numbers, ys: Numbers, texts: Sequence[str]) -> list[Side]:
+def _sides(
+    xs: Numbers, ys: Numbers, texts: Sequence[str], inches: tuple[float, float]
+) -> list[Side]:
     """A side for each point's name where it covers neither a point nor another name."""
+    wide, tall = inches
     width = (max(xs) - min(xs)) or 1.0
     height = (max([*ys, 0.0]) - min([*ys, 0.0])) or 1.0
     points = [
-        (_WIDE * (x - min(xs)) / width, _TALL * (y - min(ys)) / height)
+        (wide * (x - min(xs)) / width, tall * (y - min(ys)) / height)
         for x, y in zip(xs, ys, strict=True)
     ]
     taken = [(x - 0.06, y - 0.06, x + 0.06, y + 0.06) for x, y in points]
@@ -179,7 +208,7 @@ def _sides(xs: Numbers, ys: Numbers, texts: Sequence[str]) -> list[Side]:
             left, right = _span(x, _LETTER * len(text), across, gap)
             bottom, top = _span(y, _HEIGHT, up, gap)
             box = (left, bottom, right, top)
-            is_inside = left > -0.6 and right < _WIDE + 0.3
+            is_inside = left > -0.6 and right < wide + 0.3
             if is_inside and not any(_meet(box, other) for other in taken):
                 chosen = side
                 taken.append(box)

@@ -71,7 +71,7 @@ def test_everything_a_labelled_file_with_views_gives(cli, files):
     figures = {path.stem for path in (files / "cl-analyze-out" / "figures").iterdir()}
     assert figures == {
         "spectrum", "projection", "knn_accuracy", "class_similarity", "hubness", "confusion",
-        "class_accuracy", "confused_pairs",
+        "class_accuracy", "confused_pairs", "reliability", "recall_curve",
     }  # fmt: skip
     for path in (files / "cl-analyze-out" / "figures").iterdir():
         assert path.read_bytes().startswith(b"\x89PNG")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import cl_analyze as cla
 from cl_analyze.figures import catalogue
 from cl_analyze.figures.classes import best_first, short_classes
+from cl_analyze.figures.description import Points
 from cl_analyze.figures.matplotlib_renderer import as_matplotlib, render
 from cl_analyze.figures.sources import by_temperature, short_names
 from cl_analyze.results.stats import share_interval
@@ -35,10 +37,13 @@ def reported(tmp_path_factory, n_sources, n, n_classes, metrics="all", names=Non
     return cla.analyze(list(map(str, paths)), metrics=metrics, **options)
 
 
+_METRICS = ["uniformity", "tolerance", "similarity", "penalty", "quality"]
+
+
 @pytest.fixture(scope="module")
 def several(tmp_path_factory):
     """Five checkpoints, four classes."""
-    return reported(tmp_path_factory, 5, 80, 4, taus=[0.1, 0.5]).document
+    return reported(tmp_path_factory, 5, 80, 4, taus=[0.1, 0.5], metrics=_METRICS).document
 
 
 @pytest.fixture(scope="module")
@@ -191,3 +196,95 @@ def test_short_names_of_classes_never_coincide():
         "same start, other middle, same end": "same… end (1)",
         "same start, same end": "same… end (2)",
     }
+
+
+def test_alignment_and_uniformity_are_those_of_the_records(several):
+    figure = drawn(several, "alignment_uniformity")
+    (panel,) = figure.panels
+    points = next(mark for mark in panel.marks if isinstance(mark, Points) and mark.x_error)
+    alignments = {r.source: r for r in several.records("alignment", power=2.0)}
+    uniformities = {r.source: r for r in several.records("uniformity", "u_stat")}
+    order = by_temperature(several)
+    assert points.x == [uniformities[source].value for source in order]
+    assert points.y == [alignments[source].value for source in order]
+    assert points.y_error == pytest.approx(
+        [1.959964 * alignments[source].std_error for source in order]
+    )
+    (law,) = {r.value for r in several.records("uniformity_of_uniform_law", t=2.0)}
+    assert panel.marks[0].x == law
+    assert panel.y.limits[0] == 0.0
+    best = min(order, key=lambda source: alignments[source].value)
+    assert figure.finding.startswith(short_names(several)[best])
+
+
+def test_recall_by_k_has_both_directions_and_chance(several):
+    figure = drawn(several, "recall_curve")
+    (panel,) = figure.panels
+    lines = {(line.source, line.style): line for line in panel.marks}
+    names = short_names(several)
+    for source in several.sources:
+        for direction, style in (("forward", "solid"), ("backward", "dashed")):
+            records = several.records("recall_at_k", source=source, direction=direction)
+            records = [record for record in records if record.value is not None]
+            assert len(records) == 3  # there are no 200 rows
+            line = lines[names[source], style]
+            assert dict(zip(line.x, line.y, strict=True)) == {
+                float(record.params["k"]): record.value for record in records
+            }
+            if style == "solid":
+                for record, low, high in zip(records, line.low, line.high, strict=True):
+                    reach = 1.959964 * record.std_error
+                    ends = record.interval or (record.value - reach, record.value + reach)
+                    assert (low, high) == pytest.approx(ends)
+    chance = lines["", "dotted"]
+    assert chance.y == [min(k / 80, 1.0) for k in chance.x]
+    assert panel.x.scale == "log"
+
+
+def test_the_reliability_of_the_probe_is_that_of_the_table(several):
+    figure = drawn(several, "reliability")
+    assert figure.choice == "checkpoint"
+    names = short_names(several)
+    for source, panel in zip(best_first(several), figure.panels, strict=True):
+        rows = several.rows("probe_calibration", source=source, definition="normalised")
+        steps, _, line, points = panel.marks
+        expected = {row["bin_left"]: row["rows"] / 80 for row in rows}
+        assert sum(steps.heights) == pytest.approx(1.0)
+        for left, share in zip(steps.edges[:-1], steps.heights, strict=True):
+            assert share == pytest.approx(
+                next((v for k, v in expected.items() if math.isclose(k, left, abs_tol=1e-9)), 0.0)
+            )
+        assert line.x == points.x == [row["mean_confidence"] for row in rows if row["rows"] >= 0.8]
+        assert points.y == [row["accuracy"] for row in rows if row["rows"] >= 0.8]
+        record = several.record("probe_calibration_error", "normalised", source)
+        assert panel.title == f"{names[source]}, ECE {record.value:.3f}"
+
+
+def test_the_entropy_of_the_penalty_by_temperature(several):
+    figure = drawn(several, "penalty_entropy")
+    (panel,) = figure.panels
+    names = short_names(several)
+    lines = {mark.source: mark for mark in panel.marks if getattr(mark, "source", "")}
+    for source in several.sources:
+        records = several.records("penalty_entropy", source=source)
+        line = lines[names[source]]
+        assert (line.x, line.y) == ([0.1, 0.5], [record.value for record in records])
+    ceiling = panel.marks[-1]
+    assert ceiling.y == pytest.approx(math.log(79))
+    reference = next(mark for mark in panel.marks if mark.label == "uniform sphere")
+    rows = several.rows("penalty_reference", source=several.sources[0], quantity="penalty_entropy")
+    assert reference.y == [row["value"] for row in rows]
+    assert all(max(line.y) < ceiling.y for line in lines.values())
+
+
+def test_one_temperature_or_one_checkpoint_has_no_line_to_draw(unlabelled):
+    assert catalogue.FIGURES["alignment_uniformity"](unlabelled) is None
+    assert catalogue.FIGURES["reliability"](unlabelled) is None
+    one_tau = dataclasses.replace(
+        unlabelled,
+        results=type(unlabelled.results)(
+            r for r in unlabelled.results if r.params.get("tau") != 0.5
+        ),
+    )
+    assert catalogue.FIGURES["penalty_entropy"](one_tau) is None
+    assert catalogue.FIGURES["penalty_entropy"](unlabelled) is not None
