@@ -8,6 +8,7 @@ from cl_analyze.figures import (
     all_pairs,
     basics,
     calibration,
+    class_histogram,
     entropy,
     losses,
     penalty,
@@ -57,6 +58,7 @@ SECTIONS: dict[str, dict[str, Function]] = {
     "Positives and negatives": {
         "nearest_negatives": basics.nearest_negatives_figure,
         "similarity_histogram": basics.similarity_histogram_figure,
+        "class_histogram": class_histogram.class_histogram_figure,
     },
     "Temperature and losses": {
         "penalty_curve": penalty.penalty_curve_figure,

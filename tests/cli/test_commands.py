@@ -88,6 +88,7 @@ def test_report_writes_everything(cli, few):
         "uniformity",
         "tolerance",
         "similarity_histogram",
+        "class_histogram",
         "nearest_negatives",
         "penalty_curve",
         "penalty_mass",

@@ -489,10 +489,32 @@ def test_histograms_count_every_pair_once():
     for group, values in (
         ("all", [s[i][j] for i in range(40) for j in range(i)]),
         ("positive", [s[i][j] for i in range(40) for j in range(i) if labels[i] == labels[j]]),
+        ("same_class", [s[i][j] for i in range(40) for j in range(i) if labels[i] == labels[j]]),
+        ("other_class", [s[i][j] for i in range(40) for j in range(i) if labels[i] != labels[j]]),
         ("negative_1", [pair[0] for pair in naive.nearest(s, 1)]),
     ):
         expected, _ = np.histogram(values, bins=200, range=(-1, 1))
         assert counts[group] == expected.tolist()
+
+
+def test_histograms_of_classes_leave_out_rows_without_one(random):
+    rows, labels = random.standard_normal((30, 4)), np.arange(30) % 3
+    views = rows[:, None] + 0.1 * random.standard_normal((30, 2, 4))
+    names = np.where(np.arange(30) < 25, labels.astype(object), None)
+    report = cla.analyze(views, labels=names, metrics="similarity", run=FLOAT64)
+    counts = {}
+    for row in report.tables["similarity_histogram"].rows:
+        counts.setdefault(row["group"], []).append(row["count"])
+    s = naive.cosines(views[:, 0])
+    labelled = [(i, j) for i in range(25) for j in range(i)]
+    for group, is_same in (("same_class", True), ("other_class", False)):
+        values = [s[i][j] for i, j in labelled if (labels[i] == labels[j]) == is_same]
+        expected, _ = np.histogram(values, bins=200, range=(-1, 1))
+        assert counts[group] == expected.tolist()
+    alone = cla.analyze(views, labels=np.arange(30), metrics="similarity", run=FLOAT64)
+    groups = {row["group"] for row in alone.tables["similarity_histogram"].rows}
+    assert "same_class" not in groups
+    assert "other_class" in groups
 
 
 def test_table_by_class():

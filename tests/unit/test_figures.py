@@ -288,3 +288,22 @@ def test_one_temperature_or_one_checkpoint_has_no_line_to_draw(unlabelled):
     )
     assert catalogue.FIGURES["penalty_entropy"](one_tau) is None
     assert catalogue.FIGURES["penalty_entropy"](unlabelled) is not None
+
+
+def test_similarities_by_class_are_those_of_the_table(several, unlabelled):
+    figure = drawn(several, "class_histogram")
+    names = short_names(several)
+    assert len({panel.y.limits for panel in figure.panels}) == 1
+    for source, panel in zip(best_first(several), figure.panels, strict=True):
+        assert panel.source == names[source]
+        for group, steps in zip(("other_class", "same_class"), panel.marks, strict=False):
+            rows = several.rows("similarity_histogram", source=source, group=group)
+            assert len(steps.heights) == 50
+            widths = np.diff(steps.edges)
+            assert widths @ steps.heights == pytest.approx(1.0)
+            assert steps.heights[20] == pytest.approx(np.mean([r["density"] for r in rows[80:84]]))
+            assert steps.edges[20] == rows[80]["bin_left"]
+        same, other = panel.marks[2:]
+        assert same.x == several.record("tolerance", "micro_excl", source).value
+        assert other.x == several.record("between_class_similarity", source=source).value
+    assert catalogue.FIGURES["class_histogram"](unlabelled) is None

@@ -60,6 +60,7 @@ from cl_analyze.pairs.backend import Index
 from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.reducers import PairHistogram, PairMoments, RowCountsBelow
 from cl_analyze.pairs.reducers.neighbours import Neighbours
+from cl_analyze.pairs.tile import PairSet
 from cl_analyze.results.similarity_groups import negative_group
 from cl_analyze.results.tables import Cell, Param, Record, Table
 
@@ -111,8 +112,8 @@ class Similarity(Family):
         return tuple(reducers)
 
     def curve_pass(self, results: PassResults) -> tuple[Reducer, ...]:
-        """Similarities of the anchors with all rows."""
-        return (PairHistogram(TABLE_BINS, "all"),)
+        """Similarities of the anchors with all rows, and with those of their own class."""
+        return tuple(PairHistogram(TABLE_BINS, pairs) for pairs in _counted(results.subject))
 
     def second_pass(self, results: PassResults) -> tuple[Reducer, ...]:
         """Counts of same-class pairs below their quantiles, for the errors of the quantiles."""
@@ -152,8 +153,10 @@ class Similarity(Family):
         of_both, more_tables = _of_both(results, found, neighbours)
         records += of_both
         is_exact = len(results.curve_anchors) == subject.n
-        counts = results.curve[PairHistogram(TABLE_BINS, "all")] / (2.0 if is_exact else 1.0)
-        histograms += bin_rows(subject.source, "all", counts, is_exact)
+        for name, counts in _pair_counts(results).items():
+            histograms += bin_rows(
+                subject.source, name, counts / (2.0 if is_exact else 1.0), is_exact
+            )
         histograms += _law_rows(subject)
         columns = ("source", "group", "bin_left", "bin_right", "count", "density", "exact")
         tables = (
@@ -273,6 +276,25 @@ def _of_rank(results: PassResults, neighbours: Neighbours, rank: int) -> list[Re
         reason = f"{nobody} has {rank + 1} negative{'s' if rank else ''}"
         return exact_records(group, values, parts[0], reason)
     return estimated_records(group, values, parts, anchors)
+
+
+def _counted(subject: Subject) -> tuple[PairSet, ...]:
+    """The sets of pairs that the curve pass counts; other classes are the rest where it can be."""
+    if subject.labels is None:
+        return ("all",)
+    has_unlabelled = bool((subject.labels.codes < 0).any())
+    return ("all", "same_class", "other_class") if has_unlabelled else ("all", "same_class")
+
+
+def _pair_counts(results: PassResults) -> dict[str, Vector]:
+    """Ordered pairs in the tables' bins, by set of pairs; sets without a pair are left out."""
+    counts: dict[str, Vector] = {
+        pairs: results.curve[PairHistogram(TABLE_BINS, pairs)]
+        for pairs in _counted(results.subject)
+    }
+    if "same_class" in counts and "other_class" not in counts:  # every row has a class
+        counts["other_class"] = counts["all"] - counts["same_class"]
+    return {name: own for name, own in counts.items() if name == "all" or own.sum() > 0}
 
 
 def _law_rows(subject: Subject) -> list[dict[str, Cell]]:
