@@ -65,6 +65,7 @@ def in_processes(
     items: Sequence[Item],
     n_processes: int,
     on_message: Send = lambda message: None,
+    fewest: int = 2,
 ) -> Iterator[Result]:
     """Yield function(item, send) for each item, in order, computed in forks of this process.
 
@@ -72,14 +73,15 @@ def in_processes(
         function: called with an item, and with a function that sends a message to this process.
             Results, messages and errors must be picklable.
         items: they are not pickled.
-        n_processes: number of forks; below two, nothing is forked.
+        n_processes: number of forks.
+        fewest: number of forks below which nothing is forked.
         on_message: called with each message when it arrives.
 
     Raises:
         Exception: the error of the function for the next item.
     """
     n_processes = min(n_processes, len(items))
-    if n_processes < 2 or not can_fork():
+    if n_processes < fewest or not can_fork():
         yield from (function(item, on_message) for item in items)
         return
     from multiprocessing.connection import wait
@@ -119,6 +121,21 @@ def in_processes(
     finally:
         for copy in copies.values():
             copy.end()
+
+
+def apart(function: Callable[[Item], Result], item: Item) -> Result:
+    """function(item), computed in a fork of this process where it may fork, else here.
+
+    For libraries that would leave OpenMP in this process, which could then fork no more.  A fork
+    does it itself: it forks no further.
+    """
+    if _is_fork:
+        return function(item)
+    return next(in_processes(lambda own, send: function(own), [item], 1, fewest=1))
+
+
+_is_fork = False
+"""Whether this process is a fork of `in_processes`."""
 
 
 class _Copy:
@@ -173,6 +190,8 @@ def _serve(
     of_caller: Sequence[Connection],
 ) -> NoReturn:
     """Compute the items that the caller asks for, until the caller is gone."""
+    global _is_fork
+    _is_fork = True
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the calling process as well
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

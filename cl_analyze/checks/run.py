@@ -97,7 +97,14 @@ def run_checks(
     chosen: dict[tuple[str, int], Record] = {}
     for need in needs(rules, options.seed, options.anchors):
         report = run_analysis(
-            requests, need.families, need.options, run, "check", executor, listener, arguments
+            requests,
+            need.families,
+            replace(need.options, projection="none"),
+            run,
+            "check",
+            executor,
+            listener,
+            arguments,
         )
         reports.append(report)
         for source in report.rows:

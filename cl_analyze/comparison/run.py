@@ -142,7 +142,8 @@ def run_comparison(
             "variants of one: --dims 64, --quantise int8, --transform centre"
         )
     chosen = selection(names)
-    options = replace(with_voters(options), only=chosen.only)
+    # a comparison shows no map of rows
+    options = replace(with_voters(options), only=chosen.only, projection="none")
     check_definition(run.definition, [*chosen.families, *BETWEEN])
     checkpoints = arranged(requests, compare.x)
     cache = None if compare.cache is None else Cache(Path(compare.cache))

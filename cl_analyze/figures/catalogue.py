@@ -13,6 +13,7 @@ from cl_analyze.figures import (
     losses,
     penalty,
     plane,
+    projection,
     quality,
     retrieval,
     runs,
@@ -53,7 +54,7 @@ SECTIONS: dict[str, dict[str, Function]] = {
         "uniformity": basics.uniformity_figure,
         "tolerance": basics.tolerance_figure,
         "spectrum": quality.spectrum_figure,
-        "projection": quality.projection_figure,
+        "projection": projection.projection_figure,
     },
     "Positives and negatives": {
         "nearest_negatives": basics.nearest_negatives_figure,

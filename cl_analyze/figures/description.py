@@ -84,6 +84,8 @@ class Points:
         hovers: what a reader sees who hovers over each point, in place of its numbers.
         level, source: see `Line`.
         sources: the checkpoint of each point, where one mark has those of several.
+        rows: the number of the row that each point is; empty: points are no rows.
+        neighbours: numbers of the rows that are nearest to each point's row; empty: not known.
     """
 
     x: Numbers
@@ -104,6 +106,8 @@ class Points:
     level: float | None = None
     source: str = ""
     sources: Sequence[str] = ()
+    rows: Sequence[int] = ()
+    neighbours: Sequence[Sequence[int]] = ()
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise
-from typing import Literal
 
-from cl_analyze.figures.colours import BLACK, CLASS_HUES, GREY, HUES
+from cl_analyze.figures.colours import BLACK, GREY, HUES
 from cl_analyze.figures.description import (
     Axis,
     Cells,
@@ -20,8 +19,6 @@ from cl_analyze.figures.description import (
     Steps,
 )
 from cl_analyze.figures.marks import (
-    MAX_PANELS,
-    Rows,
     bar,
     defined,
     figure_of_sources,
@@ -35,14 +32,12 @@ from cl_analyze.figures.marks import (
 from cl_analyze.figures.sources import natural_order, short_names, source_colours
 from cl_analyze.results.document import Document
 from cl_analyze.results.ordering import shortened
-from cl_analyze.results.tables import Cell, Record
+from cl_analyze.results.tables import Record
 
 _MOST_CLASSES = 40
 """Classes up to which a heat map can be read."""
 _MOST_LETTERS = 14
 """Letters of a class on an axis, about."""
-_SYMBOLS: tuple[Literal["o", "s", "^"], ...] = ("o", "s", "^")
-_MOST_COLOURS = len(CLASS_HUES) * len(_SYMBOLS)
 _SPECTRUM_SHOWN = "normalised_centred"
 
 
@@ -223,75 +218,3 @@ def hubness_figure(document: Document) -> Figure | None:
         "retrieval. The leftmost bar are antihubs, nobody's neighbours.",
         panels,
     )
-
-
-_PROJECTIONS = {
-    "pca": "Rows on their two principal axes",
-    "tsne": "Rows by t-SNE",
-    "umap": "Rows by UMAP",
-}
-
-
-def projection_figure(document: Document) -> Figure | None:
-    """A map of the rows in two dimensions, coloured by class."""
-    table = document.rows("projection")
-    if not table:
-        return None
-    names = short_names(document)
-    panels = []
-    some_have_no_colour = False
-    reach = 1e-9
-    for source in panel_sources(document):
-        rows = [row for row in table if row["source"] == source]
-        if not rows:
-            continue
-        classes = [row["class"] for row in rows if row["class"] is not None]
-        shown = sorted(set(classes), key=lambda c: (-classes.count(c), str(c)))[:_MOST_COLOURS]
-        shown.sort(key=str)
-        others = [row for row in rows if row["class"] not in shown]
-        some_have_no_colour |= bool(others and shown)
-        clouds: list[Points] = []
-        if others:
-            clouds.append(_cloud(others, "other classes" if shown else "", "#b5b5b5"))
-        labels = dict(zip(shown, shortened([str(name) for name in shown], 24), strict=True))
-        for i, name in enumerate(shown):
-            own = [row for row in rows if row["class"] == name]
-            cloud = _cloud(own, labels[name], CLASS_HUES[i % len(CLASS_HUES)])
-            clouds.append(replace(cloud, symbol=_SYMBOLS[i // len(CLASS_HUES)]))
-        reach = max(reach, *map(abs, read_column(rows, "x") + read_column(rows, "y")))
-        x_axis, y_axis = _axis(rows[0], "x", 1), _axis(rows[0], "y", 2)
-        panels.append(Panel(clouds, x_axis, y_axis, names[source]))
-    method = str(table[0]["method"])
-    caption = "Distances between far points, and sizes of clusters, mean nothing in this picture."
-    if method == "pca":
-        caption = (
-            "Unit rows less their mean, projected on the two directions of most variance: what "
-            "looks mixed here may be apart in the other directions."
-        )
-        limits = (-1.05 * reach, 1.05 * reach)  # one scale for all: a collapsed file is a dot
-        panels = [
-            replace(p, x=replace(p.x, limits=limits), y=replace(p.y, limits=limits)) for p in panels
-        ]
-    if some_have_no_colour:
-        caption += f" The {_MOST_COLOURS} largest classes have colours."
-    side = 4.4 if len(panels) == 1 else 3.1
-    return figure_of_sources(
-        document,
-        "projection",
-        _PROJECTIONS[method],
-        caption,
-        panels[:MAX_PANELS],
-        panel_size=(side * 1.1, side),
-    )
-
-
-def _cloud(rows: Rows, label: str, colour: str) -> Points:
-    size = 2.6 if len(rows) > 40 else 4.0
-    xs, ys = read_column(rows, "x"), read_column(rows, "y")
-    return Points(xs, ys, label, colour, size=size, opacity=0.65)
-
-
-def _axis(row: dict[str, Cell], column: str, number: int) -> Axis:
-    share = row[f"explained_{column}"]
-    unit = "no unit" if share is None else f"{100 * float(str(share)):.0f}% of variance"
-    return Axis(f"axis {number} ({unit})")

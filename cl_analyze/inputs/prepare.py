@@ -145,7 +145,8 @@ def prepare(
     cached = memory.cached // n_matrices
     subject = _subject(title, opened, companions, kept if dropped else None, dtype, cached, variant)
     subject = replace(subject, original=original or title)
-    if "similarity" in names and options.suspects:
+    shows_rows = "quality" in names and options.projection != "none"
+    if shows_rows or ("similarity" in names and options.suspects):
         subject = _with_names(subject, opened, companions)
     entries = tuple(_entries(checks, kept, companions, variant))
     return Prepared(subject, entries, memory, request.transpose)

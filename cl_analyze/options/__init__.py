@@ -59,7 +59,7 @@ from cl_analyze.options.request import Request
 Negatives = Literal["instance", "class"]
 Precision = Literal["auto", "float32", "float64"]
 OnInvalid = Literal["error", "drop"]
-Projection = Literal["pca", "tsne", "umap"]
+Projection = Literal["auto", "pca", "tsne", "umap", "none"]
 
 
 @dataclass(frozen=True)
@@ -219,12 +219,12 @@ class MetricOptions(Checked):
         ("quality",),
     )
     projection: Projection = option(
-        "pca",
-        Choice(words=("pca", "tsne", "umap")),
+        "auto",
+        Choice(words=("auto", "pca", "tsne", "umap", "none")),
         MEASURED,
         "--projection",
-        "2-D layout of the rows (tsne, umap: extra)",
-        ("quality",),
+        "2-D layout of the rows (auto: tsne where its extra is)",
+        ("quality", "report"),
     )
     anchors: int | None = option(
         None,

@@ -132,7 +132,8 @@ class EmbeddingEvaluator(BaseEvaluator):
                 raise ConfigError(
                     f"{_CALLER}: no option {quoted(option)}{nearest(option, list(known))}"
                 )
-        self._options = MetricOptions(**options, only=self._selection.only)
+        shown: dict[str, Any] = {"projection": "none", **options}  # maps of rows are for reports
+        self._options = MetricOptions(**shown, only=self._selection.only)
         self._asked_primary = primary_metric
         if primary_metric is not None:
             metric = primary_metric.partition("/")[0]

@@ -417,7 +417,7 @@ def test_warnings_on_duplicates_singletons_and_minus_one(cli, random):
 def test_inspect(cli, sample, random):
     result = cli("inspect", sample)
     assert result.returncode == 0
-    for text in ("embeddings  (2000, 64) float16", "classes", "norm_min", "no problem found"):
+    for text in ("embeddings   (2000, 64) float16", "classes", "norm_min", "no problem found"):
         assert text in result.stdout
     rows = random.standard_normal((10, 3))
     rows[4] = np.nan
@@ -687,7 +687,8 @@ def test_sample_data_is_small_and_documented():
     text = (SAMPLES / "README.md").read_text()
     for path in files:
         with np.load(path) as archive:
-            assert set(archive) == {"embeddings", "view1", "view2", "labels", "ids"}
+            arrays = {"embeddings", "view1", "view2", "labels", "ids", "class_names"}
+            assert set(archive) == arrays
             assert len(archive["embeddings"]) >= 1000
         assert path.name in text
     assert (ROOT / "sample_data" / "make_embeddings.py").is_file()

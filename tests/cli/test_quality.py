@@ -176,7 +176,7 @@ def test_a_projection_whose_library_is_missing(monkeypatch, files):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(cla.DependencyError, match=r"needs umap-learn, .* pip install umap-learn"):
         cla.analyze(str(files / "emb.npy"), metrics="quality", projection="umap")
-    with pytest.raises(cla.ConfigError, match="projection must be pca, tsne or umap"):
+    with pytest.raises(cla.ConfigError, match="projection must be auto, pca, tsne, umap or none"):
         cla.analyze(str(files / "emb.npy"), metrics="quality", projection="mds")
 
 
@@ -193,7 +193,7 @@ def test_rows_laid_out_by_tsne(cli, files):
 
 
 def test_principal_axes_are_those_of_the_whole_matrix(files):
-    report = cla.analyze(str(files / "emb.npy"), metrics="quality", ks=[1])
+    report = cla.analyze(str(files / "emb.npy"), metrics="quality", ks=[1], projection="pca")
     x = np.load(files / "emb.npy").astype(np.float64)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     x -= x.mean(axis=0)

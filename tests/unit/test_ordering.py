@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cl_analyze.analysis.run import run_analysis
-from cl_analyze.figures import basics, quality, runs, sources
+from cl_analyze.figures import basics, projection, quality, runs, sources
 from cl_analyze.figures.interactive_renderer import interactive
 from cl_analyze.figures.marks import MAX_PANELS
 from cl_analyze.options import MetricOptions, Request, RunOptions
@@ -103,5 +103,5 @@ def test_long_classes_stay_apart_in_figures():
     assert max(map(len, texts)) <= 14
     (trace,) = interactive(figure)["data"]
     assert trace["hovertext"][0][1].count("a very long class that ends in") == 2
-    labels = {mark.label for mark in quality.projection_figure(document).panels[0].marks}
+    labels = {mark.label for mark in projection.projection_figure(document).panels[0].marks}
     assert len(labels) == 3
