@@ -30,6 +30,7 @@ _ONE_POINT = 0.05
 """Distance of rows from their mean up to which a panel says how near they are."""
 _MOST_PAIRS = 50
 """Partners that are joined by a line."""
+_MANY_ROWS = 400
 _LONGEST_ID = 60
 _DIGITS = 4
 
@@ -146,6 +147,7 @@ def _order_of_classes(document: Document, counts: Mapping[str, int]) -> list[str
 
 def _marks(table: Rows, labels: Mapping[str, str]) -> list[Mark]:
     """A cloud for each class that has a colour, one for the others, and lines between partners."""
+    size = 2.6 if len(table) > _MANY_ROWS else 4.0
     marks: list[Mark] = []
     second = {row["row"]: row for row in table if row["tower"] == 2}
     if second:
@@ -154,12 +156,14 @@ def _marks(table: Rows, labels: Mapping[str, str]) -> list[Mark]:
         of_tower = [row for row in table if row["tower"] == tower]
         others = [row for row in of_tower if str(row["class"]) not in labels]
         if others:
-            marks.append(_cloud(others, "other classes" if labels else "", _OTHERS, tower, 0))
+            label = "other classes" if labels else ""
+            marks.append(replace(_cloud(others, label, _OTHERS, tower, 0), size=size))
         for i, (name, label) in enumerate(labels.items()):
             own = [row for row in of_tower if row["class"] == name]
             hue = CLASS_HUES[i % len(CLASS_HUES)]
             if own:
-                marks.append(_cloud(own, label, hue, tower, i // len(CLASS_HUES)))
+                cloud = _cloud(own, label, hue, tower, i // len(CLASS_HUES))
+                marks.append(replace(cloud, size=size))
     return marks
 
 
@@ -171,7 +175,6 @@ def _cloud(rows: Rows, label: str, colour: str, tower: int, shape: int) -> Point
         _rounded(rows, "y"),
         label,
         colour,
-        size=2.6 if len(rows) > 40 else 4.0,
         opacity=0.65,
         symbol="s" if tower == 2 else _SYMBOLS[shape],
         hollow=tower == 2,

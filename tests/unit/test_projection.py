@@ -1,5 +1,6 @@
 """Maps of rows: which method, which rows, what a reader can ask of a point."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -9,7 +10,6 @@ from cl_analyze import analyze
 from cl_analyze.figures.description import Line, Points
 from cl_analyze.figures.interactive_renderer import interactive
 from cl_analyze.figures.projection import projection_figure
-from cl_analyze.processes import apart, can_fork
 
 RANDOM = np.random.default_rng(0)
 CENTRES = 2.0 * RANDOM.standard_normal((5, 8))
@@ -108,13 +108,18 @@ def test_of_many_classes_those_that_fail_have_colours():
     assert "10 with the lowest accuracy (kNN)" in figure.caption
 
 
-def test_work_that_loads_openmp_is_done_apart():
-    if not can_fork():
-        pytest.skip("this process may not fork")
-    assert apart(_loads, "a") == "a loaded"
-    assert "_cl_analyze_loaded" not in sys.modules
+APART = """
+import os
+from cl_analyze.processes import apart, can_fork
+print(can_fork(), apart(lambda item: os.getpid(), 0) == os.getpid())
+print(apart(lambda item: apart(lambda own: os.getpid(), 0) == os.getpid(), 0))
+"""
 
 
-def _loads(text):
-    sys.modules["_cl_analyze_loaded"] = sys
-    return f"{text} loaded"
+@pytest.mark.skipif(sys.platform != "linux", reason="forks are for Linux alone")
+def test_work_apart_is_in_a_fork_which_forks_no_further():
+    """In a process of its own: other tests may have loaded OpenMP in this one."""
+    told = subprocess.run([sys.executable, "-c", APART], capture_output=True, text=True, check=True)
+    may_fork, is_here, is_same_fork = told.stdout.split()
+    assert is_here == ("False" if may_fork == "True" else "True")
+    assert is_same_fork == "True"
