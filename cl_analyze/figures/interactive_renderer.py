@@ -100,10 +100,6 @@ class _Drawing:
             for trace in self._traces(mark, panel, suffix):
                 meta = {"level": getattr(mark, "level", None), **_origin(mark, panel)}
                 trace["meta"] = {**meta, **trace.get("meta", {})}
-                if isinstance(mark, Points) and len(mark.rows):
-                    trace["meta"]["rows"] = list(mark.rows)
-                if isinstance(mark, Points) and len(mark.neighbours):
-                    trace["meta"]["neighbours"] = [list(rows) for rows in mark.neighbours]
                 self.traces.append({**trace, "xaxis": f"x{suffix}", "yaxis": f"y{suffix}"})
 
     def _named(self, label: str) -> dict[str, Any]:
