@@ -204,7 +204,9 @@ class _Drawing:
 
 def _origin(mark: Mark, panel: Panel) -> dict[str, Any]:
     """The checkpoint of a mark and of its points, and the rows that points stand for."""
-    lists = {key: list(getattr(mark, key, ())) for key in ("rows", "neighbours")}
+    lists = {}
+    if isinstance(mark, Points):
+        lists = {"rows": list(mark.rows), "neighbours": [list(own) for own in mark.neighbours]}
     return {
         "source": getattr(mark, "source", "") or panel.source,
         "sources": list(getattr(mark, "sources", ())),

@@ -606,6 +606,143 @@ def test_the_tool_bar_is_no_tab_stop_and_uploads_nothing(opened, pages):
     assert page.troubles == []
 
 
+@pytest.fixture(scope="module")
+def maps(pages, tmp_path_factory):
+    """A page with a map of six rows in two panels, each row with its two nearest."""
+    from cl_analyze.figures.description import Axis, Figure, Panel, Points
+    from cl_analyze.figures.matplotlib_renderer import PAGE, render
+    from cl_analyze.report.html import render_html
+
+    rows, near = [3, 5, 7, 8, 11, 17], [[5, 7], [3, 7], [5, 8], [7, 11], [8, 17], [11, 8]]
+    panels = [
+        Panel(
+            [
+                Points(
+                    [float(x) for x in range(6)],
+                    [float((k * x) % 5) for x in range(6)],
+                    "rows",
+                    rows=rows,
+                    neighbours=near,
+                    hovers=[f"row {row} · id <b>{row}" for row in rows],
+                )
+            ],
+            Axis("axis 1"),
+            Axis("axis 2"),
+            title,
+            source=title,
+        )
+        for k, title in ((2, "tau-0.07"), (3, "tau-1.0"))
+    ]
+    figure = Figure("map", "A map", "Of six rows.", panels, columns=2)
+    path = tmp_path_factory.mktemp("maps") / "map.html"
+    (files,) = render([figure], [PAGE])
+    path.write_text(render_html(pages.documents["report"], [(figure, files[PAGE])]))
+    return path
+
+
+def test_a_point_of_a_map_shows_its_neighbours(opened, maps):
+    page = opened(maps)
+    figure = page.locator("#figure-map")
+    figure.scroll_into_view_if_needed()
+    page.evaluate("clAnalyze.settled()")
+
+    def rings():
+        return page.evaluate(
+            """document.querySelector("#figure-map .plot").layout.shapes
+            .filter((shape) => shape.name === "ring")
+            .map((shape) => [shape.xref, shape.xanchor, shape.x1])"""
+        )
+
+    said = figure.locator(".said")
+    assert said.get_attribute("aria-live") == "polite"
+    point = figure.locator(".points path").nth(5).bounding_box()
+    at = point["x"] + point["width"] / 2, point["y"] + point["height"] / 2
+    page.mouse.move(*at)
+    page.mouse.click(*at)
+    text = "row 17 · id <b>17: nearest 2: row 11 · id <b>11; row 8 · id <b>8"
+    assert said.inner_text() == text
+    assert rings() == [
+        [axis, x, size] for axis in ("x", "x2") for x, size in ((5, 8), (4, 5), (3, 5))
+    ]
+    page.locator(".chips button", has_text="tau-1.0").click()
+    page.evaluate("clAnalyze.settled()")
+    assert len(rings()) == 3, "the rings of a panel go with it"
+    assert said.inner_text() == text
+    page.keyboard.press("Escape")
+    assert (rings(), said.inner_text()) == ([], "")
+    figure.locator("input").fill("7")
+    figure.locator("input").press("Enter")
+    assert said.inner_text().startswith("row 7 · id <b>7: nearest 2: row 5")
+    figure.locator("input").fill("4")
+    figure.locator("input").press("Enter")
+    assert (rings(), said.inner_text()) == ([], "Row 4 is not in this figure.")
+    assert page.troubles == []
+
+
+def test_a_second_click_on_a_point_clears_it(opened, maps):
+    page = opened(maps).draw("map")
+    page.locator("#figure-map").scroll_into_view_if_needed()
+    page.evaluate("clAnalyze.settled()")
+    click = """(row) => { const plot = document.querySelector("#figure-map .plot");
+    plot.emit("plotly_click", { points: [{ data: plot.data[0], pointNumber: row }] }); }"""
+    said = page.locator("#figure-map .said")
+    for row, start in ((0, "row 3"), (1, "row 5"), (1, "")):
+        page.evaluate(click, row)
+        assert said.inner_text()[:5] == start
+
+
+def test_a_phone_shows_one_panel_and_no_name_on_another(opened, pages):
+    page = opened(pages.report, 390).draw_all()
+    panels = """(name) => {
+      const { layout } = document.querySelector("#figure-" + name + " .plot");
+      return Object.entries(layout)
+        .filter(([key, axis]) => /^xaxis/.test(key) && axis.visible !== false).length; }"""
+    assert page.evaluate(panels, "penalty_curve") == 1
+    select = page.locator("#figure-penalty_curve select")
+    options = select.locator("option").all_inner_texts()
+    assert options[-1] == "all panels"
+    assert len(options) == 4
+    select.select_option("tau-1.0")
+    page.draw("penalty_curve")
+    title = page.locator("#figure-penalty_curve .annotation-text")
+    assert title.all_text_contents() == ["tau-1.0"]
+    page.locator(".chips button", has_text="tau-1.0").click()
+    page.draw("penalty_curve")
+    assert "tau-1.0" not in title.all_text_contents()
+    assert title.count() == 1
+    select.select_option("all panels")
+    assert page.draw("penalty_curve").evaluate(panels, "penalty_curve") == 2
+    bars = page.evaluate("""[...document.querySelectorAll(".plot .cbbg, .plot .cbfills")]
+    .map((bar) => bar.getBoundingClientRect().height)""")
+    assert bars
+    assert max(bars) < 300
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+OVERLAPS = """() => [...document.querySelectorAll("figure.drawn .plot")].flatMap((plot) => {
+  const box = (node) => node.getBoundingClientRect();
+  const names = [...plot.querySelectorAll(".textpoint text")]
+    .filter((text) => text.style.visibility !== "hidden").map(box);
+  const ticks = [...plot.querySelectorAll(".xtick text, .xtitle, .x2title")].map(box);
+  const legend = [...plot.querySelectorAll(".legend")].map(box);
+  const meets = (a, b) => a.left < b.right - 1 && b.left < a.right - 1 &&
+    a.top < b.bottom - 1 && b.top < a.bottom - 1;
+  const found = names.flatMap((a, i) => names.slice(i + 1).filter((b) => meets(a, b)));
+  return [...found, ...ticks.flatMap((a) => legend.filter((b) => meets(a, b)))]
+    .map(() => plot.closest("figure").id);
+})"""
+
+
+@pytest.mark.parametrize("width", [1200, 390])
+@pytest.mark.parametrize("name", ["report", "compare"])
+def test_no_name_or_legend_lies_on_another(opened, pages, name, width):
+    page = opened(getattr(pages, name), width).draw_all()
+    assert page.evaluate("document.querySelectorAll('.plot .legend').length") > 2
+    assert page.evaluate(OVERLAPS) == []
+    hidden = "[...document.querySelectorAll('.textpoint text')].map((t) => t.style.visibility)"
+    assert "" in page.evaluate(hidden), "some name is shown"
+
+
 def test_every_number_leads_to_its_definition(opened, pages):
     page = opened(pages.report)
     missing = page.evaluate(

@@ -35,7 +35,7 @@ if (dial) {
 function offerPanels(entry, width) {
   const { element, figure } = entry;
   const meta = figure.meta, isMany = !meta.choice && meta.panels > 2 && meta.titles.every(Boolean);
-  let label = element.querySelector(".choice");
+  let label = element.querySelector(".choice:not(.row)");
   if (!label && isMany && width < NARROW) {
     label = document.createElement("label");
     label.className = "choice panels";
@@ -73,6 +73,22 @@ function pick(entry, chosen) {
   entry.picked = chosen;
   entry.said.textContent = chosen ? neighboursInWords(entry) : "";
   Plotly.relayout(entry.plot, { shapes: [...entry.shapes, ...ringsOf(entry)] });
+}
+// The same by keyboard: a row by its number.
+function offerRows(entry) {
+  const traces = entry.figure.data.filter((trace) => (trace.meta.rows || []).length);
+  if (!traces.length) return;
+  const label = document.createElement("label"), input = document.createElement("input");
+  Object.assign(input, { type: "number", min: 0, step: 1, placeholder: "number" });
+  label.className = "choice row";
+  label.append("row and its neighbours ", input);
+  entry.plot.before(label);
+  input.addEventListener("change", () => {
+    const row = input.value === "" ? null : Number(input.value);
+    const [place] = row === null ? [] : placesOf(entry, row);
+    pick(entry, place ? { row, panel: panelOf(place.trace.xaxis) } : null);
+    if (row !== null && !place) entry.said.textContent = "Row " + row + " is not in this figure.";
+  });
 }
 // The places of a row in the panels that are shown.
 function placesOf(entry, row, panel) {

@@ -64,6 +64,7 @@ async function draw(entry) {
   const { plot, figure } = entry;
   const width = plot.parentElement.clientWidth;
   offerPanels(entry, width);
+  if (isFirst) offerRows(entry);
   const view = selected(figure);
   const listed = withLegend([...view.shapes.map((shape) => ({ ...shape, isShape: true })), ...view.traces]);
   view.shapes = listed.filter((item) => item.isShape);
@@ -79,6 +80,7 @@ async function draw(entry) {
   delete layout.bar;
   entry.shapes = layout.shapes;
   entry.view = view;
+  entry.said.textContent = entry.picked ? neighboursInWords(entry) : "";
   layout.shapes = [...entry.shapes, ...ringsOf(entry)];
   await Plotly.react(plot, traces, layout, options(entry));
   entry.element.classList.add("drawn");
