@@ -91,7 +91,7 @@ class Points:
     size: float = 6.0
     hollow: bool = False
     opacity: float = 1.0
-    symbol: Literal["o", "s", "D", "^", "|"] = "o"
+    symbol: Literal["o", "s", "D", "^", "|", "_"] = "o"
     values: Numbers = ()
     value_label: str = ""
     names: Sequence[str] = ()
@@ -164,12 +164,14 @@ class Axis:
         label: with the unit.
         ticks: (position, text); empty: automatic.
         limits: None: automatic.
+        is_share: whether values are shares and ticks per cent.
     """
 
     label: str = ""
     scale: Scale = "linear"
     ticks: Sequence[tuple[float, str]] = ()
     limits: tuple[float, float] | None = None
+    is_share: bool = False
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,8 @@ class Panel:
         upright: whether texts of the x axis stand upright, for long ones side by side.
         source: the checkpoint that the panel is of, by its short name; empty: of none or several.
         note: a short remark inside the panel, as "all rows are one point".
+        note_left: whether it stands at the upper left, else at the upper right.
+        is_minor: whether the page alone has the panel, and pictures leave it out.
     """
 
     marks: Sequence[Mark]
@@ -190,6 +194,8 @@ class Panel:
     upright: bool = False
     source: str = ""
     note: str = ""
+    is_minor: bool = False
+    note_left: bool = False
 
 
 @dataclass(frozen=True)
@@ -205,9 +211,10 @@ class Figure:
         columns: panels in a row.
         share_y: whether the panels have one y axis.
         dial: name of the levels of marks, as "τ"; empty: no dial.
+        level: the level that pictures show, and where the dial starts; None: all levels.
         choice: what the panels differ in; the page shows one of them at a time, which a reader
             chooses; empty: it shows all.
-        panel_size: inches.
+        panel_size: inches of a panel on the page; pictures keep the shape.
     """
 
     name: str
@@ -220,3 +227,4 @@ class Figure:
     choice: str = ""
     panel_size: tuple[float, float] = (4.6, 3.0)
     finding: str = ""
+    level: float | None = None

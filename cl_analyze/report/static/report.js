@@ -193,6 +193,11 @@
       };
       input.addEventListener("input", turn);
       output.textContent = "all";
+      if (figure.meta.level != null) {  // where pictures are
+        figure.level = figure.meta.level;
+        input.value = levels.indexOf(figure.level) + 1;
+        output.textContent = figure.meta.dial + " = " + figure.level;
+      }
     }
     const choice = element.querySelector(".choice select");
     if (choice) {
