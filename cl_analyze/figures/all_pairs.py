@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from cl_analyze.figures.colours import GREY
 from cl_analyze.figures.description import Axis, Cells, Figure, Line, Mark, Panel
 from cl_analyze.figures.marks import Rows
 from cl_analyze.figures.sources import short_names
 from cl_analyze.results.document import Document
+from cl_analyze.results.tables import Cell
 
 FEWEST = 3
 """Checkpoints from which on a matrix shows more than a number."""
@@ -37,7 +38,7 @@ def matrix_figure(document: Document) -> Figure | None:
     n = len(order)
     y_axis = Axis(ticks=[(float(i), names[s]) for i, s in enumerate(order)], limits=(n - 0.5, -0.5))
     x_axis = Axis(ticks=y_axis.ticks, limits=(-0.5, n - 0.5 + _GAP + _DEPTH * n))
-    panels = []
+    panels: list[Panel] = []
     for metric, (title, label, own_value) in _MEASURES.items():
         rows = [row for row in table if row["metric"] == metric and row["value"] is not None]
         if not rows:
@@ -45,7 +46,7 @@ def matrix_figure(document: Document) -> Figure | None:
         if rows[0]["k"] is not None:
             title = f"{rows[0]['k']} {title}"
         marks: list[Mark] = [_cells(rows, order, own_value, label), *_dendrogram(nodes, n)]
-        panels.append(Panel(marks, x_axis, y_axis, title, upright=True))
+        panels.append(Panel(marks, x_axis, y_axis, title, upright=True, is_minor=bool(panels)))
     side = min(2.9 + 0.11 * n, 6.0)
     p_values = [float(row["p_permutation"]) for row in table if row["p_permutation"] is not None]
     chance = max(p_values, default=1.0)
@@ -56,11 +57,30 @@ def matrix_figure(document: Document) -> Figure | None:
         "Checkpoints in an order that puts like ones side by side; the tree joins clusters at "
         "their mean 1 − CKA (average linkage), which grows to the right. Yellow is alike, but for "
         f"the distance; white, where all rows of a checkpoint coincide. {within} (largest p under "
-        f"permuted rows {chance:.2g}).",
+        f"permuted rows {chance:.2g})."
+        + (f" Pictures show {panels[0].title}; the page has all." if len(panels) > 1 else ""),
         panels,
         columns=2,
         choice="measure" if len(panels) > 1 else "",
         panel_size=(side * (1 + _DEPTH), side),
+        finding=_alike_in_words(document, table),
+    )
+
+
+def _alike_in_words(document: Document, table: Rows) -> str:
+    """Which two checkpoints are most alike, and which least."""
+    rows = [row for row in table if row["metric"] == "cka" and row["value"] is not None]
+    if len(rows) < FEWEST:
+        return ""
+    names = short_names(document)
+    most, least = (pick(rows, key=lambda row: float(row["value"] or 0.0)) for pick in (max, min))
+
+    def pair(row: Mapping[str, Cell]) -> str:
+        return " and ".join(names[str(row[key])] for key in ("source_a", "source_b"))
+
+    return (
+        f"By linear CKA {pair(most)} are most alike ({float(most['value'] or 0.0):.2f}), "
+        f"{pair(least)} least ({float(least['value'] or 0.0):.2f})."
     )
 
 

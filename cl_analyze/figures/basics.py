@@ -7,29 +7,44 @@ sphere of the same N and D) are read from the document.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
-from cl_analyze.figures.colours import BLACK, BLUE, GREEN, ORANGE, VERMILION
-from cl_analyze.figures.description import Axis, Figure, Line, Mark, Panel, Points, Rule, Steps
+from cl_analyze.figures.colours import BLACK, BLUE, GREEN, ORANGE, SKY, VERMILION
+from cl_analyze.figures.description import (
+    Axis,
+    Figure,
+    Line,
+    Mark,
+    Numbers,
+    Panel,
+    Points,
+    Rule,
+    Steps,
+)
 from cl_analyze.figures.marks import (
     axis_of_cosines,
     axis_of_sources,
     defined,
     dots,
     edges_of,
+    ends_of,
+    extremes,
     figure_of_sources,
     height_of_sources,
+    highest,
     hover_of,
+    limits_around,
     line_of_records,
     one_record,
     panel_sources,
     read_column,
     records_of,
     reference_line,
-    true_minus,
+    roots,
     value_of,
 )
-from cl_analyze.figures.sources import by_temperature, short_names
+from cl_analyze.figures.sources import natural_order, short_names
 from cl_analyze.results.document import Document
 from cl_analyze.results.similarity_groups import POSITIVE, negative_group, negative_rank
 from cl_analyze.results.tables import Record
@@ -45,70 +60,124 @@ def uniform_law(document: Document, t: float) -> dict[int, float]:
 
 
 def uniformity_figure(document: Document) -> Figure | None:
-    """Uniformity of each source beside the uniform law's value, a panel for each t."""
+    """Uniformity of each source beside the uniform law's value, and similarity by class."""
     records = records_of(document, "uniformity", "u_stat")
     if not records:
         return None
     ts = list(dict.fromkeys(float(record.params["t"]) for record in records))
-    names, order = short_names(document), by_temperature(document)
-    panels = []
-    for t in ts:
-        chosen = [record for record in records if record.params["t"] == t]
-        laws = uniform_law(document, t)
-        marks: list[Mark] = [Rule(f"uniform sphere, d = {d}", x=law) for d, law in laws.items()]
-        if len(laws) > 1:  # each checkpoint has its own reference
-            places = [
-                (float(i), laws[int(record.d or 0)])
-                for i, source in enumerate(order)
-                if (record := one_record(chosen, source)) is not None
-            ]
-            values, ys = [law for _, law in places], [i for i, _ in places]
-            label = "uniform sphere of its dimension"
-            own = [names[order[int(y)]] for y in ys]
-            marks = [Points(values, ys, label, BLACK, symbol="|", size=14, sources=own)]
-        marks.append(dots(document, chosen, BLUE, "embeddings, 95% interval"))
-        x_label = f"log mean exp(−{t:g}·‖x − y‖²)  [nats]   ← more uniform"
-        title = f"t = {t:g}" if len(ts) > 1 else ""
-        panels.append(Panel(marks, Axis(x_label), axis_of_sources(document), title))
+    panels = [
+        _uniformity_panel(document, [r for r in records if r.params["t"] == t], t, len(ts) > 1)
+        for t in ts
+    ]
+    title, caption = "Uniformity of the embeddings", _UNIFORMITY_IN_WORDS
+    by_class = _classes_panel(document)
+    if by_class is not None:
+        panels.append(by_class)
+        title = "Uniformity, and similarity within and between classes"
+        caption += f" {_TOLERANCE_IN_WORDS}"
+    first = [record for record in records if record.params["t"] == ts[0]]
     return Figure(
         "uniformity",
-        "Uniformity of the embeddings",
-        "Further left is more uniform. The dashed line is what independent points spread evenly "
-        "over the sphere of the same dimension would give; a finite set can lie beyond it.",
+        title,
+        caption,
         panels,
         columns=min(len(panels), 2),
-        panel_size=(5.6, height_of_sources(document)),
+        share_y=len(panels) > 1,
+        panel_size=(4.6 if len(panels) > 1 else 5.6, height_of_sources(document)),
+        finding=_evenness(document, first, ts[0]),
     )
 
 
+def _evenness(document: Document, records: Sequence[Record], t: float) -> str:
+    """Which checkpoint is spread most evenly, and which least."""
+    own, names = defined(records), short_names(document)
+    if len(own) < 2:
+        return extremes(document, own, f"uniformity at t = {t:g}")
+    even, other = min(own, key=value_of), max(own, key=value_of)
+    return (
+        f"{names[even.source]} is spread most evenly, with uniformity {value_of(even):.3g} at "
+        f"t = {t:g}; {names[other.source]} least, with {value_of(other):.3g}."
+    ).replace(" -", " −")
+
+
+_UNIFORMITY_IN_WORDS = (
+    "Uniformity: further left is more even. The dashed line is what independent points spread "
+    "evenly over the sphere of the same dimension would give; a finite set can lie beyond it. Bars "
+    "are 95% intervals."
+)
+_TOLERANCE_IN_WORDS = (
+    "Tolerance is the mean cosine of same-class pairs; light ticks are single classes. The gap "
+    "between the two dots is what separates classes."
+)
+
+
+def _uniformity_panel(
+    document: Document, chosen: Sequence[Record], t: float, has_title: bool
+) -> Panel:
+    """Uniformity of each source at one t."""
+    laws = uniform_law(document, t)
+    marks: list[Mark] = [Rule("uniform sphere", x=law) for law in laws.values()]
+    if len(laws) > 1:  # each checkpoint has its own reference
+        places = [
+            (float(i), laws[int(record.d or 0)])
+            for i, source in enumerate(natural_order(document))
+            if (record := one_record(chosen, source)) is not None
+        ]
+        values, ys = [law for _, law in places], [i for i, _ in places]
+        label = "uniform sphere of its dimension"
+        marks = [Points(values, ys, label, BLACK, symbol="|", size=14)]
+    shown = dots(document, chosen, BLUE, "uniformity")
+    x_axis = Axis(
+        f"uniformity, t = {t:g}  [nats]   ←\u00a0more\u00a0even",
+        limits=limits_around(*ends_of(shown), *laws.values()),
+    )
+    title = f"t = {t:g}" if has_title else ""
+    return Panel([*marks, shown], x_axis, axis_of_sources(document), title)
+
+
 def tolerance_figure(document: Document) -> Figure | None:
+    """Mean similarity within and between classes, where no other figure shows it."""
+    if records_of(document, "uniformity", "u_stat"):
+        return None
+    panel = _classes_panel(document)
+    if panel is None:
+        return None
+    within = records_of(document, "tolerance", "micro_excl")
+    return Figure(
+        "tolerance",
+        "Similarity within and between classes",
+        _TOLERANCE_IN_WORDS,
+        [panel],
+        panel_size=(5.6, height_of_sources(document)),
+        finding=extremes(document, within, "mean cosine within classes"),
+    )
+
+
+def _classes_panel(document: Document) -> Panel | None:
     """Mean similarity within and between classes, with the tolerance of each class."""
     within = records_of(document, "tolerance", "micro_excl")
     if not within:
         return None
-    sources = by_temperature(document)
+    sources, names = natural_order(document), short_names(document)
     classes = [row for row in document.rows("tolerance_by_class") if row["tolerance"] is not None]
-    xs = read_column(classes, "tolerance")
-    ys = [float(sources.index(str(row["source"]))) for row in classes]
-    names = short_names(document)
-    owners = [names[str(row["source"])] for row in classes]
-    hovers = [
-        f"{owner} · class {row['class']} · {true_minus(f'tolerance {x:.3f}')}"
-        for owner, row, x in zip(owners, classes, xs, strict=True)
-    ]
-    marks: list[Mark] = [
-        Points(xs, ys, "one class", "#9ecae1", symbol="|", size=9, sources=owners, hovers=hovers),
-        Rule("uniform sphere", x=0.0),
-        dots(document, document.records("between_class_similarity"), ORANGE, "different classes"),
-        dots(document, within, BLUE, f"same class ({within[0].definition}), 95% interval"),
-    ]
-    return Figure(
-        "tolerance",
-        "Similarity within and between classes",
-        "Tolerance is the mean cosine of same-class pairs; light ticks are single classes. The "
-        "gap between the two dots is what separates classes.",
-        [Panel(marks, Axis("mean cosine similarity"), axis_of_sources(document))],
-        panel_size=(5.6, height_of_sources(document)),
+    of_classes = Points(
+        read_column(classes, "tolerance"),
+        [float(sources.index(str(row["source"]))) for row in classes],
+        "one class",
+        SKY,
+        symbol="|",
+        size=9,
+        names=[str(row["class"]) for row in classes],
+        sources=[names[str(row["source"])] for row in classes],
+    )
+    of_others = document.records("between_class_similarity")
+    between = dots(document, of_others, ORANGE, "different classes")
+    same = dots(document, within, BLUE, "same class")
+    ends = [*ends_of(between), *ends_of(same), *of_classes.x, 0.0]
+    return Panel(
+        [of_classes, Rule("uniform sphere", x=0.0), between, same],
+        Axis("mean cosine similarity", limits=limits_around(*ends)),
+        axis_of_sources(document),
     )
 
 
@@ -126,29 +195,62 @@ def similarity_histogram_figure(document: Document) -> Figure | None:
     if "similarity_histogram" not in document.tables:
         return None
     names = short_names(document)
-    panels = []
+    drawn: dict[str, list[Mark]] = {}
     for source in panel_sources(document):
         marks: list[Mark] = []
         for group, label, colour, filled in _HISTOGRAMS:
             rows = document.rows("similarity_histogram", source=source, group=group)
             if rows:
-                heights = read_column(rows, "density")
-                marks.append(Steps(edges_of(rows), heights, label, colour, filled))
+                edges, heights = wider_bins(edges_of(rows), read_column(rows, "density"))
+                if edges:
+                    marks.append(Steps(edges, heights, label, colour, filled))
         law = document.rows("similarity_histogram", source=source, group="uniform_law")
         if law:
-            edges = edges_of(law)
+            edges, heights = wider_bins(edges_of(law), read_column(law, "density"))
             centres = [(a + b) / 2 for a, b in pairwise(edges)]
-            marks.append(reference_line(centres, read_column(law, "density"), "uniform sphere"))
-            y_axis = Axis("density (square-root scale)", "sqrt")
-            panels.append(Panel(marks, axis_of_cosines("cosine similarity"), y_axis, names[source]))
+            marks.append(reference_line(centres, heights, "uniform sphere"))
+            drawn[source] = marks
+    if not drawn:
+        return None
+    top = highest(mark for marks in drawn.values() for mark in marks)
+    x_axis, y_axis = axis_of_cosines("cosine similarity"), roots("density", top)
     return figure_of_sources(
         document,
         "similarity_histogram",
         "Similarities of positives, nearest negatives and all pairs",
         "The further the nearest negatives reach into the positives, the harder the negatives. The "
-        "dashed line is the cosine of two uniform points in this dimension.",
-        panels,
+        "dashed line is the cosine of two uniform points in this dimension. Bins are 0.02 wide; "
+        "heights are square roots of densities, so that few pairs are seen beside many."
+        + _positives_in_words(document),
+        [Panel(marks, x_axis, y_axis, names[s], source=names[s]) for s, marks in drawn.items()],
+        share_y=True,
+        finding=extremes(
+            document,
+            [r for r in document.records("similarity_mean") if r.params["group"] == _NEAREST],
+            "mean cosine with the nearest negative",
+        ),
     )
+
+
+def _positives_in_words(document: Document) -> str:
+    """Which pairs are compared: those of two towers lie apart from all others."""
+    kinds = set(document.positives.values())
+    if len(kinds) != 1:
+        return ""
+    return f" All pairs are of rows of the embeddings; positives are {kinds.pop()}."
+
+
+_NEAREST = negative_group(1)
+
+
+def wider_bins(edges: Sequence[float], heights: Sequence[float]) -> tuple[Numbers, Numbers]:
+    """Every two bins of equal width as one, without the empty ones at both ends."""
+    joined = [(a + b) / 2 for a, b in zip(heights[::2], heights[1::2], strict=True)]
+    there = [i for i, height in enumerate(joined) if height > 0]
+    if not there:
+        return [], []
+    first, last = there[0], there[-1]
+    return edges[2 * first : 2 * last + 3 : 2], joined[first : last + 1]
 
 
 _CLASSES_IN_WORDS = (
@@ -170,6 +272,27 @@ def nearest_negatives_figure(document: Document) -> Figure | None:
         + (_CLASSES_IN_WORDS if document.records("same_class_share") else ""),
         [_ranks_panel(document, source) for source in panel_sources(document)],
         share_y=True,
+        finding=_ranks_in_words(document),
+    )
+
+
+def _ranks_in_words(document: Document) -> str:
+    """Where the nearest negatives come closest to the positives."""
+    means = defined(document.records("similarity_mean"))
+    near = [record for record in means if record.params["group"] == _NEAREST]
+    gaps = {
+        record.source: value_of(positive) - value_of(record)
+        for record in near
+        if (positive := one_record(means, record.source, group=POSITIVE)) is not None
+    }
+    if not gaps:
+        return extremes(document, near, "mean cosine with the nearest negative")
+    names = short_names(document)
+    least = min(gaps, key=gaps.__getitem__)
+    way = "less" if gaps[least] >= 0 else "more"
+    return (
+        f"The nearest negative comes closest to the positive in {names[least]}: its mean cosine is "
+        f"{abs(gaps[least]):.2g} {way}."
     )
 
 
@@ -202,17 +325,19 @@ def _ranks_panel(document: Document, source: str) -> Panel:
         for row in document.rows("similarity_reference", source=source, quantity="similarity_mean")
     }
     law = [reference.get(str(record.params["group"])) for record in negatives]
-    if law and all(isinstance(value, float) for value in law):
+    has_law = bool(law) and all(isinstance(value, float) for value in law)
+    if has_law:
         heights = [float(value or 0.0) for value in law]
         marks.append(reference_line(ranks, heights, "negatives on the uniform sphere"))
     shares = _class_shares(document, source)
     marks += shares
+    name = short_names(document)[source]
     last = max(ranks, default=1)
     shown = ranks if len(ranks) <= _MOST_RANKS else [1.0, *map(float, range(5, int(last) + 1, 5))]
     ticks = [(at_positive, "pos"), *((rank, f"{rank:g}") for rank in shown)]
     x_axis = Axis("rank of the negative", "linear", ticks, (at_positive - 0.7, last + 0.7))
     y_axis = Axis("cosine, and share of the class" if shares else "cosine similarity")
-    return Panel(marks, x_axis, y_axis, short_names(document)[source])
+    return Panel(marks, x_axis, y_axis, name, source=name)
 
 
 def _class_shares(document: Document, source: str) -> list[Mark]:

@@ -24,7 +24,7 @@ def reliability_figure(document: Document) -> Figure | None:
         return None
     names = short_names(document)
     errors = document.records("probe_calibration_error", form)
-    panels = []
+    panels: list[Panel] = []
     found = {}
     for source in best_first(document):
         rows = document.rows("probe_calibration", source=source, definition=form)
@@ -42,6 +42,7 @@ def reliability_figure(document: Document) -> Figure | None:
                 Axis("accuracy", limits=(0.0, 1.03)),
                 title,
                 source=names[source],
+                is_minor=len(panels) >= _MOST_ON_PAPER,
             )
         )
     finding = ""
@@ -63,7 +64,6 @@ def reliability_figure(document: Document) -> Figure | None:
         panels,
         columns=min(len(panels), 2),
         choice="checkpoint" if len(panels) > 1 else "",
-        most_on_paper=_MOST_ON_PAPER,
         panel_size=(4.2, 3.4) if len(panels) == 1 else (2.3, 2.2),
         finding=finding,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cl_analyze.figures.classes import best_first
 from cl_analyze.figures.colours import BLACK, BLUE
@@ -68,7 +69,9 @@ def class_histogram_figure(document: Document) -> Figure | None:
         for height in mark.heights
     )
     y_axis = Axis("density", limits=(0.0, 1.05 * highest))  # one scale, to compare checkpoints
-    panels = [Panel(p.marks, p.x, y_axis, p.title, source=p.source) for p in panels]
+    panels = [
+        replace(panel, y=y_axis, is_minor=i >= _MOST_ON_PAPER) for i, panel in enumerate(panels)
+    ]
     finding = ""
     if means:
         widest = max(means, key=lambda source: means[source][0] - means[source][1])
@@ -89,7 +92,6 @@ def class_histogram_figure(document: Document) -> Figure | None:
         panels,
         columns=min(len(panels), 2),
         choice="checkpoint" if len(panels) > 1 else "",
-        most_on_paper=_MOST_ON_PAPER,
         panel_size=(4.2, 3.0) if len(panels) == 1 else (2.3, 2.1),
         finding=finding,
     )

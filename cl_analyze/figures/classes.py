@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from cl_analyze.figures import measures
-from cl_analyze.figures.sources import by_temperature
+from cl_analyze.figures.sources import natural_order
 from cl_analyze.results.document import Document
 
 MOST_CLASSES = 40
@@ -37,7 +37,7 @@ def best_first(document: Document) -> list[str]:
 
     The accuracy is the linear probe's, or kNN's where there is no probe.
     """
-    sources = by_temperature(document)
+    sources = natural_order(document)
     for accuracy in reversed(measures.accuracies(document)):
         best = max(accuracy.records, key=lambda record: record.value or 0.0).source
         return [best, *(source for source in sources if source != best)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 Numbers = Sequence[float]
@@ -97,7 +97,7 @@ class Points:
     size: float = 6.0
     hollow: bool = False
     opacity: float = 1.0
-    symbol: Literal["o", "s", "D", "^", "|"] = "o"
+    symbol: Literal["o", "s", "D", "^", "|", "_"] = "o"
     values: Numbers = ()
     value_label: str = ""
     names: Sequence[str] = ()
@@ -175,6 +175,7 @@ class Axis:
         limits: None: automatic.
         in_full: the texts of the ticks before they were cut, for readers who hover; empty: as they
             are.
+        is_share: whether values are shares and ticks per cent.
     """
 
     label: str = ""
@@ -182,6 +183,7 @@ class Axis:
     ticks: Sequence[tuple[float, str]] = ()
     limits: tuple[float, float] | None = None
     in_full: Sequence[str] = ()
+    is_share: bool = False
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,8 @@ class Panel:
         upright: whether texts of the x axis stand upright, for long ones side by side.
         source: the checkpoint that the panel is of, by its short name; empty: of none or several.
         note: a short remark inside the panel, as "all rows are one point".
+        note_left: whether it stands at the upper left, else at the upper right.
+        is_minor: whether the page alone has the panel, and pictures leave it out.
     """
 
     marks: Sequence[Mark]
@@ -202,6 +206,8 @@ class Panel:
     upright: bool = False
     source: str = ""
     note: str = ""
+    is_minor: bool = False
+    note_left: bool = False
 
 
 @dataclass(frozen=True)
@@ -217,10 +223,10 @@ class Figure:
         columns: panels in a row.
         share_y: whether the panels have one y axis.
         dial: name of the levels of marks, as "τ"; empty: no dial.
+        level: the level that pictures show, and where the dial starts; None: all levels.
         choice: what the panels differ in; the page shows one of them at a time, which a reader
             chooses; empty: it shows all.
-        most_on_paper: panels of a picture, the first, where the page has a choice; 0: all.
-        panel_size: inches.
+        panel_size: inches of a panel on the page; pictures keep the shape.
     """
 
     name: str
@@ -231,12 +237,6 @@ class Figure:
     share_y: bool = False
     dial: str = ""
     choice: str = ""
-    most_on_paper: int = 0
     panel_size: tuple[float, float] = (4.6, 3.0)
     finding: str = ""
-
-    @property
-    def on_paper(self) -> Figure:
-        """The figure that a picture shows: with the first panels where a page has a choice."""
-        n = self.most_on_paper or len(self.panels)
-        return replace(self, panels=self.panels[:n], columns=min(self.columns, n))
+    level: float | None = None

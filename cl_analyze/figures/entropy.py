@@ -14,7 +14,7 @@ from cl_analyze.figures.marks import (
     reference_line,
     value_of,
 )
-from cl_analyze.figures.sources import by_temperature, short_names, source_colours
+from cl_analyze.figures.sources import natural_order, short_names, source_colours
 from cl_analyze.results.document import Document
 
 
@@ -26,7 +26,7 @@ def entropy_figure(document: Document) -> Figure | None:
         return None
     names, colours = short_names(document), source_colours(document)
     marks: list[Mark] = []
-    sources = [s for s in by_temperature(document) if any(r.source == s for r in records)]
+    sources = [s for s in natural_order(document) if any(r.source == s for r in records)]
     for source in sources:
         own = sorted(
             (record for record in records if record.source == source),

@@ -30,8 +30,15 @@ from cl_analyze.figures.description import (
 )
 
 _DASHES = {"solid": "solid", "dashed": "dash", "dotted": "dot", "dashdot": "dashdot"}
-_SYMBOLS = {"o": "circle", "s": "square", "D": "diamond", "^": "triangle-up", "|": "line-ns"}
 _ORDERED = [[i / 12, colour] for i, colour in enumerate(ordered(13))]
+_SYMBOLS = {
+    "o": "circle",
+    "s": "square",
+    "D": "diamond",
+    "^": "triangle-up",
+    "|": "line-ns",
+    "_": "line-ew",
+}
 _DIVERGING = [[at, colour] for at, colour in DIVERGING]
 _HORIZONTAL = {-1: "left", 0: "center", 1: "right"}
 _VERTICAL = {-1: "bottom", 0: "middle", 1: "top"}
@@ -71,6 +78,7 @@ def interactive(figure: Figure) -> dict[str, Any] | None:
             "dial": figure.dial,
             "choice": figure.choice,
             "levels": levels if figure.dial else [],
+            "level": figure.level,
             "legend": bool(drawing.named),
         },
     }
@@ -95,7 +103,7 @@ class _Drawing:
         if share_y and number > 1:
             self.axes[f"yaxis{suffix}"]["matches"] = "y"
         if panel.note:
-            self.notes.append(_note(panel.note, suffix))
+            self.notes.append(_note(panel, suffix))
         for mark in panel.marks:
             for trace in self._traces(mark, panel, suffix):
                 meta = {"level": getattr(mark, "level", None), **_origin(mark, panel)}
@@ -255,15 +263,15 @@ def _pairs(rows: Sequence[str], columns: Sequence[str]) -> list[list[str]]:
     return [[f"{row}, {column}" for column in columns] for row in rows]
 
 
-def _note(text: str, suffix: str) -> dict[str, Any]:
-    """A remark at the upper right of a panel."""
+def _note(panel: Panel, suffix: str) -> dict[str, Any]:
+    """A remark at an upper corner of a panel."""
     return {
-        "text": text,
+        "text": panel.note,
         "xref": f"x{suffix} domain",
         "yref": f"y{suffix} domain",
-        "x": 0.98,
+        "x": 0.02 if panel.note_left else 0.98,
         "y": 0.98,
-        "xanchor": "right",
+        "xanchor": "left" if panel.note_left else "right",
         "yanchor": "top",
         "showarrow": False,
     }
@@ -290,7 +298,7 @@ def _band(mark: Line, panel: Panel) -> dict[str, Any]:
 
 def _marker(mark: Points) -> dict[str, Any]:
     marker: dict[str, Any] = {
-        "symbol": _SYMBOLS[mark.symbol] + ("-open" if mark.hollow or mark.symbol == "|" else ""),
+        "symbol": _SYMBOLS[mark.symbol] + ("-open" if mark.hollow or mark.symbol in "|_" else ""),
         "size": 1.5 * mark.size,
         "opacity": mark.opacity,
         "color": mark.colour,
@@ -357,6 +365,8 @@ def _axis(panel: Panel, name: str) -> dict[str, Any]:
             axis["tickangle"] = -90
     elif own.scale == "log":
         axis["dtick"] = 1
+    elif own.is_share:
+        axis["tickformat"] = "~%"
     if is_matrix:
         axis["constrain"] = "domain"
     return axis

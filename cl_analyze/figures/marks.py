@@ -5,20 +5,32 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cl_analyze.figures.colours import BLACK, GREY, ordered
-from cl_analyze.figures.description import Axis, Figure, Line, Panel, Points, Style, reaches
+from cl_analyze.figures.description import (
+    Axis,
+    Figure,
+    Line,
+    Mark,
+    Panel,
+    Points,
+    Steps,
+    Style,
+    reaches,
+)
 from cl_analyze.figures.sources import natural_order, short_names
 from cl_analyze.results.document import Document
 from cl_analyze.results.ordering import evenly
-from cl_analyze.results.tables import Cell, Param, Record, number_text
+from cl_analyze.results.tables import Cell, Param, Record, nearest_k, number_text
 
 Rows = Sequence[dict[str, Cell]]
 
 Z95 = 1.959964
 """Standard errors to each side of a 95% interval."""
 MAX_PANELS = 12
+"""Panels up to which the page shows all of them; of more a reader chooses one."""
 
 
 # ---- numbers of records and tables
@@ -213,7 +225,25 @@ def axis_of_sources(document: Document) -> Axis:
 
 def height_of_sources(document: Document) -> float:
     """Inches of a panel with a line for each source."""
-    return 1.3 + 0.3 * len(document.sources)
+    return 0.9 + 0.25 * len(document.sources)
+
+
+def limits_around(*values: float) -> tuple[float, float]:
+    """An axis with all of the values, and a margin: none lies under its end."""
+    low, high = min(values), max(values)
+    margin = 0.07 * (high - low)
+    if margin <= 1e-6 * abs(high):  # differences of rounding must not look like structure
+        margin = max(0.05 * abs(high), 1e-3)
+    return low - margin, high + margin
+
+
+def ends_of(points: Points) -> list[float]:
+    """Where the horizontal error bars of points end."""
+    below, above = reaches(points.x_error)
+    return [
+        *(x - e for x, e in zip(points.x, below, strict=True)),
+        *(x + e for x, e in zip(points.x, above, strict=True)),
+    ]
 
 
 def axis_of_cosines(label: str) -> Axis:
@@ -223,21 +253,101 @@ def axis_of_cosines(label: str) -> Axis:
 
 
 def logarithmic_axis(label: str, taus: Sequence[float]) -> Axis:
-    """A logarithmic x axis with ticks far enough apart for their texts."""
+    """A logarithmic x axis with ticks far enough apart for their texts in a narrow panel."""
     kept: list[float] = []
     reach = math.log(max(taus) / min(taus)) if len(taus) > 1 else 0.0
     for tau in taus:
-        if not kept or math.log(tau / kept[-1]) > 0.09 * reach:
+        if not kept or math.log(tau / kept[-1]) > 0.17 * reach:
             kept.append(tau)
     return Axis(label, "log", [(tau, f"{tau:g}") for tau in kept])
+
+
+def decades(label: str, low: float, high: float) -> Axis:
+    """A logarithmic axis whose ticks are the same in pictures and on the page.
+
+    Args:
+        label: of the axis.
+        low, high: its ends, above 0.
+    """
+    steps: Sequence[float] = (1.0,)
+    span = math.log10(high / low)
+    if span < 2.5:
+        steps = (1.0, 2.0, 5.0) if span < 1.6 else (1.0, 3.0)
+    every = max(1, math.ceil(span / 6))
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    at = [10.0**e * step for e in exponents if e % every == 0 for step in steps]
+    ticks = [(value, power_text(value)) for value in at if low <= value <= high]
+    return Axis(label, "log", ticks, (low, high))
+
+
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def power_text(value: float) -> str:
+    """A tick of a logarithmic axis.
+
+    >>> power_text(100.0), power_text(0.02), power_text(1e-6), power_text(3e-5)
+    ('100', '0.02', '10⁻⁶', '3·10⁻⁵')
+    """
+    if 1e-3 <= value <= 1e4:
+        return f"{value:g}"
+    exponent = math.floor(math.log10(value) + 1e-9)
+    factor = f"{value / 10.0**exponent:.3g}"
+    return ("" if factor == "1" else f"{factor}·") + "10" + str(exponent).translate(_SUPERSCRIPTS)
+
+
+def highest(marks: Iterable[Mark]) -> float:
+    """The height of the highest step."""
+    return max(height for mark in marks if isinstance(mark, Steps) for height in mark.heights)
+
+
+def roots(label: str, top: float) -> Axis:
+    """A y axis from 0 to a top on which the square root of a value is its height.
+
+    Small counts are seen beside large ones; the label says so.
+    """
+    ticks = [0.0]
+    for share in (0.05, 0.2, 0.5, 1.0):
+        value = share * top
+        power = 10.0 ** math.floor(math.log10(value))
+        rounded = max((s * power for s in (1, 2, 5) if s * power <= value * 1.001), default=power)
+        if rounded > ticks[-1]:
+            ticks.append(rounded)
+    text = f"{label}, axis of square roots"
+    return Axis(text, "sqrt", [(at, f"{at:g}") for at in ticks], (0.0, 1.06 * top))
 
 
 # ---- figures with a panel for each source
 
 
+MOST_PICTURED = 4
+"""Checkpoints with a panel in a picture; the page has all."""
+_MOST_ON_PAGE = 40
+
+
 def panel_sources(document: Document) -> list[str]:
-    """The sources that have a panel of their own: of many some, evenly along the run."""
-    return evenly(natural_order(document), MAX_PANELS)
+    """The sources that have a panel of their own: of very many some, evenly along the run."""
+    return evenly(natural_order(document), _MOST_ON_PAGE)
+
+
+def votes(document: Document) -> dict[str, float]:
+    """kNN accuracy of each source that has one, at about 20 neighbours."""
+    records = defined(document.records("knn_accuracy"))
+    if not records:
+        return {}
+    k = nearest_k((int(record.params["k"]) for record in records), 20)
+    return {r.source: value_of(r) for r in records if r.params["k"] == k}
+
+
+def pictured(document: Document, most: int = MOST_PICTURED) -> list[str]:
+    """The sources that pictures show: best and worst by kNN accuracy, and the ends of the order."""
+    order = natural_order(document)
+    if len(order) <= most:
+        return order
+    accuracy = votes(document)
+    best = [pick(accuracy, key=accuracy.__getitem__) for pick in (max, min) if accuracy]
+    chosen = list(dict.fromkeys([*best, order[0], order[-1], *evenly(order, most)]))[:most]
+    return [source for source in order if source in chosen]
 
 
 def panel_size(n_panels: int) -> tuple[float, float]:
@@ -253,13 +363,62 @@ def panel_columns(n_panels: int) -> int:
 def figure_of_sources(
     document: Document, name: str, title: str, caption: str, panels: Sequence[Panel], **options: Any
 ) -> Figure:
-    """A figure with a note where some sources have no panel; see `Figure` for options."""
-    n = len(document.sources)
-    if n > MAX_PANELS:
-        title += f" ({MAX_PANELS} of {n} checkpoints)"
+    """A figure with a panel for each source, of which pictures show a few; see `Figure`.
+
+    The caption says which these are, and where the rest is.
+    """
+    names = short_names(document)
+    n, n_shown = len(document.sources), len({panel.source or panel.title for panel in panels})
+    if len(panels) > MOST_PICTURED and n_shown == len(panels):
+        drawn = [panel.source or panel.title for panel in panels]
+        shown = [names[source] for source in pictured(document) if names[source] in drawn]
+        shown += [name for name in (*drawn[:1], *drawn[-1:], *drawn) if name not in shown]
+        shown = shown[:MOST_PICTURED]
+        panels = [replace(p, is_minor=(p.source or p.title) not in shown) for p in panels]
+        which = "the best and the worst by kNN accuracy, " if votes(document) else ""
         caption += (
-            f" Shown are {MAX_PANELS} of {n} checkpoints, evenly along the run, the first and the "
-            "last among them; the others are in the tables."
+            f" Pictures show {sum(not p.is_minor for p in panels)} of {n}: {which}the first, the "
+            "last; the page has all."
         )
+    if len(panels) > MAX_PANELS:
+        options = {"choice": "checkpoint", **options}
+    if 1 < n_shown == len(panels) < n and n > MAX_PANELS:
+        caption += f" {n - n_shown} more checkpoints are in the tables."
     layout = {"columns": panel_columns(len(panels)), "panel_size": panel_size(len(panels))}
     return Figure(name, title, caption, panels, **{**layout, **options})
+
+
+# ---- what a figure shows, in words
+
+
+def extremes(
+    document: Document,
+    records: Sequence[Record],
+    what: str,
+    text: str = "{:.3g}",
+    most: str = "highest",
+) -> str:
+    """Which checkpoint has the highest value, and which the lowest, in one sentence.
+
+    Args:
+        document: names the checkpoints.
+        records: the first of each checkpoint counts.
+        what: the number, as "kNN accuracy at k = 20".
+        text: how a value is written.
+        most: "highest", or another word for the first that is named.
+    """
+    of_source = {record.source: record for record in reversed(defined(records))}
+    own, names = list(of_source.values()), short_names(document)
+    if not own:
+        return ""
+    top, low = max(own, key=value_of), min(own, key=value_of)
+    first = f"{names[top.source]} has the {most} {what}: {_written(text, top)}"
+    if len(own) == 1:
+        return f"{names[top.source]}: {what} is {_written(text, top)}."
+    if _written(text, top) == _written(text, low):
+        return f"The {what} is {_written(text, top)} for all {len(own)} checkpoints."
+    return f"{first}; the lowest is {_written(text, low)} ({names[low.source]})."
+
+
+def _written(text: str, record: Record) -> str:
+    return text.format(value_of(record)).replace("-", "−")

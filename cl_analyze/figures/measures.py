@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from cl_analyze.figures.basics import uniform_law
@@ -18,11 +19,18 @@ class Measure:
         label: of the axis, with the unit.
         records: at most one for each checkpoint.
         uniform_sphere: the value on the uniform sphere; None: not drawn.
+        is_share: whether it is a share, which is written per cent.
     """
 
     label: str
     records: list[Record]
     uniform_sphere: float | None = None
+    is_share: bool = False
+
+    @property
+    def name(self) -> str:
+        """The measure without unit and parameters, as "kNN accuracy"."""
+        return re.split(r" *[\[(,]| at τ", self.label)[0]
 
 
 def figure_t(document: Document) -> float:
@@ -60,10 +68,11 @@ def accuracies(document: Document) -> list[Measure]:
     votes = defined(document.records("knn_accuracy"))
     if votes:
         k = nearest_k((int(record.params["k"]) for record in votes), 20)
-        measures.append(Measure(f"kNN accuracy, k = {k}", [r for r in votes if r.params["k"] == k]))
+        own = [record for record in votes if record.params["k"] == k]
+        measures.append(Measure(f"kNN accuracy, k = {k}", own, is_share=True))
     probes = defined(document.records("probe_accuracy", "normalised"))
     if probes:
-        measures.append(Measure("linear probe accuracy", probes))
+        measures.append(Measure("linear probe accuracy", probes, is_share=True))
     return measures
 
 
@@ -73,7 +82,8 @@ def retrieval(document: Document) -> list[Measure]:
     if not recalls:
         return []
     k = min(int(record.params["k"]) for record in recalls)
-    return [Measure(f"recall, k = {k}", [r for r in recalls if r.params["k"] == k])]
+    own = [record for record in recalls if record.params["k"] == k]
+    return [Measure(f"recall, k = {k}", own, is_share=True)]
 
 
 def rank_and_false_negatives(document: Document) -> list[Measure]:
@@ -84,5 +94,5 @@ def rank_and_false_negatives(document: Document) -> list[Measure]:
     if shares:
         tau = min(float(record.params["tau"]) for record in shares)
         shares = [record for record in shares if record.params["tau"] == tau]
-        measures.append(Measure(f"false-negative share at τ = {tau:g}", shares))
+        measures.append(Measure(f"false-negative share at τ = {tau:g}", shares, is_share=True))
     return measures

@@ -6,14 +6,12 @@ from cl_analyze.figures import measures
 from cl_analyze.figures.colours import BLACK
 from cl_analyze.figures.description import Axis, Figure, Mark, Panel, Rule
 from cl_analyze.figures.marks import half_width, one_record, value_of
-from cl_analyze.figures.sources import by_temperature, short_names
+from cl_analyze.figures.sources import natural_order, short_names
 from cl_analyze.figures.trade_off import plane_marks
 from cl_analyze.results.document import Document
 
 _POWER = 2.0
 """Of the distances between positives, as in the paper."""
-_AXES = 3.0, 2.8
-"""Inches of the plane's axes, about."""
 
 
 def alignment_uniformity_figure(document: Document) -> Figure | None:
@@ -22,7 +20,7 @@ def alignment_uniformity_figure(document: Document) -> Figure | None:
     alignment = document.records("alignment", power=_POWER)
     points = {
         source: (u, a)
-        for source in by_temperature(document)
+        for source in natural_order(document)
         if (u := one_record(uniformity.records, source)) is not None
         and (a := one_record(alignment, source)) is not None
     }
@@ -31,7 +29,7 @@ def alignment_uniformity_figure(document: Document) -> Figure | None:
     marks: list[Mark] = []
     if uniformity.uniform_sphere is not None:
         marks.append(Rule("uniform sphere", x=uniformity.uniform_sphere, colour=BLACK))
-    on_plane, has_runs = plane_marks(document, points, (), _AXES)
+    on_plane, has_runs = plane_marks(document, points)
     marks += on_plane
     highest = max(value_of(a) + half_width(a) for _, a in points.values())
     names = short_names(document)
@@ -56,7 +54,7 @@ def alignment_uniformity_figure(document: Document) -> Figure | None:
         [
             Panel(
                 marks,
-                Axis(f"{uniformity.label}   ← more uniform"),
+                Axis(f"{uniformity.label}   ←\u00a0more\u00a0uniform"),
                 Axis(
                     "alignment  [squared distance]",
                     limits=(0.0, 1.1 * max(highest, 1e-9)),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise
 
@@ -20,22 +21,29 @@ from cl_analyze.figures.description import (
 )
 from cl_analyze.figures.marks import (
     bar,
+    decades,
     defined,
+    extremes,
     figure_of_sources,
     hover_of,
     one_record,
-    panel_columns,
     panel_sources,
     read_column,
+    roots,
     value_of,
+    votes,
 )
 from cl_analyze.figures.sources import natural_order, short_names, source_colours
 from cl_analyze.results.document import Document
 from cl_analyze.results.ordering import shortened
-from cl_analyze.results.tables import Record
+from cl_analyze.results.tables import Record, nearest_k
 
 _MOST_CLASSES = 40
-"""Classes up to which a heat map can be read."""
+"""Classes up to which the names of a heat map can be read."""
+_MOST_NUMBERS = 12
+"""Classes up to which numbers stand in the cells."""
+_LETTERS_ACROSS = 36
+"""Letters of names side by side up to which they need not stand upright."""
 _MOST_LETTERS = 14
 """Letters of a class on an axis, about."""
 _SPECTRUM_SHOWN = "normalised_centred"
@@ -56,9 +64,9 @@ def spectrum_figure(document: Document) -> Figure | None:
         if ranked:
             ranks, held = [rank for rank, _ in ranked], [value for _, value in ranked]
             least = min(least, *held)
-            variances.append(Line(ranks, held, names[source], colours[source]))
-            total = [0.0, *accumulate(held)]
-            sums.append(Line([0.0, *ranks], total, names[source], colours[source]))
+            name, colour, total = names[source], colours[source], [0.0, *accumulate(held)]
+            variances.append(Line(ranks, held, name, colour, source=name))
+            sums.append(Line([0.0, *ranks], total, name, colour, source=name))
     if not variances:
         return None
     longest = max(1, *dims)
@@ -66,21 +74,22 @@ def spectrum_figure(document: Document) -> Figure | None:
         variances.append(Rule("uniform sphere", y=1.0 / longest))
         sums.append(Line([0.0, float(longest)], [0.0, 1.0], "", "#444444", "dashed", width=1.1))
     reach = (0.0, longest + 0.5)
-    variance = Axis("variance", "log", limits=(max(least / 2.0, 1e-12), 1.0))
-    sum_of_variances = Axis("variance held together", limits=(0.0, 1.03))
+    variance = decades("variance", max(least / 2.0, 1e-12), 1.0)
+    share = Axis("share of the variance", limits=(0.0, 1.03), is_share=True)
     return Figure(
         "spectrum",
         "Spectrum of the rows on the sphere, about their mean",
-        "On the left the variance of unit rows along each principal direction, on the right what "
-        "the first of them hold together: all of it is 1 less the square of the mean row. A curve "
-        "that falls off a cliff has collapsed onto few directions, one that stays at the bottom on "
-        "the right has collapsed altogether. Dashed: the uniform sphere.",
+        "Left: variance of unit rows along each principal direction. Right: share of the variance "
+        "in the first k directions. A curve that ends below 100% has lost the rest to a common "
+        "direction. A curve that falls off a cliff has collapsed onto few directions. Dashed: the "
+        "uniform sphere.",
         [
             Panel(variances, Axis("rank of the direction", limits=reach), variance),
-            Panel(sums, Axis("number of directions", limits=reach), sum_of_variances),
+            Panel(sums, Axis("first k directions", limits=reach), share),
         ],
         columns=2,
         panel_size=(3.9, 3.0),
+        finding=extremes(document, document.records("effective_rank", "raw"), "effective rank"),
     )
 
 
@@ -92,7 +101,7 @@ def class_similarity_figure(document: Document) -> Figure | None:
     for source in panel_sources(document):
         pairs = document.rows("class_pairs", source=source)
         classes = document.rows("quality_by_class", source=source)
-        if pairs and len(classes) <= _MOST_CLASSES:
+        if pairs and classes:
             classes.sort(key=lambda row: int(str(row["order"])))
             orders[source] = [str(row["class"]) for row in classes]
             cosines[source] = {}
@@ -102,32 +111,78 @@ def class_similarity_figure(document: Document) -> Figure | None:
     if not orders:
         return None
     ends = {source: (min(own.values()), max(own.values())) for source, own in cosines.items()}
-    low, high = min(low for low, _ in ends.values()), max(high for _, high in ends.values())
+    # the same colour is the same cosine in all panels, and white is 0
+    reach = max(0.1, *(abs(end) for both in ends.values() for end in both))
     # one order for all, so that panels can be compared: that of the most structured
     clearest = max(ends, key=lambda source: ends[source][1] - ends[source][0])
+    accuracy = votes(document)
+    shown = max(orders, key=lambda source: accuracy.get(source, 0.0))
     panels = []
     for source, order in orders.items():
         if sorted(order) == sorted(orders[clearest]):
             order = orders[clearest]
         cells = [[cosines[source].get((a, b), float("nan")) for b in order] for a in order]
-        ticks = [(float(i), text) for i, text in enumerate(shortened(order, _MOST_LETTERS))]
-        axis = Axis("class", ticks=ticks, in_full=order)
-        title = names[source] if len(orders) > 1 else ""
-        marks = [Cells(cells, low, high, "mean cosine")]
-        panels.append(Panel(marks, axis, axis, title, upright=True, source=names[source]))
-    side = min(3.0 + 0.09 * max(map(len, orders.values())), 6.5)
-    order_of = f", from {names[clearest]}" if len(orders) > 1 else ""
-    return figure_of_sources(
-        document,
+        panel = _classes_panel(cells, order, reach)
+        name = names[source]
+        title = name if len(orders) > 1 else ""
+        panels.append(replace(panel, title=title, source=name, is_minor=source != shown))
+    n_most = max(map(len, orders.values()))
+    side = min(3.4 + 0.09 * n_most, 6.5)
+    caption = (
+        "Classes are in an order that puts similar ones side by side (average linkage"
+        + (f", from {names[clearest]}" if len(orders) > 1 else "")
+        + "); the diagonal is the cosine within a class, self pairs counted. Red off the diagonal: "
+        "classes that overlap; white: cosine 0, as on the uniform sphere."
+    )
+    if n_most > _MOST_CLASSES:
+        caption += " Names of so many classes are in quality_by_class.csv, in the column order."
+    if len(orders) > 1:
+        which = "the best by kNN accuracy" if accuracy else "the first"
+        caption += f" Pictures show {names[shown]}, {which}; the page has all."
+    return Figure(
         "class_similarity",
         "Mean cosine between classes",
-        f"Classes are in an order that puts similar ones side by side (average linkage{order_of}); "
-        "the diagonal is the cosine within a class, self pairs counted. Blocks off the diagonal "
-        "are classes that overlap.",
+        caption,
         panels,
-        columns=min(panel_columns(len(panels)), 3),
-        panel_size=(side + 0.9, side - 0.4),
+        choice="checkpoint" if len(panels) > 1 else "",
+        panel_size=(side + 0.7, side),
+        finding=_overlap(cosines[shown], names[shown]),
     )
+
+
+def _classes_panel(cells: Sequence[Sequence[float]], order: Sequence[str], reach: float) -> Panel:
+    """The heat map of one source: with numbers where classes are few, without names of many."""
+    texts: Sequence[Sequence[str]] = ()
+    if len(order) <= _MOST_NUMBERS:
+        texts = [["" if math.isnan(v) else _two_digits(v) for v in row] for row in cells]
+    cut = shortened(order, _MOST_LETTERS)
+    axis = Axis("class", ticks=[(float(i), text) for i, text in enumerate(cut)], in_full=order)
+    if len(order) > _MOST_CLASSES:
+        axis = Axis(
+            f"{len(order)} classes", ticks=[(0.0, "1"), (len(order) - 1.0, str(len(order)))]
+        )
+    upright = len(order) <= _MOST_CLASSES and max(map(len, order)) * len(order) > _LETTERS_ACROSS
+    marks = [Cells(cells, -reach, reach, "mean cosine", texts, is_diverging=True)]
+    return Panel(marks, axis, axis, upright=upright)
+
+
+def _two_digits(value: float) -> str:
+    """A cosine with two decimals, as short as it can be.
+
+    >>> _two_digits(0.25), _two_digits(-0.031), _two_digits(-0.001), _two_digits(1.0)
+    ('.25', '−.03', '0', '1')
+    """
+    text = f"{value:.2f}".replace("0.", ".").replace("-", "−")
+    return {".00": "0", "−.00": "0", "1.00": "1", "−1.00": "−1"}.get(text, text)
+
+
+def _overlap(cosines: Mapping[tuple[str, str], float], name: str) -> str:
+    """Which two classes are most alike."""
+    others = {pair: value for pair, value in cosines.items() if pair[0] != pair[1]}
+    if not others:
+        return ""
+    a, b = max(others, key=others.__getitem__)
+    return f"In {name} the classes {a} and {b} are most alike: mean cosine {others[a, b]:.2f}."
 
 
 def knn_figure(document: Document) -> Figure | None:
@@ -139,16 +194,20 @@ def knn_figure(document: Document) -> Figure | None:
     ks = sorted({int(record.params["k"]) for record in records})
     probes = document.records("probe_accuracy", "normalised")
     at_probe = 2.2 * ks[-1]
+    gaps = [math.log(b / a) for a, b in pairwise([*map(float, ks), at_probe])]
     marks: list[Mark] = []
     diamonds: list[Mark] = []
     order = [s for s in natural_order(document) if one_record(records, s) is not None]
+    # intervals side by side, never nearer to another k than to their own
+    spread = min(0.03 * (len(order) - 1), 0.6 * min(gaps))
     for i, source in enumerate(order):
-        aside = 1.0 + 0.03 * (i - 0.5 * (len(order) - 1))  # intervals side by side
+        aside = math.exp(spread * (i / max(len(order) - 1, 1) - 0.5))
         name, colour = names[source], colours[source]
         own = [r for k in ks if (r := one_record(records, source, k=k)) is not None]
         xs, ys = [aside * float(r.params["k"]) for r in own], [value_of(r) for r in own]
         hovers = [hover_of(record, name) for record in own]
-        marks.append(Line(xs, ys, name, colour, marker=True, hovers=hovers))
+        line = Line(xs, ys, name, colour, marker=True, width=1.0, source=name, hovers=hovers)
+        marks.append(line)
         marks.append(_dots(xs, own, name, colour, name, size=3.5))
         probe = one_record(probes, source)
         if probe is not None:
@@ -167,9 +226,23 @@ def knn_figure(document: Document) -> Figure | None:
         "kNN accuracy against the number of neighbours, and a linear probe",
         f"Each row is classified by the {voters}, votes weighted by exp(s / 0.07); bars are 95% "
         "intervals. Diamonds: the linear probe on normalised rows.",
-        [Panel([*marks, *diamonds], x_axis, Axis("accuracy, 95% intervals"))],
+        [Panel([*marks, *diamonds], x_axis, Axis("accuracy, 95% intervals", is_share=True))],
         panel_size=(5.4, 3.4),
+        finding=_accuracy_in_words(document, records, probes),
     )
+
+
+def _accuracy_in_words(
+    document: Document, records: Sequence[Record], probes: Sequence[Record]
+) -> str:
+    """The best by kNN and by the probe."""
+    k = nearest_k((int(record.params["k"]) for record in records), 20)
+    of_k = [record for record in records if record.params["k"] == k]
+    said = [
+        extremes(document, of_k, f"kNN accuracy at k = {k}", "{:.1%}"),
+        extremes(document, probes, "linear probe accuracy", "{:.1%}"),
+    ]
+    return " ".join(text for text in said if text)
 
 
 def _dots(
@@ -189,9 +262,10 @@ def _dots(
 def hubness_figure(document: Document) -> Figure | None:
     """How often rows are among the ten nearest of others, beside neighbours drawn at random."""
     names = short_names(document)
-    panels = []
+    skewness = [r for r in document.records("hubness_skewness") if r.params["k"] == _HUBS_OF]
+    drawn: dict[str, list[Steps]] = {}
     for source in panel_sources(document):
-        rows = document.rows("hubness_histogram", source=source, k=10)
+        rows = document.rows("hubness_histogram", source=source, k=_HUBS_OF)
         if not rows:
             continue
         # bars stand on their number
@@ -201,20 +275,33 @@ def hubness_figure(document: Document) -> Figure | None:
             [count / (b - a) for count, (a, b) in zip(counts, pairwise(edges), strict=True)]
             for counts in (read_column(rows, "rows"), read_column(rows, "rows_if_random"))
         )
-        marks: list[Mark] = [
-            Steps(edges, heights, "rows", HUES[0], filled=True),
+        drawn[source] = [
+            Steps(edges, heights, "rows", HUES[5], filled=True),
             Steps(edges, expected, "if neighbours were random", BLACK),
-            Rule("k = 10", x=10.0, colour=GREY, style="dotted"),
         ]
-        x_axis = Axis("times among the 10 nearest of others")
-        panels.append(Panel(marks, x_axis, Axis("rows (square-root scale)", "sqrt"), names[source]))
-    if not panels:
+    if not drawn:
         return None
+    top = max(height for marks in drawn.values() for mark in marks for height in mark.heights)
+    x_axis = Axis(f"times among the {_HUBS_OF} nearest of others")
+    y_axis = replace(roots("rows", top), limits=(0.0, 1.45 * top))  # room for the remark
+    panels = []
+    for source, marks in drawn.items():
+        own = one_record(skewness, source)
+        note = "" if own is None else f"skewness {value_of(own):.2g}".replace("-", "−")
+        rule = Rule(f"mean, {_HUBS_OF}", x=float(_HUBS_OF), colour=GREY, style="dotted")
+        name = names[source]
+        panels.append(Panel([*marks, rule], x_axis, y_axis, name, source=name, note=note))
     return figure_of_sources(
         document,
         "hubness",
         "Hubs and antihubs",
         "A long right tail means hubs: a few rows that are neighbours of very many, which spoils "
-        "retrieval. The leftmost bar are antihubs, nobody's neighbours.",
+        "retrieval. A skewness under 1 is no hubs to speak of, over 3 strong hubs. The leftmost "
+        "bar are antihubs, nobody's neighbours.",
         panels,
+        share_y=True,
+        finding=extremes(document, skewness, f"skewness of hubs at k = {_HUBS_OF}", "{:.2g}"),
     )
+
+
+_HUBS_OF = 10

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cl_analyze.figures.colours import GREY
 from cl_analyze.figures.description import Axis, Figure, Line, Mark, Panel, Style
 from cl_analyze.figures.marks import defined, line_of_records, logarithmic_axis, value_of
-from cl_analyze.figures.sources import by_temperature, short_names, source_colours
+from cl_analyze.figures.sources import natural_order, short_names, source_colours
 from cl_analyze.results.document import Document
 from cl_analyze.results.tables import Record
 
@@ -23,7 +23,7 @@ def recall_figure(document: Document) -> Figure | None:
     if len(ks) < 2:
         return None
     names, colours = short_names(document), source_colours(document)
-    sources = [s for s in by_temperature(document) if any(r.source == s for r in records)]
+    sources = [s for s in natural_order(document) if any(r.source == s for r in records)]
     marks: list[Mark] = []
     directions = []
     for direction, style in _STYLES:

@@ -8,13 +8,15 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from cl_analyze.figures import measures
-from cl_analyze.figures.colours import BLUE, HUES, ordered
+from cl_analyze.figures.colours import BLACK, BLUE, HUES, ordered
 from cl_analyze.figures.description import Axis, Figure, Line, Mark, Panel, Points, Rule
 from cl_analyze.figures.marks import (
     bar,
     defined,
+    extremes,
     half_width,
     hover_of,
+    limits_around,
     line_of_records,
     logarithmic_axis,
     one_record,
@@ -127,23 +129,28 @@ def _line(
     records: Sequence[Record],
     label: str,
     colour: str,
-) -> list[Line]:
-    """The line of one series with a 95% band; empty where no checkpoint has a value."""
+) -> list[Line | Points]:
+    """The line of one series with a 95% band, or its only point; empty without values."""
     own = [record for s in sources if (record := one_record(records, s)) is not None]
     if not own:
         return []
     xs = [run.places[record.source] for record in own]
-    return [
-        line_of_records(
-            xs,
-            own,
-            label,
-            colour,
-            marker=len(own) <= MOST_ROWS,
-            sources=[names[record.source] for record in own],
-            hovers=[hover_of(record, names[record.source]) for record in own],
-        )
-    ]
+    owners = [names[record.source] for record in own]
+    hovers = [hover_of(*pair) for pair in zip(own, owners, strict=True)]
+    if len(own) == 1:
+        diamond = _diamond(xs, own, label, colour)
+        return [replace(diamond, sources=owners, hovers=hovers)]
+    options = {"marker": len(own) <= MOST_ROWS, "sources": owners, "hovers": hovers}
+    return [line_of_records(xs, own, label, colour, **options)]
+
+
+def _diamond(xs: Sequence[float], records: Sequence[Record], label: str, colour: str) -> Points:
+    """A checkpoint beside the runs, with its 95% interval."""
+    ys, bars = [value_of(record) for record in records], [bar(record) for record in records]
+    return Points(xs, ys, label, colour, y_error=bars, size=5, symbol="D", hollow=True)
+
+
+_MOST_IN_TITLE = 4
 
 
 def run_figure(document: Document) -> Figure | None:
@@ -160,16 +167,24 @@ def run_figure(document: Document) -> Figure | None:
         shown += measures.rank_and_false_negatives(document)
     else:
         shown += accuracies[:1]
-    panels = []
+    panels: list[Panel] = []
+    names: list[str] = []
     for measure in shown:
         marks: list[Mark] = []
         for (name, sources), colour in zip(series.items(), HUES * len(series), strict=False):
             label = name if len(series) > 1 else ""
             marks += _line(run, short_names(document), sources, measure.records, label, colour)
-        if marks and measure.uniform_sphere is not None:
+        if not marks:
+            continue
+        ends = [
+            value_of(r) + side * half_width(r) for r in defined(measure.records) for side in (-1, 1)
+        ]
+        if measure.uniform_sphere is not None:
             marks.append(Rule("uniform sphere", y=measure.uniform_sphere))
-        if marks:
-            panels.append(Panel(marks, run.axis, Axis(measure.label)))
+            ends.append(measure.uniform_sphere)
+        y_axis = Axis(measure.label, limits=limits_around(*ends), is_share=measure.is_share)
+        panels.append(Panel(marks, run.axis, y_axis))
+        names.append(measure.name)
     if not panels:
         return None
     caption = "Dashed, the uniform sphere; bands are 95% intervals. "
@@ -181,14 +196,23 @@ def run_figure(document: Document) -> Figure | None:
     if not is_comparison:
         noun = "Temperatures" if run.is_temperature else f"Positions ({run.label})"
         caption += f"{noun} are read from the names of the checkpoints."
-    names = "Uniformity, tolerance and accuracy" if accuracies else "Uniformity and tolerance"
+    title = "Headline numbers"
+    if len(names) <= _MOST_IN_TITLE:
+        title = " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
+        title = title[0].upper() + title[1:]
     return Figure(
         "along_the_run" if is_comparison else "against_temperature",
-        f"{names} against {'the training temperature' if run.is_temperature else run.label}",
+        f"{title} against {'the training temperature' if run.is_temperature else run.label}",
         caption,
         panels,
         columns=min(len(panels), 3),
         panel_size=(3.6, 2.7),
+        finding=" ".join(
+            extremes(
+                document, measure.records, measure.name, "{:.1%}" if measure.is_share else "{:.3g}"
+            )
+            for measure in [*accuracies[:1], *shown[:1]]
+        ),
     )
 
 
@@ -243,13 +267,12 @@ def movement_figure(document: Document) -> Figure | None:
             if not label and len(series) > 1:  # no colour has another meaning: one for each run
                 named = list(zip(series, HUES * len(series), strict=False))
             lines = list(zip(series.values(), named, strict=False))
-            marks = [
-                line for own, style in lines for line in _line(run, names, own, records, *style)
+            marks: list[Mark] = [
+                m for own, style in lines for m in _line(run, names, own, records, *style)
             ]
-            dashed = [
-                line for own, (_, hue) in lines for line in _line(run, names, own, steps, "", hue)
-            ]
-            return [*marks, *(replace(line, style="dashed") for line in dashed)]
+            dashed = [m for own, (_, hue) in lines for m in _line(run, names, own, steps, "", hue)]
+            marks += [replace(m, style="dashed") for m in dashed if isinstance(m, Line)]
+            return marks
         own = [record for s in sources if (record := one_record(records, s)) is not None]
         xs, ys = [places[record.source] for record in own], [value_of(record) for record in own]
         owners = [names[record.source] for record in own]
@@ -257,25 +280,44 @@ def movement_figure(document: Document) -> Figure | None:
         bars = [bar(record) for record in own]
         return [Points(xs, ys, label, colour, y_error=bars, size=4, sources=owners, hovers=hovers)]
 
+    def chance(metric: str) -> list[Mark]:
+        """What rows in any order have, where every pair was compared."""
+        means = {
+            str(row[other]): float(row["null_mean"])
+            for row in document.rows("compare_matrix", metric=metric)
+            for one, other in (("source_a", "source_b"), ("source_b", "source_a"))
+            if row[one] == reference and row["null_mean"] is not None
+        }
+        at = run.places if is_run else places
+        placed = sorted((at[s], means[s], names[s]) for s in sources if s in at and s in means)
+        if not placed or run.owners:
+            return []
+        xs, ys = [x for x, _, _ in placed], [y for _, y, _ in placed]
+        owners = [name for _, _, name in placed]
+        return [Points(xs, ys, _UNRELATED, BLACK, symbol="_", size=9, sources=owners)]
+
     shared: list[Mark] = []
+    by_chance: list[Mark] = []
     ks = sorted({int(record.params["k"]) for record in overlap})
     for k, colour in zip(ks, ordered(len(ks)), strict=True):
         of_k = [record for record in overlap if record.params["k"] == k]
         of_steps = [record for record in overlap_of_steps if record.params["k"] == k]
         shared += drawn(of_k, of_steps, f"k = {k}", colour)
-        chance = k / max(of_k[0].n - 1, 1)
-        shared.append(Rule("by chance", y=chance, colour=colour, style="dotted"))
+        by_chance.append(Rule(_UNRELATED, y=k / max(of_k[0].n - 1, 1), style="dotted"))
+    shared += by_chance
+    unlike = chance("procrustes_residual")
     least = min((value_of(r) - half_width(r) for r in cka), default=0.0)
     farthest = max((value_of(r) + half_width(r) for r in residual), default=0.0)
+    farthest = max([farthest, *(y for m in unlike if isinstance(m, Points) for y in m.y)])
     farthest = 1.08 * max(farthest, 1e-6)
     panels = (
         (
-            drawn(cka, cka_of_steps, "", BLUE),
-            Axis("linear CKA, debiased", limits=(min(0.0, least), 1.05)),
+            [*drawn(cka, cka_of_steps, "", BLUE), Rule(_UNRELATED, y=0.0, style="dotted")],
+            Axis("linear CKA, debiased", limits=(min(-0.05, least), 1.05)),
         ),
-        (shared, Axis("neighbours shared  [share]", limits=(0.0, 1.05))),
+        (shared, Axis("neighbours shared", limits=(0.0, 1.05), is_share=True)),
         (
-            drawn(residual, residual_of_steps, "", BLUE),
+            [*drawn(residual, residual_of_steps, "", BLUE), *unlike],
             Axis("squared distance after rotation", limits=(0.0, farthest)),
         ),
     )
@@ -283,10 +325,15 @@ def movement_figure(document: Document) -> Figure | None:
         "movement",
         f"How the space moved from {'the original' if is_of_variants else names[reference]}",
         "A rotation of the reference has CKA 1, shares every neighbour, and leaves no distance. "
-        "CKA compares all similarities, shared neighbours the local order; dotted, what chance "
-        f"shares. {'Dashed: from the checkpoint before, not the reference. ' * bool(cka_of_steps)}"
+        "CKA compares all similarities, shared neighbours the local order. Black: what unrelated "
+        f"spaces have (rows in any order). {_STEPS_IN_WORDS * bool(cka_of_steps)}"
         "Only checkpoints whose rows are matched with the reference's are shown.",
         [Panel(marks, x_axis, axis, upright=not is_run) for marks, axis in panels if marks],
         columns=3,
         panel_size=(3.3, 2.6 if is_run else 3.4),
+        finding=extremes(document, cka, "linear CKA with the reference", "{:.2f}"),
     )
+
+
+_UNRELATED = "unrelated"
+_STEPS_IN_WORDS = "Dashed: from the checkpoint before, not the reference. "

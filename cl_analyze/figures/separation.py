@@ -9,12 +9,16 @@ from cl_analyze.figures.description import Axis, Figure, Line, Mark, Panel, Poin
 from cl_analyze.figures.marks import (
     Rows,
     axis_of_cosines,
+    decades,
+    extremes,
     figure_of_sources,
+    highest,
     panel_sources,
     read_column,
     reference_line,
+    roots,
 )
-from cl_analyze.figures.sources import by_temperature, short_names, source_colours
+from cl_analyze.figures.sources import natural_order, short_names, source_colours
 from cl_analyze.results.document import Document
 
 _LEAST_RATE = 1e-5
@@ -27,7 +31,7 @@ def separation_figure(document: Document) -> Figure | None:
     marks: list[Mark] = []
     points: list[Mark] = []
     least = 1.0
-    for source in by_temperature(document):
+    for source in natural_order(document):
         rows = document.rows("threshold", source=source)
         curve = [
             (float(row["false_positive_rate"] or 0.0), float(row["true_positive_rate"] or 0.0))
@@ -38,18 +42,18 @@ def separation_figure(document: Document) -> Figure | None:
             continue
         xs, ys = [x for x, _ in drawn], [y for _, y in drawn]
         least = min(least, *xs)
-        marks.append(Line(xs, ys, names[source], colours[source]))
+        name = names[source]
+        marks.append(Line(xs, ys, name, colours[source], source=name))
         chosen = _points(document, source, "tpr_at_fpr")
         at = read_column(chosen, "false_positive_rate"), read_column(chosen, "true_positive_rate")
         kept = [(x, y) for x, y in zip(*at, strict=True) if x >= _LEAST_RATE]
         if kept:
-            label = "" if points else "chosen false-positive rates"
+            label = "" if points else "rates of --fpr"
             xs, ys = [x for x, _ in kept], [y for _, y in kept]
-            name = names[source]
-            points.append(Points(xs, ys, label, colours[source], hollow=True, source=name))
+            points.append(Points(xs, ys, label, colours[source], size=6, hollow=True, source=name))
     if not marks:
         return None
-    low = max(least, _LEAST_RATE)
+    low = min(max(least, _LEAST_RATE), 0.1)
     chance = [low * (1.0 / low) ** (step / 40) for step in range(41)]
     marks = [reference_line(chance, chance, "by chance"), *marks, *points]
     return Figure(
@@ -61,18 +65,19 @@ def separation_figure(document: Document) -> Figure | None:
         [
             Panel(
                 marks,
-                Axis("false-positive rate  [share of negatives]", "log", limits=(low, 1.0)),
+                decades("false-positive rate  [share of negatives]", low, 1.0),
                 Axis("true-positive rate  [share of positives]", limits=(0.0, 1.03)),
             )
         ],
         panel_size=(5.6, 3.8),
+        finding=extremes(document, document.records("auroc"), "area under the curve", "{:.4f}"),
     )
 
 
 def threshold_figure(document: Document) -> Figure | None:
     """Densities of positives and negatives of each source, with the threshold of each rate."""
     names = short_names(document)
-    panels = []
+    drawn: dict[str, list[Mark]] = {}
     for source in panel_sources(document):
         rows = document.rows("threshold", source=source)
         if not rows:
@@ -98,18 +103,23 @@ def threshold_figure(document: Document) -> Figure | None:
         for row in _points(document, source, "equal_error_rate"):
             threshold = float(row["threshold"] or 0.0)
             marks.append(Rule("equal error rate", x=threshold, colour=BLACK, style="dotted"))
-        y_axis = Axis("density (square-root scale)", "sqrt")
-        panels.append(Panel(marks, axis_of_cosines("cosine similarity"), y_axis, names[source]))
-    if not panels:
+        drawn[source] = marks
+    if not drawn:
         return None
+    top = highest(mark for marks in drawn.values() for mark in marks)
+    x_axis, y_axis = axis_of_cosines("cosine similarity"), roots("density", top)
     return figure_of_sources(
         document,
         "thresholds",
         "Positives and negatives, and the thresholds between them",
         "Right of a line, pairs are taken for positives: the dashed lines let the share of "
         "negatives pass that the legend names, the dotted one makes both errors equally often. "
-        "operating_points.csv has the cosines.",
-        panels,
+        "operating_points.csv has the cosines. Heights are square roots of densities.",
+        [Panel(marks, x_axis, y_axis, names[s], source=names[s]) for s, marks in drawn.items()],
+        share_y=True,
+        finding=extremes(
+            document, document.records("equal_error_rate"), "equal error rate", "{:.2%}"
+        ),
     )
 
 

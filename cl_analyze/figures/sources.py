@@ -55,9 +55,6 @@ def natural_order(document: Document) -> list[str]:
     return ordering.natural_order(document.sources, axis)
 
 
-by_temperature = natural_order
-
-
 def source_colours(document: Document) -> dict[str, str]:
     """A colour for each source: in order along the longest run where names tell it, else hues."""
     sources, axis = natural_order(document), axis_of(document)

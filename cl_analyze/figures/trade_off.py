@@ -21,6 +21,7 @@ from cl_analyze.figures.description import (
     Side,
 )
 from cl_analyze.figures.marks import (
+    MOST_PICTURED,
     Rows,
     axis_of_names,
     half_width,
@@ -28,17 +29,17 @@ from cl_analyze.figures.marks import (
     true_minus,
     value_in_words,
     value_of,
+    votes,
 )
 from cl_analyze.figures.runs import MOST_ROWS, run_of
-from cl_analyze.figures.sources import by_temperature, short_names, source_colours
+from cl_analyze.figures.sources import natural_order, short_names, source_colours
+from cl_analyze.metrics import DECLARED
 from cl_analyze.metrics.differences import is_real
 from cl_analyze.results.document import Document
 from cl_analyze.results.tables import Cell, Record, nearest_k, number_text
 
 _MOST_NAMES = 16
 """Points up to which each has its name beside it."""
-_AXES = 5.0, 3.6
-"""Inches of the plane's axes, about."""
 
 
 def trade_off_figure(document: Document) -> Figure | None:
@@ -48,34 +49,37 @@ def trade_off_figure(document: Document) -> Figure | None:
         return None
     points = {
         source: (u, t)
-        for source in by_temperature(document)
+        for source in natural_order(document)
         if (u := one_record(uniformity.records, source)) is not None
         and (t := one_record(tolerance.records, source)) is not None
     }
 
     front = [str(row["source"]) for row in document.rows("checkpoints", pareto=True)]
-    marks, has_runs = plane_marks(document, points, front)
     laws = measures.uniform_values(document)
+    marks, has_runs = plane_marks(document, points, front, list(laws.values()))
     if laws:
         label = f"uniform sphere, d = {', '.join(map(str, laws))}"
         zeros = [0.0] * len(laws)
         marks.append(Points(list(laws.values()), zeros, label, BLACK, hollow=True, symbol="s"))
+    x_axis = Axis(f"{uniformity.label}   ←\u00a0more\u00a0uniform")
+    y_axis = Axis(f"{tolerance.label}   more\u00a0tolerant\u00a0→")
     return Figure(
         "trade_off",
         "The uniformity-tolerance trade-off",
         "Left is more uniform, up is more tolerant of same-class neighbours; a checkpoint further "
         "up and left than another is better in both. Bars are 95% intervals."
         + (" Arrows go along the run." if has_runs else ""),
-        [Panel(marks, Axis(f"{uniformity.label}   ← more uniform"), Axis(tolerance.label))],
-        panel_size=(6.2, 4.2),
+        [Panel(marks, x_axis, y_axis, note="↖ better in both", note_left=True)],
+        panel_size=(6.2, 4.4),
+        finding=_ends_in_words(document, points),
     )
 
 
 def plane_marks(
     document: Document,
     points: Mapping[str, tuple[Record, Record]],
-    front: Sequence[str],
-    inches: tuple[float, float] = _AXES,
+    front: Sequence[str] = (),
+    spheres: Sequence[float] = (),
 ) -> tuple[list[Mark], bool]:
     """The checkpoints of a plane, joined along their runs.
 
@@ -83,7 +87,7 @@ def plane_marks(
         document: the results.
         points: source -> the records of its x and its y.
         front: checkpoints with a ring, where they are some of all.
-        inches: width and height of the axes, about.
+        spheres: x of further points, at y = 0, which names must not cover.
 
     Returns:
         The marks, and whether there are runs.
@@ -93,85 +97,100 @@ def plane_marks(
         us, ts = ([value_of(points[source][i]) for source in sources] for i in (0, 1))
         return us, ts
 
+    names = short_names(document)
     runs = [
         [source for source in run if source in points] for run in run_of(document).series.values()
     ]
-    short = short_names(document)
     marks: list[Mark] = [
         Line(
             *coordinates(run),
             "",
             "#b0b0b0",
             arrows=len(run) <= _MOST_NAMES,
-            sources=[short[source] for source in run],
-            hovers=[_hover(short[source], points[source]) for source in run],
+            sources=[names[source] for source in run],
+            hovers=[_hover(names[source], points[source]) for source in run],
         )
         for run in runs
         if len(run) > 1
     ]
     has_runs = bool(marks)
     front = sorted((s for s in front if s in points), key=lambda s: value_of(points[s][0]))
-    if 1 < len(front) < len(points) - 1 and len(points) <= 2 * _MOST_NAMES:
+    if 1 < len(front) <= _MOST_OF_FRONT * len(points):  # else nearly every point has a ring
         xs, ys = coordinates(front)
-        own = [short[source] for source in front]
+        own = [names[source] for source in front]
         marks.append(Points(xs, ys, "Pareto front", VERMILION, size=11.0, hollow=True, sources=own))
-    return [*marks, *_points(document, points, runs, inches)], has_runs
+    return [*marks, *_points(document, points, runs, spheres)], has_runs
+
+
+_MOST_OF_FRONT = 0.6
+"""Share of the checkpoints up to which those on the Pareto front are marked."""
+
+
+def _ends_in_words(document: Document, points: Mapping[str, tuple[Record, Record]]) -> str:
+    """Which checkpoint is the most uniform, and which the most tolerant."""
+    names = short_names(document)
+    uniform = min(points, key=lambda source: value_of(points[source][0]), default=None)
+    tolerant = max(points, key=lambda source: value_of(points[source][1]), default=None)
+    if uniform is None or tolerant is None:
+        return ""
+    if uniform == tolerant:
+        return f"{names[uniform]} is the most uniform and the most tolerant."
+    return f"{names[uniform]} is the most uniform, {names[tolerant]} the most tolerant."
 
 
 def _points(
     document: Document,
     points: Mapping[str, tuple[Record, Record]],
     runs: Sequence[Sequence[str]],
-    inches: tuple[float, float],
+    spheres: Sequence[float],
 ) -> list[Points]:
-    """The checkpoints: coloured by accuracy, or many by their order, or each in its own colour."""
+    """The checkpoints, each in its own colour, or many by their order."""
+    if not points:
+        return []
     names, colours = short_names(document), source_colours(document)
     us, ts = ([value_of(pair[i]) for pair in points.values()] for i in (0, 1))
     u_bars, t_bars = ([half_width(pair[i]) for pair in points.values()] for i in (0, 1))
     texts = [names[source] for source in points]
-    is_many = len(points) > _MOST_NAMES
-
-    def coloured(label: str, values: Mapping[str, float], sides: Sequence[Side] = ()) -> Points:
-        return Points(
-            us,
-            ts,
-            x_error=u_bars,
-            y_error=t_bars,
-            values=[values[source] for source in points],
-            value_label=label,
-            names=texts,
-            sides=sides,
-            sources=texts,
-            hovers=[
-                f"{_hover(names[source], points[source])} · {label} {values[source]:.4g}"
-                for source in points
-            ],
-        )
-
-    for accuracy in measures.accuracies(document)[:1]:
-        values = {record.source: value_of(record) for record in accuracy.records}
-        if set(points) <= set(values):
-            return [
-                coloured(accuracy.label, values, () if is_many else _sides(us, ts, texts, inches))
-            ]
-    if is_many:
+    if len(points) > _MOST_NAMES:
         run = run_of(document)
-        order = {source: float(i) for i, source in enumerate(by_temperature(document))}
-        label = run.label if run.places else "order of the checkpoints"
-        return [coloured(label, run.places or order)]
+        order = {source: float(i) for i, source in enumerate(natural_order(document), 1)}
+        values, label = run.places, run.label
+        if not set(points) <= set(values):
+            values, label = order, "place in the order of the checkpoints"
+        accuracy = votes(document)
+        ends = sorted(points, key=lambda source: values[source])
+        wanted = [ends[0], ends[-1]]
+        if set(points) <= set(accuracy):
+            wanted.append(max(points, key=lambda source: accuracy[source]))
+        return [
+            Points(
+                us,
+                ts,
+                x_error=u_bars,
+                y_error=t_bars,
+                values=[values[source] for source in points],
+                value_label=label,
+                names=texts,
+                sides=_sides(us, ts, texts, [list(points).index(s) for s in wanted], spheres),
+                sources=texts,
+                hovers=[_hover(names[source], points[source]) for source in points],
+            )
+        ]
     largest = max((len(run) for run in runs), default=0)
     beside = {run[0] for run in runs if len(run) == 1 < largest}
+    sides = _sides(us, ts, texts, range(len(texts)), spheres)
     return [
         Points(
             [us[i]],
             [ts[i]],
-            names[source],
+            "",
             colours[source],
             x_error=[u_bars[i]],
             y_error=[t_bars[i]],
             symbol="D" if source in beside else "o",
             hollow=source in beside,
             names=[names[source]],
+            sides=[sides[i]],
             source=names[source],
             hovers=[_hover(names[source], points[source])],
         )
@@ -184,37 +203,57 @@ def _hover(name: str, numbers: tuple[Record, Record]) -> str:
     return " · ".join([name, *(value_in_words(record)[0] for record in numbers)])
 
 
-_LETTER, _HEIGHT = 0.062, 0.13
+_WIDE, _TALL = 2.6, 1.9
+"""Inches of the plane's axes in a picture, about."""
+_LETTER, _HEIGHT = 0.052, 0.1
 """Inches of a letter, and of a line of text."""
+_ROUNDS = 4
 
 
 def _sides(
-    xs: Numbers, ys: Numbers, texts: Sequence[str], inches: tuple[float, float]
+    xs: Numbers, ys: Numbers, texts: Sequence[str], named: Sequence[int], spheres: Numbers
 ) -> list[Side]:
-    """A side for each point's name where it covers neither a point nor another name."""
-    wide, tall = inches
-    width = (max(xs) - min(xs)) or 1.0
-    height = (max([*ys, 0.0]) - min([*ys, 0.0])) or 1.0
+    """A side for each point's name where it covers least.
+
+    Args:
+        xs, ys: of the points.
+        texts: their names.
+        named: points whose names stand in any case; others where they cover nothing.
+        spheres: x of further points, at y = 0, that have no name.
+    """
+    every_x, every_y = [*xs, *spheres], [*ys, *(0.0 for _ in spheres)]
+    left, low = min(every_x), min(every_y)
+    width, height = (max(every_x) - left) or 1.0, (max(every_y) - low) or 1.0
     points = [
-        (wide * (x - min(xs)) / width, tall * (y - min(ys)) / height)
-        for x, y in zip(xs, ys, strict=True)
+        (_WIDE * (x - left) / width, _TALL * (y - low) / height)
+        for x, y in zip(every_x, every_y, strict=True)
     ]
-    taken = [(x - 0.06, y - 0.06, x + 0.06, y + 0.06) for x, y in points]
-    sides: list[Side] = []
-    for (x, y), text in zip(points, texts, strict=True):
-        chosen: Side = ""
+    dots = [(x - 0.04, y - 0.04, x + 0.04, y + 0.04) for x, y in points]
+    boxes: dict[int, dict[Side, tuple[float, ...]]] = {}
+    for i, ((x, y), text) in enumerate(zip(points, texts, strict=False)):
+        boxes[i] = {}
         for side, (across, up) in DIRECTIONS.items():
-            gap = 0.12 if across and up else 0.08
-            left, right = _span(x, _LETTER * len(text), across, gap)
+            gap = 0.07 if across and up else 0.06
+            start, end = _span(x, _LETTER * len(text), across, gap)
             bottom, top = _span(y, _HEIGHT, up, gap)
-            box = (left, bottom, right, top)
-            is_inside = left > -0.6 and right < wide + 0.3
-            if is_inside and not any(_meet(box, other) for other in taken):
-                chosen = side
-                taken.append(box)
-                break
-        sides.append(chosen)
-    return sides
+            boxes[i][side] = (start, bottom, end, top)
+    chosen: dict[int, Side] = {}
+
+    def covered(i: int, side: Side) -> float:
+        box = boxes[i][side]
+        others = [boxes[j][other] for j, other in chosen.items() if j != i]
+        outside = max(0.0, -0.25 - box[0]) + max(0.0, box[2] - _WIDE - 0.15)
+        return outside + sum(_common(box, other) for other in [*dots, *others])
+
+    for _ in range(_ROUNDS):  # each makes room for those before it
+        for i in named:
+            chosen[i] = min(boxes[i], key=lambda side: covered(i, side))
+    for i in boxes:
+        if i not in chosen:
+            best: Side = min(boxes[i], key=lambda side: covered(i, side))
+            if covered(i, best) == 0.0:
+                chosen[i] = best
+    return [chosen.get(i, "") for i in boxes]
 
 
 def _span(at: float, length: float, direction: int, gap: float) -> tuple[float, float]:
@@ -224,8 +263,10 @@ def _span(at: float, length: float, direction: int, gap: float) -> tuple[float, 
     return (at + gap, at + gap + length) if direction > 0 else (at - gap - length, at - gap)
 
 
-def _meet(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+def _common(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    """Square inches that two rectangles have in common."""
+    across, up = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    return max(across, 0.0) * max(up, 0.0)
 
 
 def difference_figure(document: Document) -> Figure | None:
@@ -237,7 +278,8 @@ def difference_figure(document: Document) -> Figure | None:
     names = short_names(document)
     (reference,) = (str(r["source"]) for r in document.rows("checkpoints", reference=True))
     has_variants = any(row["variant"] for row in document.rows("checkpoints"))
-    panels = []
+    panels: list[Panel] = []
+    n_real = n_shown = 0
     for title, own in _shown_differences(rows):
         row_of = {str(row["source_a"]): row for row in own}
         placed = [(float(i), row_of[source]) for i, source in enumerate(order) if source in row_of]
@@ -251,7 +293,7 @@ def difference_figure(document: Document) -> Figure | None:
                 values = [float(row["difference"] or 0.0) for _, row in chosen]
                 bars = [_interval_bar(row) for _, row in chosen]
                 ys = [y for y, _ in chosen]
-                owners = [names[str(row["source_a"])] for _, row in chosen]
+                whose = [names[str(row["source_a"])] for _, row in chosen]
                 marks.append(
                     Points(
                         values,
@@ -261,25 +303,32 @@ def difference_figure(document: Document) -> Figure | None:
                         x_error=bars,
                         size=4.5,
                         hollow=not real,
-                        sources=owners,
+                        sources=whose,
                         hovers=[
                             _difference_in_words(name, title, row)
-                            for name, (_, row) in zip(owners, chosen, strict=True)
+                            for name, (_, row) in zip(whose, chosen, strict=True)
                         ],
                     )
                 )
-        panels.append(Panel(marks, Axis(title), axis_of_names([names[s] for s in order])))
+                n_shown += len(chosen)
+                n_real += len(chosen) if real else 0
+        x_axis = Axis(f"{title}{_BETTER.get(DECLARED[str(own[0]['metric'])].better or '', '')}")
+        is_minor = len(order) > _MOST_LINES and len(panels) >= MOST_PICTURED
+        y_axis = axis_of_names([names[s] for s in order])
+        panels.append(Panel(marks, x_axis, y_axis, is_minor=is_minor))
     if not panels:
         return None
     return Figure(
         "differences",
         f"Differences from {names[reference]}{' and from originals' if has_variants else ''}",
         f"Each {_WHOSE[has_variants]}, with 95% intervals (paired where rows match; before "
-        "adjustment). What is real stays so after Holm's correction over the panel's checkpoints.",
+        "adjustment). What is real stays so after Holm's correction over the panel's checkpoints."
+        + (_MORE_ON_THE_PAGE if any(panel.is_minor for panel in panels) else ""),
         panels,
         columns=min(len(panels), 3),
         share_y=True,
         panel_size=(3.0, max(1.6, 0.9 + 0.2 * len(order))),
+        finding=f"{n_real} of {n_shown} differences from the reference are established.",
     )
 
 
@@ -294,6 +343,12 @@ def _difference_in_words(name: str, title: str, row: Mapping[str, Cell]) -> str:
         ends = (number_text(float(row[key] or 0.0), error) for key in ("low", "high"))
         parts.append(f"95% {' to '.join(ends)}")
     return " · ".join([name, *map(true_minus, parts[1:])])
+
+
+_MOST_LINES = 12
+"""Checkpoints up to which a picture has all numbers."""
+_MORE_ON_THE_PAGE = f" Pictures show the first {MOST_PICTURED} numbers; the page has all."
+_BETTER = {"higher": "   better\u00a0→", "lower": "   ←\u00a0better"}
 
 
 _WHOSE = {

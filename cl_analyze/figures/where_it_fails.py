@@ -18,7 +18,7 @@ from cl_analyze.figures.classes import (
 from cl_analyze.figures.colours import BLUE
 from cl_analyze.figures.description import Axis, Cells, Figure, Mark, Panel, Points
 from cl_analyze.figures.marks import Z95, axis_of_names
-from cl_analyze.figures.sources import by_temperature, short_names, source_colours
+from cl_analyze.figures.sources import natural_order, short_names, source_colours
 from cl_analyze.results.document import Document
 from cl_analyze.results.stats import share_interval
 
@@ -69,7 +69,7 @@ def _classifier(document: Document) -> tuple[str, str]:
 def _confusions(document: Document, classifier: str) -> dict[str, _Confusion]:
     """The confusions of each checkpoint that has them."""
     found = {}
-    for source in by_temperature(document):
+    for source in natural_order(document):
         counts: dict[tuple[str, str], float] = {}
         totals: dict[str, float] = {}
         for row in document.rows("confusion", source=source, classifier=classifier):
@@ -102,7 +102,7 @@ def confusion_figure(document: Document) -> Figure | None:
     rows_axis = Axis("class", ticks=_ticks([short[name] for name in shown]))
     texts = [short[name] for name in shown] + [_OTHERS] * has_others
     columns_axis = Axis(f"taken for, by the {in_words}", ticks=_ticks(texts))
-    panels = []
+    panels: list[Panel] = []
     for source in order:
         found = confusions[source]
         cells = [[100.0 * found.share(a, b) for b in shown] for a in shown]
@@ -111,7 +111,15 @@ def confusion_figure(document: Document) -> Figure | None:
         numbers = _numbers(cells) if len(texts) <= MOST_NUMBERS else ()
         marks = [Cells(cells, 0.0, 100.0, "% of the rows of the class", numbers)]
         panels.append(
-            Panel(marks, columns_axis, rows_axis, names[source], upright=True, source=names[source])
+            Panel(
+                marks,
+                columns_axis,
+                rows_axis,
+                names[source],
+                upright=True,
+                source=names[source],
+                is_minor=bool(panels),
+            )
         )
     side = min(2.5 + 0.1 * len(texts), 4.0)
     of_many = (
@@ -129,7 +137,6 @@ def confusion_figure(document: Document) -> Figure | None:
         f"the embedding does not tell apart.{of_many}",
         panels,
         choice="checkpoint" if len(panels) > 1 else "",
-        most_on_paper=1,
         panel_size=(side + 0.8, side),
         finding=_worst_confusion(confusions[order[0]], names[order[0]], len(order)),
     )
@@ -198,7 +205,7 @@ def _accuracies(document: Document) -> _OfClasses | None:
         ("knn_accuracy", "n", "kNN accuracy  [%]"),
     ):
         found = _OfClasses(title, 100.0, 0, {}, {})
-        for source in by_temperature(document):
+        for source in natural_order(document):
             for row in document.rows("quality_by_class", source=source):
                 value, n = row.get(column), row.get(size)
                 if value is not None and n:
@@ -213,7 +220,7 @@ def _accuracies(document: Document) -> _OfClasses | None:
 def _tolerances(document: Document) -> _OfClasses | None:
     """The mean cosine within each class."""
     found = _OfClasses("tolerance  [cosine]", 1.0, 2, {}, {})
-    for source in by_temperature(document):
+    for source in natural_order(document):
         for row in document.rows("tolerance_by_class", source=source):
             if row["tolerance"] is not None:
                 name, value = str(row["class"]), float(row["tolerance"])
@@ -232,7 +239,7 @@ def class_accuracy_figure(document: Document) -> Figure | None:
     every = list(dict.fromkeys(name for own in first.values.values() for name in own))
     values = {name: [own[name] for own in first.values.values() if name in own] for name in every}
     shown = worst(values, MOST_WORST)
-    sources = [source for source in by_temperature(document) if source in first.values]
+    sources = [source for source in natural_order(document) if source in first.values]
     short, names = short_classes(shown), short_names(document)
     y_axis = axis_of_names([short[name] for name in shown])
     are_listed = len(sources) <= _MOST_LISTED

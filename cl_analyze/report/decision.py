@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from cl_analyze.figures.sources import by_temperature, short_names
+from cl_analyze.figures.sources import natural_order, short_names
 from cl_analyze.metrics.correlation import ACCURACIES
 from cl_analyze.metrics.differences import params_text
 from cl_analyze.metrics.headlines import Headline, has_two_towers, headlines
@@ -77,7 +77,7 @@ def decision(document: Document) -> tuple[Sentence, ...]:
     Returns:
         At most five sentences; none of a document without checkpoints.
     """
-    sources = by_temperature(document)
+    sources = natural_order(document)
     if not document.n_rows or not headlines(document):
         return ()
     found = [_measured(document, sources)]

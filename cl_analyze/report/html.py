@@ -8,6 +8,7 @@ import io
 import json
 import re
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from cl_analyze.figures.catalogue import SECTIONS
 from cl_analyze.figures.colours import on_dark
 from cl_analyze.figures.description import Figure
 from cl_analyze.figures.interactive_renderer import interactive
-from cl_analyze.figures.sources import by_temperature, short_names
+from cl_analyze.figures.sources import natural_order, short_names
 from cl_analyze.metrics.headlines import headlines
 from cl_analyze.report.comparison import (
     alike_sentences,
@@ -86,7 +87,7 @@ def render_html(document: Document, figures: Sequence[tuple[Figure, bytes]]) -> 
         document: results with their inputs.
         figures: each figure with a png, which a page without JavaScript shows.
     """
-    names, order = short_names(document), by_temperature(document)
+    names, order = short_names(document), natural_order(document)
     reference = reference_of(document)
     summary = summary_of(document, order)
     plots = {figure.name: interactive(figure) for figure, _ in figures}
@@ -130,6 +131,7 @@ def render_html(document: Document, figures: Sequence[tuple[Figure, bytes]]) -> 
         plotly=_packed(_static("plotly-cartesian.min.js")),
         plots=_packed(_plots_text(plots)),
         levels=levels,
+        level=_common_level(figures),
         script=Markup("\n").join(map(_static, _SCRIPTS)),
         style=_static("report.css"),
     )
@@ -138,6 +140,12 @@ def render_html(document: Document, figures: Sequence[tuple[Figure, bytes]]) -> 
 def _static(name: str) -> Markup:
     """The text of a static file, for the page."""
     return Markup((resources.files("cl_analyze.report") / "static" / name).read_text("utf-8"))
+
+
+def _common_level(figures: Sequence[tuple[Figure, bytes]]) -> float | None:
+    """The temperature that most pictures show, where the dial starts; None: all of them."""
+    levels = Counter(figure.level for figure, _ in figures if figure.level is not None)
+    return levels.most_common(1)[0][0] if levels else None
 
 
 def _plots_text(plots: dict[str, Any]) -> str:

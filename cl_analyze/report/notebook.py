@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from cl_analyze.figures.description import Figure
 from cl_analyze.figures.matplotlib_renderer import PAGE, render
-from cl_analyze.figures.sources import by_temperature, short_names
+from cl_analyze.figures.sources import natural_order, short_names
 from cl_analyze.metrics.headlines import headlines
 from cl_analyze.report.comparison import (
     alike_sentences,
@@ -52,7 +52,7 @@ def render_fragment(document: Document, figures: Sequence[Figure]) -> str:
         document: results with their inputs.
         figures: those of the report, of which the main ones are drawn.
     """
-    names, order = short_names(document), by_temperature(document)
+    names, order = short_names(document), natural_order(document)
     reference = reference_of(document)
     columns = columns_of(document)
     shown_order = order[:_MOST_ROWS]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cl_analyze.figures.sources import by_temperature, short_names
+from cl_analyze.figures.sources import natural_order, short_names
 from cl_analyze.metrics import DECLARED
 from cl_analyze.metrics.differences import params_text
 from cl_analyze.metrics.headlines import Headline, headlines
@@ -43,7 +43,7 @@ _SUFFIX = re.compile(r"\.(npz|npy|pt|pth|csv|tsv)(?=\[|$)")
 
 def page_title(document: Document) -> str:
     """What the page is of: the checkpoints by their names."""
-    names, order = short_names(document), by_temperature(document)
+    names, order = short_names(document), natural_order(document)
     if len(order) == 1:
         return _cut(order[0])
     reference = reference_of(document)

@@ -758,7 +758,7 @@ def test_every_number_leads_to_its_definition(opened, pages):
 def test_nothing_is_lost_without_scripts(opened, pages, name):
     page = opened(getattr(pages, name), scripts=False)
     images = page.locator("figure img").all()
-    assert len(images) >= (16 if name == "report" else 4)
+    assert len(images) >= (14 if name == "report" else 4)
     for image in images:
         assert image.is_visible()
         assert image.bounding_box()["width"] > 300

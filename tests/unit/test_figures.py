@@ -13,7 +13,7 @@ from cl_analyze.figures import catalogue
 from cl_analyze.figures.classes import best_first, short_classes
 from cl_analyze.figures.description import Points
 from cl_analyze.figures.matplotlib_renderer import as_matplotlib, render
-from cl_analyze.figures.sources import by_temperature, short_names
+from cl_analyze.figures.sources import natural_order, short_names
 from cl_analyze.results.stats import share_interval
 
 
@@ -98,19 +98,17 @@ def test_a_confusion_matrix_has_the_shares_of_the_table(several):
 def test_the_first_confusion_matrix_is_that_of_the_best_checkpoint(several):
     best = max(several.records("probe_accuracy", "normalised"), key=lambda record: record.value)
     assert best_first(several)[0] == best.source
-    assert sorted(best_first(several)) == sorted(by_temperature(several))
+    assert sorted(best_first(several)) == sorted(natural_order(several))
     text = f"{short_names(several)[best.source]}: {100 * best.value:.1f} % of the rows are right"
     assert catalogue.FIGURES["confusion"](several).finding.startswith(text)
 
 
 def test_a_picture_shows_the_first_of_the_panels_that_a_page_lets_one_choose(several):
     figure = catalogue.FIGURES["confusion"](several)
-    assert (len(figure.panels), len(figure.on_paper.panels)) == (5, 1)
+    assert [panel.is_minor for panel in figure.panels] == [False, *[True] * 4]
     canvas = as_matplotlib(figure)
     titles = [axes.get_title(loc="left") for axes in canvas.axes]
     assert [title for title in titles if title] == [figure.panels[0].title]
-    other = dataclasses.replace(figure, most_on_paper=0)
-    assert len(other.on_paper.panels) == 5
 
 
 def test_of_many_classes_the_worst_are_shown(of_many_classes):
@@ -157,7 +155,7 @@ def test_numbers_of_classes_are_those_of_the_tables(several):
 
 def test_few_checkpoints_have_intervals_for_their_classes(of_many_classes):
     figure = drawn(of_many_classes, "class_accuracy")
-    source = by_temperature(of_many_classes)[0]
+    source = natural_order(of_many_classes)[0]
     points = figure.panels[0].marks[0]
     assert points.source == short_names(of_many_classes)[source]
     for x, (below, above), name in zip(points.x, points.x_error, points.names, strict=True):
@@ -172,7 +170,7 @@ def test_the_pairs_that_are_confused_most(several):
     (panel,) = figure.panels
     assert len(panel.marks) == 5
     assert len(panel.y.ticks) == 6  # of four classes
-    for source, points in zip(by_temperature(several), panel.marks, strict=True):
+    for source, points in zip(natural_order(several), panel.marks, strict=True):
         rows = several.rows("confusion", source=source, classifier="probe_normalised")
         for x, name in zip(points.x, points.names, strict=True):
             pair = name.split(" and ")
@@ -204,7 +202,7 @@ def test_alignment_and_uniformity_are_those_of_the_records(several):
     points = next(mark for mark in panel.marks if isinstance(mark, Points) and mark.x_error)
     alignments = {r.source: r for r in several.records("alignment", power=2.0)}
     uniformities = {r.source: r for r in several.records("uniformity", "u_stat")}
-    order = by_temperature(several)
+    order = natural_order(several)
     assert points.x == [uniformities[source].value for source in order]
     assert points.y == [alignments[source].value for source in order]
     assert points.y_error == pytest.approx(

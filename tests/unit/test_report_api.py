@@ -110,9 +110,11 @@ def test_every_figure_is_drawn_by_name(report, compared):
         for name, described in one.figures.descriptions.items():
             figure = one.plot(name)
             assert isinstance(figure, Figure)
-            assert " ".join(described.title.split()) == " ".join(figure.get_suptitle().split())
-            titles = [axes.get_title(loc="left") for axes in figure.axes]
-            assert [panel.title for panel in described.panels] == titles[: len(described.panels)]
+            assert figure.get_label() == described.title
+            assert figure.get_suptitle() == ""
+            titles = [axes.get_title(loc="left").replace("\n", " ") for axes in figure.axes]
+            shown = [panel.title for panel in described.panels if not panel.is_minor]
+            assert shown == titles[: len(shown)]
             pickle.loads(pickle.dumps(figure))
     assert "spectrum" in report.figures
     assert "spectrum" not in compared.figures
@@ -167,7 +169,7 @@ def test_names_with_dollar_signs_are_no_formulas(report):
     figure = Figure()
     axes = figure.subplots()
     own = axes.text(0.5, 0.5, "$x^2$")
-    report.plot("uniformity", ax=axes)
+    report.plot("uniformity", ax=axes, panel=0)
     figure.draw_without_rendering()
     assert own.get_parse_math()
     others = [t for t in axes.findobj(matplotlib.text.Text) if t is not own and t.get_text()]

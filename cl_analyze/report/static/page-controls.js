@@ -26,7 +26,7 @@ if (dial) {
     drawSeen();
   };
   input.max = levels.length;
-  input.value = 0;
+  input.value = dial.dataset.start;
   input.addEventListener("input", turn);
   turn();
 }
