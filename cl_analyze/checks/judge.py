@@ -171,8 +171,11 @@ def _check_of_value(
     if groups is not None and units < 2:  # one group has no variance between groups
         side, low, high = "across", None, None
         shown = f"{value:.4g}, of one group, which has no error bar"
-    sign = "below the min" if kind == "min" else "above the max"
-    verdict, text = _verdict(rule, side, shown, f"{sign} {bound:g}", f"{kind} {bound:g}")
+    sides = ("above", "below") if kind == "min" else ("below", "above")
+    name = f"the {kind}imum of {bound:g}"
+    is_at = bound in (low, high) or value == bound
+    inside, beyond = f"{'at' if is_at else sides[0]} {name}", f"{sides[1]} {name}"
+    verdict, text = _verdict(rule, side, shown, inside, beyond, name)
     return Check(rule, kind, bound, record, verdict, text, low=low, high=high)
 
 
@@ -212,7 +215,12 @@ def _check_of_change(
     limit = f"{abs(bound):.4g}" + (f" ({size:g} of the baseline)" if rule.relative else "")
     direction = "drop" if is_drop else "rise"
     verdict, text = _verdict(
-        rule, side, shown, f"a {direction} of more than {limit}", f"{kind} {limit}"
+        rule,
+        side,
+        shown,
+        f"within {kind} {limit}",
+        f"a {direction} of more than {limit}",
+        f"{kind} {limit}",
     )
     return Check(rule, kind, bound, record, verdict, text, before, change, low, high, paired.paired)
 
@@ -244,10 +252,12 @@ def _side(
     return "inside" if high <= bound + slack else "beyond" if low > bound + slack else "across"
 
 
-def _verdict(rule: Rule, side: Side, shown: str, beyond: str, bound: str) -> tuple[Verdict, str]:
-    """The verdict and its reason; `shown`, `beyond` and `bound` are parts of the sentence."""
+def _verdict(
+    rule: Rule, side: Side, shown: str, inside: str, beyond: str, bound: str
+) -> tuple[Verdict, str]:
+    """The verdict and its reason, from parts of the sentence: value, both sides, and the bound."""
     if side == "inside":
-        return "pass", f"{shown}: within {bound}"
+        return "pass", f"{shown}: {inside}"
     if side == "beyond":
         return rule.severity, f"{shown}: {beyond}"
     if rule.on_inconclusive == "fail":

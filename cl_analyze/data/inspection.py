@@ -135,6 +135,12 @@ class Inspection:
                     f"{apart:.1e}): the encoder has collapsed, or one value was saved for every "
                     "row; save other rows"
                 )
+            elif apart < NARROW:
+                self.warnings.append(
+                    f"rows point nearly the same way (mean cosine {1.0 - apart / 2.0:.5f}): the "
+                    "encoder has collapsed, or a large offset was left in; measure with "
+                    "--transform centre too"
+                )
         for view in opened.views or ():
             invalid = check_rows(view.array).invalid
             if len(invalid):
@@ -178,6 +184,8 @@ class Inspection:
 _MOST_LISTED = 40
 COLLAPSED = 1e-4
 """Mean squared distance of rows on the sphere below which they are all one direction."""
+NARROW = 0.02
+"""Mean squared distance below which a mean cosine is above 0.99, which `quality` calls collapse."""
 
 
 def _short(name: object) -> str:

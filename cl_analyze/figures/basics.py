@@ -45,10 +45,15 @@ from cl_analyze.figures.marks import (
     value_of,
 )
 from cl_analyze.figures.sources import natural_order, short_names
+from cl_analyze.metrics.headlines import has_two_towers
 from cl_analyze.results.document import Document
 from cl_analyze.results.similarity_groups import POSITIVE, negative_group, negative_rank
 from cl_analyze.results.tables import Record
 
+_BETWEEN_FILES = (
+    " All pairs are rows of the first file with one another; positives and nearest negatives are "
+    "its rows with rows of the second file, so that a gap between the files moves these alone."
+)
 _MOST_RANKS = 12
 """Ranks of negatives up to which each has a tick and a thick bar."""
 
@@ -221,7 +226,7 @@ def similarity_histogram_figure(document: Document) -> Figure | None:
         "The further the nearest negatives reach into the positives, the harder the negatives. The "
         "dashed line is the cosine of two uniform points in this dimension. Bins are 0.02 wide; "
         "heights are square roots of densities, so that few pairs are seen beside many."
-        + _positives_in_words(document),
+        + (_BETWEEN_FILES if has_two_towers(document) else ""),
         [Panel(marks, x_axis, y_axis, names[s], source=names[s]) for s, marks in drawn.items()],
         share_y=True,
         finding=extremes(
@@ -230,14 +235,6 @@ def similarity_histogram_figure(document: Document) -> Figure | None:
             "mean cosine with the nearest negative",
         ),
     )
-
-
-def _positives_in_words(document: Document) -> str:
-    """Which pairs are compared: those of two towers lie apart from all others."""
-    kinds = set(document.positives.values())
-    if len(kinds) != 1:
-        return ""
-    return f" All pairs are of rows of the embeddings; positives are {kinds.pop()}."
 
 
 _NEAREST = negative_group(1)

@@ -24,6 +24,7 @@ from cl_analyze.figures.marks import (
     value_of,
 )
 from cl_analyze.figures.sources import natural_order, short_names, source_colours
+from cl_analyze.metrics.headlines import has_two_towers
 from cl_analyze.results.document import Document
 from cl_analyze.results.tables import Record
 
@@ -120,7 +121,7 @@ def _curve_figure(document: Document, curve: _Curve) -> Figure | None:
     if len(order) == 1 and _dimensions(document, order[0]) is None:
         panel = replace(panel, title="similarities spread evenly over [−1, 1]")
     title = curve.title.format(alpha=100 * float(table[0].get("hard_alpha") or 0.0))
-    caption = f"{curve.caption} Negatives: {document.negatives}."
+    caption = curve.caption + _negatives_in_words(document)
     if level is not None:
         caption += f" Pictures show τ = {level:g}; on the page the dial chooses the temperature."
     return Figure(
@@ -157,6 +158,12 @@ def _curve_in_words(curve: _Curve, lines: Sequence[Line], level: float | None) -
 
 
 _HALF = 0.5
+
+
+def _negatives_in_words(document: Document) -> str:
+    """Which rows are negatives, and of which file where there are two."""
+    of_file = ", of the first file" if has_two_towers(document) else ""
+    return f" Negatives: {document.negatives}{of_file}."
 
 
 def _dimensions(document: Document, source: str) -> int | None:
@@ -245,7 +252,7 @@ def penalty_summary_figure(document: Document) -> Figure | None:
         + (", many of them of the anchor's own class" if has_classes else "")
         + ". Bands are 95% intervals; dashed, uniform points, as many and of this d"
         + ("; dotted, what even weights would give." if has_classes else ".")
-        + f" Negatives: {document.negatives}.",
+        + _negatives_in_words(document),
         panels,
         columns=len(panels),
         panel_size=(3.4, 2.9),

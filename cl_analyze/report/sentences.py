@@ -413,7 +413,7 @@ def _lidar(record: Record, value: float, document: Document) -> str:
     return f"About {value:.3g} of {record.d} directions tell {items} apart."
 
 
-_DIRECTIONS = "The rows fill about {value:.3g} of {d} directions."
+_SINGULAR = "By their singular values, rows fill about {value:.3g} of {d} directions"
 _DIRECTIONAL = "As CDNV, but only the spread towards the other class counts."
 _SENTENCES: dict[str, str | Sentence] = {
     "uniformity": _uniformity,
@@ -471,9 +471,10 @@ _SENTENCES: dict[str, str | Sentence] = {
     "about {count} negatives.",
     "a_infonce_false_negative_share": "{share} of that push falls on rows of the anchor's own "
     "class.",
-    "effective_rank": _DIRECTIONS,
-    "rankme": _DIRECTIONS,
-    "participation_ratio": _DIRECTIONS,
+    "effective_rank": f"{_SINGULAR}.",
+    "rankme": f"{_SINGULAR}, as self-supervised learning counts them.",
+    "participation_ratio": "By their variances, which weigh strong directions more than the "
+    "effective rank does, rows fill about {value:.3g} of {d} directions.",
     "numerical_rank": "{value:.0f} of {d} directions hold more than rounding.",
     "nesum": "The first direction holds {inverse_share} of the variance.",
     "stable_rank": "The first direction holds {inverse_share} of all squares; a small value is one "

@@ -236,7 +236,10 @@ def full_name(metric: str, definition: str | None, params: Mapping[str, Param]) 
     ('penalty_entropy tau=0.2', 'uniformity[u_stat]')
     """
     name = metric if definition is None else f"{metric}[{definition}]"
-    return " ".join([name, *(f"{key}={quoted(value)[1:-1]}" for key, value in params.items())])
+    shown = {"temperature": "vote temperature"}  # of kNN, not the training's
+    return " ".join(
+        [name, *(f"{shown.get(key, key)}={quoted(value)[1:-1]}" for key, value in params.items())]
+    )
 
 
 def undefined(

@@ -253,9 +253,7 @@ def judged(rows, labels=None):
 def test_verdicts_on_collapse(random):
     full = random.standard_normal((300, 20))
     assert judged(full)["verdict"] == "none"
-    assert judged(full)["text"].startswith(
-        "No dimensional collapse: 99% of the variance lies in 20"
-    )
+    assert judged(full)["text"].startswith("No dimensional collapse: uses 20 of 20 dimensions")
     for n in (8, 10):
         half = full * np.r_[np.ones(n), 1e-4 * np.ones(20 - n)]
         assert judged(half)["verdict"] == "partial"
@@ -285,7 +283,7 @@ def test_the_verdict_counts_directions_that_rows_can_fill():
     )
     few = collapse.verdict(np.ones(4), 1e-9, 5, 100, 0.0, None)
     assert few.verdict == "unknown"
-    assert few.text.startswith("Too few rows to judge: 99% of the variance lies in 4 of 4")
+    assert few.text.startswith("Too few rows to judge: uses 4 of 4 dimensions")
     assert collapse.verdict(np.ones(1), 1e-9, 50, 1, 0.0, None).verdict == "unknown"
 
 

@@ -96,14 +96,14 @@ def verdict(
         "dimensional": "Dimensional collapse",
         "complete": "Complete collapse",
     }[level]
-    directions = f"{needed} of {possible} {'directions' if possible > 1 else 'direction'}"
-    text = f"{words}: 99% of the variance lies in {directions}"
+    dimensions = f"{needed} of {possible} {'dimensions' if possible > 1 else 'dimension'}"
+    text = f"{words}: uses {dimensions} (99% of the variance)"
     if level == "complete":
-        text = f"{words}: rows have a mean cosine of {mean_cosine:.4f}, and 99% of what is left"
-        text += f" lies in {directions}"
+        text = f"{words}: rows have a mean cosine of {mean_cosine:.4f}; what is left uses "
+        text += f"{dimensions} (99% of its variance)"
     if rank < possible:
-        text += f"; {possible - rank} hold nothing but rounding"
-    text += f"; effective rank {effective:.3g}"
+        text += f"; {possible - rank} {'is' if possible - rank == 1 else 'are'} empty"
+    text += f"; effective rank after removing the mean {effective:.3g}"
     if CONE < mean_cosine <= COMPLETE:
         text += f"; but rows lie in a cone, with a mean cosine of {mean_cosine:.2f}"
     if n_classes is not None and level != "none" and needed == n_classes - 1:
