@@ -633,7 +633,7 @@ def maps(pages, tmp_path_factory):
         )
         for k, title in ((2, "tau-0.07"), (3, "tau-1.0"))
     ]
-    figure = Figure("map", "A map", "Of six rows.", panels, columns=2)
+    figure = Figure("projection", "A map", "Of six rows.", panels, columns=2)
     path = tmp_path_factory.mktemp("maps") / "map.html"
     (files,) = render([figure], [PAGE])
     path.write_text(render_html(pages.documents["report"], [(figure, files[PAGE])]))
@@ -642,13 +642,13 @@ def maps(pages, tmp_path_factory):
 
 def test_a_point_of_a_map_shows_its_neighbours(opened, maps):
     page = opened(maps)
-    figure = page.locator("#figure-map")
+    figure = page.locator("#figure-projection")
     figure.scroll_into_view_if_needed()
     page.evaluate("clAnalyze.settled()")
 
     def rings():
         return page.evaluate(
-            """document.querySelector("#figure-map .plot").layout.shapes
+            """document.querySelector("#figure-projection .plot").layout.shapes
             .filter((shape) => shape.name === "ring")
             .map((shape) => [shape.xref, shape.xanchor, shape.x1])"""
         )
@@ -680,12 +680,12 @@ def test_a_point_of_a_map_shows_its_neighbours(opened, maps):
 
 
 def test_a_second_click_on_a_point_clears_it(opened, maps):
-    page = opened(maps).draw("map")
-    page.locator("#figure-map").scroll_into_view_if_needed()
+    page = opened(maps).draw("projection")
+    page.locator("#figure-projection").scroll_into_view_if_needed()
     page.evaluate("clAnalyze.settled()")
-    click = """(row) => { const plot = document.querySelector("#figure-map .plot");
+    click = """(row) => { const plot = document.querySelector("#figure-projection .plot");
     plot.emit("plotly_click", { points: [{ data: plot.data[0], pointNumber: row }] }); }"""
-    said = page.locator("#figure-map .said")
+    said = page.locator("#figure-projection .said")
     for row, start in ((0, "row 3"), (1, "row 5"), (1, "")):
         page.evaluate(click, row)
         assert said.inner_text()[:5] == start
