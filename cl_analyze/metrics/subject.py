@@ -191,3 +191,11 @@ def near_duplicate_notes(
         f"{subject.source}: {near} rows have another row at cosine above 1 - 1e-6 (duplicates or "
         "near-duplicates)",
     )
+
+
+def id_text(ids: NDArray[Any] | None, row: int) -> str | None:
+    """The id of a row as text; None without ids."""
+    if ids is None:
+        return None
+    value = ids[row]
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

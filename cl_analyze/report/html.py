@@ -31,6 +31,7 @@ from cl_analyze.report.comparison import (
 )
 from cl_analyze.report.decision import decision
 from cl_analyze.report.numbers import in_reading_order, number_tables
+from cl_analyze.report.row_lists import row_lists
 from cl_analyze.report.summary import (
     banners,
     comparison_table,
@@ -121,6 +122,7 @@ def render_html(document: Document, figures: Sequence[tuple[Figure, bytes]]) -> 
         moved_rows=document.rows("moved_rows"),
         moved_classes=document.rows("moved_classes"),
         sections=sections(figures, plots),
+        row_lists=row_lists(document),
         numbers=numbers,
         definitions=[
             {"name": name, "text": definition_of(name), "back": back[name]}

@@ -14,6 +14,8 @@ from cl_analyze.figures.classes import best_first, short_classes
 from cl_analyze.figures.description import Points
 from cl_analyze.figures.matplotlib_renderer import as_matplotlib, render
 from cl_analyze.figures.sources import natural_order, short_names
+from cl_analyze.report.html import render_html
+from cl_analyze.report.row_lists import row_lists
 from cl_analyze.results.stats import share_interval
 
 
@@ -305,3 +307,42 @@ def test_similarities_by_class_are_those_of_the_table(several, unlabelled):
         assert same.x == several.record("tolerance", "micro_excl", source).value
         assert other.x == several.record("between_class_similarity", source=source).value
     assert catalogue.FIGURES["class_histogram"](unlabelled) is None
+
+
+# ---- lists of rows
+
+
+def test_the_page_lists_hubs_near_duplicates_and_suspects_with_their_ids():
+    random = np.random.default_rng(5)
+    rows = random.standard_normal((60, 24)) + 0.7
+    rows[0] = rows.mean(axis=0)  # near everything
+    rows[7] = rows[5]
+    views = np.stack([rows, rows + 0.9 * random.standard_normal((60, 24))], axis=1)
+    ids = np.array([f"<b>item {i}</b>" for i in range(60)])
+    report = cla.analyze(
+        views, labels=np.arange(60) % 2, ids=ids, metrics=["similarity", "quality"]
+    )
+    lists = {one.title: one for one in row_lists(report.document)}
+    twins = lists["Near-duplicates"]
+    assert [text for text, _ in twins.heads][:3] == ["row", "id", "class"]
+    assert twins.rows[0][1][:2] == ("5", "<b>item 5</b>")
+    assert twins.rows[0][1][3:5] == ("7", "<b>item 7</b>")
+    hubs = report.document.rows("hubs", k=10)
+    assert [texts[1] for _, texts in lists["Hubs"].rows] == [row["row_id"] for row in hubs]
+    assert hubs[0]["row_id"] == f"<b>item {hubs[0]['row']}</b>"
+    suspects = lists["Suspected false negatives"]
+    assert len(suspects.rows) == min(20, suspects.n_all)
+    margins = [float(texts[-2]) for _, texts in suspects.rows]
+    assert margins == sorted(margins, reverse=True)
+    page = render_html(report.document, [])
+    assert "&lt;b&gt;item 7&lt;/b&gt;" in page
+    assert "<b>item" not in page
+
+
+def test_ids_that_are_the_numbers_of_rows_are_not_listed_twice(several, unlabelled):
+    assert any(row_lists(several))
+    for document in (several, unlabelled):
+        for one in row_lists(document):
+            assert "id" not in [text for text, _ in one.heads]
+            assert ("checkpoint" in dict(one.heads)) == (len(document.sources) > 1)
+            assert len(one.rows) <= 20

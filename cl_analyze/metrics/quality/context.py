@@ -19,7 +19,7 @@ from cl_analyze.metrics.metric import Metric
 from cl_analyze.metrics.quality.jackknife import Deletions, jackknife_groups
 from cl_analyze.metrics.quality.rows import FormRows, Index, Vector, forms
 from cl_analyze.metrics.runner import PairRunner
-from cl_analyze.metrics.subject import Subject
+from cl_analyze.metrics.subject import Subject, id_text
 from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.executors import Executor, SerialExecutor, ThreadExecutor
 from cl_analyze.pairs.reducers.neighbours import Neighbours
@@ -127,6 +127,10 @@ class Context:
             return [None for _ in rows]
         codes = [int(labels.codes[row]) for row in rows]
         return [None if code < 0 else labels.names[code] for code in codes]
+
+    def ids(self, rows: Iterable[int]) -> list[str | None]:
+        """The ids of rows as texts; None without ids."""
+        return [id_text(self.subject.id_values, int(row)) for row in rows]
 
     def by_row(self, rows: Index, values: NDArray[Any]) -> Vector:
         """(N,) the values of some rows; NaN for the others."""

@@ -239,5 +239,7 @@ def near_duplicate_table(context: Context) -> Table:
             "class": context.class_names(first),
             "other_class": context.class_names(second),
             "cosine": list(pairs.values()),
+            "row_id": context.ids(first),
+            "other_id": context.ids(second),
         },
     )

@@ -170,7 +170,15 @@ def hub_table(context: Context) -> Table:
         rows = np.argsort(-degree, kind="stable")[:MOST_LISTED]
         rows = rows[degree[rows] > 2 * k]
         names = context.class_names(rows)
-        blocks.append({"k": k, "row": rows, "class": names, "in_degree": degree[rows]})
+        blocks.append(
+            {
+                "k": k,
+                "row": rows,
+                "class": names,
+                "in_degree": degree[rows],
+                "row_id": context.ids(rows),
+            }
+        )
     return context.table("hubs", *blocks)
 
 

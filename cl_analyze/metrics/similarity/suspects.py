@@ -17,6 +17,7 @@ from cl_analyze.metrics.means import Number
 from cl_analyze.metrics.metric import NEGATIVES, Metric, Parameter
 from cl_analyze.metrics.similarity.pooled_errors import PooledPasses
 from cl_analyze.metrics.similarity.shares import AnchorShares
+from cl_analyze.metrics.subject import id_text
 from cl_analyze.metrics.suspects import limits_of, margins_of, suspect_counts, suspected_by
 from cl_analyze.pairs.backend import Index
 from cl_analyze.pairs.rank_effects import random_signs
@@ -216,8 +217,8 @@ def suspect_table(results: PassResults, neighbours: Neighbours) -> Table:
             "source": subject.source,
             "row": _in_file(subject.kept, i),
             "other_row": _in_file(subject.partner_kept if across else subject.kept, j),
-            "row_id": _name(subject.id_values, i),
-            "other_id": _name(subject.partner_ids if across else subject.id_values, j),
+            "row_id": id_text(subject.id_values, i),
+            "other_id": id_text(subject.partner_ids if across else subject.id_values, j),
             "similarity": float(near[a, p]),
             "positive_similarity": float(positive[a]),
             "relative_margin": float(margin[a, p]),
@@ -230,13 +231,6 @@ def suspect_table(results: PassResults, neighbours: Neighbours) -> Table:
 
 def _in_file(kept: Index | None, row: int) -> int:
     return int(row if kept is None else kept[row])
-
-
-def _name(ids: NDArray[Any] | None, row: int) -> str | None:
-    if ids is None:
-        return None
-    value = ids[row]
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _same(codes: Index | None, row: int, other: int) -> bool | None:
