@@ -309,6 +309,34 @@ def test_similarities_by_class_are_those_of_the_table(several, unlabelled):
     assert catalogue.FIGURES["class_histogram"](unlabelled) is None
 
 
+def test_correlations_with_accuracy_are_those_of_the_table(several, unlabelled, of_many_classes):
+    figure = drawn(several, "metric_correlation")
+    rows = [
+        row
+        for row in several.rows("metric_correlation")
+        if row["metric_a"] != "uniformity_gap" and row["spearman"] is not None
+    ]
+    accuracies = list(dict.fromkeys(row["metric_b"] for row in rows))
+    assert len(figure.panels) == len(accuracies) > 1
+    for metric, panel in zip(accuracies, figure.panels, strict=True):
+        own = [row for row in rows if row["metric_b"] == metric]
+        points = [mark for mark in panel.marks if isinstance(mark, Points)]
+        drawn_ends = sorted(
+            (x, x - below, x + above)
+            for mark in points
+            for x, (below, above) in zip(mark.x, mark.x_error, strict=True)
+        )
+        ends = sorted((row["spearman"], row["low"], row["high"]) for row in own)
+        assert np.allclose(drawn_ends, ends)
+        for mark in points:
+            for x, (below, above) in zip(mark.x, mark.x_error, strict=True):
+                assert mark.hollow == (x - below <= 0.0 <= x + above)
+    assert "over 5 checkpoints" in figure.caption
+    assert figure.finding.startswith("Of 5 checkpoints")
+    for too_few in (unlabelled, of_many_classes):
+        assert catalogue.FIGURES["metric_correlation"](too_few) is None
+
+
 # ---- lists of rows
 
 

@@ -324,6 +324,7 @@ def test_every_figure_of_the_report_is_drawn(report):
     of_several = {
         "trade_off", "alignment_uniformity", "along_the_run", "differences", "movement",
         "compare_matrix",
+        "metric_correlation",
     }  # fmt: skip
     # the figure of uniformity has tolerance too, that of gradients the mass of the penalty
     in_others = {"tolerance", "penalty_mass"}
