@@ -207,6 +207,8 @@ _WIDE, _TALL = 2.6, 1.9
 """Inches of the plane's axes in a picture, about."""
 _LETTER, _HEIGHT = 0.052, 0.1
 """Inches of a letter, and of a line of text."""
+_COVERED = 25.0
+"""What a covered square inch weighs against an inch outside."""
 _ROUNDS = 4
 
 
@@ -242,11 +244,11 @@ def _sides(
     def covered(i: int, side: Side) -> float:
         box = boxes[i][side]
         others = [boxes[j][other] for j, other in chosen.items() if j != i]
-        outside = max(0.0, -0.25 - box[0]) + max(0.0, box[2] - _WIDE - 0.15)
-        return outside + sum(_common(box, other) for other in [*dots, *others])
+        outside = max(0.0, -0.1 - box[0]) + max(0.0, box[2] - _WIDE - 0.15)
+        return outside + _COVERED * sum(_common(box, other) for other in [*dots, *others])
 
-    for _ in range(_ROUNDS):  # each makes room for those before it
-        for i in named:
+    for _ in range(_ROUNDS):  # long names first; each makes room for those before it
+        for i in sorted(named, key=lambda i: -len(texts[i])):
             chosen[i] = min(boxes[i], key=lambda side: covered(i, side))
     for i in boxes:
         if i not in chosen:
