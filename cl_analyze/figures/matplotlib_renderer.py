@@ -670,6 +670,7 @@ def _names(axes: Any, mark: Points) -> None:
                 ha=_ACROSS[right],
                 va=_ALONG[up],
                 fontsize=_NAMES,
+                color=mark.colour,
                 zorder=4,
             )
 

@@ -230,7 +230,8 @@ def _sides(
         (_WIDE * (x - left) / width, _TALL * (y - low) / height)
         for x, y in zip(every_x, every_y, strict=True)
     ]
-    dots = [(x - 0.04, y - 0.04, x + 0.04, y + 0.04) for x, y in points]
+    # a name must not seem to be of another point
+    near = [(x - 0.1, y - 0.1, x + 0.1, y + 0.1) for x, y in points]
     boxes: dict[int, dict[Side, tuple[float, ...]]] = {}
     for i, ((x, y), text) in enumerate(zip(points, texts, strict=False)):
         boxes[i] = {}
@@ -243,9 +244,10 @@ def _sides(
 
     def covered(i: int, side: Side) -> float:
         box = boxes[i][side]
-        others = [boxes[j][other] for j, other in chosen.items() if j != i]
-        outside = max(0.0, -0.1 - box[0]) + max(0.0, box[2] - _WIDE - 0.15)
-        return outside + _COVERED * sum(_common(box, other) for other in [*dots, *others])
+        names = [boxes[j][other] for j, other in chosen.items() if j != i]
+        others = [dot for j, dot in enumerate(near) if points[j] != points[i]]
+        outside = max(0.0, -0.2 - box[0]) + max(0.0, box[2] - _WIDE - 0.15)
+        return outside + _COVERED * sum(_common(box, other) for other in [*others, *names])
 
     for _ in range(_ROUNDS):  # long names first; each makes room for those before it
         for i in sorted(named, key=lambda i: -len(texts[i])):
