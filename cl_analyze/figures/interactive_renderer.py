@@ -166,6 +166,8 @@ class _Drawing:
             trace["cliponaxis"] = False  # a name beside the last point is not cut
             trace["text"] = [f"\u2002{name}\u2002" if side else "" for name, side in pairs]
             directions = (DIRECTIONS.get(side, (1, 0)) for side in mark.sides)
+            if not len(mark.values):
+                trace["textfont"] = {"color": mark.colour}
             trace["textposition"] = [f"{_VERTICAL[up]} {_HORIZONTAL[to]}" for to, up in directions]
         colour = "#555555" if len(mark.values) else mark.colour
         if len(mark.x_error) and panel.x.scale != "sqrt":

@@ -59,6 +59,8 @@ _SCRIPTS = (
 _COLOUR = re.compile(r'"(#[0-9A-Fa-f]{6})"')
 _PIXELS = 96
 """Pixels of a page to the inch."""
+_WIDEST = 6.0
+"""Inches of a picture on a page."""
 _MOST_IN_FULL = 12
 """Checkpoints up to which every number is on the page; of more they are in the tables."""
 _MOST_SWITCHES = 40
@@ -196,8 +198,8 @@ def _layout(figures: Sequence[Figure]) -> list[str]:
 
 
 def pixels(figure: Figure) -> int:
-    """The width of a figure on a page."""
-    return round(figure.panel_size[0] * figure.columns * _PIXELS)
+    """The width of a figure's picture on a page: all are one column wide, with the same letters."""
+    return round(min(figure.panel_size[0] * figure.columns, _WIDEST) * _PIXELS)
 
 
 def _figure(figure: Figure, png: bytes, plot: dict[str, Any] | None) -> dict[str, Any]:
