@@ -20,9 +20,10 @@ from cl_analyze.report.comparison import (
     pareto_sentence,
     reference_of,
 )
+from cl_analyze.report.decision import decision
 from cl_analyze.report.html import pixels, template
 from cl_analyze.report.numbers import column_texts
-from cl_analyze.report.summary import columns_of, findings, page_title, verdicts
+from cl_analyze.report.summary import column, columns_of, findings, page_title, verdicts
 from cl_analyze.results.document import Document
 
 _FIRST = (
@@ -64,7 +65,8 @@ def render_fragment(document: Document, figures: Sequence[Figure]) -> str:
     return template("notebook.html.j2").render(
         document=document,
         reference=reference,
-        columns=columns,
+        decision=decision(document),
+        columns=[column(document, headline) for headline in columns],
         summary=[
             {"source": source, "cells": cells}
             for source, *cells in zip(shown_order, *texts, strict=True)

@@ -219,7 +219,7 @@ def test_a_notebook_shows_summary_sentences_and_figures(report, compared):
         names |= set(further[1].split(", ")) if further else set()
         assert names == set(one.figures)
     assert "run $1$ &lt;b&gt;" in report._repr_html_()
-    record = report.records.find("uniformity")
+    record = report.records.find("uniformity_gap")
     value = number_text(record.value, record.std_error)
     assert f"<td>{value}<span" in report._repr_html_()
     sentence = comparison_of(compared.document, "b").sentences()[1]
