@@ -191,7 +191,8 @@ def _anchor(title: str) -> str:
 
 def _layout(figures: Sequence[Figure]) -> list[str]:
     """Narrow figures stand two in a row, the last of an odd number alone; wide ones take a row."""
-    kinds = ["half" if pixels(figure) <= _WIDEST_OF_TWO else "wide" for figure in figures]
+    widths = [figure.panel_size[0] * figure.columns * _PIXELS for figure in figures]
+    kinds = ["half" if width <= _WIDEST_OF_TWO else "wide" for width in widths]
     if kinds.count("half") % 2:
         kinds[len(kinds) - 1 - kinds[::-1].index("half")] = "alone"
     return kinds
