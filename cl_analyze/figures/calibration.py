@@ -59,7 +59,7 @@ def reliability_figure(document: Document) -> Figure | None:
         "Reliability of the linear probe",
         "How often the probe is right where it is so confident: on the dashed line confidence is "
         "accuracy, below it the probe is overconfident. ECE is the mean distance of the two over "
-        "the rows. Grey, the share of the rows of each confidence; bins with less than 1 % of the "
+        "the rows. Grey, the share of the rows of each confidence; bins with less than 1% of the "
         "rows have no point. Bars are 95% intervals.",
         panels,
         columns=min(len(panels), 2),
@@ -87,7 +87,7 @@ def _marks(rows: Rows, name: str) -> list[Mark]:
         low, high = share_interval(y, n)
         bars.append((max(y - low, 0.0), max(high - y, 0.0)))
     hovers = [
-        f"{name}: {n:.0f} rows, confidence {100 * x:.1f} %, {100 * y:.1f} % right"
+        f"{name}: {n:.0f} rows, confidence {100 * x:.1f}%, {100 * y:.1f}% right"
         for x, y, n in zip(xs, ys, sizes, strict=True)
     ]
     return [

@@ -25,6 +25,7 @@ from cl_analyze.figures.marks import (
     panel_size,
     panel_sources,
     read_column,
+    true_minus,
 )
 from cl_analyze.figures.sources import natural_order, short_names, source_colours
 from cl_analyze.results.document import Document
@@ -257,7 +258,7 @@ def _push_in_words(panel: Panel, level: float) -> str:
     if not peaks:
         return ""
     low, high = min(peaks.values()), max(peaks.values())
-    where = f"{low:.2g}" if low == high else f"{low:.2g} to {high:.2g}"
+    where = true_minus(f"{low:.2g}" if low == high else f"{low:.2g} to {high:.2g}")
     return f"At τ = {level:g} the {panel.title} loss pushes most at similarity {where}."
 
 

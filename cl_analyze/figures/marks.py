@@ -408,7 +408,8 @@ def extremes(
         most: "highest", or another word for the first that is named.
     """
     of_source = {record.source: record for record in reversed(defined(records))}
-    own, names = list(of_source.values()), short_names(document)
+    own = [of_source[source] for source in natural_order(document) if source in of_source]
+    names = short_names(document)
     if not own:
         return ""
     top, low = max(own, key=value_of), min(own, key=value_of)

@@ -259,7 +259,8 @@ def penalty_summary_figure(document: Document) -> Figure | None:
         finding=extremes(
             document,
             [record for record in effective if record.params["tau"] == middle],
-            f"count of effective negatives at τ = {middle:g}",
+            f"number of effective negatives at τ = {middle:g}",
+            "{:,.0f}",
         ),
     )
 

@@ -57,7 +57,7 @@ def recall_figure(document: Document) -> Figure | None:
         whose = f" ({names[best.source]})" if len(sources) > 1 else ""
         finding = (
             f"The {'right item is the nearest' if least == 1 else f'{least} nearest hold it'} for "
-            f"{100 * value_of(best):.1f} % of the queries{whose}."
+            f"{100 * value_of(best):.1f}% of the queries{whose}."
         )
     bands = " Bands are 95% intervals of the solid lines." if len(sources) <= _MOST_BANDS else ""
     dashed = " Dashed, the other direction: from the second view to the first."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from cl_analyze.figures import measures
@@ -149,6 +150,8 @@ def _points(
         return []
     names, colours = short_names(document), source_colours(document)
     us, ts = ([value_of(pair[i]) for pair in points.values()] for i in (0, 1))
+    places = {source: i for i, source in enumerate(points)}
+    pieces = [(places[a], places[b]) for run in runs for a, b in pairwise(run)]
     u_bars, t_bars = ([half_width(pair[i]) for pair in points.values()] for i in (0, 1))
     texts = [names[source] for source in points]
     if len(points) > _MOST_NAMES:
@@ -171,14 +174,14 @@ def _points(
                 values=[values[source] for source in points],
                 value_label=label,
                 names=texts,
-                sides=_sides(us, ts, texts, [list(points).index(s) for s in wanted], spheres),
+                sides=_sides(us, ts, texts, [places[s] for s in wanted], spheres, pieces),
                 sources=texts,
                 hovers=[_hover(names[source], points[source]) for source in points],
             )
         ]
     largest = max((len(run) for run in runs), default=0)
     beside = {run[0] for run in runs if len(run) == 1 < largest}
-    sides = _sides(us, ts, texts, range(len(texts)), spheres)
+    sides = _sides(us, ts, texts, range(len(texts)), spheres, pieces)
     return [
         Points(
             [us[i]],
@@ -210,10 +213,16 @@ _LETTER, _HEIGHT = 0.052, 0.1
 _COVERED = 25.0
 """What a covered square inch weighs against an inch outside."""
 _ROUNDS = 4
+_ALONG_LINES = tuple(i / 12 for i in range(1, 12))
 
 
 def _sides(
-    xs: Numbers, ys: Numbers, texts: Sequence[str], named: Sequence[int], spheres: Numbers
+    xs: Numbers,
+    ys: Numbers,
+    texts: Sequence[str],
+    named: Sequence[int],
+    spheres: Numbers,
+    pieces: Sequence[tuple[int, int]],
 ) -> list[Side]:
     """A side for each point's name where it covers least.
 
@@ -222,6 +231,7 @@ def _sides(
         texts: their names.
         named: points whose names stand in any case; others where they cover nothing.
         spheres: x of further points, at y = 0, that have no name.
+        pieces: both ends of each piece of the lines between points.
     """
     every_x, every_y = [*xs, *spheres], [*ys, *(0.0 for _ in spheres)]
     left, low = min(every_x), min(every_y)
@@ -232,6 +242,11 @@ def _sides(
     ]
     # a name must not seem to be of another point
     near = [(x - 0.1, y - 0.1, x + 0.1, y + 0.1) for x, y in points]
+    on_lines = []  # a line is a row of dots
+    for a, b in pieces:
+        for share in _ALONG_LINES:
+            x, y = (points[a][k] + share * (points[b][k] - points[a][k]) for k in (0, 1))
+            on_lines.append((x - 0.02, y - 0.02, x + 0.02, y + 0.02))
     boxes: dict[int, dict[Side, tuple[float, ...]]] = {}
     for i, ((x, y), text) in enumerate(zip(points, texts, strict=False)):
         boxes[i] = {}
@@ -247,7 +262,8 @@ def _sides(
         names = [boxes[j][other] for j, other in chosen.items() if j != i]
         others = [dot for j, dot in enumerate(near) if points[j] != points[i]]
         outside = max(0.0, -0.2 - box[0]) + max(0.0, box[2] - _WIDE - 0.15)
-        return outside + _COVERED * sum(_common(box, other) for other in [*others, *names])
+        crossed = [*others, *on_lines, *names]
+        return outside + _COVERED * sum(_common(box, other) for other in crossed)
 
     for _ in range(_ROUNDS):  # long names first; each makes room for those before it
         for i in sorted(named, key=lambda i: -len(texts[i])):

@@ -159,14 +159,14 @@ def _worst_confusion(found: _Confusion, source: str, n_sources: int) -> str:
     """The finding of the confusions of one checkpoint."""
     where = f"{source}: " if n_sources > 1 else ""
     right = sum(count for (a, b), count in found.counts.items() if a == b)
-    overall = f"{where}{100 * right / sum(found.totals.values()):.1f} % of the rows are right"
+    overall = f"{where}{100 * right / sum(found.totals.values()):.1f}% of the rows are right"
     wrong = [pair for pair in found.counts if pair[0] != pair[1]]
     if not wrong:
         return f"{overall}, none is taken for another class."
     name, taken_for = max(wrong, key=lambda pair: (found.share(*pair), pair))
     share, short = 100 * found.share(name, taken_for), short_classes([name, taken_for], _LETTERS)
     return (
-        f"{overall}; most often {short[name]} is taken for {short[taken_for]}: {share:.1f} % of "
+        f"{overall}; most often {short[name]} is taken for {short[taken_for]}: {share:.1f}% of "
         "its rows."
     )
 
@@ -195,7 +195,7 @@ class _OfClasses:
 
     def text(self, shown: float) -> str:
         """A number in a sentence."""
-        return f"{shown:.1f} %" if self.factor == 100.0 else f"{shown:.3f}"
+        return f"{shown:.1f}%" if self.factor == 100.0 else f"{shown:.3f}"
 
 
 def _accuracies(document: Document) -> _OfClasses | None:
@@ -386,6 +386,6 @@ def confused_pairs_figure(document: Document) -> Figure | None:
         "Further left is better." + (" Bars are 95% intervals." if are_apart else ""),
         [Panel(marks, x_axis, axis_of_names(texts))],
         panel_size=(4.4, 1.0 + line * len(pairs)),
-        finding=f"{a} and {b} are confused most: {100 * means[pairs[0]]:.1f} % of their rows are "
+        finding=f"{a} and {b} are confused most: {100 * means[pairs[0]]:.1f}% of their rows are "
         f"taken for the other{' on average of the checkpoints' if len(confusions) > 1 else ''}.",
     )

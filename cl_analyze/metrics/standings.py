@@ -10,6 +10,7 @@ from cl_analyze.metrics.differences import is_real, not_comparable, params_text
 from cl_analyze.metrics.headlines import headlines
 from cl_analyze.metrics.metric import Better
 from cl_analyze.results.document import Document
+from cl_analyze.results.ordering import axis_of, natural_order
 from cl_analyze.results.stats import PairedDifference, holm
 from cl_analyze.results.tables import Cell, Record, Table
 
@@ -47,10 +48,10 @@ def better_side(record: Record) -> Better | None:
 def standings(document: Document, difference_of: DifferenceOf) -> Table | None:
     """The table `standings`: every checkpoint beside the best one, for each headline number.
 
-    The best has the best value in the metric's better direction; of equal values, the first.  Each
-    other checkpoint is compared with it by the paired difference:
+    The best has the best value in the metric's better direction; of equal values, the first in
+    natural order.  Each other checkpoint is compared with it by the paired difference:
 
-        best     the best value
+        best     the best value, or one equal to it
         tied     the difference from the best is not significant (p_holm >= 0.05)
         worse    the difference is significant
         unknown  the number has no better side or no value, the difference has no error, or the two
@@ -105,6 +106,8 @@ def _rows(
     best = None
     if side is not None and len(compared) > 1:
         sign = 1.0 if side == "higher" else -1.0
+        order = natural_order(document.sources, axis_of(document.sources))
+        compared.sort(key=lambda record: order.index(record.source))
         best = max(compared, key=lambda record: sign * float(record.value or 0.0))
     changes = [
         difference_of(record, best)
@@ -118,7 +121,7 @@ def _rows(
     rows: list[dict[str, Cell]] = []
     for record, change, p_holm in zip(records, changes, adjusted, strict=True):
         standing: Standing = "unknown"
-        if record is best:
+        if best is not None and record in compared and record.value == best.value:
             standing = "best"
         elif p_holm is not None:
             standing = "worse" if is_real(p_holm) else "tied"

@@ -103,7 +103,7 @@ def _measured(document: Document, sources: Sequence[str]) -> Sentence:
     if has_two_towers(document):
         parts.append("partners in a second file")
     elif document.pairing:
-        parts.append("views of each row")
+        parts.append("two views of each row")
     text = " ".join((f"{', '.join(parts)}.", *_missing(document)))
     if (reference := reference_of(document)) is not None:
         text += f" The reference of the comparison is {names[reference]}."
@@ -194,7 +194,8 @@ def _best(choice: _Choice, document: Document, names_uses: bool) -> Sentence:
     names = short_names(document)
     headline, best = choice.headline, choice.best
     use = _USES.get(headline.metric, "") if names_uses else ""
-    text = f"{names[best]} ({_value(headline.find(document, best))})"
+    equal = " and ".join(names[source] for source in choice.those("best"))
+    text = f"{equal} ({_value(headline.find(document, best))})"
     text += f", {use}." if use else "."
     tied, worse, unknown = (choice.those(kind) for kind in ("tied", "worse", "unknown"))
     is_paired = all(choice.rows[source]["paired"] for source in (*tied, *worse))

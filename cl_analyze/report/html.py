@@ -189,6 +189,16 @@ def _anchor(title: str) -> str:
     return f"section-{title.lower().replace(' ', '-')}"
 
 
+def _label(name: str) -> str:
+    """A figure's name as the navigation lists it: short, and that of its files.
+
+    >>> _label("knn_accuracy"), _label("trade_off")
+    ('kNN accuracy', 'Trade off')
+    """
+    words = name.replace("_", " ")
+    return words.replace("knn", "kNN") if words.startswith("knn") else words[:1].upper() + words[1:]
+
+
 def _layout(figures: Sequence[Figure]) -> list[str]:
     """Narrow figures stand two in a row, the last of an odd number alone; wide ones take a row."""
     widths = [figure.panel_size[0] * figure.columns * _PIXELS for figure in figures]
@@ -207,6 +217,7 @@ def _figure(figure: Figure, png: bytes, plot: dict[str, Any] | None) -> dict[str
     """The static image of a figure, with title, finding and caption."""
     return {
         "name": figure.name,
+        "label": _label(figure.name),
         "title": figure.title,
         "finding": figure.finding,
         "caption": figure.caption,
@@ -217,6 +228,7 @@ def _figure(figure: Figure, png: bytes, plot: dict[str, Any] | None) -> dict[str
         "width": pixels(figure),
         "is_interactive": plot is not None,
         "choices": [panel.title for panel in figure.panels] if figure.choice else [],
+        "chosen": next((i for i, panel in enumerate(figure.panels) if not panel.is_minor), 0),
         "choice": figure.choice,
     }
 

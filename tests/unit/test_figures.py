@@ -101,7 +101,7 @@ def test_the_first_confusion_matrix_is_that_of_the_best_checkpoint(several):
     best = max(several.records("probe_accuracy", "normalised"), key=lambda record: record.value)
     assert best_first(several)[0] == best.source
     assert sorted(best_first(several)) == sorted(natural_order(several))
-    text = f"{short_names(several)[best.source]}: {100 * best.value:.1f} % of the rows are right"
+    text = f"{short_names(several)[best.source]}: {100 * best.value:.1f}% of the rows are right"
     assert catalogue.FIGURES["confusion"](several).finding.startswith(text)
 
 

@@ -81,7 +81,10 @@ function selected(figure) {
     return isOn(panelSource(meta, panel)) &&
       !["xaxis", "yaxis"].some((which) => (closed[numbered(which, panel)] || {}).none);
   });
-  let traces = figure.data.filter((trace) => panels.includes(panelOf(trace.xaxis)))
+  // where each checkpoint has a line at each temperature, those of one temperature are enough
+  const isAtLevel = (trace) => meta.level == null || !meta.levels.includes(state.level) ||
+    trace.meta.level == null || trace.meta.level === state.level;
+  let traces = figure.data.filter((trace) => panels.includes(panelOf(trace.xaxis)) && isAtLevel(trace))
     .map((trace) => {
       const panel = panelOf(trace.xaxis);
       return leftOf(trace, closed[numbered("xaxis", panel)], closed[numbered("yaxis", panel)],
