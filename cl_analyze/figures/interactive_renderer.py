@@ -320,7 +320,13 @@ def _marker(mark: Points) -> dict[str, Any]:
 
 def _colour_bar(label: str) -> dict[str, Any]:
     title = {"text": label, "side": "right"}
-    return {"title": title, "thickness": 12, "nticks": 6, "exponentformat": "power"}
+    return {
+        "title": title,
+        "thickness": 12,
+        "nticks": 6,
+        "exponentformat": "power",
+        "minexponent": 6,
+    }
 
 
 def _error_bars(bars: Bars, colour: str) -> dict[str, Any]:

@@ -372,8 +372,8 @@ _BETTER = {"higher": "   better\u00a0→", "lower": "   ←\u00a0better"}
 
 
 _WHOSE = {
-    False: "checkpoint less the reference",
-    True: "checkpoint less the reference, each variant less its original",
+    False: "checkpoint minus the reference",
+    True: "checkpoint minus the reference, each variant minus its original",
 }
 _HEADLINES = {
     "uniformity": "uniformity  [nats]",

@@ -7,13 +7,14 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from cl_analyze.figures.sources import natural_order, short_names
+from cl_analyze.figures.sources import axis_of, natural_order, short_names
 from cl_analyze.metrics.correlation import ACCURACIES
 from cl_analyze.metrics.differences import params_text
 from cl_analyze.metrics.headlines import Headline, has_two_towers, headlines
 from cl_analyze.report.comparison import reference_of
 from cl_analyze.report.sentences import hubs_in_words, meaning
 from cl_analyze.results.document import Document
+from cl_analyze.results.ordering import TEMPERATURE
 from cl_analyze.results.tables import Cell, Record, number_text
 
 GUIDE = "How to choose: docs/guide.md, section 5."
@@ -200,13 +201,14 @@ def _best(choice: _Choice, document: Document, names_uses: bool) -> Sentence:
     tied, worse, unknown = (choice.those(kind) for kind in ("tied", "worse", "unknown"))
     is_paired = all(choice.rows[source]["paired"] for source in (*tied, *worse))
     how = "paired differences, 95%" if is_paired else "95%; not all rows are matched"
+    it = "it" if len(choice.those("best")) == 1 else "them"
     if tied:
-        text += f" Not distinguishable from it: {_named(tied, choice, names)} ({how})."
+        text += f" Not distinguishable from {it}: {_named(tied, choice, names)} ({how})."
     if worse:
         also = "" if tied else f" ({how})"
         text += f" Worse: {_named(worse, choice, names)}{also}."
     if unknown:
-        text += f" Not comparable with it: {_named(unknown, choice, names)}."
+        text += f" Not comparable with {it}: {_named(unknown, choice, names)}."
     return Sentence(f"Best by {headline.title}", text)
 
 
@@ -259,7 +261,8 @@ def _health(document: Document, sources: Sequence[str]) -> str:
         own = [source for source, row in verdicts.items() if row["verdict"] == level]
         if own:
             where = _directions(own, verdicts) if level == "dimensional" else ""
-            parts.append(f"{words}{where}: {_listed(own, names)}")
+            whose = f": {_listed(own, names)}" if len(sources) > 1 else ""
+            parts.append(f"{words}{where}{whose}")
     if verdicts and not parts:
         parts.append("none is collapsed" if len(sources) > 1 else "not collapsed")
     partial = [source for source, row in verdicts.items() if row["verdict"] == "partial"]
@@ -368,8 +371,10 @@ def _next(document: Document, deciding: Sequence[_Choice]) -> str:
     if not any(choice.headline.metric in ACCURACIES for choice in deciding):
         parts = [_without_accuracy(document)]
     elif named:
-        listed = ", ".join(names[source] for source in named)
-        parts.append(f"train {listed} with further seeds: errors here are over rows of one run")
+        axis = axis_of(document)
+        of_one_run = axis is not None and axis.name != TEMPERATURE
+        what = "the run" if of_one_run else ", ".join(names[source] for source in named)
+        parts.append(f"train {what} with further seeds: errors here are over rows of one run")
     return f"{_first_upper('; '.join(parts))} {GUIDE}".strip()
 
 
@@ -399,7 +404,8 @@ def _single(document: Document, source: str) -> list[Sentence]:
         and record.value is not None
     ]
     if accuracies:
-        found.append(Sentence("Accuracy", f"{'; '.join(accuracies)} (± one standard error)."))
+        how = " (± one standard error)" if any("±" in text for text in accuracies) else ""
+        found.append(Sentence("Accuracy", f"{'; '.join(accuracies)}{how}."))
     health = _health(document, [source])
     skewness = document.record("hubness_skewness", source=source)
     if skewness is not None and skewness.value is not None:
@@ -432,5 +438,8 @@ _HEALTHY_GAP, _COLLAPSED_GAP = 1.0, 2.0
 
 
 def _interval(record: Record) -> str:
+    """The standard error of an accuracy, or its 95% interval beside 0 and 1, in per cent."""
+    if record.is_beside_an_end and record.interval is not None:
+        return " (95%: {:.1f}% to {:.1f}%)".format(*(100 * end for end in record.interval))
     error = record.total_error
     return f" ± {100 * error:.1f}" if error else ""

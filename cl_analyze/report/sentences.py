@@ -78,7 +78,7 @@ def _uniformity(record: Record, value: float, document: Document) -> str:
     elif gap < 0:
         distance = f"Spread more evenly, by {-gap:.3f} nats, than"
     else:
-        words = "" if gap < 0.1 else " (clustered)" if gap < 1 else " (strongly clustered)"
+        words = "" if gap < 1 else " (clustered)" if gap < 2 else " (strongly clustered)"
         distance = f"{gap:.3f} nats above{words}"
     return f"{distance} the {law:.3f} of points spread evenly over the sphere."
 
