@@ -78,7 +78,7 @@ def on_dark(colour: str) -> str:
     ('#eeeeee', '#727272')
     """
     colour = colour.lower()
-    for palette in (HUES, CLASS_HUES):
+    for palette in (HUES, CLASS_HUES, OTHER_HUES):
         if colour in (partners := _spread(palette)):
             return partners[colour]
     light, hue, chroma = _polar(colour)

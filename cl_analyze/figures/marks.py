@@ -322,12 +322,12 @@ def roots(label: str, top: float) -> Axis:
 
 MOST_PICTURED = 4
 """Checkpoints with a panel in a picture; the page has all."""
-_MOST_ON_PAGE = 40
+MOST_ON_PAGE = 40
 
 
 def panel_sources(document: Document) -> list[str]:
     """The sources that have a panel of their own: of very many some, evenly along the run."""
-    return evenly(natural_order(document), _MOST_ON_PAGE)
+    return evenly(natural_order(document), MOST_ON_PAGE)
 
 
 def votes(document: Document) -> dict[str, float]:

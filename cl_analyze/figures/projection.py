@@ -157,17 +157,29 @@ def _marks(table: Rows, labels: Mapping[str, str]) -> list[Mark]:
         others = [row for row in of_tower if str(row["class"]) not in labels]
         if others:
             label = "other classes" if labels else ""
-            marks.append(replace(_cloud(others, label, _OTHERS, tower, 0), size=size))
+            marks.append(replace(_cloud(others, label, _OTHERS, "o", tower), size=size))
         for i, (name, label) in enumerate(labels.items()):
             own = [row for row in of_tower if row["class"] == name]
-            hue = CLASS_HUES[i % len(CLASS_HUES)]
             if own:
-                cloud = _cloud(own, label, hue, tower, i // len(CLASS_HUES))
+                cloud = _cloud(own, label, *look_of_class(i), tower)
                 marks.append(replace(cloud, size=size))
     return marks
 
 
-def _cloud(rows: Rows, label: str, colour: str, tower: int, shape: int) -> Points:
+Symbol = Literal["o", "s", "^"]
+
+
+def look_of_class(i: int) -> tuple[str, Symbol]:
+    """Colour and symbol of a class: those of the next colour have the next symbol.
+
+    >>> look_of_class(0)[1], look_of_class(1)[1]
+    ('o', 's')
+    """
+    n = len(CLASS_HUES)
+    return CLASS_HUES[i % n], _SYMBOLS[(i + i // n) % len(_SYMBOLS)]
+
+
+def _cloud(rows: Rows, label: str, colour: str, symbol: Symbol, tower: int) -> Points:
     """The rows of one class."""
     near = [str(row["neighbours"] or "").split() for row in rows]
     return Points(
@@ -176,7 +188,7 @@ def _cloud(rows: Rows, label: str, colour: str, tower: int, shape: int) -> Point
         label,
         colour,
         opacity=0.65,
-        symbol="s" if tower == 2 else _SYMBOLS[shape],
+        symbol="s" if tower == 2 else symbol,
         hollow=tower == 2,
         hovers=[_told(row) for row in rows],
         rows=[int(str(row["row"])) for row in rows],

@@ -60,7 +60,7 @@ def pages(tmp_path_factory):
     found = {}
     for name, tau in names.items():
         with np.load(SAMPLES / f"fashion-mnist-tau-{tau}.npz") as arrays:
-            few = {key: a[::16] for key, a in arrays.items()}
+            few = {key: a[::16] for key, a in arrays.items() if key != "class_names"}
             names_of = np.array([*LABELS, *"56789"])
             few["labels"] = names_of[few["labels"]]
             np.savez(folder / "few.npz", **few)
@@ -88,7 +88,8 @@ def eight(tmp_path_factory):
     paths = []
     for path in sorted(SAMPLES.glob("fashion-mnist-*.npz")):
         with np.load(path) as arrays:
-            np.savez(folder / path.name, **{key: a[::20] for key, a in arrays.items()})
+            few = {key: a if key == "class_names" else a[::20] for key, a in arrays.items()}
+            np.savez(folder / path.name, **few)
         paths.append(str(folder / path.name))
     assert len(paths) == 8
     pages = {}
@@ -220,29 +221,49 @@ LEVELS = """Object.fromEntries([...document.querySelectorAll("figure.drawn")].ma
 def test_one_dial_moves_all_figures_with_temperatures(opened, pages):
     page = opened(pages.report).draw_all()
     dial = page.locator("#temperature input")
+    assert page.locator("#temperature output").inner_text() == "τ = 0.2", "as in the pictures"
+    started = page.evaluate(LEVELS)
+    dial.focus()
+    page.keyboard.press("Home")
     assert page.locator("#temperature output").inner_text() == "all"
-    whole = page.evaluate(LEVELS)
+    whole = page.draw_all().evaluate(LEVELS)
     assert all(faint == 0 for _, faint, _, _ in whole.values())
     several = {name for name, (levels, *_) in whole.items() if levels}
     assert {"penalty_curve", "penalty_mass", "loss_gradient", "loss_by_batch"} & set(
         whole
     ) <= several
-    assert len(several) >= 3
-    dial.focus()
+    assert len(several) >= 2
     page.keyboard.press("ArrowRight")
     assert page.locator("#temperature output").inner_text() == "τ = 0.07"
     assert dial.get_attribute("aria-valuetext") == "τ = 0.07"
     picked = page.draw_all().evaluate(LEVELS)
+    # where each checkpoint has a line at each temperature, those of the others go
+    at_one = {name for name in several if started[name][2] == [0.2] and not started[name][1]}
+    assert {"penalty_curve", "loss_gradient"} <= at_one
     for name, (levels, faint, left, legend) in picked.items():
-        if name in several:
+        if name in at_one:
+            assert (levels * 3, faint) == (whole[name][0], 0)
+            assert legend == whole[name][3], "every checkpoint keeps its name"
+        elif name in several:
             assert (levels - faint) * 3 == levels, f"{name}: one of three temperatures stays"
-            assert left == [0.07]
             assert legend == whole[name][3] - 2
         else:
             assert (faint, legend) == (0, whole[name][3])
+        assert left == ([0.07] if name in several else [])
     page.keyboard.press("Home")
     assert page.draw_all().evaluate(LEVELS) == whole
     assert page.troubles == []
+
+
+def test_of_one_checkpoint_the_other_temperatures_stay_faint(opened, eight):
+    page = opened(eight["one"]).draw("penalty_curve")
+    levels, faint, _, _ = page.evaluate(LEVELS)["penalty_curve"]
+    assert levels > 1
+    assert faint == 0
+    page.locator("#temperature input").focus()
+    page.page.keyboard.press("ArrowRight")
+    again = page.draw("penalty_curve").evaluate(LEVELS)["penalty_curve"]
+    assert (again[0], again[1]) == (levels, levels - 1)
 
 
 def test_a_figure_without_the_temperature_stays_whole(opened, pages):
@@ -345,11 +366,11 @@ def test_every_mark_has_a_checkpoint_or_is_a_reference(pages, name):
 
 
 def test_rows_and_panels_close_up(opened, pages):
-    page = opened(pages.report).draw("tolerance").draw("spectrum").draw("penalty_curve")
+    page = opened(pages.report).draw("uniformity").draw("spectrum").draw("similarity_histogram")
 
     def shape():
         return page.evaluate(
-            """["tolerance", "spectrum", "penalty_curve"].map((name) => {
+            """["uniformity", "spectrum", "similarity_histogram"].map((name) => {
             const plot = document.querySelector("#figure-" + name + " .plot");
             const tops = Object.entries(plot.layout).filter(([key, axis]) =>
               /^xaxis/.test(key) && axis.visible !== false).map(([, axis]) => axis.domain[1]);
@@ -357,11 +378,11 @@ def test_rows_and_panels_close_up(opened, pages):
               plot.querySelectorAll(".legendtext").length];})"""
         )
 
-    tolerance, spectrum, curves = shape()
+    rows, spectrum, curves = shape()
     page.locator(".chips button").nth(0).click()
     page.draw_all()
     fewer = shape()
-    assert (tolerance[0], fewer[0][0]) == ([0, 1, 2], [0, 1])
+    assert (rows[0], fewer[0][0]) == ([0, 1, 2], [0, 1])
     assert fewer[1][3] == spectrum[3] - 1, "one name less in the legend"
     assert (curves[1], fewer[2][1]) == (3, 2)
     assert fewer[2][2] == pytest.approx(curves[2]), "two panels take the width of three"
@@ -697,21 +718,21 @@ def test_a_phone_shows_one_panel_and_no_name_on_another(opened, pages):
       const { layout } = document.querySelector("#figure-" + name + " .plot");
       return Object.entries(layout)
         .filter(([key, axis]) => /^xaxis/.test(key) && axis.visible !== false).length; }"""
-    assert page.evaluate(panels, "penalty_curve") == 1
-    select = page.locator("#figure-penalty_curve select")
+    assert page.evaluate(panels, "similarity_histogram") == 1
+    select = page.locator("#figure-similarity_histogram select")
     options = select.locator("option").all_inner_texts()
     assert options[-1] == "all panels"
     assert len(options) == 4
     select.select_option("tau-1.0")
-    page.draw("penalty_curve")
-    title = page.locator("#figure-penalty_curve .annotation-text")
+    page.draw("similarity_histogram")
+    title = page.locator("#figure-similarity_histogram .annotation-text")
     assert title.all_text_contents() == ["tau-1.0"]
     page.locator(".chips button", has_text="tau-1.0").click()
-    page.draw("penalty_curve")
+    page.draw("similarity_histogram")
     assert "tau-1.0" not in title.all_text_contents()
     assert title.count() == 1
     select.select_option("all panels")
-    assert page.draw("penalty_curve").evaluate(panels, "penalty_curve") == 2
+    assert page.draw("similarity_histogram").evaluate(panels, "similarity_histogram") == 2
     bars = page.evaluate("""[...document.querySelectorAll(".plot .cbbg, .plot .cbfills")]
     .map((bar) => bar.getBoundingClientRect().height)""")
     assert bars

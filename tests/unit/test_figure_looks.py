@@ -120,6 +120,7 @@ def test_no_title_stands_in_a_picture_and_each_format_knows_it(figures):
 
 def test_every_figure_says_what_it_shows_and_marks_know_their_checkpoint(figures, few):
     names = {f"tau-{tau}" for tau in ("0.07", "0.1", "0.2", "0.3", "0.5", "1.0")}
+    columns = {"compare_matrix", "metric_correlation", "class_accuracy"}  # by their ticks, or none
     together = {"along_the_run", "against_temperature"}  # a line joins all of them
     for name, figure in figures.items():
         if name == "projection":
@@ -132,7 +133,7 @@ def test_every_figure_says_what_it_shows_and_marks_know_their_checkpoint(figures
             for mark in panel.marks
             for source in (getattr(mark, "source", ""), *getattr(mark, "sources", ()))
         }
-        if name not in together | {"compare_matrix"}:
+        if name not in together | columns:
             assert len(known & names) >= 5, name
 
 
@@ -257,8 +258,7 @@ def test_the_ordered_scale_becomes_lighter_from_end_to_end():
 
 
 def test_classes_of_one_hue_have_different_symbols():
-    from cl_analyze.figures.quality import _MOST_COLOURS, _SYMBOLS
+    from cl_analyze.figures.projection import _MOST_COLOURS, look_of_class
 
-    n = len(colours.CLASS_HUES)
-    looks = {(i % n, _SYMBOLS[(i + i // n) % len(_SYMBOLS)]) for i in range(_MOST_COLOURS)}
+    looks = {look_of_class(i) for i in range(_MOST_COLOURS)}
     assert len(looks) == _MOST_COLOURS

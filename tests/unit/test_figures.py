@@ -201,13 +201,13 @@ def test_short_names_of_classes_never_coincide():
 def test_alignment_and_uniformity_are_those_of_the_records(several):
     figure = drawn(several, "alignment_uniformity")
     (panel,) = figure.panels
-    points = next(mark for mark in panel.marks if isinstance(mark, Points) and mark.x_error)
+    points = [mark for mark in panel.marks if isinstance(mark, Points) and mark.x_error]
     alignments = {r.source: r for r in several.records("alignment", power=2.0)}
     uniformities = {r.source: r for r in several.records("uniformity", "u_stat")}
     order = natural_order(several)
-    assert points.x == [uniformities[source].value for source in order]
-    assert points.y == [alignments[source].value for source in order]
-    assert points.y_error == pytest.approx(
+    assert [x for mark in points for x in mark.x] == [uniformities[s].value for s in order]
+    assert [y for mark in points for y in mark.y] == [alignments[s].value for s in order]
+    assert [error for mark in points for error in mark.y_error] == pytest.approx(
         [1.959964 * alignments[source].std_error for source in order]
     )
     (law,) = {r.value for r in several.records("uniformity_of_uniform_law", t=2.0)}

@@ -6,7 +6,7 @@ import pytest
 from cl_analyze.analysis.run import run_analysis
 from cl_analyze.figures import basics, projection, quality, runs, sources
 from cl_analyze.figures.interactive_renderer import interactive
-from cl_analyze.figures.marks import MAX_PANELS
+from cl_analyze.figures.marks import MOST_ON_PAGE, MOST_PICTURED
 from cl_analyze.options import MetricOptions, Request, RunOptions
 from cl_analyze.results.ordering import axis_of, cut, evenly, natural_order, shortened
 
@@ -65,21 +65,22 @@ def test_short_names_differ_where_names_do():
 
 
 def test_panels_are_evenly_along_a_run():
-    steps = [f"step-{100 * i}.npy" for i in range(1, 21)]
+    steps = [f"step-{100 * i}.npy" for i in range(1, 61)]
     assert evenly(steps, 12)[0] == steps[0]
     assert evenly(steps, 12)[-1] == steps[-1]
-    rows = np.random.default_rng(0).standard_normal((20, 20, 3))
+    rows = np.random.default_rng(0).standard_normal((60, 20, 3))
     given = sorted(steps)  # as a shell lists them
     document = document_of(given, rows, ("similarity",))
     assert sources.natural_order(document) == steps
     figure = basics.similarity_histogram_figure(document)
     shown = [panel.title for panel in figure.panels]
-    assert len(shown) == MAX_PANELS
+    assert len(shown) == MOST_ON_PAGE
     numbers = [int(title.rpartition("-")[2]) for title in shown]
     assert numbers == sorted(numbers)
-    assert (numbers[0], numbers[-1]) == (100, 2000)
-    assert "12 of 20 checkpoints" in figure.title
-    assert "evenly" in figure.caption
+    assert (numbers[0], numbers[-1]) == (100, 6000)
+    assert "20 more checkpoints are in the tables" in figure.caption
+    assert figure.choice == "checkpoint", "a page shows one of so many at a time"
+    assert [not panel.is_minor for panel in figure.panels].count(True) == MOST_PICTURED
 
 
 def test_steps_in_names_order_a_run():

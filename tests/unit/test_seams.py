@@ -95,7 +95,7 @@ def test_the_page_shows_a_declared_metric(toy, random, tmp_path):
     report = cla.analyze(random.standard_normal((30, 4)), metrics=["uniformity", "toy"])
     report.save(tmp_path)
     page = (tmp_path / "report.html").read_text()
-    assert ">Toy<" in page
+    assert "<summary>Toy <" in page
     assert FOURTH.sentence.capitalize() in page
     assert (tmp_path / "tables" / "toy.csv").exists()
 
