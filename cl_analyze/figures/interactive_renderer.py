@@ -72,14 +72,11 @@ def interactive(figure: Figure) -> dict[str, Any] | None:
             "panels": len(figure.panels),
             "columns": figure.columns,
             "height": round(96 * figure.panel_size[1]),
-            "width": round(96 * figure.panel_size[0]),
             "titles": [panel.title for panel in figure.panels],
             "sources": [panel.source for panel in figure.panels],
-            "dial": figure.dial,
             "choice": figure.choice,
             "levels": levels if figure.dial else [],
             "level": figure.level,
-            "legend": bool(drawing.named),
         },
     }
 

@@ -46,16 +46,6 @@ class Sentence:
 Row = Mapping[str, Cell]
 
 
-def standing_of(document: Document, headline: Headline, source: str) -> str:
-    """The standing of a checkpoint in a headline number: best, tied, worse or unknown.
-
-    Returns:
-        The standing; an empty text without the number, and for a single checkpoint.
-    """
-    row = _standing(document, headline, source)
-    return "" if row is None else str(row["standing"])
-
-
 def _standing(document: Document, headline: Headline, source: str) -> Row | None:
     record = headline.find(document, source)
     if record is None:

@@ -49,7 +49,9 @@ def page_title(document: Document) -> str:
     reference = reference_of(document)
     start = _shared_start(order, names)
     if reference is not None:
-        return f"{start}{_n_checkpoints(len(order) - 1)} compared with {_cut(names[reference])}"
+        others = [names[source] for source in order if source != reference]
+        compared = _cut(others[0]) if len(others) == 1 else _n_checkpoints(len(others))
+        return f"{start}{compared} compared with {_cut(names[reference])}"
     ends = [_cut(names[order[0]]), _cut(names[order[-1]])]
     between = " and " if len(order) == 2 else " to "
     return f"{start}{_n_checkpoints(len(order))}, {between.join(ends)}"

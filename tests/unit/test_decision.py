@@ -11,7 +11,8 @@ import pytest
 import cl_analyze as cla
 from cl_analyze.metrics.differences import params_text
 from cl_analyze.metrics.headlines import headlines
-from cl_analyze.report.decision import ALARMS, decision, rows_needed, standing_of
+from cl_analyze.report.decision import ALARMS, decision, rows_needed
+from cl_analyze.report.summary import columns_of, summary_of
 from cl_analyze.results.tables import Table
 
 N, D = 200, 16
@@ -74,14 +75,18 @@ def test_several_checkpoints(several):
     assert "docs/guide.md" in found["Next"]
 
 
-def test_each_best_is_that_of_the_table(several):
+def test_the_summary_marks_what_the_table_says(several):
     document = several.document
-    for headline in headlines(document):
-        standings = {source: standing_of(document, headline, source) for source in document.sources}
-        params = {params_text(headline.find(document, source)) for source in document.sources}
-        rows = document.rows("standings", metric=headline.metric, params=params.pop())
-        assert standings == {row["source"]: row["standing"] for row in rows}
-    assert standing_of(document, headline, "no such file") == ""
+    found = summary_of(document, document.sources)
+    shown = columns_of(document)
+    assert found.has_standings
+    for row in found.rows:
+        for headline, cell in zip(shown, row.cells, strict=True):
+            params = params_text(headline.find(document, row.source))
+            (line,) = document.rows(
+                "standings", source=row.source, metric=headline.metric, params=params
+            )
+            assert cell.standing == ("" if line["standing"] == "unknown" else line["standing"])
 
 
 def test_a_comparison_names_its_reference_and_has_the_same_best(made, several):
