@@ -42,6 +42,7 @@ from cl_analyze.figures.marks import (
     records_of,
     reference_line,
     roots,
+    true_minus,
     value_of,
 )
 from cl_analyze.figures.sources import natural_order, short_names
@@ -172,8 +173,14 @@ def _classes_panel(document: Document) -> Panel | None:
         SKY,
         symbol="|",
         size=9,
-        names=[str(row["class"]) for row in classes],
         sources=[names[str(row["source"])] for row in classes],
+        hovers=[
+            true_minus(
+                f"{names[str(row['source'])]} · class {row['class']} · tolerance "
+                f"{float(row['tolerance'] or 0.0):.3f}"
+            )
+            for row in classes
+        ],
     )
     of_others = document.records("between_class_similarity")
     between = dots(document, of_others, ORANGE, "different classes")
@@ -286,10 +293,15 @@ def _ranks_in_words(document: Document) -> str:
         return extremes(document, near, "mean cosine with the nearest negative")
     names = short_names(document)
     least = min(gaps, key=gaps.__getitem__)
-    way = "less" if gaps[least] >= 0 else "more"
+    if gaps[least] < 0:
+        beyond = [names[source] for source in natural_order(document) if gaps.get(source, 1.0) < 0]
+        return (
+            f"The nearest negative is on average nearer than the positive in {', '.join(beyond)}: "
+            f"by a mean cosine of {-gaps[least]:.2g} in {names[least]}."
+        )
     return (
         f"The nearest negative comes closest to the positive in {names[least]}: its mean cosine is "
-        f"{abs(gaps[least]):.2g} {way}."
+        f"{gaps[least]:.2g} less."
     )
 
 

@@ -29,7 +29,8 @@ Function = Callable[[Document], Figure | None]
 OF_SEVERAL: dict[str, Function] = {
     "trade_off": trade_off.trade_off_figure,
     "alignment_uniformity": plane.alignment_uniformity_figure,
-    "along_the_run": runs.run_figure,
+    "along_the_run": runs.along_the_run_figure,
+    "against_temperature": runs.against_temperature_figure,
     "metric_correlation": correlation.correlation_figure,
     "differences": trade_off.difference_figure,
     "movement": runs.movement_figure,

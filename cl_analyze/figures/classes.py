@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from cl_analyze.figures import measures
 from cl_analyze.figures.sources import natural_order
 from cl_analyze.results.document import Document
+from cl_analyze.results.ordering import shortened
 
 MOST_CLASSES = 40
 """Classes up to which all are shown where each has a row and a column."""
@@ -18,18 +18,9 @@ MOST_NUMBERS = 12
 
 
 def short_classes(names: Sequence[str], most: int = 16) -> dict[str, str]:
-    """Texts for axes and legends: long names without their middle, no two alike.
-
-    >>> list(short_classes(["shirt", "a very long class, 1", "a very long class, 2"], 9).values())
-    ['shirt', 'a ve…s, 1', 'a ve…s, 2']
-    """
-    half = (most - 1) // 2
-    cut = {name: name if len(name) <= most else f"{name[:half]}…{name[-half:]}" for name in names}
-    times = Counter(cut.values())
-    return {
-        name: text if times[text] == 1 else f"{text} ({i})"
-        for i, (name, text) in enumerate(cut.items(), 1)
-    }
+    """Texts for axes and legends: see `shortened`."""
+    unique = list(dict.fromkeys(names))
+    return dict(zip(unique, shortened(unique, most), strict=True))
 
 
 def best_first(document: Document) -> list[str]:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 from cl_analyze.figures.colours import BLUE, GREY
 from cl_analyze.figures.description import Axis, Figure, Mark, Panel, Points, Rule
-from cl_analyze.figures.marks import Rows, axis_of_names
+from cl_analyze.figures.marks import Rows, axis_of_names, true_minus
+from cl_analyze.metrics.correlation import ACCURACIES
 from cl_analyze.results.document import Document
 from cl_analyze.results.similarity_groups import POSITIVE, negative_group
 from cl_analyze.results.tables import Cell
@@ -42,9 +43,6 @@ def correlation_figure(document: Document) -> Figure | None:
     for accuracy in dict.fromkeys(_name(row, "b") for row in rows):
         own = [row for row in rows if _name(row, "b") == accuracy]
         panels.append(Panel(_marks(own, listed), x_axis, y_axis, accuracy))
-    strongest = max(rows, key=lambda row: abs(_rho(row)))
-    n = int(str(strongest["n"]))
-    rho = f"{_rho(strongest):.2f}".replace("-", "−")
     return Figure(
         "metric_correlation",
         "Which numbers go along with accuracy",
@@ -57,9 +55,24 @@ def correlation_figure(document: Document) -> Figure | None:
         columns=min(len(panels), 2),
         share_y=True,
         panel_size=(2.3 if len(panels) > 1 else 4.2, 0.9 + 0.2 * len(listed)),
-        finding=f"Of {n} checkpoints, {_name(strongest, 'a')} and {_name(strongest, 'b')} go along "
-        f"most (rank correlation {rho}).",
+        finding=_strongest(rows),
     )
+
+
+def _strongest(rows: Rows) -> str:
+    """The number that goes along most with an accuracy of classes, else with another accuracy."""
+    of_classes = [row for row in rows if row["metric_b"] in _OF_CLASSES]
+    known = [row for row in of_classes or rows if row["metric_a"] not in ACCURACIES]
+    row = max(known or rows, key=lambda row: abs(_rho(row)))
+    rho = f"{_rho(row):.2f}".replace("-", "−")
+    certain = "" if _is_clear(row) else ", an interval that holds 0"
+    return (
+        f"Over {row['n']} checkpoints {_name(row, 'a')} goes along most with {_name(row, 'b')}: "
+        f"rank correlation {rho}{certain}."
+    )
+
+
+_OF_CLASSES = ("knn_accuracy", "probe_accuracy")
 
 
 def _rho(row: Mapping[str, Cell]) -> float:
@@ -118,7 +131,13 @@ def _marks(rows: Rows, listed: list[str]) -> list[Mark]:
                 x_error=bars,
                 size=4.5,
                 hollow=not is_clear,
-                names=[_name(row, "a") for row in own],
+                hovers=[
+                    true_minus(
+                        f"{_name(row, 'a')} with {_name(row, 'b')} · {_rho(row):.2f} · 95% "
+                        f"{_end(row, 'low'):.2f} to {_end(row, 'high'):.2f}"
+                    )
+                    for row in own
+                ],
             )
         )
     return marks

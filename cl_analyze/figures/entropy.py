@@ -68,7 +68,5 @@ def entropy_figure(document: Document) -> Figure | None:
             )
         ],
         panel_size=(4.4, 3.2),
-        finding=f"At τ = {taus[0]:g} the entropy is {span}, as if about {math.exp(ends[0]):.0f}"
-        f"{'' if len(lowest) == 1 else f' to {math.exp(ends[1]):.0f}'} negatives shared the "
-        "penalty.",
+        finding=f"At τ = {taus[0]:g} the entropy of the penalty is {span}.",
     )

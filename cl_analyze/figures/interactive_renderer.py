@@ -241,13 +241,13 @@ def _hovers(mark: Line | Points | Steps, panel: Panel) -> dict[str, Any]:
 
 
 _UNIT = re.compile(r"\s*\[([^\[\]]*)\]")
-_ASIDE = re.compile(r"\s{2,}[←→].*|, 95% intervals.*|\s*\((?:square-root|log) scale\)")
+_ASIDE = re.compile(r"\s{2,}[←→].*|\s{2,}more\W.*|, 95% intervals.*|, axis of square roots.*")
 
 
 def _with_unit(label: str, number: str) -> str:
     """The name of an axis before a number, and its unit behind it.
 
-    >>> _with_unit("loss  [nats]", "3.2"), _with_unit("density (square-root scale)", "0.1")
+    >>> _with_unit("loss  [nats]", "3.2"), _with_unit("density, axis of square roots", "0.1")
     ('loss 3.2 nats', 'density 0.1')
     """
     label = _ASIDE.sub("", label)

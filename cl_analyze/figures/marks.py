@@ -378,7 +378,7 @@ def figure_of_sources(
         which = "the best and the worst by kNN accuracy, " if votes(document) else ""
         caption += (
             f" Pictures show {sum(not p.is_minor for p in panels)} of {n}: {which}the first, the "
-            "last; the page has all."
+            f"last; the page has {'all' if n_shown == n else n_shown}."
         )
     if len(panels) > MAX_PANELS:
         options = {"choice": "checkpoint", **options}
@@ -413,7 +413,9 @@ def extremes(
     if not own:
         return ""
     top, low = max(own, key=value_of), min(own, key=value_of)
-    first = f"{names[top.source]} has the {most} {what}: {_written(text, top)}"
+    equal = [names[record.source] for record in own if value_of(record) == value_of(top)]
+    has = "has" if len(equal) == 1 else "have"
+    first = f"{' and '.join(equal)} {has} the {most} {what}: {_written(text, top)}"
     if len(own) == 1:
         return f"{names[top.source]}: {what} is {_written(text, top)}."
     if _written(text, top) == _written(text, low):

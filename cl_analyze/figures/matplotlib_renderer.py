@@ -18,7 +18,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from cl_analyze.figures.colours import DIVERGING
+from cl_analyze.figures.colours import DIVERGING, ordered
 from cl_analyze.figures.description import (
     DIRECTIONS,
     Axis,
@@ -600,7 +600,7 @@ def _points(axes: Any, mark: Points, thinner: float) -> Any:
         mark.x,
         mark.y,
         c=list(mark.values),
-        cmap="viridis",
+        cmap=_ordered(),
         s=mark.size**2,
         marker=mark.symbol,
         edgecolors="black",
@@ -677,6 +677,12 @@ def _names(axes: Any, mark: Points) -> None:
 
 _DARK = 0.5
 """Lightness of a cell below which its text is white."""
+
+
+def _ordered() -> Any:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("ordered", ordered(13))
 
 
 def _diverging() -> Any:

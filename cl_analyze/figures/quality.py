@@ -81,7 +81,7 @@ def spectrum_figure(document: Document) -> Figure | None:
         "Spectrum of the rows on the sphere, about their mean",
         "Left: variance of unit rows along each principal direction. Right: share of the variance "
         "in the first k directions. A curve that ends below 100% has lost the rest to a common "
-        "direction. A curve that falls off a cliff has collapsed onto few directions. Dashed: the "
+        "direction. A curve that falls before the others uses fewer directions. Dashed: the "
         "uniform sphere.",
         [
             Panel(variances, Axis("rank of the direction", limits=reach), variance),

@@ -153,6 +153,16 @@ def _diamond(xs: Sequence[float], records: Sequence[Record], label: str, colour:
 _MOST_IN_TITLE = 4
 
 
+def along_the_run_figure(document: Document) -> Figure | None:
+    """The numbers of a comparison along its run, see `run_figure`."""
+    return run_figure(document) if document.rows("checkpoints") else None
+
+
+def against_temperature_figure(document: Document) -> Figure | None:
+    """The numbers of a report against what orders its checkpoints, see `run_figure`."""
+    return None if document.rows("checkpoints") else run_figure(document)
+
+
 def run_figure(document: Document) -> Figure | None:
     """Uniformity, tolerance, accuracy and more along the run: the paper's figure against tau."""
     run = run_of(document)

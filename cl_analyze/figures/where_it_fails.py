@@ -17,7 +17,7 @@ from cl_analyze.figures.classes import (
 )
 from cl_analyze.figures.colours import BLUE
 from cl_analyze.figures.description import Axis, Cells, Figure, Mark, Panel, Points
-from cl_analyze.figures.marks import Z95, axis_of_names
+from cl_analyze.figures.marks import Z95, axis_of_names, true_minus
 from cl_analyze.figures.sources import natural_order, short_names, source_colours
 from cl_analyze.results.document import Document
 from cl_analyze.results.stats import share_interval
@@ -316,10 +316,28 @@ def _listed(
                 x_error=bars,
                 size=4.5,
                 names=[name for _, name in placed],
+                hovers=[
+                    _hover(names[source], name, measure.shown(source, name), measure.title, ends)
+                    for (_, name), ends in zip(placed, bars, strict=True)
+                ],
                 source=names[source],
             )
         )
     return marks
+
+
+_TAKEN_FOR = "rows of both classes taken for the other  [%]"
+
+
+def _hover(source: str, what: str, value: float, title: str, bars: tuple[float, float]) -> str:
+    """Checkpoint, class or classes, and the value with its 95% interval."""
+    name, _, unit = title.partition("  [")
+    digits, sign = (1, "%") if unit.startswith("%") else (3, "")
+    low, high = value - bars[0], value + bars[1]
+    return true_minus(
+        f"{source} · {what} · {name} {value:.{digits}f}{sign} · 95% {low:.{digits}f} to "
+        f"{high:.{digits}f}{sign}"
+    )
 
 
 def _aside(i: int, n: int, width: float) -> float:
@@ -370,12 +388,16 @@ def confused_pairs_figure(document: Document) -> Figure | None:
                 x_error=bars if are_apart else (),
                 size=4.0,
                 names=[f"{pairs[at][0]} and {pairs[at][1]}" for at, _, _ in placed],
+                hovers=[
+                    _hover(names[source], " and ".join(pairs[at]), 100.0 * share, _TAKEN_FOR, ends)
+                    for (at, share, _), ends in zip(placed, bars, strict=True)
+                ],
                 source=names[source],
             )
         )
     a, b = short_classes(pairs[0], _LETTERS).values()
     texts = [f"{short[one]} – {short[other]}" for one, other in pairs]
-    x_axis = Axis("rows of both classes taken for the other  [%]")
+    x_axis = Axis(_TAKEN_FOR)
     line = 0.16 + 0.04 * min(len(confusions), _MOST_BARS)
     of_pairs = f"the {len(pairs)} pairs with the most confusion on average, of {len(means)}"
     return Figure(

@@ -20,8 +20,10 @@ from cl_analyze.quoting import printable, quoted, some
 from cl_analyze.small_files import read_text
 
 _CALLED = "class names"
-_HEADERS = (("class", "name"), ("label", "name"), ("id", "name"), ("index", "name"), ("name",))
-"""First lines of a table of classes and names that are its header, in small letters."""
+_OF_CLASS = ("class", "label", "id", "index", "number")
+_OF_NAME = ("name", "class_name", "label_name")
+_ALONE = (*_OF_NAME, "names", "class_names", "class", "classes", "label", "labels")
+"""Heads of the column of classes, of that of names, and of names without classes."""
 Names = dict[str, str]
 """Class as the labels write it -> name."""
 
@@ -64,9 +66,17 @@ def open_class_names(requested: Any) -> Opened:
 def _in_memory(values: list[Any], name: str) -> Opened:
     """Names, or pairs of a class and its name, as an array of words."""
     words: list[Any] = []
+    n_pairs = sum(isinstance(value, list | tuple) and len(value) == 2 for value in values)
+    if n_pairs not in (0, len(values)):
+        raise DataError(
+            f"{name}: names must all be text, or all be pairs of a class and its name; "
+            f"{n_pairs} of {len(values)} are pairs"
+        )
     for value in values:
         pair = list(value) if isinstance(value, list | tuple) else [value]
-        if len(pair) > 2 or not all(isinstance(word, str | int | np.integer) for word in pair):
+        if not 0 < len(pair) <= 2 or not all(
+            isinstance(word, str | int | np.integer) and not isinstance(word, bool) for word in pair
+        ):
             raise DataError(f"{name}: a name must be text, found {quoted(value, 40)}")
         words.append(tuple(map(str, pair)) if len(pair) == 2 else str(pair[0]))
     return from_memory(np.array(words, dtype=np.str_), name)
@@ -99,17 +109,31 @@ def _table(text: str, name: str) -> list[Any]:
     """Rows of two columns, class and name, with a header or without; or of one, the names."""
     separator = "\t" if name.lower().endswith(".tsv") else ","
     try:
-        rows = [row for row in csv.reader(io.StringIO(text), delimiter=separator) if row]
+        rows = list(csv.reader(io.StringIO(text), delimiter=separator))
     except csv.Error as error:
         raise DataError(f"{name}: it is no table: {error}") from error
+    while rows and not rows[-1]:
+        del rows[-1]
+    if not all(rows):
+        empty = next(i for i, row in enumerate(rows, 1) if not row)
+        raise DataError(f"{name}: line {empty} is empty, so that it names no class; remove it")
     widths = {len(row) for row in rows}
+    other = next((mark for mark in ";\t" if all(mark in "".join(row) for row in rows)), None)
+    if widths == {1} and other is not None:
+        mark = "a tab" if other == "\t" else quoted(other)
+        raise DataError(
+            f"{name}: every line has {mark} where a table has {quoted(separator)}; save it with "
+            f"{quoted(separator)} between class and name"
+        )
     if rows and widths not in ({1}, {2}):
         raise DataError(
             f"{name}: a table of classes has two columns, class and name; found rows of "
             f"{some(map(str, sorted(widths)))} columns"
         )
-    head = tuple(word.strip().lower() for word in rows[0]) if rows else ()
-    return [row if len(row) == 2 else row[0] for row in rows[head in _HEADERS :]]
+    head = [word.strip().lower().replace(" ", "_") for word in rows[0]] if rows else []
+    has_head = len(head) == 2 and head[0] in _OF_CLASS and head[1] in _OF_NAME
+    has_head |= len(head) == 1 and head[0] in _ALONE
+    return [row if len(row) == 2 else row[0] for row in rows[has_head:]]
 
 
 def read_class_names(opened: Opened) -> Names:

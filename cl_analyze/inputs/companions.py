@@ -375,6 +375,14 @@ def _name_classes(request: Request, title: str, companions: Companions, recorder
         recorder.warn(f"{error}; classes keep their labels")
         return
     companions.by_role |= renamed
+    known = {written for own in renamed.values() for written in own.values.written}
+    n_more = sum(number not in known for number in names.values)
+    if n_more:
+        first = next(number for number in names.values if number in known)
+        recorder.note(
+            f"{names.opened.name}: {n_more} of {len(names.values)} names are of classes that no "
+            f"row has; class {quoted(first)} is {quoted(names.values[first])}"
+        )
 
 
 def _training_labels(

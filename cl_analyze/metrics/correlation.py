@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import permutations
 from math import factorial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.metrics.differences import not_comparable
+from cl_analyze.metrics.differences import largest_comparable
 from cl_analyze.metrics.headlines import Headline, headlines
 from cl_analyze.results.document import Document
 from cl_analyze.results.tables import Cell, Record, Table
@@ -64,7 +64,7 @@ def metric_correlation(document: Document) -> Table | None:
         if i != j and not (one.metric in ACCURACIES and i > j)
     ]
     for one, other in pairs if len(sources) >= FEWEST else ():
-        found = list(_both(document, sources, one, other))
+        found = _both(document, sources, one, other)
         if len(found) >= FEWEST:
             first, second = found[0]
             rows.append(_row(_number(one, first), _number(other, second), found))
@@ -73,17 +73,15 @@ def metric_correlation(document: Document) -> Table | None:
 
 def _both(
     document: Document, sources: Sequence[str], one: Headline, other: Headline
-) -> Iterator[tuple[Record, Record]]:
-    """Both numbers of each checkpoint that can be compared with the first one."""
-    first: tuple[Record, Record] | None = None
-    for source in sources:
-        a, b = one.find(document, source), other.find(document, source)
-        if a is None or b is None or a.value is None or b.value is None:
-            continue
-        first = first or (a, b)
-        same_n = document.n_rows.get(source) == document.n_rows.get(first[0].source)
-        if not any(not_comparable(x, y, same_n) for x, y in zip((a, b), first, strict=True)):
-            yield a, b
+) -> list[tuple[Record, ...]]:
+    """Both numbers of each checkpoint, of the largest set that can be compared."""
+    found = ((one.find(document, source), other.find(document, source)) for source in sources)
+    known = [
+        (a, b)
+        for a, b in found
+        if a is not None and b is not None and a.value is not None and b.value is not None
+    ]
+    return largest_comparable(known, document.n_rows)
 
 
 def _number(headline: Headline, record: Record) -> tuple[Cell, Cell, Cell]:
@@ -97,7 +95,7 @@ def _number(headline: Headline, record: Record) -> tuple[Cell, Cell, Cell]:
 def _row(
     one: tuple[Cell, Cell, Cell],
     other: tuple[Cell, Cell, Cell],
-    found: Sequence[tuple[Record, Record]],
+    found: Sequence[tuple[Record, ...]],
 ) -> dict[str, Cell]:
     x, y = (np.array([float(pair[i].value or 0.0) for pair in found]) for i in (0, 1))
     rho = spearman(x, y)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -123,6 +123,29 @@ def not_comparable(one: Record, other: Record, same_n: bool) -> str | None:
     if "rows" in depends_on or one.definition in metric.self_pairs:
         return "it depends on the number of rows, which differs"
     return None
+
+
+def largest_comparable(
+    found: Iterable[tuple[Record, ...]], n_rows: Mapping[str, int]
+) -> list[tuple[Record, ...]]:
+    """The largest set of checkpoints whose numbers can be compared; of equal ones the first.
+
+    Args:
+        found: the same numbers of each checkpoint.
+        n_rows: source -> number of rows.
+    """
+    sets: list[list[tuple[Record, ...]]] = []
+    for numbers in found:
+        n = n_rows.get(numbers[0].source)
+        for own in sets:
+            same_n = n_rows.get(own[0][0].source) == n
+            pairs = zip(numbers, own[0], strict=True)
+            if all(not_comparable(one, other, same_n) is None for one, other in pairs):
+                own.append(numbers)
+                break
+        else:
+            sets.append([numbers])
+    return max(sets, key=len, default=[])
 
 
 Identity = tuple[str, str | None, tuple[tuple[str, Any], ...]]

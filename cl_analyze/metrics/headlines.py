@@ -137,7 +137,8 @@ def headlines(document: Document) -> list[Headline]:
     ranks = [int(record.params["k"]) for record in document.records("recall_at_k")]
     if ranks:
         params: dict[str, Param] = {"k": min(ranks), "direction": "forward"}
-        listed.append(Headline(f"recall, k {min(ranks)}", "recall_at_k", params))
+        of_what = "" if has_two_towers(document) else " of view 2"
+        listed.append(Headline(f"recall{of_what}, k {min(ranks)}", "recall_at_k", params))
     if has_two_towers(document):
         listed.append(Headline("modality gap", "modality_gap"))
     listed.append(Headline("linear probe", "probe_accuracy", definition="normalised"))

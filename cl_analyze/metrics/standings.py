@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from cl_analyze.metrics import BETWEEN, DECLARED, METRICS
-from cl_analyze.metrics.differences import is_real, not_comparable, params_text
+from cl_analyze.metrics.differences import is_real, largest_comparable, params_text
 from cl_analyze.metrics.headlines import headlines
 from cl_analyze.metrics.metric import Better
 from cl_analyze.results.document import Document
@@ -102,7 +102,8 @@ def _rows(
     difference_of: DifferenceOf,
 ) -> list[dict[str, Cell]]:
     """The rows of one number."""
-    compared = _comparable([record for record in records if record.value is not None], document)
+    known = [(record,) for record in records if record.value is not None]
+    compared = [record for (record,) in largest_comparable(known, document.n_rows)]
     best = None
     if side is not None and len(compared) > 1:
         sign = 1.0 if side == "higher" else -1.0
@@ -117,6 +118,8 @@ def _rows(
     ]
     p_values = [None if change is None else change.p_value for change in changes]
     n_tested = sum(p is not None for p in p_values)
+    if best is not None and not n_tested and any(r.value != best.value for r in compared):
+        best, changes = None, [None] * len(records)  # no difference has an error: nothing is told
     adjusted = holm(p_values, n_tested * (n_tested + 1) // 2)
     rows: list[dict[str, Cell]] = []
     for record, change, p_holm in zip(records, changes, adjusted, strict=True):
@@ -144,18 +147,3 @@ def _rows(
             }
         )
     return rows
-
-
-def _comparable(records: Sequence[Record], document: Document) -> list[Record]:
-    """The largest set of records that can be compared with one another; of equal ones the first."""
-    sets: list[list[Record]] = []
-    for record in records:
-        n = document.n_rows.get(record.source)
-        for own in sets:
-            same_n = document.n_rows.get(own[0].source) == n
-            if not_comparable(record, own[0], same_n) is None:
-                own.append(record)
-                break
-        else:
-            sets.append([record])
-    return max(sets, key=len, default=[])

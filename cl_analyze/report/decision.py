@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cl_analyze.figures.sources import axis_of, natural_order, short_names
 from cl_analyze.metrics.correlation import ACCURACIES
-from cl_analyze.metrics.differences import params_text
+from cl_analyze.metrics.differences import SIGNIFICANT, params_text
 from cl_analyze.metrics.headlines import Headline, has_two_towers, headlines
 from cl_analyze.report.comparison import reference_of
 from cl_analyze.report.sentences import hubs_in_words, meaning
@@ -25,12 +25,11 @@ _MOST_NAMED = 8
 _SEEDS = 3
 """Checkpoints that are named for further seeds."""
 _POINT = 0.01
-_QUANTILE = 1.96
 _STAND_INS = ("uniformity_gap", "effective_rank", "tolerance")
 """What is looked at where no accuracy is known."""
 _USES = {
-    "knn_accuracy": "for retrieval and nearest neighbours",
-    "recall_at_k": "for retrieval",
+    "knn_accuracy": "for finding rows of the same class (retrieval)",
+    "recall_at_k": "for finding the partner of a row (retrieval)",
     "probe_accuracy": "for a linear classifier",
 }
 
@@ -173,6 +172,8 @@ def _several(document: Document, sources: Sequence[str]) -> list[Sentence]:
     is_split = len({choice.best for choice in deciding}) > 1
     names_uses = is_split and all(choice.headline.metric in _USES for choice in deciding)
     found = [_best(choice, document, names_uses) for choice in deciding]
+    if is_split and len(deciding) > 1:
+        found[-1] = replace(found[-1], text=found[-1].text + _for_both(deciding, document))
     health = _health(document, sources)
     if health:
         found.append(Sentence("Health", health))
@@ -200,6 +201,26 @@ def _best(choice: _Choice, document: Document, names_uses: bool) -> Sentence:
     if unknown:
         text += f" Not comparable with {it}: {_named(unknown, choice, names)}."
     return Sentence(f"Best by {headline.title}", text)
+
+
+def _for_both(deciding: Sequence[_Choice], document: Document) -> str:
+    """The checkpoint that is the best or tied with it in every deciding number.
+
+    Of several, that with the smallest loss to the best, in standard errors of the difference.
+    """
+    names = short_names(document)
+    losses: dict[str, float] = {}
+    for source in deciding[0].rows:
+        rows = [choice.rows.get(source, {}) for choice in deciding]
+        if all(row.get("standing") in ("best", "tied") for row in rows):
+            losses[source] = sum(
+                abs(float(row["difference"] or 0.0)) / float(row["std_error"] or 1.0)
+                for row in rows
+            )
+    if not losses:
+        return " None is among the best in both."
+    chosen = min(losses, key=losses.__getitem__)
+    return f" For both: {names[chosen]}, the best or not distinguishable from it in each."
 
 
 def _named(sources: Sequence[str], choice: _Choice, names: Mapping[str, str]) -> str:
@@ -253,7 +274,7 @@ def _health(document: Document, sources: Sequence[str]) -> str:
             where = _directions(own, verdicts) if level == "dimensional" else ""
             whose = f": {_listed(own, names)}" if len(sources) > 1 else ""
             parts.append(f"{words}{where}{whose}")
-    if verdicts and not parts:
+    if not parts and any(row["verdict"] != "unknown" for row in verdicts.values()):
         parts.append("none is collapsed" if len(sources) > 1 else "not collapsed")
     partial = [source for source, row in verdicts.items() if row["verdict"] == "partial"]
     if partial:
@@ -316,18 +337,27 @@ def _gap(document: Document, sources: Sequence[str], names: Mapping[str, str]) -
 # ---- next
 
 
-def rows_needed(n: int, std_error: float, step: float = _POINT) -> float:
-    """Rows from which on a paired difference of `step` lies outside a 95% interval.
+def rows_needed(n: int, std_error: float, count: int = 2, step: float = _POINT) -> float:
+    """Rows from which on a paired difference of `step` is significant, as in `standings`.
 
-    The standard error falls as 1 / sqrt(rows), so that rows = n (1.96 error / step)^2.
+    The standard error falls as 1 / sqrt(rows), so that rows = n (z error / step)^2, where z is the
+    normal quantile of 5% for all pairs of the checkpoints together (Bonferroni).
+
+    Args:
+        n: rows now.
+        std_error: of the difference, with these rows.
+        count: number of checkpoints.
+        step: the difference.
 
     Returns:
         The number, rounded to one digit.
 
-    >>> rows_needed(2000, 0.0125)
-    10000.0
+    >>> rows_needed(2000, 0.0125), rows_needed(2000, 0.0125, count=8)
+    (10000.0, 30000.0)
     """
-    needed = n * (_QUANTILE * std_error / step) ** 2
+    pairs = count * (count - 1) // 2
+    z = statistics.NormalDist().inv_cdf(1.0 - 0.5 * SIGNIFICANT / pairs)
+    needed = n * (z * std_error / step) ** 2
     if needed <= 0.0:
         return 0.0
     digits = math.floor(math.log10(needed))
@@ -341,23 +371,26 @@ def _next(document: Document, deciding: Sequence[_Choice]) -> str:
     for choice in deciding:
         if choice.headline.metric in ACCURACIES:
             errors = [
-                float(choice.rows[source]["std_error"] or 0.0) for source in choice.those("tied")
+                _half_width(choice.rows[source]) / _QUANTILE
+                for source in choice.those("tied")
+                if not document.variants.get(source)
             ]
             n = document.n_rows.get(choice.best, 0)
             if any(errors):
-                needed = rows_needed(n, statistics.median(error for error in errors if error))
+                error = statistics.median(error for error in errors if error)
+                needed = rows_needed(n, error, len(choice.rows))
                 parts.append(
-                    f"a difference of 1 point takes about {needed:,.0f} rows to tell "
-                    "(errors fall as 1/√rows)"
+                    f"a difference of 1 point in {choice.headline.title} takes about "
+                    f"{needed:,.0f} rows to tell (errors fall as 1/√rows)"
                     if needed > n
-                    else "these rows are enough to tell a difference of 1 point"
+                    else f"these rows tell a difference of 1 point in {choice.headline.title}"
                 )
             break
-    best = [choice.best for choice in deciding]
+    best = [source for choice in deciding for source in choice.those("best")]
     worse = {source for choice in deciding for source in choice.those("worse")}
     tied = [source for choice in deciding for source in choice.those("tied")]
     left = list(dict.fromkeys((*best, *(source for source in tied if source not in worse))))
-    named = left[:_SEEDS]
+    named = [source for source in left if not document.variants.get(source)][:_SEEDS]
     if not any(choice.headline.metric in ACCURACIES for choice in deciding):
         parts = [_without_accuracy(document)]
     elif named:
@@ -366,6 +399,16 @@ def _next(document: Document, deciding: Sequence[_Choice]) -> str:
         what = "the run" if of_one_run else ", ".join(names[source] for source in named)
         parts.append(f"train {what} with further seeds: errors here are over rows of one run")
     return f"{_first_upper('; '.join(parts))} {GUIDE}".strip()
+
+
+def _half_width(row: Row) -> float:
+    """Half the 95% interval of a difference, which few degrees of freedom make wide."""
+    low, high = row["low"], row["high"]
+    return 0.0 if low is None or high is None else 0.5 * (float(high) - float(low))
+
+
+_QUANTILE = 1.96
+"""Standard errors in half a 95% interval of many rows."""
 
 
 def _without_accuracy(document: Document) -> str:

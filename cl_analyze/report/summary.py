@@ -24,7 +24,7 @@ ARROWS = {"higher": "↑", "lower": "↓", "": ""}
 """Better side of a metric -> the mark in the heads of tables."""
 _CHIPS = {
     "none": "healthy",
-    "partial": "partly collapsed",
+    "partial": "few dimensions",
     "complete": "collapsed",
     "dimensional": "few dimensions",
     "unknown": "not known",

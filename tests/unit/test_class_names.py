@@ -133,3 +133,28 @@ def test_training_labels_have_the_names_too():
     report = measured(NAMES, train=ROWS + 0.01, train_labels=LABELS)
     assert classes(report) == NAMES
     assert {str(row["predicted"]) for row in report.tables["confusion"].rows} <= set(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("semicolons.csv", "class;name\n0;a\n1;b\n", "every line has ';'"),
+        ("gap.csv", "a\n\nb\n", "line 2 is empty"),
+        ("empty.json", "[[]]", "a name must be text"),
+        ("mixed.json", '["a", ["1", "b"]]', "1 of 2 are pairs"),
+        ("truth.json", "[true, false]", "a name must be text"),
+    ],
+)
+def test_a_file_that_would_name_the_wrong_class_is_refused(tmp_path, name, content, says):
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(DataError, match=says):
+        analyze(np.eye(4), labels=[0, 0, 1, 1], class_names=str(path), metrics="tolerance")
+
+
+@pytest.mark.parametrize("head", ["class_name", "Name", "label"])
+def test_the_head_of_a_column_of_names_is_no_name(tmp_path, head):
+    path = tmp_path / "names.csv"
+    path.write_text(f"{head}\ncat\ndog\n")
+    report = analyze(np.eye(4), labels=[0, 0, 1, 1], class_names=str(path), metrics="tolerance")
+    assert {row["class"] for row in report.document.rows("tolerance_by_class")} == {"cat", "dog"}

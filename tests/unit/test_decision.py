@@ -119,7 +119,9 @@ def test_two_accuracies_that_choose_differently_say_for_what(several):
         tables={**document.tables, "standings": Table("standings", table.columns, tuple(rows))},
     )
     found = {sentence.title: sentence.text for sentence in decision(changed)}
-    assert ", for retrieval and nearest neighbours." in found["Best by kNN accuracy, k 20"]
+    assert (
+        ", for finding rows of the same class (retrieval)." in found["Best by kNN accuracy, k 20"]
+    )
     assert ", for a linear classifier." in found["Best by linear probe"]
     assert "all 3 others" in found["Best by linear probe"]
 

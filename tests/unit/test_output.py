@@ -322,8 +322,8 @@ def test_compare_pairs_rows_and_adjusts(random):
 def test_every_figure_of_the_report_is_drawn(report):
     drawn = {figure.name: figure for figure in catalogue.draw(report.document)}
     of_several = {
-        "trade_off", "alignment_uniformity", "along_the_run", "differences", "movement",
-        "compare_matrix",
+        "trade_off", "alignment_uniformity", "along_the_run", "against_temperature",
+        "differences", "movement", "compare_matrix",
         "metric_correlation",
     }  # fmt: skip
     # the figure of uniformity has tolerance too, that of gradients the mass of the penalty

@@ -16,6 +16,7 @@ from cl_analyze.comparison.standing import KeptHeadlines
 from cl_analyze.metrics.correlation import spearman, spearman_interval, spearman_p_value
 from cl_analyze.metrics.headlines import headlines
 from cl_analyze.metrics.standings import standings
+from cl_analyze.report.decision import decision
 from cl_analyze.results.stats import PairedDifference, holm
 
 N, D = 240, 8
@@ -271,3 +272,32 @@ def test_metrics_along_checkpoints(tmp_path):
     standing = report.document.rows("standings", metric="penalty_false_negative_share")
     assert {row["standing"] for row in standing} == {"unknown"}
     assert "metric_correlation" not in cla.analyze(paths[:3], metrics=FAMILIES).tables
+
+
+def test_correlations_do_not_depend_on_the_order_of_the_files():
+    random = np.random.default_rng(5)
+    labels = np.arange(60) % 3
+    rows = np.eye(3, 8)[labels] + 0.5 * random.standard_normal((60, 8))
+    files = {f"b{i}": rows + 0.3 * i * random.standard_normal((60, 8)) for i in range(4)}
+    small = {"a": rows[:, :4]}
+
+    def table(inputs):
+        document = cla.compare(inputs, labels=labels, metrics=["uniformity", "quality"]).document
+        return {
+            (row["metric_a"], row["params_a"], row["metric_b"]): (row["spearman"], row["n"])
+            for row in document.rows("metric_correlation")
+        }
+
+    first, last = table({**small, **files}), table({**files, **small})
+    assert any(metric == "uniformity" for metric, _, _ in first)
+    assert first == last
+
+
+def test_nothing_is_best_where_no_difference_has_an_error(tmp_path):
+    random = np.random.default_rng(6)
+    paths = [tmp_path / f"n{i}.npy" for i in range(2)]
+    for path in paths:
+        np.save(path, random.standard_normal((2, 4)))
+    document = cla.analyze(list(map(str, paths)), metrics="uniformity").document
+    assert {row["standing"] for row in document.rows("standings")} == {"unknown"}
+    assert all("Best" not in sentence.title for sentence in decision(document))

@@ -82,12 +82,12 @@ function offerRows(entry) {
   Object.assign(input, { type: "number", min: 0, step: 1, placeholder: "number" });
   label.className = "choice row";
   label.append("row and its neighbours ", input);
-  entry.plot.before(label);
+  entry.plot.before(label, entry.said);  // the answer stands beside the question
   input.addEventListener("change", () => {
     const row = input.value === "" ? null : Number(input.value);
     const [place] = row === null ? [] : placesOf(entry, row);
     pick(entry, place ? { row, panel: panelOf(place.trace.xaxis) } : null);
-    if (row !== null && !place) entry.said.textContent = "Row " + row + " is not in this figure.";
+    if (row !== null && !place) entry.said.textContent = "Row " + row + " is not among the rows that this figure shows.";
   });
 }
 // The places of a row in the panels that are shown.

@@ -39,7 +39,7 @@ function gridOf(figure, view, width) {
   const height = each * rows + top + under + legend;
   const inner = height - top - under - legend;
   const gapX = columns > 1 ? Math.min(0.1, 74 / width) : 0;
-  const gapY = rows > 1 ? Math.min(0.6 / rows, (under + (upright ? 12 : 12)) / inner) : 0;
+  const gapY = rows > 1 ? Math.min(0.6 / rows, (under + 12) / inner) : 0;
   return {
     columns, rows, top, height, inner, gapX, gapY, legend, bottom: under + legend,
     w: (1 - gapX * (columns - 1)) / columns, h: (1 - gapY * (rows - 1)) / rows,

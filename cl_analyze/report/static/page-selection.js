@@ -98,14 +98,13 @@ function selected(figure) {
     return had.some(isOwned) ? has.some(isOwned) : has.length > 0;
   });
   traces = traces.filter((trace) => panels.includes(panelOf(trace.xaxis)));
-  const choices = panels;
   if (figure.isOne && panels.length) {
     panels = [panels.includes(figure.chosen) ? figure.chosen : panels[0]];
     traces = traces.filter((trace) => panels.includes(panelOf(trace.xaxis)));
   }
   const isThere = (item) => panels.includes(panelOf(item.xref)) && isOn(item.source || "");
   return {
-    panels, choices, axes, traces,
+    panels, axes, traces,
     lost: Math.max(0, ...panels.map((panel) => (closed[numbered("yaxis", panel)] || { lost: 0 }).lost)),
     shapes: layout.shapes.filter(isThere), notes: layout.annotations.filter(isThere),
   };
