@@ -14,6 +14,7 @@ from cl_analyze.metrics.differences import params_text
 from cl_analyze.metrics.headlines import Headline, headlines
 from cl_analyze.metrics.standings import better_side
 from cl_analyze.report.comparison import HeadlineDifference, comparison_of, reference_of
+from cl_analyze.report.decision import ALARMS
 from cl_analyze.report.numbers import NumberText, column_texts
 from cl_analyze.report.sentences import meaning
 from cl_analyze.results.document import Document
@@ -30,8 +31,6 @@ _CHIPS = {
     "unknown": "not known",
 }
 """Verdict on collapse -> its chip in the table of checkpoints."""
-_LOUD = ("complete", "dimensional")
-"""Verdicts that stand above the table: such a checkpoint is not to be used."""
 _IN_OTHER_SENTENCES = ("uniformity_gap", "between_class_similarity", "effective_rank")
 """Headlines that the sentences of uniformity and tolerance, or the verdict on collapse, name."""
 _LONGEST_NAME = 60
@@ -241,8 +240,8 @@ def definition_of(name: str) -> str:
 
 def banners(summary: Summary) -> list[Row]:
     """Checkpoints that have collapsed, complete ones first."""
-    loud = [row for row in summary.rows if row.verdict in _LOUD]
-    return sorted(loud, key=lambda row: _LOUD.index(row.verdict))
+    loud = [row for row in summary.rows if row.verdict in ALARMS]
+    return sorted(loud, key=lambda row: ALARMS.index(row.verdict))
 
 
 def verdicts(document: Document, order: Sequence[str]) -> list[dict[str, str]]:
