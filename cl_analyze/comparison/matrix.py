@@ -260,8 +260,11 @@ def permutation_p_values(
 
     Returns:
         (metric, a, b) with a < b -> p; None where a statistic of a checkpoint has no spread.
+        Empty for fewer than `FEWEST_ROWS` rows, which have too few permutations to tell anything.
     """
     n = len(rows[0])
+    if n < FEWEST_ROWS:
+        return {}
     random = np.random.default_rng(seed)
     chosen = np.sort(random.choice(n, min(n, PERMUTED_ROWS), replace=False))
     m = len(chosen)

@@ -97,6 +97,12 @@ def test_p_values_of_related_rows_are_the_least(random):
     assert permutation_p_values([x, same], 5)["cka", 0, 1] is None
 
 
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_few_rows_have_no_p_values(random, n):
+    """Two rows divided by zero; and 4! orders of four rows could not give a small p-value."""
+    assert permutation_p_values([unit(random.standard_normal((n, 3))) for _ in range(2)], 1) == {}
+
+
 @pytest.mark.parametrize("d", [4, 16])
 def test_equal_neighbours_are_no_evidence(d):
     """Signs of few dimensions: most cosines are equal, and ties in one order would look alike."""
