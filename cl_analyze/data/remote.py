@@ -65,7 +65,7 @@ def _file_system(url: str) -> tuple[Any, str]:
         import fsspec
     except ImportError as error:
         raise DependencyError(
-            f"{without_secrets(url)}: reading a URL needs fsspec: pip install 'cl-analyze[dask]'"
+            f"{without_secrets(url)}: reading a URL needs fsspec: pip install fsspec"
         ) from error
     try:
         system, path = fsspec.core.url_to_fs(url)

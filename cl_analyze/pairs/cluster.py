@@ -12,6 +12,7 @@ from typing import Any
 
 from cl_analyze._version import __version__
 from cl_analyze.errors import ConfigError, DependencyError
+from cl_analyze.extras import pip_install
 from cl_analyze.quoting import quoted
 
 CONNECT_SECONDS = 10
@@ -77,7 +78,7 @@ def dask_client(address: str) -> Iterator[Any]:
         from distributed import Client
     except ImportError as error:
         raise DependencyError(
-            "--scheduler needs dask.distributed: pip install 'cl-analyze[dask]'"
+            f"--scheduler needs dask.distributed: {pip_install('dask')}"
         ) from error
     scheme, separator, place = address.rpartition("://")
     host, colon, port = place.rpartition(":")

@@ -60,9 +60,7 @@ def log(contents: Contents, to: Any, folder: str | Path | None = None) -> None:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != name:
             raise
-        raise DependencyError(
-            f"{name} is not installed: pip install {name}, or pip install 'cl-analyze[trackers]'"
-        ) from error
+        raise DependencyError(f"{name} is not installed: pip install {name}") from error
     except ImportError as error:  # of one of its own dependencies
         raise DependencyError(
             f"{name} is installed, but cannot be imported: {error}; install a newer one: "

@@ -33,10 +33,7 @@ def log(contents: Contents, to: Any, folder: str | Path | None) -> None:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:  # torch's own words, and no name of a module
-        raise DependencyError(
-            "tensorboard is not installed: pip install tensorboard, or "
-            "pip install 'cl-analyze[trackers]'"
-        ) from error
+        raise DependencyError("tensorboard is not installed: pip install tensorboard") from error
 
     writer = SummaryWriter(str("runs" if folder is None else folder))
     try:

@@ -62,13 +62,14 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     from cl_analyze.errors import DependencyError
+    from cl_analyze.extras import pip_install
 
     extra = "sentence" if _MODULE_OF[name] in _OF_SENTENCES else "training"
     try:
         module = import_module(f"{__name__}.{_MODULE_OF[name]}")
     except ModuleNotFoundError as error:
         raise DependencyError(
-            f"cl_analyze.training.{name} needs {error.name}: pip install 'cl-analyze[{extra}]'"
+            f"cl_analyze.training.{name} needs {error.name}: {pip_install(extra)}"
         ) from error
     return getattr(module, name)
 

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 
+from cl_analyze.extras import pip_install
 from tests.forks import ROOT, SECONDS
 
 PROGRAM = """
@@ -67,5 +68,5 @@ def test_python_and_what_needs_torch(tmp_path):
     result = without_torch(tmp_path, program)
     assert result.stdout == (
         "cl_analyze.losses.DHEL needs torch: pip install torch\n"
-        "cl_analyze.training.Uniformity needs torch: pip install 'cl-analyze[training]'\n"
+        f"cl_analyze.training.Uniformity needs torch: {pip_install('training')}\n"
     ), result.stderr

@@ -141,7 +141,7 @@ def test_an_id_of_two_vectors_is_an_error(tmp_path):
 def test_faiss_is_asked_for_where_it_is_needed(tmp_path, monkeypatch):
     path = written(tmp_path / "e.faiss", index_of("HNSW4,Flat"))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(DependencyError, match=r"pip install 'cl-analyze\[faiss\]'"):
+    with pytest.raises(DependencyError, match=r"pip install 'faiss-cpu>="):
         opened(path)
 
 

@@ -14,6 +14,7 @@ import pytest
 import cl_analyze as cla
 from cl_analyze import training
 from cl_analyze.errors import ConfigError, DataError
+from cl_analyze.extras import pip_install
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("sentence_transformers")
@@ -359,5 +360,5 @@ def test_the_missing_library_is_named_with_its_extra():
     )
     assert done.stdout == (
         "cl_analyze.training.EmbeddingEvaluator needs sentence_transformers: "
-        "pip install 'cl-analyze[sentence]'\n"
+        f"{pip_install('sentence')}\n"
     )

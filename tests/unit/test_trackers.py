@@ -214,10 +214,9 @@ def test_a_missing_library_is_named_with_its_remedy(name):
         "except cla.AnalysisError as error: print(type(error).__name__, error)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.stdout == (
-        f"DependencyError {name} is not installed: pip install {name}, or pip install "
-        "'cl-analyze[trackers]'\n"
-    ), done.stderr
+    assert done.stdout == (f"DependencyError {name} is not installed: pip install {name}\n"), (
+        done.stderr
+    )
 
 
 def test_a_prefix_is_a_folder_of_every_name():

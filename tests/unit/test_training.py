@@ -397,7 +397,7 @@ def test_a_missing_library_is_named_with_its_remedy():
     )
     assert done.stdout == (
         "DependencyError cl_analyze.training.Uniformity needs torchmetrics: "
-        "pip install 'cl-analyze[training]'\n"
+        "pip install 'lightning>=2.4' 'torchmetrics>=1.9'\n"
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cl_analyze.errors import AnalysisError, DataError, DependencyError, is_out_of_memory
+from cl_analyze.extras import pip_install
 
 _OF_THE_SYSTEM = (errno.EMFILE, errno.ENFILE, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOENT)
 """Errors that do not say that a file is damaged."""
@@ -29,7 +30,7 @@ def imported(module: str, path: Path) -> Any:
             raise MemoryError(str(error)) from error
         library = module.partition(".")[0]
         raise DependencyError(
-            f"{path}: reading this format needs {library}: pip install 'cl-analyze[formats]'"
+            f"{path}: reading this format needs {library}: {pip_install('formats')}"
         ) from error
 
 

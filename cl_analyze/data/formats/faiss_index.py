@@ -21,6 +21,7 @@ from cl_analyze.data.memory import require_room
 from cl_analyze.data.ranged import FileBytes, RangedRows
 from cl_analyze.data.rows import Container, RowArray
 from cl_analyze.errors import DataError, DependencyError
+from cl_analyze.extras import pip_install
 from cl_analyze.quoting import printable
 
 _FLAT = (b"IxFI", b"IxF2", b"IxFl")
@@ -276,7 +277,7 @@ def open_faiss(path: Path) -> Container:
         )
     if importlib.util.find_spec("faiss") is None:
         raise DependencyError(
-            f"{path}: reading this kind of index needs faiss: pip install 'cl-analyze[faiss]' "
+            f"{path}: reading this kind of index needs faiss: {pip_install('faiss')} "
             "(flat indexes are read without)"
         )
     letters = kind.decode("ascii")

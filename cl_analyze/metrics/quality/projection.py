@@ -74,8 +74,7 @@ def require(method: options.Projection) -> None:
     module, package = _LIBRARIES.get(method, ("", ""))
     if module and importlib.util.find_spec(module) is None:
         raise DependencyError(
-            f"--projection {method} needs {package}, which is not installed: pip install {package} "
-            "(or 'cl-analyze[projection]')"
+            f"--projection {method} needs {package}, which is not installed: pip install {package}"
         )
 
 
