@@ -4,7 +4,8 @@ python docs/make_reference.py            # write
 python docs/make_reference.py --check    # exit 1 where a page is stale
 
 docs/cli.md is the commands' own help.  Tables between `<!-- metrics: NAME... -->` and
-`<!-- end -->` in the other pages are the declarations of these metrics.
+`<!-- end -->` in the other pages are the declarations of these metrics.  Blocks of README.md and
+the other pages that show a command show what it prints (see console_blocks.py).
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+import console_blocks
 
 from cl_analyze.cli.commands import COMMANDS
 from cl_analyze.metrics import DECLARED
@@ -92,6 +95,9 @@ def main() -> int:
         text = page.read_text(encoding="utf-8")
         if _TABLE.search(text):
             wanted[page] = with_tables(text)
+    for page in console_blocks.pages():
+        text = wanted.get(page) or page.read_text(encoding="utf-8")
+        wanted[page] = console_blocks.with_output(text)
     stale = [
         page
         for page, text in wanted.items()
