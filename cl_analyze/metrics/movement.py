@@ -46,8 +46,8 @@ _AGAINST = Parameter("against")
 CKA = Metric(
     "cka",
     "none",
-    "similarity of the two checkpoints' similarity matrices, 1 where equal up to rotation and "
-    "scale; linear_debiased has no bias from few rows.",
+    "similarity of the cosine matrices of two checkpoints, 1 where the spaces are equal up to "
+    "rotation and scale; linear_debiased has no bias from few rows.",
     ("linear_debiased", "linear"),
     parameters=(_AGAINST,),
     source="Kornblith et al. 2019; Song et al. 2012.",

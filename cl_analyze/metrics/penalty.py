@@ -61,7 +61,7 @@ EFFECTIVE_NEGATIVES = Metric(
     "penalty_effective_negatives",
     "count",
     "exponential of penalty_entropy: how many equal negatives would spread the penalty as far. "
-    "mean_exp averages exponentials, exp_mean is that of the mean.",
+    "mean_exp is the mean of the exponentials, exp_mean the exponential of the mean.",
     ("mean_exp", "exp_mean"),
     ("mean of exp(Hᵢ)", "exp of the mean of Hᵢ"),
     _PARAMETERS,
@@ -70,23 +70,23 @@ EFFECTIVE_NEGATIVES = Metric(
 TOP1_SHARE = Metric(
     "penalty_top1_share",
     "share",
-    f"share of the largest weight {_CURVE}.",
-    formulas=("mean share on the nearest negative",),
+    f"largest weight {_CURVE}.",
+    formulas=("mean share of the penalty on the nearest negative",),
     parameters=_PARAMETERS,
     depends_on=_DEPENDS_ON,
 )
 TOP10_SHARE = Metric(
     "penalty_top10_share",
     "share",
-    f"share of the ten largest weights {_CURVE}.",
-    formulas=("mean share on the ten nearest",),
+    f"sum of the ten largest weights {_CURVE}.",
+    formulas=("mean share on the ten nearest negatives",),
     parameters=_PARAMETERS,
     depends_on=_DEPENDS_ON,
 )
 FALSE_NEGATIVE_SHARE = Metric(
     "penalty_false_negative_share",
     "share",
-    f"weight of the anchor's own class {_CURVE}.",
+    f"sum of the weights of the anchor's own class {_CURVE}.",
     formulas=("mean share on rows of the anchor's own class",),
     parameters=_PARAMETERS,
     better="lower",
@@ -95,8 +95,11 @@ FALSE_NEGATIVE_SHARE = Metric(
 FALSE_NEGATIVE_RATIO = Metric(
     "penalty_false_negative_ratio",
     "ratio",
-    "penalty_false_negative_share over that of even weights.",
-    formulas=("that, over the mean of (n_c − 1)/(N − 1): what even weights would give",),
+    "penalty_false_negative_share divided by the share that even weights would give.",
+    formulas=(
+        "`penalty_false_negative_share` divided by the mean of (n_c − 1)/(N − 1), the share that "
+        "even weights would give",
+    ),
     parameters=_PARAMETERS,
     better="lower",
     needs="labels",

@@ -27,9 +27,11 @@ Vector = NDArray[np.float64]
 SUSPECT_SHARE = Metric(
     "penalty_suspect_share",
     "share",
-    "weight of negatives nearer than margin times the anchor's positive, over the negatives of "
-    "each anchor, weights softmax(s / τ), averaged over anchors.",
-    formulas=("mean share on negatives with s > margin × (least) positive",),
+    "sum of the weights of negatives nearer than margin times the anchor's positive, over the "
+    "negatives of each anchor, weights softmax(s / τ), averaged over anchors.",
+    formulas=(
+        "mean share on negatives with s > margin × s of the positive (of several, the smallest)",
+    ),
     parameters=(TAU, Parameter("margin", "suspect_margin"), NEGATIVES),
     depends_on=("dimensions", "rows"),
     needs="views",

@@ -43,7 +43,7 @@ Vector = NDArray[np.float64]
 EFFECTIVE_SHARE = Metric(
     "temperature_of_effective_share",
     "none",
-    "temperature at which the effective number of negatives (mean_exp) is this share of all "
+    "temperature at which the effective number of negatives (mean_exp) is a given share of all "
     "negatives.",
     formulas=("τ at which the mean of exp(Hᵢ) is share × the mean number of negatives",),
     parameters=(Parameter("share"), NEGATIVES),
@@ -52,9 +52,9 @@ EFFECTIVE_SHARE = Metric(
 TOP10_HALF = Metric(
     "temperature_of_top10_half",
     "none",
-    "temperature at which the ten nearest negatives have half of the weight; below it they have "
-    "more.",
-    formulas=("τ at which the mean share on the ten nearest is a half",),
+    "temperature at which the ten nearest negatives have half of the penalty; at lower "
+    "temperatures they have more.",
+    formulas=("τ at which the mean share on the ten nearest negatives is a half",),
     parameters=(NEGATIVES,),
     depends_on=("dimensions", "rows"),
 )

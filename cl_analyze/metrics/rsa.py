@@ -26,7 +26,7 @@ RSA = Metric(
     "rsa",
     "none",
     "Spearman's rank correlation of the cosines of all pairs of rows in both checkpoints "
-    "(representational similarity analysis), 1 where they order the pairs alike.",
+    "(representational similarity analysis), 1 where both checkpoints order the pairs alike.",
     parameters=(Parameter("against"),),
     source="Kriegeskorte et al. 2008.",
 )

@@ -81,13 +81,13 @@ def class_sums(rows: UnitRows, codes: NDArray[np.int64], n_classes: int) -> Clas
 TOLERANCE = Metric(
     "tolerance",
     "cosine",
-    "mean cosine of pairs of one class. micro_excl: over all such pairs of different rows; "
-    "macro_excl: the mean of the classes' means; micro_incl: with each row paired with itself; "
+    "mean cosine of pairs of rows of one class. micro_excl: over all pairs of different rows; "
+    "macro_excl: mean of the classes' means; micro_incl: pairs of a row with itself included; "
     "indicator: eq. 11 of Wang & Liu 2021 as printed.",
     ("micro_excl", "macro_excl", "micro_incl", "indicator"),
     (
-        "mean s over all ordered pairs i ≠ j of one class; every pair counts once",
-        "mean over classes of two or more members of the class's own mean",
+        "mean s over all ordered pairs i ≠ j of one class; every pair has the same weight",
+        "mean over classes (of two or more members) of the mean s within the class",
         "as `micro_excl`, self pairs included",
         "eq. 11 as printed: mean over all N² pairs of s·[same class]",
     ),
@@ -106,8 +106,8 @@ BETWEEN_CLASSES = Metric(
 TOLERANCE_GAP = Metric(
     "tolerance_gap",
     "cosine",
-    "tolerance less between_class_similarity.",
-    formulas=("`micro_excl` minus `between_class_similarity`",),
+    "tolerance minus between_class_similarity.",
+    formulas=("`tolerance` (`micro_excl`) minus `between_class_similarity`",),
     better="higher",
     needs="labels",
 )

@@ -31,12 +31,12 @@ def kernel_tau(t: float) -> float:
 UNIFORMITY = Metric(
     "uniformity",
     "nats",
-    "log of the mean of exp(−t·‖x − y‖²) over pairs of unit rows; u_stat leaves a row paired with "
-    "itself out, v_stat counts it.",
+    "log of the mean of exp(−t·‖x − y‖²) over pairs of unit rows; u_stat leaves out pairs of a "
+    "row with itself, v_stat counts them.",
     ("u_stat", "v_stat"),
     (
         "log of the mean over i ≠ j of exp(−t‖xᵢ−xⱼ‖²)",
-        "the same over all N² pairs, self pairs included",
+        "as `u_stat`, over all N² pairs, self pairs included",
     ),
     (T,),
     better="lower",
@@ -47,10 +47,10 @@ UNIFORMITY = Metric(
 UNIFORM_LAW = Metric(
     "uniformity_of_uniform_law",
     "nats",
-    "what uniformity is for independent points spread evenly over the sphere of this dimension, in "
-    "closed form.",
+    "uniformity of independent points spread evenly over the sphere of this dimension, in closed "
+    "form.",
     formulas=(
-        "its value for independent uniform points in this dimension: −2t + log ₀F₁(; d/2; t²)",
+        "uniformity of independent uniform points in this dimension: −2t + log ₀F₁(; d/2; t²)",
     ),
     parameters=(T,),
     is_law=True,
@@ -58,8 +58,11 @@ UNIFORM_LAW = Metric(
 UNIFORMITY_GAP = Metric(
     "uniformity_gap",
     "nats",
-    "uniformity less that of the uniform law: comparable between dimensions.",
-    formulas=("`u_stat` minus the law; comparable between dimensions",),
+    "uniformity minus the uniformity of uniform points (uniformity_of_uniform_law): comparable "
+    "between dimensions.",
+    formulas=(
+        "`uniformity` (`u_stat`) minus `uniformity_of_uniform_law`; comparable between dimensions",
+    ),
     parameters=(T,),
     better="lower",
 )

@@ -27,15 +27,15 @@ _BATCH_SIZE = Parameter("batch_size", "batch_sizes", is_whole=True)
 GAP = Metric(
     "dcl_nscl_gap",
     "nats",
-    "the decoupled loss less its supervised counterpart: what false negatives add.",
-    formulas=("`dcl` − `nscl` among the labelled rows: what false negatives cost",),
+    "dcl minus nscl, its supervised counterpart: how much false negatives add to the loss.",
+    formulas=("`dcl` − `nscl` among the labelled rows: how much false negatives add",),
     parameters=(TAU,),
     needs="views",
 )
 GAP_BOUND = Metric(
     "dcl_nscl_gap_bound",
     "nats",
-    "the most that dcl_nscl_gap can be, from class sizes.",
+    "upper bound of dcl_nscl_gap, from the class sizes.",
     formulas=("log(1 + n_max e^{2/τ} / (N − n_max))",),
     parameters=(TAU,),
     is_law=True,
@@ -60,8 +60,8 @@ EFFECTIVE_NEGATIVES = Metric(
 FALSE_NEGATIVE_SHARE = Metric(
     "a_infonce_false_negative_share",
     "share",
-    "weight of the anchor's own class under A-InfoNCE's weights.",
-    formulas=("the share of that push on rows of the anchor's class",),
+    "sum of A-InfoNCE's weights on the anchor's own class.",
+    formulas=("share of A-InfoNCE's push on rows of the anchor's class",),
     parameters=(
         TAU,
         _BETA,
@@ -87,11 +87,12 @@ ENERGY = Metric(
 ENERGY_REFERENCE = Metric(
     "hyperspherical_energy_reference",
     "none",
-    "least value of hyperspherical_energy where known, else that of uniform points.",
+    "least possible hyperspherical_energy where it is known, else the energy of uniform points.",
     definitions=("simplex", "cross_polytope", "uniform_law"),
     formulas=(
-        "its least value where theory knows it: `simplex` (N ≤ D + 1), `cross_polytope` (N = "
-        "2D); else the mean over the `uniform_law`, which finite sets can beat",
+        "least possible energy where theory knows it: `simplex` (N ≤ D + 1), `cross_polytope` (N "
+        "= 2D); else the mean energy of uniform points (`uniform_law`); a finite set can lie "
+        "below this mean",
     ),
     parameters=(_KERNEL, _KERNEL_T),
     is_law=True,
@@ -110,7 +111,7 @@ LOSS = Metric(
 ALIGNMENT = Metric(
     "loss_alignment",
     "nats",
-    "the part of the loss that only positives are in.",
+    "the part of the loss that depends on positives alone.",
     definitions=DEFINITIONS,
     parameters=_OF_LOSSES,
     better="lower",
@@ -119,7 +120,7 @@ ALIGNMENT = Metric(
 UNIFORMITY = Metric(
     "loss_uniformity",
     "nats",
-    "the rest of the loss, which spreads rows.",
+    "loss minus loss_alignment: the part that spreads rows.",
     definitions=DEFINITIONS,
     parameters=_OF_LOSSES,
     better="lower",

@@ -62,19 +62,21 @@ OUTLIERS = Metric(
     "share",
     "share of rows whose nearest other row is unusually far.",
     formulas=(
-        "rows whose nearest row is farther than Q₃ + 3 (Q₃ − Q₁), with Q₁ and Q₃ the quartiles of "
-        "these distances (unit rows)",
+        "share of rows whose nearest row is farther than Q₃ + 3 (Q₃ − Q₁), with Q₁ and Q₃ the "
+        "quartiles of these distances (unit rows)",
     ),
     source="Tukey 1977.",
 )
 DIMENSION = Metric(
     "intrinsic_dimension",
     "dimensions",
-    "dimension of the surface that the rows lie on, as distances of the nearest rows tell it.",
+    "dimension of the surface on which the rows lie, estimated from the distances to the nearest "
+    "rows.",
     ("two_nn", "two_nn_fit", "mle"),
     (
         "(N − 1)/Σ log(r₂/r₁), with r_j the distance to the j-th nearest row (Facco et al. 2017)",
-        "slope through 0 of −log(1 − i/N) on the i-th smallest log(r₂/r₁), the least 90% of them",
+        "slope through 0 of −log(1 − i/N) on the i-th smallest log(r₂/r₁), the smallest 90% of "
+        "them",
         "1/mean of Σ_{j<k} log(r_k/r_j)/(k − 2), k = 10 (Levina & Bickel 2004)",
     ),
 )

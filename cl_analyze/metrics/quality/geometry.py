@@ -33,30 +33,33 @@ MOST_LISTED = 50
 
 NORM_MEAN, NORM_STD = (
     Metric(
-        "norm_mean", "none", "mean norm of the rows as saved.", formulas=("of the rows as saved",)
+        "norm_mean",
+        "none",
+        "mean norm of the rows as saved.",
+        formulas=("mean norm of the rows as saved",),
     ),
     Metric(
         "norm_std",
         "none",
         "standard deviation of the norms of the rows as saved.",
-        formulas=("their deviation, which divides by N",),
+        formulas=("standard deviation of the norms (divided by N)",),
     ),
 )
 MEAN_COSINE = Metric(
     "mean_cosine",
     "cosine",
     "mean cosine of all pairs of different rows.",
-    formulas=("over all pairs i ≠ j; anisotropy",),
+    formulas=("mean cosine over all pairs i ≠ j; anisotropy",),
     better="lower",
     depends_on=("dimensions",),
 )
 NEAR_DUPLICATES = Metric(
     "near_duplicate_share",
     "share",
-    "share of rows that have another at cosine above 1 − 1e-6.",
+    "share of rows that have another row at a cosine above 1 − 1e-6.",
     formulas=(
-        "rows with another at cosine above 1 − 10⁻⁶; the nearest pairs are in "
-        "`near_duplicates.csv`",
+        "share of rows that have another row at a cosine above 1 − 10⁻⁶; the nearest pairs are "
+        "in `near_duplicates.csv`",
     ),
     better="lower",
     depends_on=("dimensions", "rows"),
@@ -69,7 +72,7 @@ WASSERSTEIN = Metric(
     ("cosine_w1", "gaussian_w2"),
     (
         "W₁ between the cosines of all pairs and those of uniform points in D dimensions, from "
-        "2¹⁴ bins (their width is its `sampling_error`)",
+        "2¹⁴ bins (the width of a bin is the `sampling_error`)",
         "√(‖m‖² + 1 + tr S − (2/√D) tr S^½), m mean and S covariance (1/N) of the unit rows: W₂ "
         "between N(m, S) and N(0, I/D) (Fang et al. 2024)",
     ),

@@ -33,8 +33,8 @@ METRICS = (
         "none",
         "skewness of how often rows are among the k nearest of others.",
         formulas=(
-            "skewness of N_k, how many rows have a row among their k nearest; k = 10 and those of "
-            "`--k`",
+            "skewness of N_k over the rows; N_k is the number of rows that have this row among "
+            "their k nearest; k = 10 and those of `--k`",
         ),
         parameters=(K,),
         better="lower",
@@ -43,9 +43,11 @@ METRICS = (
     Metric(
         "hubness_robin_hood",
         "share",
-        "share of places among the k nearest that would have to move for all rows to have as many.",
+        "share of neighbour places that other rows would have to take for every row to be a "
+        "neighbour equally often.",
         formulas=(
-            "½ Σ\\|N_k − k\\| / Σ N_k: share of neighbour slots to move until all rows have k",
+            "½ Σ\\|N_k − k\\| / Σ N_k: share of neighbour places to move until every row has N_k "
+            "= k",
         ),
         parameters=(K,),
         better="lower",
@@ -55,7 +57,7 @@ METRICS = (
         "antihub_share",
         "share",
         "share of rows that are nobody's neighbour.",
-        formulas=("rows with N_k = 0",),
+        formulas=("share of rows with N_k = 0",),
         parameters=(K,),
         better="lower",
         depends_on=("rows",),

@@ -50,10 +50,10 @@ LIDAR = Metric(
     "classes with their rows.",
     ("views", "classes"),
     (
-        "exp(−Σ p log p), p = λ/Σλ + 10⁻⁸, λ the eigenvalues of S_w^−½ S_b S_w^−½: S_b = Σ b bᵀ/"
-        "(n − 1) of the n items' centred means, S_w = Σ w wᵀ/(n (V − 1)) + 10⁻⁴ I of their views "
-        "about these; unit rows",
-        "the same with a class as an item: S_w divides by Σ (n_c − 1)",
+        "exp(−Σ p log p), p = λ/Σλ + 10⁻⁸, λ the eigenvalues of S_w^−½ S_b S_w^−½: S_b = Σ b "
+        "bᵀ/(n − 1) of the n items' centred means, S_w = Σ w wᵀ/(n (V − 1)) + 10⁻⁴ I of the "
+        "deviations of their views from these means; unit rows",
+        "as `views`, with a class as an item: S_w divides by Σ (n_c − 1)",
     ),
     better="higher",
     needs="views or labels",

@@ -27,9 +27,9 @@ _BY_CENTRE = ("raw", "raw_balanced", "normalised", "normalised_balanced")
 NCC_ACCURACY = Metric(
     "ncc_accuracy",
     "accuracy",
-    "accuracy of the nearest class mean.",
+    "share of rows whose nearest class mean is that of their own class.",
     definitions=FORMS,
-    formulas=("rows nearest to their own class mean, which is taken without the row",),
+    formulas=("share of rows nearest to the mean of their own class, taken without the row",),
     better="higher",
     needs="labels",
 )
@@ -156,7 +156,7 @@ _READ: dict[Metric, Callable[[Structure, str], float | None]] = {
     Metric(
         "nc1",
         "ratio",
-        "tr(Σ_W Σ_B⁺) / C, spread within classes against between.",
+        "tr(Σ_W Σ_B⁺) / C: spread within classes relative to the spread between classes.",
         definitions=_BY_CENTRE,
         formulas=("tr(Σ_W Σ_B⁺)/C, the null space of Σ_B left out",),
         better="lower",
@@ -166,7 +166,7 @@ _READ: dict[Metric, Callable[[Structure, str], float | None]] = {
     Metric(
         "nc1_trace_ratio",
         "ratio",
-        "tr Σ_W / tr Σ_B.",
+        "tr Σ_W / tr Σ_B: total variance within classes over total variance between classes.",
         definitions=_BY_CENTRE,
         formulas=("tr Σ_W / tr Σ_B",),
         better="lower",
@@ -186,7 +186,7 @@ _READ: dict[Metric, Callable[[Structure, str], float | None]] = {
         "none",
         "standard deviation of the cosines of class means.",
         definitions=_BY_CENTRE,
-        formulas=("std of the cosines between them",),
+        formulas=("std of the cosines between centred class means",),
         better="lower",
         needs="labels",
     ): _of_cosines(lambda cosines, n_classes: cosines.std()),
@@ -195,7 +195,7 @@ _READ: dict[Metric, Callable[[Structure, str], float | None]] = {
         "none",
         "mean distance of the cosines of class means from −1 / (C − 1).",
         definitions=_BY_CENTRE,
-        formulas=("mean \\|cos + 1/(C − 1)\\|",),
+        formulas=("mean \\|cos + 1/(C − 1)\\| over pairs of centred class means",),
         better="lower",
         needs="labels",
     ): _of_cosines(lambda cosines, n_classes: np.abs(cosines + 1.0 / (n_classes - 1)).mean()),
@@ -205,7 +205,8 @@ _READ: dict[Metric, Callable[[Structure, str], float | None]] = {
         "distance of the class means' Gram matrix from a simplex frame's.",
         definitions=_BY_CENTRE,
         formulas=(
-            "‖G/‖G‖ − (I − 11ᵀ/C)/√(C − 1)‖_F, G their Gram matrix: distance from a simplex",
+            "‖G/‖G‖ − (I − 11ᵀ/C)/√(C − 1)‖_F, G the Gram matrix of the centred class means: "
+            "distance from a simplex",
         ),
         better="lower",
         needs="labels",
@@ -216,7 +217,8 @@ _READ: dict[Metric, Callable[[Structure, str], float | None]] = {
         "distance of the class means' Gram matrix from an orthogonal frame's.",
         definitions=FORMS,
         formulas=(
-            "‖G₀/‖G₀‖ − I/√C‖_F, G₀ of the uncentred means; a simplex scores √(2 − 2√((C − 1)/C))",
+            "‖G₀/‖G₀‖ − I/√C‖_F, G₀ the Gram matrix of the uncentred class means; a simplex has "
+            "√(2 − 2√((C − 1)/C))",
         ),
         better="lower",
         needs="labels",
@@ -224,13 +226,13 @@ _READ: dict[Metric, Callable[[Structure, str], float | None]] = {
     Metric(
         "cdnv",
         "ratio",
-        "sum of two classes' variances over twice the squared distance of their means, "
+        "variances of two classes, added, divided by twice the squared distance of their means, "
         "averaged over pairs of classes; directional: the variance along the line between the "
-        "means over that squared distance.",
+        "means, divided by their squared distance.",
         definitions=_CDNVS,
         formulas=(
             "mean over pairs of classes of (V_c + V_c′)/(2‖μ_c − μ_c′‖²); `directional`: the "
-            "variance along μ_c′ − μ_c over ‖μ_c′ − μ_c‖², ordered pairs, no ½",
+            "variance along μ_c′ − μ_c over ‖μ_c′ − μ_c‖², over ordered pairs, without ½",
         ),
         better="lower",
         needs="labels",

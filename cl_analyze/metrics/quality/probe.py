@@ -38,9 +38,9 @@ _VALUES_AT_ONCE = 1 << 21
 ACCURACY = Metric(
     "probe_accuracy",
     "accuracy",
-    "accuracy of multinomial logistic regression on rows it was not fitted on.",
+    "accuracy of multinomial logistic regression on rows on which it was not fitted.",
     definitions=FORMS,
-    formulas=("accuracy on rows that the probe was not fitted on",),
+    formulas=("accuracy on rows on which the probe was not fitted",),
     better="higher",
     needs="labels",
 )
@@ -68,10 +68,11 @@ NC3 = Metric(
 NC4 = Metric(
     "nc4_disagreement",
     "share",
-    "share of rows where probe and nearest class mean disagree.",
+    "share of rows where the probe and the nearest class mean disagree.",
     definitions=FORMS,
     formulas=(
-        "how often the probe and the nearest mean of its training rows disagree on tested rows",
+        "share of tested rows where the probe and the nearest class mean (of the same training "
+        "rows) disagree",
     ),
     better="lower",
     needs="labels",

@@ -39,11 +39,11 @@ _WAYS = "`forward` view 1 → view 2 or EMB → items, `backward` the other way"
 RECALL = Metric(
     "recall_at_k",
     "share",
-    "share of a query's relevant items (its partner) that are among the k nearest.",
+    "share of a query's relevant items (or of its one partner) among the k nearest.",
     _OF_PARTNERS,
     (
-        f"rows whose partner is among the k nearest of the other view; {_WAYS}",
-        "relevant items among the k nearest, over all relevant items",
+        f"share of rows whose partner is among the k nearest of the other view; {_WAYS}",
+        "relevant items among the k nearest, divided by all relevant items",
     ),
     (K, DIRECTION),
     better="higher",
@@ -55,7 +55,10 @@ HIT_RATE = Metric(
     "share",
     "share of queries with a relevant item among the k nearest.",
     _OF_PARTNERS,
-    ("as recall: every query has one item", "a relevant item is among the k nearest"),
+    (
+        "as `recall_at_k`: every query has one item",
+        "share of queries with a relevant item among the k nearest",
+    ),
     (K, DIRECTION),
     better="higher",
     depends_on=("rows",),
@@ -64,11 +67,12 @@ HIT_RATE = Metric(
 NDCG = Metric(
     "ndcg_at_k",
     "ratio",
-    "discounted gain of the k nearest, over that of the best order.",
+    "discounted cumulative gain of the k nearest, divided by the gain of the best order.",
     _OF_PARTNERS,
     (
         "1 / log2(1 + rank) up to rank k",
-        "sum of g / log2(1 + rank) up to rank k, over that of the best order; g the grades",
+        "sum of g / log2(1 + rank) up to rank k, divided by this sum for the best order; g the "
+        "grades",
     ),
     (K, DIRECTION),
     better="higher",
@@ -84,7 +88,7 @@ MRR = Metric(
     (
         "1 / rank of the partner",
         "1 / rank of the first relevant item",
-        "of the first row of the class",
+        "1 / rank of the first row of the class",
     ),
     (DIRECTION,),
     better="higher",
@@ -99,7 +103,7 @@ MAP_AT_R = Metric(
     (
         "1 where the partner is nearest",
         "(1/R) Σ over i ≤ R of the precision at i where item i is relevant; R relevant items",
-        "the same; R other rows of the class",
+        "as `relevant`; R other rows of the class",
     ),
     (DIRECTION,),
     better="higher",
@@ -114,8 +118,8 @@ R_PRECISION = Metric(
     _EVERY,
     (
         "1 where the partner is nearest",
-        "relevant items among the R nearest over R, their number",
-        "the same; R other rows of the class",
+        "share of relevant items among the R nearest; R relevant items",
+        "as `relevant`; R other rows of the class",
     ),
     (DIRECTION,),
     better="higher",
@@ -128,7 +132,7 @@ MEDIAN_RANK = Metric(
     "count",
     "median rank of the first relevant item.",
     _OF_PARTNERS,
-    ("of the partner, 1 is first", "of the first relevant item"),
+    ("median rank of the partner; 1 is first", "median rank of the first relevant item"),
     (DIRECTION,),
     better="lower",
     depends_on=("rows",),

@@ -254,8 +254,8 @@ _READ: dict[Metric, Callable[[Spectrum], float | str]] = {
     Metric(
         "effective_rank",
         "dimensions",
-        "exponential of the entropy of singular values over their sum. Rows as saved or "
-        "normalised, centred or not.",
+        "exponential of the entropy of the singular values divided by their sum; of rows as "
+        "saved or normalised, centred or not.",
         definitions=_versions("raw"),
         formulas=("exp(−Σ p log p), p = σ/Σσ",),
         better="higher",
@@ -264,16 +264,16 @@ _READ: dict[Metric, Callable[[Spectrum], float | str]] = {
     Metric(
         "rankme",
         "dimensions",
-        "effective rank with the paper's 1e-7.",
+        "effective rank with 1e-7 added to each share, as in the RankMe paper.",
         definitions=_versions("raw"),
-        formulas=("the same with p = σ/Σσ + 10⁻⁷",),
+        formulas=("as `effective_rank`, with p = σ/Σσ + 10⁻⁷",),
         better="higher",
         source="Garrido et al. 2023.",
     ): lambda s: rankme(s.values),
     Metric(
         "participation_ratio",
         "dimensions",
-        "square of the sum of eigenvalues over the sum of their squares.",
+        "squared sum of the eigenvalues divided by the sum of their squares.",
         definitions=_versions("raw_centred"),
         formulas=("(Σλ)²/Σλ²",),
         better="higher",
@@ -281,7 +281,7 @@ _READ: dict[Metric, Callable[[Spectrum], float | str]] = {
     Metric(
         "nesum",
         "dimensions",
-        "sum of eigenvalues over the largest.",
+        "sum of the eigenvalues divided by the largest eigenvalue.",
         definitions=_versions("raw_centred"),
         formulas=("Σλ/λ₁",),
         better="higher",
@@ -290,7 +290,7 @@ _READ: dict[Metric, Callable[[Spectrum], float | str]] = {
     Metric(
         "stable_rank",
         "dimensions",
-        "sum of squared singular values over the largest squared.",
+        "sum of the squared singular values divided by the largest of these squares.",
         definitions=_versions("raw"),
         formulas=("‖X‖²_F/‖X‖²₂",),
         better="higher",
@@ -303,7 +303,7 @@ _READ: dict[Metric, Callable[[Spectrum], float | str]] = {
         formulas=(
             "α of λ_j ~ j^−α: least squares of log λ on log rank, weights 1/rank, over the ranks "
             "in `params`: 4 to 100, fewer where fewer directions are above rounding; the paper "
-            "gives no range, this is its code's",
+            "gives no range, this range is from the authors' code",
         ),
         parameters=_RANKS,
         source="Agrawal et al. 2022.",
@@ -311,25 +311,25 @@ _READ: dict[Metric, Callable[[Spectrum], float | str]] = {
     Metric(
         "alpha_req_r_squared",
         "none",
-        "how well the line of alpha_req fits.",
+        "R² of the fit of alpha_req; 1 is a perfect power law.",
         definitions=_versions("raw_centred"),
-        formulas=("R² of that fit: under 0.9 the exponent says little",),
+        formulas=("R² of the fit of `alpha_req`; below 0.9 the exponent means little",),
         parameters=_RANKS,
     ): _of_law(lambda law: law.r_squared),
     Metric(
         "isoscore",
         "none",
-        "1 where variance is alike in every direction, 0 in one.",
+        "1 where every direction has the same variance, 0 where one direction has all of it.",
         definitions=_versions("raw_centred"),
-        formulas=("(PR − 1)/(D − 1), which IsoScore's steps come to",),
+        formulas=("(PR − 1)/(D − 1), PR the participation ratio: the closed form of IsoScore",),
         better="higher",
         source="Rudman et al. 2022.",
     ): _isoscore,
     Metric(
         "condition_number",
         "ratio",
-        "largest singular value over the smallest; undefined where a direction holds nothing "
-        "but rounding.",
+        "largest singular value divided by the smallest; undefined where a direction holds "
+        "nothing but rounding.",
         definitions=_versions("raw"),
         formulas=("σ₁/σ_min; undefined where directions are empty",),
         better="lower",
@@ -337,11 +337,11 @@ _READ: dict[Metric, Callable[[Spectrum], float | str]] = {
     Metric(
         "numerical_rank",
         "dimensions",
-        "singular values above rounding.",
+        "number of singular values above the rounding of the stored numbers.",
         definitions=_versions("raw"),
         formulas=(
-            "σ above the rounding of the stored numbers: ε ‖X‖_F (1/√N + 1/√D), ε the spacing of "
-            "the stored precision at 1",
+            "number of σ above the rounding of the stored numbers: ε ‖X‖_F (1/√N + 1/√D), ε the "
+            "spacing of the stored precision at 1",
         ),
         better="higher",
         depends_on=("rows",),

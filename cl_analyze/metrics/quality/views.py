@@ -47,9 +47,9 @@ GAP = Metric(
 GAP_RESIDUAL = Metric(
     "modality_gap_residual",
     "squared_distance",
-    "mean squared distance of partners once the gap is taken off.",
+    "mean squared distance of partners after each view is centred.",
     formulas=(
-        "mean squared distance of partners once each view is centred: `alignment` = gap² + "
+        "mean squared distance of partners after each view is centred: `alignment` = gap² + "
         "residual",
     ),
     needs="views",
@@ -57,10 +57,12 @@ GAP_RESIDUAL = Metric(
 RELATIVE_GAP = Metric(
     "modality_gap_relative",
     "ratio",
-    "distance of partners over that distance plus the distance of rows within the views.",
+    "distance of partners divided by the sum of this distance and the distance of rows within a "
+    "view.",
     formulas=(
-        "d_p/(d_p + (d_1 + d_2)/2), d = (1 − s)/2: mean over partners, and over i ≠ j within each "
-        "view; ½ where partners are as far apart as any two rows of a view",
+        "d_p/(d_p + (d_1 + d_2)/2), d = (1 − s)/2: d_p the mean over partners, d_1 and d_2 the "
+        "means over i ≠ j within each view; ½ where partners are as far apart as any two rows of "
+        "a view",
     ),
     better="lower",
     needs="views",

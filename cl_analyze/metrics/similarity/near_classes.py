@@ -23,7 +23,7 @@ SAME_CLASS_SHARE = Metric(
     "same_class_share",
     "share",
     "share of the l-th nearest negatives that are of the anchor's class: false negatives.",
-    formulas=("labelled anchors whose l-th nearest negative has their class",),
+    formulas=("share of labelled anchors whose l-th nearest negative is of their class",),
     parameters=(Parameter("group", "top_k"),),
     depends_on=("rows",),
     needs="labels",

@@ -43,12 +43,13 @@ _POOLED = "of all anchors' positives and negatives together"
 AUROC = Metric(
     "auroc",
     "share",
-    "chance that a negative is farther than a positive, ties half. per_anchor: of each anchor's "
-    f"own, averaged; pooled: {_POOLED}.",
+    "probability that a positive is nearer than a negative; a tie counts one half. per_anchor: "
+    f"of each anchor's own pairs, averaged over anchors; pooled: {_POOLED}.",
     ("per_anchor", "pooled"),
     (
-        "mean over anchors of the share of negatives under the positive",
-        "the same over all positive and all negative pairs",
+        "mean over anchors of the share of negatives with a smaller cosine than the positive",
+        "share of all combinations of a positive and a negative pair in which the positive has "
+        "the larger cosine",
     ),
     (NEGATIVES,),
     better="higher",
@@ -57,23 +58,27 @@ AUROC = Metric(
 EQUAL_ERROR_RATE = Metric(
     "equal_error_rate",
     "share",
-    f"error rate at the threshold where as many negatives pass as positives miss, {_POOLED}.",
-    formulas=("where the false-positive rate is 1 − the true-positive rate",),
+    "error rate at the threshold where the share of negatives that pass equals the share of "
+    f"positives that do not, {_POOLED}.",
+    formulas=("false-positive rate at the threshold where it equals 1 − the true-positive rate",),
     parameters=(NEGATIVES,),
     better="lower",
 )
 TPR_AT_FPR = Metric(
     "tpr_at_fpr",
     "share",
-    f"share of positives above the threshold that a share fpr of negatives passes, {_POOLED}.",
-    formulas=("positives at or above the lowest threshold with false-positive rate ≤ fpr",),
+    "share of positives that pass the threshold at which a share fpr of the negatives passes, "
+    f"{_POOLED}.",
+    formulas=(
+        "share of positives at or above the lowest threshold with false-positive rate ≤ fpr",
+    ),
     parameters=(Parameter("fpr", "fprs"), NEGATIVES),
     better="higher",
 )
 D_PRIME = Metric(
     "d_prime",
     "ratio",
-    "distance of the mean similarities of positives and negatives, in standard deviations.",
+    "distance between the mean similarities of positives and negatives, in standard deviations.",
     formulas=("(mean⁺ − mean⁻) / √((var⁺ + var⁻) / 2)",),
     parameters=(NEGATIVES,),
     better="higher",
@@ -83,7 +88,7 @@ VIOLATION_SHARE = Metric(
     "violation_share",
     "share",
     "share of anchors with a negative nearer than their positive.",
-    formulas=("anchors whose nearest negative has a larger cosine than their positive",),
+    formulas=("share of anchors whose nearest negative has a larger cosine than their positive",),
     parameters=(NEGATIVES,),
     better="lower",
 )

@@ -33,7 +33,10 @@ SUSPECT_SHARE = Metric(
     "suspect_share",
     "share",
     "share of anchors with a negative nearer than margin times their positive.",
-    formulas=("anchors whose nearest negative exceeds margin × (least) positive, positive > 0",),
+    formulas=(
+        "share of anchors whose nearest negative has s > margin × s of the positive (of several, "
+        "the smallest), among anchors with s of the positive > 0",
+    ),
     parameters=(MARGIN, NEGATIVES),
     depends_on=("rows",),
     source="Moreira et al. 2024.",
@@ -41,8 +44,8 @@ SUSPECT_SHARE = Metric(
 SUSPECT_PRECISION = Metric(
     "suspect_precision",
     "share",
-    "share of the suspects that are of the anchor's class: false negatives indeed.",
-    formulas=("suspect pairs of one class over all suspect pairs with labels",),
+    "share of the suspects that are of the anchor's class, and so are false negatives.",
+    formulas=("suspect pairs of one class divided by all suspect pairs with labels",),
     parameters=(MARGIN,),
     needs="labels",
 )
