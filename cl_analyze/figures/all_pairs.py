@@ -54,10 +54,10 @@ def matrix_figure(document: Document) -> Figure | None:
     return Figure(
         "compare_matrix",
         "Every pair of checkpoints",
-        "Checkpoints in an order that puts like ones side by side; the tree joins clusters at "
-        "their mean 1 − CKA (average linkage), which grows to the right. Yellow is alike, but for "
-        f"the distance; white, where all rows of a checkpoint coincide. {within} (largest p under "
-        f"permuted rows {chance:.2g})."
+        "The order puts similar checkpoints side by side. The tree joins clusters at their mean "
+        "1 − CKA (average linkage), which grows to the right. Yellow is similar; for the "
+        f"distance, dark is similar. White: all rows of a checkpoint coincide. {within} (largest "
+        f"p under permuted rows {chance:.2g})."
         + (f" Pictures show {panels[0].title}; the page has all." if len(panels) > 1 else ""),
         panels,
         columns=2,

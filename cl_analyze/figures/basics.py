@@ -52,8 +52,9 @@ from cl_analyze.results.similarity_groups import POSITIVE, negative_group, negat
 from cl_analyze.results.tables import Record
 
 _BETWEEN_FILES = (
-    " All pairs are rows of the first file with one another; positives and nearest negatives are "
-    "its rows with rows of the second file, so that a gap between the files moves these alone."
+    " All pairs are pairs of rows of the first file. Positives and nearest negatives are pairs "
+    "of a row of the first file and a row of the second, so that a gap between the files moves "
+    "only these."
 )
 _MOST_RANKS = 12
 """Ranks of negatives up to which each has a tick and a thick bar."""
@@ -101,19 +102,19 @@ def _evenness(document: Document, records: Sequence[Record], t: float) -> str:
         return extremes(document, own, f"uniformity at t = {t:g}")
     even, other = min(own, key=value_of), max(own, key=value_of)
     return (
-        f"{names[even.source]} is spread most evenly, with uniformity {value_of(even):.3g} at "
-        f"t = {t:g}; {names[other.source]} least, with {value_of(other):.3g}."
+        f"{names[even.source]} is spread most evenly, with uniformity {value_of(even):.3g} at t "
+        f"= {t:g}; {names[other.source]} is spread least evenly, with {value_of(other):.3g}."
     ).replace(" -", " −")
 
 
 _UNIFORMITY_IN_WORDS = (
-    "Uniformity: further left is more even. The dashed line is what independent points spread "
-    "evenly over the sphere of the same dimension would give; a finite set can lie beyond it. Bars "
-    "are 95% intervals."
+    "Uniformity: further left is more even. The dashed line is the uniformity of independent "
+    "points spread evenly over the sphere of the same dimension; a finite set can lie beyond it. "
+    "Bars are 95% intervals."
 )
 _TOLERANCE_IN_WORDS = (
-    "Tolerance is the mean cosine of same-class pairs; light ticks are single classes. The gap "
-    "between the two dots is what separates classes."
+    "Tolerance is the mean cosine of same-class pairs; light ticks are single classes. The "
+    "larger the gap between the two dots, the better classes are separated."
 )
 
 
@@ -230,10 +231,10 @@ def similarity_histogram_figure(document: Document) -> Figure | None:
         document,
         "similarity_histogram",
         "Similarities of positives, nearest negatives and all pairs",
-        "The further the nearest negatives reach into the positives, the harder the negatives. The "
-        "dashed line is the cosine of two uniform points in this dimension. Bins are 0.02 wide; "
-        "heights are square roots of densities, so that few pairs are seen beside many."
-        + (_BETWEEN_FILES if has_two_towers(document) else ""),
+        "The more the nearest negatives overlap the positives, the harder they are. The dashed "
+        "line is the distribution of the cosine of two uniform points in this dimension. Bins "
+        "are 0.02 wide. Heights are square roots of densities, so that small groups of pairs can "
+        "be seen too." + (_BETWEEN_FILES if has_two_towers(document) else ""),
         [Panel(marks, x_axis, y_axis, names[s], source=names[s]) for s, marks in drawn.items()],
         share_y=True,
         finding=extremes(
@@ -258,8 +259,9 @@ def wider_bins(edges: Sequence[float], heights: Sequence[float]) -> tuple[Number
 
 
 _CLASSES_IN_WORDS = (
-    " Green: the share of these negatives that are of the anchor's own class. The higher above the "
-    "dotted line, the more of the repulsion of a small temperature is wrong."
+    " Green: the share of the negatives of this rank that are of the anchor's own class. The "
+    "higher it is above the dotted line (chance), the more a small temperature pushes rows of "
+    "one class apart."
 )
 
 
@@ -272,8 +274,8 @@ def nearest_negatives_figure(document: Document) -> Figure | None:
         "nearest_negatives",
         "Positive and nearest negatives by rank",
         "After Wang & Liu (CVPR 2021), Fig. 8. Dots are means over anchors, bars reach from the "
-        "25% to the 75% quantile; dashed, what is expected on the uniform sphere of this N and d."
-        + (_CLASSES_IN_WORDS if document.records("same_class_share") else ""),
+        "25% to the 75% quantile. Dashed: the expected cosines of uniform points with the same N "
+        "and d." + (_CLASSES_IN_WORDS if document.records("same_class_share") else ""),
         [_ranks_panel(document, source) for source in panel_sources(document)],
         share_y=True,
         finding=_ranks_in_words(document),
@@ -300,8 +302,8 @@ def _ranks_in_words(document: Document) -> str:
             f"by a mean cosine of {-gaps[least]:.2g} in {names[least]}."
         )
     return (
-        f"The nearest negative comes closest to the positive in {names[least]}: its mean cosine is "
-        f"{gaps[least]:.2g} less."
+        f"The nearest negative comes closest to the positive in {names[least]}: its mean cosine "
+        f"is {gaps[least]:.2g} lower."
     )
 
 
@@ -362,7 +364,7 @@ def _class_shares(document: Document, source: str) -> list[Mark]:
         chance = float(rows[0]["value"] or 0.0)
         ends = [0.5, max(ranks) + 0.5]
         marks.append(
-            Line(ends, [chance, chance], "that share by chance", GREEN, "dotted", width=1.2)
+            Line(ends, [chance, chance], "this share by chance", GREEN, "dotted", width=1.2)
         )
     return marks
 

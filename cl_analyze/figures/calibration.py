@@ -49,18 +49,18 @@ def reliability_figure(document: Document) -> Figure | None:
     if found:
         best, poorest = min(found, key=lambda s: found[s]), max(found, key=lambda s: found[s])
         finding = (
-            f"Confidence and accuracy of the probe are {found[best]:.3f} apart on average."
+            f"Confidence and accuracy of the probe differ by {found[best]:.3f} on average."
             if len(found) == 1
-            else f"Confidence and accuracy of the probe are between {found[best]:.3f} "
-            f"({names[best]}) and {found[poorest]:.3f} ({names[poorest]}) apart on average."
+            else f"Confidence and accuracy of the probe differ by {found[best]:.3f} "
+            f"({names[best]}) to {found[poorest]:.3f} ({names[poorest]}) on average."
         )
     return Figure(
         "reliability",
         "Reliability of the linear probe",
-        "How often the probe is right where it is so confident: on the dashed line confidence is "
-        "accuracy, below it the probe is overconfident. ECE is the mean distance of the two over "
-        "the rows. Grey, the share of the rows of each confidence; bins with less than 1% of the "
-        "rows have no point. Bars are 95% intervals.",
+        "Accuracy of the probe at each confidence. On the dashed line accuracy equals "
+        "confidence; below it the probe is overconfident. ECE is the mean distance between "
+        "accuracy and confidence over the rows. Grey: the share of the rows with this "
+        "confidence; bins with less than 1% of the rows have no point. Bars are 95% intervals.",
         panels,
         columns=min(len(panels), 2),
         choice="checkpoint" if len(panels) > 1 else "",

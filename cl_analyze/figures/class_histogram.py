@@ -85,9 +85,9 @@ def class_histogram_figure(document: Document) -> Figure | None:
     return Figure(
         "class_histogram",
         "Similarities within and between classes",
-        "Pairs of rows, split by whether the two are of one class; each outline has area 1. "
-        "The less the blue outline and the grey one overlap, the better cosines tell the classes; "
-        "grey far on the right are pairs that look alike and are not."
+        "Pairs of rows of one class (blue) and of different classes (grey); each outline has "
+        "area 1. The less the two overlap, the better cosines separate the classes. Grey far on "
+        "the right: rows of different classes that are very similar."
         + (" Lines mark the means." if means else ""),
         panels,
         columns=min(len(panels), 2),

@@ -45,12 +45,12 @@ def correlation_figure(document: Document) -> Figure | None:
         panels.append(Panel(_marks(own, listed), x_axis, y_axis, accuracy))
     return Figure(
         "metric_correlation",
-        "Which numbers go along with accuracy",
-        f"Spearman's rank correlation with an accuracy over {_counts(rows)} checkpoints; "
-        "bars are 95% intervals. At 1 "
-        "the order by a number is the order by accuracy, at −1 its reverse. Hollow: the interval "
-        "holds 0. Checkpoints of one sweep say little about others, and a number that goes along "
-        "with accuracy need not be its cause.",
+        "Which numbers are correlated with accuracy",
+        f"Spearman's rank correlation with an accuracy over {_counts(rows)} checkpoints; bars "
+        "are 95% intervals. At 1 a number orders the checkpoints as the accuracy does, at −1 in "
+        "the reverse order. Hollow: the interval contains 0. Checkpoints of one sweep say "
+        "little about other checkpoints, and a number that is correlated with accuracy need not "
+        "be its cause.",
         panels,
         columns=min(len(panels), 2),
         share_y=True,
@@ -65,10 +65,10 @@ def _strongest(rows: Rows) -> str:
     known = [row for row in of_classes or rows if row["metric_a"] not in ACCURACIES]
     row = max(known or rows, key=lambda row: abs(_rho(row)))
     rho = f"{_rho(row):.2f}".replace("-", "−")
-    certain = "" if _is_clear(row) else ", an interval that holds 0"
+    certain = "" if _is_clear(row) else ", with an interval that contains 0"
     return (
-        f"Over {row['n']} checkpoints {_name(row, 'a')} goes along most with {_name(row, 'b')}: "
-        f"rank correlation {rho}{certain}."
+        f"Over {row['n']} checkpoints {_name(row, 'a')} has the strongest correlation with "
+        f"{_name(row, 'b')}: rank correlation {rho}{certain}."
     )
 
 
@@ -117,7 +117,7 @@ _NOT_TOLD = ("direction", "temperature", "t", "against", "power")
 def _marks(rows: Rows, listed: list[str]) -> list[Mark]:
     """The correlations of one accuracy; hollow where they are not established."""
     marks: list[Mark] = [Rule("", x=0.0, colour=GREY)]
-    for is_clear, label in ((True, "interval without 0"), (False, "interval holds 0")):
+    for is_clear, label in ((True, "interval without 0"), (False, "interval contains 0")):
         own = [row for row in rows if _is_clear(row) == is_clear]
         if not own:
             continue

@@ -57,9 +57,9 @@ def entropy_figure(document: Document) -> Figure | None:
     return Figure(
         "penalty_entropy",
         "Entropy of the penalty against the temperature",
-        "After Wang & Liu (CVPR 2021), Fig. 4. Low: a few of the hardest negatives get nearly all "
-        f"of the repulsion{ceiling}. Bands are 95% intervals."
-        + (" Dashed, the uniform sphere of this N and d." if len(curves) == 1 else ""),
+        "After Wang & Liu (CVPR 2021), Fig. 4. Where the entropy is low, a few of the hardest "
+        f"negatives get nearly all of the repulsion{ceiling}. Bands are 95% intervals."
+        + (" Dashed: uniform points with the same N and d." if len(curves) == 1 else ""),
         [
             Panel(
                 marks,

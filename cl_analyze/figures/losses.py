@@ -58,8 +58,8 @@ _KERNELS = ("gaussian", "log", "imq", "riesz")
 _LIKE_CONTRASTIVE = ("nt_xent", "dhel")
 """Losses whose panels pictures leave out."""
 _LIMITS_IN_WORDS = (
-    " Grey: what the contrastive loss tends to, max(0, hardest negative − positive) / τ for small "
-    "and log N + mean difference / τ for large temperatures."
+    " Grey: the limits of the contrastive loss, max(0, hardest negative − positive) / τ for "
+    "small and log N + mean difference / τ for large temperatures."
 )
 
 
@@ -81,13 +81,13 @@ def loss_by_temperature_figure(document: Document) -> Figure | None:
         return None
     pictured_losses = [panel.title for panel in panels][:MOST_PICTURED]
     caption = (
-        "Each loss has an axis of its own, for losses have different zeros: compare shapes, and "
-        "checkpoints at one temperature."
+        "Values of different losses cannot be compared, so each loss has its own axis. Compare "
+        "shapes, and checkpoints at one temperature."
     )
     if document.rows("loss_limits") and len(document.sources) == 1:
         caption += _LIMITS_IN_WORDS
     if len(panels) > MOST_PICTURED:
-        caption += f" Pictures show {MOST_PICTURED} of {len(panels)} losses, the page all."
+        caption += f" Pictures show {MOST_PICTURED} of {len(panels)} losses; the page has all."
     middle = taus[len(taus) // 2]
     first = [r for r in losses if (r.params["name"], r.definition) == _TAU_LOSSES[0][:2]]
     return Figure(
@@ -176,9 +176,9 @@ def loss_by_batch_figure(document: Document) -> Figure | None:
         document,
         "loss_by_batch",
         "The contrastive loss against the size of the batch",
-        "Means over drawn batches with 95% intervals of the drawing. InfoNCE minus the log of its "
-        "number of negatives, K, falls with the batch towards its limit (dotted, from all rows). "
-        "Kernel losses are not drawn: they are U-statistics, whose mean is that of all rows at "
+        "Means over random batches; the 95% intervals are those of the random choice. InfoNCE "
+        "minus log K, with K negatives, falls towards its limit as batches grow (dotted, from "
+        "all rows). Kernel losses have no curve: as U-statistics they have the same mean at "
         "every size (loss_batch.csv).",
         [
             Panel(marks, x_axis, y_axis, names[s] if len(names) > 1 else "", source=names[s])
@@ -224,14 +224,14 @@ def loss_gradient_figure(document: Document) -> Figure | None:
         ]
         panels.append(_gradient_panel([negatives_line(rows[0]), *lines], "kernel losses"))
     caption = (
-        "Each line sums to 1 over an anchor's negatives, in bins of 0.04. At a small temperature a "
-        "loss pushes at the most similar negatives alone; at a large one, and the simple loss "
-        "always, at all alike."
+        "Each line sums to 1 over an anchor's negatives, in bins of 0.04. At a small temperature "
+        "a loss pushes only the most similar negatives away; at a large temperature it pushes "
+        "all equally, as the simple loss always does."
     )
     if not several:
         caption += " Grey: how similar the negatives are."
     if any(panel.is_minor for panel in panels):
-        caption += " NT-Xent, DCL and DHEL, which are like the contrastive loss, are on the page."
+        caption += " NT-Xent, DCL and DHEL, which resemble the contrastive loss, are on the page."
     if level is not None:
         caption += f" Pictures show τ = {level:g}; on the page the dial chooses the temperature."
     return Figure(

@@ -59,9 +59,9 @@ _PENALTY_CURVE = _Curve(
     "relative_penalty",
     "Relative penalty of a negative against its similarity",
     "relative penalty r(s)",
-    "After Wang & Liu (CVPR 2021), Fig. 3: the share of an anchor's penalty that one negative at "
-    "similarity s gets, averaged over anchors, over the range where there are negatives. The "
-    "dashed line is an even share.",
+    "After Wang & Liu (CVPR 2021), Fig. 3: the share of an anchor's penalty on one negative at "
+    "similarity s, averaged over anchors. It is drawn where there are negatives. The dashed line "
+    "is an even share.",
 )
 _PENALTY_MASS = _Curve(
     "penalty_mass",
@@ -69,8 +69,8 @@ _PENALTY_MASS = _Curve(
     "penalty_mass",
     "Where the penalty goes",
     "share of penalty per 0.01",
-    "Each line sums to 1 over an anchor's negatives. Grey: the negatives themselves, which is "
-    "where a very large temperature would put it.",
+    "Each line sums to 1 over an anchor's negatives. Grey: how similar the negatives are. At a "
+    "very large τ the penalty follows this curve.",
     is_log=False,
 )
 _PENALTY_CURVE_HARD = _Curve(
@@ -79,9 +79,9 @@ _PENALTY_CURVE_HARD = _Curve(
     "relative_penalty",
     "Relative penalty over the hardest {alpha:g}% of the negatives",
     "relative penalty r(s)",
-    "After Wang & Liu (CVPR 2021), eq. 9: the penalty is shared among each anchor's hardest "
-    "negatives and is zero below its threshold, so that large temperatures no longer spend it "
-    "on far ones. The dashed line is an even share of the kept negatives.",
+    "After Wang & Liu (CVPR 2021), eq. 9: the penalty is shared among the hardest negatives of "
+    "each anchor and is zero below the anchor's threshold, so that a large temperature does not "
+    "spend it on far negatives. The dashed line is an even share among the kept negatives.",
 )
 
 
@@ -250,8 +250,8 @@ def penalty_summary_figure(document: Document) -> Figure | None:
         "How each temperature spreads the penalty",
         "Small temperatures spend the penalty on few, near negatives"
         + (", many of them of the anchor's own class" if has_classes else "")
-        + ". Bands are 95% intervals; dashed, uniform points, as many and of this d"
-        + ("; dotted, what even weights would give." if has_classes else ".")
+        + ". Bands are 95% intervals. Dashed: uniform points with the same N and d"
+        + (". Dotted: even weights." if has_classes else ".")
         + _negatives_in_words(document),
         panels,
         columns=len(panels),

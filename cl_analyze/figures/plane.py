@@ -46,11 +46,11 @@ def alignment_uniformity_figure(document: Document) -> Figure | None:
     return Figure(
         "alignment_uniformity",
         "Alignment and uniformity",
-        "After Wang & Isola (ICML 2020). Down, the two views of a row lie closer together; left, "
-        "rows are spread more evenly. A checkpoint further down and left than another is better in "
-        "both. At the bottom are equal views, as of an encoder that ignores its input; at the "
-        "dashed line, points spread evenly over the sphere. Bars are 95% intervals."
-        + (" Arrows go along the run." if has_runs else ""),
+        "After Wang & Isola (ICML 2020). Further down, the two views of a row lie closer "
+        "together; further left, rows are spread more evenly. A checkpoint further down and left "
+        "than another is better in both. At the bottom the views are equal, also for an encoder "
+        "that ignores its input. The dashed line: points spread evenly over the sphere. Bars are "
+        "95% intervals." + (" Arrows go along the run." if has_runs else ""),
         [
             Panel(
                 marks,

@@ -79,13 +79,13 @@ def _caption(document: Document, tables: Mapping[str, Rows], methods: Mapping[st
     texts = []
     if set(methods.values()) & {"tsne", "umap"}:
         texts.append(
-            "Rows that are near in the space are near in this picture; distances between far "
-            "points, and sizes of clusters, mean nothing in it."
+            "Rows that are near in the space are near in this picture. Distances between far "
+            "points, and sizes of clusters, mean nothing here."
         )
     if "pca" in methods.values():
         texts.append(
-            "Principal axes: unit rows minus their mean, along the two directions of most "
-            "variance; what looks mixed may be apart in the other directions."
+            "Principal axes: unit rows minus their mean, along the two directions of largest "
+            "variance. Groups that look mixed here may be separate in other directions."
         )
     parts = {
         (sum(row["tower"] == 1 for row in table), document.n_rows[source])

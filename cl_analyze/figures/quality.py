@@ -131,11 +131,12 @@ def class_similarity_figure(document: Document) -> Figure | None:
     caption = (
         "Classes are in an order that puts similar ones side by side (average linkage"
         + (f", from {names[clearest]}" if len(orders) > 1 else "")
-        + "); the diagonal is the cosine within a class, self pairs counted. Red off the diagonal: "
-        "classes that overlap; white: cosine 0, as on the uniform sphere."
+        + "); the diagonal is the mean cosine within a class, pairs of a row with itself "
+        "included. Red off the diagonal: classes that overlap. White: cosine 0, as on the "
+        "uniform sphere."
     )
     if n_most > _MOST_CLASSES:
-        caption += " Names of so many classes are in quality_by_class.csv, in the column order."
+        caption += " Names of so many classes are in quality_by_class.csv (column order)."
     if len(orders) > 1:
         which = "the best by kNN accuracy" if accuracy else "the first"
         caption += f" Pictures show {names[shown]}, {which}; the page has all."
@@ -224,8 +225,9 @@ def knn_figure(document: Document) -> Figure | None:
     return Figure(
         "knn_accuracy",
         "kNN accuracy against the number of neighbours, and a linear probe",
-        f"Each row is classified by the {voters}, votes weighted by exp(s / 0.07); bars are 95% "
-        "intervals. Diamonds: the linear probe on normalised rows.",
+        f"Each row is classified by the vote of its k nearest among the {voters}; a vote has the "
+        "weight exp(s / 0.07). Bars are 95% intervals. Diamonds: the linear probe on normalised "
+        "rows.",
         [Panel([*marks, *diamonds], x_axis, Axis("accuracy, 95% intervals", is_share=True))],
         panel_size=(5.4, 3.4),
         finding=_accuracy_in_words(document, records, probes),
@@ -295,9 +297,9 @@ def hubness_figure(document: Document) -> Figure | None:
         document,
         "hubness",
         "Hubs and antihubs",
-        "A long right tail means hubs: a few rows that are neighbours of very many, which spoils "
-        "retrieval. A skewness under 1 is no hubs to speak of, over 3 strong hubs. The leftmost "
-        "bar are antihubs, nobody's neighbours.",
+        "A long right tail means hubs: a few rows that are neighbours of very many others, which "
+        "harms retrieval. A skewness below 1 means no hubs to speak of, above 3 strong hubs. The "
+        "leftmost bar counts antihubs: rows that are nobody's neighbour.",
         panels,
         share_y=True,
         finding=extremes(document, skewness, f"skewness of hubs at k = {_HUBS_OF}", "{:.2g}"),

@@ -55,19 +55,19 @@ def recall_figure(document: Document) -> Figure | None:
     finding = ""
     if best is not None:
         whose = f" ({names[best.source]})" if len(sources) > 1 else ""
+        where = "the nearest" if least == 1 else f"among the {least} nearest"
         finding = (
-            f"The {'right item is the nearest' if least == 1 else f'{least} nearest hold it'} for "
-            f"{100 * value_of(best):.1f}% of the queries{whose}."
+            f"The right item is {where} for {100 * value_of(best):.1f}% of the queries{whose}."
         )
     bands = " Bands are 95% intervals of the solid lines." if len(sources) <= _MOST_BANDS else ""
-    dashed = " Dashed, the other direction: from the second view to the first."
+    dashed = " Dashed: the other direction, from the second view to the first."
     return Figure(
         "recall_curve",
         "Recall against the number of neighbours",
-        "The share of the relevant items that are among the k nearest; a good embedding is at the "
-        "top from the left on. Solid, the queries are rows of the first view."
-        f"{dashed * ('backward' in directions)}{bands}"
-        + (" Dotted, what k items drawn at random would hold." if chance else ""),
+        "The share of the relevant items that are among the k nearest. The curve of a good "
+        "embedding is near the top already on the left. Solid: the queries are rows of the "
+        f"first view.{dashed * ('backward' in directions)}{bands}"
+        + (" Dotted: the share among k items drawn at random." if chance else ""),
         [
             Panel(
                 marks,

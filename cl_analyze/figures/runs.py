@@ -197,11 +197,11 @@ def run_figure(document: Document) -> Figure | None:
         names.append(measure.name)
     if not panels:
         return None
-    caption = "Dashed, the uniform sphere; bands are 95% intervals. "
+    caption = "Dashed: the uniform sphere. Bands are 95% intervals. "
     if run.is_temperature:
         caption = (
-            "The dilemma: a larger temperature is less uniform (higher) and more tolerant "
-            f"(higher). {caption}"
+            "The dilemma: at a larger temperature rows are less uniform (a higher value) and "
+            f"more tolerant (also higher). {caption}"
         )
     if not is_comparison:
         noun = "Temperatures" if run.is_temperature else f"Positions ({run.label})"
@@ -334,10 +334,11 @@ def movement_figure(document: Document) -> Figure | None:
     return Figure(
         "movement",
         f"How the space moved from {'the original' if is_of_variants else names[reference]}",
-        "A rotation of the reference has CKA 1, shares every neighbour, and leaves no distance. "
-        "CKA compares all similarities, shared neighbours the local order. Black: what unrelated "
-        f"spaces have (rows in any order). {_STEPS_IN_WORDS * bool(cka_of_steps)}"
-        "Only checkpoints whose rows are matched with the reference's are shown.",
+        "A checkpoint that is a rotation of the reference has CKA 1, shares every neighbour and "
+        "has distance 0. CKA compares all similarities, shared neighbours only the nearest. "
+        "Black: unrelated spaces (rows in random order). "
+        f"{_STEPS_IN_WORDS * bool(cka_of_steps)}Only checkpoints whose rows are matched with the "
+        "reference's are shown.",
         [Panel(marks, x_axis, axis, upright=not is_run) for marks, axis in panels if marks],
         columns=3,
         panel_size=(3.3, 2.6 if is_run else 3.4),
@@ -346,4 +347,4 @@ def movement_figure(document: Document) -> Figure | None:
 
 
 _UNRELATED = "unrelated"
-_STEPS_IN_WORDS = "Dashed: from the checkpoint before, not the reference. "
+_STEPS_IN_WORDS = "Dashed: compared with the checkpoint before, not with the reference. "

@@ -59,9 +59,9 @@ def separation_figure(document: Document) -> Figure | None:
     return Figure(
         "separation",
         "How well one threshold separates positives from negatives",
-        "One threshold on the cosine for all anchors, from strict on the left to lax on the right: "
-        "the share of positives that pass it, against the share of negatives that do. Higher is "
-        "better; circles are the false-positive rates of --fpr.",
+        "One threshold on the cosine for all anchors, from strict on the left to lax on the "
+        "right. Up: the share of positives that pass; to the right: the share of negatives that "
+        "pass. Higher is better. Circles are the false-positive rates of --fpr.",
         [
             Panel(
                 marks,
@@ -112,9 +112,9 @@ def threshold_figure(document: Document) -> Figure | None:
         document,
         "thresholds",
         "Positives and negatives, and the thresholds between them",
-        "Right of a line, pairs are taken for positives: the dashed lines let the share of "
-        "negatives pass that the legend names, the dotted one makes both errors equally often. "
-        "operating_points.csv has the cosines. Heights are square roots of densities.",
+        "Right of a threshold, pairs are taken for positives. At a dashed line the share of "
+        "negatives that pass is the one in the legend; at the dotted line both error rates are "
+        "equal. operating_points.csv has the cosines. Heights are square roots of densities.",
         [Panel(marks, x_axis, y_axis, names[s], source=names[s]) for s, marks in drawn.items()],
         share_y=True,
         finding=extremes(

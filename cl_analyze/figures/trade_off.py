@@ -67,8 +67,8 @@ def trade_off_figure(document: Document) -> Figure | None:
     return Figure(
         "trade_off",
         "The uniformity-tolerance trade-off",
-        "Left is more uniform, up is more tolerant of same-class neighbours; a checkpoint further "
-        "up and left than another is better in both. Bars are 95% intervals."
+        "Left is more uniform; up is more tolerant of neighbours of the same class. A checkpoint "
+        "further up and left than another is better in both. Bars are 95% intervals."
         + (" Arrows go along the run." if has_runs else ""),
         [Panel(marks, x_axis, y_axis, note="↖ better in both", note_left=True)],
         panel_size=(6.2, 4.4),
@@ -341,8 +341,9 @@ def difference_figure(document: Document) -> Figure | None:
     return Figure(
         "differences",
         f"Differences from {names[reference]}{' and from originals' if has_variants else ''}",
-        f"Each {_WHOSE[has_variants]}, with 95% intervals (paired where rows match; before "
-        "adjustment). What is real stays so after Holm's correction over the panel's checkpoints."
+        f"Each point is {_WHOSE[has_variants]}, with its 95% interval (paired where rows match, "
+        "not adjusted). Blue points stay significant after Holm's correction over the "
+        "checkpoints of the panel."
         + (_MORE_ON_THE_PAGE if any(panel.is_minor for panel in panels) else ""),
         panels,
         columns=min(len(panels), 3),
@@ -372,8 +373,8 @@ _BETTER = {"higher": "   better\u00a0→", "lower": "   ←\u00a0better"}
 
 
 _WHOSE = {
-    False: "checkpoint minus the reference",
-    True: "checkpoint minus the reference, each variant minus its original",
+    False: "a checkpoint minus the reference",
+    True: "a checkpoint minus the reference, or a variant minus its original",
 }
 _HEADLINES = {
     "uniformity": "uniformity  [nats]",

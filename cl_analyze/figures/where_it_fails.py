@@ -123,18 +123,19 @@ def confusion_figure(document: Document) -> Figure | None:
         )
     side = min(2.5 + 0.1 * len(texts), 4.0)
     of_many = (
-        f" Of {len(every)} classes the {len(shown)} that are recognised worst are shown; the last "
-        "column is all other classes."
+        f" Of {len(every)} classes the {len(shown)} that are recognised worst are shown; the "
+        "last column has all other classes."
         if has_others
         else ""
     )
     return Figure(
         "confusion",
         "Which class is taken for which",
-        f"Each row is a class, and its cells are what the {in_words} takes its rows for, in "
-        "percent; right answers lie on the diagonal, and similar classes side by side. A bright "
-        "cell off the diagonal is a confusion; two of them, one on each side, are classes that "
-        f"the embedding does not tell apart.{of_many}",
+        "A line of the matrix is a class. Its cells show, in percent, for which classes the "
+        f"{in_words} takes the rows of this class. Right answers lie on the diagonal, and "
+        "similar classes side by side. A bright cell off the diagonal is a confusion; two such "
+        "cells, one on each side, mean that the embedding does not separate the two "
+        f"classes.{of_many}",
         panels,
         choice="checkpoint" if len(panels) > 1 else "",
         panel_size=(side + 0.8, side),
@@ -162,7 +163,7 @@ def _worst_confusion(found: _Confusion, source: str, n_sources: int) -> str:
     overall = f"{where}{100 * right / sum(found.totals.values()):.1f}% of the rows are right"
     wrong = [pair for pair in found.counts if pair[0] != pair[1]]
     if not wrong:
-        return f"{overall}, none is taken for another class."
+        return f"{overall}; no row is taken for another class."
     name, taken_for = max(wrong, key=lambda pair: (found.share(*pair), pair))
     share, short = 100 * found.share(name, taken_for), short_classes([name, taken_for], _LETTERS)
     return (
@@ -268,17 +269,17 @@ def class_accuracy_figure(document: Document) -> Figure | None:
     return Figure(
         "class_accuracy",
         "Accuracy and tolerance by class" if len(measured) > 1 else f"{what} by class".capitalize(),
-        f"The classes of the lowest {what} stand on top. Accuracy is the share of a class's rows "
-        "that are recognised, tolerance their mean cosine with each other: a class of low "
-        "tolerance is scattered, one of high tolerance and low accuracy lies in another class."
-        f"{' Bars are 95% intervals.' * are_listed}{of_many}",
+        f"The classes with the lowest {what} are on top. Accuracy is the share of the rows of a "
+        "class that are recognised; tolerance is their mean cosine with each other. A class of "
+        "low tolerance is scattered. A class of high tolerance and low accuracy lies inside "
+        f"another class.{' Bars are 95% intervals.' * are_listed}{of_many}",
         panels,
         columns=min(len(panels), 2) if are_listed else 1,
         share_y=are_listed,
         choice="" if are_listed or len(panels) < 2 else "number",
         panel_size=_size_of_classes(len(shown), len(sources), are_listed),
         finding=f"The lowest {what} is that of {in_words[lowest]} "
-        f"({mean}{first.text(means[lowest])}), the highest that of {in_words[highest]} "
+        f"({mean}{first.text(means[lowest])}), the highest is that of {in_words[highest]} "
         f"({first.text(means[highest])}).",
     )
 
@@ -403,9 +404,9 @@ def confused_pairs_figure(document: Document) -> Figure | None:
     return Figure(
         "confused_pairs",
         "The classes that are confused most",
-        f"Of the rows of two classes, the share that the {in_words} takes for the other of them: "
-        f"{'one pair' if len(means) == 1 else of_pairs}. "
-        "Further left is better." + (" Bars are 95% intervals." if are_apart else ""),
+        f"The share of the rows of both classes that the {in_words} takes for the other class, "
+        f"for {'one pair' if len(means) == 1 else of_pairs}. Further left is better."
+        + (" Bars are 95% intervals." if are_apart else ""),
         [Panel(marks, x_axis, axis_of_names(texts))],
         panel_size=(4.4, 1.0 + line * len(pairs)),
         finding=f"{a} and {b} are confused most: {100 * means[pairs[0]]:.1f}% of their rows are "
