@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from cl_analyze.metrics import DECLARED
 from cl_analyze.results.document import Document, Pairing
 from cl_analyze.results.ordering import training_temperature
 from cl_analyze.results.similarity_groups import POSITIVE, negative_group
@@ -55,15 +56,17 @@ def _of_metric(document: Document, metric: str) -> list[Headline]:
             for key, value in record.params.items()
             if key != "against"
         )
-        title = ", ".join([metric.replace("_", " "), *words])
+        title = ", ".join([DECLARED[metric].spoken, *words])
         headlines.append(Headline(title, metric, dict(record.params), record.definition))
     return headlines
 
 
-_AT_TEMPERATURE = (
-    ("effective negatives", "penalty_effective_negatives"),
-    ("false-negative share", "penalty_false_negative_share"),
-)
+_AT_TEMPERATURE = ("penalty_effective_negatives", "penalty_false_negative_share")
+
+
+def _headline(metric: str, ending: str = "", **params: Param) -> Headline:
+    """A headline that has the title of its metric."""
+    return Headline(f"{DECLARED[metric].spoken}{ending}", metric, params)
 
 
 def _of_temperature(document: Document, taus: Collection[float]) -> list[Headline]:
@@ -75,13 +78,11 @@ def _of_temperature(document: Document, taus: Collection[float]) -> list[Headlin
     trained_at = {training_temperature(source) for source in document.sources}
     if document.command != "compare" and trained_at <= set(taus):
         return [
-            Headline(f"{name} at the training τ", metric, at_training_temperature=True)
-            for name, metric in _AT_TEMPERATURE
+            replace(_headline(metric, " at the training τ"), at_training_temperature=True)
+            for metric in _AT_TEMPERATURE
         ]
     tau = min(taus)
-    return [
-        Headline(f"{name}, τ {tau:g}", metric, {"tau": tau}) for name, metric in _AT_TEMPERATURE
-    ]
+    return [_headline(metric, f", τ {tau:g}", tau=tau) for metric in _AT_TEMPERATURE]
 
 
 def has_two_towers(document: Document) -> bool:
@@ -120,10 +121,10 @@ def headline_records(
 def headlines(document: Document) -> list[Headline]:
     """The headlines that this document has numbers for."""
     listed = [
-        Headline("uniformity", "uniformity"),
-        Headline("gap to uniform law", "uniformity_gap"),
-        Headline("tolerance", "tolerance"),
-        Headline("between classes", "between_class_similarity"),
+        _headline("uniformity"),
+        _headline("uniformity_gap"),
+        _headline("tolerance"),
+        _headline("between_class_similarity"),
         Headline("positive", "similarity_mean", {"group": POSITIVE}),
         Headline("nearest negative", "similarity_mean", {"group": negative_group(1)}),
     ]
@@ -133,16 +134,16 @@ def headlines(document: Document) -> list[Headline]:
     votes = document.records("knn_accuracy")
     if votes:
         k = nearest_k((int(record.params["k"]) for record in votes), 20)
-        listed.append(Headline(f"kNN accuracy, k {k}", "knn_accuracy", {"k": k}))
+        listed.append(_headline("knn_accuracy", f", k {k}", k=k))
     ranks = [int(record.params["k"]) for record in document.records("recall_at_k")]
     if ranks:
-        params: dict[str, Param] = {"k": min(ranks), "direction": "forward"}
         of_what = "" if has_two_towers(document) else " of view 2"
-        listed.append(Headline(f"recall{of_what}, k {min(ranks)}", "recall_at_k", params))
+        ending = f"{of_what}, k {min(ranks)}"
+        listed.append(_headline("recall_at_k", ending, k=min(ranks), direction="forward"))
     if has_two_towers(document):
-        listed.append(Headline("modality gap", "modality_gap"))
-    listed.append(Headline("linear probe", "probe_accuracy", definition="normalised"))
-    listed.append(Headline("effective rank", "effective_rank"))
+        listed.append(_headline("modality_gap"))
+    listed.append(replace(_headline("probe_accuracy"), definition="normalised"))
+    listed.append(_headline("effective_rank"))
     sources = document.sources
     found = [h for h in listed if any(h.find(document, source) for source in sources)]
     named = {headline.metric for headline in found}

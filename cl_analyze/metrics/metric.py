@@ -55,6 +55,7 @@ class Metric:
         needs: input that the metric needs beside the embeddings: "labels", "views", one of the two
             ("views or labels"), or neither.
         source: publication that defines the metric.
+        title: the name as people say it, see `spoken`; empty: `name` with spaces.
         units: unit of each definition, where they differ; `unit` is that of the default definition.
         definition, params: definition and parameters of one value, see `at`; equality of metrics
             ignores them.
@@ -72,6 +73,7 @@ class Metric:
     is_law: bool = False
     needs: Literal["", "labels", "views", "views or labels"] = ""
     source: str = ""
+    title: str = ""
     units: tuple[Unit, ...] = ()
     definition: str | None = field(default=None, compare=False)
     params: Mapping[str, Param] = field(default_factory=dict, compare=False)
@@ -80,6 +82,17 @@ class Metric:
     def in_words(self) -> str:
         """The sentence, and the source."""
         return f"{self.sentence} {self.source}".rstrip()
+
+    @property
+    def spoken(self) -> str:
+        """The name as people say it.
+
+        >>> Metric("rankme", "dimensions", "", title="RankMe").spoken
+        'RankMe'
+        >>> Metric("effective_rank", "dimensions", "").spoken
+        'effective rank'
+        """
+        return self.title or self.name.replace("_", " ")
 
     @property
     def unit_of_value(self) -> Unit:

@@ -51,6 +51,7 @@ CKA = Metric(
     ("linear_debiased", "linear"),
     parameters=(_AGAINST,),
     source="Kornblith et al. 2019; Song et al. 2012.",
+    title="CKA",
 )
 NEIGHBOUR_OVERLAP = Metric(
     "neighbour_overlap",

@@ -56,6 +56,7 @@ ENTROPY = Metric(
     parameters=_PARAMETERS,
     depends_on=_DEPENDS_ON,
     source=_SOURCE,
+    title="entropy",
 )
 EFFECTIVE_NEGATIVES = Metric(
     "penalty_effective_negatives",
@@ -66,6 +67,7 @@ EFFECTIVE_NEGATIVES = Metric(
     ("mean of exp(Hᵢ)", "exp of the mean of Hᵢ"),
     _PARAMETERS,
     depends_on=_DEPENDS_ON,
+    title="effective negatives",
 )
 TOP1_SHARE = Metric(
     "penalty_top1_share",
@@ -74,6 +76,7 @@ TOP1_SHARE = Metric(
     formulas=("mean share of the penalty on the nearest negative",),
     parameters=_PARAMETERS,
     depends_on=_DEPENDS_ON,
+    title="top-1 share",
 )
 TOP10_SHARE = Metric(
     "penalty_top10_share",
@@ -82,6 +85,7 @@ TOP10_SHARE = Metric(
     formulas=("mean share on the ten nearest negatives",),
     parameters=_PARAMETERS,
     depends_on=_DEPENDS_ON,
+    title="top-10 share",
 )
 FALSE_NEGATIVE_SHARE = Metric(
     "penalty_false_negative_share",
@@ -91,6 +95,7 @@ FALSE_NEGATIVE_SHARE = Metric(
     parameters=_PARAMETERS,
     better="lower",
     needs="labels",
+    title="false-negative share",
 )
 FALSE_NEGATIVE_RATIO = Metric(
     "penalty_false_negative_ratio",
@@ -103,6 +108,7 @@ FALSE_NEGATIVE_RATIO = Metric(
     parameters=_PARAMETERS,
     better="lower",
     needs="labels",
+    title="false-negative ratio",
 )
 _OF_NEGATIVES = (ENTROPY, EFFECTIVE_NEGATIVES, TOP1_SHARE, TOP10_SHARE)
 _OF_CLASSES = (FALSE_NEGATIVE_SHARE, FALSE_NEGATIVE_RATIO)

@@ -36,6 +36,7 @@ SUSPECT_SHARE = Metric(
     depends_on=("dimensions", "rows"),
     needs="views",
     source="Wang & Liu 2021, eq. 5; Moreira et al. 2024.",
+    title="suspect share",
 )
 
 

@@ -48,6 +48,7 @@ EFFECTIVE_SHARE = Metric(
     formulas=("τ at which the mean of exp(Hᵢ) is share × the mean number of negatives",),
     parameters=(Parameter("share"), NEGATIVES),
     depends_on=("dimensions", "rows"),
+    title="temperature of an effective share",
 )
 TOP10_HALF = Metric(
     "temperature_of_top10_half",
@@ -57,6 +58,7 @@ TOP10_HALF = Metric(
     formulas=("τ at which the mean share on the ten nearest negatives is a half",),
     parameters=(NEGATIVES,),
     depends_on=("dimensions", "rows"),
+    title="temperature of half on the ten nearest",
 )
 METRICS = (EFFECTIVE_SHARE, TOP10_HALF)
 

@@ -29,6 +29,7 @@ RSA = Metric(
     "(representational similarity analysis), 1 where both checkpoints order the pairs alike.",
     parameters=(Parameter("against"),),
     source="Kriegeskorte et al. 2008.",
+    title="RSA",
 )
 MOST_ROWS = 500
 """Rows whose pairs are ranked; of more rows, a seeded sample."""

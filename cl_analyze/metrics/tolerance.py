@@ -102,6 +102,7 @@ BETWEEN_CLASSES = Metric(
     formulas=("mean s over pairs of different classes",),
     better="lower",
     needs="labels",
+    title="between classes",
 )
 TOLERANCE_GAP = Metric(
     "tolerance_gap",

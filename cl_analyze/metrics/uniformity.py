@@ -54,6 +54,7 @@ UNIFORM_LAW = Metric(
     ),
     parameters=(T,),
     is_law=True,
+    title="uniform law",
 )
 UNIFORMITY_GAP = Metric(
     "uniformity_gap",
@@ -65,6 +66,7 @@ UNIFORMITY_GAP = Metric(
     ),
     parameters=(T,),
     better="lower",
+    title="gap to uniform law",
 )
 
 

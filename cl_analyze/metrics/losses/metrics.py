@@ -31,6 +31,7 @@ GAP = Metric(
     formulas=("`dcl` − `nscl` among the labelled rows: how much false negatives add",),
     parameters=(TAU,),
     needs="views",
+    title="gap of DCL to NSCL",
 )
 GAP_BOUND = Metric(
     "dcl_nscl_gap_bound",
@@ -41,6 +42,7 @@ GAP_BOUND = Metric(
     is_law=True,
     needs="views",
     source="Luthra et al. 2025.",
+    title="bound of DCL to NSCL",
 )
 EFFECTIVE_NEGATIVES = Metric(
     "a_infonce_effective_negatives",
@@ -56,6 +58,7 @@ EFFECTIVE_NEGATIVES = Metric(
     ),
     depends_on=("dimensions", "rows"),
     needs="views",
+    title="effective negatives, A-InfoNCE",
 )
 FALSE_NEGATIVE_SHARE = Metric(
     "a_infonce_false_negative_share",
@@ -68,6 +71,7 @@ FALSE_NEGATIVE_SHARE = Metric(
     ),
     better="lower",
     needs="views",
+    title="false-negative share, A-InfoNCE",
 )
 ENERGY = Metric(
     "hyperspherical_energy",

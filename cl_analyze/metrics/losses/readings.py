@@ -1,4 +1,4 @@
-"""How to read each loss: one sentence for a name and a definition."""
+"""How to read each loss, one sentence for a name and a definition; and what people call it."""
 
 from __future__ import annotations
 
@@ -40,3 +40,36 @@ READINGS: dict[tuple[str, str | None], str] = {
     ("clop", None): "How far rows are from their class's anchor: 0 on it, 1 at right angles.",
     ("a_infonce", None): "Same value as symmetric InfoNCE; its weights are what differs.",
 }
+# fmt: on
+
+TITLES = {
+    "contrastive": "InfoNCE",
+    "hard_contrastive": "hard InfoNCE",
+    "nt_xent": "NT-Xent",
+    "dcl": "DCL",
+    "dclw": "DCLW",
+    "dhel": "DHEL",
+    "supcon": "SupCon",
+    "nscl": "NSCL",
+    "kcl_gaussian": "KCL Gaussian",
+    "kcl_log": "KCL log",
+    "kcl_imq": "KCL IMQ",
+    "kcl_riesz": "KCL Riesz",
+    "cacr": "CACR",
+    "siglip": "SigLIP",
+    "vicreg": "VICReg",
+    "barlow_twins": "Barlow Twins",
+    "icl_mmd": "ICL MMD",
+    "clop": "CLOP",
+    "a_infonce": "A-InfoNCE",
+}
+"""Losses whose name in print is not their name in code with spaces."""
+
+
+def title_of(name: str) -> str:
+    """A loss as people call it.
+
+    >>> title_of("nt_xent"), title_of("triplet_limit")
+    ('NT-Xent', 'triplet limit')
+    """
+    return TITLES.get(name, name.replace("_", " "))

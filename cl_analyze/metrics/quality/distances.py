@@ -56,6 +56,7 @@ KOLEO = Metric(
     better="lower",
     depends_on=("dimensions", "rows"),
     source="Sablayrolles et al. 2019.",
+    title="KoLeo",
 )
 OUTLIERS = Metric(
     "outlier_share",

@@ -79,6 +79,7 @@ WASSERSTEIN = Metric(
     better="lower",
     depends_on=("dimensions",),
     units=("cosine", "none"),
+    title="Wasserstein uniformity",
 )
 METRICS = (NORM_MEAN, NORM_STD, MEAN_COSINE, NEAR_DUPLICATES, WASSERSTEIN)
 

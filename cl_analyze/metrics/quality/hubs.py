@@ -52,6 +52,7 @@ METRICS = (
         parameters=(K,),
         better="lower",
         depends_on=("rows",),
+        title="hubness Robin Hood",
     ),
     Metric(
         "antihub_share",

@@ -58,6 +58,7 @@ LIDAR = Metric(
     better="higher",
     needs="views or labels",
     source="Thilak et al. 2024.",
+    title="LiDAR",
 )
 METRICS = (LIDAR,)
 

@@ -40,6 +40,7 @@ KNN_ACCURACY = Metric(
     better="higher",
     needs="labels",
     source="Wu et al. 2018.",
+    title="kNN accuracy",
 )
 KNN_TOP5 = Metric(
     "knn_top5_accuracy",
@@ -53,6 +54,7 @@ KNN_TOP5 = Metric(
     ),
     better="higher",
     needs="labels",
+    title="kNN top-5 accuracy",
 )
 METRICS = (KNN_ACCURACY, KNN_TOP5)
 

@@ -32,6 +32,7 @@ NCC_ACCURACY = Metric(
     formulas=("share of rows nearest to the mean of their own class, taken without the row",),
     better="higher",
     needs="labels",
+    title="nearest class mean",
 )
 SILHOUETTE = Metric(
     "silhouette",
@@ -162,6 +163,7 @@ _READ: dict[Metric, Callable[[Structure, str], float | None]] = {
         better="lower",
         needs="labels",
         source="Papyan et al. 2020.",
+        title="NC1",
     ): _nc1,
     Metric(
         "nc1_trace_ratio",
@@ -171,6 +173,7 @@ _READ: dict[Metric, Callable[[Structure, str], float | None]] = {
         formulas=("tr Σ_W / tr Σ_B",),
         better="lower",
         needs="labels",
+        title="NC1 trace ratio",
     ): trace_ratio,
     Metric(
         "nc2_equinorm",
@@ -180,6 +183,7 @@ _READ: dict[Metric, Callable[[Structure, str], float | None]] = {
         formulas=("std/mean of the norms of centred class means",),
         better="lower",
         needs="labels",
+        title="NC2 equinorm",
     ): _of_means(equinorm),
     Metric(
         "nc2_equiangular",
@@ -189,6 +193,7 @@ _READ: dict[Metric, Callable[[Structure, str], float | None]] = {
         formulas=("std of the cosines between centred class means",),
         better="lower",
         needs="labels",
+        title="NC2 equiangular",
     ): _of_cosines(lambda cosines, n_classes: cosines.std()),
     Metric(
         "nc2_maximal_angle",
@@ -198,6 +203,7 @@ _READ: dict[Metric, Callable[[Structure, str], float | None]] = {
         formulas=("mean \\|cos + 1/(C − 1)\\| over pairs of centred class means",),
         better="lower",
         needs="labels",
+        title="NC2 maximal angle",
     ): _of_cosines(lambda cosines, n_classes: np.abs(cosines + 1.0 / (n_classes - 1)).mean()),
     Metric(
         "nc2_etf",
@@ -210,6 +216,7 @@ _READ: dict[Metric, Callable[[Structure, str], float | None]] = {
         ),
         better="lower",
         needs="labels",
+        title="NC2 ETF",
     ): _of_means(simplex_frame),
     Metric(
         "nc2_orthogonal_frame",
@@ -222,6 +229,7 @@ _READ: dict[Metric, Callable[[Structure, str], float | None]] = {
         ),
         better="lower",
         needs="labels",
+        title="NC2 orthogonal frame",
     ): _orthogonal_frame,
     Metric(
         "cdnv",
@@ -237,6 +245,7 @@ _READ: dict[Metric, Callable[[Structure, str], float | None]] = {
         better="lower",
         needs="labels",
         source="Galanti et al. 2022.",
+        title="CDNV",
     ): _cdnv,
 }
 """Metric -> the function that reads the value of a definition; None where it is degenerate."""

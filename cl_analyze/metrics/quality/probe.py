@@ -43,6 +43,7 @@ ACCURACY = Metric(
     formulas=("accuracy on rows on which the probe was not fitted",),
     better="higher",
     needs="labels",
+    title="linear probe",
 )
 CALIBRATION_ERROR = Metric(
     "probe_calibration_error",
@@ -64,6 +65,7 @@ NC3 = Metric(
     ),
     better="lower",
     needs="labels",
+    title="NC3",
 )
 NC4 = Metric(
     "nc4_disagreement",
@@ -76,6 +78,7 @@ NC4 = Metric(
     ),
     better="lower",
     needs="labels",
+    title="NC4 disagreement",
 )
 METRICS = (ACCURACY, CALIBRATION_ERROR, NC3, NC4)
 

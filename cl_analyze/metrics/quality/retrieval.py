@@ -49,6 +49,7 @@ RECALL = Metric(
     better="higher",
     depends_on=("rows",),
     needs="views",
+    title="recall",
 )
 HIT_RATE = Metric(
     "hit_rate_at_k",
@@ -63,6 +64,7 @@ HIT_RATE = Metric(
     better="higher",
     depends_on=("rows",),
     needs="views",
+    title="hit rate",
 )
 NDCG = Metric(
     "ndcg_at_k",
@@ -79,6 +81,7 @@ NDCG = Metric(
     depends_on=("rows",),
     needs="views",
     source="Järvelin & Kekäläinen 2002.",
+    title="nDCG",
 )
 MRR = Metric(
     "mrr",
@@ -94,6 +97,7 @@ MRR = Metric(
     better="higher",
     depends_on=("rows",),
     needs="views or labels",
+    title="MRR",
 )
 MAP_AT_R = Metric(
     "map_at_r",
@@ -110,6 +114,7 @@ MAP_AT_R = Metric(
     depends_on=("rows",),
     needs="views or labels",
     source="Musgrave et al. 2020.",
+    title="MAP@R",
 )
 R_PRECISION = Metric(
     "r_precision",
@@ -126,6 +131,7 @@ R_PRECISION = Metric(
     depends_on=("rows",),
     needs="views or labels",
     source="Musgrave et al. 2020.",
+    title="R-precision",
 )
 MEDIAN_RANK = Metric(
     "median_rank",

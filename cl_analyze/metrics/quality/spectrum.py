@@ -269,6 +269,7 @@ _READ: dict[Metric, Callable[[Spectrum], float | str]] = {
         formulas=("as `effective_rank`, with p = σ/Σσ + 10⁻⁷",),
         better="higher",
         source="Garrido et al. 2023.",
+        title="RankMe",
     ): lambda s: rankme(s.values),
     Metric(
         "participation_ratio",
@@ -286,6 +287,7 @@ _READ: dict[Metric, Callable[[Spectrum], float | str]] = {
         formulas=("Σλ/λ₁",),
         better="higher",
         source="He & Ozay 2022.",
+        title="NESum",
     ): lambda s: nesum(s.values),
     Metric(
         "stable_rank",
@@ -307,6 +309,7 @@ _READ: dict[Metric, Callable[[Spectrum], float | str]] = {
         ),
         parameters=_RANKS,
         source="Agrawal et al. 2022.",
+        title="alpha-ReQ",
     ): _of_law(lambda law: law.exponent),
     Metric(
         "alpha_req_r_squared",
@@ -315,6 +318,7 @@ _READ: dict[Metric, Callable[[Spectrum], float | str]] = {
         definitions=_versions("raw_centred"),
         formulas=("R² of the fit of `alpha_req`; below 0.9 the exponent means little",),
         parameters=_RANKS,
+        title="alpha-ReQ R squared",
     ): _of_law(lambda law: law.r_squared),
     Metric(
         "isoscore",
@@ -324,6 +328,7 @@ _READ: dict[Metric, Callable[[Spectrum], float | str]] = {
         formulas=("(PR − 1)/(D − 1), PR the participation ratio: the closed form of IsoScore",),
         better="higher",
         source="Rudman et al. 2022.",
+        title="IsoScore",
     ): _isoscore,
     Metric(
         "condition_number",
@@ -353,6 +358,7 @@ _READ: dict[Metric, Callable[[Spectrum], float | str]] = {
         formulas=("exp(−Σ λ log λ), λ the eigenvalues of XᵀX/N, unit rows",),
         better="higher",
         source="Friedman & Dieng 2023.",
+        title="Vendi score",
     ): lambda s: vendi_score(s.values),
 }
 """Metric -> the function that reads its value, or the reason why there is none."""

@@ -39,6 +39,7 @@ MEAN = Metric(
     "mean cosine of a group: positives, or the l-th nearest negative of each row.",
     _DEFINITIONS,
     parameters=_PARAMETERS,
+    title="mean cosine",
 )
 STD = Metric(
     "similarity_std",
@@ -46,6 +47,7 @@ STD = Metric(
     "standard deviation of the cosines of a group.",
     _DEFINITIONS,
     parameters=_PARAMETERS,
+    title="deviation of the cosine",
 )
 QUANTILE = Metric(
     "similarity_quantile",
@@ -53,6 +55,7 @@ QUANTILE = Metric(
     "quantile at q of the cosines of a group.",
     _DEFINITIONS,
     parameters=(*_PARAMETERS, Parameter("q")),
+    title="quantile of the cosine",
 )
 
 

@@ -27,6 +27,7 @@ SAME_CLASS_SHARE = Metric(
     parameters=(Parameter("group", "top_k"),),
     depends_on=("rows",),
     needs="labels",
+    title="same-class share",
 )
 
 

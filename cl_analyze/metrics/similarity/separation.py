@@ -54,6 +54,7 @@ AUROC = Metric(
     (NEGATIVES,),
     better="higher",
     source="Hanley & McNeil 1982.",
+    title="AUROC",
 )
 EQUAL_ERROR_RATE = Metric(
     "equal_error_rate",
@@ -74,6 +75,7 @@ TPR_AT_FPR = Metric(
     ),
     parameters=(Parameter("fpr", "fprs"), NEGATIVES),
     better="higher",
+    title="true-positive rate",
 )
 D_PRIME = Metric(
     "d_prime",
@@ -91,6 +93,7 @@ VIOLATION_SHARE = Metric(
     formulas=("share of anchors whose nearest negative has a larger cosine than their positive",),
     parameters=(NEGATIVES,),
     better="lower",
+    title="anchors with a nearer negative",
 )
 METRICS = (AUROC, EQUAL_ERROR_RATE, TPR_AT_FPR, D_PRIME, VIOLATION_SHARE)
 THRESHOLDS = Table(
