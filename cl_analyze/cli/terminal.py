@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import sys
+import threading
 import time
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TextIO
 
 from cl_analyze.errors import ConfigError
@@ -74,7 +76,8 @@ class Talk:
     """Notes, warnings and progress on stderr.
 
     One line says what the job is doing, with which of how many checkpoints, and for how long.  It
-    appears after a second: on a terminal it is overwritten, a log gets it every ten seconds.
+    appears after a second: on a terminal it is overwritten, a log gets it every ten seconds.  In
+    a `with` block a timer keeps the line up to date while nothing reports progress.
 
     Args:
         quiet: write no notes, warnings and progress.
@@ -88,11 +91,14 @@ class Talk:
         self._quiet = quiet
         self._verbose = verbose
         self._stream = stream if stream is not None else sys.stderr
-        self._live = self._stream.isatty() and not os.environ.get("CI")
+        is_log = os.environ.get("CI") or os.environ.get("TERM") == "dumb"
+        self._live = self._stream.isatty() and not is_log
         self._job = _Job(time.monotonic())
         self._last_shown: float | None = None
         self._notes: set[str] = set()
         self._shown = 0
+        self._is_writing = False
+        self._timer = _Timer(self.beat)
 
     def say(self, text: str) -> None:
         """Write one line."""
@@ -155,10 +161,18 @@ class Talk:
         self.stage("")
         self._clear()
 
+    def beat(self) -> None:
+        """Bring the line up to date, unless it is being written."""
+        if not self._is_writing:
+            self._show(time.monotonic())
+
     def __enter__(self) -> Talk:
+        if not self._quiet:
+            self._timer.start()
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._timer.stop()
         self._clear()  # so that a message about an error or Ctrl-C begins a line
 
     def _show(self, now: float) -> None:
@@ -168,12 +182,12 @@ class Talk:
         if self._quiet or not self._job.stage or since < wait:
             return
         self._last_shown = now
-        text = self._job.text(now)
         if not self._live:
-            self._write(f"{text}\n")
+            self._write(f"{self._job.line(now)}\n")
             return
         share = self._job.share(now)
-        line = _clipped(text if share is None else f"{self._bar(share)} {text}", self._width() - 1)
+        bar = "" if share is None else f"{self._bar(share)} "
+        line = bar + self._job.line(now, self._width() - 1 - _n_columns(bar))
         # one write over the old line: a line that was cleared first would flicker
         self._write("\r" + line + " " * max(0, self._shown - _n_columns(line)))
         self._shown = _n_columns(line)
@@ -203,9 +217,45 @@ class Talk:
         """Write text; ignore errors, so that a closed stderr does not stop a run."""
         if clear:
             self._clear()
-        with contextlib.suppress(OSError, ValueError):
+        self._is_writing = True
+        try:
             self._stream.write(text)
             self._stream.flush()
+        except (OSError, ValueError):
+            pass
+        finally:
+            self._is_writing = False
+
+
+class _Timer:
+    """Calls a function every second in the main thread; a thread would forbid forks.
+
+    It does nothing where there are no such timers, in another thread, or where the program has a
+    use of its own for the signal.  A fork has no timer.
+    """
+
+    def __init__(self, function: Callable[[], None]) -> None:
+        self._function = function
+        self._runs = False
+
+    def start(self) -> None:
+        """Begin."""
+        is_main = threading.current_thread() is threading.main_thread()
+        if not hasattr(signal, "setitimer") or not is_main:
+            return
+        if signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL:
+            return
+        self._runs = True
+        signal.signal(signal.SIGALRM, lambda number, frame: self._function())
+        signal.siginterrupt(signal.SIGALRM, False)  # reading a file goes on
+        signal.setitimer(signal.ITIMER_REAL, 1.0, 1.0)
+
+    def stop(self) -> None:
+        """End; the signal is free again."""
+        if self._runs:
+            self._runs = False
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 
 def _n_columns(text: str) -> int:
@@ -224,6 +274,33 @@ def _clipped(text: str, width: int) -> str:
     while text and _n_columns(text) > width - 3:
         text = text[:-1]
     return f"{text}..."
+
+
+_ROOM_FOR_STAGE = 30
+"""Where the stage has fewer columns, its rate gives way."""
+
+
+def _amount(number: float) -> str:
+    """A number of pairs with a unit.
+
+    >>> _amount(608_000.0), _amount(2.5e9), _amount(950.0)
+    ('0.6 M', '2.5 G', '950')
+    """
+    for size, unit in ((1e9, "G"), (1e6, "M")):
+        if number >= size / 10:
+            return f"{number / size:.1f} {unit}"
+    return f"{number:.3g}" if number < 1000 else f"{number / 1e3:.0f} k"
+
+
+def _duration(seconds: float) -> str:
+    """A time in its nearest unit.
+
+    >>> _duration(45.2), _duration(367.0), _duration(9_000.0)
+    ('45 s', '6 min', '2.5 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 class _Job:
@@ -262,17 +339,30 @@ class _Job:
         share = passed / (passed + self._seconds_left(now)) if self.done or self.expected else 0.0
         return min(1.0, max(share, self.done / self.total))
 
-    def text(self, now: float) -> str:
-        """The checkpoint, the stage, its rate, and the time that is left."""
-        parts = [f"{self.done + 1} of {self.total}"] if self.done < self.total > 1 else []
-        parts.append(self.stage)
-        rate = self._pairs_a_second(now)
+    def line(self, now: float, width: int | None = None) -> str:
+        """The checkpoint, the stage, its rate, and the time that is left or has passed.
+
+        Args:
+            now: seconds.
+            width: columns; where they do not suffice, the stage is cut off, never the time.
+        """
+        head = f"{self.done + 1} of {self.total}  " if self.done < self.total > 1 else ""
+        rate, left = self._pairs_a_second(now), self._seconds_left(now)
+        speed = ""
         if rate:
-            parts.append(f"{100 * self.pairs[0] / self.pairs[1]:.0f}%  {rate:.3g} pairs/s")
-        left = self._seconds_left(now)
+            share = 100 * self.pairs[0] / self.pairs[1]
+            speed = f"  {share:.0f}%  {_amount(rate)} pairs/s"
+        passed, tail = now - self.stage_started, ""
         if left >= 0.5:
-            parts.append(f"{left:.0f} s left")
-        return "  ".join(parts)
+            tail = f"  {_duration(left)} left"
+        elif passed >= 1.0:
+            tail = f"  {_duration(passed)} so far"
+        if width is None:
+            return f"{head}{self.stage}{speed}{tail}"
+        room = width - _n_columns(head + speed + tail)
+        if room < min(_n_columns(self.stage), _ROOM_FOR_STAGE):
+            room, speed = room + _n_columns(speed), ""
+        return _clipped(f"{head}{_clipped(self.stage, max(room, 3))}{speed}{tail}", width)
 
     def _pairs_a_second(self, now: float) -> float:
         """Pairs of this pass for each second, without those that an earlier run computed."""

@@ -1,9 +1,11 @@
-"""Progress: one line for the whole job; a resumed run says that it goes on."""
+"""Progress: one line for the whole job, never silent for long; a resumed run says so."""
 
 from __future__ import annotations
 
 import io
 import re
+import signal
+import threading
 
 import numpy as np
 import pytest
@@ -37,6 +39,7 @@ class Terminal(io.StringIO):
 @pytest.fixture
 def clock(monkeypatch):
     monkeypatch.delenv("CI", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
     return Clock(monkeypatch)
 
@@ -74,6 +77,9 @@ def test_the_rate_is_that_of_this_run(clock):
     clock.now += 10.0
     talk.progress(900, 1000)
     assert "90%  10 pairs/s  10 s left" in stream.getvalue()
+    clock.now += 10.0
+    talk.progress(900_000_000, 1_000_000_000)
+    assert "90%  45.0 M pairs/s  2 s left" in stream.getvalue()
 
 
 def test_a_log_gets_a_line_every_ten_seconds(clock):
@@ -83,7 +89,7 @@ def test_a_log_gets_a_line_every_ten_seconds(clock):
     assert 3 <= len(lines) <= 32 / 10 + 2
     assert lines[-1] == "writing files"
     assert all(re.match(r"[1-4] of 4  run-[0-3]\.npz: ", line) for line in lines[:-1]), lines
-    left = [int(re.search(r"(\d+) s left", line)[1]) for line in lines if "s left" in line]
+    left = [int(found[1]) for line in lines if (found := re.search(r"(\d+) s left", line))]
     assert left[1:] == sorted(left[1:], reverse=True), "the first line knows one pass alone"
     assert len(left) == len(lines) - 1
     short = io.StringIO()
@@ -124,7 +130,7 @@ def test_a_forecast_says_how_long_before_the_first_checkpoint_has_ended(clock):
     talk.stage("e.npy: pairs")
     clock.now += 20.0
     talk.progress(50, 100)
-    assert "1 of 3  e.npy: pairs  50%  2.5 pairs/s  280 s left" in stream.getvalue()
+    assert "1 of 3  e.npy: pairs  50%  2.5 pairs/s  5 min left" in stream.getvalue()
 
 
 def test_a_terminal_without_blocks_gets_a_bar_of_other_characters(clock):
@@ -136,3 +142,81 @@ def test_a_terminal_without_blocks_gets_a_bar_of_other_characters(clock):
     clock.now += 2.0
     talk.progress(1, 2)
     assert stream.screen.startswith("#####----- 2 of 2")
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_the_line_never_is_wider_than_the_terminal(clock, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    stream = Terminal()
+    talk = Talk(stream=stream)
+    talk.checkpoint(1, 8)
+    talk.stage("fashion-mnist-hard-tau-1.0.npz: losses: gradients 2 of 2, view 1 with view 2")
+    clock.now += 2.0
+    talk.progress(1_300_000, 2_600_000)
+    assert len(stream.screen) <= columns - 1
+    assert stream.screen.endswith("  2 s left")
+    assert ("50%  0.7 M pairs/s" in stream.screen) == (columns == 80), "the stage needs the room"
+    assert "2 of 8  fashion" in stream.screen
+
+
+def test_a_stage_that_reports_nothing_is_not_silent(clock):
+    stream = io.StringIO()
+    handler, before = signal.getsignal(signal.SIGALRM), threading.active_count()
+    with Talk(stream=stream) as talk:
+        assert signal.getitimer(signal.ITIMER_REAL)[1] == 1.0
+        assert threading.active_count() == before, "a thread would forbid forks"
+        talk.stage("linear probe")
+        for _ in range(25):
+            clock.now += 1.0
+            signal.raise_signal(signal.SIGALRM)
+    lines = ["linear probe  1 s so far", "linear probe  11 s so far", "linear probe  21 s so far"]
+    assert stream.getvalue().splitlines() == lines
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    assert signal.getsignal(signal.SIGALRM) is handler
+
+
+def test_a_program_keeps_its_own_alarm_and_a_thread_has_no_timer(clock):
+    own = lambda number, frame: None  # noqa: E731
+    before = signal.signal(signal.SIGALRM, own)
+    try:
+        with Talk(stream=io.StringIO()):
+            assert signal.getsignal(signal.SIGALRM) is own
+            assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+    def in_thread():
+        with Talk(stream=io.StringIO()):
+            timers.append(signal.getitimer(signal.ITIMER_REAL))
+
+    timers = []
+    thread = threading.Thread(target=in_thread)
+    thread.start()
+    thread.join()
+    assert timers == [(0.0, 0.0)]
+
+
+def test_the_timer_does_not_interrupt_a_line_that_is_being_written(clock):
+    class Interrupting(io.StringIO):
+        def write(self, text):
+            if not self.getvalue():
+                super().write("<")
+                talk.beat()
+                return super().write(text + ">")
+            return super().write(text)
+
+    stream = Interrupting()
+    talk = Talk(stream=stream)
+    talk.stage("pairs")
+    clock.now += 2.0
+    talk.beat()
+    assert stream.getvalue() == "<pairs  2 s so far\n>"
+
+
+@pytest.mark.parametrize("variable", [("CI", "1"), ("TERM", "dumb")])
+def test_a_terminal_that_keeps_what_it_shows_gets_lines(clock, monkeypatch, variable):
+    monkeypatch.setenv(*variable)
+    stream = Terminal()
+    job(Talk(stream=stream), clock)
+    assert "\r" not in stream.getvalue()
+    assert 3 <= len(stream.getvalue().splitlines()) <= 32 / 10 + 2
