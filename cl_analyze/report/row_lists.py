@@ -45,8 +45,8 @@ def row_lists(document: Document) -> list[RowList]:
         _listed(
             document,
             "Hubs",
-            f"Rows that are most often among the {_HUB_K} nearest of others: they turn up in many "
-            "answers. Look whether they are blank, generic or damaged.",
+            f"Rows that are most often among the {_HUB_K} nearest of others: they turn up in "
+            "many answers. Check whether they are blank, generic or damaged.",
             "hubs",
             hubs,
             (("row", "row"), ("row_id", "id"), ("class", "class"), ("in_degree", "times nearest")),
@@ -54,8 +54,8 @@ def row_lists(document: Document) -> list[RowList]:
         _listed(
             document,
             "Near-duplicates",
-            "Pairs of rows of cosine above 1 − 10⁻⁶. Copies in the data make accuracies of "
-            "neighbours look better than they are.",
+            "Pairs of rows of cosine above 1 − 10⁻⁶. Copies in the data make kNN accuracy look "
+            "better than it is.",
             "near_duplicates",
             twins,
             (

@@ -76,11 +76,11 @@ def _uniformity(record: Record, value: float, document: Document) -> str:
     if abs(gap) < 0.01:
         distance = "As uniform as"
     elif gap < 0:
-        distance = f"Spread more evenly, by {-gap:.3f} nats, than"
+        distance = f"More even, by {-gap:.3f} nats, than"
     else:
-        words = "" if gap < 1 else " (clustered)" if gap < 2 else " (strongly clustered)"
-        distance = f"{gap:.3f} nats above{words}"
-    return f"{distance} the {law:.3f} of points spread evenly over the sphere."
+        distance = f"{gap:.3f} nats above"
+    clustered = "" if gap < 1 else ": clustered" if gap < 2 else ": strongly clustered"
+    return f"{distance} points spread evenly over the sphere ({law:.3f}){clustered}."
 
 
 def _uniformity_gap(record: Record, value: float, document: Document) -> str:
@@ -98,7 +98,7 @@ def _tolerance(record: Record, value: float, document: Document) -> str:
     text = f"Rows of one class have a mean cosine of {cosine_in_words(value)}"
     between = companion(record, document, "between_class_similarity")
     if between is not None:
-        text += f", rows of different classes one of {cosine_in_words(between)}"
+        text += f", rows of different classes a mean cosine of {cosine_in_words(between)}"
     return f"{text}."
 
 
@@ -110,14 +110,14 @@ def _similarity_mean(record: Record, value: float, document: Document) -> str:
     text = f"{name} has a mean cosine of {cosine_in_words(value)}"
     positive = companion(record, document, "similarity_mean", group=POSITIVE)
     if positive is not None:
-        text += f", {'nearer' if value > positive else 'farther'} than the positive's"
+        text += f", {'nearer' if value > positive else 'farther'} than the positive"
     group = record.params["group"]
     rows = document.rows(
         "similarity_reference", source=record.source, group=group, quantity="similarity_mean"
     )
     for row in rows[:1]:
         if isinstance(row["value"], float):
-            text += f"; on the uniform sphere {cosine_in_words(row['value'])}"
+            text += f"; on the uniform sphere it would be {cosine_in_words(row['value'])}"
     return f"{text}."
 
 
@@ -132,9 +132,9 @@ def _n_negatives(record: Record, document: Document) -> float | None:
 
 
 def _entropy(record: Record, value: float, document: Document) -> str:
-    text = f"Spread as over {count_in_words(math.exp(value))} equal negatives"
+    text = f"The penalty is spread as over {count_in_words(math.exp(value))} equal negatives"
     n = _n_negatives(record, document)
-    return f"{text}; even weights would have {math.log(n):.2f} nats." if n else f"{text}."
+    return f"{text}; with even weights it would be {math.log(n):.2f} nats." if n else f"{text}."
 
 
 def _effective_negatives(record: Record, value: float, document: Document) -> str:
@@ -159,8 +159,9 @@ def _false_negative_share(record: Record, value: float, document: Document) -> s
 def _temperature_of_share(record: Record, value: float, document: Document) -> str:
     share = percent(float(record.params["share"]))
     return (
-        f"At τ = {value:.3g} the repulsion is as wide as over {share} of all negatives. Embeddings "
-        "trained at another temperature give another number: a place to start, not the best τ."
+        f"At τ = {value:.3g} the repulsion is spread as over {share} of all negatives. "
+        "Embeddings trained at another temperature give another number: this is a place to "
+        "start, not the best τ."
     )
 
 
@@ -210,9 +211,9 @@ def _loss(record: Record, value: float, document: Document) -> str:
 
 
 _ENERGY_REFERENCES = {
-    "simplex": "the least possible, that of a simplex",
-    "cross_polytope": "the least possible, that of a cross-polytope",
-    "uniform_law": "that of independent uniform points",
+    "simplex": "the least possible energy, that of a simplex",
+    "cross_polytope": "the least possible energy, that of a cross-polytope",
+    "uniform_law": "the energy of independent uniform points",
 }
 
 
@@ -234,13 +235,13 @@ def _alpha_req(record: Record, value: float, document: Document) -> str:
     text = f"Eigenvalues fall as rank^-{value:.2f}"
     if fit is not None:
         text += f" (R² {fit:.2f}{', a poor fit' if fit < 0.9 else ''})"
-    return f"{text}; about 1 is called healthy, more is a heavy head."
+    return f"{text}; about 1 is called healthy, with a larger exponent few directions dominate."
 
 
 def _mean_cosine(record: Record, value: float, document: Document) -> str:
     if record.total_error and abs(value) < 2 * record.total_error:
-        return "Rows point no way in common."
-    return f"Mean cosine of all pairs; 0 is balanced, 1 is one point ({percent(abs(value))} here)."
+        return "Rows have no common direction."
+    return "Mean cosine of all pairs; 0: no common direction, 1: all rows are one point."
 
 
 def hubs_in_words(skewness: float) -> str:
@@ -255,8 +256,9 @@ def _hubness_skewness(record: Record, value: float, document: Document) -> str:
 
 def _alignment(record: Record, value: float, document: Document) -> str:
     if record.params["power"] != 2:
-        return "Mean distance of positives to that power; 0 is perfect."
-    return f"Positives have a mean cosine of {1.0 - value / 2.0:.3f}; 0 would be perfect alignment."
+        power = record.params["power"]
+        return f"Mean of the distance of positives to the power {power:g}; 0 is perfect."
+    return f"Positives have a mean cosine of {1.0 - value / 2.0:.3f}; alignment 0 is a cosine of 1."
 
 
 def _recall(record: Record, value: float, document: Document) -> str:
@@ -298,7 +300,7 @@ _FIRST_RELEVANT = {
 
 def _mrr(record: Record, value: float, document: Document) -> str:
     which = _FIRST_RELEVANT[record.definition or "pairs"]
-    return f"One over the rank of {which}, on average; 1 where it is always nearest."
+    return f"Mean of 1 / rank of {which}; 1 where it is always the nearest."
 
 
 def _median_rank(record: Record, value: float, document: Document) -> str:
@@ -307,7 +309,7 @@ def _median_rank(record: Record, value: float, document: Document) -> str:
         first = f"the first of the {candidates} of {a_query}"
         return f"Half the time {first} is at rank {value:g} or less."
     n = document.n_rows.get(record.source, 0)
-    return f"Half of the partners are at this rank or better, of {n:,}."
+    return f"Half of the partners are at rank {value:g} or better, of {n:,} rows."
 
 
 def threshold_in_words(record: Record, document: Document) -> str:
@@ -324,19 +326,19 @@ def threshold_in_words(record: Record, document: Document) -> str:
 def _tpr_at_fpr(record: Record, value: float, document: Document) -> str:
     fpr = float(record.params["fpr"])
     cosine = threshold_in_words(record, document)
-    at = f"At a cosine of {cosine} and above" if cosine else "At its threshold"
-    return f"{at}, {percent(fpr)} of the negatives pass, and {percent(value)} of the positives."
+    at = f"At a threshold of {cosine}" if cosine else "At one threshold"
+    return f"{at}, {percent(fpr)} of the negatives and {percent(value)} of the positives pass."
 
 
 def _equal_error_rate(record: Record, value: float, document: Document) -> str:
     cosine = threshold_in_words(record, document)
-    at = f"With a threshold of {cosine}" if cosine else "At one threshold"
-    return f"{at}, {percent(value)} of the negatives pass, and as many positives are missed."
+    at = f"At a threshold of {cosine}" if cosine else "At one threshold"
+    return f"{at}, {percent(value)} of the negatives pass and the same share of positives fails."
 
 
 def _auroc(record: Record, value: float, document: Document) -> str:
-    whose = "its own anchor's" if record.definition == "per_anchor" else "any anchor's"
-    return f"A positive is nearer than {whose} negative in {percent(value)} of the cases."
+    whose = "the same" if record.definition == "per_anchor" else "any"
+    return f"A positive is nearer than a negative of {whose} anchor in {percent(value)} of cases."
 
 
 def _same_class_share(record: Record, value: float, document: Document) -> str:
@@ -349,7 +351,7 @@ def _same_class_share(record: Record, value: float, document: Document) -> str:
         group=record.params["group"],
     )
     chance = f"; by chance {percent(float(rows[0]['value'] or 0.0))}" if rows else ""
-    return f"For {percent(value)} of the rows {name} is of their own class: a false one{chance}."
+    return f"For {percent(value)} of the rows {name} is of their own class, and so false{chance}."
 
 
 def _modality_gap(record: Record, value: float, document: Document) -> str:
@@ -357,17 +359,17 @@ def _modality_gap(record: Record, value: float, document: Document) -> str:
     if residual is None:
         return "Distance between the mean rows of the two views."
     if value < 2 * math.sqrt(residual / max(record.n, 1)):
-        return "The two views have the same mean, as far as so many rows can tell."
+        return "With this many rows, the means of the two views cannot be distinguished."
     share = value**2 / (value**2 + residual) if value > 0 else 0.0
     return (
-        f"The views' means are {value:.3g} apart: {percent(share)} of the mean squared distance of "
-        "partners."
+        f"The means of the views are {value:.3g} apart; the gap makes up {percent(share)} of the "
+        "mean squared distance of partners."
     )
 
 
 def _relative_gap(record: Record, value: float, document: Document) -> str:
     if value >= 1.0:
-        return "Partners are apart, although all rows of a view are alike."
+        return "Partners are apart, although all rows of a view are the same."
     times = value / (1.0 - value)
     return f"In cosine distance, partners are {times:.2g} times as far apart as rows of one view."
 
@@ -389,22 +391,23 @@ def _probe_accuracy(record: Record, value: float, document: Document) -> str:
 
 def _silhouette(record: Record, value: float, document: Document) -> str:
     words = "apart" if value > 0.5 else "loosely grouped" if value > 0.1 else "overlapping"
-    return f"Classes are {words}: 1 is compact and far apart, 0 is on the border."
+    return f"Classes are {words}: at 1 they are compact and far apart, at 0 rows lie on the border."
 
 
 def _gaussian_w2(record: Record, value: float, document: Document) -> str:
     expected = math.sqrt(((record.d or 1) + 3.0) / (4.0 * max(record.n, 1)))
     return (
-        f"Distance of the rows' mean and covariance from those of uniform points: 0 is uniform, "
-        f"1.41 all rows alike; so many uniform points come to about {min(expected, 1.0):.2g}."
+        "Distance of the rows' mean and covariance from those of uniform points: 0 is uniform, "
+        "at 1.41 all rows are the same. As many uniform points would have about "
+        f"{min(expected, 1.0):.2g}."
     )
 
 
 def _intrinsic_dimension(record: Record, value: float, document: Document) -> str:
     nearest = "ten nearest rows" if record.definition == "mle" else "two nearest rows"
     return (
-        f"Around a row, the others spread as in about {value:.2g} of {record.d} dimensions, as its "
-        f"{nearest} tell."
+        f"Around a row, the other rows spread as in {value:.2g} dimensions (of {record.d}), "
+        f"measured by the {nearest}."
     )
 
 
@@ -414,44 +417,47 @@ def _lidar(record: Record, value: float, document: Document) -> str:
 
 
 _SINGULAR = "By their singular values, rows fill about {value:.3g} of {d} directions"
-_DIRECTIONAL = "As CDNV, but only the spread towards the other class counts."
+_DIRECTIONAL = "CDNV in which only the spread towards the other class counts."
 _SENTENCES: dict[str, str | Sentence] = {
     "uniformity": _uniformity,
-    "uniformity[v_stat]": "The same with every row also paired with itself, as some codes do.",
-    "uniformity_of_uniform_law": "What independent points spread evenly over the sphere in {d} "
-    "dimensions give.",
+    "uniformity[v_stat]": "Uniformity with every row also paired with itself, as in some "
+    "published code.",
+    "uniformity_of_uniform_law": "Uniformity of independent points spread evenly over the sphere "
+    "in {d} dimensions.",
     "uniformity_gap": _uniformity_gap,
-    "uniformity_wasserstein": "Mean distance of the cosines of all pairs from those of uniform "
-    "points; 0 is uniform.",
+    "uniformity_wasserstein": "Mean distance between the cosines of all pairs and those of "
+    "uniform points; 0 is uniform.",
     "uniformity_wasserstein[gaussian_w2]": _gaussian_w2,
     "tolerance": _tolerance,
-    "tolerance[macro_excl]": "The same as a mean over classes, each counting once.",
-    "tolerance[micro_incl]": "The same with every row also paired with itself.",
+    "tolerance[macro_excl]": "Tolerance as a mean over classes, each with the same weight.",
+    "tolerance[micro_incl]": "Tolerance with every row also paired with itself.",
     "tolerance[indicator]": "Eq. 11 as printed: same-class similarities averaged over all pairs.",
     "between_class_similarity": "Rows of different classes have a mean cosine of {cosine}; 0 is "
     "unrelated.",
-    "tolerance_gap": "How much closer rows of one class are than rows of different classes.",
+    "tolerance_gap": "How much larger the mean cosine is within classes than between classes.",
     "similarity_mean": _similarity_mean,
-    "similarity_std": "Spread of these similarities over the rows.",
-    "similarity_quantile": "{below_quantile} of these similarities lie below it.",
+    "similarity_std": "Standard deviation of the similarities of this group.",
+    "similarity_quantile": "{below_quantile} of the similarities of this group lie below "
+    "{value:.3g}.",
     "same_class_share": _same_class_share,
     "auroc": _auroc,
     "equal_error_rate": _equal_error_rate,
     "tpr_at_fpr": _tpr_at_fpr,
     "d_prime": "The means of positives and negatives are {value:.2f} standard deviations apart.",
-    "violation_share": "For {share} of the anchors some negative is nearer than their positive.",
-    "suspect_share": "{share} of the anchors have a negative nearer than {margin:g} times their "
-    "positive.",
-    "suspect_precision": "{share} of these suspects are of the anchor's class: false negatives.",
-    "penalty_suspect_share": "At τ = {tau:g}, {share} of the repulsion falls on negatives nearer "
-    "than {margin:g} times the positive.",
+    "violation_share": "For {share} of the anchors a negative is nearer than the positive.",
+    "suspect_share": "{share} of the anchors have a negative with a cosine above {margin:g} "
+    "times that of their positive.",
+    "suspect_precision": "{share} of the suspects at margin {margin:g} are of the anchor's "
+    "class, and so false negatives.",
+    "penalty_suspect_share": "At τ = {tau:g}, {share} of the repulsion falls on negatives with a "
+    "cosine above {margin:g} times that of the positive.",
     "penalty_entropy": _entropy,
     "penalty_effective_negatives": _effective_negatives,
     "penalty_top1_share": partial(_top_share, "The nearest negative takes", 1),
     "penalty_top10_share": partial(_top_share, "The ten nearest negatives take", 10),
     "penalty_false_negative_share": _false_negative_share,
-    "penalty_false_negative_ratio": "τ = {tau:g} aims {value:.2g} times as much repulsion at the "
-    "anchor's own class as even weights would.",
+    "penalty_false_negative_ratio": "At τ = {tau:g} the anchor's own class gets {value:.2g} "
+    "times as much repulsion as with even weights.",
     "temperature_of_effective_share": _temperature_of_share,
     "temperature_of_top10_half": "Below τ = {value:.3g} the ten nearest negatives take more than "
     "half of the repulsion.",
@@ -459,71 +465,77 @@ _SENTENCES: dict[str, str | Sentence] = {
     "loss_alignment": "The part of the loss that pulls positives together.",
     "loss_uniformity": "The part of the loss that pushes rows apart.",
     "hyperspherical_energy": _energy,
-    "hyperspherical_energy_reference[simplex]": "The least energy of so few points: a regular "
-    "simplex.",
-    "hyperspherical_energy_reference[cross_polytope]": "The least energy of 2D points: a "
-    "cross-polytope.",
-    "hyperspherical_energy_reference[uniform_law]": "What independent uniform points give; the "
-    "least energy is not known.",
-    "dcl_nscl_gap": "What false negatives add to DCL at τ = {tau:g}.",
-    "dcl_nscl_gap_bound": "The most that the gap of DCL to NSCL can be with these class sizes.",
+    "hyperspherical_energy_reference[simplex]": "The least possible energy of at most D + 1 "
+    "points: a regular simplex.",
+    "hyperspherical_energy_reference[cross_polytope]": "The least possible energy of 2 D points: "
+    "a cross-polytope.",
+    "hyperspherical_energy_reference[uniform_law]": "Energy of independent uniform points; the "
+    "least possible energy is not known.",
+    "dcl_nscl_gap": "How much false negatives add to DCL at τ = {tau:g}.",
+    "dcl_nscl_gap_bound": "Upper bound of the gap between DCL and NSCL for these class sizes.",
     "a_infonce_effective_negatives": "With hard-negative weights at τ = {tau:g}, the push acts on "
     "about {count} negatives.",
-    "a_infonce_false_negative_share": "{share} of that push falls on rows of the anchor's own "
-    "class.",
+    "a_infonce_false_negative_share": "With hard-negative weights at τ = {tau:g}, {share} of the "
+    "push falls on rows of the anchor's own class.",
     "effective_rank": f"{_SINGULAR}.",
-    "rankme": f"{_SINGULAR}, as self-supervised learning counts them.",
-    "participation_ratio": "By their variances, which weigh strong directions more than the "
-    "effective rank does, rows fill about {value:.3g} of {d} directions.",
+    "rankme": f"{_SINGULAR} (RankMe, the version of self-supervised learning).",
+    "participation_ratio": "By their variances, rows fill about {value:.3g} of {d} directions; "
+    "strong directions weigh more than in the effective rank.",
     "numerical_rank": "{value:.0f} of {d} directions hold more than rounding.",
     "nesum": "The first direction holds {inverse_share} of the variance.",
-    "stable_rank": "The first direction holds {inverse_share} of all squares; a small value is one "
-    "direction that dominates.",
+    "stable_rank": "The first direction holds {inverse_share} of the squared norms of all rows; "
+    "at a small value one direction dominates.",
     "alpha_req": _alpha_req,
-    "alpha_req_r_squared": "How well a power law fits these ranks; 1 is perfect.",
+    "alpha_req_r_squared": "How well a power law fits the eigenvalues; 1 is perfect.",
     "vendi_score": "By their cosines, the rows are as different as {count} orthogonal rows.",
-    "isoscore": "1 where the variance is the same in every direction, 0 where one direction holds "
-    "all.",
+    "isoscore": "1 where the variance is the same in every direction, 0 where one direction has "
+    "all of it.",
     "condition_number": "The widest direction is {value:.3g} times as wide as the narrowest.",
     "norm_mean": "Mean norm of the rows as saved.",
     "norm_std": "Spread of the norms; 0 where rows were saved normalised.",
     "mean_cosine": _mean_cosine,
-    "near_duplicate_share": "{share} of the rows have another at cosine above 1 - 1e-6.",
-    "koleo": "The nearest other row is typically {nearest_distance} away, of at most 2; a lower "
-    "value is more spread out.",
+    "near_duplicate_share": "{share} of the rows have another row at a cosine above 1 - 1e-6.",
+    "koleo": "The nearest other row is at a distance of typically {nearest_distance} (2 is the "
+    "largest possible); at a lower value rows are more spread out.",
     "outlier_share": "{share} of the rows lie unusually far from every other row.",
     "intrinsic_dimension": _intrinsic_dimension,
     "hubness_skewness": _hubness_skewness,
-    "hubness_robin_hood": "{share} of all neighbour slots would have to move to be even.",
-    "antihub_share": "{share} of the rows are {among_the_nearest} of no row.",
+    "hubness_robin_hood": "{share} of all neighbour places would have to go to other rows for "
+    "every row to be a neighbour equally often.",
+    "antihub_share": "{share} of the rows are not {among_the_nearest} of any row.",
     "alignment": _alignment,
     "recall_at_k": _recall,
     "hit_rate_at_k": _hit_rate,
-    "ndcg_at_k": "1 where all that is relevant comes first, the best grades before others; "
-    "earlier ranks weigh more, up to rank {k}.",
+    "ndcg_at_k": "1 where all relevant items come first, the best grades at the top. Earlier "
+    "ranks weigh more; ranks after {k} do not count.",
     "mrr": _mrr,
-    "map_at_r": "Mean precision over the ranks that all relevant ones would fill; 1 is perfect.",
-    "r_precision": "{share} of the ranks that all relevant ones would fill hold one.",
+    "map_at_r": "Mean precision over the first R ranks, R the number of relevant items; 1 is "
+    "perfect.",
+    "r_precision": "{share} of the R nearest are relevant, R the number of relevant items.",
     "median_rank": _median_rank,
     "modality_gap": _modality_gap,
-    "modality_gap_residual": "Mean squared distance of partners that is left once each view is "
-    "centred.",
+    "modality_gap_residual": "Mean squared distance of partners after each view is centred.",
     "modality_gap_relative": _relative_gap,
     "lidar": _lidar,
     "knn_accuracy": _knn_accuracy,
-    "knn_top5_accuracy": "For {share} the class is among the five with most votes.",
+    "knn_top5_accuracy": "For {share} of the rows the class is among the five with most votes.",
     "probe_accuracy": _probe_accuracy,
     "probe_calibration_error": "The probe's confidence and its accuracy differ by {share} on "
     "average.",
     "nc1": "Spread within classes over spread between them; 0 is full neural collapse.",
-    "nc1_trace_ratio": "As NC1 by traces: total spread within over total between.",
-    "nc2_equinorm": "Spread of the class means' norms over their mean; 0 is equal.",
-    "nc2_equiangular": "Spread of the cosines between class means; 0 is equal angles.",
-    "nc2_maximal_angle": "How far these cosines are from the least possible; 0 is there.",
-    "nc2_etf": "Distance of the class means from a simplex; 0 is one.",
-    "nc2_orthogonal_frame": "Distance of the class means from right angles; 0 is there.",
-    "nc3": "Distance of the probe's weights from the class means; 0 is the same.",
-    "nc4_disagreement": "How often the probe and the nearest class mean disagree.",
+    "nc1_trace_ratio": "NC1 by traces: total variance within classes over total variance between "
+    "classes.",
+    "nc2_equinorm": "Spread of the norms of the class means, relative to the mean norm; 0 means "
+    "equal norms.",
+    "nc2_equiangular": "Spread of the cosines between class means; 0 means equal angles.",
+    "nc2_maximal_angle": "Distance of the cosines between class means from the least possible; 0 "
+    "is ideal.",
+    "nc2_etf": "Distance of the class means from a simplex; 0 means that they form one.",
+    "nc2_orthogonal_frame": "Distance of the class means from an orthogonal frame; 0 means that "
+    "they form one.",
+    "nc3": "Distance of the probe's weights from the class means; 0 means that they agree.",
+    "nc4_disagreement": "On {share} of the tested rows the probe and the nearest class mean "
+    "disagree.",
     "cdnv": "Spread of two classes over the squared distance of their means; under 1 they stand "
     "apart.",
     "cdnv[directional]": _DIRECTIONAL,

@@ -330,21 +330,22 @@ NEAREST = negative_group(1)
 _READINGS = {
     "uniformity": "Lower is more even over the sphere.",
     "uniformity_gap": "0 is an even spread over the sphere; several nats are a collapse.",
-    "tolerance": "0 where rows of one class are no nearer than others, 1 where they are one point; "
-    "high alone says little, for a collapsed checkpoint is high too.",
-    "between_class_similarity": "0 where classes are apart; near the tolerance, classes are mixed.",
+    "tolerance": "0: rows of one class are no nearer than other rows; 1: they are one point. A "
+    "high value alone says little: collapsed checkpoints have one too.",
+    "between_class_similarity": "0: classes are apart; near the tolerance: classes are mixed.",
     POSITIVE: "1 where both views of a row are one point; it should be above the nearest negative.",
-    NEAREST: "Near the positive, or above it, other rows are as close as a row's own second view.",
-    "penalty_effective_negatives": "Negatives that share the penalty; few: the loss looks at the "
-    "nearest ones alone.",
+    NEAREST: "Where it is near the positive or above, other rows are as close as the row's own "
+    "second view.",
+    "penalty_effective_negatives": "How many negatives share the penalty; where they are few, "
+    "the loss acts on the nearest alone.",
     "penalty_false_negative_share": "Part of the penalty that falls on rows of the anchor's own "
-    "class; compare it with the share of such rows.",
-    "knn_accuracy": "Rows whose class the nearest rows vote for; compare it with the share of the "
-    "largest class.",
-    "recall_at_k": "Queries whose partner is among the k nearest.",
-    "probe_accuracy": "What a linear classifier gets right; compare it with kNN: above it, classes "
-    "are apart along directions and not only in places.",
-    "effective_rank": "Directions in use, of those that there are; few directions hold less.",
+    "class; compare it with the share of these rows among all.",
+    "knn_accuracy": "Share of rows whose class wins the vote of the nearest rows; compare it "
+    "with the share of the largest class.",
+    "recall_at_k": "Share of queries whose partner is among the k nearest.",
+    "probe_accuracy": "Share of rows that a linear classifier gets right; above kNN accuracy, "
+    "classes are separated along directions and not only in local groups.",
+    "effective_rank": "How many of the dimensions are in use; fewer can hold less.",
 }
 """Headline metric, or group of a similarity -> how to read it, in one line."""
 

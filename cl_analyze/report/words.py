@@ -19,7 +19,7 @@ def companion(
 def cosine_in_words(cosine: float) -> str:
     """A mean cosine and the angle with this cosine (which is not the mean angle)."""
     angle = math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
-    return f"{round(cosine, 2) + 0.0:.2f} (that of {angle:.0f}°)"
+    return f"{round(cosine, 2) + 0.0:.2f} (an angle of {angle:.0f}°)"
 
 
 def percent(share: float) -> str:

@@ -452,7 +452,7 @@ def test_sentences_say_what_the_numbers_say(report):
     assert "less uniform" in say("uniformity_gap", 0.5)
     assert "more uniform" in say("uniformity_gap", -0.5)
     assert "Not distinguishable" in say("uniformity_gap", 0.0005)
-    assert "0.50 (that of 60°)" in say("tolerance", 0.5)
+    assert "0.50 (an angle of 60°)" in say("tolerance", 0.5)
     assert "25%" in say("penalty_top1_share", 0.25, tau=0.1)
 
 
