@@ -33,9 +33,10 @@ _TABLE = re.compile(r"(<!-- metrics: ([^>]*?) -->\n).*?(<!-- end -->)", re.DOTAL
 
 
 def help_of(command: str) -> str:
-    """The help of a command as a terminal of 80 columns shows it."""
+    """The whole help of a command as a terminal of 80 columns shows it."""
+    option = "--help-all" if command else "--help"
     result = subprocess.run(
-        [sys.executable, "-m", "cl_analyze", *command.split(), "--help"],
+        [sys.executable, "-m", "cl_analyze", *command.split(), option],
         capture_output=True,
         text=True,
         check=True,

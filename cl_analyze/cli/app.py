@@ -9,23 +9,21 @@ import typer
 
 from cl_analyze._version import __version__
 from cl_analyze.cli.commands import COMMANDS
-from cl_analyze.cli.parameters import PanelCommand, function_of
+from cl_analyze.cli.help import ABOUT, HELP, HELP_ALL
+from cl_analyze.cli.parameters import PanelCommand, Program, function_of
 from cl_analyze.pairs import kernels
 
 app = typer.Typer(
     name="cl-analyze",
-    help=(
-        "Measure saved contrastive embeddings: uniformity, tolerance, nearest negatives, penalties "
-        "by temperature, losses, and quality of the representation.\n\n"
-        "Every number has an error bar and a named definition. Results go to stdout (--json: one "
-        "document), tables and figures to --out, everything else to stderr.\n\n"
-        "Exit codes: 0 done, 1 a check failed, 2 could not judge (usage, unreadable or invalid "
-        "data, internal error), 130/143 interrupted."
-    ),
+    cls=Program,
+    help=ABOUT,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={
+        "help_option_names": ["-h", HELP, HELP_ALL],
+        "max_content_width": sys.maxsize,  # the width of the terminal
+    },
 )
 
 

@@ -11,10 +11,13 @@ from typing import Any
 
 from typer.core import TyperCommand
 
+from cl_analyze.cli.help import HELP, HELP_ALL
 from cl_analyze.errors import ConfigError
 from cl_analyze.options import DECLARING
-from cl_analyze.options.declaration import options_for
-from cl_analyze.options.kinds import Flag, Kind, Numbers, is_number
+from cl_analyze.options.commands import EVERY
+from cl_analyze.options.declaration import OUTPUT, options_for, options_of
+from cl_analyze.options.kinds import Flag, Kind, Numbers, Place, is_number
+from cl_analyze.quoting import nearest, printable
 
 
 def rewrite(
@@ -80,6 +83,10 @@ def _repeated(option: str, tokens: Sequence[str]) -> list[str]:
     return [item for part in parts for item in (option, part)]
 
 
+IS_WHOLE = "cl_analyze.help_all"
+"""Key of the context's `meta`: whether `--help-all` was typed, not `--help`."""
+
+
 class ListCommand(TyperCommand):
     """A Typer command whose list options take several values in every usual spelling."""
 
@@ -94,7 +101,9 @@ class ListCommand(TyperCommand):
         lists = {flag: kind for flag, kind in kinds.items() if kind.is_list}
         valued = set(kinds) - set(lists)
         if not ctx.resilient_parsing:
-            self._refuse_other_commands_options(ctx, args, valued)
+            self._refuse_unknown_options(ctx, args, valued)
+        typed = args[: args.index("--")] if "--" in args else args
+        ctx.meta[IS_WHOLE] = HELP_ALL in typed
         try:
             args = rewrite(args, lists, frozenset(valued))
         except ConfigError as error:
@@ -102,24 +111,57 @@ class ListCommand(TyperCommand):
                 ctx.fail(str(error))
         return super().parse_args(ctx, args)
 
-    def _refuse_other_commands_options(self, ctx: Any, args: list[str], valued: set[str]) -> None:
-        """Fail for an option of other commands; the message names these commands."""
-        own_options = _option_names(self)
-        commands = getattr(getattr(ctx.parent, "command", None), "commands", {})
-        position = 0
+    def _refuse_unknown_options(self, ctx: Any, args: list[str], valued: set[str]) -> None:
+        """Fail for an option that the command does not have; the message says what to do."""
+        position, known = 0, _option_names(self)
         while position < len(args) and args[position] != "--":
-            name, equals, _ = args[position].partition("=")
+            token = args[position]
+            name, equals, _ = token.partition("=")
             position += 2 if name in valued and not equals else 1
-            if not name.startswith("--") or name in own_options:
-                continue
-            other_commands = [
-                title for title, other in commands.items() if name in _option_names(other)
-            ]
-            if other_commands:
-                ctx.fail(f"No such option: {name} (it is one of {', '.join(other_commands)})")
+            if not name.startswith("--"):  # -v, or -vq, or -lFILE
+                name = token[:2]
+            if len(name) > 1 and name[0] == "-" and name not in known and not is_number(token):
+                ctx.fail(unknown_option(self.name or "", printable(name)))
+
+
+def unknown_option(command: str, name: str) -> str:
+    """The message on an option that a command does not have: who has it, or the nearest name.
+
+    >>> unknown_option("penalty", "--tua")
+    "unknown option --tua; did you mean '--tau'?"
+    >>> unknown_option("inspect", "--t")
+    'inspect has no --t: it is an option of uniformity, compare and report'
+    >>> unknown_option("check", "--out")
+    'check has no --out; it writes files with --save-baseline, --junit and --markdown'
+    """
+    own = options_for(command, DECLARING)
+    declared = [option for each in DECLARING for option in options_of(each).values()]
+    same = [option for option in declared if name in (*option.flags, option.off_flag)]
+    if same:
+        others = [each for each in EVERY if any(each in option.commands for option in same)]
+        instead = [
+            option.flag
+            for option in own
+            if option.panel == OUTPUT == same[0].panel
+            and isinstance(option.kind, Place)
+            and isinstance(same[0].kind, Place)
+        ]
+        if instead:
+            return f"{command} has no {name}; it writes files with {_listed(instead)}"
+        return f"{command} has no {name}: it is an option of {_listed(others)}"
+    suggestion = nearest(name, [HELP, HELP_ALL, *(flag for each in own for flag in each.flags)])
+    if not suggestion:
+        suggestion = f"; cl-analyze {command} {HELP_ALL} lists all options"
+    return f"unknown option {name}{suggestion}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names in a sentence: `a`, `a and b`, `a, b and c`."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _option_names(command: Any) -> set[str]:
     """All spellings of a command's options."""
     names = {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
-    return {"--help", *names}
+    return {"-h", HELP, HELP_ALL, *names}

@@ -7,15 +7,18 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from cl_analyze.cli.commands import ARGUMENTS, FROM_FILE, Command
+from cl_analyze.cli.commands import ARGUMENTS, COMMANDS, FROM_FILE, Command
 from cl_analyze.cli.defaults import from_project
-from cl_analyze.cli.lists import ListCommand
+from cl_analyze.cli.help import HELP, HELP_ALL, command_help, root_help
+from cl_analyze.cli.lists import IS_WHOLE, ListCommand
 from cl_analyze.compatible import add_note
 from cl_analyze.errors import AnalysisError, ConfigError
 from cl_analyze.options import DECLARING
-from cl_analyze.options.declaration import OUTPUT, PANELS, Option, options_for
+from cl_analyze.options.declaration import Option, options_for
 from cl_analyze.options.kinds import Flag
+from cl_analyze.quoting import nearest, printable
 
 DEFAULTS_FILE = "defaults_file"
 """Name of the option that chooses the file."""
@@ -32,7 +35,7 @@ def function_of(command: Command) -> Callable[..., None]:
         _files(command),
     ]
     parameters += [_parameter(declared) for declared in options_for(command.name, DECLARING)]
-    run.__name__, run.__doc__ = command.name, command.about
+    run.__name__, run.__doc__ = command.name, command.text
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
@@ -92,23 +95,14 @@ def _parameter(option: Option) -> inspect.Parameter:
 
 
 class PanelCommand(ListCommand):
-    """A command whose help groups its options into panels."""
+    """A command whose help comes from the declarations."""
 
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write a section for each panel, with one line for an option if it fits."""
-        panels: dict[str, list[tuple[str, str]]] = {panel: [] for panel in PANELS}
-        for param in self.params:
-            if param.param_type_name == "argument":
-                panels[PANELS[0]].append((param.metavar or "", getattr(param, "help", "") or ""))
-        for option in options_for(self.name or "", DECLARING):
-            default = f"  [default: {option.default_text}]" if option.default_text else ""
-            spelling = f"{', '.join(option.flags)} {_values(option)}".strip()
-            panels[option.panel].append((spelling, option.help + default))
-        panels[OUTPUT].append(("-h, --help", "Show this message and exit"))
-        for panel, lines in panels.items():
-            if lines:
-                with formatter.section(panel):
-                    formatter.write_dl(lines, col_max=24)
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help: the usual options, or with `--help-all` all of them."""
+        command = next(each for each in COMMANDS if each.name == self.name)
+        is_whole = ctx.meta.get(IS_WHOLE, False)
+        options = options_for(command.name, DECLARING)
+        formatter.write(command_help(command, options, formatter.width, is_whole))
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """`[OPTIONS] EMB...`."""
@@ -116,6 +110,30 @@ class PanelCommand(ListCommand):
         return ["[OPTIONS]", *files]
 
 
-def _values(option: Option) -> str:
-    words = getattr(option.kind, "words", ())
-    return option.kind.metavar or "|".join(words)
+class Program(TyperGroup):
+    """The program: its help lists the commands by what people want."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Note which help is asked for, then let Typer parse the tokens."""
+        ctx.meta[IS_WHOLE] = HELP_ALL in args[:1]
+        known = ["-h", HELP, HELP_ALL, *(name for param in self.params for name in param.opts)]
+        first = printable(args[0].partition("=")[0]) if args else ""
+        if first.startswith("-") and first not in known and not ctx.resilient_parsing:
+            suggestion = nearest(first, known)
+            of_commands = "; options of a command stand behind its name"
+            ctx.fail(f"unknown option {first}{suggestion or of_commands}")
+        return super().parse_args(ctx, args)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """`COMMAND [OPTIONS] FILE...`."""
+        return ["COMMAND", "[OPTIONS]", "FILE..."]
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help of the program, and with `--help-all` that of every command."""
+        parts = [root_help(formatter.width)]
+        if ctx.meta.get(IS_WHOLE):
+            parts += [
+                command_help(command, options_for(command.name, DECLARING), formatter.width, True)
+                for command in COMMANDS
+            ]
+        formatter.write("\n\n".join(parts))

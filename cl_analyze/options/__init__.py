@@ -6,6 +6,8 @@ functions (`with_options`), the checks (each dataclass checks its fields), and d
 an option, add a field.
 
 request.py       embeddings and their companions
+run.py           device, precision, threads, memory
+checking.py      files that a check reads and writes
 commands.py      names of families, and groups of commands
 kinds.py         the form of values on the command line, and the allowed values
 defaults.py      defaults of options from a project's file
@@ -21,6 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from cl_analyze.options.checking import CheckFiles
 from cl_analyze.options.commands import (
     ANALYSING,
     EVERY,
@@ -32,6 +35,7 @@ from cl_analyze.options.commands import (
 )
 from cl_analyze.options.declaration import (
     COMPUTATION,
+    ESTIMATES,
     INPUTS,
     MEASURED,
     OUTPUT,
@@ -49,16 +53,14 @@ from cl_analyze.options.kinds import (
     Real,
     Share,
     Shares,
-    Size,
     Whole,
     WholeOrAll,
     Words,
 )
 from cl_analyze.options.request import Request
+from cl_analyze.options.run import Precision, RunOptions
 
 Negatives = Literal["instance", "class"]
-Precision = Literal["auto", "float32", "float64"]
-OnInvalid = Literal["error", "drop"]
 Projection = Literal["auto", "pca", "tsne", "umap", "none"]
 
 
@@ -81,39 +83,43 @@ class MetricOptions(Checked):
         Numbers("TAU..."),
         MEASURED,
         "--tau",
-        "Temperatures",
+        "Temperatures (tau) for penalties and losses",
         ("penalty", "losses", "compare", "report"),
+        common_in=("penalty", "losses", "report"),
     )
     ts: tuple[float, ...] = option(
         (2.0,),
         Numbers("T...", example="1 2 3"),
         MEASURED,
         "--t",
-        "Exponents of uniformity",
+        "Values of t in exp(-t|x-y|^2)",
         ("uniformity", "compare", "report"),
+        common_in=("uniformity",),
     )
     top_k: int = option(
         10,
         Whole("K"),
         MEASURED,
         "--top-k",
-        "Nearest negatives to describe",
+        "Number of nearest negatives to describe",
         ("similarity", "compare", "report"),
+        common_in=("similarity",),
     )
     ks: tuple[int, ...] = option(
         (1, 10, 20, 200),
         Numbers("K...", whole=True, example="1 10 20"),
         MEASURED,
         "--k",
-        "Numbers of neighbours for kNN accuracy, recall, hit rate and nDCG",
+        "Values of k for kNN accuracy, recall, hit rate and nDCG",
         ("quality", "compare", "report"),
+        common_in=("quality", "report"),
     )
     suspects: int = option(
         200,
         Whole("N", least=0),
         MEASURED,
         "--suspects",
-        "Rows of the table of suspect negatives; 0: none",
+        "Number of suspected false negatives to list; 0: none",
         ("similarity", "report"),
     )
     suspect_margin: float = option(
@@ -121,7 +127,7 @@ class MetricOptions(Checked):
         Number("M"),
         MEASURED,
         "--suspect-margin",
-        "A negative nearer than M times the positive is a suspect",
+        "A negative is suspect if its similarity is above M times the positive's",
         ("similarity", "penalty", "compare", "report"),
     )
     fprs: tuple[float, ...] = option(
@@ -129,15 +135,16 @@ class MetricOptions(Checked):
         Shares("F..."),
         MEASURED,
         "--fpr",
-        "False-positive rates at which positives are counted",
+        "Give the true-positive rate at these false-positive rates",
         ("similarity", "compare", "report"),
+        common_in=("similarity",),
     )
     negatives: Negatives = option(
         "instance",
         Choice(words=("instance", "class")),
         MEASURED,
         "--negatives",
-        "Negatives: every other row, or rows of other classes",
+        "Negatives of a row: all other rows (instance), or rows of other classes (class)",
         ("similarity", "penalty", "compare", "report"),
     )
     n_negatives: int = option(
@@ -145,15 +152,15 @@ class MetricOptions(Checked):
         Whole("K", least=2),
         MEASURED,
         "--n-negatives",
-        "Number of negatives when no EMB is given",
+        "Number of negatives where no EMB is given",
         ("penalty",),
     )
     curve_anchors: int | None = option(
         2_048,
         WholeOrAll("N|all"),
-        MEASURED,
+        ESTIMATES,
         "--curve-anchors",
-        "Anchors for penalty mass and histograms",
+        "Number of rows (anchors) from which histograms and curves are made",
         ("similarity", "penalty", "losses", "quality", "report"),
     )
     penalty_alpha: float | None = option(
@@ -161,7 +168,7 @@ class MetricOptions(Checked):
         Share("A"),
         MEASURED,
         "--hard-alpha",
-        "Draw curves over this hardest share of negatives",
+        "Curves over the hardest negatives alone, a share A of all",
         ("penalty",),
         unset="off",
     )
@@ -170,7 +177,7 @@ class MetricOptions(Checked):
         Share("A"),
         MEASURED,
         "--hard-alpha",
-        "Share of negatives that hard losses keep",
+        "Share of the negatives that hard losses keep, the hardest ones",
         ("losses",),
     )
     simple_lambda: float | None = option(
@@ -178,7 +185,7 @@ class MetricOptions(Checked):
         Number("L", or_zero=True),
         MEASURED,
         "--simple-lambda",
-        "Weight of the simple losses' negatives",
+        "Weight lambda of the negatives in the simple losses",
         ("losses",),
         unset="1 / (number of negatives)",
     )
@@ -187,18 +194,23 @@ class MetricOptions(Checked):
         Number("T"),
         MEASURED,
         "--kcl-t",
-        "Kernel parameter t of the kernel losses (KCL)",
+        "Kernel parameter t of the kernel contrastive losses (KCL)",
         ("losses",),
     )
     kcl_gamma: float = option(
-        16.0, Number("G"), MEASURED, "--kcl-gamma", "Weight of the energies in KCL", ("losses",)
+        16.0,
+        Number("G"),
+        MEASURED,
+        "--kcl-gamma",
+        "Weight gamma of the energy (the uniformity part) in KCL",
+        ("losses",),
     )
     siglip_bias: float = option(
         -10.0,
         Real("B"),
         MEASURED,
         "--siglip-bias",
-        "Bias of SigLIP, added to s / tau",
+        "Bias b of SigLIP: its logits are s / tau + b",
         ("losses",),
     )
     batch_sizes: tuple[int, ...] = option(
@@ -206,16 +218,17 @@ class MetricOptions(Checked):
         Numbers("M...", whole=True, least=2, example="64 256"),
         MEASURED,
         "--batch-size",
-        "Compute expected losses over batches of M pairs",
+        "Also give the expected loss over random batches of M pairs",
         ("losses",),
         unset="off",
+        common_in=("losses",),
     )
     alignment_power: float = option(
         2.0,
         Number("P"),
         MEASURED,
         "--alignment-power",
-        "Exponent of distances in alignment",
+        "Exponent of the distance between positives in alignment",
         ("quality",),
     )
     projection: Projection = option(
@@ -223,24 +236,24 @@ class MetricOptions(Checked):
         Choice(words=("auto", "pca", "tsne", "umap", "none")),
         MEASURED,
         "--projection",
-        "2-D layout of the rows (auto: tsne where its extra is)",
+        "Method that draws the rows in 2-D (auto: tsne if scikit-learn is installed)",
         ("quality", "report"),
     )
     anchors: int | None = option(
         None,
         Whole("M", least=10),
-        COMPUTATION,
+        ESTIMATES,
         "--anchors",
-        "Estimate means over rows from M anchors",
+        "Estimate means over rows from M random rows (anchors)",
         ANALYSING,
-        unset="off, exact",
+        unset="off: all rows, exact",
     )
     seed: int = option(
         0,
         Whole("N", least=0),
-        COMPUTATION,
+        ESTIMATES,
         "--seed",
-        "Seed of the random numbers",
+        "Seed of all random numbers",
         ANALYSING,
     )
     exact_deletions: int = 10_000
@@ -277,92 +290,6 @@ class MetricOptions(Checked):
 
 
 @dataclass(frozen=True)
-class RunOptions(Checked):
-    """How to compute.  Only `definition`, `unlabelled` and `on_invalid` select other results.
-
-    The other fields change results by rounding errors only.
-
-    Attributes that are not options:
-        block: rows of a tile; None: the fastest size that fits into the memory budget.
-        save_every: seconds between two saves of states to the `resume` folder.
-
-    With precision "auto", float64 is used for float64 input of at most 20,000 rows, and for
-    temperatures below 0.02.
-
-    >>> RunOptions(precision="float64", threads=1).on_invalid
-    'error'
-    """
-
-    device: str = option(
-        "cpu", Kind("NAME"), COMPUTATION, "--device", "cpu, or with torch: cuda, mps", ANALYSING
-    )
-    precision: Precision = option(
-        "auto",
-        Choice(words=("auto", "float32", "float64")),
-        COMPUTATION,
-        "--precision",
-        "Number type of the similarities",
-        ANALYSING,
-    )
-    threads: int | None = option(
-        None,
-        Whole("N"),
-        COMPUTATION,
-        "--threads",
-        "Number of threads",
-        ANALYSING,
-        unset="the cores",
-    )
-    memory: int | None = option(
-        None,
-        Size(),
-        COMPUTATION,
-        "--memory",
-        "Memory budget, such as 2GiB",
-        ANALYSING,
-        unset="a quarter of the free memory",
-    )
-    block: int | None = None
-    on_invalid: OnInvalid = option(
-        "error",
-        Choice(words=("error", "drop")),
-        INPUTS,
-        "--on-invalid",
-        "Rows with NaN, infinity or zero norm",
-        ANALYSING,
-    )
-    unlabelled: str | None = option(
-        None, Kind("LABEL"), INPUTS, "--unlabelled", "Label value that marks unlabelled rows", EVERY
-    )
-    definition: str | None = option(
-        None,
-        Kind("NAME"),
-        MEASURED,
-        "--definition",
-        "Show only this definition of metrics that have it",
-        MEASURING,
-    )
-    resume: str | Path | None = option(
-        None,
-        Place("DIR"),
-        COMPUTATION,
-        "--resume",
-        "Save states of long passes, and resume from them",
-        ANALYSING,
-    )
-    save_every: float = 20.0
-    scheduler: str | None = option(
-        None,
-        Kind("ADDRESS"),
-        COMPUTATION,
-        "--scheduler",
-        "Dask cluster at tcp://HOST:PORT (extra: dask)",
-        ANALYSING,
-        only_typed="a file that comes with a project must not choose which machine is sent work",
-    )
-
-
-@dataclass(frozen=True)
 class CompareOptions(Checked):
     """How checkpoints are compared."""
 
@@ -371,24 +298,31 @@ class CompareOptions(Checked):
         Kind("FILE"),
         INPUTS,
         "--against",
-        "The checkpoint to compare with",
+        "File to compare the others with",
         ("compare",),
-        unset="the first, along --x",
+        unset="the first file",
+        about="the checkpoint with which the others are compared; None: the first, in the order "
+        "of `x`.",
+        common_in=("compare",),
     )
     x: str | None = option(
         None,
         Kind("WORD|PATTERN"),
         INPUTS,
         "--x",
-        "Order files by the number after WORD, or by PATTERN's group",
+        "Order files by a number in their names: after WORD, or in the group of a regular "
+        "expression",
         ("compare",),
+        about="a word: order the checkpoints by the number after it in their names; or a regular "
+        "expression with one group: by the number in the group.",
+        common_in=("compare",),
     )
     cache: str | Path | None = option(
         None,
         Place("DIR"),
         COMPUTATION,
         "--cache",
-        "Cache of metrics, by the hash of the inputs",
+        "Folder that keeps metrics of files already measured, for later comparisons",
         ("compare",),
     )
     metrics: tuple[str, ...] | None = option(
@@ -396,42 +330,10 @@ class CompareOptions(Checked):
         MetricNames("NAME...", words=(*FAMILIES, "all")),
         MEASURED,
         "--metrics",
-        f"Single metrics, or families: {', '.join(FAMILIES)}",
+        f"Compare only these metrics or families: {', '.join(FAMILIES)}",
         ("compare",),
         unset="all",
-    )
-
-
-@dataclass(frozen=True)
-class CheckFiles(Checked):
-    """Files that a check reads and writes."""
-
-    rules: str | None = option(
-        None,
-        Place("FILE"),
-        INPUTS,
-        "--rules",
-        "File of rules",
-        ("check",),
-        unset="cl-analyze.toml, or [tool.cl-analyze] in pyproject.toml",
-    )
-    baseline: str | None = option(
-        None, Place("FILE"), INPUTS, "--baseline", "File written by --save-baseline", ("check",)
-    )
-    save_baseline: str | None = option(
-        None,
-        Place("FILE"),
-        OUTPUT,
-        "--save-baseline",
-        "Save numbers in FILE.json, for paired tests FILE.npz",
-        ("check",),
-        only_typed="every check would replace the baseline",
-    )
-    junit: str | None = option(
-        None, Place("FILE"), OUTPUT, "--junit", "Write verdicts as JUnit XML", ("check",)
-    )
-    markdown: str | None = option(
-        None, Place("FILE"), OUTPUT, "--markdown", "Write verdicts as Markdown", ("check",)
+        common_in=("compare",),
     )
 
 
@@ -440,33 +342,58 @@ class OutputOptions(Checked):
     """Where and how results are written."""
 
     out: str = option(
-        "cl-analyze-out", Place("DIR"), OUTPUT, "-o --out", "Folder for the output files", MEASURING
+        "cl-analyze-out",
+        Place("DIR"),
+        OUTPUT,
+        "-o --out",
+        "Folder for all files",
+        MEASURING,
+        common_in=MEASURING,
     )
     formats: tuple[str, ...] = option(
         ("png",),
         Words("FMT...", words=FORMATS),
         OUTPUT,
         "--format",
-        "Figures: png, svg, pdf",
+        f"File formats of figures: {', '.join(FORMATS)}",
         MEASURING,
     )
-    no_files: bool = option(False, Flag(), OUTPUT, "--no-files", "Write no files", MEASURING)
+    no_files: bool = option(
+        False,
+        Flag(),
+        OUTPUT,
+        "--no-files",
+        "Write no files, only print",
+        MEASURING,
+        common_in=MEASURING,
+    )
     as_json: bool = option(
-        False, Flag(), OUTPUT, "--json", "Print one JSON document on stdout", EVERY
+        False,
+        Flag(),
+        OUTPUT,
+        "--json",
+        "Print one JSON document in place of the table",
+        EVERY,
+        common_in=EVERY,
     )
     full_json: bool = option(
         False,
         Flag(),
         OUTPUT,
         "--full-json",
-        "Tables in the JSON file too, not only the paths of their CSV files",
+        "Put whole tables into the JSON file, not only the paths of their CSV files",
         ("compare", "report"),
     )
     quiet: bool = option(
-        False, Flag(), OUTPUT, "-q --quiet", "Print only errors on stderr", ANALYSING
+        False,
+        Flag(),
+        OUTPUT,
+        "-q --quiet",
+        "Print no notes and no progress, only errors",
+        ANALYSING,
     )
     verbose: bool = option(
-        False, Flag(), OUTPUT, "-v --verbose", "Print more notes on stderr", ANALYSING
+        False, Flag(), OUTPUT, "-v --verbose", "Print details and times too", ANALYSING
     )
 
 
@@ -479,7 +406,7 @@ class ProjectOptions(Checked):
         Place("FILE"),
         INPUTS,
         "--defaults",
-        "Defaults of options, or none (--no-json turns off a flag)",
+        "File with defaults of options; none: use no such file",
         EVERY,
         unset="cl-analyze.toml, or [tool.cl-analyze] in pyproject.toml",
         only_typed="the file itself is chosen on the command line",

@@ -10,12 +10,15 @@ from typing import Any, Literal, TypeVar, cast
 
 from cl_analyze.options.kinds import Flag, Kind
 
-Panel = Literal["Inputs", "What is measured", "Output", "Computation"]
-INPUTS: Panel = "Inputs"
-MEASURED: Panel = "What is measured"
+Panel = Literal[
+    "Your data", "What to measure", "Output", "Error bars and estimates", "Speed and memory"
+]
+INPUTS: Panel = "Your data"
+MEASURED: Panel = "What to measure"
 OUTPUT: Panel = "Output"
-COMPUTATION: Panel = "Computation"
-PANELS = (INPUTS, MEASURED, OUTPUT, COMPUTATION)
+ESTIMATES: Panel = "Error bars and estimates"
+COMPUTATION: Panel = "Speed and memory"
+PANELS = (INPUTS, MEASURED, OUTPUT, ESTIMATES, COMPUTATION)
 """Groups of options, in the order in which `--help` shows them."""
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -37,6 +40,7 @@ class Option:
         about: description for Python where `help` speaks of the command line; empty: `help`.
         annotation: type of the dataclass field.
         only_typed: the reason why a project's file must not hold a default; empty: it may.
+        common_in: commands whose `--help` shows the option; `--help-all` shows every option.
     """
 
     kind: Kind
@@ -50,6 +54,7 @@ class Option:
     about: str = ""
     annotation: Any = None
     only_typed: str = ""
+    common_in: tuple[str, ...] = ()
 
     @property
     def flag(self) -> str:
@@ -81,6 +86,7 @@ def option(
     unset: str = "",
     about: str = "",
     only_typed: str = "",
+    common_in: tuple[str, ...] = (),
 ) -> T:
     """A dataclass field that declares an option; see `Option`.
 
@@ -97,6 +103,7 @@ def option(
         unset=unset,
         about=about,
         only_typed=only_typed,
+        common_in=common_in,
     )
     return field(default=default, metadata={"option": declared})
 

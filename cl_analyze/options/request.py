@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cl_analyze.options.commands import ANALYSING, EVERY, QUANTISED, TRANSFORMED
-from cl_analyze.options.declaration import INPUTS, option, options_of
+from cl_analyze.options.declaration import ESTIMATES, INPUTS, option, options_of
 from cl_analyze.options.kinds import Companions, Flag, Numbers, Place, Words
 
 
@@ -36,17 +36,18 @@ class Request:
         Companions(),
         INPUTS,
         "-l --labels",
-        "Labels: one file, or repeat -l, one for each EMB",
+        "Class of each row: one file, or -l once for each EMB",
         tuple(name for name in EVERY if name != "uniformity"),
+        common_in=EVERY,
     )
     class_names: Any = option(
         None,
         Place("PATH"),
         INPUTS,
         "--class-names",
-        "Names of the classes: a line each, or class -> name",
+        "Names of the classes: one a line, or a table of class and name",
         ("similarity", "tolerance", "penalty", "losses", "quality", "compare", "report", "check"),
-        unset="the array class_names in EMB, else the labels",
+        unset="class_names in EMB, else the labels",
         about="names of the classes 0, 1, ... in order, or a mapping class -> name, or a file of "
         "these (a .txt file with a name a line, .json, .csv); None: the array `class_names` in "
         "the embeddings' file, else the labels as they are.",
@@ -56,15 +57,17 @@ class Request:
         Companions(shared=False),
         INPUTS,
         "-p --pairs",
-        "Partners: repeat -p, one file for each EMB",
+        "Second view (positive) of each row: -p once for each EMB",
         ("similarity", "penalty", "losses", "quality", "compare", "report", "check"),
+        about="(N, D) second views, the positives of the rows; with `relevant`, (M, D) items.",
+        common_in=("similarity", "losses", "quality", "compare", "report"),
     )
     relevant: Any = option(
         None,
         Companions(),
         INPUTS,
         "--relevant",
-        "Pairs of a row of EMB and a row of --pairs: query, item, grade",
+        "Which rows of EMB and --pairs belong together: query, item and, if wanted, grade",
         ("similarity", "penalty", "losses", "quality", "compare", "report", "check"),
         unset="row i with row i",
         about="pairs of a query (a row of the embeddings) and an item (a row of `pairs`) that "
@@ -76,9 +79,9 @@ class Request:
         Companions(),
         INPUTS,
         "--pair-ids",
-        "Ids of the rows of --pairs, for --relevant",
+        "Ids of the rows of --pairs, by which --relevant names them",
         ("similarity", "penalty", "losses", "quality", "compare", "report", "check"),
-        unset="ids in the file of --pairs, else row numbers",
+        unset="ids in that file, else row numbers",
         about="ids of the rows of `pairs`, for `relevant`; None: those in their file, else row "
         "numbers from 0.",
     )
@@ -87,7 +90,7 @@ class Request:
         Numbers("V...", whole=True, least=0, example="0 1"),
         INPUTS,
         "--views",
-        "Views to take, numbered from 0",
+        "Which views of a file with several to use, counted from 0",
         ("similarity", "penalty", "losses", "quality", "compare", "report", "check"),
         unset="all",
         about="numbers of the views to take, from 0; (): all views.",
@@ -95,9 +98,9 @@ class Request:
     groups: Any = option(
         None,
         Place("PATH"),
-        INPUTS,
+        ESTIMATES,
         "--groups",
-        "Groups of dependent rows, for error bars",
+        "Group of each row: error bars allow for dependence within groups",
         ANALYSING,
         about="(N,) codes of rows that belong together, for clustered error bars.",
     )
@@ -107,7 +110,7 @@ class Request:
         Place("PATH"),
         INPUTS,
         "--queue",
-        "Additional negatives for the contrastive loss (MoCo)",
+        "More negatives for the contrastive loss, as in MoCo's queue",
         ("losses", "check"),
         about="(K, D) further negatives of the contrastive loss (MoCo), as an array or a path.",
     )
@@ -116,7 +119,7 @@ class Request:
         Place("PATH"),
         INPUTS,
         "--clop-anchors",
-        "Anchors for CLOP: one row for each class, in order",
+        "Anchors of the CLOP loss: one row for each class, in the classes' order",
         ("losses",),
         unset="the best fit",
         about="(C, D) anchors of the classes in sorted order, for CLOP; None: the orthonormal "
@@ -127,18 +130,19 @@ class Request:
         Companions(),
         INPUTS,
         "--train",
-        "Training rows: one file, or repeat, one for each EMB",
+        "Training rows for kNN and probe: one file, or one for each EMB",
         ("quality", "compare", "report", "check"),
-        unset="leave-one-out for kNN, a part of EMB for the probe",
+        unset="leave-one-out, or a part of EMB",
         about="(M, D) rows that the kNN vote and the linear probe learn from; None: leave-one-out, "
         "and a part of the rows.",
+        common_in=("quality",),
     )
     train_labels: Any = option(
         None,
         Companions(),
         INPUTS,
         "--train-labels",
-        "Their labels: one file, or repeat, one for each",
+        "Class of each training row: one file, or one for each EMB",
         ("quality", "compare", "report", "check"),
         unset="labels in the file of --train",
         about="(M,) classes of the rows of `train`; None: those in their file.",
@@ -148,7 +152,7 @@ class Request:
         Companions(),
         INPUTS,
         "--ids",
-        "Ids of the rows: one file, or repeat, one for each",
+        "Id of each row, to match rows of files: one file, or one for each EMB",
         ("similarity", "penalty", "losses", "quality", "compare", "report", "check"),
         about="(N,) identifiers of the rows, integers or strings, to match the rows of "
         "checkpoints in any order, and for `relevant`.",
@@ -158,9 +162,8 @@ class Request:
         Numbers("K...", whole=True, example="64 128"),
         INPUTS,
         "--dims",
-        "Variants: the first K coordinates",
+        "Measure also the first K coordinates alone",
         ANALYSING,
-        unset="none",
         about="numbers of dimensions; for each the embeddings cut to their first coordinates are "
         "measured too, as a variant.",
     )
@@ -169,9 +172,8 @@ class Request:
         Words("HOW...", words=QUANTISED),
         INPUTS,
         "--quantise",
-        f"Variants: {', '.join(QUANTISED)} coordinates",
+        f"Measure also quantised embeddings: {', '.join(QUANTISED)}",
         ANALYSING,
-        unset="none",
         about="int8 (256 levels between each coordinate's least and greatest value), binary "
         "(signs); for each, a variant.",
     )
@@ -180,9 +182,8 @@ class Request:
         Words("HOW...", words=TRANSFORMED),
         INPUTS,
         "--transform",
-        f"Variants: {', '.join(TRANSFORMED)}",
+        f"Measure also transformed embeddings: {', '.join(TRANSFORMED)}",
         ANALYSING,
-        unset="none",
         about="centre (less the mean row), standardise (then divided by each coordinate's "
         "deviation), whiten (PCA whitening); for each, a variant.",
     )
@@ -191,7 +192,7 @@ class Request:
         Flag(),
         INPUTS,
         "--packed-bits",
-        "Each byte of a uint8 array is eight signs",
+        "Read each byte of a uint8 array as eight signs",
         ANALYSING,
         about="whether each byte of a uint8 array is eight signs, highest bit first.",
     )
@@ -200,7 +201,7 @@ class Request:
         Flag(),
         INPUTS,
         "--transpose",
-        "EMB is (dimensions, rows), and so are its views",
+        "Read EMB and its views as (dimensions, rows)",
         ANALYSING,
         about="whether the embeddings, and views beside them, are stored as (dimensions, rows); "
         "other inputs are read as they are.",

@@ -498,7 +498,7 @@ def test_folders_and_files_with_brackets_are_no_patterns(cli):
 def test_an_option_of_another_command(cli, command, option, others):
     np.save(cli.folder / "e.npy", ROWS)
     text = cli.fails(command, "e.npy", option, "0.1")
-    assert f"No such option: {option} (it is one of" in text
+    assert f"{command} has no {option}: it is an option of" in text
     assert others in text
 
 

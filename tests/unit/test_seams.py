@@ -114,19 +114,21 @@ def test_a_declared_option_is_a_parameter_a_keyword_and_a_line_of_help(monkeypat
     monkeypatch.setattr("cl_analyze.cli.lists.DECLARING", (*DECLARING, ToyOptions))
     seen = []
     monkeypatch.setattr(commands.Command, "run", lambda self, given: seen.append(given))
-    app = typer.Typer(rich_markup_mode=None)
+    settings = {"help_option_names": ["--help", "--help-all"]}
+    app = typer.Typer(rich_markup_mode=None, context_settings=settings)
     for command in commands.COMMANDS[:2]:
         app.command(command.name, cls=parameters.PanelCommand)(parameters.function_of(command))
     run = CliRunner().invoke
-    help_text = run(app, ["tolerance", "--help"], terminal_width=80).output
-    assert "--half H...        Halves to take  [default: 1 2]" in help_text
-    assert "--half" not in run(app, ["uniformity", "--help"]).output
+    help_text = run(app, ["tolerance", "--help-all"], terminal_width=80).output
+    assert f"  {'--half H...':<24}  Halves to take  [default: 1 2]\n" in help_text
+    assert "--half" not in run(app, ["tolerance", "--help"]).output, "it is not common there"
+    assert "--half" not in run(app, ["uniformity", "--help-all"]).output
     for typed in ("--half 3 4 z.npy", "z.npy --half 3,4", "--half 3 --half 4 z.npy"):
         assert run(app, ["tolerance", *typed.split()]).exit_code == 0
         assert from_command_line(ToyOptions, seen[-1]).halves == (3, 4)
         assert seen[-1]["embeddings"] == ["z.npy"]
     refused = run(app, ["uniformity", "z.npy", "--half", "1"])
-    assert "No such option: --half (it is one of tolerance)" in refused.output
+    assert "uniformity has no --half: it is an option of tolerance" in refused.output
     with pytest.raises(ConfigError, match="half must be a whole number of at least 1, found 0"):
         ToyOptions(halves=[0])
 
