@@ -3,9 +3,10 @@
 python docs/make_reference.py            # write
 python docs/make_reference.py --check    # exit 1 where a page is stale
 
-docs/cli.md is the commands' own help.  Tables between `<!-- metrics: NAME... -->` and
-`<!-- end -->` in the other pages are the declarations of these metrics.  Blocks of README.md and
-the other pages that show a command show what it prints (see console_blocks.py).
+docs/cli.md is the commands' own help.  docs/tables.md has the columns of the CSV files (see
+reference_tables.py).  Tables between `<!-- metrics: NAME... -->` and `<!-- end -->` in the other
+pages are the declarations of these metrics.  Blocks of README.md and the other pages that show a
+command show what it prints (see console_blocks.py).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import console_blocks
+import reference_tables
 
 from cl_analyze.cli.commands import COMMANDS
 from cl_analyze.metrics import DECLARED
@@ -91,7 +93,10 @@ def with_tables(text: str) -> str:
 
 def main() -> int:
     """Write or check."""
-    wanted = {FOLDER / "cli.md": command_reference()}
+    wanted = {
+        FOLDER / "cli.md": command_reference(),
+        FOLDER / "tables.md": reference_tables.table_reference(),
+    }
     for page in sorted(FOLDER.glob("*.md")):
         text = page.read_text(encoding="utf-8")
         if _TABLE.search(text):

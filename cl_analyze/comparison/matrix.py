@@ -34,6 +34,7 @@ from cl_analyze.metrics.movement import (
 from cl_analyze.metrics.rsa import FEWEST_ROWS, RSA, ranked_pairs
 from cl_analyze.pairs.plan import spans
 from cl_analyze.pairs.rescoring import GRID
+from cl_analyze.results.declared_tables import columns_of
 from cl_analyze.results.tables import Cell, Table
 
 Vector = NDArray[np.float64]
@@ -54,20 +55,9 @@ _WORK, _MOST_WHOLE = 1_000_000, 20
 """Numbers of permuted matrices that give the mean residual of unrelated rows, and most of them."""
 _AT_ONCE = 20
 _BLOCK = 1_024
-COLUMNS = (
-    "source_a",
-    "source_b",
-    "metric",
-    "k",
-    "value",
-    "std_error",
-    "n",
-    "null_mean",
-    "p_permutation",
-    "reason",
-)
+COLUMNS = columns_of("compare_matrix")
 _COINCIDE = "all rows of a checkpoint coincide"
-CLUSTER_COLUMNS = ("node", "source", "left", "right", "height", "n", "position")
+CLUSTER_COLUMNS = columns_of("compare_clusters")
 
 
 @dataclass(frozen=True)

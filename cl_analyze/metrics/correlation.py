@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cl_analyze.metrics.differences import largest_comparable
 from cl_analyze.metrics.headlines import Headline, headlines
+from cl_analyze.results.declared_tables import columns_of
 from cl_analyze.results.document import Document
 from cl_analyze.results.tables import Cell, Record, Table
 
@@ -27,19 +28,7 @@ _MOST_EXACT = 8
 _QUANTILE = 1.959963984540054
 _EQUAL = 1e-9
 
-COLUMNS = (
-    "metric_a",
-    "definition_a",
-    "params_a",
-    "metric_b",
-    "definition_b",
-    "params_b",
-    "spearman",
-    "low",
-    "high",
-    "p",
-    "n",
-)
+COLUMNS = columns_of("metric_correlation")
 
 
 def metric_correlation(document: Document) -> Table | None:

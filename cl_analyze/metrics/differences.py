@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cl_analyze.data.identifiers import Ids
 from cl_analyze.data.labels import Labels
 from cl_analyze.metrics import DECLARED
+from cl_analyze.results.declared_tables import columns_of
 from cl_analyze.results.similarity_groups import negative_rank
 from cl_analyze.results.stats import Estimate, PairedDifference, difference, holm
 from cl_analyze.results.tables import Record
@@ -198,21 +199,7 @@ class Difference:
         }
 
 
-COLUMNS = (
-    "metric",
-    "definition",
-    "params",
-    "source_a",
-    "source_b",
-    "difference",
-    "std_error",
-    "low",
-    "high",
-    "p_holm",
-    "paired",
-    "p",
-    "p_headline",
-)
+COLUMNS = columns_of("compare")
 
 
 def record_difference(

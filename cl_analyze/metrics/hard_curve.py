@@ -13,18 +13,10 @@ from cl_analyze.metrics.runner import ANCHOR_BYTES, PairRunner
 from cl_analyze.metrics.subject import Subject
 from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.strips import Strips, hard_negatives, n_kept
+from cl_analyze.results.declared_tables import columns_of
 from cl_analyze.results.tables import Cell, Table
 
-COLUMNS = (
-    "source",
-    "tau",
-    "hard_alpha",
-    "similarity",
-    "relative_penalty",
-    "penalty_mass",
-    "negative_fraction",
-    "exact",
-)
+COLUMNS = columns_of("penalty_curve_hard")
 
 Vector = NDArray[np.float64]
 

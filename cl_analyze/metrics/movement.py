@@ -35,6 +35,7 @@ from cl_analyze.metrics.rsa import (
     sample_of,
 )
 from cl_analyze.pairs.plan import spans
+from cl_analyze.results.declared_tables import columns_of
 from cl_analyze.results.stats import pseudo_values, standard_error
 from cl_analyze.results.tables import Cell, Record, Table, nearest_k
 
@@ -373,8 +374,8 @@ class Movement:
     classes: Table
 
 
-ROW_COLUMNS = ("source", "against", "row", "label", "squared_distance", "neighbour_overlap", "k")
-CLASS_COLUMNS = ("source", "against", "label", "n", "squared_distance", "neighbour_overlap", "k")
+ROW_COLUMNS = columns_of("moved_rows")
+CLASS_COLUMNS = columns_of("moved_classes")
 
 
 def movement(

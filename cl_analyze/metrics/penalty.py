@@ -36,10 +36,11 @@ from cl_analyze.metrics.penalty_statistics import (
 )
 from cl_analyze.metrics.subject import Subject, near_duplicate_notes, nearest_negatives_reducer
 from cl_analyze.metrics.suspects import suspect_counts
-from cl_analyze.metrics.uniform_law import REFERENCE_COLUMNS, penalty_of_uniform_law
+from cl_analyze.metrics.uniform_law import penalty_of_uniform_law
 from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.reducers import LeaveOneOut, PenaltyHistogram, SoftmaxMoments
+from cl_analyze.results.declared_tables import columns_of
 from cl_analyze.results.tables import Cell, Record, Table
 
 Vector = NDArray[np.float64]
@@ -343,7 +344,7 @@ def _reference(subject: Subject, options: MetricOptions) -> Table:
         for tau, of_tau in zip(options.taus, law, strict=True)
         for quantity, value in of_tau.values.items()
     ]
-    return Table("penalty_reference", REFERENCE_COLUMNS, tuple(rows))
+    return Table("penalty_reference", columns_of("penalty_reference"), tuple(rows))
 
 
 def _uniform_share(subject: Subject) -> tuple[float, Vector]:

@@ -9,20 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.metrics.bins import bin_centres
+from cl_analyze.results.declared_tables import columns_of
 from cl_analyze.results.tables import Cell, Table
 
 Vector = NDArray[np.float64]
 
-CURVE_COLUMNS = (
-    "source",
-    "tau",
-    "similarity",
-    "relative_penalty",
-    "relative_penalty_exact",
-    "penalty_mass",
-    "negative_fraction",
-    "penalty_mass_exact",
-)
+CURVE_COLUMNS = columns_of("penalty_curve")
 
 
 def curve_table(

@@ -9,6 +9,7 @@ from cl_analyze.metrics import BETWEEN, DECLARED, METRICS
 from cl_analyze.metrics.differences import is_real, largest_comparable, params_text
 from cl_analyze.metrics.headlines import headlines
 from cl_analyze.metrics.metric import Better
+from cl_analyze.results.declared_tables import columns_of
 from cl_analyze.results.document import Document
 from cl_analyze.results.ordering import axis_of, natural_order
 from cl_analyze.results.stats import PairedDifference, holm
@@ -19,22 +20,7 @@ DifferenceOf = Callable[[Record, Record], PairedDifference]
 
 Standing = Literal["best", "tied", "worse", "unknown"]
 
-COLUMNS = (
-    "metric",
-    "definition",
-    "params",
-    "source",
-    "best",
-    "value",
-    "difference",
-    "std_error",
-    "low",
-    "high",
-    "p",
-    "p_holm",
-    "standing",
-    "paired",
-)
+COLUMNS = columns_of("standings")
 
 
 def better_side(record: Record) -> Better | None:

@@ -19,6 +19,7 @@ from cl_analyze.metrics.means import Number
 from cl_analyze.metrics.metric import Metric
 from cl_analyze.metrics.subject import Subject
 from cl_analyze.options import MetricOptions
+from cl_analyze.results.declared_tables import columns_of
 from cl_analyze.results.stats import pseudo_values, standard_error
 from cl_analyze.results.tables import Cell, Table
 
@@ -186,8 +187,7 @@ class Tolerance(Family):
                     "between_class_similarity": between,
                 }
             )
-        columns = ("source", "class", "n", "tolerance", "std_error", "between_class_similarity")
-        return Table("tolerance_by_class", columns, tuple(rows))
+        return Table("tolerance_by_class", columns_of("tolerance_by_class"), tuple(rows))
 
 
 def _finite(without: Vector) -> bool:

@@ -141,6 +141,3 @@ def penalty_of_uniform_law(
         )
         for of_tau in statistics
     )
-
-
-REFERENCE_COLUMNS = ("source", "quantity", "group", "tau", "value", "std_error")

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from cl_analyze.metrics.losses.catalogue import LOSSES
-from cl_analyze.metrics.losses.gradients import LOSS_COLUMNS
 from cl_analyze.metrics.losses.passes import Index
 from cl_analyze.metrics.losses.pieces import Constants, Vector, dense_pieces
 from cl_analyze.metrics.losses.records import Entry, Recorder, mean_of
@@ -18,23 +17,14 @@ from cl_analyze.metrics.subject import Subject
 from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.executors import Executor
 from cl_analyze.pairs.strips import n_kept
+from cl_analyze.results.declared_tables import columns_of
 from cl_analyze.results.tables import Cell, Param, Record, Table
 
 PAIRS_AT_LEAST = 1 << 25
 FEWEST_BATCHES, MOST_BATCHES = 16, 400
 CONVERGED = 0.05
 """Nats within which L - log K counts as having reached its limit."""
-COLUMNS = (
-    *LOSS_COLUMNS,
-    "batch_size",
-    "loss",
-    "std_error",
-    "sampling_error",
-    "log_count",
-    "normalised",
-    "limit",
-    "converged",
-)
+COLUMNS = columns_of("loss_batch")
 
 
 @dataclass(frozen=True)

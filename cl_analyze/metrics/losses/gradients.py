@@ -14,13 +14,12 @@ from cl_analyze.pairs.distance_kernels import KERNELS, Kernel, kernel_slopes
 from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.reducers import PairHistogram, PenaltyHistogram
 from cl_analyze.pairs.tile import PairSet
+from cl_analyze.results.declared_tables import columns_of
 from cl_analyze.results.tables import Cell, Table
 
 BINS = 50
 FINE_BINS = 2_000
-LOSS_COLUMNS = ("source", "name", "definition", "tau")
-"""The first columns of every table of the losses."""
-COLUMNS = (*LOSS_COLUMNS, "similarity", "gradient_share", "negative_fraction", "exact")
+COLUMNS = columns_of("loss_gradient")
 
 
 def limit_table(passes: Passes, entries: Iterable[Entry]) -> Table:
@@ -39,7 +38,7 @@ def limit_table(passes: Passes, entries: Iterable[Entry]) -> Table:
         for entry in entries
         if (entry.loss.name, entry.loss.definition) == ("contrastive", "one_way")
     ]
-    return Table("loss_limits", (*LOSS_COLUMNS, "loss", "small_tau", "large_tau"), tuple(rows))
+    return Table("loss_limits", columns_of("loss_limits"), tuple(rows))
 
 
 def total_table(source: str, entries: Iterable[Entry]) -> Table:
@@ -54,7 +53,7 @@ def total_table(source: str, entries: Iterable[Entry]) -> Table:
         for entry in entries
         if entry.terms.push is not None
     ]
-    return Table("loss_gradient_totals", (*LOSS_COLUMNS, "positive", "negatives"), tuple(rows))
+    return Table("loss_gradient_totals", columns_of("loss_gradient_totals"), tuple(rows))
 
 
 def gradient_table(passes: Passes, anchors: Index) -> Table:

@@ -14,6 +14,7 @@ from cl_analyze.metrics.quality.probe import probes
 from cl_analyze.metrics.quality.rows import Index, Matrix, Vector
 from cl_analyze.metrics.quality.views import pair_distances
 from cl_analyze.pairs.reducers import RowLogSumExp
+from cl_analyze.results.declared_tables import columns_of
 from cl_analyze.results.tables import Table
 
 UNIFORMITY_T = 2.0
@@ -23,11 +24,7 @@ MOST_IN_TABLES = 100
 """Classes up to which every pair is listed; of more, the pairs that overlap most."""
 MOST_PAIRS = 1_000
 
-CLASS_COLUMNS = (
-    "source", "class", "n", "order", "tolerance", "uniformity", "variance", "silhouette",
-    "ncc_accuracy", "knn_accuracy", "probe_accuracy", "probe_rows", "alignment", "closest_class",
-    "closest_share",
-)  # fmt: skip
+CLASS_COLUMNS = columns_of("quality_by_class")
 
 
 def same_class_potential() -> RowLogSumExp:

@@ -23,6 +23,7 @@ from cl_analyze.metrics.quality.logistic import KEPT_BYTES as KEPT_BYTES
 from cl_analyze.metrics.quality.logistic import MOST_ITERATIONS, Fitted, Split, fit
 from cl_analyze.metrics.quality.rows import FORMS, FormRows, Index, Matrix, Vector, forms
 from cl_analyze.pairs.executors import single_threaded_blas
+from cl_analyze.results.declared_tables import columns_of
 from cl_analyze.results.stats import share_interval
 from cl_analyze.results.tables import Record, Table
 
@@ -82,11 +83,7 @@ NC4 = Metric(
 )
 METRICS = (ACCURACY, CALIBRATION_ERROR, NC3, NC4)
 
-PROBE_COLUMNS = (
-    "source", "definition", "fold", "accuracy", "low", "high", "log_loss", "calibration_error",
-    "n_train", "n_validation", "n_test", "n_classes", "split", "seed", "penalty", "c",
-    "validation_log_loss", "validation_accuracy", "iterations", "converged",
-)  # fmt: skip
+PROBE_COLUMNS = columns_of("probe")
 
 
 # ---- which rows train and test

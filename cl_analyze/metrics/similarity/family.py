@@ -51,7 +51,6 @@ from cl_analyze.metrics.similarity.pooled_errors import (
 from cl_analyze.metrics.subject import Subject, near_duplicate_notes, nearest_negatives_reducer
 from cl_analyze.metrics.suspects import suspect_counts
 from cl_analyze.metrics.uniform_law import (
-    REFERENCE_COLUMNS,
     cosine_share_below,
     expected_nearest,
 )
@@ -61,6 +60,7 @@ from cl_analyze.pairs.engine import Reducer
 from cl_analyze.pairs.reducers import PairHistogram, PairMoments, RowCountsBelow
 from cl_analyze.pairs.reducers.neighbours import Neighbours
 from cl_analyze.pairs.tile import PairSet
+from cl_analyze.results.declared_tables import columns_of
 from cl_analyze.results.similarity_groups import negative_group
 from cl_analyze.results.tables import Cell, Param, Record, Table
 
@@ -158,7 +158,7 @@ class Similarity(Family):
                 subject.source, name, counts / (2.0 if is_exact else 1.0), is_exact
             )
         histograms += _law_rows(subject)
-        columns = ("source", "group", "bin_left", "bin_right", "count", "density", "exact")
+        columns = columns_of("similarity_histogram")
         tables = (
             Table("similarity_histogram", columns, tuple(histograms)),
             _reference(results),
@@ -321,4 +321,4 @@ def _reference(results: PassResults) -> Table:
         for rank, value in enumerate(expected)
     ]
     rows += near_classes.chance_rows(results, options.top_k)
-    return Table("similarity_reference", REFERENCE_COLUMNS, tuple(rows))
+    return Table("similarity_reference", columns_of("similarity_reference"), tuple(rows))

@@ -31,6 +31,7 @@ from cl_analyze.metrics.subject import Subject
 from cl_analyze.options import MetricOptions
 from cl_analyze.pairs.reducers import BinSums, PairMoments
 from cl_analyze.pairs.reducers.neighbours import Neighbours
+from cl_analyze.results.declared_tables import columns_of
 from cl_analyze.results.stats import effective_rows, standard_error
 from cl_analyze.results.tables import Cell, Record, Table
 
@@ -96,12 +97,10 @@ VIOLATION_SHARE = Metric(
     title="anchors with a nearer negative",
 )
 METRICS = (AUROC, EQUAL_ERROR_RATE, TPR_AT_FPR, D_PRIME, VIOLATION_SHARE)
-THRESHOLDS = Table(
-    "threshold", ("source", "threshold", "true_positive_rate", "false_positive_rate"), ()
-)
+THRESHOLDS = Table("threshold", columns_of("threshold"), ())
 POINTS = Table(
     "operating_points",
-    ("source", "point", "fpr", "threshold", "true_positive_rate", "false_positive_rate"),
+    columns_of("operating_points"),
     (),
 )
 NOT_BOTH = "no anchor has both a positive and a negative"

@@ -23,6 +23,7 @@ from cl_analyze.pairs.backend import Index
 from cl_analyze.pairs.rank_effects import random_signs
 from cl_analyze.pairs.ranking import TIE
 from cl_analyze.pairs.reducers.neighbours import Neighbours
+from cl_analyze.results.declared_tables import columns_of
 from cl_analyze.results.stats import effective_rows
 from cl_analyze.results.tables import Cell, Record, Table
 
@@ -52,17 +53,7 @@ SUSPECT_PRECISION = Metric(
 METRICS = (SUSPECT_SHARE, SUSPECT_PRECISION)
 SUSPECTS = Table(
     "suspects",
-    (
-        "source",
-        "row",
-        "other_row",
-        "row_id",
-        "other_id",
-        "similarity",
-        "positive_similarity",
-        "relative_margin",
-        "same_class",
-    ),
+    columns_of("suspects"),
     (),
 )
 NO_LIMIT = "no anchor has both a negative and a positive above 0"
