@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import inspect
 import re
 import subprocess
@@ -15,6 +15,7 @@ from tests.conftest import ROOT, SAMPLES
 
 sys.path.append(str(ROOT / "docs"))
 import console_blocks
+import python_blocks
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), SAMPLES / "README.md"]
 
@@ -23,29 +24,63 @@ def blocks(page, language):
     return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
-def test_python_blocks_of_the_readme_run(tmp_path):
-    found = blocks(ROOT / "README.md", "python")
-    assert found
-    for block in found:
-        subprocess.run([sys.executable, "-c", block], check=True, cwd=tmp_path, capture_output=True)
-    assert (tmp_path / "cl-analyze-out" / "report.html").is_file()
+@pytest.mark.parametrize("page", python_blocks.pages(), ids=lambda page: page.name)
+def test_python_blocks_of_a_page_run(tmp_path, page):
+    """In the order of the page, in one folder; what they save can be measured."""
+    for block, needs in python_blocks.blocks(page.read_text(encoding="utf-8")):
+        if not needs:
+            python_blocks.run(block, tmp_path)
+    can_be_read(tmp_path)
 
 
-def test_python_blocks_of_the_losses_page_run(tmp_path):
-    found = blocks(ROOT / "docs" / "losses.md", "python")
-    assert len(found) == 3
-    for block in found:
-        subprocess.run([sys.executable, "-c", block], check=True, cwd=tmp_path, capture_output=True)
+def can_be_read(folder):
+    """`inspect` has nothing against the embeddings in a folder."""
+    for path in sorted((*folder.rglob("*.npz"), *folder.rglob("*.safetensors"))):
+        command = [sys.executable, "-m", "cl_analyze", "inspect", path.relative_to(folder)]
+        subprocess.run(command, check=True, cwd=folder, capture_output=True)
 
 
 @pytest.mark.parametrize(
-    "page", ["quality.md", "compare.md", "training.md", "guide.md", "notebooks.md", "trackers.md"]
+    ("block", "needs"),
+    [
+        pytest.param(block, needs, id="-".join((page.stem, *needs)))
+        for page in python_blocks.pages()
+        for block, needs in python_blocks.blocks(page.read_text(encoding="utf-8"))
+        if needs
+    ],
 )
-def test_python_blocks_of_the_page_run(tmp_path, page):
-    found = blocks(ROOT / "docs" / page, "python")
-    assert len(found) == 1
-    for block in found:
-        subprocess.run([sys.executable, "-c", block], check=True, cwd=tmp_path, capture_output=True)
+def test_python_blocks_that_need_more_run_where_it_is_installed(tmp_path, block, needs):
+    for package in needs:
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    python_blocks.run(block, tmp_path)
+    can_be_read(tmp_path)
+
+
+def test_a_block_says_what_it_needs():
+    text = """
+```python
+# needs: timm open_clip
+import timm
+```
+
+```python
+print(1)  # needs: nothing
+```
+
+```py
+not run
+```
+"""
+    assert list(python_blocks.blocks(text)) == [
+        ("# needs: timm open_clip\nimport timm\n", ("timm", "open_clip")),
+        ("print(1)  # needs: nothing\n", ()),
+    ]
+
+
+def test_a_block_that_fails_stops_the_test(tmp_path):
+    with pytest.raises(SystemExit, match="ZeroDivisionError"):
+        python_blocks.run("1 / 0", tmp_path)
 
 
 def test_the_notebook_shows_what_it_keeps():
