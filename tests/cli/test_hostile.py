@@ -715,6 +715,34 @@ def test_web_servers_good_and_bad(cli, server, behaviour, message):
         assert re.search(message, result.stderr), result.stderr
 
 
+WATCHED = """
+import sys
+def watch(event, arguments):
+    if event.startswith(("socket.connect", "socket.getaddrinfo", "socket.gethostby", "urllib.")):
+        sys.stderr.write(f"asked the network: {event} {arguments}\\n")
+sys.addaudithook(watch)
+from cl_analyze.cli.entry import main
+main()
+"""
+
+
+def watched(arguments, folder):
+    """What a run says that tells of every name it looks up and every connection it opens."""
+    command = [sys.executable, "-c", WATCHED, *map(str, arguments)]
+    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def test_a_run_asks_nothing_of_the_network(tmp_path, few, server):
+    assert "asked the network" not in watched(["report", few], tmp_path)
+    assert (tmp_path / "cl-analyze-out" / "report.html").exists()
+    Server.behaviour = "good"
+    asked = watched(["uniformity", server, "--no-files"], tmp_path)
+    assert "asked the network" in asked, "an address is the one exception"
+
+
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/e.npy", "github://a:b@c/e.npy", "zip://x::e.npy"])
 def test_other_urls_are_not_read(cli, url):
     assert "URLs are not read" in cli.fails("uniformity", url)
