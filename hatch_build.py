@@ -3,10 +3,15 @@
 A build never fails for want of a compiler: the package then has a note that says why there is no
 library, and NumPy computes what the kernels would.  The library needs neither Python's headers nor
 its version, so that one wheel serves every Python of a platform.
+
+Environment:
+    CL_ANALYZE_KERNELS: off builds the wheel without kernels, py3-none-any, for the platforms that
+        no other wheel serves.
 """
 
 from __future__ import annotations
 
+import os
 import runpy
 import tempfile
 from pathlib import Path
@@ -26,9 +31,12 @@ class KernelsHook(BuildHookInterface):  # type: ignore[type-arg]
         build_into = runpy.run_path(str(folder / "build.py"))["build_into"]
         self._temporary = tempfile.TemporaryDirectory()
         is_editable = version == "editable"
+        is_off = os.environ.get("CL_ANALYZE_KERNELS") == "off"
+        unwanted = "this wheel was built without them" if is_off else ""
         made = Path()
         try:
-            made, reason = build_into(folder if is_editable else Path(self._temporary.name))
+            target = folder if is_editable else Path(self._temporary.name)
+            made, reason = build_into(target, unwanted)
         except OSError as error:  # an editable install from files that cannot be written
             reason = f"{folder} cannot be written: {error.strerror}"
             is_editable = True

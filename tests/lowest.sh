@@ -26,7 +26,7 @@ if [ -n "${CL_ANALYZE_TORCH:-}" ]; then
 fi
 uv pip install -q -p "$work/venv" --resolution "$resolution" --overrides "$work/without-torch" \
   "cl-analyze[$extras] @ file://$wheel" "pytest>=8.2" "pytest-xdist>=3.6" "hypothesis>=6.100" \
-  "jsonschema>=4.23" "pyyaml>=6" "pytorch-metric-learning>=2.5" "pytrec-eval-terrier>=0.5.6" \
+  "hatchling>=1.27" "jsonschema>=4.23" "pyyaml>=6" "pytorch-metric-learning>=2.5" "pytrec-eval-terrier>=0.5.6" \
   "playwright>=1.48" "safetensors>=0.4" "scikit-learn>=1.4" "xmlschema>=3.3"
 if [ -n "${CL_ANALYZE_TORCH:-}" ]; then
   uv pip install -q -p "$work/venv" --no-deps "$CL_ANALYZE_TORCH"

@@ -81,14 +81,18 @@ def compile_kernels(target: Path, flags: Iterable[str] = (), folder: Path = FOLD
     return ""
 
 
-def build_into(folder: Path) -> tuple[Path, str]:
+def build_into(folder: Path, unwanted: str = "") -> tuple[Path, str]:
     """Make the library in a folder, or the note that says why there is none.
+
+    Args:
+        folder: where the file goes.
+        unwanted: why not to compile, where there shall be no library.
 
     Returns:
         The file that was made, and why there is no library.
     """
     library, note = folder / LIBRARY, folder / REASON
-    reason = compile_kernels(library)
+    reason = unwanted or compile_kernels(library)
     if not reason:
         note.unlink(missing_ok=True)
         return library, ""
