@@ -99,7 +99,7 @@ class RunOptions(Checked):
         Kind("ADDRESS"),
         COMPUTATION,
         "--scheduler",
-        "Compute on the Dask cluster at tcp://HOST:PORT (needs the extra dask)",
+        "Compute on the Dask cluster at tcp://HOST:PORT (needs distributed)",
         ANALYSING,
         only_typed="a file that comes with a project must not choose which machine is sent work",
     )
