@@ -180,6 +180,15 @@ def _run(arguments: list[str]) -> int:
     import gc
     import warnings
 
+    shell = os.environ.get("_CL_ANALYZE_COMPLETE", "")
+    if shell.startswith("complete_"):
+        from cl_analyze.cli.completion import SHELLS, answer
+
+        if shell in SHELLS:
+            text, code = answer(shell, os.environ)
+            sys.stdout.write(f"{text}\n" if text else "")
+            return code
+
     gc.disable()  # nothing that is imported becomes garbage
     try:
         import typer
