@@ -149,7 +149,9 @@ def unknown_option(command: str, name: str) -> str:
         if instead:
             return f"{command} has no {name}; it writes files with {_listed(instead)}"
         return f"{command} has no {name}: it is an option of {_listed(others)}"
-    suggestion = nearest(name, [HELP, HELP_ALL, *(flag for each in own for flag in each.flags)])
+    # without dashes, which every name has: they would make short names alike
+    words = [flag.removeprefix("--") for flag in (HELP, HELP_ALL, *(each.flag for each in own))]
+    suggestion = nearest(name.lstrip("-"), words).replace("mean '", "mean '--")
     if not suggestion:
         suggestion = f"; cl-analyze {command} {HELP_ALL} lists all options"
     return f"unknown option {name}{suggestion}"

@@ -270,7 +270,7 @@ def test_a_file_named_like_a_number_needs_a_path(cli, random):
         (["--format", "bmp"], "'bmp' is none of png, svg, pdf"),
         (["--device", "tpu"], "--device must be cpu, cuda or mps"),
         (["--device", "cuda"], "torch finds no such device"),
-        (["--wxyz"], "unknown option --wxyz; cl-analyze penalty --help-all lists all options"),
+        (["--bogus"], "unknown option --bogus; cl-analyze penalty --help-all lists all options"),
         (["-z"], "unknown option -z; cl-analyze penalty --help-all"),
         (["--tua", "1"], "unknown option --tua; did you mean '--tau'?"),
     ],
