@@ -1,5 +1,5 @@
-# cl-analyze with torch's CPU build, for an unprivileged user.  Its commands were run one by one, but
-# not yet by a Docker daemon.
+# cl-analyze with torch's CPU build, for an unprivileged user.  Its pip commands and its entry point were
+# run by hand; Docker has not built it yet.
 #
 #   docker build -t cl-analyze .
 #   docker run --rm --user "$(id -u):$(id -g)" -v "$PWD:/data" cl-analyze report emb.npz

@@ -128,8 +128,9 @@ def test_the_metadata_is_complete(packages):
     assert str(metadata.version) == cl_analyze.__version__
     assert metadata.license_expression == "MIT"
     assert metadata.description_content_type == "text/markdown"
-    assert metadata.description == (ROOT / "README.md").read_text()
-    assert (metadata.author, metadata.summary) == ("The cl_analyze developers", metadata.summary)
+    assert metadata.description
+    assert metadata.description.startswith("# cl_analyze\n")
+    assert metadata.author == "The cl_analyze developers"
     assert metadata.summary
     assert metadata.keywords
     minors = {name.rpartition(".")[2] for name in metadata.classifiers or () if ":: 3." in name}
