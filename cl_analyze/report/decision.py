@@ -248,7 +248,7 @@ def _missing(document: Document) -> list[str]:
     if measured & {"knn_accuracy", "probe_accuracy"}:
         return []
     if document.n_classes:
-        text = "No accuracy was measured: other numbers can only stand in for it."
+        text = "No accuracy was measured; other numbers are only a substitute."
         return [] if measured & set(ACCURACIES) else [text]
     text = "No labels: no tolerance, false negatives, kNN accuracy or linear probe"
     if "recall_at_k" in measured:
@@ -380,10 +380,11 @@ def _next(document: Document, deciding: Sequence[_Choice]) -> str:
                 error = statistics.median(error for error in errors if error)
                 needed = rows_needed(n, error, len(choice.rows))
                 parts.append(
-                    f"a difference of 1 point in {choice.headline.title} takes about "
-                    f"{needed:,.0f} rows to tell (errors fall as 1/√rows)"
+                    f"to establish a difference of 1 point in {choice.headline.title}, about "
+                    f"{needed:,.0f} rows are needed (errors fall as 1/√rows)"
                     if needed > n
-                    else f"these rows tell a difference of 1 point in {choice.headline.title}"
+                    else "these rows are enough to establish a difference of 1 point in "
+                    f"{choice.headline.title}"
                 )
             break
     best = [source for choice in deciding for source in choice.those("best")]
@@ -415,8 +416,8 @@ def _without_accuracy(document: Document) -> str:
     if document.n_classes:
         return "measure kNN accuracy and the linear probe: compare with these, or report"
     return (
-        "without labels take the most uniform run whose effective rank is near the highest; that "
-        "finds the neighbourhood, not the optimum"
+        "without labels take the most uniform run whose effective rank is near the highest; this "
+        "finds good runs, not surely the best"
     )
 
 
@@ -448,7 +449,7 @@ def _single(document: Document, source: str) -> list[Sentence]:
         found.append(Sentence("Health", health))
     following = "Compare it with a reference on the same rows: cl-analyze compare REFERENCE FILE."
     if any(row["verdict"] in ALARMS for row in document.rows("collapse", source=source)):
-        following = "Look at the training first: of a collapsed encoder no other number counts."
+        following = "Look at the training first: other numbers of a collapsed encoder mean little."
     found.append(Sentence("Next", f"{following} {GUIDE}"))
     return found
 

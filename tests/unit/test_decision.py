@@ -172,7 +172,7 @@ def test_without_labels_others_stand_in(towers, tmp_path):
     found = of(cla.analyze(paths, metrics=("uniformity", "quality")))
     assert {"Best by gap to uniform law", "Best by effective rank"} <= set(found)
     assert "no recall (pass --labels FILE, or --pairs FILE)" in found["Measured"]
-    assert "not the optimum" in found["Next"]
+    assert "not surely the best" in found["Next"]
 
 
 def test_one_checkpoint(made):
