@@ -17,7 +17,11 @@ sys.path.append(str(ROOT / "docs"))
 import console_blocks
 import python_blocks
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), SAMPLES / "README.md"]
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").glob("**/*.md")),
+    SAMPLES / "README.md",
+]
 
 
 def blocks(page, language):
@@ -174,11 +178,69 @@ def test_commands_named_in_the_readme_exist():
     assert listed == commands
 
 
+def anchors(page):
+    """The anchors of headings as a code host makes them: `## It's alive!` has `its-alive`."""
+    text = re.sub(r"^(```+).*?^\1$", "", page.read_text(), flags=re.M | re.S)
+    found = []
+    for heading in re.findall(r"^#+ (.+)$", text, re.M):
+        words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).strip().lower()
+        anchor = re.sub(r"[^\w\- ]", "", words).replace(" ", "-")
+        n_before = len([each for each in found if re.fullmatch(rf"{anchor}(-\d+)?", each)])
+        found.append(f"{anchor}-{n_before}" if n_before else anchor)
+    return found
+
+
+def links(page):
+    """Path and anchor of every link of a page to a file, or to a place in the page."""
+    text = re.sub(r"^(```+)(?!\{).*?^\1$", "", page.read_text(), flags=re.M | re.S)
+    text = re.sub(r"`[^`\n]+`", "", text)
+    targets = re.findall(r"\]\(([^)\s]+)\)|\b(?:href|src|srcset)=\"([^\"\s]+)\"", text)
+    for target in map("".join, targets):
+        if not re.match(r"[a-z]+:", target):
+            path, _, anchor = target.partition("#")
+            yield page if not path else page.parent / path, anchor
+
+
+def test_anchors_are_those_of_code_hosts(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# What's `new`?\n## 5. Choose\n```sh\n# no heading\n```\n## 5. Choose\n")
+    assert anchors(page) == ["whats-new", "5-choose", "5-choose-1"]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-        if not target.startswith("http"):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+    for path, anchor in links(page):
+        if "/sample/" in str(path):  # made while the site is built
+            assert page.name == "index.md"
+            continue
+        assert path.exists(), f"{page.name}: {path}"
+        assert not anchor or anchor in anchors(path), f"{page.name}: {path}#{anchor}"
+
+
+def test_the_site_lists_every_page():
+    index = ROOT / "docs" / "index.md"
+    lists = "".join(blocks(index, r"\{toctree\}"))
+    words = re.findall(r"^(?:.*<)?([\w./-]+?)>?$", lists, re.M)
+    listed = {(ROOT / "docs" / f"{word}.md").resolve() for word in words}
+    assert listed == {page for page in PAGES if page not in (index, ROOT / "README.md")}
+
+
+def test_the_api_pages_name_everything_that_is_public():
+    import cl_analyze.losses
+    import cl_analyze.training
+
+    for module in (cla, cl_analyze.losses, cl_analyze.training):
+        text = (ROOT / "docs" / "api" / f"{module.__name__.rpartition('.')[2]}.md").read_text()
+        named = re.findall(rf"^\.\. auto\w+:: {module.__name__}\.(?:api\.)?(\w+)$", text, re.M)
+        assert sorted(named) == sorted(set(module.__all__) - {"__version__"})
+
+
+def test_docstrings_keep_their_signs_in_the_site():
+    lines = ["log of |x|^2, see `a *` and labels_", "", ">>> 2 * 3", "6*"]
+    parts = importlib.import_module("docs.site_parts")
+    assert parts.without_markup(lines) == [
+        r"log of \|x\|^2, see `a *` and labels\_", "", ">>> 2 * 3", "6*",
+    ]  # fmt: skip
 
 
 def test_the_metric_reference_names_every_metric_and_definition():
