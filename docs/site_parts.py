@@ -98,7 +98,8 @@ def on_docstring(
     """Change a docstring before napoleon reads its sections."""
     loss = module_of(item)
     if loss is not None:
-        lines[:] = [f"The function of :class:`{loss} <cl_analyze.losses.{loss}>`, which see.", ""]
+        link = f":class:`{loss} <cl_analyze.losses.{loss}>`"
+        lines[:] = [f"The function of {link}, with the same parameters.", ""]
         return
     text = without_markup(lines)
     at = next((i for i, line in enumerate(text) if line.startswith(">>>")), len(text))
