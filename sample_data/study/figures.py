@@ -1,49 +1,60 @@
-"""The study's own figures, from the table over all runs."""
+"""The study's own figures, from the table over all runs, drawn as the tool draws its figures.
+
+python -m sample_data.study.figures docs/study    # redraws them from results.csv in that folder
+"""
 
 from __future__ import annotations
 
-import io
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-import matplotlib as mpl
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
-from sample_data.study.analysis import MEASURES, TITLES, Measure, Row, of, over_seeds
-from sample_data.study.plan import TEMPERATURES, DataSet
+from cl_analyze.figures.colours import BLACK, BLUE, GREEN, ORANGE, VERMILION
+from cl_analyze.figures.description import Axis, Figure, Line, Mark, Panel, Points, Side
+from cl_analyze.figures.marks import true_minus
+from cl_analyze.figures.matplotlib_renderer import render
+from cl_analyze.output import replace_file
+from sample_data.study.analysis import MEASURES, TITLES, Measure, Row, from_csv, of, over_seeds
+from sample_data.study.plan import DATA_SETS, SETTINGS, TEMPERATURES, DataSet
 
 BY_NAME = {measure.name: measure for measure in MEASURES}
-# Okabe & Ito's palette: told apart by readers who do not see all colours
 LINES = (
-    ("contrastive", "simple", "#0072B2", "o"),
-    ("hard-contrastive", "hard-simple", "#D55E00", "s"),
+    ("contrastive", "simple", BLUE, "o"),
+    ("hard-contrastive", "hard-simple", VERMILION, "s"),
 )
-BESIDE = (("dcl", "#009E73", "^"), ("dhel", "#CC79A7", "v"), ("kcl-gaussian", "#000000", "D"))
+# DCL and DHEL lie on each other: one is an outline about the other
+BESIDE = (
+    ("dcl", GREEN, "^", False),
+    ("dhel", ORANGE, "^", True),
+    ("kcl-gaussian", BLACK, "D", False),
+)
+TITLE_OF_UNIFORMITY = "uniformity (L), nats"
 
 CROWD = 0.3  # temperatures up to here lie close together in the plane
-NAMED = (0.07, 0.2, 1.0)  # of the hard loss, whose points are closer still
+NAMED = (0.07, 0.2)  # of the hard loss, whose points are closer still
+TICKS = (0.07, 0.2, 0.5, 1.0)  # temperatures whose numbers do not touch on a short axis
+
+Place = tuple[tuple[float, float], tuple[float, float]]
+"""Uniformity and tolerance, each with its spread."""
 
 
 def along_tau(rows: Sequence[Row], data: DataSet) -> bytes:
     """Six panels against the temperature: the measures of Table 1; error bars over seeds."""
-    names = ("knn", "probe", "uniformity", "knn_backbone", "probe_backbone", "tolerance")
-    figure = Figure(figsize=(10.0, 6.0), layout="constrained")
-    axes = figure.subplots(2, 3, sharex=True)
-    for ax, name in zip(axes.flat, names, strict=True):
-        _panel(ax, rows, BY_NAME[name])
-    for ax in axes[1]:
-        ax.set_xlabel("temperature τ")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
-    several = len({row["seed"] for row in rows}) > 1
-    figure.suptitle(
-        f"{data.title}: " + ("mean and standard deviation over seeds" if several else "one seed")
+    names = ("knn", "probe", "knn_backbone", "probe_backbone", "uniformity", "tolerance")
+    return _png(
+        Figure(
+            "along_tau",
+            f"{data.title}: accuracies, uniformity and tolerance against the temperature",
+            "Bars and bands are one standard deviation over the seeds.",
+            [_panel(rows, BY_NAME[name]) for name in names],
+            columns=2,
+            panel_size=(4.6, 2.7),
+        )
     )
-    return _png(figure)
 
 
-def _panel(ax: mpl.axes.Axes, rows: Sequence[Row], measure: Measure) -> None:
-    """A line a family, a dashed one for its loss without temperature, where it is not far off."""
+def _panel(rows: Sequence[Row], measure: Measure) -> Panel:
+    """A line for each family; a dashed one for its loss without temperature, where it is near."""
     drawn = [
         (tau, *_scaled(of(rows, family, tau), measure))
         for family, *_ in LINES
@@ -53,127 +64,158 @@ def _panel(ax: mpl.axes.Axes, rows: Sequence[Row], measure: Measure) -> None:
     low = min(mean - spread for _, mean, spread in drawn)
     high = max(mean + spread for _, mean, spread in drawn)
     room = max(high - low, 1e-9)
+    near = low - 0.6 * room, high + 0.6 * room
+    ends = (TEMPERATURES[0], TEMPERATURES[-1])
+    marks: list[Mark] = []
+    far = []
     for family, limit, colour, marker in LINES:
         there = [tau for tau in TEMPERATURES if of(rows, family, tau)]
+        points = [_scaled(of(rows, family, tau), measure) for tau in there]
+        means, spreads = [mean for mean, _ in points], [spread for _, spread in points]
         if there:
-            points = [_scaled(of(rows, family, tau), measure) for tau in there]
-            ax.errorbar(
-                there,
-                [mean for mean, _ in points],
-                [spread for _, spread in points],
-                color=colour,
-                marker=marker,
-                capsize=2,
-                label=TITLES[family],
-            )
+            marks += [
+                Line(there, means, "", colour),
+                Points(there, means, TITLES[family], colour, y_error=spreads, symbol=marker),
+            ]
         if not of(rows, limit, None):
             continue
         mean, spread = _scaled(of(rows, limit, None), measure)
-        name = TITLES[limit]
-        if low - 0.6 * room <= mean <= high + 0.6 * room:
+        if near[0] <= mean <= near[1]:
             low, high = min(low, mean - spread), max(high, mean + spread)
-            ax.axhline(mean, color=colour, linestyle="--", label=name)
-            ax.axhspan(mean - spread, mean + spread, color=colour, alpha=0.15, linewidth=0)
+            marks.append(
+                Line(
+                    ends, (mean, mean), TITLES[limit], colour, style="dashed",
+                    low=(mean - spread,) * 2, high=(mean + spread,) * 2,
+                )
+            )  # fmt: skip
         else:
-            above = mean > high
-            ax.plot([], [], color=colour, linestyle="--", label=name)
-            ax.annotate(
-                f"{name} {'↑' if above else '↓'} {mean:.{measure.digits}f}",
-                (0.5, 0.96 if above else 0.04),
-                xycoords="axes fraction",
-                ha="center",
-                va="top" if above else "bottom",
-                color=colour,
-            )
-    ax.set_ylim(low - 0.12 * room, high + 0.12 * room)
-    ax.set_xscale("log")
-    ax.set_xticks(TEMPERATURES, [f"{tau:g}" for tau in TEMPERATURES])
-    ax.minorticks_off()
-    ax.set_title(measure.title, fontsize="medium")
-    ax.grid(alpha=0.3)
+            arrow = "↑" if mean > high else "↓"
+            far.append(true_minus(f"{TITLES[limit]} {arrow} {mean:.{measure.digits}f}"))
+    title = TITLE_OF_UNIFORMITY if measure.name == "uniformity" else measure.title
+    ticks = [(tau, f"{tau:g}" if tau in TICKS else "") for tau in TEMPERATURES]
+    return Panel(
+        marks,
+        Axis("temperature τ", "log", ticks),
+        Axis(limits=(low - 0.12 * room, high + 0.3 * room)),
+        title,
+        note=", ".join(far),
+    )
 
 
 def trade_off(rows: Sequence[Row], data: DataSet) -> bytes:
-    """The plane of uniformity and tolerance, every loss in it; error bars over seeds."""
-    figure = Figure(figsize=(8.0, 5.5), layout="constrained")
-    ax = figure.subplots()
-    places = _points(ax, rows)
-    _name(ax, [place for place in places if place[0] == "contrastive" and place[1] >= CROWD])
-    ax.set_xlabel("uniformity (-L), nats: more uniform to the right")
-    ax.set_ylabel("tolerance, cosine")
-    ax.set_title(f"{data.title}: the uniformity-tolerance plane (numbers: τ)", fontsize="medium")
-    ax.grid(alpha=0.3)
-    crowd = [place for place in places if place[0] == "hard-contrastive" or place[1] <= CROWD]
+    """The picture of `trade_off_figure`."""
+    return _png(trade_off_figure(rows, data))
+
+
+def trade_off_figure(rows: Sequence[Row], data: DataSet) -> Figure:
+    """The plane of uniformity and tolerance, and its crowded corner; error bars over seeds."""
+    places = [
+        _place(of(rows, one.family, one.tau)) for one in SETTINGS if of(rows, one.family, one.tau)
+    ]
+    whole = [(family, tau) for family, tau in _placed(rows) if family == "contrastive"]
+    panels = [
+        _plane(rows, [one for one in whole if one[1] > CROWD], "all losses", _around(places, 0.1)),
+    ]
+    crowd = [
+        (family, tau)
+        for family, tau in _placed(rows)
+        if family == "hard-contrastive" or tau <= CROWD
+    ]
     if len(crowd) > 2:
-        inset = ax.inset_axes((0.11, 0.09, 0.46, 0.39))
-        _points(inset, rows)
-        _name(inset, [place for place in crowd if place[0] == "contrastive" or place[1] in NAMED])
-        for axis, limits in ((2, inset.set_xlim), (3, inset.set_ylim)):
-            low, high = (pick(place[axis] for place in crowd) for pick in (min, max))
-            limits(low - 0.25 * (high - low), high + 0.25 * (high - low))
-        inset.grid(alpha=0.3)
-        inset.tick_params(labelsize="small")
-        ax.indicate_inset_zoom(inset, edgecolor="black")
-    handles, labels = ax.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", frameon=False)
-    return _png(figure)
+        named = [one for one in crowd if one[0] == "contrastive" or one[1] in NAMED]
+        places = [_place(of(rows, *one)) for one in crowd]
+        panels.append(_plane(rows, named, "the corner of small τ", _around(places, 0.25)))
+    return Figure(
+        "plane",
+        f"{data.title}: the plane of uniformity and tolerance",
+        "Numbers are temperatures. Bars are one standard deviation over the seeds.",
+        panels,
+        columns=2,
+        panel_size=(4.6, 3.6),
+    )
 
 
-def _points(ax: mpl.axes.Axes, rows: Sequence[Row]) -> list[tuple[str, float, float, float]]:
-    """Draw every loss; family, temperature, uniformity and tolerance of those that have one."""
-    places = []
+def _around(places: Sequence[Place], room: float) -> list[tuple[float, float]]:
+    """Limits of both axes: those of the points, and a share of their distance at each end."""
+    limits = []
+    for axis in (0, 1):
+        low, high = (pick(place[axis][0] for place in places) for pick in (min, max))
+        limits.append((low - room * (high - low), high + room * (high - low)))
+    return limits
+
+
+def _placed(rows: Sequence[Row]) -> list[tuple[str, float]]:
+    """Families with a temperature, and the temperatures that they have runs of."""
+    return [(family, tau) for family, *_ in LINES for tau in TEMPERATURES if of(rows, family, tau)]
+
+
+def _plane(
+    rows: Sequence[Row],
+    named: Sequence[tuple[str, float]],
+    title: str,
+    limits: Sequence[tuple[float, float]],
+) -> Panel:
+    """Every loss in the plane; some points with their temperatures."""
+    marks: list[Mark] = []
     for family, limit, colour, marker in LINES:
-        for name, taus in ((family, TEMPERATURES), (limit, (None,))):
-            there = [tau for tau in taus if of(rows, name, tau)]
-            points = [_place(of(rows, name, tau)) for tau in there]
-            if not points:
-                continue
-            (x, dx), (y, dy) = (
-                tuple(zip(*[point[axis] for point in points], strict=True)) for axis in (0, 1)
-            )
-            ax.errorbar(
-                x, y, dy, dx, color=colour, marker=marker if name == family else "*",
-                markersize=5 if name == family else 12, linestyle="-" if name == family else "",
-                label=TITLES[name], capsize=2,
-            )  # fmt: skip
-            if name == family:
-                places += [(name, tau, *place) for tau, *place in zip(there, x, y, strict=True)]
-    for name, colour, marker in BESIDE:
+        there = [tau for tau in TEMPERATURES if of(rows, family, tau)]
+        places = [_place(of(rows, family, tau)) for tau in there]
+        xs, ys = ([place[axis][0] for place in places] for axis in (0, 1))
+        if there:
+            marks.append(Line(xs, ys, "", colour, width=1.0))
+        for tau, place in zip(there, places, strict=True):
+            side: Side = "lower right"
+            if family == LINES[0][0]:
+                side = "right" if tau == TEMPERATURES[0] else "upper left"
+            names, sides = ([f"{tau:g}"], [side]) if (family, tau) in named else ([], [])
+            label = TITLES[family] if tau == there[0] else ""
+            marks.append(_point(place, label, colour, marker, size=5.0, names=names, sides=sides))
+        if of(rows, limit, None):
+            place = _place(of(rows, limit, None))
+            marks.append(_point(place, TITLES[limit], colour, marker, hollow=True, size=8.0))
+    for name, colour, marker, hollow in BESIDE:
         for tau in (tau for tau in (*TEMPERATURES, None) if of(rows, name, tau)):
-            (x, dx), (y, dy) = _place(of(rows, name, tau))
             label = TITLES[name] + ("" if tau is None else f", τ {tau:g}")
-            ax.errorbar([x], [y], [dy], [dx], color=colour, marker=marker, label=label, capsize=2)
-    return places
+            size = 9.0 if hollow else 5.0
+            place = _place(of(rows, name, tau))
+            marks.append(_point(place, label, colour, marker, hollow=hollow, size=size))
+    return Panel(
+        marks,
+        Axis(f"{TITLE_OF_UNIFORMITY}   ←\u00a0more\u00a0uniform", limits=limits[0]),
+        Axis("tolerance, cosine   more\u00a0tolerant\u00a0→", limits=limits[1]),
+        title,
+    )
 
 
-def _name(ax: mpl.axes.Axes, places: Sequence[tuple[str, float, float, float]]) -> None:
-    """Temperatures beside their points: above those of the first family, below the other's."""
-    for family, tau, x, y in places:
-        above = family == LINES[0][0]
-        ax.annotate(
-            f"{tau:g}",
-            (x, y),
-            xytext=(7, 5) if above else (-7, -13),
-            textcoords="offset points",
-            ha="left" if above else "right",
-            fontsize="small",
-            color=LINES[0 if above else 1][2],
-            annotation_clip=True,
-        )
+def _point(place: Place, label: str, colour: str, symbol: str, **more: object) -> Points:
+    """A point with both error bars."""
+    (x, dx), (y, dy) = place
+    return Points([x], [y], label, colour, x_error=[dx], y_error=[dy], symbol=symbol, **more)
 
 
-def _place(rows: Sequence[Row]) -> tuple[tuple[float, float], tuple[float, float]]:
+def _place(rows: Sequence[Row]) -> Place:
     return _scaled(rows, BY_NAME["uniformity"]), _scaled(rows, BY_NAME["tolerance"])
 
 
 def _scaled(rows: Sequence[Row], measure: Measure) -> tuple[float, float]:
-    """Mean and spread over seeds; no spread of one seed."""
+    """Mean and spread over seeds; no spread of one seed.  Uniformity is L, as the tool has it."""
     mean, spread = over_seeds(rows, measure)
-    return mean, spread or 0.0
+    return -mean if measure.name == "uniformity" else mean, spread or 0.0
 
 
 def _png(figure: Figure) -> bytes:
-    FigureCanvasAgg(figure)
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=110, metadata={"Software": None})
-    return stream.getvalue()
+    return render([figure], ["png"])[0]["png"]
+
+
+def main(folder: Path) -> None:
+    """Draw the figures of each data set of a folder's `results.csv` into that folder."""
+    rows = from_csv((folder / "results.csv").read_text())
+    for data in DATA_SETS:
+        mine = [row for row in rows if row["data"] == data.name]
+        for name, draw in (("along_tau", along_tau), ("plane", trade_off)):
+            if mine:
+                replace_file(folder / f"{data.name}-{name}.png", draw(mine, data))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from cl_analyze.figures.description import Points
 from cl_analyze.losses import NTXent, simple
 from sample_data.make_embeddings import Run as SampleRun
 from sample_data.make_embeddings import contrastive_loss
@@ -25,7 +27,8 @@ from sample_data.study.analysis import (
     to_csv,
     to_markdown,
 )
-from sample_data.study.figures import along_tau, trade_off
+from sample_data.study.figures import along_tau, trade_off, trade_off_figure
+from sample_data.study.figures import main as redraw
 from sample_data.study.plan import (
     DATA_SETS,
     QUICK,
@@ -187,6 +190,31 @@ def test_the_page_shows_what_the_results_say():
             assert len(set(seeds)) == len(seeds)
         for draw in (along_tau, trade_off):
             assert draw(mine, data).startswith(b"\x89PNG")
+
+
+def test_the_pages_figures_are_redrawn_from_the_results(tmp_path):
+    shutil.copy(RESULTS, tmp_path)
+    redraw(tmp_path)
+    drawn = {path.name for path in tmp_path.glob("*.png")}
+    assert drawn == {
+        f"{data.name}-{name}.png" for data in DATA_SETS for name in ("along_tau", "plane")
+    }
+    page = (ROOT / "docs" / "study.md").read_text()
+    for name in drawn:
+        assert f"](study/{name})" in page
+        size = [(folder / name).read_bytes()[16:24] for folder in (tmp_path, RESULTS.parent)]
+        assert size[0] == size[1], "python -m sample_data.study.figures docs/study redraws them"
+
+
+def test_the_plane_lies_as_the_tools_plane():
+    rows = [row for row in from_csv(RESULTS.read_text()) if row["data"] == "digits"]
+    whole, corner = trade_off_figure(rows, DATA_SETS[1]).panels
+    for panel in (whole, corner):
+        assert "← more uniform" in panel.x.label.replace("\u00a0", " ")
+    place = {mark.label: (mark.x[0], mark.y[0]) for mark in whole.marks if isinstance(mark, Points)}
+    simple, hard = place["simple"], place["hard simple"]
+    assert hard[0] < simple[0] < 0  # more uniform is to the left: L, not -L
+    assert hard[1] < simple[1]
 
 
 def test_the_guide_has_the_numbers_of_the_results():
