@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from cl_analyze.cli.commands import FROM_FILE
 from cl_analyze.cli.run import requests, shown_arguments, with_defaults
-from cl_analyze.cli.terminal import ReaderGoneError, Talk, write_lines, write_text
+from cl_analyze.cli.terminal import (
+    ReaderGoneError,
+    Talk,
+    width_of_output,
+    write_lines,
+    write_text,
+)
 from cl_analyze.errors import AnalysisError, CheckFailedError, ConfigError, error_text
 from cl_analyze.options import CheckFiles, MetricOptions, RunOptions
 from cl_analyze.options.declaration import from_command_line
@@ -201,7 +207,7 @@ def run_gate(command: str, parameters: Mapping[str, Any]) -> None:
         else:
             from cl_analyze.checks.text import check_lines
 
-            write_lines(check_lines(outcome.checks, outcome.verdict))
+            write_lines(check_lines(outcome.checks, outcome.verdict, width_of_output()))
     except (ReaderGoneError, ConfigError):
         if outcome.verdict != "fail":
             raise

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cl_analyze.cli.terminal import write_lines, write_text
+from cl_analyze.cli.terminal import width_of_output, write_lines, write_text
 from cl_analyze.data.inspection import inspect_file
 from cl_analyze.errors import DataError
+from cl_analyze.lines import separated
 from cl_analyze.options import Request
 from cl_analyze.options.declaration import options_of
 from cl_analyze.results.tables import to_json
@@ -33,8 +34,8 @@ def run_inspection(command: str, parameters: Mapping[str, Any]) -> None:
     if parameters["as_json"]:
         write_text(to_json({"files": [inspection.to_dict() for inspection in inspections]}))
     else:
-        blocks = (inspection.lines() for inspection in inspections)
-        write_lines(line for i, block in enumerate(blocks) for line in [*[""] * (i > 0), *block])
+        width = width_of_output()
+        write_lines(separated(inspection.lines(width) for inspection in inspections))
     if any(inspection.problems for inspection in inspections):
         names = ", ".join(inspection.name for inspection in inspections if inspection.problems)
         raise DataError(f"{names}: not fit for analysis; see the problems above")

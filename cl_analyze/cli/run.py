@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cl_analyze.cli.commands import ARGUMENTS, FROM_FILE
 from cl_analyze.cli.defaults import FromFile, shown
-from cl_analyze.cli.terminal import Talk, write_lines, write_text
+from cl_analyze.cli.terminal import Talk, width_of_output, write_lines, write_text
 from cl_analyze.errors import ConfigError
 from cl_analyze.options import (
     FAMILIES,
@@ -172,50 +172,29 @@ def finish(report: Report, output: OutputOptions, run: RunOptions, talk: Talk) -
 
         write_text(to_json(document.to_dict(files)))
     else:
-        write_lines(_blocks(document))
+        from cl_analyze.report.text import document_lines
+
+        write_lines(document_lines(document, width_of_output(), output.long))
     if files:
-        from cl_analyze.report.text import wrapped
-
-        talk.say(f"wrote {len(files)} files:")
-        joined_paths = " ".join(
-            path.replace(" ", "\0") for path in files
-        )  # a path cannot contain NUL
-        for line in wrapped(joined_paths, 78):
-            talk.say(f"  {line}".replace("\0", " "))
+        for line in _written(document, Path(output.out), files):
+            talk.say(line)
+        talk.details(files)
 
 
-def _blocks(document: Document) -> Iterator[str]:
-    """Lines of the printed tables: a table for each family; for `report`, one for each source."""
-    for position, block in enumerate(_tables(document)):
-        yield from [*[""] * (position > 0), *block]
+def _written(document: Document, folder: Path, files: Sequence[str]) -> Iterator[str]:
+    """The page first, then how many files of each kind are in the folder."""
+    from cl_analyze.report import PAGES
 
-
-def _tables(document: Document) -> Iterator[list[str]]:
-    from cl_analyze.figures.sources import natural_order
-    from cl_analyze.metrics.headlines import headlines
-    from cl_analyze.report.text import (
-        comparison_lines,
-        loss_lines,
-        penalty_lines,
-        quality_lines,
-        record_lines,
-        verdict_lines,
-    )
-
-    if document.command == "compare":
-        yield comparison_lines(document)
-        return
-    if document.command != "report":
-        for family, indices in document.families.items():
-            records = [document.results[i] for i in indices]
-            of_family = {"penalty": penalty_lines, "losses": loss_lines, "quality": quality_lines}
-            lines = of_family.get(family, record_lines)
-            yield lines(records, document)
-        return
-    listed_headlines = headlines(document)
-    for source in natural_order(document):
-        headline_records = [headline.find(document, source) for headline in listed_headlines]
-        summary = record_lines(
-            [record for record in headline_records if record is not None], document
-        )
-        yield [*summary, *verdict_lines(source, document)]
+    paths = [Path(file) for file in files]
+    if document.command in PAGES:
+        page, _ = PAGES[document.command]
+        yield f"{document.command}  {folder / page}  (open it)"
+    tables = sum(path.suffix == ".csv" for path in paths)
+    figures = len({path.stem for path in paths if path.parent.name == "figures"})
+    counts = [
+        f"{count} {noun if count == 1 else noun + 's'}"
+        for count, noun in ((tables, "table"), (figures, "figure"))
+        if count
+    ]
+    others = [path.name for path in paths if path.suffix == ".json"]
+    yield f"{', '.join([*counts, *others])} in {folder}"

@@ -10,10 +10,11 @@ import sys
 import threading
 import time
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO
 
 from cl_analyze.errors import ConfigError
+from cl_analyze.lines import WIDTH, Line, Style
 from cl_analyze.quoting import printable, without_secrets
 
 
@@ -21,39 +22,80 @@ class ReaderGoneError(Exception):
     """The reader has closed standard output, as `| head` does."""
 
 
-def write_lines(lines: Iterable[str]) -> None:
-    """Write lines to stdout, with control characters in names escaped; see `write_text`."""
-    write_text("\n".join(map(printable, lines)) + "\n")
+_STYLES = {"bold": "bold", "dim": "dim", "good": "green", "bad": "bold red", "warn": "yellow"}
+"""Style of a piece of a line -> colours of the terminal."""
+_PLAIN = {"±": "+-", "–": "-", "…": "...", "τ": "tau", "√": "sqrt "}
+"""What stands for characters that standard output cannot encode."""
+_NARROWEST = 40
 
 
-def write_text(text: str) -> None:
-    """Write text to stdout; headings are bold on a terminal, and ± is +- if it cannot be encoded.
+def width_of_output() -> int:
+    """Columns of the terminal that shows standard output; 80 where there is none."""
+    return max(shutil.get_terminal_size((WIDTH, 24)).columns, _NARROWEST)
+
+
+def write_lines(lines: Iterable[Line]) -> None:
+    """Write lines to stdout, with control characters in names escaped.
+
+    A terminal shows styles as colours, but not with NO_COLOR or TERM=dumb.
 
     Raises:
         ReaderGoneError: the reader has closed the pipe.
         ConfigError: stdout cannot be written (a full disk).
     """
-    stream = sys.stdout
-    encoding = stream.encoding or "utf-8"
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        text = text.replace("±", "+-").encode(encoding, "backslashreplace").decode(encoding)
-    try:
-        if stream.isatty() and "NO_COLOR" not in os.environ:
-            from rich.console import Console
-            from rich.text import Text
+    pieces: list[tuple[str, Style]] = []
+    for line in lines:
+        pieces += [*((printable(text), style) for text, style in line.pieces), ("\n", "")]
+    if not _shows_colours():
+        write_text("".join(text for text, _ in pieces))
+        return
+    from rich.console import Console
+    from rich.text import Text
 
-            console = Console(soft_wrap=True, highlight=False)
-            for line in text.rstrip("\n").split("\n"):
-                console.print(Text(line, style="" if line.startswith(" ") else "bold"))
-        else:
-            stream.write(text)
-        stream.flush()
+    with _writing() as stream:
+        console = Console(file=stream, soft_wrap=True, highlight=False)
+        shown_pieces = [(_encodable(text), _STYLES.get(style, "")) for text, style in pieces]
+        console.print(Text.assemble(*shown_pieces), end="")
+
+
+def _shows_colours() -> bool:
+    is_dumb = os.environ.get("TERM") == "dumb"
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ and not is_dumb
+
+
+def write_text(text: str) -> None:
+    """Write text to stdout as it is; ± is +- if it cannot be encoded.
+
+    Raises:
+        ReaderGoneError: the reader has closed the pipe.
+        ConfigError: stdout cannot be written (a full disk).
+    """
+    with _writing() as stream:
+        stream.write(_encodable(text))
+
+
+@contextlib.contextmanager
+def _writing() -> Iterator[TextIO]:
+    """Standard output; what is written is flushed."""
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
     except BrokenPipeError as error:
         raise ReaderGoneError from error
     except OSError as error:
         raise ConfigError(f"cannot write standard output: {error.strerror or error}") from error
+
+
+def _encodable(text: str) -> str:
+    """The text, with other words for characters that standard output cannot encode."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        for character, words in _PLAIN.items():
+            text = text.replace(character, words)
+        return text.encode(encoding, "backslashreplace").decode(encoding)
+    return text
 
 
 _LONGEST = 4_000

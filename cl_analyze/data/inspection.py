@@ -30,6 +30,7 @@ from cl_analyze.data.validation import (
     subnormal_in_words,
 )
 from cl_analyze.errors import DataError
+from cl_analyze.lines import WIDTH, Line, Style, plain, wrapped
 from cl_analyze.quoting import quoted, some
 
 
@@ -59,27 +60,37 @@ class Inspection:
         """As JSON."""
         return dict(vars(self))
 
-    def lines(self) -> list[str]:
-        """As text, two columns."""
+    def lines(self, width: int = WIDTH) -> list[Line]:
+        """As text, two columns; sentences are wrapped, and what is wrong has a colour."""
         names = [_short(entry["key"] or "array") for entry in self.arrays[:_MOST_LISTED]]
-        width = max(map(len, names), default=0)
-        out = [self.name]
+        longest = max(map(len, names), default=0)
+        out: list[str] = []
         for name, entry in zip(names, self.arrays, strict=False):
             content = entry["skipped"] or f"{tuple(entry['shape'])} {entry['dtype']}"
-            out.append(f"  {name.ljust(width)}  {content}")
+            out.append(f"  {name.ljust(longest)}  {content}")
         if len(self.arrays) > _MOST_LISTED:
             out.append(f"  ... and {len(self.arrays) - _MOST_LISTED} more arrays (--json has all)")
         for title, values in (("embeddings", self.embeddings), ("labels", self.labels)):
             if values:
                 out.append(f"  {title}")
-                width = max(map(len, values))
-                out += [f"    {key.ljust(width)}  {_text(value)}" for key, value in values.items()]
-        out += [f"  note: {text}" for text in self.notes]
-        out += [f"  warning: {text}" for text in self.warnings]
-        out += [f"  problem: {text}" for text in self.problems]
+                longest = max(map(len, values))
+                out += [
+                    f"    {key.ljust(longest)}  {_text(value)}" for key, value in values.items()
+                ]
+        lines = [Line.of(self.name, "bold"), *plain(out)]
+        told: tuple[tuple[str, Style, list[str]], ...] = (
+            ("note", "", self.notes),
+            ("warning", "warn", self.warnings),
+            ("problem", "bad", self.problems),
+        )
+        for kind, style, texts in told:
+            for text in texts:
+                first, *others = wrapped(f"{kind}: {text}", width, "  ", "    ")
+                lines.append(Line.of("  ").then(kind, style).then(first.removeprefix(f"  {kind}")))
+                lines += plain(others)
         if not self.problems and not self.warnings:
-            out.append("  no problem found")
-        return out
+            lines.append(Line.of("  ").then("no problem found", "good"))
+        return lines
 
     def add_arrays(self, container: Container) -> None:
         """List the arrays of a file, and its entries that cannot be read."""

@@ -376,6 +376,14 @@ class OutputOptions(Checked):
         EVERY,
         common_in=EVERY,
     )
+    long: bool = option(
+        False,
+        Flag(),
+        OUTPUT,
+        "--long",
+        "Print a line for each number, with names as in the files",
+        MEASURING,
+    )
     full_json: bool = option(
         False,
         Flag(),

@@ -6,7 +6,7 @@ html.py       the self-contained HTML report
 comparison.py a comparison in words
 notebook.py   a report as a notebook shows it
 sentences.py  one plain sentence on what a number means for this file
-text.py       tables for the terminal
+text/         tables for the terminal; grid.py lays them out
 words.py      numbers as words
 static/, templates/  the page
 """

@@ -25,7 +25,10 @@ def document(result):
 
 
 def test_a_row_for_each_loss_and_temperature(cli, two_views):
-    result = cli("losses", *two_views, "-l", "y.npy", "--tau", 0.1, 0.5)
+    arguments = ("losses", *two_views, "-l", "y.npy", "--tau", 0.1, 0.5)
+    matrix = cli(*arguments, "--no-files").stdout.splitlines()
+    assert matrix[1].split() == ["loss", "τ", "0.1", "τ", "0.5"]
+    result = cli(*arguments, "--long")
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     assert lines[0] == "u.npy  n=60  d=8"
@@ -37,6 +40,8 @@ def test_a_row_for_each_loss_and_temperature(cli, two_views):
         assert (name, sign) == (tau, "±")
         assert float(value) == pytest.approx(float(alignment) + float(uniformity), abs=1e-3)
         assert float(error) > 0
+        row = next(line for line in matrix if line.startswith("  InfoNCE [one_way]")).split()
+        assert float(row[2 if tau == "tau=0.1" else 5]) == pytest.approx(float(value), abs=5e-3)
     titles = [line.split(":")[0].strip() for line in lines if ": " in line]
     for title in (
         "supcon[out]",
@@ -59,13 +64,13 @@ def test_losses_of_one_view_and_of_items_are_printed(cli, two_views):
     one = cli("losses", "u.npy", "-l", "y.npy", "--tau", 0.1)
     assert one.returncode == 0, one.stderr
     assert one.stdout.startswith("u.npy  n=60  d=8\n")
-    assert "supcon[out]: " in one.stdout
+    assert "SupCon [out]" in one.stdout
     assert "hyperspherical energy" not in one.stdout
     pairs = "".join(f"{i},{i // 2}\n" for i in range(60))
     (cli.folder / "pairs.csv").write_text(f"query,item\n{pairs}")
     items = cli("losses", *two_views, "--relevant", "pairs.csv", "--tau", 0.1)
     assert items.returncode == 0, items.stderr
-    assert "contrastive[one_way]: " in items.stdout
+    assert "InfoNCE [one_way]" in items.stdout
     assert "hyperspherical energy" not in items.stdout
 
 
@@ -124,8 +129,8 @@ def test_batches_in_the_terminal(cli, two_views):
     at = next(i for i, line in enumerate(lines) if "mean over batches" in line)
     assert lines[at + 1].split() == ["batch", "size", "8", "16", "limit"]
     first = lines[at + 2].split()
-    assert first[:2] == ["contrastive", "tau=0.5"]
-    small, large, limit = map(float, first[2:])
+    assert first[:3] == ["InfoNCE,", "τ", "0.5"]
+    small, large, limit = map(float, first[3:])
     assert small > large > limit
     assert "L - log K of the contrastive loss is more than 0.05 nats" in result.stderr
 

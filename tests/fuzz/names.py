@@ -237,7 +237,7 @@ def run(suffix: str, folder: Path) -> Callable[[object], None]:
             write(case, path)
         except Exception:  # noqa: BLE001  # a library that will not write such a name
             return
-        said = [shown(line) for line in inspect_file(str(path)).lines()]
+        said = [shown(line.text) for line in inspect_file(str(path)).lines()]
         try:
             opened = open_embeddings(Spec(str(path)), with_ids=True)
             said += map(shown, (*opened.notes, *opened.warnings, *opened.unused))

@@ -11,7 +11,7 @@ import pytest
 import cl_analyze as cla
 from cl_analyze.metrics.differences import Difference, adjusted, identity, record_difference
 from cl_analyze.report.html import render_html
-from cl_analyze.report.text import comparison_lines
+from cl_analyze.report.text import document_lines
 from cl_analyze.results.stats import PairedDifference, merged_copies
 from cl_analyze.results.tables import Record
 
@@ -65,7 +65,9 @@ def test_a_mark_does_not_depend_on_which_numbers_were_asked_for():
             }
         )
         n_tested = sum(row["p"] is not None for row in document.rows("compare"))
-        assert f"{n_tested} differences were tested" in " ".join(comparison_lines(document))
+        assert f"{n_tested} differences were tested" in " ".join(
+            line.text for line in document_lines(document)
+        )
         assert f"{n_tested:,} differences were tested" in render_html(document, [])
     assert found[0] == found[1]
     assert len(found[0]) == 4

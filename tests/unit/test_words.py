@@ -16,7 +16,7 @@ def test_rows_that_point_nearly_the_same_way_are_no_rows_without_a_problem(
 ):
     rows = np.random.default_rng(0).standard_normal((50, 8)) + offset
     np.save(tmp_path / "rows.npy", rows)
-    text = " ".join(inspect_file(str(tmp_path / "rows.npy")).lines())
+    text = " ".join(line.text for line in inspect_file(str(tmp_path / "rows.npy")).lines())
     assert ("point nearly the same way" in text) == is_warned
     assert ("no problem found" in text) != is_warned
 

@@ -76,7 +76,7 @@ TPR_AT_FPR = Metric(
     ),
     parameters=(Parameter("fpr", "fprs"), NEGATIVES),
     better="higher",
-    title="true-positive rate",
+    title="TPR",
 )
 D_PRIME = Metric(
     "d_prime",
