@@ -42,10 +42,15 @@ def test_everything_of_three_checkpoints(cli, files):
     assert result.returncode == 0, result.stderr
     out = cli.folder / "out"
     assert "differs from step=30.npz (p < 0.05" in result.stdout
-    assert "step=200.npz (step 200) against step=30.npz" in result.stdout
-    assert "matched by their ids" in result.stdout
-    assert "How the space moved: CKA" in result.stdout
+    assert result.stdout.splitlines()[0] == "3 checkpoints  *.npz"
+    assert "Best by " in result.stdout
+    assert "docs/guide.md" in result.stdout.splitlines()[-1]
     assert max(map(len, result.stdout.splitlines())) <= 80
+    whole = cli("compare", *files, "--x", "step", "--out", "out", "--long")
+    assert "step=200.npz (step 200) against step=30.npz" in whole.stdout
+    assert "matched by their ids" in whole.stdout
+    assert "How the space moved: CKA" in whole.stdout
+    assert max(map(len, whole.stdout.splitlines())) <= 80
     for name in ("trade_off", "along_the_run", "differences", "movement", "compare_matrix"):
         assert (out / "figures" / f"{name}.png").stat().st_size > 5_000, name
     rows = read(out / "tables" / "compare.csv")
@@ -193,7 +198,9 @@ def test_groups_and_labels_go_with_their_rows(cli, files, random):
     result = cli("compare", "a.npz", "b.npz", *FEW, "-l", "labels.npy")
     assert "rows have another label than the row of a.npz with their id" in result.stderr
     np.save(cli.folder / "turned.npy", labels[order])
-    result = cli("compare", "a.npz", "b.npz", *FEW, "-l", "labels.npy", "-l", "turned.npy")
+    result = cli(
+        "compare", "a.npz", "b.npz", *FEW, "-l", "labels.npy", "-l", "turned.npy", "--long"
+    )  # fmt: skip
     assert "another label" not in result.stderr
     assert "0 of 9 tested numbers differ" in result.stdout
 
