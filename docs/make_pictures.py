@@ -49,7 +49,7 @@ _HIDDEN = (
 
 
 _COMPARE = "compare --x tau --metrics uniformity tolerance knn_accuracy probe_accuracy"
-_COMMANDS = {"page": "report", "differences": _COMPARE, "trade-off": _COMPARE}
+COMMANDS = {"page": "report", "differences": _COMPARE, "trade-off": _COMPARE}
 """Picture of the README -> what writes its page about the sample data."""
 
 
@@ -122,7 +122,7 @@ def one_figure(browser: Any, page: Path, theme: str, name: str) -> Image.Image:
 
 def readme_pictures(wanted: Callable[[str], bool], folder: Path) -> None:
     """The first screen of a report, and two figures of a comparison."""
-    names = [name for name in _COMMANDS if wanted(name)]
+    names = [name for name in COMMANDS if wanted(name)]
     if not names:
         return
     from playwright.sync_api import sync_playwright
@@ -137,10 +137,10 @@ def readme_pictures(wanted: Callable[[str], bool], folder: Path) -> None:
         )
         pages = {
             command: run(command, files, Path(scratch, command.split()[0]))
-            for command in dict.fromkeys(_COMMANDS[name] for name in names)
+            for command in dict.fromkeys(COMMANDS[name] for name in names)
         }
         for name in names:
-            page = pages[_COMMANDS[name]]
+            page = pages[COMMANDS[name]]
             for theme in THEMES:
                 image = (
                     first_screen(browser, page, theme)

@@ -59,6 +59,16 @@ def test_pictures_exist_and_have_alternative_texts(page):
         assert alt is None or len(alt.split()) > 1, path
 
 
+def test_the_folder_has_what_the_script_makes_and_nothing_else():
+    of_pages = {name for reading in make_pictures.readings() for name in reading.figures}
+    of_readme = {
+        f"{name}-{theme}" for name in make_pictures.COMMANDS for theme in ("light", "dark")
+    }
+    assert {path.name for path in make_pictures.FOLDER.iterdir()} == {
+        f"{name}.png" for name in of_pages | of_readme
+    }
+
+
 def test_links_within_the_page_lead_to_headings():
     text = READING.read_text(encoding="utf-8")
     heads = {re.sub(r"\W+", "-", head.lower()) for head in re.findall(r"^#+ (.+)$", text, re.M)}
