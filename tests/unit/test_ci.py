@@ -137,16 +137,17 @@ def test_every_input_of_the_action_is_used_and_explained():
 def test_the_gitlab_snippet_runs(folder):
     page = (ROOT / "docs" / "ci.md").read_text()
     (snippet,) = re.findall(r"## GitLab\n\n```yaml\n(.*?)```", page, re.DOTALL)
-    job = yaml.safe_load(snippet)["embeddings"]
+    pipeline = yaml.safe_load(snippet)
+    job, (package,) = pipeline["embeddings"], pipeline["variables"].values()
     (folder / "ci").mkdir()
-    env = environment(folder, EMBEDDINGS="emb.npz")
+    env = environment(folder, EMBEDDINGS="emb.npz", **pipeline["variables"])
     save = "cl-analyze check emb.npz --save-baseline ci/base.json"
     subprocess.run(["sh", "-ec", save], cwd=folder, env=env, check=True, capture_output=True)
     script = "\n".join(job["script"])
     subprocess.run(["sh", "-ec", script], cwd=folder, env=env, check=True, capture_output=True)
     for path in [job["artifacts"]["reports"]["junit"], *job["artifacts"]["paths"]]:
         assert (folder / path).stat().st_size > 100
-    assert (folder / "pip.log").read_text() == "install cl-analyze\n"
+    assert (folder / "pip.log").read_text() == f"install {package}\n"
 
 
 def test_the_rules_of_the_page_are_rules(tmp_path):
