@@ -91,11 +91,16 @@ class _NoteFilter(Recorder):
     shows_notes = True
     n_left_out = 0
 
+    def __init__(self, listener: Listener) -> None:
+        super().__init__(listener)
+        self._shown: set[str] = set()
+
     def note(self, text: str) -> None:
-        """Show a note, or count it."""
+        """Show a note, or count it where it differs from those that were shown."""
         if self.shows_notes:
+            self._shown.add(text)
             super().note(text)
-        else:
+        elif text not in self._shown:
             self.n_left_out += 1
 
 

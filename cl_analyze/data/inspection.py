@@ -245,7 +245,7 @@ def inspect_file(name: str, labels: str | None = None, unlabelled: str | None = 
     except DataError as error:
         result.problems.append(str(error))
         return result
-    result.notes += opened.notes
+    result.notes += [*opened.notes, *(found.text for found in opened.found)]
     result.warnings += opened.warnings
     result.add_rows(opened)
     remedy = "; --labels none says that there are none" if labels is None else ""

@@ -73,6 +73,21 @@ _KINDS = {"c": "complex numbers", "U": "strings", "S": "bytes", "O": "objects"}
 
 
 @dataclass(frozen=True)
+class FoundBeside:
+    """Arrays beside the embeddings that are used although nobody named them.
+
+    Attributes:
+        role: what they are used as.
+        keys: their keys, joined by ` + `.
+        text: the note on them, for a single file.
+    """
+
+    role: str
+    keys: str
+    text: str
+
+
+@dataclass(frozen=True)
 class OpenedEmbeddings:
     """Embeddings, and the arrays beside them in the same file.
 
@@ -86,6 +101,7 @@ class OpenedEmbeddings:
         unused: why arrays with the name of labels are not taken as labels.
         class_names: (C,) names of the classes, of the same file, or None.
         names: (N,) an array of ids that only tables show: values may occur twice; or None.
+        found: ids and views that were found beside the embeddings.
     """
 
     main: Opened
@@ -97,6 +113,7 @@ class OpenedEmbeddings:
     unused: tuple[str, ...] = ()
     names: Opened | None = None
     class_names: Opened | None = None
+    found: tuple[FoundBeside, ...] = ()
 
 
 def open_embeddings(
@@ -143,6 +160,7 @@ def open_embeddings(
             f".{container.format} file like this one must be; .npy is read by rows"
         )
     labels = ids = names = class_names = None
+    found: list[FoundBeside] = []
     unused: tuple[str, ...] = ()
     views = rows.views if with_views else None
     if container.has_keys:
@@ -153,9 +171,9 @@ def open_embeddings(
             notes += beside.columns() if labels is None and not unused else []
         names = beside.names()
         if with_ids:
-            ids = beside.ids(notes)
+            ids = beside.ids(notes, found)
         if with_views and views is None:
-            views = beside.views(notes, chosen)
+            views = beside.views(notes, found, chosen)
             if views is not None:
                 views = tuple(
                     main if v.key == main.key else _read_as(v, packed_bits, transpose)
@@ -168,7 +186,16 @@ def open_embeddings(
         )
     _check_views(main, views)
     return OpenedEmbeddings(
-        main, labels, views, tuple(notes), ids, rows.warnings, unused, names, class_names
+        main,
+        labels,
+        views,
+        tuple(notes),
+        ids,
+        rows.warnings,
+        unused,
+        names,
+        class_names,
+        tuple(found),
     )
 
 
@@ -497,7 +524,7 @@ class _Beside:
             return None
         return self._open(name)
 
-    def ids(self, notes: list[str]) -> Opened | None:
+    def ids(self, notes: list[str], found: list[FoundBeside]) -> Opened | None:
         """The ids of the rows; values of an array `id` that occur twice are no ids."""
         name = role_key(self._others, ID_KEYS)
         if name is None:
@@ -511,17 +538,22 @@ class _Beside:
             )
             return None
         ids = self._open(name)
-        notes.append(f"{self._spec}: rows are matched by its array {quoted(ids.key)}")
+        text = f"{self._spec}: rows are matched by its array {quoted(ids.key)}"
+        found.append(FoundBeside("ids", str(ids.key), text))
         return ids
 
-    def views(self, notes: list[str], chosen: Sequence[int]) -> tuple[Opened, ...] | None:
+    def views(
+        self, notes: list[str], found: list[FoundBeside], chosen: Sequence[int]
+    ) -> tuple[Opened, ...] | None:
         """The views of the rows, all or the chosen ones."""
         for names in _views_among(self._keys):
             taken = _taken(len(names), chosen, str(self._spec))
             views = [self._open(names[v]) for v in taken]
             if len(taken) == 2:
                 first, second = (quoted(view.key) for view in views)
-                notes.append(f"{self._spec}: positives are its views {first} and {second}")
+                text = f"{self._spec}: positives are its views {first} and {second}"
+                keys = " + ".join(str(view.key) for view in views)
+                found.append(FoundBeside("views", keys, text))
             else:
                 words = _pairs_in_words(taken, len(names))
                 notes.append(f"{self._spec}: positives are {words}")

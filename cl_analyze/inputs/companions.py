@@ -333,8 +333,6 @@ def _tell_of_labels(
     recorder: Recorder,
 ) -> None:
     labels = companions["labels"]
-    if labels is not None and labels.opened is embeddings.labels:
-        recorder.note(f"{request.embeddings}: labels are its array {quoted(labels.opened.key)}")
     if labels is not None and request.labels is not None and embeddings.labels is not None:
         recorder.note(f"{title}: --labels replaces the labels in the file")
     if companions["clop_anchors"] is not None and labels is None:
@@ -413,7 +411,7 @@ def _ids_of_items(
         raise ConfigError("--pair-ids are ids of the rows of --pairs: pass --pairs FILE too")
     if opened is None and isinstance(request.pairs, str | Path):
         found = open_embeddings(Spec.parse(str(request.pairs)), False, False, True)
-        for text in found.notes:
+        for text in (*found.notes, *(own.text for own in found.found)):
             recorder.note(text)
         return found.ids
     return opened

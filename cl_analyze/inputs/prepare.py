@@ -109,6 +109,7 @@ def prepare(
     for text in opened.warnings:
         of_file.warn(text)
     companions = open_companions(request, title, opened, run, of_file)
+    _tell_of_found(opened, companions, of_file)
     _check_needs(title, names, options, opened, companions, of_file)
     recorder.stage("checking rows", title)
     checks = _checked_rows(opened, companions)
@@ -184,6 +185,17 @@ def _open(request: Request, title: str, names: Sequence[str]) -> OpenedEmbedding
             f"found {opened.main.array.shape}"
         )
     return opened if wants_views else replace(opened, views=None)
+
+
+def _tell_of_found(opened: OpenedEmbeddings, companions: Companions, recorder: Recorder) -> None:
+    """Tell which arrays beside the embeddings are used, in one line that all files share."""
+    found = [(own.role, own.keys) for own in opened.found]
+    labels = companions["labels"]
+    if labels is not None and labels.opened is opened.labels:
+        found.insert(0, ("labels", str(labels.opened.key)))
+    if found:
+        roles, keys = (", ".join(words) for words in zip(*found, strict=True))
+        recorder.note(f"{roles}: from the embeddings' file ({keys})")
 
 
 def _check_needs(

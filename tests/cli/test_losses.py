@@ -151,7 +151,7 @@ def test_definition_is_kept_where_a_loss_has_it(cli, two_views):
 def test_views_in_the_file_need_no_option(cli, sample):
     result = cli("losses", sample, "--tau", 0.2, "--no-files")
     assert result.returncode == 0
-    assert "positives are its views 'view1' and 'view2'" in result.stderr
+    assert "labels, views: from the embeddings' file (labels, view1 + view2)" in result.stderr
 
 
 @pytest.mark.parametrize(

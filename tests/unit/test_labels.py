@@ -176,7 +176,7 @@ def test_the_array_that_has_a_value_a_row_is_taken(cli):
     np.savez(cli.folder / "e.npz", embeddings=ROWS, labels=np.array(list("abcd")), y=LABELS)
     result = cli("tolerance", "e.npz", "--no-files")
     assert result.returncode == 0, result.stderr
-    assert "labels are its array 'y'" in result.stderr
+    assert "labels: from the embeddings' file (y)" in result.stderr
 
 
 def test_labels_none_in_python_and_on_the_command_line(cli):
