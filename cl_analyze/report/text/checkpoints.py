@@ -178,7 +178,8 @@ def _single(document: Document, source: str, width: int) -> list[Line]:
         text_column("", units),
         text_column("uniform sphere", spheres, ">"),
     ]
-    if any(spheres) and sum(column.width + 2 for column in columns) <= width:
+    widths = [max(column.width, len(column.head)) + 2 for column in columns if column.width]
+    if any(spheres) and sum(widths) <= width:
         lines = table(columns, width)
     else:
         lines = named_numbers(names, texts, units, width)
