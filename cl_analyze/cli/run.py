@@ -22,7 +22,7 @@ from cl_analyze.options import (
 from cl_analyze.options.declaration import from_command_line, options_of
 from cl_analyze.options.request import SETTINGS
 from cl_analyze.processes import cores
-from cl_analyze.quoting import natural
+from cl_analyze.results.ordering import axis_of, natural_order
 
 if TYPE_CHECKING:
     from cl_analyze.analysis.report import Report
@@ -36,8 +36,9 @@ _TYPED = 2
 def requests(parameters: Mapping[str, Any]) -> list[Request]:
     """One request for each EMB, with companions.
 
-    Three or more files in alphabetical order, as a shell pattern lists them, are sorted by the
-    numbers in their names.  Any other order is kept.
+    Three or more files in alphabetical order, as a shell pattern lists them, are put in the order
+    that tables and figures have: along the temperatures or steps in their names.  Any other order
+    is kept.
 
     Args:
         parameters: the command's parameters by name.
@@ -57,7 +58,9 @@ def requests(parameters: Mapping[str, Any]) -> list[Request]:
     ]
     is_listed = n > _TYPED and list(embeddings) == sorted(embeddings)
     if is_listed:  # a shell lists step-10 before step-2
-        all_requests.sort(key=lambda request: natural(str(request.embeddings)))
+        names = list(map(str, embeddings))
+        order = {name: i for i, name in enumerate(natural_order(names, axis_of(names)))}
+        all_requests.sort(key=lambda request: order[str(request.embeddings)])
     return all_requests
 
 
