@@ -51,7 +51,7 @@ def test_uniformity_of_an_npy_file(cli, emb):
     assert "uniformity [u_stat], t 2" in result.stdout
     assert "uniformity[u_stat]" in cli("uniformity", emb, "--long", "--no-files").stdout
     assert "±" in result.stdout
-    assert result.stderr.endswith("2 tables, 1 figure in cl-analyze-out\n")
+    assert result.stderr.endswith("1 table, 1 figure in cl-analyze-out\n")
     out = cli.folder / "cl-analyze-out"
     assert (out / "tables" / "uniformity.csv").is_file()
     assert (out / "figures" / "uniformity.png").read_bytes().startswith(b"\x89PNG")
