@@ -174,7 +174,8 @@ def test_commands_named_in_the_readme_exist():
     result = subprocess.run(
         [sys.executable, "-m", "cl_analyze", "--help"], check=True, capture_output=True, text=True
     )
-    commands = set(re.findall(r"^  ([a-z]+)  ", result.stdout.partition("Commands:")[2], re.M))
+    before_options = result.stdout.partition("\nOptions:")[0]
+    commands = set(re.findall(r"^  ([a-z]+)  +[A-Z]", before_options, re.M))
     assert listed == commands
 
 
