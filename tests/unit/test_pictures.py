@@ -69,6 +69,11 @@ def test_the_folder_has_what_the_script_makes_and_nothing_else():
     }
 
 
+def test_some_page_shows_each_picture():
+    used = {path.resolve() for page in PAGES for _, path in shown(page)}
+    assert {path.resolve() for path in make_pictures.FOLDER.iterdir()} - used == set()
+
+
 def test_links_within_the_page_lead_to_headings():
     text = READING.read_text(encoding="utf-8")
     heads = {re.sub(r"\W+", "-", head.lower()) for head in re.findall(r"^#+ (.+)$", text, re.M)}
