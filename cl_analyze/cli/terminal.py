@@ -9,12 +9,11 @@ import signal
 import sys
 import threading
 import time
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO
 
 from cl_analyze.errors import ConfigError
-from cl_analyze.lines import WIDTH, Line, Style
+from cl_analyze.lines import WIDTH, Line, Style, n_columns
 from cl_analyze.quoting import printable, without_secrets
 
 
@@ -229,10 +228,10 @@ class Talk:
             return
         share = self._job.share(now)
         bar = "" if share is None else f"{self._bar(share)} "
-        line = bar + self._job.line(now, self._width() - 1 - _n_columns(bar))
+        line = bar + self._job.line(now, self._width() - 1 - n_columns(bar))
         # one write over the old line: a line that was cleared first would flicker
-        self._write("\r" + line + " " * max(0, self._shown - _n_columns(line)))
-        self._shown = _n_columns(line)
+        self._write("\r" + line + " " * max(0, self._shown - n_columns(line)))
+        self._shown = n_columns(line)
 
     def _width(self) -> int:
         """Columns of the terminal that shows the progress; standard output may be a file."""
@@ -300,20 +299,15 @@ class _Timer:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 
-def _n_columns(text: str) -> int:
-    """Columns of a terminal that a text takes: characters of East Asian scripts take two."""
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
-
-
 def _clipped(text: str, width: int) -> str:
     """A text that takes at most so many columns, with its end cut off.
 
     >>> _clipped("a long name", 8), _clipped("short", 8)
     ('a lon...', 'short')
     """
-    if _n_columns(text) <= width:
+    if n_columns(text) <= width:
         return text
-    while text and _n_columns(text) > width - 3:
+    while text and n_columns(text) > width - 3:
         text = text[:-1]
     return f"{text}..."
 
@@ -401,9 +395,9 @@ class _Job:
             tail = f"  {_duration(passed)} so far"
         if width is None:
             return f"{head}{self.stage}{speed}{tail}"
-        room = width - _n_columns(head + speed + tail)
-        if room < min(_n_columns(self.stage), _ROOM_FOR_STAGE):
-            room, speed = room + _n_columns(speed), ""
+        room = width - n_columns(head + speed + tail)
+        if room < min(n_columns(self.stage), _ROOM_FOR_STAGE):
+            room, speed = room + n_columns(speed), ""
         return _clipped(f"{head}{_clipped(self.stage, max(room, 3))}{speed}{tail}", width)
 
     def _pairs_a_second(self, now: float) -> float:

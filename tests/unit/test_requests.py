@@ -1,4 +1,4 @@
-"""The order in which files of the command line are measured; a comparison's reference is the first."""
+"""The order in which files of the command line are measured; the first is the reference."""
 
 from __future__ import annotations
 
