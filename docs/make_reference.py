@@ -6,7 +6,7 @@ python docs/make_reference.py --check    # exit 1 where a page is stale
 docs/cli.md is the commands' own help.  docs/tables.md has the columns of the CSV files (see
 reference_tables.py).  Tables between `<!-- metrics: NAME... -->` and `<!-- end -->` in the other
 pages are the declarations of these metrics.  Blocks of README.md and the other pages that show a
-command show what it prints (see console_blocks.py).
+command show what it prints (see console_blocks.py); tests/test_docs.py checks these.
 """
 
 from __future__ import annotations
@@ -101,7 +101,8 @@ def main() -> int:
         text = page.read_text(encoding="utf-8")
         if _TABLE.search(text):
             wanted[page] = with_tables(text)
-    for page in console_blocks.pages():
+    is_check = "--check" in sys.argv[1:]
+    for page in () if is_check else console_blocks.pages():
         text = wanted.get(page) or page.read_text(encoding="utf-8")
         wanted[page] = console_blocks.with_output(text)
     stale = [
@@ -109,7 +110,7 @@ def main() -> int:
         for page, text in wanted.items()
         if not page.exists() or page.read_text(encoding="utf-8") != text
     ]
-    if "--check" not in sys.argv[1:]:
+    if not is_check:
         for page in stale:
             page.write_text(wanted[page], encoding="utf-8")
         return 0
