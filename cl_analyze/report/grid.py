@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from cl_analyze.report.numbers import NumberText, column_texts
 from cl_analyze.results.tables import Record
 
 _NARROWEST_HEAD = 14
+_PARAMETER = re.compile(r"(?<=, \w) ")
+"""The space behind a parameter of one letter: between τ and 0.07, k and 20."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,14 @@ class Column:
         return max((n_columns(cell.text) for cell in self.cells), default=0)
 
     def heads(self) -> list[str]:
-        """The head in lines about as wide as the cells."""
-        return wrapped(self.head, max(self.width, _NARROWEST_HEAD)) if self.head else []
+        """The head in lines about as wide as the cells; a parameter stays beside its value.
+
+        >>> Column("kNN accuracy, k 20", ()).heads()
+        ['kNN accuracy,', 'k 20']
+        """
+        kept = _PARAMETER.sub("\u00a0", self.head)
+        lines = wrapped(kept, max(self.width, _NARROWEST_HEAD)) if self.head else []
+        return [line.replace("\u00a0", " ") for line in lines]
 
 
 def text_column(head: str, texts: Iterable[str], side: Side = "<") -> Column:
