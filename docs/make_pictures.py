@@ -36,7 +36,7 @@ THEMES = ("light", "dark")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 _COLOURS = 128
 """Of a picture, in place of 16 million: a third of the size, and it looks the same."""
-_PAGE = (1340, 1010)
+_PAGE = (1340, 1120)
 """Width and height of the window in which a whole page is seen."""
 _FIGURE = (560, 1600)
 """Of the window in which one figure is seen: the least width with two panels side by side."""

@@ -305,7 +305,7 @@ def difference_figure(document: Document) -> Figure | None:
         placed = [(float(i), row_of[source]) for i, source in enumerate(order) if source in row_of]
         marks: list[Mark] = [Rule("no difference", x=0.0, colour=GREY)]
         for real, label, colour in (
-            (True, "real (adjusted p < 0.05)", BLUE),
+            (True, "established (adjusted p < 0.05)", BLUE),
             (False, "not established, or without an error bar", GREY),
         ):
             chosen = [(y, row) for y, row in placed if is_real(row["p_headline"]) == real]

@@ -177,12 +177,19 @@ def alike_sentences(document: Document) -> list[str]:
         return f"{one} and {other} ({value})"
 
     rows.sort(key=lambda row: -float(row["value"] or 0.0))
-    n_by_chance = sum(float(row["p_permutation"] or 0.0) >= SIGNIFICANT for row in rows)
-    by_chance = "no pair" if not n_by_chance else f"{n_by_chance} of {len(rows)} pairs"
-    lines = [
-        f"Most alike by CKA: {told(rows[0])}; least: {told(rows[-1])}. No more alike than "
-        f"unrelated rows: {by_chance} (p >= {SIGNIFICANT:g} under permutations)."
-    ]
+    p_values = [row["p_permutation"] for row in rows]
+    n_by_chance = sum(p is not None and float(p) >= SIGNIFICANT for p in p_values)
+    lines = [f"Most alike by CKA: {told(rows[0])}; least: {told(rows[-1])}."]
+    if n_by_chance:
+        lines[0] += (
+            f" {n_by_chance} of {len(rows)} pairs are no more alike than unrelated rows "
+            f"(p >= {SIGNIFICANT:g} under permutations)."
+        )
+    elif None not in p_values:
+        lines[0] += (
+            f" Every pair is more alike than unrelated rows (p < {SIGNIFICANT:g} under "
+            "permutations)."
+        )
     for series in run_of(document).series.values() if checkpoints[0]["axis"] is not None else ():
         ends = [frozenset(pair) for pair in pairwise(series)]
         steps = [of_pair[pair] for pair in ends if pair in of_pair]

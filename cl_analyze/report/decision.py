@@ -25,6 +25,7 @@ _MOST_NAMED = 8
 _SEEDS = 3
 """Checkpoints that are named for further seeds."""
 _POINT = 0.01
+_OF_CLASSES = {"knn_accuracy", "probe_accuracy"}
 _STAND_INS = ("uniformity_gap", "effective_rank", "tolerance")
 """What is looked at where no accuracy is known."""
 _USES = {
@@ -188,7 +189,9 @@ def _best(choice: _Choice, document: Document, names_uses: bool) -> Sentence:
     use = _USES.get(headline.metric, "") if names_uses else ""
     equal = " and ".join(names[source] for source in choice.those("best"))
     text = f"{equal} ({_value(headline.find(document, best))})"
-    text += f", {use}." if use else "."
+    text += f", {use}" if use else ""
+    best_record = headline.find(document, best)
+    text += "." if best_record is None else f"{_no_better(best_record, document)}."
     tied, worse, unknown = (choice.those(kind) for kind in ("tied", "worse", "unknown"))
     is_paired = all(choice.rows[source]["paired"] for source in (*tied, *worse))
     how = "paired differences, 95%" if is_paired else "95%; not all rows are matched"
@@ -242,10 +245,22 @@ def _value(record: Record | None) -> str:
     return f"{number_text(record.value, record.total_error)}{unit}"
 
 
+def _no_better(record: Record, document: Document) -> str:
+    """Whether an accuracy of classes may be that of always naming the largest class."""
+    rows = document.rows("tolerance_by_class", source=record.source)
+    sizes = [int(row["n"] or 0) for row in rows]
+    n, value = document.n_rows.get(record.source, 0), record.value
+    if not sizes or not n or value is None or record.metric not in _OF_CLASSES:
+        return ""
+    share = max(sizes) / n
+    is_above = value - _QUANTILE * (record.total_error or 0.0) > share
+    return "" if is_above else f" - no better than naming the largest class ({100 * share:.0f}%)"
+
+
 def _missing(document: Document) -> list[str]:
     """What was not measured, and what to pass for it; empty where an accuracy of classes is."""
     measured = {record.metric for record in document.results if record.value is not None}
-    if measured & {"knn_accuracy", "probe_accuracy"}:
+    if measured & _OF_CLASSES:
         return []
     if document.n_classes:
         text = "No accuracy was measured; other numbers are only a substitute."
@@ -416,8 +431,8 @@ def _without_accuracy(document: Document) -> str:
     if document.n_classes:
         return "measure kNN accuracy and the linear probe: compare with these, or report"
     return (
-        "without labels take the most uniform run whose effective rank is near the highest; this "
-        "finds good runs, not surely the best"
+        "without labels take, of finished runs of one recipe, the most uniform one whose effective "
+        "rank is near the highest; an encoder that has learned nothing is more uniform still"
     )
 
 
@@ -431,7 +446,7 @@ def _single(document: Document, source: str) -> list[Sentence]:
     if gap is not None and gap.value is not None:
         found.append(Sentence("Beside the uniform sphere", _beside_the_sphere(gap, document)))
     accuracies = [
-        f"{headline.title}: {_value(record)}{_interval(record)}"
+        f"{headline.title}: {_value(record)}{_interval(record)}{_no_better(record, document)}"
         for headline in headlines(document)
         if headline.metric in ACCURACIES
         and (record := headline.find(document, source)) is not None
@@ -461,9 +476,9 @@ def _beside_the_sphere(gap: Record, document: Document) -> str:
     if value >= _COLLAPSED_GAP:
         text += ", as far as collapsed encoders are"
     elif value > _HEALTHY_GAP:
-        text += ", more than the one nat of healthy encoders at τ 1.0"
+        text += ", more than the one nat that is usual up to τ 1.0"
     elif value > 0.0:
-        text += "; healthy encoders have up to one nat"
+        text += "; up to one nat is usual"
     return f"{text}."
 
 

@@ -56,6 +56,13 @@ def of(report):
     return {sentence.title: sentence.text for sentence in sentences}
 
 
+def test_accuracies_that_naming_the_largest_class_has_too_are_no_praise(made, tmp_path):
+    (noise,) = saved(tmp_path, noise=np.random.default_rng(0).standard_normal((N, D)))
+    text = of(cla.analyze(noise, metrics=MEASURED))["Accuracy"]
+    assert text.count("no better than naming the largest class (25%)") == 2, text
+    assert "no better" not in of(cla.analyze(made[0], metrics=MEASURED))["Accuracy"]
+
+
 @pytest.fixture(scope="module")
 def several(made):
     return cla.analyze(made, metrics=MEASURED)
@@ -172,7 +179,7 @@ def test_without_labels_others_stand_in(towers, tmp_path):
     found = of(cla.analyze(paths, metrics=("uniformity", "quality")))
     assert {"Best by gap to uniform law", "Best by effective rank"} <= set(found)
     assert "no recall (pass --labels FILE, or --pairs FILE)" in found["Measured"]
-    assert "not surely the best" in found["Next"]
+    assert "an encoder that has learned nothing is more uniform still" in found["Next"]
 
 
 def test_one_checkpoint(made):
