@@ -52,7 +52,8 @@ def write_lines(lines: Iterable[Line]) -> None:
     from rich.text import Text
 
     with _writing() as stream:
-        console = Console(file=stream, soft_wrap=True, highlight=False)
+        # with its own width: of 0 columns rich would print nothing
+        console = Console(file=stream, width=width_of_output(), soft_wrap=True, highlight=False)
         shown_pieces = [(_encodable(text), _STYLES.get(style, "")) for text, style in pieces]
         console.print(Text.assemble(*shown_pieces), end="")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cl_analyze.figures.sources import axis_of, natural_order, short_names
@@ -187,14 +187,14 @@ def _best(choice: _Choice, document: Document, names_uses: bool) -> Sentence:
     names = short_names(document)
     headline, best = choice.headline, choice.best
     use = _USES.get(headline.metric, "") if names_uses else ""
-    equal = " and ".join(names[source] for source in choice.those("best"))
+    equal = _and(names[source] for source in choice.those("best"))
     text = f"{equal} ({_value(headline.find(document, best))})"
     text += f", {use}" if use else ""
     best_record = headline.find(document, best)
     text += "." if best_record is None else f"{_no_better(best_record, document)}."
     tied, worse, unknown = (choice.those(kind) for kind in ("tied", "worse", "unknown"))
     is_paired = all(choice.rows[source]["paired"] for source in (*tied, *worse))
-    how = "paired differences, 95%" if is_paired else "95%; not all rows are matched"
+    how = f"{'paired' if is_paired else 'unpaired'} differences, 95%, adjusted over all pairs"
     it = "it" if len(choice.those("best")) == 1 else "them"
     if tied:
         text += f" Not distinguishable from {it}: {_named(tied, choice, names)} ({how})."
@@ -203,7 +203,24 @@ def _best(choice: _Choice, document: Document, names_uses: bool) -> Sentence:
         text += f" Worse: {_named(worse, choice, names)}{also}."
     if unknown:
         text += f" Not comparable with {it}: {_named(unknown, choice, names)}."
+    collapsed = [source for source in choice.those("best") if _is_collapsed(document, source)]
+    if collapsed:
+        text += f" Collapsed: {_listed(collapsed, names)}."
     return Sentence(f"Best by {headline.title}", text)
+
+
+def _and(names: Iterable[str]) -> str:
+    """Names in a row.
+
+    >>> _and(["a", "b", "c"]), _and(["a"])
+    ('a, b and c', 'a')
+    """
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _is_collapsed(document: Document, source: str) -> bool:
+    return any(row["verdict"] in ALARMS for row in document.rows("collapse", source=source))
 
 
 def _for_both(deciding: Sequence[_Choice], document: Document) -> str:
@@ -222,8 +239,9 @@ def _for_both(deciding: Sequence[_Choice], document: Document) -> str:
             )
     if not losses:
         return " None is among the best in both."
-    chosen = min(losses, key=losses.__getitem__)
-    return f" For both: {names[chosen]}, the best or not distinguishable from it in each."
+    least = min(losses.values())
+    chosen = [source for source, loss in losses.items() if loss == least]
+    return f" For both: {_and(names[s] for s in chosen)}, the best or not distinguishable in each."
 
 
 def _named(sources: Sequence[str], choice: _Choice, names: Mapping[str, str]) -> str:
@@ -261,7 +279,12 @@ def _missing(document: Document) -> list[str]:
     """What was not measured, and what to pass for it; empty where an accuracy of classes is."""
     measured = {record.metric for record in document.results if record.value is not None}
     if measured & _OF_CLASSES:
-        return []
+        has = {
+            r.source for r in document.results if r.metric in _OF_CLASSES and r.value is not None
+        }
+        without = [source for source in natural_order(document) if source not in has]
+        names = short_names(document)
+        return [f"No labels: {_listed(without, names)} (pass --labels FILE)."] if without else []
     if document.n_classes:
         text = "No accuracy was measured; other numbers are only a substitute."
         return [] if measured & set(ACCURACIES) else [text]
@@ -406,6 +429,7 @@ def _next(document: Document, deciding: Sequence[_Choice]) -> str:
     worse = {source for choice in deciding for source in choice.those("worse")}
     tied = [source for choice in deciding for source in choice.those("tied")]
     left = list(dict.fromkeys((*best, *(source for source in tied if source not in worse))))
+    left = [source for source in left if not _is_collapsed(document, source)]
     named = [source for source in left if not document.variants.get(source)][:_SEEDS]
     if not any(choice.headline.metric in ACCURACIES for choice in deciding):
         parts = [_without_accuracy(document)]
@@ -428,6 +452,8 @@ _QUANTILE = 1.96
 
 
 def _without_accuracy(document: Document) -> str:
+    if document.records("knn_accuracy") or document.records("probe_accuracy"):
+        return "give every checkpoint labels: accuracies decide best"
     if document.n_classes:
         return "measure kNN accuracy and the linear probe: compare with these, or report"
     return (
@@ -463,7 +489,7 @@ def _single(document: Document, source: str) -> list[Sentence]:
     if health:
         found.append(Sentence("Health", health))
     following = "Compare it with a reference on the same rows: cl-analyze compare REFERENCE FILE."
-    if any(row["verdict"] in ALARMS for row in document.rows("collapse", source=source)):
+    if _is_collapsed(document, source):
         following = "Look at the training first: other numbers of a collapsed encoder mean little."
     found.append(Sentence("Next", f"{following} {GUIDE}"))
     return found

@@ -41,13 +41,17 @@ def column_texts(records: Sequence[Record | None]) -> list[NumberText]:
     """Numbers that are read one under the other: all of them have the same number of decimals.
 
     The decimals show two digits of the middle one of the errors, and of those a little smaller;
-    four significant digits of the largest number where none has an error.
+    four significant digits of the largest number where none has an error.  A number that would be
+    zeros alone has digits of its own.
 
     >>> from cl_analyze.results.tables import Record
     >>> rows = [Record("a", "m", None, {}, v, e, "share", 9, 2) for v, e in
     ...         [(0.78, 0.0102), (0.7894, 0.0091), (0.5, 2e-9)]]
     >>> [f"{text.value} {text.error}" for text in column_texts(rows)]
     ['0.7800 ± 0.0102', '0.7894 ± 0.0091', '0.5000 ± <0.0001']
+    >>> rows = [Record("a", "m", None, {}, v, None, "none", 9, 2) for v in (1998.6, 1.046, 0.227)]
+    >>> [text.value for text in column_texts(rows)]
+    ['1999', '1', '0.23']
     """
     defined = [record for record in records if record is not None and record.value is not None]
     decimals = _decimals(defined)
@@ -74,7 +78,12 @@ def _text(record: Record | None, decimals: int) -> NumberText:
         return NumberText()
     if record.value is None:
         return NumberText("–")
-    return NumberText(fixed(record.value, decimals), _error(record, decimals), record.value)
+    text = fixed(record.value, decimals)
+    error = record.total_error or 0.0
+    if record.value and not text.strip("-0.") and error < 10.0**-decimals:
+        value = f"{record.value:.2g}"  # far smaller than the rest of the column
+        return NumberText(value, f"± {error:.2g}" if error else "", record.value)
+    return NumberText(text, _error(record, decimals), record.value)
 
 
 def fixed(value: float, decimals: int) -> str:

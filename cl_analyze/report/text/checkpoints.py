@@ -134,7 +134,7 @@ def _marks_in_words(document: Document, width: int) -> list[Line]:
     text = (
         f"* differs from {base} (p < 0.05, adjusted by Holm's method over the checkpoints in "
         f"each column), ~ is not established; ± is one standard error. {n_tested} differences were "
-        f"tested; compare.csv has them all.{uniform}"
+        f"tested (table compare).{uniform}"
     )
     return plain(wrapped(text, width))
 
