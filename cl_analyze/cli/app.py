@@ -37,12 +37,7 @@ def _version(is_requested: bool) -> None:
 def _root(
     version: Annotated[
         bool,
-        typer.Option(
-            "--version",
-            callback=_version,
-            is_eager=True,
-            help="Print the version, and which compiled kernels serve.",
-        ),
+        typer.Option("--version", callback=_version, is_eager=True),
     ] = False,
 ) -> None:
     pass

@@ -18,21 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cl_analyze.cli.commands import COMMANDS
-from cl_analyze.cli.help import HELP, HELP_ALL
+from cl_analyze.cli.help import HELP_OPTIONS, ROOT_OPTIONS
 from cl_analyze.options import DECLARING
 from cl_analyze.options.declaration import Option, options_for
 from cl_analyze.options.kinds import Flag
 
-VARIABLE = "_CL_ANALYZE_COMPLETE"
 SHELLS = ("complete_bash", "complete_zsh", "complete_fish")
 """Values of the variable that are answered here."""
-_ROOT_OPTIONS = {
-    "--version": "Show the version",
-    "--install-completion": "Switch on completion in this shell",
-    "--show-completion": "Print the script of this shell's completion",
-    HELP: "Show the commands",
-    HELP_ALL: "Show the help of every command",
-}
 _LONGEST_HEADER = 1 << 24
 _HARMLESS = re.compile(r"[\w.,/+@%-]+\Z")
 
@@ -69,7 +61,8 @@ def complete(words: Sequence[str], word: str) -> Answer:
     names = {command.name: command.summary for command in COMMANDS}
     command = next((each for each in words if not each.startswith("-")), "")
     if not command:
-        return Answer("", _beginning(word, _ROOT_OPTIONS if word.startswith("-") else names))
+        items = _by_flag(ROOT_OPTIONS) if word.startswith("-") else names
+        return Answer("", _beginning(word, items))
     if command not in names:
         return Answer(takes_files=True)
     options = {flag: each for each in options_for(command, DECLARING) for flag in each.flags}
@@ -92,6 +85,11 @@ def complete(words: Sequence[str], word: str) -> Answer:
     return answer
 
 
+def _by_flag(rows: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Descriptions by the long spelling: `-h, --help` -> `--help`."""
+    return {spelling.rpartition(", ")[2]: text for spelling, text in rows}
+
+
 def _beginning(word: str, items: Mapping[str, str]) -> dict[str, str]:
     return {item: text for item, text in items.items() if item.startswith(word)}
 
@@ -103,7 +101,7 @@ def _flags(options: Iterable[Option], word: str) -> dict[str, str]:
         found.update(dict.fromkeys(option.flags, option.help))
         if isinstance(option.kind, Flag) and word.startswith("--no-"):
             found[option.off_flag] = f"Not: {option.help[0].lower()}{option.help[1:]}"
-    return {**found, HELP: "Show the usual options", HELP_ALL: "Show all options"}
+    return {**found, **_by_flag(HELP_OPTIONS)}
 
 
 def _awaiting(words: Sequence[str], options: Mapping[str, Option]) -> Option | None:
@@ -124,7 +122,7 @@ def _awaiting(words: Sequence[str], options: Mapping[str, Option]) -> Option | N
 
 def _value(option: Option, word: str) -> Answer:
     """Values of an option: words of a set, else files where it takes paths."""
-    words = getattr(option.kind, "words", ())
+    words = option.kind.words
     if words:
         typed, comma, last = word.rpartition(",")
         kept = typed + comma if option.kind.is_list else ""
@@ -187,7 +185,10 @@ def _for_bash(environment: Mapping[str, str]) -> str:
     Bash has split the words at `=` and `:`; it replaces what stands behind the last of them.
     """
     words = _split(environment.get("COMP_WORDS", ""))
-    at = int(environment.get("COMP_CWORD", "0"))
+    try:
+        at = int(environment.get("COMP_CWORD", "0"))
+    except ValueError:  # not set by bash
+        return ""
     words, last = words[:at], "".join(words[at : at + 1])
     joined: list[str] = []
     is_open = False

@@ -19,19 +19,21 @@ _WIDEST_TERM = 24
 _LONGEST_UNBROKEN = 30
 _UNBROKEN = "\0"
 """Stands for a space at which no line is broken."""
-_HELP_ROWS = [("-h, --help", "Show the usual options"), (HELP_ALL, "Show all options")]
+HELP_OPTIONS = [("-h, --help", "Show the usual options"), (HELP_ALL, "Show all options")]
+"""Spelling and description of the options for help that every command has."""
 
 ABOUT = (
     "Measure saved contrastive embeddings. Every number has an error bar. Results go to stdout, "
     "files to --out, notes and errors to stderr."
 )
-_ROOT_OPTIONS = [
+ROOT_OPTIONS = [
     ("--version", "Show the version and the compiled kernels in use"),
     ("--install-completion", "Switch on completion in this shell"),
     ("--show-completion", "Print the script of this shell's completion"),
     ("-h, --help", "Show this message"),
     (HELP_ALL, "Show the help of every command, with all options"),
 ]
+"""Spelling and description of the options of the program."""
 _EXIT_CODES = (
     "Exit codes: 0 done, 1 a check failed, 2 could not judge (usage, unreadable or invalid data, "
     "internal error), 130 or 143 interrupted."
@@ -48,7 +50,7 @@ def root_help(width: int) -> str:
     for group in (MEASURE, DECIDE, LOOK):
         rows = [(each.name, each.summary) for each in COMMANDS if each.group == group]
         parts.append([f"{group}:", *_rows(rows, width, len("uniformity"))])
-    parts.append(["Options:", *_rows(_ROOT_OPTIONS, width, _WIDEST_TERM)])
+    parts.append(["Options:", *_rows(ROOT_OPTIONS, width, _WIDEST_TERM)])
     return _joined([*parts, _prose(_EXIT_CODES, width, indent="")])
 
 
@@ -72,7 +74,7 @@ def command_help(command: Command, options: Sequence[Option], width: int, is_who
     panels = {panel: [_row(each) for each in shown if each.panel == panel] for panel in PANELS}
     panels[INPUTS].insert(0, (command.files[0].strip("[]"), command.files[1]))
     if is_whole:
-        panels[OUTPUT] += _HELP_ROWS
+        panels[OUTPUT] += HELP_OPTIONS
     widest = max(len(term) for rows in panels.values() for term, _ in rows)
     for panel, rows in panels.items():
         if rows:
@@ -108,7 +110,7 @@ def value_of(option: Option) -> str:
     """The placeholder of an option's value: `TAU...`, `error|drop`; empty for a flag."""
     if isinstance(option.kind, Flag):
         return ""
-    return option.kind.metavar or "|".join(getattr(option.kind, "words", ()))
+    return option.kind.metavar or "|".join(option.kind.words)
 
 
 def _rows(rows: Sequence[tuple[str, str]], width: int, term_width: int) -> Iterator[str]:

@@ -49,6 +49,11 @@ class Kind:
         return str
 
     @property
+    def words(self) -> tuple[str, ...]:
+        """The fixed set from which values come; empty where there is none."""
+        return ()
+
+    @property
     def is_list(self) -> bool:
         """Whether several values may follow the flag: `--tau 0.07 0.2`."""
         return False

@@ -11,7 +11,8 @@ import sys
 import numpy as np
 import pytest
 
-from cl_analyze.cli.completion import complete, keys_of
+from cl_analyze.cli.completion import answer, complete, keys_of
+from cl_analyze.cli.help import ROOT_OPTIONS
 from cl_analyze.options import DECLARING, FAMILIES
 from cl_analyze.options.declaration import options_for
 
@@ -166,6 +167,19 @@ def test_what_can_stand_at_the_cursor():
     assert complete(["report", "--", "--x"], "--y").items == {}
     listed = complete(["report"], "--format=png,s")
     assert (listed.kept, list(listed.items)) == ("--format=png,", ["svg"])
+
+
+@pytest.mark.parametrize("position", ["x", "", "1.5", "9" * 5000])
+def test_a_position_that_is_no_number_has_no_answer(position):
+    environment = {"COMP_WORDS": "cl-analyze tol", "COMP_CWORD": position}
+    assert answer("complete_bash", environment) == ("", 0)
+    assert answer("complete_bash", {**environment, "COMP_CWORD": "1"}) == ("tolerance", 0)
+
+
+def test_the_options_of_the_program_are_those_of_its_help():
+    assert list(complete([], "--").items.items()) == [
+        (spelling.removeprefix("-h, "), text) for spelling, text in ROOT_OPTIONS
+    ]
 
 
 def test_keys_of_files_that_are_no_files(tmp_path):
