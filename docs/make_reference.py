@@ -42,7 +42,7 @@ def help_of(command: str) -> str:
         capture_output=True,
         text=True,
         check=True,
-        env={**os.environ, "COLUMNS": "80", "TERMINAL_WIDTH": "80", "NO_COLOR": "1"},
+        env={**os.environ, "COLUMNS": "80"},
     )
     return result.stdout.rstrip()
 

@@ -54,7 +54,7 @@ class RunOptions(Checked):
         "--threads",
         "Number of threads",
         ANALYSING,
-        unset="number of cores",
+        unset="one for each core; one more without compiled kernels",
     )
     memory: int | None = option(
         None,
