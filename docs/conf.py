@@ -34,11 +34,11 @@ include_patterns = [*site_parts.PAGES]
 myst_heading_anchors = 4
 myst_enable_extensions = ["attrs_inline"]
 nitpicky = True
-# types of other packages, whose indexes would have to be fetched
 nitpick_ignore = [  # types of attributes that are no part of the API
     ("py:class", "cl_analyze.results.document.Document"),
     ("py:class", "cl_analyze.metrics.differences.RowKeys"),
 ]
+# types of other packages, whose indexes would have to be fetched
 nitpick_ignore_regex = [(r"py:.*", r"(?!cl_analyze\b).*")]
 
 autodoc_member_order = "bysource"
