@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import importlib.util
 import inspect
 import re
@@ -21,6 +22,12 @@ PAGES = [
     *sorted(ROOT.glob("*.md")),
     *sorted((ROOT / "docs").glob("**/*.md")),
     SAMPLES / "README.md",
+]
+
+WITH_DOCTESTS = [
+    path.stem
+    for path in sorted((ROOT / "docs").glob("*.py"))
+    if re.search(r"^ *>>> ", path.read_text(encoding="utf-8"), re.M)
 ]
 
 
@@ -243,6 +250,15 @@ def test_docstrings_keep_their_signs_in_the_site():
     assert parts.without_markup(lines) == [
         r"log of \|x\|^2, see `a *` and labels\_", "", ">>> 2 * 3", "6*",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WITH_DOCTESTS)
+def test_examples_of_the_scripts_of_the_docs_are_true(name):
+    if name == "site_parts":
+        pytest.importorskip("sphinx")
+    failed, attempted = doctest.testmod(importlib.import_module(name))
+    assert failed == 0
+    assert attempted > 0
 
 
 def test_the_metric_reference_names_every_metric_and_definition():
