@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
 import shlex
 import subprocess
@@ -14,6 +13,7 @@ import pytest
 from cl_analyze.cli.commands import COMMANDS
 from cl_analyze.options import DECLARING, EVERY
 from cl_analyze.options.declaration import PANELS, options_for
+from tests.cli.pseudo_terminal import on_terminal
 
 NAMES = [command.name for command in COMMANDS]
 LINES = {"uniformity": 24, "tolerance": 24, "inspect": 24}
@@ -132,24 +132,11 @@ def test_without_arguments_the_help_is_shown_as_an_error(cli):
     assert result.stderr.startswith("Usage: cl-analyze COMMAND [OPTIONS] FILE...")
 
 
-def test_a_terminal_has_help_of_its_own_width():
-    program = [sys.executable, "-m", "cl_analyze", "quality", "--help-all"]
-    environment = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "LINES")}
+def test_a_terminal_has_help_of_its_own_width(tmp_path):
     widths = []
     for columns in (70, 120):
-        ours, its = pty.openpty()
-        subprocess.run(["stty", "cols", str(columns), "rows", "30"], stdin=its, check=True)
-        process = subprocess.Popen(program, stdin=its, stdout=its, stderr=its, env=environment)
-        os.close(its)
-        text = b""
-        try:
-            while part := os.read(ours, 65536):
-                text += part
-        except OSError:  # the terminal is closed when the program ends
-            pass
-        assert process.wait() == 0
-        os.close(ours)
-        widths.append(max(map(len, text.decode().splitlines())))
+        text = on_terminal(tmp_path, ["quality", "--help-all"], columns)
+        widths.append(max(map(len, text.splitlines())))
         assert widths[-1] <= columns
     assert widths[1] > 90 > widths[0] > 60
 

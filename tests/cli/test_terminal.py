@@ -7,14 +7,8 @@ The kept outputs are in tests/cli/snapshots.  To write them anew after a change 
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
 import re
-import struct
-import subprocess
-import sys
-import termios
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +17,7 @@ import pytest
 from cl_analyze.lines import Line, n_columns
 from cl_analyze.report.grid import Column, column_of, table, text_column
 from cl_analyze.report.numbers import NumberText
+from tests.cli.pseudo_terminal import on_terminal
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 COMMANDS = {
@@ -69,29 +64,6 @@ def run(cli, random):
 def arguments_of(command):
     files = [] if command in ("check", "inspect") else ["--no-files"]
     return [command, *COMMANDS[command], *files]
-
-
-def on_terminal(folder, arguments, columns, **environment):
-    """Standard output of a command that believes to write to a terminal."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    variables = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "NO_COLOR", "CI")}
-    with subprocess.Popen(
-        [sys.executable, "-m", "cl_analyze", *arguments],
-        stdout=theirs,
-        stderr=subprocess.DEVNULL,
-        cwd=folder,
-        env={**variables, "TERM": "xterm-256color", **environment},
-    ):
-        os.close(theirs)
-        parts = []
-        try:
-            while part := os.read(ours, 65536):
-                parts.append(part)
-        except OSError:  # the other end is closed
-            pass
-    os.close(ours)
-    return b"".join(parts).decode().replace("\r\n", "\n")
 
 
 def matches(name, text):
