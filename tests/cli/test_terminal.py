@@ -102,6 +102,11 @@ def test_a_terminal_tells_its_width(run):
     assert ESCAPE.sub("", shown) == run(*arguments_of("compare"), COLUMNS="60").stdout
 
 
+def test_a_terminal_of_no_columns_shows_all(run):
+    text = on_terminal(run.folder, arguments_of("uniformity"), 80, COLUMNS="0")
+    assert "uniformity" in ESCAPE.sub("", text)
+
+
 @pytest.mark.parametrize("variable", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
 def test_colours_can_be_turned_off(run, variable):
     shown = on_terminal(run.folder, arguments_of("check"), 80, **variable)

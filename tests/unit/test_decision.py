@@ -82,6 +82,36 @@ def test_several_checkpoints(several):
     assert "docs/guide.md" in found["Next"]
 
 
+def test_collapsed_checkpoints_are_named_and_get_no_further_seeds(tmp_path):
+    random = np.random.default_rng(3)
+    flat = np.outer(np.ones(N), np.eye(D)[0])
+    paths = saved(
+        tmp_path,
+        one=flat + 1e-4 * random.standard_normal((N, D)),
+        two=flat + 2e-4 * random.standard_normal((N, D)),
+    )
+    found = of(cla.analyze(paths, metrics=MEASURED))
+    assert " Collapsed: " in found["Best by kNN accuracy, k 20"]
+    assert "seeds" not in found["Next"]
+
+
+def test_a_checkpoint_without_labels_is_named(made, tmp_path):
+    bare = tmp_path / "run-bare.npz"
+    np.savez(bare, embeddings=np.load(made[0])["embeddings"])
+    found = of(cla.analyze([made[0], bare], metrics=MEASURED))
+    assert "No labels: bare (pass --labels FILE)." in found["Measured"]
+    assert found["Next"].startswith("Give every checkpoint labels")
+
+
+def test_checkpoints_that_are_best_in_both_are_all_named(tmp_path):
+    """Two equal ones beside a third: neither is named alone."""
+    random = np.random.default_rng(4)
+    good = np.eye(4, D)[np.arange(N) % 4] + 0.1 * random.standard_normal((N, D))
+    paths = saved(tmp_path, a=good, b=good, c=random.standard_normal((N, D)))
+    text = " ".join(of(cla.analyze(paths, metrics=MEASURED)).values())
+    assert text.count("a and b (100.0%)") == 2, text
+
+
 def test_the_summary_marks_what_the_table_says(several):
     document = several.document
     found = summary_of(document, document.sources)
