@@ -159,7 +159,13 @@ def test_the_rules_of_the_page_are_rules(tmp_path):
         path.write_text(block)
         metrics.append([rule.metric for rule in load_rules(path)])
     assert metrics == [
-        ["uniformity", "tolerance", "uniformity_gap", "penalty_false_negative_share"],
+        [
+            "uniformity",
+            "tolerance",
+            "uniformity_gap",
+            "knn_accuracy",
+            "penalty_false_negative_share",
+        ],
         ["recall_at_k", "tpr_at_fpr", "penalty_suspect_share"],
         ["knn_accuracy"],
     ]
