@@ -44,7 +44,7 @@ MEASURES = (
             (("k", K),), 1, True),
     Measure("probe_backbone", "linear probe, backbone, %", True, "probe_accuracy", "raw", (), 1,
             True),
-    Measure("uniformity", "uniformity (-L)", False, "uniformity", "u_stat"),
+    Measure("uniformity", "uniformity (−L)", False, "uniformity", "u_stat"),
     Measure("tolerance", "tolerance", False, "tolerance", "micro_excl"),
     Measure("false_negatives", f"false-negative share, % (τ {FALSE_NEGATIVE_TAU})", False,
             "penalty_false_negative_share", None, (("tau", FALSE_NEGATIVE_TAU),), 1, True),
@@ -224,6 +224,7 @@ def to_markdown(rows: Sequence[Row], data: DataSet) -> str:
         lines = [f"| {data.title} | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
         for measure in MEASURES:
             cells = [cell(of(mine, one.family, one.tau), measure) for one in there]
+            cells = [text.replace(" ", "\u00a0") for text in cells]  # no line ends within a cell
             lines.append(f"| {measure.title} | {' | '.join(cells)} |")
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks) + "\n"
@@ -236,7 +237,7 @@ def to_text(rows: Sequence[Row], data: DataSet) -> str:
     columns = [["", *(one.name for one in there)]]
     for measure in MEASURES:
         cells = [cell(of(mine, one.family, one.tau), measure) for one in there]
-        columns.append([measure.name + " (-L)" * (measure.name == "uniformity"), *cells])
+        columns.append([measure.name + " (−L)" * (measure.name == "uniformity"), *cells])
     widths = [max(map(len, column)) for column in columns]
     lines = [
         "  ".join(
