@@ -29,7 +29,9 @@ from cl_analyze.metrics.quality.spectrum import VERSIONS
 FOLDER = Path(__file__).parent
 HEAD = """# Command-line reference
 
-Generated from the help by `python docs/make_reference.py`; do not edit.
+<!-- Generated from the help by `python docs/make_reference.py`; do not edit. -->
+
+Every command with all its options, as `cl-analyze COMMAND --help-all` prints them.
 """
 _TABLE = re.compile(r"(<!-- metrics: ([^>]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
 

@@ -11,11 +11,11 @@ from cl_analyze.results.declared_tables import TABLES
 
 HEAD = """# CSV tables
 
-Generated from the declarations by `python docs/make_reference.py`; do not edit.
+<!-- Generated from the declarations by `python docs/make_reference.py`; do not edit. -->
 
-`report` and `compare` write their numbers as CSV files (RFC 4180, UTF-8) into the folder
-`tables/`. Each file holds all checkpoints, one below the other. The same tables are in the JSON
-document with `--full-json`.
+This page says what every CSV file is, and every column of it. `report` and `compare` write their
+numbers as CSV files (RFC 4180, UTF-8) into the folder `tables/`. Each file holds all checkpoints,
+one below the other. The same tables are in the JSON document with `--full-json`.
 
 - An empty cell is a missing value. `true` and `false` are the two truth values.
 - A number is written with all its digits.

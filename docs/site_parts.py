@@ -3,6 +3,7 @@
 - Docstrings are plain text with `code`; what reStructuredText would read as markup is escaped.
 - Descriptions that are declared with the options are added to the classes that declare them.
 - The functions of the losses refer to their modules instead of repeating their texts.
+- A picture that has a dark version (`page-light.png`, `page-dark.png`) follows the theme.
 - A sample report and a sample comparison are made while the pages are read.
 - The site's own address leads to its first page, which is in the folder docs/.
 """
@@ -43,6 +44,7 @@ _TO_THE_FIRST_PAGE = """<!doctype html>
 <a href="docs/index.html">cl_analyze</a>
 </html>
 """
+_LIGHT = re.compile(r"^!\[(.*)\]\((.*)-light\.png\)$", re.MULTILINE)
 _MARKUP = re.compile(r"(`[^`]*`)|([*|\\]|(?<=\w)_(?!\w))")
 
 
@@ -108,6 +110,22 @@ def on_docstring(
     lines[:] = text
 
 
+def with_dark_pictures(text: str) -> str:
+    """A page whose pictures NAME-light.png, alone in a line, are NAME-dark.png in the dark theme.
+
+    >>> print(with_dark_pictures("![A page](pictures/page-light.png)"))
+    ![A page](pictures/page-light.png){.only-light}
+    ![A page](pictures/page-dark.png){.only-dark}
+    """
+    both = r"![\1](\2-light.png){.only-light}\n![\1](\2-dark.png){.only-dark}"
+    return _LIGHT.sub(both, text)
+
+
+def on_source(app: Sphinx, name: str, source: list[str]) -> None:
+    """Change a page before it is read."""
+    source[0] = with_dark_pictures(source[0])
+
+
 def start_samples(app: Sphinx) -> None:
     """Start the sample commands beside the reading of the pages."""
     app.samples = {}  # type: ignore[attr-defined]
@@ -137,6 +155,7 @@ def finish(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     """What Sphinx calls."""
     app.connect("autodoc-process-docstring", on_docstring, priority=100)
+    app.connect("source-read", on_source)
     app.connect("builder-inited", start_samples)
     app.connect("build-finished", finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
