@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +12,8 @@ Style = Literal["", "bold", "dim", "good", "bad", "warn"]
 Side = Literal["<", ">"]
 WIDTH = 80
 """Columns where the width of the terminal is not known."""
+UNBROKEN = "\u00a0"
+"""A space at which `wrapped` never breaks a line; it is printed as a plain one."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,20 @@ class Line:
 
 
 def n_columns(text: str) -> int:
-    """Columns of a terminal that a text takes: characters of East Asian scripts take two."""
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+    """Columns of a terminal that a text takes.
+
+    Characters of East Asian scripts take two, combining marks and format characters none.
+
+    >>> n_columns("tau"), n_columns("東京")
+    (3, 4)
+    """
+    return len(text) if text.isascii() else sum(map(_columns_of, text))
+
+
+def _columns_of(character: str) -> int:
+    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def plain(texts: Iterable[str]) -> list[Line]:
@@ -80,23 +94,31 @@ def separated(blocks: Iterable[Sequence[Line]]) -> list[Line]:
 
 # ---- sentences
 
+_OTHER_SPACE = re.compile(r"[\t\n\v\f\r]")
+_WORD = re.compile(r"( *)([^ ]+)")
+"""A word and the spaces before it."""
+
 
 def wrapped(
     text: str, width: int = WIDTH, initial_indent: str = "", subsequent_indent: str = ""
 ) -> list[str]:
-    """A text in lines of at most `width` characters; paths and names are never broken.
+    """A text in lines of at most `width` columns; paths and names are never broken.
+
+    Lines are broken at spaces, tabs and line ends.  A word that is too long has its own line.
 
     >>> wrapped("the file epoch-12-step-100.npy", 12)
     ['the file', 'epoch-12-step-100.npy']
+    >>> wrapped(f"kNN accuracy, k{UNBROKEN}20", 15)
+    ['kNN accuracy,', 'k 20']
     """
-    return textwrap.wrap(
-        text,
-        width,
-        initial_indent=initial_indent,
-        subsequent_indent=subsequent_indent,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    lines: list[str] = []
+    for spaces, word in _WORD.findall(_OTHER_SPACE.sub(" ", text.expandtabs())):
+        longer = (lines[-1] if lines else initial_indent) + spaces + word
+        if n_columns(longer) <= width:
+            lines[-1:] = [longer]
+        else:
+            lines.append((subsequent_indent if lines else initial_indent) + word)
+    return [line.replace(UNBROKEN, " ") for line in lines]
 
 
 def titled(title: str, text: str, width: int, style: Style = "bold") -> list[Line]:

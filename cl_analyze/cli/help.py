@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 
 from cl_analyze.cli.commands import COMMANDS, DECIDE, LOOK, MEASURE, Command
+from cl_analyze.lines import UNBROKEN, wrapped
 from cl_analyze.options.declaration import INPUTS, OUTPUT, PANELS, Option
 from cl_analyze.options.kinds import Flag
 
@@ -17,8 +17,6 @@ _WIDEST_PROSE = 98
 """Longer lines of running text are hard to read; lists take the whole terminal."""
 _WIDEST_TERM = 24
 _LONGEST_UNBROKEN = 30
-_UNBROKEN = "\0"
-"""Stands for a space at which no line is broken."""
 HELP_OPTIONS = [("-h, --help", "Show the usual options"), (HELP_ALL, "Show all options")]
 """Spelling and description of the options for help that every command has."""
 
@@ -101,7 +99,7 @@ def _row(option: Option) -> tuple[str, str]:
     """Spelling and description of an option."""
     default = f"[default: {option.default_text}]" if option.default_text else ""
     if len(default) <= _LONGEST_UNBROKEN:
-        default = default.replace(" ", _UNBROKEN)
+        default = default.replace(" ", UNBROKEN)
     spelling = f"{', '.join(option.flags)} {value_of(option)}".strip()
     return spelling, f"{option.help}  {default}".strip()
 
@@ -117,7 +115,7 @@ def _rows(rows: Sequence[tuple[str, str]], width: int, term_width: int) -> Itera
     """Two columns; a term that is too long has a line of its own."""
     indent = " " * (term_width + 4)
     for term, text in rows:
-        lines = _wrapped(text, width, indent)
+        lines = wrapped(text, width, indent, indent)
         if len(term) > term_width:
             yield f"  {term}"
         else:
@@ -128,25 +126,12 @@ def _rows(rows: Sequence[tuple[str, str]], width: int, term_width: int) -> Itera
 def _example(command: Command, width: int) -> list[str]:
     """A command line that can be copied, continued where it is longer than a line."""
     text = f"Example: cl-analyze {command.example}"
-    lines = [text] if len(text) <= width else _wrapped(text, width - 2, "", "    ")
+    lines = [text] if len(text) <= width else wrapped(text, width - 2, "", "    ")
     return [f"{line} \\" for line in lines[:-1]] + lines[-1:]
 
 
 def _prose(text: str, width: int, indent: str = "  ") -> list[str]:
-    return _wrapped(text, min(width, _WIDEST_PROSE), indent)
-
-
-def _wrapped(text: str, width: int, indent: str, later: str | None = None) -> list[str]:
-    """Lines of a text; paths, names and options are never broken."""
-    lines = textwrap.wrap(
-        text,
-        width,
-        initial_indent=indent,
-        subsequent_indent=indent if later is None else later,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    return [line.replace(_UNBROKEN, " ") for line in lines]
+    return wrapped(text, min(width, _WIDEST_PROSE), indent, indent)
 
 
 def _joined(parts: Sequence[Sequence[str]]) -> str:

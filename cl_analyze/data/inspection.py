@@ -30,7 +30,7 @@ from cl_analyze.data.validation import (
     subnormal_in_words,
 )
 from cl_analyze.errors import DataError
-from cl_analyze.lines import WIDTH, Line, Style, plain, wrapped
+from cl_analyze.lines import WIDTH, Line, Style, n_columns, plain, wrapped
 from cl_analyze.quoting import quoted, some
 
 
@@ -63,11 +63,11 @@ class Inspection:
     def lines(self, width: int = WIDTH) -> list[Line]:
         """As text, two columns; sentences are wrapped, and what is wrong has a colour."""
         names = [_short(entry["key"] or "array") for entry in self.arrays[:_MOST_LISTED]]
-        longest = max(map(len, names), default=0)
+        widest = max(map(n_columns, names), default=0)
         out: list[str] = []
         for name, entry in zip(names, self.arrays, strict=False):
             content = entry["skipped"] or f"{tuple(entry['shape'])} {entry['dtype']}"
-            out.append(f"  {name.ljust(longest)}  {content}")
+            out.append(f"  {Line.of(name).padded(widest, '<').text}  {content}")
         if len(self.arrays) > _MOST_LISTED:
             out.append(f"  ... and {len(self.arrays) - _MOST_LISTED} more arrays (--json has all)")
         for title, values in (("embeddings", self.embeddings), ("labels", self.labels)):

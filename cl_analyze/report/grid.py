@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cl_analyze.lines import Line, Side, n_columns, separated, wrapped
+from cl_analyze.lines import UNBROKEN, Line, Side, n_columns, separated, wrapped
 from cl_analyze.report.numbers import NumberText, column_texts
 from cl_analyze.results.tables import Record
 
 _NARROWEST_HEAD = 14
-_PARAMETER = re.compile(r"(?<=, \w) ")
-"""The space behind a parameter of one letter: between τ and 0.07, k and 20."""
+_PARAMETER = re.compile(r"(, [^ ,]+) (?=[^ ,]+(,|$))")
+"""A parameter behind a comma, up to the space before its value: `, share ` of `, share 0.01`."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,11 @@ class Column:
 
         >>> Column("kNN accuracy, k 20", ()).heads()
         ['kNN accuracy,', 'k 20']
+        >>> Column("suspect pairs, margin 0.95", ()).heads()
+        ['suspect pairs,', 'margin 0.95']
         """
-        kept = _PARAMETER.sub("\u00a0", self.head)
-        lines = wrapped(kept, max(self.width, _NARROWEST_HEAD)) if self.head else []
-        return [line.replace("\u00a0", " ") for line in lines]
+        kept = _PARAMETER.sub(rf"\1{UNBROKEN}", self.head)
+        return wrapped(kept, max(self.width, _NARROWEST_HEAD))
 
 
 def text_column(head: str, texts: Iterable[str], side: Side = "<") -> Column:

@@ -120,6 +120,21 @@ def test_long_has_a_line_for_each_record_with_names_of_the_code(run):
     assert any(line.split()[:2] == ["suspect_share", "margin=0.95"] for line in lines)
 
 
+@pytest.mark.parametrize("form", [[], ["--long"]])
+def test_names_of_wide_characters_fit_and_stay_in_their_columns(run, form):
+    names = ("run-n-n.npz", "run-n-東京都渋谷区の実験.npz")
+    for tau, name in zip((0.1, 0.5), names, strict=True):
+        (run.folder / f"run-tau-{tau}.npz").rename(run.folder / name)
+    result = run("compare", *names, "--no-files", *form, COLUMNS="60")
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    for line in lines:
+        assert n_columns(line) <= 60 or len(line.split()) == 1, line
+    starts = [n_columns(line.partition("run-n-")[0]) for line in lines[1:3]]
+    assert [line.split()[-1] for line in lines[1:3]] == list(names)
+    assert starts[0] == starts[1]
+
+
 def test_the_page_is_named_first_and_alone(run):
     result = run("report", "run-tau-0.1.npz", "--tau", 0.5, "--out", "out")
     page, counts = result.stderr.splitlines()[-2:]

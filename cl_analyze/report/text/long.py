@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from cl_analyze.figures.sources import natural_order
-from cl_analyze.lines import Line, plain, separated, wrapped
+from cl_analyze.lines import Line, n_columns, plain, separated, wrapped
 from cl_analyze.metrics.headlines import headlines
 from cl_analyze.report.comparison import comparison_of, reference_of
 from cl_analyze.report.sentences import how_to_read, temperatures_to_start, threshold_in_words
@@ -29,9 +29,12 @@ def aligned(rows: Sequence[Sequence[str]], sides: str, gap: str = "  ") -> list[
     >>> aligned([["a", "1"], ["long", "10"]], "<>")
     ['a      1', 'long  10']
     """
-    widths = [max(len(row[c]) for row in rows) for c in range(len(sides))]
+    widths = [max(n_columns(row[c]) for row in rows) for c in range(len(sides))]
     return [
-        gap.join(f"{text:{side}{w}}" for text, side, w in zip(row, sides, widths, strict=True))
+        gap.join(
+            Line.of(text).padded(width, "<" if side == "<" else ">").text
+            for text, side, width in zip(row, sides, widths, strict=True)
+        )
         for row in rows
     ]
 

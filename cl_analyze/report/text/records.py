@@ -230,7 +230,10 @@ def names_lines(document: Document) -> list[Line]:
     most = max(n_columns(names[source]) for source in sources)
     return [
         Line.of(count, "bold"),
-        *plain(f"  {names[source]:<{most}}  {source}" for source in sources),
+        *(
+            Line.of("  ").joined(Line.of(names[source]).padded(most, "<")).then(f"  {source}")
+            for source in sources
+        ),
     ]
 
 
