@@ -12,7 +12,7 @@ import sys
 import pytest
 
 import cl_analyze as cla
-from tests.conftest import ROOT, SAMPLES
+from tests.conftest import ROOT, SAMPLES, keeps_numbers
 
 sys.path.append(str(ROOT / "docs"))
 import console_blocks
@@ -116,6 +116,7 @@ def test_the_notebook_shows_what_it_keeps():
     assert shown(run) == shown(kept)
 
 
+@keeps_numbers
 @pytest.mark.parametrize("page", console_blocks.pages(), ids=lambda page: page.name)
 def test_console_blocks_print_what_they_show(page):
     text = page.read_text(encoding="utf-8")

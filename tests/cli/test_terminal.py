@@ -18,6 +18,7 @@ from cl_analyze.lines import Line, n_columns
 from cl_analyze.report.grid import Column, column_of, table, text_column
 from cl_analyze.report.numbers import NumberText
 from tests.cli.pseudo_terminal import on_terminal
+from tests.conftest import keeps_numbers
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 COMMANDS = {
@@ -77,6 +78,7 @@ def matches(name, text):
     )
 
 
+@keeps_numbers
 @pytest.mark.parametrize("width", [60, 80, 140])
 @pytest.mark.parametrize("command", COMMANDS)
 def test_output_at_each_width(run, command, width):
@@ -88,6 +90,7 @@ def test_output_at_each_width(run, command, width):
     matches(f"{command}-{width}.txt", result.stdout)
 
 
+@keeps_numbers
 @pytest.mark.parametrize("command", ["quality", "compare", "check", "inspect"])
 def test_a_terminal_shows_the_same_in_colours(run, command):
     shown = on_terminal(run.folder, arguments_of(command), 80)
