@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from cl_analyze.figures.sources import natural_order
@@ -12,10 +12,16 @@ from cl_analyze.report.comparison import comparison_of, reference_of
 from cl_analyze.report.sentences import how_to_read, temperatures_to_start, threshold_in_words
 from cl_analyze.report.text.checkpoints import comparison_lines, decision_lines
 from cl_analyze.report.text.families import verdict_lines
-from cl_analyze.report.text.losses import ENERGY, LEAST_ENERGY, LOSS_PARTS
-from cl_analyze.report.text.records import by_source, heading
+from cl_analyze.report.text.losses import (
+    BATCH_TITLE,
+    LOSS_PARTS,
+    Energies,
+    batch_cells,
+    split,
+)
+from cl_analyze.report.text.records import by_source, heading, unit_of
 from cl_analyze.results.document import Document
-from cl_analyze.results.tables import Cell, Param, Record, number_text
+from cl_analyze.results.tables import Param, Record, number_text
 
 
 def aligned(rows: Sequence[Sequence[str]], sides: str, gap: str = "  ") -> list[str]:
@@ -61,13 +67,6 @@ def _value_text(record: Record) -> str:
     return number_text(record.value, min(errors, default=None))
 
 
-_UNIT_TEXT = {"none": "", "dimensions": "dims", "accuracy": ""}
-
-
-def _unit_text(record: Record) -> str:
-    return "" if record.value is None else _UNIT_TEXT.get(record.unit, record.unit)
-
-
 # ---- records in a list
 
 
@@ -77,7 +76,7 @@ def record_lines(records: Sequence[Record], document: Document) -> list[Line]:
         return []
     rows = []
     for record in records:
-        unit = _unit_text(record) if record.reason is None else f"({record.reason})"
+        unit = unit_of(record) if record.reason is None else f"({record.reason})"
         cosine = threshold_in_words(record, document)
         if cosine:
             unit = f"{unit}, at a cosine of {cosine}"
@@ -134,18 +133,29 @@ def loss_lines(records: Sequence[Record], document: Document, width: int) -> lis
 
 
 def _loss_block(records: Sequence[Record], document: Document, width: int) -> list[Line]:
-    in_tables = (*LOSS_PARTS, ENERGY, LEAST_ENERGY, "loss")
-    others = [record for record in records if record.metric not in in_tables]
-    lines = [heading(records[0], document), *plain(_loss_table(records, width))]
-    lines += plain(_batch_table(document, records[0].source))
-    for metric in dict.fromkeys(record.metric for record in others):
-        lines += record_lines([r for r in others if r.metric == metric], document)[1:]
-    return lines + plain(_energy_table(records))
-
-
-def _loss_table(records: Sequence[Record], width: int) -> list[str]:
+    shown = split(records)
     parts = {(r.metric, _loss_key(r)): r.value for r in records if r.metric in LOSS_PARTS}
-    losses = [r for r in records if r.metric == "loss" and "batch_size" not in r.params]
+    lines = [heading(records[0], document), *plain(_loss_table(shown.losses, parts, width))]
+    lines += plain(_batch_table(document, records[0].source))
+    for metric in dict.fromkeys(record.metric for record in shown.others):
+        lines += record_lines([r for r in shown.others if r.metric == metric], document)[1:]
+    return lines + plain(_energy_table(shown.energies))
+
+
+_LossKey = tuple[str | None, tuple[tuple[str, Param], ...]]
+"""Definition and parameters of a loss, and of its parts."""
+
+
+def _loss_table(
+    losses: Sequence[Record], parts: Mapping[tuple[str, _LossKey], float | None], width: int
+) -> list[str]:
+    """A line for each loss.
+
+    Args:
+        losses: over all rows.
+        parts: the value of each part by its metric, and the loss that it belongs to.
+        width: columns of the terminal.
+    """
     rows = [["", "loss", "", "alignment", "uniformity"]]
     for loss in losses:
         if loss.value is not None:
@@ -170,46 +180,33 @@ def _loss_table(records: Sequence[Record], width: int) -> list[str]:
     return lines
 
 
-def _loss_key(record: Record) -> tuple[str | None, tuple[tuple[str, Param], ...]]:
+def _loss_key(record: Record) -> _LossKey:
     return record.definition, tuple(record.params.items())
 
 
 def _batch_table(document: Document, source: str) -> list[str]:
-    """L - log K over batches, a column for each size, and the limit that all rows give."""
-    table = document.rows("loss_batch", source=source)
-    if not table:
+    """Losses over batches, a column for each size."""
+    cells = batch_cells(document, source)
+    if not cells.rows:
         return []
-    sizes = sorted({int(str(row["batch_size"])) for row in table})
-    default: dict[Cell, Cell] = {}
-    cells: dict[tuple[str, str], list[str]] = {}
-    for row in table:
-        if default.setdefault(row["name"], row["definition"]) != row["definition"]:
-            continue
-        tau = "" if row["tau"] is None else _param_text("tau", float(str(row["tau"])))
-        line = cells.setdefault((str(row["name"]), tau), [""] * (len(sizes) + 1))
-        line[sizes.index(int(str(row["batch_size"])))] = f"{row['normalised']:.4g}"
-        line[-1] = "" if row["limit"] is None else f"{row['limit']:.4g}"
-    rows = [("batch size", "", *map(str, sizes), "limit")]
-    rows += [(*key, *line) for key, line in cells.items()]
-    return [
-        "  mean over batches less log K (errors, other definitions: loss_batch.csv)",
-        *(f"    {line}" for line in aligned(rows, "<<" + ">" * (len(sizes) + 1))),
-    ]
+    rows = [["batch size", "", *cells.heads]]
+    for (name, tau), texts in cells.rows.items():
+        rows.append([name, "" if tau is None else _param_text("tau", tau), *texts])
+    table = aligned(rows, "<<" + ">" * len(cells.heads))
+    return [f"  {BATCH_TITLE}", *(f"    {line}" for line in table)]
 
 
-def _energy_table(records: Sequence[Record]) -> list[str]:
+def _energy_table(energies: Sequence[Energies]) -> list[str]:
     """Energies of both views beside their reference, a line for each kernel."""
-    if not any(record.metric == ENERGY for record in records):
+    if not energies:
         return []
     rows = [["hyperspherical energy", "view 1", "", "view 2", "", "reference", ""]]
-    for reference in (record for record in records if record.metric == LEAST_ENERGY):
-        kernel, t = reference.params["kernel"], reference.params["t"]
-        row = [f"  {_param_text('t', t)} {kernel}"]
-        for record in records:
-            if record.metric == ENERGY and record.params["kernel"] == kernel:
-                row += [_value_text(record), record.error_text]
-        least = "infinite" if reference.value is None else f"{reference.value:.6g}"
-        rows.append([*row, least, str(reference.definition).replace("_", " ")])
+    for own in energies:
+        params = own.reference.params
+        row = [f"  {_param_text('t', params['t'])} {params['kernel']}"]
+        for record in own.views:
+            row += [_value_text(record), record.error_text]
+        rows.append([*row, own.least, own.kind])
     return [f"  {line.rstrip()}" for line in aligned(rows, "<><><><")]
 
 

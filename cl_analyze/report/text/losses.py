@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from cl_analyze.lines import Line, plain, separated, wrapped
 from cl_analyze.metrics.losses.metrics import PARTS
@@ -25,21 +26,107 @@ from cl_analyze.results.tables import Cell, Param, Record
 
 ENERGY, LEAST_ENERGY = "hyperspherical_energy", "hyperspherical_energy_reference"
 LOSS_PARTS = tuple(part.name for part in PARTS[1:])
+BATCH_TITLE = "mean over batches less log K (errors, other definitions: loss_batch.csv)"
 _READING = "How to read each loss, and its alignment and uniformity parts: --long"
+
+
+# ---- what the usual form and the long form show
+
+
+@dataclass(frozen=True)
+class Energies:
+    """The energies of one kernel.
+
+    Attributes:
+        reference: the energy of the reference.
+        views: the energy of each view.
+    """
+
+    reference: Record
+    views: list[Record]
+
+    @property
+    def kind(self) -> str:
+        """What the reference is, in words."""
+        return str(self.reference.definition).replace("_", " ")
+
+    @property
+    def least(self) -> str:
+        """The value of the reference."""
+        return "infinite" if self.reference.value is None else f"{self.reference.value:.6g}"
+
+
+@dataclass(frozen=True)
+class LossRecords:
+    """The records of the family `losses` of one source, by how they are shown.
+
+    Attributes:
+        losses: losses over all rows.
+        energies: for each kernel; empty where no view was measured.
+        others: neither a loss, nor a part of one, nor an energy.
+    """
+
+    losses: list[Record]
+    energies: list[Energies]
+    others: list[Record]
+
+
+def split(records: Sequence[Record]) -> LossRecords:
+    """Records of one source by how they are shown."""
+    losses = [r for r in records if r.metric == "loss" and "batch_size" not in r.params]
+    of_views = [record for record in records if record.metric == ENERGY]
+    energies = [
+        Energies(own, [r for r in of_views if r.params["kernel"] == own.params["kernel"]])
+        for own in records
+        if own.metric == LEAST_ENERGY and of_views
+    ]
+    named = (*LOSS_PARTS, ENERGY, LEAST_ENERGY, "loss")
+    return LossRecords(losses, energies, [r for r in records if r.metric not in named])
+
+
+@dataclass(frozen=True)
+class BatchCells:
+    """L - log K over batches, and the limit that all rows give.
+
+    Attributes:
+        heads: the sizes of batches, then "limit".
+        rows: name and temperature of a loss -> a cell for each head, empty where there is no value.
+    """
+
+    heads: list[str]
+    rows: dict[tuple[str, float | None], list[str]]
+
+
+def batch_cells(document: Document, source: str) -> BatchCells:
+    """Losses over batches, each in its first definition."""
+    table_rows = document.rows("loss_batch", source=source)
+    sizes = sorted({int(str(row["batch_size"])) for row in table_rows})
+    default: dict[Cell, Cell] = {}
+    cells: dict[tuple[str, float | None], list[str]] = {}
+    for row in table_rows:
+        if default.setdefault(row["name"], row["definition"]) != row["definition"]:
+            continue
+        tau = None if row["tau"] is None else float(str(row["tau"]))
+        line = cells.setdefault((str(row["name"]), tau), [""] * (len(sizes) + 1))
+        line[sizes.index(int(str(row["batch_size"])))] = f"{row['normalised']:.4g}"
+        line[-1] = "" if row["limit"] is None else f"{row['limit']:.4g}"
+    return BatchCells([*map(str, sizes), "limit"], cells)
+
+
+# ---- the usual form
 
 
 def loss_block(records: Sequence[Record], document: Document, width: int) -> list[Line]:
     """A row for each loss, a column for each temperature; losses without one in a list."""
-    losses = [r for r in records if r.metric == "loss" and "batch_size" not in r.params]
-    named = (*LOSS_PARTS, ENERGY, LEAST_ENERGY, "loss")
-    others = [record for record in records if record.metric not in named]
+    parts = split(records)
+    losses, others = parts.losses, parts.others
     blocks = [
         _by_temperature([r for r in losses if "tau" in r.params], width),
         _without_temperature([r for r in losses if "tau" not in r.params], width),
         _batches(document, records[0].source, width),
         _others([r for r in others if "tau" in r.params], width),
         list_lines([r for r in others if "tau" not in r.params], document, width),
-        _energies(records, width),
+        _energies(parts.energies, width),
         plain(wrapped(_READING, width, "  ", "  ")) if losses else [],
     ]
     return [heading(records[0], document), *separated(blocks)]
@@ -101,52 +188,33 @@ def _others(records: Sequence[Record], width: int) -> list[Line]:
 
 
 def _batches(document: Document, source: str, width: int) -> list[Line]:
-    """L - log K over batches, a column for each size, and the limit that all rows give."""
-    rows = document.rows("loss_batch", source=source)
-    if not rows:
+    """Losses over batches, a column for each size."""
+    cells = batch_cells(document, source)
+    if not cells.rows:
         return []
-    sizes = sorted({int(str(row["batch_size"])) for row in rows})
-    default: dict[Cell, Cell] = {}
-    cells: dict[str, list[str]] = {}
-    for row in rows:
-        if default.setdefault(row["name"], row["definition"]) != row["definition"]:
-            continue
-        name = title_of(str(row["name"]))
-        if row["tau"] is not None:
-            name += f", {params_in_words({'tau': float(str(row['tau']))})}"
-        line = cells.setdefault(name, [""] * (len(sizes) + 1))
-        line[sizes.index(int(str(row["batch_size"])))] = f"{row['normalised']:.4g}"
-        line[-1] = "" if row["limit"] is None else f"{row['limit']:.4g}"
-    columns = [text_column("batch size", cells)]
-    for at, head in enumerate([*map(str, sizes), "limit"]):
-        columns.append(text_column(head, [line[at] for line in cells.values()], ">"))
-    title = "mean over batches less log K (errors, other definitions: loss_batch.csv)"
-    return [*plain(wrapped(title, width, "  ", "  ")), *table(columns, width, 4)]
-
-
-def _energies(records: Sequence[Record], width: int) -> list[Line]:
-    """Energies of both views beside their reference, a row for each kernel."""
-    references = [record for record in records if record.metric == LEAST_ENERGY]
-    if not any(record.metric == ENERGY for record in records):
-        return []
-    energies = [
-        [
-            record
-            for record in records
-            if record.metric == ENERGY and record.params["kernel"] == reference.params["kernel"]
-        ]
-        for reference in references
+    names = [
+        title_of(name) + ("" if tau is None else f", {params_in_words({'tau': tau})}")
+        for name, tau in cells.rows
     ]
-    names = [f"{r.params['kernel']}, {words_of(r.params, 'kernel')}" for r in references]
-    least = ["infinite" if r.value is None else f"{r.value:.6g}" for r in references]
-    kinds = [str(r.definition).replace("_", " ") for r in references]
+    columns = [text_column("batch size", names)]
+    for head, column in zip(cells.heads, zip(*cells.rows.values(), strict=True), strict=True):
+        columns.append(text_column(head, column, ">"))
+    return [*plain(wrapped(BATCH_TITLE, width, "  ", "  ")), *table(columns, width, 4)]
+
+
+def _energies(energies: Sequence[Energies], width: int) -> list[Line]:
+    """Energies of both views beside their reference, a row for each kernel."""
+    if not energies:
+        return []
+    params = [own.reference.params for own in energies]
+    names = [f"{own['kernel']}, {words_of(own, 'kernel')}" for own in params]
     columns = [text_column("hyperspherical energy", names)]
-    for view in range(max(map(len, energies))):
-        own = [row[view] if view < len(row) else None for row in energies]
-        texts = [column_texts([record])[0] for record in own]
+    for view in range(max(len(own.views) for own in energies)):
+        records = [own.views[view] if view < len(own.views) else None for own in energies]
+        texts = [column_texts([record])[0] for record in records]
         columns.append(column_of(f"view {view + 1}", at_the_point(texts)))
-    if len(set(kinds)) == 1:
-        columns.append(text_column(kinds[0], least, ">"))
+    if len({own.kind for own in energies}) == 1:
+        columns.append(text_column(energies[0].kind, [own.least for own in energies], ">"))
     else:
-        columns.append(text_column("reference", map("{} {}".format, least, kinds)))
+        columns.append(text_column("reference", [f"{own.least} {own.kind}" for own in energies]))
     return table(columns, width)

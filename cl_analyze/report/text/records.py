@@ -21,8 +21,10 @@ from cl_analyze.report.sentences import threshold_in_words
 from cl_analyze.results.document import Document
 from cl_analyze.results.tables import Param, Record
 
-_UNIT_TEXT = {"none": "", "dimensions": "dims", "accuracy": "", "share": "", "ratio": ""}
-"""Units that are not printed as they are; names tell of shares and ratios."""
+_UNIT_TEXT = {"none": "", "dimensions": "dims", "accuracy": ""}
+"""Units that are not printed as they are."""
+_IN_THE_NAME = ("share", "ratio")
+"""Units that the name of a number tells."""
 _WITHOUT_KEY = ("group", "direction")
 """Parameters that are clear without their key."""
 NOT_SHOWN = "temperature"
@@ -57,11 +59,14 @@ def label(record: Record, *without: str) -> str:
     return ", ".join(filter(None, (f"{DECLARED[record.metric].spoken}{definition}", words)))
 
 
+def unit_of(record: Record) -> str:
+    """The unit of a value, short; empty where there is none."""
+    return "" if record.value is None else _UNIT_TEXT.get(record.unit, record.unit)
+
+
 def unit_text(record: Record) -> str:
-    """The unit of a value; empty where there is none."""
-    if record.value is None:
-        return ""
-    return _UNIT_TEXT.get(record.unit, record.unit.replace("_", " "))
+    """The unit of a value in words; empty where there is none, or the name tells it."""
+    return "" if record.unit in _IN_THE_NAME else unit_of(record).replace("_", " ")
 
 
 def by_source(records: Sequence[Record]) -> dict[str, list[Record]]:
