@@ -34,7 +34,7 @@ def test_a_row_for_each_loss_and_temperature(cli, two_views):
     assert lines[0] == "u.npy  n=60  d=8"
     assert lines[1].split() == ["loss", "alignment", "uniformity"]
     at = next(i for i, line in enumerate(lines) if line.startswith("  contrastive[one_way]: Info"))
-    assert lines[at + 1].strip() == "perfect, log N chance."
+    assert lines[at + 1].strip() == "is perfect, log N is chance."
     for offset, tau in ((2, "tau=0.1"), (3, "tau=0.5")):
         name, value, sign, error, alignment, uniformity = lines[at + offset].split()
         assert (name, sign) == (tau, "±")

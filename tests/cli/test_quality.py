@@ -52,7 +52,8 @@ def test_everything_a_labelled_file_with_views_gives(cli, files):
     assert lines[0] == "emb.npy  n=240  d=8"
     assert lines[1].startswith("  No dimensional collapse: uses 8 of 8 dimensions")
     assert all(len(line) <= 80 for line in lines)
-    assert ["raw", "centred", "normalised", "centred"] in [line.split() for line in lines]
+    heads = lines.index(next(line for line in lines if line.split() == ["normalised"]))
+    assert lines[heads + 1].split() == ["raw", "raw", "centred", "normalised", "centred"]
     row = next(line for line in lines if line.startswith("  effective rank")).split()
     records = {(r["metric"], r["definition"]): r for r in csv_records(files)}
     assert " ".join(row[2:5]) == terminal(records["effective_rank", "raw"])

@@ -307,6 +307,7 @@ def test_a_later_checkpoint_that_is_estimated_is_announced(cli, random):
     for name, n_rows in (("small", 40), ("large", 200)):
         np.save(cli.folder / f"{name}.npy", random.standard_normal((n_rows, 8)))
     result = cli("uniformity", "small.npy", "large.npy", "--anchors", 50)
-    assert "small.npy  n=40  d=8" in result.stdout
-    assert "large.npy  n=200 (estimated from 50 anchors)  d=8" in result.stdout
+    head, small, large = (line.split() for line in result.stdout.splitlines()[1:4])
+    assert head[:3] == ["rows", "anchors", "dims"]
+    assert (small[:4], large[:4]) == (["small", "40", "all", "8"], ["large", "200", "50", "8"])
     assert result.stderr.count("means over rows are estimated from 50 anchors") == 1

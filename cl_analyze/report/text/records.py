@@ -270,7 +270,11 @@ def checkpoint_table(records: Sequence[Record], document: Document, width: int) 
     if len(sizes) == 1:
         lines[0] = lines[0].then(f"  {sizes.pop()}")
     else:
-        columns.append(text_column("rows", [str(own[s][0].n) for s in order], ">"))
+        rows = [document.n_rows.get(s, own[s][0].n) for s in order]
+        columns.append(text_column("rows", [str(n) for n in rows], ">"))
+        anchors = [document.n_anchors.get(s) for s in order]
+        if any(anchors):
+            columns.append(text_column("anchors", [str(n or "all") for n in anchors], ">"))
         columns.append(text_column("dims", [str(own[s][0].d or "") for s in order], ">"))
     for found in of_key.values():
         first = next(iter(found.values()))
