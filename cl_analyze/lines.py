@@ -78,6 +78,17 @@ def _columns_of(character: str) -> int:
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
+def duration(seconds: float) -> str:
+    """A time in its nearest unit.
+
+    >>> duration(45.2), duration(367.0), duration(9_000.0)
+    ('45 s', '6 min', '2.5 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
 def plain(texts: Iterable[str]) -> list[Line]:
     """Lines without styles."""
     return [Line.of(text) for text in texts]

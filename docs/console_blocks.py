@@ -16,18 +16,12 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from itertools import groupby
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from pages import ROOT
+
 PROMPT = "$ cl-analyze "
 _BLOCK = re.compile(r"(^```console\n)(.*?)(^```$)", re.DOTALL | re.MULTILINE)
 _LEFT_OUT = "..."
-
-
-def pages() -> list[Path]:
-    """Pages of the project that show commands."""
-    found = [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("sample_data/*.md")]
-    return sorted(page for page in found if _BLOCK.search(page.read_text(encoding="utf-8")))
 
 
 def output_of(command: str) -> list[str]:

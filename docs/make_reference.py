@@ -20,6 +20,7 @@ from pathlib import Path
 
 import console_blocks
 import reference_tables
+from pages import pages_with
 
 from cl_analyze.cli.commands import COMMANDS
 from cl_analyze.metrics import DECLARED
@@ -104,7 +105,7 @@ def main() -> int:
         if _TABLE.search(text):
             wanted[page] = with_tables(text)
     is_check = "--check" in sys.argv[1:]
-    for page in () if is_check else console_blocks.pages():
+    for page in () if is_check else pages_with("console"):
         text = wanted.get(page) or page.read_text(encoding="utf-8")
         wanted[page] = console_blocks.with_output(text)
     stale = [

@@ -18,15 +18,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _NEEDS = re.compile(r"^# needs: (.+)$", re.MULTILINE)
-
-
-def pages() -> list[Path]:
-    """Pages of the project that show Python programs."""
-    found = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("sample_data/*.md")]
-    return sorted(page for page in found if _BLOCK.search(page.read_text(encoding="utf-8")))
 
 
 def blocks(text: str) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -12,17 +12,14 @@ import sys
 import pytest
 
 import cl_analyze as cla
-from tests.conftest import ROOT, SAMPLES, keeps_numbers
+from tests.conftest import ROOT, keeps_numbers
 
 sys.path.append(str(ROOT / "docs"))
 import console_blocks
 import python_blocks
+from pages import pages, pages_with
 
-PAGES = [
-    *sorted(ROOT.glob("*.md")),
-    *sorted((ROOT / "docs").glob("**/*.md")),
-    SAMPLES / "README.md",
-]
+PAGES = pages()
 
 WITH_DOCTESTS = [
     path.stem
@@ -35,7 +32,7 @@ def blocks(page, language):
     return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
-@pytest.mark.parametrize("page", python_blocks.pages(), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", pages_with("python"), ids=lambda page: page.name)
 def test_python_blocks_of_a_page_run(tmp_path, page):
     """In the order of the page, in one folder; what they save can be measured."""
     for block, needs in python_blocks.blocks(page.read_text(encoding="utf-8")):
@@ -55,7 +52,7 @@ def can_be_read(folder):
     ("block", "needs"),
     [
         pytest.param(block, needs, id="-".join((page.stem, *needs)))
-        for page in python_blocks.pages()
+        for page in pages_with("python")
         for block, needs in python_blocks.blocks(page.read_text(encoding="utf-8"))
         if needs
     ],
@@ -117,7 +114,7 @@ def test_the_notebook_shows_what_it_keeps():
 
 
 @keeps_numbers
-@pytest.mark.parametrize("page", console_blocks.pages(), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", pages_with("console"), ids=lambda page: page.name)
 def test_console_blocks_print_what_they_show(page):
     text = page.read_text(encoding="utf-8")
     for command, shown in console_blocks.blocks(text):

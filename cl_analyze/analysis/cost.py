@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from cl_analyze.inputs.listener import Recorder
 from cl_analyze.inputs.prepare import Prepared
+from cl_analyze.lines import duration
 from cl_analyze.metrics.family import Family
 from cl_analyze.metrics.forecast import forecast
 from cl_analyze.metrics.runner import PairRunner
@@ -33,7 +34,7 @@ def tell_cost(
     recorder.expect(seconds)
     memory = (prepared.room.needed + min(prepared.room.cached, subject.n * subject.d * 4)) / 2**20
     recorder.note(
-        f"{subject.source}: about {_duration(seconds)} for {expected.n_pairs(options):.1e} "
+        f"{subject.source}: about {duration(seconds)} for {expected.n_pairs(options):.1e} "
         f"pairs, in about {memory + BASE_MEMORY:.0f} MiB of memory"
     )
     if seconds > WITHOUT_KERNELS and runner.backend.could_be_compiled and kernels.missing():
@@ -45,7 +46,7 @@ def tell_cost(
         anchors = min(PROPOSED_ANCHORS, subject.n // 2)
         shorter = expected.seconds(replace(options, anchors=anchors))
         recorder.note(
-            f"{subject.source}: --anchors {anchors} would take about {_duration(shorter)}, and "
+            f"{subject.source}: --anchors {anchors} would take about {duration(shorter)}, and "
             "give estimates: the sampling_error of a mean over rows is then about "
             f"{100 / anchors**0.5:.0f}% of the spread between rows"
         )
@@ -53,14 +54,3 @@ def tell_cost(
 
 BASE_MEMORY = 100
 PROPOSED_ANCHORS = 2_000
-
-
-def _duration(seconds: float) -> str:
-    """A duration as text.
-
-    >>> _duration(42), _duration(600), _duration(9000)
-    ('42 s', '10 min', '2.5 h')
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

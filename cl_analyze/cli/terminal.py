@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO
 
 from cl_analyze.errors import ConfigError
-from cl_analyze.lines import WIDTH, Line, Style, n_columns
+from cl_analyze.lines import WIDTH, Line, Style, duration, n_columns
 from cl_analyze.quoting import printable, without_secrets
 
 
@@ -329,17 +329,6 @@ def _amount(number: float) -> str:
     return f"{number:.3g}" if number < 1000 else f"{number / 1e3:.0f} k"
 
 
-def _duration(seconds: float) -> str:
-    """A time in its nearest unit.
-
-    >>> _duration(45.2), _duration(367.0), _duration(9_000.0)
-    ('45 s', '6 min', '2.5 h')
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
-
-
 class _Job:
     """How far a job is, and how long it will take.
 
@@ -391,9 +380,9 @@ class _Job:
             speed = f"  {share:.0f}%  {_amount(rate)} pairs/s"
         passed, tail = now - self.stage_started, ""
         if left >= 0.5:
-            tail = f"  {_duration(left)} left"
+            tail = f"  {duration(left)} left"
         elif passed >= 1.0:
-            tail = f"  {_duration(passed)} so far"
+            tail = f"  {duration(passed)} so far"
         if width is None:
             return f"{head}{self.stage}{speed}{tail}"
         room = width - n_columns(head + speed + tail)

@@ -30,7 +30,7 @@ from cl_analyze.data.validation import (
     subnormal_in_words,
 )
 from cl_analyze.errors import DataError
-from cl_analyze.lines import WIDTH, Line, Style, n_columns, plain, wrapped
+from cl_analyze.lines import UNBROKEN, WIDTH, Line, Style, n_columns, plain, wrapped
 from cl_analyze.quoting import quoted, some
 
 
@@ -74,16 +74,16 @@ class Inspection:
             if values:
                 out.append(f"  {title}")
                 longest = max(map(len, values))
-                out += [
-                    f"    {key.ljust(longest)}  {_text(value)}" for key, value in values.items()
-                ]
+                for key, value in values.items():
+                    head = f"    {key.replace('_', ' ').ljust(longest)}  "
+                    out += wrapped(_text(value), width, head, " " * len(head))
         lines = [Line.of(self.name, "bold"), *plain(out)]
-        told: tuple[tuple[str, Style, list[str]], ...] = (
+        messages: tuple[tuple[str, Style, list[str]], ...] = (
             ("note", "", self.notes),
             ("warning", "warn", self.warnings),
             ("problem", "bad", self.problems),
         )
-        for kind, style, texts in told:
+        for kind, style, texts in messages:
             for text in texts:
                 first, *others = wrapped(f"{kind}: {text}", width, "  ", "    ")
                 lines.append(Line.of("  ").then(kind, style).then(first.removeprefix(f"  {kind}")))
@@ -206,7 +206,8 @@ def _short(name: object) -> str:
 
 def _text(value: Any) -> str:
     if isinstance(value, dict):
-        return "  ".join(f"{_short(key)}: {count}" for key, count in value.items())
+        items = (f"{_short(key)}: {count}" for key, count in value.items())
+        return "  ".join(item.replace(" ", UNBROKEN) for item in items)
     if isinstance(value, float):
         return f"{value:.6g}"
     return "-" if value is None else str(value)

@@ -12,16 +12,20 @@ from cl_analyze.metrics.correlation import ACCURACIES
 from cl_analyze.metrics.differences import SIGNIFICANT, params_text
 from cl_analyze.metrics.headlines import Headline, has_two_towers, headlines
 from cl_analyze.report.comparison import reference_of
+from cl_analyze.report.health import (
+    first_upper,
+    health,
+    is_collapsed,
+    listed,
+    range_text,
+    value_text,
+)
 from cl_analyze.report.sentences import hubs_in_words, meaning
 from cl_analyze.results.document import Document
 from cl_analyze.results.ordering import TEMPERATURE
-from cl_analyze.results.tables import Cell, Record, number_text
+from cl_analyze.results.tables import Cell, Record
 
 GUIDE = "How to choose: docs/guide.md, section 5."
-_COLLAPSED = {"complete": "rows point one way (collapsed)", "dimensional": "collapsed"}
-ALARMS = tuple(_COLLAPSED)
-"""Verdicts on collapse that speak against a checkpoint; a partial collapse does not."""
-_MOST_NAMED = 8
 _SEEDS = 3
 """Checkpoints that are named for further seeds."""
 _POINT = 0.01
@@ -87,7 +91,7 @@ def _measured(document: Document, sources: Sequence[str]) -> Sentence:
     parts = [names[sources[0]] if len(sources) == 1 else _counted(len(sources), "checkpoint")]
     if variants:
         parts[0] += f", {variants} of them variants" if len(sources) > 1 else " (a variant)"
-    parts.append(f"{_range(rows)} rows x {_range(dims)} dimensions")
+    parts.append(f"{range_text(rows)} rows x {range_text(dims)} dimensions")
     classes = sorted(set(document.n_classes.values()))
     if classes:
         parts.append(_counted(classes[-1], "class", "classes"))
@@ -103,17 +107,6 @@ def _measured(document: Document, sources: Sequence[str]) -> Sentence:
 
 def _counted(count: int, noun: str, plural: str = "") -> str:
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
-
-
-def _range(numbers: Sequence[int]) -> str:
-    """One number, or the least and the largest of several.
-
-    >>> _range([64]), _range([1000, 2000, 3000])
-    ('64', '1,000 to 3,000')
-    """
-    if len(numbers) > 1:
-        return f"{numbers[0]:,} to {numbers[-1]:,}"
-    return f"{numbers[0]:,}" if numbers else "unknown"
 
 
 # ---- several checkpoints
@@ -175,9 +168,8 @@ def _several(document: Document, sources: Sequence[str]) -> list[Sentence]:
     found = [_best(choice, document, names_uses) for choice in deciding]
     if is_split and len(deciding) > 1:
         found[-1] = replace(found[-1], text=found[-1].text + _for_both(deciding, document))
-    health = _health(document, sources)
-    if health:
-        found.append(Sentence("Health", health))
+    if text := health(document, sources):
+        found.append(Sentence("Health", text))
     found.append(Sentence("Next", _next(document, deciding)))
     return found
 
@@ -188,7 +180,7 @@ def _best(choice: _Choice, document: Document, names_uses: bool) -> Sentence:
     headline, best = choice.headline, choice.best
     use = _USES.get(headline.metric, "") if names_uses else ""
     equal = _and(names[source] for source in choice.those("best"))
-    text = f"{equal} ({_value(headline.find(document, best))})"
+    text = f"{equal} ({value_text(headline.find(document, best))})"
     text += f", {use}" if use else ""
     best_record = headline.find(document, best)
     text += "." if best_record is None else f"{_no_better(best_record, document)}."
@@ -203,9 +195,9 @@ def _best(choice: _Choice, document: Document, names_uses: bool) -> Sentence:
         text += f" Worse: {_named(worse, choice, names)}{also}."
     if unknown:
         text += f" Not comparable with {it}: {_named(unknown, choice, names)}."
-    collapsed = [source for source in choice.those("best") if _is_collapsed(document, source)]
+    collapsed = [source for source in choice.those("best") if is_collapsed(document, source)]
     if collapsed:
-        text += f" Collapsed: {_listed(collapsed, names)}."
+        text += f" Collapsed: {listed(collapsed, names)}."
     return Sentence(f"Best by {headline.title}", text)
 
 
@@ -217,10 +209,6 @@ def _and(names: Iterable[str]) -> str:
     """
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last
-
-
-def _is_collapsed(document: Document, source: str) -> bool:
-    return any(row["verdict"] in ALARMS for row in document.rows("collapse", source=source))
 
 
 def _for_both(deciding: Sequence[_Choice], document: Document) -> str:
@@ -248,19 +236,7 @@ def _named(sources: Sequence[str], choice: _Choice, names: Mapping[str, str]) ->
     """Names of sources; many are counted, and all but the best are not listed."""
     if len(sources) == len(choice.rows) - 1 > 2:
         return f"all {len(sources)} others"
-    listed = ", ".join(names[source] for source in sources[:_MOST_NAMED])
-    n_more = len(sources) - _MOST_NAMED
-    return f"{listed} and {n_more} more" if n_more > 0 else listed
-
-
-def _value(record: Record | None) -> str:
-    """The value of a number with its unit; accuracies and shares in percent."""
-    if record is None or record.value is None:
-        return "undefined"
-    if record.unit in ("accuracy", "share"):
-        return f"{100 * record.value:.1f}%"
-    unit = "" if record.unit == "none" else f" {record.unit.replace('_', ' ')}"
-    return f"{number_text(record.value, record.total_error)}{unit}"
+    return listed(sources, names)
 
 
 def _no_better(record: Record, document: Document) -> str:
@@ -284,7 +260,7 @@ def _missing(document: Document) -> list[str]:
         }
         without = [source for source in natural_order(document) if source not in has]
         names = short_names(document)
-        return [f"No labels: {_listed(without, names)} (pass --labels FILE)."] if without else []
+        return [f"No labels: {listed(without, names)} (pass --labels FILE)."] if without else []
     if document.n_classes:
         text = "No accuracy was measured; other numbers are only a substitute."
         return [] if measured & set(ACCURACIES) else [text]
@@ -294,82 +270,6 @@ def _missing(document: Document) -> list[str]:
     if document.pairing:
         return [f"{text} (pass --labels FILE), and no recall was measured."]
     return [f"{text}; no second view: no recall (pass --labels FILE, or --pairs FILE)."]
-
-
-# ---- health
-
-
-def _health(document: Document, sources: Sequence[str]) -> str:
-    """Which checkpoints are collapsed, which use few dimensions, and the gap of two towers."""
-    names = short_names(document)
-    verdicts = {
-        source: row for source in sources for row in document.rows("collapse", source=source)
-    }
-    parts = []
-    for level, words in _COLLAPSED.items():
-        own = [source for source, row in verdicts.items() if row["verdict"] == level]
-        if own:
-            where = _directions(own, verdicts) if level == "dimensional" else ""
-            whose = f": {_listed(own, names)}" if len(sources) > 1 else ""
-            parts.append(f"{words}{where}{whose}")
-    if not parts and any(row["verdict"] != "unknown" for row in verdicts.values()):
-        parts.append("none is collapsed" if len(sources) > 1 else "not collapsed")
-    partial = [source for source, row in verdicts.items() if row["verdict"] == "partial"]
-    if partial:
-        verb = "uses" if len(partial) == 1 else "use"
-        parts.append(
-            f"{_listed(partial, names)} {verb} at most half of the dimensions"
-            f"{_directions(partial, verdicts)}, as expected at large τ"
-        )
-    unknown = [source for source, row in verdicts.items() if row["verdict"] == "unknown"]
-    if unknown:
-        parts.append(f"too few rows or dimensions to judge: {_listed(unknown, names)}")
-    gap = _gap(document, sources, names)
-    parts += [gap] * bool(gap)
-    return _first_upper("; ".join(parts))
-
-
-def _first_upper(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}." if text else ""
-
-
-def _listed(sources: Sequence[str], names: Mapping[str, str]) -> str:
-    listed = ", ".join(names[source] for source in sources[:_MOST_NAMED])
-    n_more = len(sources) - _MOST_NAMED
-    return f"{listed} and {n_more} more" if n_more > 0 else listed
-
-
-def _directions(sources: Sequence[str], verdicts: Mapping[str, Row]) -> str:
-    """In how many directions 99% of the variance of these checkpoints is."""
-    needed = sorted(int(verdicts[s]["directions_for_99_percent"] or 0) for s in sources)
-    possible = {int(verdicts[s]["possible_directions"] or 0) for s in sources}
-    if len(possible) > 1 or needed[-1] == 0:
-        return ""
-    return f" (99% of the variance in {_range(sorted(set(needed)))} of {possible.pop()})"
-
-
-def _gap(document: Document, sources: Sequence[str], names: Mapping[str, str]) -> str:
-    """How far the means of the two files are apart."""
-    if not has_two_towers(document):
-        return ""
-    gaps = {
-        source: record
-        for source in sources
-        if (record := document.record("modality_gap", source=source)) is not None
-        and record.value is not None
-    }
-    if not gaps:
-        return ""
-    start = "the means of the two files are"
-    if len(gaps) == 1:
-        (record,) = gaps.values()
-        return f"{start} {_value(record)} apart (modality gap)"
-    order = sorted(gaps, key=lambda source: float(gaps[source].value or 0.0))
-    least, most = order[0], order[-1]
-    return (
-        f"{start} {_value(gaps[least])} ({names[least]}) to {_value(gaps[most])} ({names[most]}) "
-        "apart (modality gap)"
-    )
 
 
 # ---- next
@@ -429,7 +329,7 @@ def _next(document: Document, deciding: Sequence[_Choice]) -> str:
     worse = {source for choice in deciding for source in choice.those("worse")}
     tied = [source for choice in deciding for source in choice.those("tied")]
     left = list(dict.fromkeys((*best, *(source for source in tied if source not in worse))))
-    left = [source for source in left if not _is_collapsed(document, source)]
+    left = [source for source in left if not is_collapsed(document, source)]
     named = [source for source in left if not document.variants.get(source)][:_SEEDS]
     if not any(choice.headline.metric in ACCURACIES for choice in deciding):
         parts = [_without_accuracy(document)]
@@ -438,7 +338,7 @@ def _next(document: Document, deciding: Sequence[_Choice]) -> str:
         of_one_run = axis is not None and axis.name != TEMPERATURE
         what = "the run" if of_one_run else ", ".join(names[source] for source in named)
         parts.append(f"train {what} with further seeds: errors here are over rows of one run")
-    return f"{_first_upper('; '.join(parts))} {GUIDE}".strip()
+    return f"{first_upper('; '.join(parts))} {GUIDE}".strip()
 
 
 def _half_width(row: Row) -> float:
@@ -472,7 +372,7 @@ def _single(document: Document, source: str) -> list[Sentence]:
     if gap is not None and gap.value is not None:
         found.append(Sentence("Beside the uniform sphere", _beside_the_sphere(gap, document)))
     accuracies = [
-        f"{headline.title}: {_value(record)}{_interval(record)}{_no_better(record, document)}"
+        f"{headline.title}: {value_text(record)}{_interval(record)}{_no_better(record, document)}"
         for headline in headlines(document)
         if headline.metric in ACCURACIES
         and (record := headline.find(document, source)) is not None
@@ -481,15 +381,15 @@ def _single(document: Document, source: str) -> list[Sentence]:
     if accuracies:
         how = " (± one standard error)" if any("±" in text for text in accuracies) else ""
         found.append(Sentence("Accuracy", f"{'; '.join(accuracies)}{how}."))
-    health = _health(document, [source])
+    text = health(document, [source])
     skewness = document.record("hubness_skewness", source=source)
     if skewness is not None and skewness.value is not None:
-        hubs = f"{hubs_in_words(skewness.value)} (skewness {_value(skewness)})"
-        health = f"{health} {_first_upper(hubs)}".strip()
-    if health:
-        found.append(Sentence("Health", health))
+        hubs = f"{hubs_in_words(skewness.value)} (skewness {value_text(skewness)})"
+        text = f"{text} {first_upper(hubs)}".strip()
+    if text:
+        found.append(Sentence("Health", text))
     following = "Compare it with a reference on the same rows: cl-analyze compare REFERENCE FILE."
-    if _is_collapsed(document, source):
+    if is_collapsed(document, source):
         following = "Look at the training first: other numbers of a collapsed encoder mean little."
     found.append(Sentence("Next", f"{following} {GUIDE}"))
     return found

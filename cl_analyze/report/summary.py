@@ -14,7 +14,7 @@ from cl_analyze.metrics.differences import params_text
 from cl_analyze.metrics.headlines import Headline, headlines
 from cl_analyze.metrics.standings import better_side
 from cl_analyze.report.comparison import HeadlineDifference, comparison_of, reference_of
-from cl_analyze.report.decision import ALARMS
+from cl_analyze.report.health import ALARMS
 from cl_analyze.report.numbers import NumberText, column_texts
 from cl_analyze.report.sentences import meaning
 from cl_analyze.results.document import Document

@@ -418,7 +418,7 @@ def test_warnings_on_duplicates_singletons_and_minus_one(cli, random):
 def test_inspect(cli, sample, random):
     result = cli("inspect", sample)
     assert result.returncode == 0
-    for text in ("embeddings   (2000, 64) float16", "classes", "norm_min", "no problem found"):
+    for text in ("embeddings   (2000, 64) float16", "classes", "norm min", "no problem found"):
         assert text in result.stdout
     rows = random.standard_normal((10, 3))
     rows[4] = np.nan
@@ -440,7 +440,7 @@ def test_inspect_labels_alone(cli):
     assert result.returncode == 0, result.stderr
     assert "labels or groups, not embeddings" in result.stdout
     assert "cat: 2  dog: 1" in result.stdout
-    assert "unlabelled_rows  1" in result.stdout
+    assert "unlabelled rows  1" in result.stdout
 
 
 def test_help_of_every_command(cli):

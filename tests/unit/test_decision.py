@@ -11,7 +11,8 @@ import pytest
 import cl_analyze as cla
 from cl_analyze.metrics.differences import params_text
 from cl_analyze.metrics.headlines import headlines
-from cl_analyze.report.decision import ALARMS, decision, rows_needed
+from cl_analyze.report.decision import decision, rows_needed
+from cl_analyze.report.health import ALARMS
 from cl_analyze.report.summary import columns_of, summary_of
 from cl_analyze.results.tables import Table
 
