@@ -27,7 +27,7 @@ _CHIPS = {
     "none": "healthy",
     "partial": "few dimensions",
     "complete": "collapsed",
-    "dimensional": "few dimensions",
+    "dimensional": "collapsed",
     "unknown": "not known",
 }
 """Verdict on collapse -> its chip in the table of checkpoints."""
