@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -142,13 +143,22 @@ def select(rule: Rule, records: Sequence[Record], source: str) -> Record:
     if any(record.params != first.params for record in fitting):
         raise ConfigError(
             f"{source}: the rule {rule.name} means several records, say which by params: "
-            f"{_listing(fitting)}"
+            f"{_listing(fitting)}; the first is {_params_line(fitting)}"
         )
     if rule.unit not in (None, first.unit):
         raise ConfigError(f"{source}: {rule.name} is in {first.unit}, the rule says {rule.unit}")
     if first.value is None:
         raise ConfigError(f"{source}: {rule.name} cannot be judged: {first.reason}")
     return first
+
+
+def _params_line(records: Sequence[Record]) -> str:
+    """The line of a rules file that tells the first record from the others."""
+    keys = dict.fromkeys(key for record in records for key in record.params)
+    first = records[0].params
+    own = [key for key in keys if any(r.params.get(key) != first.get(key) for r in records)]
+    values = (f"{key} = {json.dumps(first[key])}" for key in own if key in first)
+    return f"params = {{ {', '.join(values)} }}"
 
 
 def _listing(records: Sequence[Record]) -> str:

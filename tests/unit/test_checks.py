@@ -130,7 +130,9 @@ def test_a_rule_means_one_record():
     ]
     assert select(rule, found, "emb").value == 3.0
     with pytest.raises(
-        ConfigError, match=r"means several records, say which by params: .*tau=0\.1"
+        ConfigError,
+        match=r"means several records, say which by params: .*tau=0\.1.*; the first is "
+        r"params = { tau = 0\.1 }",
     ):
         select(dataclasses.replace(rule, params={}), found, "emb")
     with pytest.raises(ConfigError, match=r"emb: no record for the rule .*tau=0\.3; there are"):
