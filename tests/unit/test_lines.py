@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import cl_analyze as cla
 from cl_analyze.data.inspection import Inspection
+from cl_analyze.figures.sources import short_names
 from cl_analyze.lines import UNBROKEN, n_columns, wrapped
+from cl_analyze.report.text.checkpoints import comparison_lines
 from cl_analyze.report.text.long import aligned
 
 INDENTS = st.sampled_from(["", "  ", "    ", "- "])
@@ -72,3 +75,17 @@ def test_inspect_aligns_wide_names_of_arrays():
     ]
     lines = [line.text for line in Inspection("rows.npz", arrays=entries).lines()]
     assert lines[1:3] == ["  東京  (3,) int64", "  y     (3,) int64"]
+
+
+def test_names_with_spaces_are_not_broken_in_sentences(random):
+    rows = random.standard_normal((30, 4))
+    names = ("a second run of it", "the first run of it", "yet another run of it")
+    runs = {name: rows + 0.1 * i * random.standard_normal((30, 4)) for i, name in enumerate(names)}
+    document = cla.compare(runs, metrics=("uniformity",)).document
+    for width in range(60, 100):
+        lines = [line.text for line in comparison_lines(document, width)]
+        assert max(map(n_columns, lines)) <= width
+        for name in short_names(document).values():
+            assert " " in name
+            n_whole = sum(line.count(name) for line in lines)
+            assert " ".join(map(str.strip, lines)).count(name) == n_whole > 1

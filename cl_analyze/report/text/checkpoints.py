@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from cl_analyze.figures.sources import natural_order, short_names
-from cl_analyze.lines import Line, Style, plain, separated, titled, wrapped
+from cl_analyze.lines import UNBROKEN, Line, Style, plain, separated, titled, wrapped
 from cl_analyze.metrics.differences import is_real, params_text
 from cl_analyze.metrics.headlines import headlines
 from cl_analyze.metrics.standings import better_side
@@ -47,8 +47,16 @@ def decision_lines(document: Document, width: int) -> list[Line]:
     return [
         line
         for sentence in decision(document)
-        for line in titled(sentence.title, sentence.text, width)
+        for line in titled(sentence.title, _with_whole_names(sentence.text, document), width)
     ]
+
+
+def _with_whole_names(text: str, document: Document) -> str:
+    """A sentence in which the names of checkpoints, which may have spaces, stay on one line."""
+    names = {*short_names(document).values(), *document.sources}
+    for name in sorted((name for name in names if " " in name), key=len, reverse=True):
+        text = text.replace(name, name.replace(" ", UNBROKEN))
+    return text
 
 
 # ---- compare
@@ -136,14 +144,15 @@ def _marks_in_words(document: Document, width: int) -> list[Line]:
         f"each column), ~ is not established; ± is one standard error. {n_tested} differences were "
         f"tested (table compare).{uniform}"
     )
-    return plain(wrapped(text, width))
+    return plain(wrapped(_with_whole_names(text, document), width))
 
 
 def _further_lines(document: Document, width: int) -> list[Line]:
     """The Pareto front, which checkpoints are alike, and how few dimensions are enough."""
     texts = [pareto_sentence(document, short_names(document)), *alike_sentences(document)]
     texts += dimensions_sentences(document)
-    return plain(line for text in texts if text for line in wrapped(text, width, "", "  "))
+    texts = [_with_whole_names(text, document) for text in texts if text]
+    return plain(line for text in texts for line in wrapped(text, width, "", "  "))
 
 
 # ---- report
