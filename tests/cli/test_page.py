@@ -685,9 +685,14 @@ def test_a_point_of_a_map_shows_its_neighbours(opened, maps):
     assert rings() == [
         [axis, x, size] for axis in ("x", "x2") for x, size in ((5, 8), (4, 5), (3, 5))
     ]
-    page.locator(".chips button", has_text="tau-1.0").click()
-    page.evaluate("clAnalyze.settled()")
-    assert len(rings()) == 3, "the rings of a panel go with it"
+    page.locator(
+        ".chips button", has_text="tau-1.0"
+    ).click()  # scrolls up, out of the figure's view
+    figure.scroll_into_view_if_needed()
+    page.wait_for_function(
+        """document.querySelector("#figure-projection .plot").layout.shapes
+        .filter((shape) => shape.name === "ring").length === 3"""
+    )  # the rings of a panel go with it, once the figure is in view again
     assert said.inner_text() == text
     page.keyboard.press("Escape")
     assert (rings(), said.inner_text()) == ([], "")
