@@ -689,10 +689,11 @@ def test_a_point_of_a_map_shows_its_neighbours(opened, maps):
         ".chips button", has_text="tau-1.0"
     ).click()  # scrolls up, out of the figure's view
     figure.scroll_into_view_if_needed()
-    page.wait_for_function(
-        """document.querySelector("#figure-projection .plot").layout.shapes
-        .filter((shape) => shape.name === "ring").length === 3"""
-    )  # the rings of a panel go with it, once the figure is in view again
+    for _ in range(100):  # until the browser has told the page that the figure is in view again
+        page.evaluate("clAnalyze.settled()")
+        if len(rings()) == 3:
+            break
+    assert len(rings()) == 3, "the rings of a panel go with it"
     assert said.inner_text() == text
     page.keyboard.press("Escape")
     assert (rings(), said.inner_text()) == ([], "")
