@@ -180,10 +180,10 @@ def _best(choice: _Choice, document: Document, names_uses: bool) -> Sentence:
     headline, best = choice.headline, choice.best
     use = _USES.get(headline.metric, "") if names_uses else ""
     equal = _and(names[source] for source in choice.those("best"))
-    text = f"{equal} ({value_text(headline.find(document, best))})"
+    record = headline.find(document, best)
+    text = f"{equal} ({value_text(record)})"
     text += f", {use}" if use else ""
-    best_record = headline.find(document, best)
-    text += "." if best_record is None else f"{_no_better(best_record, document)}."
+    text += f"{_no_better(record, document)}."
     tied, worse, unknown = (choice.those(kind) for kind in ("tied", "worse", "unknown"))
     is_paired = all(choice.rows[source]["paired"] for source in (*tied, *worse))
     how = f"{'paired' if is_paired else 'unpaired'} differences, 95%, adjusted over all pairs"
@@ -239,15 +239,19 @@ def _named(sources: Sequence[str], choice: _Choice, names: Mapping[str, str]) ->
     return listed(sources, names)
 
 
-def _no_better(record: Record, document: Document) -> str:
-    """Whether an accuracy of classes may be that of always naming the largest class."""
+def _no_better(record: Record | None, document: Document) -> str:
+    """Whether an accuracy of classes may be that of always naming the largest class.
+
+    The share of that class is one of the rows that have a label.
+    """
+    if record is None or record.value is None or record.metric not in _OF_CLASSES:
+        return ""
     rows = document.rows("tolerance_by_class", source=record.source)
     sizes = [int(row["n"] or 0) for row in rows]
-    n, value = document.n_rows.get(record.source, 0), record.value
-    if not sizes or not n or value is None or record.metric not in _OF_CLASSES:
+    if not sizes:
         return ""
-    share = max(sizes) / n
-    is_above = value - _QUANTILE * (record.total_error or 0.0) > share
+    share = max(sizes) / sum(sizes)
+    is_above = record.value - _QUANTILE * (record.total_error or 0.0) > share
     return "" if is_above else f" - no better than naming the largest class ({100 * share:.0f}%)"
 
 

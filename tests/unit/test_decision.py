@@ -83,6 +83,15 @@ def test_several_checkpoints(several):
     assert "docs/guide.md" in found["Next"]
 
 
+def test_rows_without_a_label_do_not_make_the_largest_class_smaller(tmp_path):
+    random = np.random.default_rng(0)
+    labels = np.where(np.arange(N) % 10 < 7, "large", "small").astype("<U5")
+    labels[N // 2 :] = ""
+    np.savez(tmp_path / "e.npz", embeddings=random.standard_normal((N, D)), labels=labels)
+    text = of(cla.analyze(tmp_path / "e.npz", metrics=MEASURED))["Accuracy"]
+    assert text.count("no better than naming the largest class (70%)") == 2, text
+
+
 def test_collapsed_checkpoints_are_named_and_get_no_further_seeds(tmp_path):
     random = np.random.default_rng(3)
     flat = np.outer(np.ones(N), np.eye(D)[0])
