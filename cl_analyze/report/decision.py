@@ -255,15 +255,15 @@ def _no_better(record: Record | None, document: Document) -> str:
     return "" if is_above else f" - no better than naming the largest class ({100 * share:.0f}%)"
 
 
+def _without_labels(document: Document) -> list[str]:
+    return [source for source in natural_order(document) if source not in document.n_classes]
+
+
 def _missing(document: Document) -> list[str]:
     """What was not measured, and what to pass for it; empty where an accuracy of classes is."""
     measured = {record.metric for record in document.results if record.value is not None}
     if measured & _OF_CLASSES:
-        has = {
-            r.source for r in document.results if r.metric in _OF_CLASSES and r.value is not None
-        }
-        without = [source for source in natural_order(document) if source not in has]
-        names = short_names(document)
+        without, names = _without_labels(document), short_names(document)
         return [f"No labels: {listed(without, names)} (pass --labels FILE)."] if without else []
     if document.n_classes:
         text = "No accuracy was measured; other numbers are only a substitute."
@@ -356,7 +356,8 @@ _QUANTILE = 1.96
 
 
 def _without_accuracy(document: Document) -> str:
-    if document.records("knn_accuracy") or document.records("probe_accuracy"):
+    measured = {record.metric for record in document.results}
+    if measured & _OF_CLASSES and _without_labels(document):
         return "give every checkpoint labels: accuracies decide best"
     if document.n_classes:
         return "measure kNN accuracy and the linear probe: compare with these, or report"
