@@ -80,7 +80,8 @@ def _text(record: Record | None, decimals: int) -> NumberText:
         return NumberText("–")
     text = fixed(record.value, decimals)
     error = record.total_error or 0.0
-    if record.value and not text.strip("-0.") and error < 10.0**-decimals:
+    is_tiny = not text.strip("-0.") and error < 10.0**-decimals
+    if record.value and is_tiny and not record.is_beside_an_end:
         value = f"{record.value:.2g}"  # far smaller than the rest of the column
         return NumberText(value, f"± {error:.2g}" if error else "", record.value)
     return NumberText(text, _error(record, decimals), record.value)
