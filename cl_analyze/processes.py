@@ -219,10 +219,10 @@ def _answer(function: Callable[[Item, Send], Any], item: Item, send: Send) -> by
     try:
         return pickle.dumps(("result", function(item, send)), pickle.HIGHEST_PROTOCOL)
     except Exception as error:  # noqa: BLE001 - it is raised in the calling process
-        return pickle.dumps(("error", _portable(error)))
+        return pickle.dumps(("error", portable(error)))
 
 
-def _portable(error: Exception) -> Exception:
+def portable(error: Exception) -> Exception:
     """The error in a form that can be pickled, with its traceback as a note."""
     text = "".join(traceback.format_exception(error))
     try:

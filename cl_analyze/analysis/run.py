@@ -30,6 +30,7 @@ from cl_analyze.metrics.subject import Subject
 from cl_analyze.options import MetricOptions, Request, RunOptions
 from cl_analyze.pairs.backend import make_backend
 from cl_analyze.pairs.cluster import dask_client
+from cl_analyze.pairs.devices import DevicesExecutor, named_devices
 from cl_analyze.pairs.executors import Executor, SerialExecutor, ThreadExecutor, as_executor
 from cl_analyze.processes import Send, can_fork, in_processes
 
@@ -215,9 +216,14 @@ def measure_one(
 ) -> list[FamilyResult]:
     """Compute metric families for one checkpoint; announce the cost of a long run first."""
     subject = prepared.subject
+    backend = make_backend(
+        named_devices(run.device)[0],
+        subject.rows.dtype.type,
+        kept_bytes=prepared.room.kept_on_device,
+    )
     runner = PairRunner(
         subject,
-        make_backend(run.device, subject.rows.dtype.type),
+        backend,
         executor,
         prepared.room.block,
         recorder.progress,
@@ -228,7 +234,13 @@ def measure_one(
         recorder.resumed,
     )
     tell_cost(chosen_families, prepared, options, runner, recorder)
-    return measure(chosen_families, subject, options, runner)
+    results = measure(chosen_families, subject, options, runner)
+    if backend.most_rows is not None:
+        recorder.note(
+            f"{subject.source}: the memory of {run.device} was full, so tiles of "
+            f"{prepared.room.block} rows were computed in parts of at most {backend.most_rows}"
+        )
+    return results
 
 
 def _announcer(recorder: Recorder, source: str) -> Callable[[str], None]:
@@ -257,13 +269,17 @@ def uniform_penalty(
 
 @contextlib.contextmanager
 def executor_of(run: RunOptions, executor: Any) -> Iterator[Executor]:
-    """The executor of a run: `executor`, a Dask cluster, threads, or the calling thread."""
+    """The executor of a run: `executor`, a Dask cluster, devices, threads, or this thread."""
+    devices = named_devices(run.device)
+    threads = n_threads(run)
     if executor is not None:
         yield as_executor(executor)
     elif run.scheduler is not None:
         with dask_client(run.scheduler) as client:
             yield as_executor(client)
+    elif len(devices) > 1:
+        with DevicesExecutor(devices, max(1, threads // len(devices))) as of_devices:
+            yield of_devices
     else:
-        threads = n_threads(run)
         several = threads > 1 and not run.device.startswith("mps")
         yield ThreadExecutor(threads) if several else SerialExecutor()

@@ -15,6 +15,7 @@ from cl_analyze.metrics import METRICS
 from cl_analyze.metrics.anchors import WIDEST
 from cl_analyze.options import MetricOptions, RunOptions
 from cl_analyze.pairs import kernels
+from cl_analyze.pairs.devices import named_devices
 from cl_analyze.pairs.plan import DEFAULT_BLOCK, MOST_BLOCKS, SMALLEST_BLOCK, spans
 from cl_analyze.pairs.rescoring import MARGIN
 from cl_analyze.processes import cores
@@ -32,13 +33,13 @@ def n_threads(run: RunOptions) -> int:
 
     Without compiled kernels one thread is added where there are several cores: it computes while
     others wait for the interpreter lock, which makes a run on two cores 10% faster.  Kernels hold
-    the lock too little for that.  A GPU is fed by four: some merge states while the kernels of
+    the lock too little for that.  Each GPU is fed by four: some merge states while the kernels of
     another run.
     """
     if run.threads is not None:
         return run.threads
     if run.device.startswith("cuda"):
-        return _THREADS_OF_A_GPU
+        return _THREADS_OF_A_GPU * len(named_devices(run.device))
     n_cores = cores()
     return n_cores + (n_cores > 1 and kernels.loaded() is None)
 
@@ -63,13 +64,15 @@ class Room:
 
     Attributes:
         block: rows of a tile.
-        cached: bytes for unit rows that are kept in memory.
+        cached: bytes for unit rows that are kept in memory, by each process.
         needed: bytes for everything else.
+        kept_on_device: bytes of a GPU for unit rows that stay there.
     """
 
     block: int
     cached: int
     needed: int
+    kept_on_device: int = 0
 
 
 def room(
@@ -83,9 +86,14 @@ def room(
 ) -> Room:
     """The largest block that the budget allows, and the memory that is left for unit rows.
 
+    `--memory` holds for the machine, and for each GPU: there three quarters of what is free are the
+    most.
+
     Raises:
         ConfigError: the budget is too small for the smallest block.
     """
+    devices = named_devices(run.device)
+    of_device = _device_budget(devices, run)
     budget = run.memory if run.memory is not None else free_memory() // 4
     size = np.dtype(dtype).itemsize
     n_anchors = options.anchors_of(n_rows) or n_rows
@@ -96,7 +104,7 @@ def room(
         state_bytes += 40 * n_anchors * (options.n_neighbours_of(n_rows) + MARGIN)
     if options.anchors_of(n_rows) is not None:  # second moments of a few rows at a time
         state_bytes += 48 * min(dim, WIDEST) ** 2
-    block = run.block or _usual_block(run, dim, size)
+    block = run.block or _usual_block(run, dim, of_device is not None)
     smallest = min(block, SMALLEST_BLOCK)
     remedies = "a smaller --k, fewer --tau" if "quality" in names else "fewer --tau"
     while True:
@@ -104,12 +112,23 @@ def room(
         threads = min(n_threads(run), n_blocks * (n_blocks + 1) // 2)
         side = min(block, n_rows)
         n_held_blocks = min(MOST_BLOCKS, n_blocks) + 1
-        of_tiles = 0 if run.device.startswith("cuda") else _TILES * side**2 * size
-        needed = state_bytes + threads * (of_tiles + side * dim * (n_held_blocks * size + 24))
-        if needed <= budget:
+        of_tiles = _TILES * side**2 * size
+        of_blocks = side * dim * n_held_blocks * size
+        of_thread = of_blocks + side * dim * 24 + (of_tiles if of_device is None else 0)
+        needed = state_bytes + threads * of_thread
+        on_device = -(-threads // len(devices)) * (of_tiles + of_blocks)
+        fits_device = of_device is None or on_device <= of_device
+        if needed <= budget and fits_device:
             limit = budget if run.memory is not None else KEPT_ROWS
-            return Room(block, min(budget - needed, limit), needed)
+            kept = 0 if of_device is None else of_device - on_device
+            return Room(block, min(budget - needed, limit) // len(devices), needed, kept)
         if block == smallest or run.block is not None:
+            if of_device is not None and not fits_device:
+                raise ConfigError(
+                    f"{title}: tiles of {block} rows need about {mebibytes(on_device)} of "
+                    f"{run.device}, where this run may use {mebibytes(of_device)}; pass fewer "
+                    "--threads, a larger --memory, or --device cpu"
+                )
             raise ConfigError(
                 f"{title}: {n_rows} rows of {dim} need about {mebibytes(needed)}, the budget is "
                 f"{mebibytes(budget)}; pass --memory {needed // 2**20 + 1}MiB or more, "
@@ -122,18 +141,28 @@ _TILES = 10
 """Arrays of a tile's size that a thread needs, at most."""
 
 
-def _usual_block(run: RunOptions, dim: int, size: int) -> int:
-    """Rows of a tile: fewer for long rows; for a GPU as many as its free memory allows."""
-    if run.device == "cpu":
-        return DEFAULT_BLOCK if dim <= 1024 else DEFAULT_BLOCK // 2
-    if not run.device.startswith("cuda"):
+def _usual_block(run: RunOptions, dim: int, on_gpu: bool) -> int:
+    """Rows of a tile, where the memory allows them: fewer for long rows, many for a GPU."""
+    if on_gpu:
+        return _LARGEST_BLOCK
+    if run.device.startswith("mps"):
         return 4 * DEFAULT_BLOCK
-    import torch
+    return DEFAULT_BLOCK if dim <= 1024 else DEFAULT_BLOCK // 2
 
-    if not torch.cuda.is_available():  # the backend says what is wrong
-        return DEFAULT_BLOCK
-    free, _ = torch.cuda.mem_get_info(torch.device(run.device))
-    block = _LARGEST_BLOCK
-    while block > DEFAULT_BLOCK and n_threads(run) * _TILES * block**2 * size > 3 * free // 4:
-        block //= 2
-    return block
+
+def _device_budget(devices: Sequence[str], run: RunOptions) -> int | None:
+    """Bytes of each GPU that a run may use; None without GPUs of CUDA.
+
+    Where torch or the GPU is missing, the backend says so.
+    """
+    if not run.device.startswith("cuda"):
+        return None
+    try:
+        import torch
+    except ImportError:
+        return None
+    if not torch.cuda.is_available():
+        return None
+    free = min(torch.cuda.mem_get_info(torch.device(name))[0] for name in devices)
+    usable = 3 * free // 4
+    return usable if run.memory is None else min(usable, run.memory)

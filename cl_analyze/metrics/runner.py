@@ -14,7 +14,7 @@ from cl_analyze.data.unit import UnitRows
 from cl_analyze.metrics.anchors import Anchors
 from cl_analyze.metrics.subject import Subject, nearest_negatives_reducer
 from cl_analyze.options import MetricOptions, Negatives, RunOptions
-from cl_analyze.pairs.backend import Backend, make_backend
+from cl_analyze.pairs.backend import Backend
 from cl_analyze.pairs.engine import LeftOut, PairSource, Progress, Reducer, reduce_pairs
 from cl_analyze.pairs.executors import Executor
 from cl_analyze.pairs.plan import (
@@ -301,7 +301,7 @@ class PairRunner:
         codes = self.subject.codes if paired else None
         backend = self.backend
         if dtype is not None and np.dtype(dtype) != backend.dtype:
-            backend = make_backend("cpu", dtype)
+            backend = backend.in_precision(np.dtype(dtype))
             is_one_matrix = cols is rows
             rows = rows.in_precision(dtype)
             cols = rows if is_one_matrix else cols.in_precision(dtype)

@@ -36,7 +36,7 @@ class RunOptions(Checked):
         Kind("NAME"),
         COMPUTATION,
         "--device",
-        "Processor: cpu, or with PyTorch cuda or mps",
+        "Processor: cpu, or with PyTorch cuda, cuda:0,cuda:1, cuda:all or mps",
         ANALYSING,
     )
     precision: Precision = option(

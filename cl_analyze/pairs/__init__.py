@@ -20,12 +20,15 @@ takes from it what it needs:
                        finalize(states in row order) <-- merge of units in plan order
 
     backend.py     the array primitives that NumPy and torch do not share
+    torch_backend.py
+                   those of torch, for GPUs; what happens where a GPU's memory is full
     kernels/       compiled sweeps over a tile: in C, and for GPUs in Triton
     tile.py        one tile: what reducers may ask of it, computed at most once
     plan.py        which tiles, in which order: a function of the shape and the block size alone;
                    gathered into units, which are what runs at a time
     engine.py      the only loop over pairs
     threads.py     threads that an interruption cannot leave waiting for ever
+    devices.py     several GPUs, with a process for each
     executors.py   where units run: here, on threads, in other processes or on a cluster
     cluster.py     a Dask cluster by its address
     saved.py       states on disk, so that a pass that was cut off goes on

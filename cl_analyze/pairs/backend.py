@@ -7,7 +7,7 @@ on the host, so that devices without float64 can be used.
 
 from __future__ import annotations
 
-import os
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from cl_analyze.errors import AnalysisError, ConfigError, DependencyError
 from cl_analyze.pairs import kernels
 
 if TYPE_CHECKING:
+    from cl_analyze.data.unit import UnitRows
     from cl_analyze.pairs.kernels import Library
 
 Array = Any  # an array of the backend's library
@@ -26,7 +27,21 @@ Entries = tuple[Index, Index, NDArray[Any]]
 """Owner (a row or a column), partner and value of some entries of a matrix."""
 
 _FEW = 1 / 32
-_WORTH_PINNING = 1 << 20
+
+
+class Moving:
+    """Rows on their way to a device, which computes beside it.
+
+    Args:
+        array: the rows on the device, once they are there.
+    """
+
+    def __init__(self, array: Array) -> None:
+        self._array = array
+
+    def get(self) -> Array:
+        """The rows; what is computed from now on comes after their arrival."""
+        return self._array
 
 
 class Backend:
@@ -42,6 +57,7 @@ class Backend:
         self.dtype = np.dtype(dtype)
         self.kernels = compiled
         self._scratch = threading.local()
+        self._generation = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
         wanted = "off" if self.kernels is None else self.kernels.instruction_set
@@ -58,6 +74,10 @@ class Backend:
         """The compiled functions, where this backend has them and computes in that dtype."""
         return self.kernels if self.dtype == dtype else None
 
+    def in_precision(self, dtype: np.dtype[Any]) -> Backend:
+        """The same in another precision; on the CPU where the device has not got it."""
+        return Backend(dtype, kernels.loaded())
+
     @property
     def could_be_compiled(self) -> bool:
         """Whether compiled kernels would serve in NumPy's place."""
@@ -68,7 +88,36 @@ class Backend:
         """The module of Triton's sweeps where they serve this backend's tiles; else None."""
         return None
 
+    def exact_products(self) -> contextlib.AbstractContextManager[None]:
+        """Products are of the whole dtype inside, whatever the process has asked of its library."""
+        return contextlib.nullcontext()
+
     # ---- data and memory
+
+    @property
+    def most_rows(self) -> int | None:
+        """Rows of a tile's side that the device's memory allows; None: as many as the plan has."""
+        return None
+
+    def is_full(self, error: Exception) -> bool:
+        """Whether an error says that a device's memory is full, so that `make_room` may help."""
+        return False
+
+    def make_room(self, reason: str, n_rows: int) -> None:
+        """Free the device's memory, and take smaller tiles from now on.
+
+        Args:
+            reason: text of the error.
+            n_rows: rows of the longer side of the tile that did not fit.
+
+        Raises:
+            AnalysisError: such a tile has too few rows to be cut.
+        """
+        raise NotImplementedError
+
+    def moving(self, rows: UnitRows, span: tuple[int, int]) -> Moving:
+        """Start to move unit rows start..stop-1 to where this backend computes."""
+        return Moving(rows.block(*span))
 
     def to_device(self, array: NDArray[Any]) -> Array:
         """A host array where this backend computes."""
@@ -84,7 +133,10 @@ class Backend:
 
     def scratch(self, name: str, shape: tuple[int, int], dtype: Any = None) -> Array:
         """A reusable buffer of this thread with arbitrary content; default: the tile's dtype."""
-        buffers = self._scratch.__dict__.setdefault("buffers", {})
+        own = self._scratch.__dict__
+        if own.get("generation") != self._generation:
+            own.update(generation=self._generation, buffers={})
+        buffers = own["buffers"]
         size = shape[0] * shape[1]
         flat = buffers.get(name)
         if flat is None or flat.shape[0] < size:
@@ -158,7 +210,7 @@ class Backend:
         lowest = row_limits.min() if col_limits is None else min(row_limits.min(), col_limits.min())
         np.greater_equal(matrix, lowest, out=flags)
         if np.count_nonzero(flags) <= _FEW * flags.size:  # one comparison serves both sides
-            return _by_sides(_entries(matrix, flags), row_limits, col_limits)
+            return by_sides(_entries(matrix, flags), row_limits, col_limits)
         for_rows = _entries(matrix, np.greater_equal(matrix, row_limits[:, None], out=flags))
         if col_limits is None:
             return for_rows, None
@@ -218,7 +270,7 @@ def _backend_elsewhere(dtype: np.dtype[Any], instruction_set: str) -> Backend:
     return Backend(dtype, found)
 
 
-def _by_sides(
+def by_sides(
     found: Entries, row_limits: NDArray[Any], col_limits: NDArray[Any] | None
 ) -> tuple[Entries, Entries | None]:
     """Of entries that reach a limit of either side, those of the rows and those of the columns."""
@@ -231,99 +283,26 @@ def _by_sides(
     return for_rows, (cols[reached], rows[reached], values[reached])
 
 
-class TorchBackend(Backend):
-    """The same primitives on torch tensors: `--device cuda` or `mps`, and in tests `cpu`."""
+def torch_for(device: str) -> Any:
+    """The module torch, which a device needs.
 
-    def __init__(self, dtype: np.dtype[Any], device: str) -> None:
-        import array_api_compat.torch as xp
-        import torch
-
-        super().__init__(dtype)
-        self.xp = xp
-        self.torch = torch
-        self.device = torch.device(device)
-        self._gpu_sweeps: Any = None
-        if self.device.type == "cuda":
-            torch.backends.cuda.matmul.allow_tf32 = False
-        can_interpret = self.device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1"
-        if (self.device.type == "cuda" or can_interpret) and self.dtype == np.float32:
-            self._gpu_sweeps = _sweeps_for(self.device)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return TorchBackend, (self.dtype, str(self.device))
-
-    @property
-    def arithmetic(self) -> str:
-        fused = "" if self.gpu_sweeps is None else " triton"
-        return f"torch {self.device} {self.dtype}{fused}"
-
-    @property
-    def gpu_sweeps(self) -> Any:
-        return self._gpu_sweeps
-
-    def to_device(self, array: NDArray[Any]) -> Array:
-        host = self.torch.from_numpy(np.ascontiguousarray(array))
-        if self.device.type != "cuda" or array.nbytes < _WORTH_PINNING:
-            return host.to(self.device)
-        # from pinned memory the copy runs beside the kernels that were started before it
-        return host.pin_memory().to(self.device, non_blocking=True)
-
-    def row_squares(self, a: Array) -> Array:
-        return self.xp.vecdot(a, a)
-
-    def to_host(self, array: Array) -> NDArray[np.float64]:
-        return np.array(array.cpu().numpy(), dtype=np.float64)
-
-    def _empty(self, size: int, dtype: np.dtype[Any]) -> Array:
-        return self.torch.empty(size, dtype=getattr(self.torch, dtype.name), device=self.device)
-
-    def kth_largest(self, matrix: Array, k: int) -> NDArray[np.float64]:
-        if k > matrix.shape[1]:
-            return np.full(matrix.shape[0], -np.inf)
-        return self.to_host(self.torch.topk(matrix, k, dim=1).values[:, -1])
-
-    def entries_at_least(
-        self, matrix: Array, row_limits: NDArray[Any], col_limits: NDArray[Any] | None
-    ) -> tuple[Entries, Entries | None]:
-        if self._gpu_sweeps is not None and matrix.is_contiguous():
-            return self._fused_entries(matrix, row_limits, col_limits)
-        for_rows = self._entries(matrix, row_limits)
-        return for_rows, None if col_limits is None else self._entries(matrix.T, col_limits)
-
-    def _entries(self, matrix: Array, limits: NDArray[Any]) -> Entries:
-        reached = matrix >= self.to_device(limits)[:, None]
-        owner, partner = self.torch.nonzero(reached, as_tuple=True)
-        values = matrix[owner, partner]
-        return owner.cpu().numpy(), partner.cpu().numpy(), values.cpu().numpy()
-
-    def _fused_entries(
-        self, matrix: Array, row_limits: NDArray[Any], col_limits: NDArray[Any] | None
-    ) -> tuple[Entries, Entries | None]:
-        limits = [None if v is None else self.to_device(v) for v in (row_limits, col_limits)]
-        at, found = self._gpu_sweeps.entries(matrix, *limits)
-        positions, values = at.cpu().numpy(), found.cpu().numpy()
-        return _by_sides((positions >> 32, positions & 0xFFFFFFFF, values), row_limits, col_limits)
-
-    def bins(self, matrix: Array, n_bins: int) -> Any:
-        scaled = ((matrix + 1.0) * (n_bins / 2.0)).clamp(0, n_bins - 1)
-        return scaled.to(self.torch.int64)
-
-
-def _sweeps_for(device: Any) -> Any:
-    """The module of Triton's sweeps; None where they cannot run, or are switched off."""
-    if os.environ.get(kernels.VARIABLE) == "off":
-        return None
+    Raises:
+        DependencyError: it is not installed.
+    """
     try:
-        from cl_analyze.pairs.kernels import triton_sweeps
-    except ImportError:
-        return None
-    return None if triton_sweeps.why_not(device) else triton_sweeps
+        import torch
+    except ImportError as error:
+        raise DependencyError(
+            f"--device {device} needs torch, which is not installed: pip install torch"
+        ) from error
+    return torch
 
 
 def make_backend(
     device: str,
     dtype: type[np.floating[Any]],
     use_torch: bool = False,
+    kept_bytes: int = 0,
 ) -> Backend:
     """NumPy and the compiled kernels for `cpu` (torch is not imported), torch for anything else.
 
@@ -331,20 +310,17 @@ def make_backend(
         device: cpu, cuda (or cuda:1 ...) or mps.
         dtype: float32 or float64.
         use_torch: take torch on the CPU as well; how its code is tested without a GPU.
+        kept_bytes: memory of a device for rows that stay there.
 
     Raises:
+        DependencyError: torch is not installed.
         ConfigError: the device is not there, or cannot do float64; or `CL_ANALYZE_KERNELS` names
             no instruction set of this processor.
     """
     compiled = kernels.loaded()  # its variable is checked, whatever the device
     if device == "cpu" and not use_torch:
         return Backend(np.dtype(dtype), compiled)
-    try:
-        import torch
-    except ImportError as error:
-        raise DependencyError(
-            f"--device {device} needs torch, which is not installed: pip install torch"
-        ) from error
+    torch = torch_for(device)
     kind = device.split(":")[0]
     available = {
         "cpu": True,
@@ -357,4 +333,6 @@ def make_backend(
         raise ConfigError(f"--device {device}: torch finds no such device here; use --device cpu")
     if kind == "mps" and np.dtype(dtype) == np.float64:
         raise ConfigError("--device mps has no float64; use --precision float32 or --device cpu")
-    return TorchBackend(np.dtype(dtype), device)
+    from cl_analyze.pairs.torch_backend import TorchBackend
+
+    return TorchBackend(np.dtype(dtype), device, kept_bytes)

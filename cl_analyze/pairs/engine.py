@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.data.unit import UnitRows
-from cl_analyze.pairs.backend import Array, Backend, Index
+from cl_analyze.pairs.backend import Array, Backend, Index, Moving
 from cl_analyze.pairs.executors import Executor, SerialExecutor
-from cl_analyze.pairs.plan import Plan, Span, Unit
+from cl_analyze.pairs.plan import Plan, Span, Unit, spans
 from cl_analyze.pairs.saved import SavedPass
 from cl_analyze.pairs.tile import Bound, PairSet, SoftmaxAsk, Tile
 
@@ -73,11 +73,13 @@ class Reducer:
         """Per row, the similarity under which pairs no longer matter; None: all matter."""
         return None
 
+    def join(self, states: Sequence[State]) -> State:
+        """The state of consecutive rows, from the states of their parts in row order."""
+        return np.concatenate(states)
+
     def finalize(self, states: Sequence[State]) -> Any:
         """The result for all rows, from the blocks' states in row order."""
-        return (
-            functools.reduce(self.merge, states) if self.side == "all" else np.concatenate(states)
-        )
+        return functools.reduce(self.merge, states) if self.side == "all" else self.join(states)
 
 
 def from_earlier_pass() -> Any:
@@ -186,6 +188,8 @@ def _inside(columns: Index, span: Span) -> tuple[Index, Index]:
     return rows, columns[rows] - span[0]
 
 
+_Bounds = list[dict[int, NDArray[np.float64]]]
+"""For each reducer, block -> the bound of its rows."""
 Partials = list[dict[int, State]]
 """For each reducer, block -> the block's state after the tiles of one unit."""
 
@@ -195,7 +199,7 @@ class _BoundedUnit:
     """A unit and, for each reducer, block -> the bound known when the unit was handed out."""
 
     unit: Unit
-    bounds: list[dict[int, NDArray[np.float64]]]
+    bounds: _Bounds
 
 
 @dataclass(frozen=True)
@@ -229,20 +233,12 @@ class PairJob:
         bounds = [dict(of_blocks) for of_blocks in handed.bounds]
         blocks = _DeviceBlocks(self.source, self.backend, plan)
         tiles = list(plan.tiles(handed.unit))
-        asks = [reducer.softmax_ask for reducer in self.reducers]
-        asked = tuple(dict.fromkeys(ask for ask in asks if ask is not None))
         for (i, j), next_tile in zip(tiles, [*tiles[1:], None], strict=True):
-            anchors, others = blocks.get(i, j)
-            if next_tile is not None:
-                blocks.get(*next_tile)  # its copy to a GPU runs beside this tile's kernels
-            spans = plan.row_spans[i], plan.col_spans[j]
-            tile = self.source.tile(self.backend, *spans, anchors, others)
-            tile.both_sides = symmetric and i != j
-            tile.asks = asked
-            for r, reducer in enumerate(self.reducers):
-                if symmetric or reducer.side == "rows":
-                    tile.bounds[reducer] = (bounds[r].get(i), bounds[r].get(j))
-                for_rows, for_cols = reducer.reduce(tile)
+            with self.backend.exact_products():
+                states = self._states((i, j), next_tile, blocks, bounds)
+            for r, (reducer, (for_rows, for_cols)) in enumerate(
+                zip(self.reducers, states, strict=True)
+            ):
                 parts = [(i, for_rows), (j, for_cols)]
                 if reducer.side == "all":
                     parts = [(0, for_rows)]
@@ -259,26 +255,151 @@ class PairJob:
                         bounds[r][block] = np.maximum(bounds[r].get(block, -np.inf), bound)
         return partials
 
+    def _states(
+        self,
+        at: tuple[int, int],
+        next_tile: tuple[int, int] | None,
+        blocks: _DeviceBlocks,
+        bounds: _Bounds,
+    ) -> list[tuple[State, State]]:
+        """For each reducer, a tile's contribution to its rows and to its columns.
+
+        Where the memory of the device is full, the tile is computed again, in smaller parts.
+
+        Args:
+            at: row block and column block of the tile.
+            next_tile: that of the tile after it.
+            blocks: of the unit.
+            bounds: for each reducer, block -> bound.
+
+        Raises:
+            AnalysisError: the memory is too small for any part.
+        """
+        sides = self.plan.row_spans[at[0]], self.plan.col_spans[at[1]]
+        longest = max(stop - start for start, stop in sides)
+        while True:
+            most = self.backend.most_rows
+            n_rows = longest if most is None else min(longest, most)
+            try:
+                anchors, others = blocks.get(*at)
+                if next_tile is not None:
+                    blocks.start(*next_tile)  # the copy to a GPU runs beside this tile's kernels
+                return self._states_of_parts(at, n_rows, anchors, others, bounds)
+            except (RuntimeError, MemoryError) as error:
+                if not self.backend.is_full(error):
+                    raise
+                reason = str(error)  # the error itself holds the tile's arrays
+            anchors = others = None
+            blocks.clear()
+            self.backend.make_room(reason, n_rows)
+
+    def _states_of_parts(
+        self, at: tuple[int, int], n_rows: int, anchors: Array, others: Array, bounds: _Bounds
+    ) -> list[tuple[State, State]]:
+        """The states of a tile that is computed in parts of at most n rows and columns.
+
+        A tile that is not larger is its own only part.
+        """
+        (row0, row1), (col0, col1) = self.plan.row_spans[at[0]], self.plan.col_spans[at[1]]
+        row_parts, col_parts = spans(row1 - row0, n_rows), spans(col1 - col0, n_rows)
+        found = [
+            [self._states_of_part(at, rows, cols, anchors, others, bounds) for cols in col_parts]
+            for rows in row_parts
+        ]
+        if len(row_parts) == len(col_parts) == 1:
+            return found[0][0]
+        return [
+            _joined(reducer, [[states[r] for states in of_rows] for of_rows in found])
+            for r, reducer in enumerate(self.reducers)
+        ]
+
+    def _states_of_part(
+        self,
+        at: tuple[int, int],
+        rows: Span,
+        cols: Span,
+        anchors: Array,
+        others: Array,
+        bounds: _Bounds,
+    ) -> list[tuple[State, State]]:
+        """The states of a part of a tile; its rows and columns are counted within the tile."""
+        symmetric, (i, j) = self.plan.symmetric, at
+        row0, col0 = self.plan.row_spans[i][0], self.plan.col_spans[j][0]
+        own, theirs = slice(*rows), slice(*cols)
+        tile = self.source.tile(
+            self.backend,
+            (row0 + rows[0], row0 + rows[1]),
+            (col0 + cols[0], col0 + cols[1]),
+            anchors[own],
+            others[theirs],
+        )
+        tile.both_sides = symmetric and i != j
+        tile.asks = self._asks
+        states = []
+        for of_blocks, reducer in zip(bounds, self.reducers, strict=True):
+            if symmetric or reducer.side == "rows":
+                of_rows, of_cols = of_blocks.get(i), of_blocks.get(j)
+                tile.bounds[reducer] = (
+                    None if of_rows is None else of_rows[own],
+                    None if of_cols is None else of_cols[theirs],
+                )
+            states.append(reducer.reduce(tile))
+        return states
+
+    @functools.cached_property
+    def _asks(self) -> tuple[SoftmaxAsk, ...]:
+        """The sums of exponentials that all reducers take."""
+        asks = [reducer.softmax_ask for reducer in self.reducers]
+        return tuple(dict.fromkeys(ask for ask in asks if ask is not None))
+
+
+def _joined(reducer: Reducer, parts: list[list[tuple[State, State]]]) -> tuple[State, State]:
+    """The states of a tile's rows and columns, from those of its parts: rows of parts."""
+
+    def merged(states: Iterable[State]) -> State:
+        given = [state for state in states if state is not None]
+        return functools.reduce(reducer.merge, given) if given else None
+
+    def joined(states: list[State]) -> State:
+        if reducer.side == "all":
+            return merged(states)
+        return None if states[0] is None else reducer.join(states)
+
+    of_rows = [merged(for_rows for for_rows, _ in of_row) for of_row in parts]
+    of_cols = [merged(for_cols for _, for_cols in of_col) for of_col in zip(*parts, strict=True)]
+    return joined(of_rows), joined(of_cols)
+
 
 class _DeviceBlocks:
     """The blocks of one unit on the backend's device: each is moved there once."""
 
     def __init__(self, source: PairSource, backend: Backend, plan: Plan) -> None:
         self._source, self._backend, self._plan = source, backend, plan
-        self._rows: dict[int, Array] = {}
+        self._rows: dict[int, Moving] = {}
         self._cols = self._rows if source.rows is source.cols and plan.symmetric else {}
 
-    def get(self, i: int, j: int) -> tuple[Array, Array]:
-        """Row block i and column block j; of a unit off the diagonal, one row block is held."""
+    def start(self, i: int, j: int) -> None:
+        """Start to move row block i and column block j.
+
+        Of a unit off the diagonal, one row block is held.
+        """
+        plan, source, moving = self._plan, self._source, self._backend.moving
         if i not in self._rows:
             if self._rows is not self._cols:
                 self._rows.clear()
-            block = self._source.rows.block(*self._plan.row_spans[i])
-            self._rows[i] = self._backend.to_device(block)
+            self._rows[i] = moving(source.rows, plan.row_spans[i])
         if j not in self._cols:
-            block = self._source.cols.block(*self._plan.col_spans[j])
-            self._cols[j] = self._backend.to_device(block)
-        return self._rows[i], self._cols[j]
+            self._cols[j] = moving(source.cols, plan.col_spans[j])
+
+    def get(self, i: int, j: int) -> tuple[Array, Array]:
+        """Row block i and column block j."""
+        self.start(i, j)
+        return self._rows[i].get(), self._cols[j].get()
+
+    def clear(self) -> None:
+        """Let go of all blocks."""
+        self._rows.clear()
+        self._cols.clear()
 
 
 def reduce_pairs(
@@ -321,7 +442,7 @@ def reduce_pairs(
             n_done, states = kept
 
     def with_bounds(unit: Unit) -> _BoundedUnit:
-        bounds: list[dict[int, NDArray[np.float64]]] = [{} for _ in wanted]
+        bounds: _Bounds = [{} for _ in wanted]
         blocks = sorted({*range(*unit.rows), *(range(*unit.cols) if plan.symmetric else ())})
         for r, reducer in enumerate(wanted):
             for block in blocks if reducer.side == "rows" else ():

@@ -94,6 +94,10 @@ class Strips:
 
     def run(self, span: tuple[int, int]) -> HardNegatives:
         """Sums of the anchors in a span; `histogram` is their sum, not their mean."""
+        with self.backend.exact_products():
+            return self._run(span)
+
+    def _run(self, span: tuple[int, int]) -> HardNegatives:
         start, stop = span
         backend, xp = self.backend, self.backend.xp
         n, m = self.cols.n_rows, stop - start

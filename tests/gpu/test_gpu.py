@@ -61,3 +61,43 @@ def test_the_same_bytes_twice():
         for _ in range(2)
     }
     assert len(printed) == 1
+
+
+def test_a_run_goes_on_where_the_memory_of_the_gpu_ends():
+    """Of all sums, with tiles that need twice what the process may have."""
+    from cl_analyze.pairs.backend import make_backend
+    from cl_analyze.pairs.engine import reduce_pairs
+    from cl_analyze.pairs.plan import symmetric_plan
+    from cl_analyze.pairs.reducers import NearestNeighbours, RowLogSumExp
+    from tests.reducer_cases import arrays, embeddings, source
+
+    rows, labels = embeddings(0, 20_000, 32)
+    wanted = [RowLogSumExp(0.1), NearestNeighbours(5)]
+    given, plan = source(rows, labels, np.float32), symmetric_plan(20_000, 10_000)
+    whole = reduce_pairs(wanted, given, plan, make_backend("cuda", np.float32))
+    torch.cuda.empty_cache()
+    backend = make_backend("cuda", np.float32)
+    of_device = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.set_per_process_memory_fraction(4 * 10_000**2 / of_device)
+    try:
+        cut = reduce_pairs(wanted, given, plan, backend)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert backend.most_rows is not None
+    for reducer in wanted:
+        for a, b in zip(arrays(cut[reducer]), arrays(whole[reducer]), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-5, err_msg=str(reducer))
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there is one CUDA device")
+def test_two_gpus_give_the_bytes_of_one():
+    import cl_analyze as cla
+
+    rows = np.random.default_rng(0).standard_normal((40_000, 32)).astype(np.float32)
+    one, two = (
+        cla.analyze(rows, metrics=["uniformity"], run=cla.RunOptions(device=device))
+        for device in ("cuda:0", "cuda:0,cuda:1")
+    )
+    assert [(r.metric, r.value, r.std_error) for r in one.records] == [
+        (r.metric, r.value, r.std_error) for r in two.records
+    ]

@@ -187,6 +187,13 @@ class NearestNeighbours(Reducer):
     def _dense(self, state: NeighbourState) -> Keys:
         return state.best if len(state.best) else np.zeros((state.n_rows, self.k), np.uint64)
 
+    def join(self, states: Sequence[NeighbourState]) -> NeighbourState:
+        best = np.concatenate([self._dense(state) for state in states])
+        starts = np.cumsum([0, *(state.n_rows for state in states)])
+        owners = [state.owners + start for state, start in zip(states, starts, strict=False)]
+        waiting = [state.waiting for state in states]
+        return NeighbourState(len(best), best, np.concatenate(owners), np.concatenate(waiting))
+
     def finalize(self, states: Sequence[NeighbourState]) -> Neighbours:
         keys = np.concatenate([self._dense(self._sorted_in(state)) for state in states])
         keys.sort(axis=1)

@@ -103,6 +103,13 @@ class RowLogSumExp(Reducer):
         scales = [np.exp((state.peak - reference) / self.tau)[..., None] for state in (a, b)]
         return MassState(peak, a.sums * scales[0] + b.sums * scales[1])
 
+    def join(self, states: Sequence[MassState]) -> MassState:
+        sums = np.concatenate([state.sums for state in states])
+        if all(not state.peak.shape and state.peak == states[0].peak for state in states):
+            return MassState(states[0].peak, sums)
+        peaks = [np.broadcast_to(state.peak, len(state.sums)) for state in states]
+        return MassState(np.concatenate(peaks), sums)
+
     def finalize(self, states: Sequence[MassState]) -> Any:
         return np.concatenate([self._log_mass(state) for state in states])
 

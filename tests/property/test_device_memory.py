@@ -1,0 +1,226 @@
+"""A device whose memory is too small: tiles are cut, the pass goes on, and the numbers stay."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cl_analyze.data.rows import RowArray
+from cl_analyze.data.unit import UnitRows
+from cl_analyze.errors import AnalysisError
+from cl_analyze.pairs.backend import make_backend
+from cl_analyze.pairs.engine import PairSource, reduce_pairs
+from cl_analyze.pairs.executors import ThreadExecutor
+from cl_analyze.pairs.plan import rectangular_plan, symmetric_plan
+from cl_analyze.pairs.reducers import NearestNeighbours, PairMoments, RowLogSumExp
+from tests.reducer_cases import (
+    HAS_EDGES,
+    arrays,
+    configurations,
+    embeddings,
+    is_rectangular_only,
+    source,
+)
+
+torch = pytest.importorskip("torch")
+torch_backend = pytest.importorskip("cl_analyze.pairs.torch_backend")
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+from torch.utils._pytree import tree_leaves  # noqa: E402
+
+
+class SmallDevice(torch_backend.TorchBackend):
+    """A device that has no buffer of more than some values, nor the copies of some calls."""
+
+    def __init__(self, dtype, most_values, failing_copies=()):
+        super().__init__(np.dtype(dtype), "cpu", kept_bytes=1 << 20)
+        self.most_values, self.failing_copies = most_values, set(failing_copies)
+        self.n_copies = 0
+
+    def _empty(self, size, dtype):
+        if size > self.most_values:
+            raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {size} values")
+        return super()._empty(size, dtype)
+
+    def to_device(self, array):
+        self.n_copies += 1
+        if self.n_copies in self.failing_copies:
+            raise RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be ...")
+        return super().to_device(array)
+
+
+PLANS = {
+    "symmetric": lambda n: symmetric_plan(n, n),
+    "symmetric, several blocks": lambda n: symmetric_plan(n, n // 2),
+    "rectangular": lambda n: rectangular_plan(n, n, 2 * n // 3),
+}
+
+
+@pytest.mark.parametrize(("plan", "n_threads"), list(zip(PLANS, (3, 1, 3), strict=True)))
+def test_every_reducer_gives_the_same_where_tiles_are_cut(plan, n_threads):
+    n = 300
+    rows, labels = embeddings(n_threads, n)
+    made = configurations(rows, labels)
+    chosen = PLANS[plan](n)
+    wanted = [r for r in made if not (chosen.symmetric and is_rectangular_only(r))]
+    whole = torch_backend.TorchBackend(np.dtype(np.float64), "cpu")
+    small = SmallDevice(np.float64, 90**2, failing_copies=(2,))
+    expected = reduce_pairs(wanted, source(rows, labels), chosen, whole)
+    found = reduce_pairs(wanted, source(rows, labels), chosen, small, ThreadExecutor(n_threads))
+    assert small.most_rows is not None
+    assert 64 <= small.most_rows <= 90, "no smaller than needed"
+    for reducer in wanted:
+        for a, b in zip(arrays(found[reducer]), arrays(expected[reducer]), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9, err_msg=str(reducer))
+
+
+def test_cut_tiles_are_parts_of_the_same_plan(tmp_path):
+    """States that were saved with whole tiles go on with cut ones: the plan is the same."""
+    from cl_analyze.pairs.saved import SavedPass
+
+    rows, labels = embeddings(3, 300)
+    wanted = [RowLogSumExp(0.1), PairMoments("all"), NearestNeighbours(5)]
+    plan, total = symmetric_plan(300, 150), []
+    whole = torch_backend.TorchBackend(np.dtype(np.float64), "cpu")
+    expected = reduce_pairs(wanted, source(rows, labels), plan, whole)
+
+    def stopped(done, of_all):
+        total.append(done)
+        if len(total) == 1:
+            raise KeyboardInterrupt
+
+    saved = SavedPass(tmp_path, "k" * 32, 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        reduce_pairs(wanted, source(rows, labels), plan, whole, None, stopped, saved)
+    small, resumed = SmallDevice(np.float64, 90**2), []
+    saved = SavedPass(tmp_path, "k" * 32, 0.0, lambda done, of_all: resumed.append(done))
+    found = reduce_pairs(wanted, source(rows, labels), plan, small, None, None, saved)
+    assert resumed == total
+    for reducer in wanted:
+        for a, b in zip(arrays(found[reducer]), arrays(expected[reducer]), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-10)
+
+
+def test_a_device_without_any_memory_is_told_of():
+    rows, labels = embeddings(0, 100)
+    small = SmallDevice(np.float32, 10)
+    with pytest.raises(AnalysisError, match=r"too small even for tiles of \d+ rows.*--device cpu"):
+        reduce_pairs(
+            [RowLogSumExp(0.5)], source(rows, labels, np.float32), symmetric_plan(100), small
+        )
+
+
+def test_other_errors_are_not_taken_for_a_full_memory():
+    class Broken(SmallDevice):
+        def _empty(self, size, dtype):
+            raise RuntimeError("CUDA error: device-side assert triggered")
+
+    rows, labels = embeddings(0, 40)
+    with pytest.raises(RuntimeError, match="assert"):
+        reduce_pairs(
+            [RowLogSumExp(0.5)],
+            source(rows, labels, np.float32),
+            symmetric_plan(40),
+            Broken(np.float32, 1 << 30),
+        )
+
+
+def test_rows_stay_on_the_device_within_their_bytes():
+    """A block is moved once where it may stay, and the one used least recently goes first."""
+    unit = UnitRows(RowArray.of(np.random.default_rng(0).normal(size=(40, 4))), np.float32, 1 << 20)
+    of_a_block = 10 * 4 * 4
+    backend = torch_backend.TorchBackend(np.dtype(np.float32), "cpu", 2 * of_a_block)
+    a, b, c = (0, 10), (10, 20), (20, 30)
+    first = backend.moving(unit, a).get()
+    np.testing.assert_array_equal(first.numpy(), unit.block(*a))
+    second = backend.moving(unit, b).get()
+    assert backend.moving(unit, a).get() is first
+    backend.moving(unit, c)
+    assert backend.moving(unit, a).get() is first
+    assert backend.moving(unit, b).get() is not second
+    none = torch_backend.TorchBackend(np.dtype(np.float32), "cpu")
+    assert none.moving(unit, a).get() is not none.moving(unit, a).get()
+
+
+def test_every_row_is_moved_once_in_a_pass_where_all_may_stay():
+    class Counting(torch_backend.TorchBackend):
+        n_moved = 0
+
+        def _moving(self, block):
+            self.n_moved += len(block)
+            return super()._moving(block)
+
+    rows = np.random.default_rng(0).normal(size=(200, 8))
+    unit = UnitRows(RowArray.of(rows), np.float32, 0)
+    backend = Counting(np.dtype(np.float32), "cpu", 1 << 20)
+    plan = symmetric_plan(200, 8)
+    assert len(list(plan.units())) > 1
+    reduce_pairs([RowLogSumExp(0.5)], PairSource(unit, unit), plan, backend)
+    assert backend.n_moved == 200
+
+
+class LikeMps(torch_backend.TorchBackend):
+    """A device that has no float64, as MPS has none."""
+
+    def to_device(self, array):
+        assert array.dtype != np.float64
+        return super().to_device(array)
+
+
+class NoFloat64(TorchDispatchMode):
+    """Every operation of torch is refused float64."""
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        result = operation(*args, **(kwargs or {}))
+        for value in tree_leaves((result, args, kwargs)):
+            assert not isinstance(value, torch.Tensor) or value.dtype != torch.float64, operation
+        return result
+
+
+@pytest.mark.parametrize("plan", [symmetric_plan(400, 130), rectangular_plan(400, 400, 170)])
+def test_no_float64_reaches_a_device_without_it(plan):
+    """Tiles are reduced in float32 and added up on the host: means are right to 1e-5."""
+    rows, labels = embeddings(11, 400, 24)
+    made = configurations(rows, labels)
+    wanted = [r for r in made if not (plan.symmetric and is_rectangular_only(r))]
+    backend = LikeMps(np.dtype(np.float32), "cpu")
+    with NoFloat64():
+        found = reduce_pairs(wanted, source(rows, labels, np.float32), plan, backend)
+    expected = reduce_pairs(wanted, source(rows, labels), plan, make_backend("cpu", np.float64))
+    for reducer in wanted:
+        if isinstance(reducer, HAS_EDGES) or getattr(reducer, "tau", 1.0) < 0.02:
+            continue  # values at an edge may fall either way; a run takes float64 under 0.02
+        for a, b in zip(arrays(found[reducer]), arrays(expected[reducer]), strict=True):
+            finite = np.isfinite(b)
+            assert (np.isfinite(a) == finite).all()
+            scale = np.abs(b[finite]).mean() if finite.any() else 1.0
+            assert abs(a[finite].mean() - b[finite].mean()) <= 1e-5 * scale, reducer
+
+
+@pytest.mark.parametrize("precision", ["high", "highest"])
+def test_tf32_is_off_inside_a_pass_and_as_it_was_afterwards(precision):
+    """A training process keeps its own setting."""
+    before, seen = torch.get_float32_matmul_precision(), []
+
+    class Looking(torch_backend.TorchBackend):
+        def moving(self, rows, span):
+            setting = torch.backends.cuda.matmul
+            is_new = hasattr(setting, "fp32_precision")
+            seen.append(setting.fp32_precision if is_new else setting.allow_tf32)
+            return super().moving(rows, span)
+
+    rows, labels = embeddings(0, 100)
+    torch.set_float32_matmul_precision(precision)
+    try:
+        reduce_pairs(
+            [RowLogSumExp(0.5)],
+            source(rows, labels, np.float32),
+            symmetric_plan(100, 10),
+            Looking(np.dtype(np.float32), "cpu"),
+            ThreadExecutor(3),
+        )
+        assert torch.backends.cuda.matmul.allow_tf32 is (precision == "high")
+        assert torch.get_float32_matmul_precision() == precision
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert set(seen) <= {"ieee", False}
+    assert seen
