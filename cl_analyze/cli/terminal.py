@@ -191,12 +191,13 @@ class Talk:
 
     def progress(self, done: int, total: int) -> None:
         """Show the progress of this pass: `done` of `total` pairs."""
-        self._job.pairs = done, total
-        self._show(time.monotonic())
+        now = time.monotonic()
+        self._job.progress(now, done, total)
+        self._show(now)
 
     def resumed(self, done: int, total: int) -> None:
         """Leave out of the rate what an earlier run computed: `done` of the `total` pairs."""
-        self._job.pairs_before = done
+        self._job.resumed(time.monotonic(), done, total)
 
     def close(self) -> None:
         """End the last pass."""
@@ -338,13 +339,13 @@ class _Job:
         expected: seconds that this checkpoint takes by a forecast; 0: unknown.
         stage: what is done now.
         pairs: pairs of rows of this pass that are done, and all; (0, 0) where it has none.
-        pairs_before: pairs of this pass that an earlier run computed.
+        counted_from: a time in seconds and the pairs done by then: the rate is since then.
     """
 
     def __init__(self, now: float) -> None:
         self.started = self.checkpoint_started = self.stage_started = now
         self.done, self.total, self.expected = 0, 1, 0.0
-        self.stage, self.pairs, self.pairs_before = "", (0, 0), 0
+        self.begin_stage(now, "")
 
     def checkpoint(self, now: float, done: int, total: int) -> None:
         """Begin a checkpoint."""
@@ -354,8 +355,19 @@ class _Job:
             self.started = now
 
     def begin_stage(self, now: float, text: str) -> None:
-        """Begin a pass."""
-        self.stage, self.stage_started, self.pairs, self.pairs_before = text, now, (0, 0), 0
+        """Begin a stage, of one pass or several."""
+        self.stage, self.stage_started = text, now
+        self.pairs, self.counted_from = (0, 0), (now, 0)
+
+    def progress(self, now: float, done: int, total: int) -> None:
+        """Take the pairs that are done; fewer than before: they are of the stage's next pass."""
+        if done < self.pairs[0]:
+            self.counted_from = now, done
+        self.pairs = done, total
+
+    def resumed(self, now: float, done: int, total: int) -> None:
+        """Begin a pass of which an earlier run has computed `done` of the `total` pairs."""
+        self.pairs, self.counted_from = (done, total), (now, done)
 
     def share(self, now: float) -> float | None:
         """How much of the job's time has passed; None where only the pass is known."""
@@ -374,10 +386,9 @@ class _Job:
         """
         head = f"{self.done + 1} of {self.total}  " if self.done < self.total > 1 else ""
         rate, left = self._pairs_a_second(now), self._seconds_left(now)
-        speed = ""
+        speed = f"  {100 * self.pairs[0] / self.pairs[1]:.0f}%" if self.pairs[1] else ""
         if rate:
-            share = 100 * self.pairs[0] / self.pairs[1]
-            speed = f"  {share:.0f}%  {_amount(rate)} pairs/s"
+            speed += f"  {_amount(rate)} pairs/s"
         passed, tail = now - self.stage_started, ""
         if left >= 0.5:
             tail = f"  {duration(left)} left"
@@ -392,7 +403,8 @@ class _Job:
 
     def _pairs_a_second(self, now: float) -> float:
         """Pairs of this pass for each second, without those that an earlier run computed."""
-        return (self.pairs[0] - self.pairs_before) / max(now - self.stage_started, 1e-9)
+        since, before = self.counted_from
+        return (self.pairs[0] - before) / max(now - since, 1e-9)
 
     def _seconds_left(self, now: float) -> float:
         """Seconds that the job still takes, by earlier checkpoints, a forecast, or this pass."""

@@ -82,6 +82,27 @@ def test_the_rate_is_that_of_this_run(clock):
     assert "90%  45.0 M pairs/s  2 s left" in stream.getvalue()
 
 
+def test_what_is_kept_is_shown_before_the_pass_goes_on(clock):
+    stream = io.StringIO()
+    talk = Talk(stream=stream)
+    talk.stage("pairs")
+    talk.resumed(800, 1000)
+    clock.now += 2.0
+    talk.beat()
+    assert stream.getvalue() == "pairs  80%  2 s so far\n"
+
+
+def test_the_next_pass_of_a_stage_has_its_own_rate(clock):
+    stream = io.StringIO()
+    talk = Talk(stream=stream)
+    talk.stage("pairs")
+    talk.resumed(1000, 1000)
+    talk.progress(100, 400)
+    clock.now += 10.0
+    talk.progress(200, 400)
+    assert stream.getvalue() == "pairs  50%  10 pairs/s  20 s left\n"
+
+
 def test_a_log_gets_a_line_every_ten_seconds(clock):
     stream = io.StringIO()
     job(Talk(stream=stream), clock)
