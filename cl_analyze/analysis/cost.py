@@ -31,11 +31,13 @@ def tell_cost(
     seconds = 0.0 if expected is None else expected.seconds(options)
     if expected is None or seconds < LONG:
         return
-    recorder.expect(seconds)
+    recorder.expect(seconds, expected.n_pairs_of_all(options))
     memory = (prepared.room.needed + min(prepared.room.cached, subject.n * subject.d * 4)) / 2**20
+    # what is kept is known where a pass begins, which then says so
+    kept = "" if runner.resume is None else "; what --resume has kept takes no time"
     recorder.note(
         f"{subject.source}: about {duration(seconds)} for {expected.n_pairs(options):.1e} "
-        f"pairs, in about {memory + BASE_MEMORY:.0f} MiB of memory"
+        f"pairs, in about {memory + BASE_MEMORY:.0f} MiB of memory{kept}"
     )
     if seconds > WITHOUT_KERNELS and runner.backend.could_be_compiled and kernels.missing():
         recorder.note(

@@ -174,9 +174,9 @@ class Talk:
         if done < total:
             self._show(now)
 
-    def expect(self, seconds: float) -> None:
+    def expect(self, seconds: float, n_pairs: float) -> None:
         """Take a forecast for this checkpoint."""
-        self._job.expected = seconds
+        self._job.expect(seconds, n_pairs)
 
     def source(self, name: str) -> None:
         """Ignore: the text of a stage names its checkpoint."""
@@ -196,7 +196,7 @@ class Talk:
         self._show(now)
 
     def resumed(self, done: int, total: int) -> None:
-        """Leave out of the rate what an earlier run computed: `done` of the `total` pairs."""
+        """Leave out of rate and time what an earlier run computed: `done` of the `total` pairs."""
         self._job.resumed(time.monotonic(), done, total)
 
     def close(self) -> None:
@@ -336,23 +336,32 @@ class _Job:
     Attributes:
         started, checkpoint_started, stage_started: when they began, in seconds.
         done, total: checkpoints measured, and in all.
-        expected: seconds that this checkpoint takes by a forecast; 0: unknown.
+        expected, expected_a_pair: seconds that this checkpoint and each of its pairs take by a
+            forecast; 0: unknown.
+        kept, kept_before: seconds by forecasts of what an earlier run computed, of this checkpoint
+            and of those before.
         stage: what is done now.
         pairs: pairs of rows of this pass that are done, and all; (0, 0) where it has none.
         counted_from: a time in seconds and the pairs done by then: the rate is since then.
     """
 
     def __init__(self, now: float) -> None:
-        self.started = self.checkpoint_started = self.stage_started = now
-        self.done, self.total, self.expected = 0, 1, 0.0
+        self.kept = 0.0
+        self.checkpoint(now, 0, 1)
         self.begin_stage(now, "")
 
     def checkpoint(self, now: float, done: int, total: int) -> None:
         """Begin a checkpoint."""
-        self.done, self.total, self.expected = done, total, 0.0
-        self.checkpoint_started = now
         if done == 0:
-            self.started = now
+            self.started, self.kept_before = now, 0.0
+        else:
+            self.kept_before += self.kept
+        self.done, self.total, self.checkpoint_started = done, total, now
+        self.expected = self.expected_a_pair = self.kept = 0.0
+
+    def expect(self, seconds: float, n_pairs: float) -> None:
+        """Take a forecast for this checkpoint, and for the pairs of all its passes."""
+        self.expected, self.expected_a_pair = seconds, seconds / n_pairs
 
     def begin_stage(self, now: float, text: str) -> None:
         """Begin a stage, of one pass or several."""
@@ -368,12 +377,13 @@ class _Job:
     def resumed(self, now: float, done: int, total: int) -> None:
         """Begin a pass of which an earlier run has computed `done` of the `total` pairs."""
         self.pairs, self.counted_from = (done, total), (now, done)
+        self.kept += done * self.expected_a_pair
 
     def share(self, now: float) -> float | None:
         """How much of the job's time has passed; None where only the pass is known."""
         if self.total == 1 and not self.expected:
             return None
-        passed = now - self.started
+        passed = now - self.started + self.kept_before + self.kept
         share = passed / (passed + self._seconds_left(now)) if self.done or self.expected else 0.0
         return min(1.0, max(share, self.done / self.total))
 
@@ -414,6 +424,7 @@ class _Job:
             return of_stage
         each = self.expected
         if self.done:
-            each = (self.checkpoint_started - self.started) / self.done
-        here = max(each - (now - self.checkpoint_started), of_stage, 0.0)
+            passed = self.checkpoint_started - self.started + self.kept_before
+            each = passed / self.done
+        here = max(each - self.kept - (now - self.checkpoint_started), of_stage, 0.0)
         return here + each * max(self.total - self.done - 1, 0)

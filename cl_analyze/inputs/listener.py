@@ -22,8 +22,8 @@ class Listener(Protocol):
         """`done` of `total` checkpoints are measured; the next one begins, unless all are."""
         ...
 
-    def expect(self, seconds: float) -> None:
-        """A forecast: this checkpoint takes about so many seconds."""
+    def expect(self, seconds: float, n_pairs: float) -> None:
+        """A forecast: this checkpoint takes about so many seconds, for the pairs of all passes."""
         ...
 
     def source(self, name: str) -> None:
@@ -55,7 +55,7 @@ class Silent:
     def checkpoint(self, done: int, total: int) -> None:
         """Ignore."""
 
-    def expect(self, seconds: float) -> None:
+    def expect(self, seconds: float, n_pairs: float) -> None:
         """Ignore."""
 
     def source(self, name: str) -> None:
@@ -98,9 +98,9 @@ class Recorder:
         """Forward to the listener."""
         self._listener.checkpoint(done, total)
 
-    def expect(self, seconds: float) -> None:
+    def expect(self, seconds: float, n_pairs: float) -> None:
         """Forward to the listener."""
-        self._listener.expect(seconds)
+        self._listener.expect(seconds, n_pairs)
 
     def source(self, name: str) -> None:
         """Forward to the listener."""

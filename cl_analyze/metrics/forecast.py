@@ -28,13 +28,15 @@ class Forecast:
     """Expected time of a run, with its own options or with others, on the same rows.
 
     Attributes:
-        has_curve_pass, has_deletions: whether a family has a curve pass, and deletions.
+        has_first_pass, has_curve_pass, has_deletions: whether a family has a first pass, a curve
+            pass, and deletions.
         subject: the checkpoint.
         seconds_a_pair: seconds of the first pass for each pair, with all threads or workers.
         curve_cost, deletion_cost: pairs of the first pass that take as long as one of these.
         own: families that run passes themselves, with the seconds for each pair of these passes.
     """
 
+    has_first_pass: bool
     has_curve_pass: bool
     has_deletions: bool
     subject: Subject
@@ -49,18 +51,30 @@ class Forecast:
 
     def seconds(self, options: MetricOptions) -> float:
         """Expected seconds of all passes."""
+        return sum(pairs * seconds_a_pair for pairs, seconds_a_pair in self._passes(options))
+
+    def n_pairs_of_all(self, options: MetricOptions) -> float:
+        """Pairs of rows of all passes; those of `own` as pairs that take as long."""
+        return sum(pairs for pairs, _ in self._passes(options))
+
+    def _passes(self, options: MetricOptions) -> list[tuple[float, float]]:
+        """For each pass its pairs, and the expected seconds for each of them."""
         n = self.subject.n
         anchors = options.anchors_of(n)
-        pairs = float(self._pairs(anchors))
+        passes: list[tuple[float, float]] = [
+            (family.own_pairs(self.subject, options), seconds_a_pair)
+            for family, seconds_a_pair in self.own
+        ]
+        if self.has_first_pass:
+            passes.append((self._pairs(anchors), self.seconds_a_pair))
         if self.has_curve_pass:
-            pairs += self.curve_cost * min(options.curve_anchors or n, anchors or n) * n
+            pairs = min(options.curve_anchors or n, anchors or n) * n
+            passes.append((pairs, self.curve_cost * self.seconds_a_pair))
         if self.has_deletions:
             sampled = options.sampled_anchors if n > options.exact_deletions else None
-            pairs += self.deletion_cost * self._pairs(anchors or sampled)
-        return self.seconds_a_pair * pairs + sum(
-            seconds_a_pair * family.own_pairs(self.subject, options)
-            for family, seconds_a_pair in self.own
-        )
+            pairs = self._pairs(anchors or sampled)
+            passes.append((pairs, self.deletion_cost * self.seconds_a_pair))
+        return passes
 
     def _pairs(self, anchors: int | None) -> int:
         """Pairs of rows; with anchors, pairs of an anchor and a row."""
@@ -97,6 +111,7 @@ def forecast(
         return (time.perf_counter() - started) / plan.n_pairs / runner.executor.n_at_once
 
     return Forecast(
+        bool(first_pass),
         any(type(family).curve_pass is not Family.curve_pass for family in families),
         any(family.has_deletions for family in families),
         subject,

@@ -147,11 +147,44 @@ def test_a_forecast_says_how_long_before_the_first_checkpoint_has_ended(clock):
     stream = io.StringIO()
     talk = Talk(stream=stream)
     talk.checkpoint(0, 3)
-    talk.expect(100.0)
+    talk.expect(100.0, 400)
     talk.stage("e.npy: pairs")
     clock.now += 20.0
     talk.progress(50, 100)
     assert "1 of 3  e.npy: pairs  50%  2.5 pairs/s  5 min left" in stream.getvalue()
+
+
+def test_the_time_left_is_without_what_an_earlier_run_has_kept(clock):
+    stream = Terminal()
+    talk = Talk(stream=stream)
+    talk.checkpoint(0, 3)
+    talk.expect(100.0, 1000)
+    talk.stage("a.npy: pairs")
+    talk.resumed(600, 600)
+    talk.stage("a.npy: error bars")
+    talk.resumed(200, 400)
+    clock.now += 2.0
+    talk.beat()
+    assert stream.screen.endswith("1 of 3  a.npy: error bars  50%  4 min left"), "18 s, and 200 s"
+    assert stream.screen.startswith("██░"), "82 s of 300 s"
+    clock.now += 18.0
+    talk.checkpoint(1, 3)
+    talk.stage("b.npy: pairs")
+    clock.now += 10.0
+    talk.beat()
+    assert stream.screen.endswith("2 of 3  b.npy: pairs  3 min left"), "90 s, and 100 s"
+    assert stream.screen.startswith("███░"), "110 s of 300 s"
+
+
+def test_a_run_that_is_kept_whole_has_no_time_left(clock):
+    stream = io.StringIO()
+    talk = Talk(stream=stream)
+    talk.expect(14.0, 1000)
+    talk.stage("pairs")
+    talk.resumed(1000, 1000)
+    clock.now += 1.0
+    talk.beat()
+    assert stream.getvalue() == "pairs  100%  1 s so far\n"
 
 
 def test_a_terminal_without_blocks_gets_a_bar_of_other_characters(clock):

@@ -98,13 +98,19 @@ def test_a_budget_that_is_too_small_names_what_would_do():
 
 class Notes(Silent):
     def __init__(self):
-        self.notes = []
+        self.notes, self.expected, self.kept = [], 0.0, 0
 
     def note(self, text):
         self.notes.append(text)
 
+    def expect(self, seconds, n_pairs):
+        self.expected = n_pairs
 
-def notes_of(monkeypatch, rows, long, very_long, **options):
+    def resumed(self, done, total):
+        self.kept += done
+
+
+def heard(monkeypatch, rows, long, very_long, resume=None, **options):
     monkeypatch.setattr("cl_analyze.analysis.cost.LONG", long)
     monkeypatch.setattr("cl_analyze.analysis.cost.VERY_LONG", very_long)
     listener = Notes()
@@ -112,11 +118,15 @@ def notes_of(monkeypatch, rows, long, very_long, **options):
         [Request(rows, source="x")],
         ("uniformity", "penalty"),
         MetricOptions(taus=[0.1], **options),
-        RunOptions(block=64),
+        RunOptions(block=64, resume=resume),
         "report",
         listener=listener,
     )
-    return listener.notes
+    return listener
+
+
+def notes_of(monkeypatch, rows, long, very_long, **options):
+    return heard(monkeypatch, rows, long, very_long, **options).notes
 
 
 def test_long_runs_are_announced(monkeypatch, random):
@@ -131,6 +141,15 @@ def test_long_runs_are_announced(monkeypatch, random):
     meaning, note = notes_of(monkeypatch, rows, 0.0, 0.0, anchors=100)
     assert "for 1.0e+05 pairs" in note
     assert meaning.startswith("means over rows are estimated from 100 anchors")
+
+
+def test_a_forecast_counts_the_pairs_that_a_resumed_run_keeps(monkeypatch, random, tmp_path):
+    rows = random.standard_normal((1000, 8))
+    first = heard(monkeypatch, rows, 0.0, 1e9, resume=tmp_path)
+    assert first.notes[0].endswith("MiB of memory; what --resume has kept takes no time")
+    again = heard(monkeypatch, rows, 0.0, 1e9, resume=tmp_path)
+    assert first.kept == 0
+    assert again.kept == pytest.approx(again.expected, rel=0.3)
 
 
 def test_a_long_run_without_kernels_says_what_is_missing(monkeypatch, random):
