@@ -122,12 +122,25 @@ def complain(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
+def _resume_folder(arguments: list[str]) -> str | None:
+    """The folder of --resume, of which the parser takes the last; None without the option."""
+    folder = None
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, is_joined, value = argument.partition("=")
+        if name == "--resume":
+            folder = value if is_joined else following
+    return folder
+
+
 def _say_interrupted(arguments: list[str]) -> None:
     """Say on stderr what an interrupted run has kept, and how to resume."""
     can_resume = arguments[:1] not in (["inspect"], [])
     outcome = "nothing was written"
-    if any(argument.partition("=")[0] == "--resume" for argument in arguments):
-        outcome = "what was computed is kept: the same command goes on from there"
+    folder = _resume_folder(arguments)
+    if folder is not None:
+        from cl_analyze.cli.terminal import shown
+
+        outcome = f"what was computed is kept in {shown(folder)}: the same command goes on from it"
     elif can_resume:
         outcome += "; with --resume DIR the same command would go on from where it was"
     if not {"-q", "--quiet"} & set(arguments):

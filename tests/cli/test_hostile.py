@@ -898,7 +898,9 @@ def test_ctrl_c_says_what_is_left(cli):
     )
     for arguments, words in (
         (["report", "e.npy"], "nothing was written; with --resume DIR"),
-        (["report", "e.npy", "--resume", "x"], "the same command goes on from there"),
+        (["report", "e.npy", "--resume", "x y"], "is kept in x y: the same command goes on from"),
+        (["report", "--resume=x=1", "e.npy"], "is kept in x=1: the same command goes on from it"),
+        (["report", "e.npy", "--resume=x", "--resume", "y\033"], "is kept in y\\x1b: the same"),
         (["inspect", "e.npy"], "nothing was written\n"),
     ):
         result = subprocess.run(
