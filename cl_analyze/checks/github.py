@@ -26,7 +26,7 @@ def workflow_commands(checks: Sequence[Check]) -> list[str]:
     """Workflow commands for checks that need attention, failures first, ten at most."""
     return [
         f"::{_LEVELS[check.verdict]} title={_property(f'cl-analyze: {check.name}')}::"
-        f"{_data(f'{check.record.source}: {check.text}')}"
+        f"{_data(f'{check.record.source}: {check.why}')}"
         for check in ranked(checks)
         if check.verdict in _LEVELS
     ][:MOST_ANNOTATIONS]

@@ -85,6 +85,16 @@ class Check:
         share = " of the baseline" if self.rule.relative and self.kind in OF_CHANGE else ""
         return f"{self.kind} {self.rule.bounds[self.kind]:g}{share}"
 
+    @property
+    def note(self) -> str | None:
+        """What is likely to be wrong with the bound; None where nothing is."""
+        return self.rule.note_on(self.kind)
+
+    @property
+    def why(self) -> str:
+        """The reason and the note."""
+        return self.text if self.note is None else f"{self.text} (note: {self.note})"
+
     def to_dict(self) -> dict[str, Any]:
         """A row of the table of checks."""
         return {
@@ -105,6 +115,7 @@ class Check:
             "severity": self.rule.severity,
             "paired": self.paired,
             "text": self.text,
+            "note": self.note,
         }
 
 

@@ -13,7 +13,7 @@ def junit(checks: Sequence[Check], created: str) -> bytes:
     """One test suite for each checkpoint, one test case for each check.
 
     A failed check is a failure, and a skipped check is skipped.  Inconclusive checks and warnings
-    pass, with the reason as output.
+    pass, with the reason as output; so do checks whose bound has a note.
 
     Args:
         checks: the checks.
@@ -41,13 +41,13 @@ def junit(checks: Sequence[Check], created: str) -> bytes:
             case = ElementTree.SubElement(
                 suite, "testcase", name=_text(check.name), classname=_text(source), time="0"
             )
-            text = _text(check.text)
+            text = _text(check.why)
             if check.verdict == "fail":
                 failure = ElementTree.SubElement(case, "failure", type="bound", message=text)
                 failure.text = text
             elif check.verdict == "skipped":
                 ElementTree.SubElement(case, "skipped", message=text)
-            elif check.verdict != "pass":
+            elif check.verdict != "pass" or check.note is not None:
                 ElementTree.SubElement(case, "system-out").text = f"{check.verdict}: {text}"
         ElementTree.SubElement(suite, "system-out")
         ElementTree.SubElement(suite, "system-err")

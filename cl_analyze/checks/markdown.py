@@ -58,7 +58,7 @@ def _row(check: Check) -> str:
         escaped(record.full_name),
         escaped(value + error),
         escaped(check.rule_text),
-        escaped(check.text),
+        escaped(check.why),
     )
     return f"| {' | '.join(cells)} |"
 

@@ -100,6 +100,15 @@ class Rule:
         on_better_side = {"lower": "max_drop", "higher": "max_rise"}.get(self.better or "")
         return on_better_side if on_better_side in self.bounds else None
 
+    def note_on(self, kind: str) -> str | None:
+        """What is likely to be wrong with a bound; None where nothing is."""
+        if kind != self.guards_the_better_side:
+            return None
+        return (
+            f"{self.better} is better, and {kind} stops it from getting better; max_worse stops "
+            "it from getting worse"
+        )
+
     @property
     def name(self) -> str:
         """The name of the number in messages."""

@@ -86,11 +86,8 @@ def run_checks(
     if baseline is not None and baseline.version != __version__:
         listener.note(f"{baseline.path} was written by version {baseline.version}")
     for rule in rules:
-        if rule.guards_the_better_side is not None:
-            listener.note(
-                f"{rule.name}: {rule.better} is better, and {rule.guards_the_better_side} stops it "
-                "from getting better; max_worse stops it from getting worse"
-            )
+        for note in filter(None, map(rule.note_on, rule.bounds)):
+            listener.note(f"{rule.name}: {note}")
     requests = with_variants(replace(request, match=True) for request in requests)
     _require_variants(rules, {request.variant or ORIGINAL for request in requests})
     reports = []

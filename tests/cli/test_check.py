@@ -146,6 +146,22 @@ def test_files_for_other_programs(gate, rows, random):
     assert "::" not in quiet.stderr, "not on GitHub, whatever else is set"
 
 
+def test_a_bound_on_the_better_side_is_told_where_its_verdict_is(gate):
+    rules = "[[rule]]\nmetric = 'uniformity_gap'\nmax_drop = 0.1\n"
+    (gate.folder / "cl-analyze.toml").write_text(rules)
+    gate("check", "emb.npz", "--save-baseline", "base.json")
+    result = gate(
+        "check", "emb.npz", "--baseline", "base.json", "--json", "--markdown", "m.md",
+        "--junit", "j.xml",
+    )  # fmt: skip
+    assert result.returncode == 0
+    (check,) = json.loads(result.stdout)["tables"]["checks"]
+    assert check["note"].startswith("lower is better, and max_drop stops it from getting better;")
+    assert f"note: uniformity_gap: {check['note']}\n" in result.stderr
+    assert check["note"] in (gate.folder / "m.md").read_text().replace("\\", "")
+    assert check["note"] in (gate.folder / "j.xml").read_text()
+
+
 def test_a_reader_that_is_gone_does_not_make_a_failure_pass(gate):
     import subprocess
     import sys

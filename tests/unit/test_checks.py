@@ -355,6 +355,25 @@ def test_markdown_shows_names_as_they_are(checks):
     assert "fail" in rows[1], "what needs attention comes first"
 
 
+def test_a_bound_on_the_better_side_has_a_note_in_every_file():
+    rule = Rule("uniformity_gap", max=0.4, max_drop=0.1)
+    of_value, of_change = judge(rule, record(0.5, 0.01, metric="uniformity_gap"))
+    assert (of_value.note, of_change.note) == (
+        None,
+        "lower is better, and max_drop stops it from getting better; max_worse stops it from "
+        "getting worse",
+    )
+    assert [check.to_dict()["note"] for check in (of_value, of_change)] == [None, of_change.note]
+    passed = dataclasses.replace(of_change, verdict="pass", text="within max_drop 0.1")
+    expected = f"within max_drop 0.1 (note: {of_change.note})"
+    assert markdown([of_value, passed]).count("(note: ") == 1
+    assert expected.replace("_", "\\_") in markdown([of_value, passed])
+    assert f">pass: {expected}</system-out>" in junit([passed], "2026-01-01T00:00:00").decode()
+    failed = dataclasses.replace(passed, verdict="fail")
+    assert f'message="{expected}"' in junit([failed], "2026-01-01T00:00:00").decode()
+    assert workflow_commands([failed])[0].endswith(expected)
+
+
 def test_a_summary_fits_what_github_takes(checks, tmp_path):
     path = tmp_path / "summary.md"
     write_summary(checks * 2_000, path)
