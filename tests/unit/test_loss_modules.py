@@ -15,6 +15,7 @@ import pytest
 import cl_analyze as cla
 from cl_analyze import losses
 from cl_analyze.errors import ConfigError
+from tests.forks import SECONDS
 
 torch = pytest.importorskip("torch")
 
@@ -410,6 +411,6 @@ def test_two_ranks_see_the_joined_batch(tmp_path):
         for rank in range(2)
     ]
     for process in ranks:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=SECONDS)
         assert process.returncode == 0, err
         assert out.strip().endswith("ok")

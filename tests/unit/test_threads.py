@@ -12,8 +12,9 @@ from cl_analyze.pairs.threads import Threads
 from tests.conftest import ROOT
 
 INTERRUPTED = """
-import os, sys, time
+import os, signal, sys, time
 from cl_analyze.pairs.executors import ThreadExecutor
+from tests.forks import SECONDS
 
 first, step = int(sys.argv[1]), int(sys.argv[2])
 
@@ -52,22 +53,17 @@ while running or not is_over:
     if not is_over and len(running) < 4:
         pid = os.fork()
         if not pid:
+            signal.alarm(SECONDS)  # ends a fork that hangs
             os._exit(0 if attempt(at) else 3)
-        running[pid] = at, time.monotonic()
+        running[pid] = at
         at += step
         continue
-    pid, status = os.waitpid(-1, os.WNOHANG)
-    if pid:
-        running.pop(pid, None)
-        code = os.waitstatus_to_exitcode(status)
-        assert code in (0, 3, -9), code
-        is_over = is_over or code == 3
-    for pid, (its, started) in list(running.items()):
-        if time.monotonic() - started > 8:
-            hung.append(its)
-            os.kill(pid, 9)
-            del running[pid]
-            is_over = True
+    pid, status = os.waitpid(-1, 0)
+    its, code = running.pop(pid), os.waitstatus_to_exitcode(status)
+    assert code in (0, 3, -signal.SIGALRM), code
+    if code == -signal.SIGALRM:
+        hung.append(its)
+    is_over = is_over or code != 0
 print(at, hung)
 """
 

@@ -18,6 +18,7 @@ import cl_analyze as cla
 from cl_analyze.errors import ConfigError
 from cl_analyze.trackers import TRACKERS
 from cl_analyze.trackers.contents import Contents
+from tests.forks import SECONDS
 
 quiet = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
@@ -105,7 +106,7 @@ def test_wandb_has_an_entry_of_its_history(report, tmp_path):
     np.savez(tmp_path / "z.npz", embeddings=random.standard_normal((60, 6)), labels=labels)
     done = subprocess.run(
         [sys.executable, "-c", script, "z.npz"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=120,
+        cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     step, summary = json.loads(done.stdout.splitlines()[-1])

@@ -35,6 +35,7 @@ from cl_analyze.training import (
 from cl_analyze.training._samples import _mixed, keys
 from cl_analyze.training._save_embeddings import joined
 from tests.conftest import ROOT, SAMPLES
+from tests.forks import SECONDS
 
 DIM, CLASSES = 8, 4
 SPLITS = ([97], [1] * 97, [40, 0, 7, 50])
@@ -615,7 +616,7 @@ def on_two_ranks(script, tmp_path, arguments=()):
         for rank in (0, 1)
     ]  # fmt: skip
     try:
-        results = [process.communicate(timeout=240) for process in ranks]
+        results = [process.communicate(timeout=SECONDS) for process in ranks]
     finally:
         for process in ranks:
             process.kill()
