@@ -14,8 +14,8 @@ from cl_analyze.data.formats.columns import is_continuous
 from cl_analyze.data.formats.torch_file import is_weight
 from cl_analyze.data.in_memory import refuse_roles
 from cl_analyze.data.memory import mebibytes
-from cl_analyze.data.packed import BITS, unpacked
-from cl_analyze.data.rows import Container, RowArray, is_real, kind_of, stored_dtype
+from cl_analyze.data.packed import unpacked, warning_on_bytes
+from cl_analyze.data.rows import Container, RowArray, is_real, kind_of
 from cl_analyze.data.spec import (
     MAIN_KEY,
     STDIN,
@@ -275,12 +275,10 @@ def _as_embeddings(
         warnings.append(
             f"{name}: {n_rows} rows of {dim} dimensions: is it (dimensions, rows)? Then {remedy}"
         )
-    if stored_dtype(array.dtype) in (np.uint8, np.int8) and not packed_bits:
-        notes.append(
-            f"{name}: its bytes are read as numbers, {dim} dimensions; if they are packed bits, "
-            f"eight to a byte, pass --packed-bits: {BITS * dim} dimensions"
-        )
     main = replace(opened, array=array)
+    on_bytes = "" if packed_bits else warning_on_bytes(main)
+    if on_bytes:
+        warnings.append(on_bytes)
     return OpenedEmbeddings(main, None, views, tuple(notes), None, tuple(warnings))
 
 

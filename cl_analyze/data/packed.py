@@ -14,6 +14,66 @@ from cl_analyze.data.spec import Opened
 from cl_analyze.errors import DataError
 
 BITS = 8
+_LOOKED_AT = 1024
+"""Rows that tell whether bytes may be packed bits."""
+_FEW_VALUES = 3
+"""Different values that a matrix of Booleans or signs has, at most."""
+_CLUSTERED = 0.7
+"""Share of bytes in the middle half of their range from which on they are numbers."""
+_EVEN = 0.1
+"""Distance from one half of the share of odd values in a column of many different numbers."""
+_SIGNED = (
+    "save z.view('uint8') ^ 128, where z is this array, if it was written as packbits(...) - 128, "
+    "as sentence-transformers' precision 'binary' is ('ubinary' is uint8 already); else save "
+    "z.view('uint8')"
+)
+"""How packed bits of dtype int8 become those that `unpacked` reads."""
+
+
+def warning_on_bytes(opened: Opened) -> str:
+    """What to say of a matrix of bytes that is read as numbers; empty where it holds numbers.
+
+    Args:
+        opened: an (N, D) array.
+    """
+    array, dim = opened.array, opened.array.shape[1]
+    if stored_dtype(array.dtype) not in (np.uint8, np.int8) or not _may_be_packed(array):
+        return ""
+    remedy = f"pass --packed-bits for {BITS * dim} dimensions"
+    if stored_dtype(array.dtype) == np.int8:
+        remedy = f"{_SIGNED}; then {remedy}"
+    return (
+        f"{opened.name}: its bytes are read as numbers, {dim} dimensions; if they are numbers, "
+        "such as quantised embeddings, nothing is wrong; if they are packed bits, eight signs to "
+        f"a byte, the results mean nothing: {remedy}"
+    )
+
+
+def _may_be_packed(array: RowArray) -> bool:
+    """Whether the first rows of a matrix of bytes leave open that they are packed bits.
+
+    They are numbers in each of these cases:
+
+    - There are at most three different values, as of Booleans or signs.
+    - The highest bit is the same everywhere, as of counts.  Of packed bits it is every eighth sign.
+    - Most values are in the middle half of the range, as quantised coordinates are.  This ties the
+      two highest bits to each other, and of packed bits these are signs of two coordinates, which
+      agree in about half of the rows.  Where coordinates have hardly any sign but one, they may be
+      tied in packed bits too; then the lowest bits of many columns are not even, which those of
+      quantised coordinates are.
+    """
+    values = array.read(0, min(array.n_rows, _LOOKED_AT)).astype(np.int16)
+    array.give_back()
+    if len(np.unique(values)) <= _FEW_VALUES:
+        return False
+    is_high = (values & 128).astype(bool)
+    if (is_high == is_high[0, 0]).all():
+        return False
+    middle = 0 if stored_dtype(array.dtype) == np.int8 else 128
+    is_clustered = (abs(values - middle) <= 64).mean() >= _CLUSTERED
+    from_even = abs((values & 1).mean(axis=0) - 0.5)
+    is_even = (from_even < _EVEN + 0.5 / np.sqrt(len(values))).mean() >= 0.9
+    return not (is_clustered and is_even)
 
 
 def unpacked(opened: Opened) -> Opened:
@@ -32,11 +92,8 @@ def unpacked(opened: Opened) -> Opened:
     array = opened.array
     if stored_dtype(array.dtype) != np.uint8:
         remedy = "leave the option out, or save numpy.packbits(z > 0, axis=-1)"
-        if array.dtype != "bfloat16" and np.dtype(array.dtype) == np.int8:
-            remedy = (
-                "if it was written as packbits(...) - 128, save (z.astype(int) + 128)"
-                ".astype('uint8'); else z.view('uint8')"
-            )
+        if stored_dtype(array.dtype) == np.int8:
+            remedy = _SIGNED
         elif kind_of(array.dtype) == "b":
             remedy = "Booleans are not packed: leave the option out"
         raise DataError(

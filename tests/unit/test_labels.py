@@ -260,16 +260,94 @@ def test_what_a_file_may_be_instead(cli, kind):
     assert any(message in text for text in cla.analyze(rows, metrics="uniformity").warnings)
 
 
+def coordinates(n_rows=300, dim=128):
+    """Coordinates whose means differ, as those of an encoder do."""
+    random = np.random.default_rng(3)
+    return random.normal(size=(n_rows, dim)) + 0.7 * random.normal(size=dim)
+
+
+def packed(rows):
+    return np.packbits(rows > 0, axis=1)
+
+
+def of_binary_precision(rows):
+    """As sentence-transformers writes them."""
+    return (packed(rows) - 128).astype(np.int8)
+
+
+def quantised(rows):
+    """As sentence-transformers writes int8: the range of each coordinate has 256 steps."""
+    lowest, highest = rows.min(axis=0), rows.max(axis=0)
+    return ((rows - lowest) / ((highest - lowest) / 255) - 128).astype(np.int8)
+
+
+MAY_BE_PACKED = {
+    "packed": packed(coordinates()),
+    "few rows": packed(coordinates(4, 32)),
+    "one sign more than another": packed(coordinates(300, 32) + 1.5),
+    "rather constant signs": packed(coordinates(300, 64) + np.tile([2.0, -2.0], 32)),
+    "the whole range": np.random.default_rng(0).integers(0, 256, (50, 4), np.uint8),
+}
+
+
+@pytest.mark.parametrize("kind", MAY_BE_PACKED)
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8])
-def test_bytes_are_read_as_numbers_and_that_is_said(cli, dtype):
-    rows = (ROWS * 10).astype(dtype) + dtype(1)
+def test_bytes_that_may_be_packed_bits_are_a_warning(cli, kind, dtype):
+    rows = MAY_BE_PACKED[kind].astype(dtype)
     np.save(cli.folder / "e.npy", rows)
+    message = f"e.npy: its bytes are read as numbers, {rows.shape[1]} dimensions"
     result = cli("uniformity", "e.npy", "--no-files", "--json")
+    texts = json.loads(result.stdout)["warnings"]
+    (text,) = (text for text in texts if message in text)
+    assert text.endswith(f"pass --packed-bits for {8 * rows.shape[1]} dimensions")
+    assert "such as quantised embeddings, nothing is wrong" in text
+    assert ("z.view('uint8') ^ 128" in text) == (dtype is np.int8)
     assert "its bytes are read as numbers" in result.stderr
-    assert "pass --packed-bits" in result.stderr
     expected = naive(rows.astype(float))
     assert json.loads(result.stdout)["results"][0]["value"] == pytest.approx(expected, abs=1e-6)
-    assert "its bytes are read as numbers" in cli("inspect", "e.npy").stdout
+    assert f"warning: {message}" in cli("inspect", "e.npy").stdout.replace("\n    ", " ")
+    warnings = cla.analyze(rows, metrics="uniformity").warnings
+    assert any("its bytes are read as numbers" in text for text in warnings)
+    three = np.stack([rows, rows], axis=1)
+    warnings = cla.analyze(three, metrics="uniformity").warnings
+    assert any(f"read as numbers, {rows.shape[1]} dim" in text for text in warnings)
+
+
+NO_PACKED_BITS = {
+    "quantised": quantised(coordinates()),
+    "quantised, as uint8": (quantised(coordinates()) ^ -128).view(np.uint8),
+    "quantised, few of the steps": (5 * coordinates()).astype(np.int8),
+    "quantised, few coordinates": quantised(coordinates(300, 8)),
+    "zero and one": packed(coordinates()) & 1,
+    "zero and one, as int8": (packed(coordinates()) & 1).astype(np.int8),
+    "zero and 255": (packed(coordinates()) & 1) * np.uint8(255),
+    "signs": np.where(coordinates() > 0, 1, -1).astype(np.int8),
+    "counts": np.random.default_rng(0).poisson(3, (50, 20)).astype(np.uint8),
+}
+
+
+@pytest.mark.parametrize("kind", NO_PACKED_BITS)
+def test_bytes_that_are_numbers_are_none(kind):
+    report = cla.analyze(NO_PACKED_BITS[kind], metrics="uniformity")
+    assert not any("bytes" in text for text in report.warnings)
+
+
+def test_the_fix_for_signed_bytes_gives_the_signs():
+    rows = coordinates()
+    z = of_binary_precision(rows)
+    with pytest.raises(DataError) as refused:
+        cla.analyze(z, metrics="uniformity", packed_bits=True)
+    (warning,) = cla.analyze(z, metrics="uniformity").warnings
+    for message in (warning, str(refused.value)):
+        fix = re.search(r"save (z\.view\S+ \^ \d+), where", message)[1]
+        assert "sentence-transformers' precision 'binary'" in message
+        mended = eval(fix, {"z": z})
+        assert mended.dtype == np.uint8
+        assert (mended == packed(rows)).all()
+    of_bits = cla.analyze(mended, metrics="uniformity", packed_bits=True)
+    signs = cla.analyze(np.sign(rows).astype(np.int8), metrics="uniformity")
+    assert [r.value for r in of_bits.records] == [r.value for r in signs.records]
+    assert not any("bytes" in text for text in of_bits.warnings)
 
 
 @pytest.mark.parametrize("rows", [ROWS[:, None], ROWS[:, None, :]])
