@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -11,8 +15,10 @@ import pytest
 import cl_analyze as cla
 from cl_analyze.data.formats.columns import MOST_COLUMNS
 from cl_analyze.data.formats.delimited import has_header
+from cl_analyze.data.inspection import inspect_file
 from cl_analyze.data.opening import LABEL_KEYS, Spec, open_array, open_embeddings
 from cl_analyze.errors import DataError
+from cl_analyze.quoting import quoted
 
 N, D = 40, 6
 LABELS = np.arange(N) % 4
@@ -245,12 +251,51 @@ def test_words_in_parentheses_are_words(tmp_path):
     [
         ("0.5 1.5 2.5\n3.5 4.5 5.5\n", "3 numbers each, as numpy.savetxt"),
         ("# a header\n0.5 1.5\n3.5 4.5\n", "2 numbers each"),
+        ("1 2.5\n2 3.5\n", "2 numbers each, as numpy.savetxt"),
     ],
 )
 def test_matrices_in_text_files_are_no_labels(tmp_path, text, message):
     (tmp_path / "e.txt").write_text(text)
     with pytest.raises(DataError, match=message):
         open_array(Spec(str(tmp_path / "e.txt")), ())
+
+
+@pytest.mark.parametrize("header", ["", "embeddings of run 1", "of run 1\nand 0.5 1.5 2.5"])
+@pytest.mark.parametrize("delimiter", [" ", "\t", ",", ", ", ";"])
+def test_savetxt_files_have_one_message_with_the_arguments_that_read_them(
+    tmp_path, header, delimiter
+):
+    path = tmp_path / "e.txt"
+    np.savetxt(path, ROWS, header=header, delimiter=delimiter)
+    with pytest.raises(DataError, match=r"hold 6 numbers each, as numpy.savetxt writes") as refused:
+        open_embeddings(Spec(str(path)))
+    found = re.search(
+        r"read it with numpy\.loadtxt(?: \(delimiter='(.)'\))? and", str(refused.value)
+    )
+    np.testing.assert_array_equal(np.loadtxt(path, delimiter=found[1]), ROWS)
+    assert any("6 numbers each" in problem for problem in inspect_file(str(path)).problems)
+
+
+@pytest.mark.parametrize("header", ["", "row label", "# row label"])
+@pytest.mark.parametrize("separator", [" ", "\t", ",", ";"])
+def test_an_id_beside_each_label_is_refused_with_two_ways_out(tmp_path, header, separator):
+    header = header.replace(" label", f"{separator}label") + "\n" * bool(header)
+    lines = [f"{row:04d}{separator}{label}" for row, label in enumerate(LABELS)]
+    path = tmp_path / "y.txt"
+    path.write_text(header + "\n".join(lines))
+    with pytest.raises(DataError, match=r"2 integers each.*labels must be one a line") as refused:
+        open_array(Spec(str(path)), LABEL_KEYS)
+    message = str(refused.value)
+    assert quoted(lines[0]) in message
+    command = re.search(r"save the second column alone, python (-c .*), and pass labels", message)
+    subprocess.run([sys.executable, *shlex.split(command[1])], cwd=tmp_path, check=True)
+    assert np.load(tmp_path / "labels.npy").tolist() == LABELS.tolist()
+    table = path.read_text().replace("# ", "#").replace(separator, ",")
+    (tmp_path / "y.csv").write_text(table)
+    assert ("name it y.csv" in message) == (separator == ",")
+    spec = message.rpartition("and pass ")[2]
+    found = open_array(Spec.parse(str(tmp_path / spec)), LABEL_KEYS)
+    assert found.array.values().tolist() == LABELS.tolist()
 
 
 @pytest.mark.parametrize("header", ["", "2 3\n"])

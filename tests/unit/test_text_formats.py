@@ -339,6 +339,17 @@ def test_words_with_spaces_and_odd_ones(tmp_path):
     assert_rows(found, labelled=False)
 
 
+@pytest.mark.parametrize("header", ["", "40 5\n"])
+@pytest.mark.parametrize("name", ["e.txt", "e.vec"])
+def test_words_with_spaces_in_most_lines(tmp_path, name, header):
+    """The numbers of the lines of one word tell how many the others have."""
+    names = [f"new {word}" for word in IDS]
+    names[30] = "alone"
+    found = opened(tmp_path / name, lines_of_words(names, header))
+    assert found.ids.array.values().tolist() == names
+    assert_rows(found, labelled=False)
+
+
 def test_words_that_occur_twice_are_told(tmp_path):
     found = opened(tmp_path / "e.vec", lines_of_words(["a", "b", *IDS[2:39], "a"]))
     assert found.ids is None
@@ -356,7 +367,7 @@ def test_plain_text_stays_one_value_a_line(tmp_path):
         path.write_text(content)
         assert encode(open_array(Spec(str(path)), ())).names == names
     path.write_text("5 2\n5 3\n4 3\n")
-    with pytest.raises(DataError, match="2 numbers each, as numpy"):
+    with pytest.raises(DataError, match=r"2 integers each .*, where labels must be one a line"):
         open_array(Spec(str(path)), ())
 
 

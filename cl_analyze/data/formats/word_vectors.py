@@ -94,18 +94,32 @@ def _layout(lines: Sequence[str], is_certain: bool) -> _Layout | None:
     if header is not None:
         dim = int(header[2])
         n_fields = len(lines[1].split())
-        fits = n_fields > dim if is_certain else n_fields == dim + 1 > _FEWEST_NUMBERS
-        if fits and dim and (is_certain or _split(lines[1], dim) is not None):
+        fits = n_fields > dim >= (1 if is_certain else _FEWEST_NUMBERS)
+        if fits and (is_certain or _split(lines[1], dim) is not None):
             return _Layout(True, int(header[1]), dim)
-    rows = [line.split() for line in lines]
-    dim = Counter(len(row) - 1 for row in rows).most_common(1)[0][0]
+    dim = _dimensions(lines)
     if dim < (1 if is_certain else _FEWEST_NUMBERS):
         return None
-    n_odd = sum(_split(line, dim) is None for line in lines)
-    all_numbers = all(_numbers(row) is not None for row in rows)
-    if n_odd > _MOST_ODD * len(lines) or (all_numbers and not is_certain):
+    is_odd = [_split(line, dim) is None for line in lines]
+    all_numbers = all(  # behind comments, which no word vectors have
+        _numbers(line.split()) is not None
+        for line, odd in zip(lines, is_odd, strict=True)
+        if not (odd and line.startswith("#"))
+    )
+    if sum(is_odd) > _MOST_ODD * len(lines) or (all_numbers and not is_certain):
         return None
     return _Layout(False, None, dim)
+
+
+def _dimensions(lines: Sequence[str]) -> int:
+    """How many numbers stand behind a word, as in most lines of one word; 0 without such a line.
+
+    >>> _dimensions(["at home 0.5 1", "home 0.5 1", "new york 0.5 1"])
+    2
+    """
+    rows = [line.split() for line in lines]
+    counts = Counter(len(row) - 1 for row in rows if _numbers(row[1:]) is not None)
+    return counts.most_common(1)[0][0] if counts else 0
 
 
 def _first_lines(path: Path) -> list[str]:
