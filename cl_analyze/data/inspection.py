@@ -27,6 +27,7 @@ from cl_analyze.data.validation import (
     block_rows,
     check_rows,
     listed,
+    repeated_on_one_side,
     subnormal_in_words,
 )
 from cl_analyze.errors import DataError
@@ -152,13 +153,14 @@ class Inspection:
                     "encoder has collapsed, or a large offset was left in; measure with "
                     "--transform centre too"
                 )
-        for view in opened.views or ():
-            invalid = check_rows(view.array).invalid
-            if len(invalid):
+        views = [(view, check_rows(view.array)) for view in opened.views or ()]
+        for view, of_view in views:
+            if len(of_view.invalid):
                 self.problems.append(
-                    f"{view.name}: {listed(invalid)} have NaN, infinite or zero values; "
+                    f"{view.name}: {listed(of_view.invalid)} have NaN, infinite or zero values; "
                     "--on-invalid drop leaves them out"
                 )
+        self.warnings += repeated_on_one_side(views)
 
     def add_labels(self, labels: Labels) -> None:
         """Describe labels."""

@@ -6,6 +6,7 @@ counted.  Memory: 8 bytes a row for the hashes, and one block.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cl_analyze.data.rows import BFLOAT16, Rows
+from cl_analyze.data.spec import Opened
 from cl_analyze.data.unit import row_norms
 from cl_analyze.errors import DataError
 
@@ -151,6 +153,28 @@ def subnormal_in_words(check: RowCheck) -> str:
         f"{listed(check.subnormal)}: values so close to zero that digits of them are lost; their "
         "directions are only as exact as what is left"
     )
+
+
+MOST_REPEATED = 0.05
+"""Above this fraction of duplicate rows on one side of the pairs, retrieval is misleading."""
+
+
+def repeated_on_one_side(checks: Sequence[tuple[Opened, RowCheck]]) -> list[str]:
+    """What to say where one side of the pairs has many duplicate rows and the other side has few.
+
+    Args:
+        checks: the two sides, or all views, each with the result of its check.
+    """
+    shares = [len(check.duplicates) / opened.array.n_rows for opened, check in checks]
+    return [
+        f"{opened.name}: {len(check.duplicates)} rows are repeated, on this side of the pairs "
+        "alone: equal rows are equally near, but recall and ranks count only one of them as "
+        "correct; save each row once, in a file of its own, and pass --relevant pairs.csv, a table "
+        "with the columns query and item: for each pair the number of its row in the embeddings "
+        "and in --pairs, from 0 (docs/two-towers.md has the lines that write it)"
+        for (opened, check), share in zip(checks, shares, strict=True)
+        if share > MOST_REPEATED and share > 2.0 * min(shares)
+    ]
 
 
 def listed(rows: NDArray[np.int64], most: int = 5) -> str:

@@ -83,19 +83,3 @@ def warn_about(
             f"{title}: {labels.n_unlabelled} rows are unlabelled and left out of class metrics"
             + (f" ({some(map(quoted, labels.missing))} read as missing)" if labels.missing else "")
         )
-
-
-MOST_REPEATED = 0.05
-"""Above this fraction of duplicate rows on one side of the pairs, retrieval is misleading."""
-
-
-def warn_of_repeats(checks: Sequence[tuple[Opened, RowCheck]], recorder: Recorder) -> None:
-    """Warn when one side of the pairs has many duplicate rows and the other side has few."""
-    shares = [len(check.duplicates) / opened.array.n_rows for opened, check in checks]
-    for (opened, check), share in zip(checks, shares, strict=True):
-        if share > MOST_REPEATED and share > 2.0 * min(shares):
-            recorder.warn(
-                f"{opened.name}: {len(check.duplicates)} rows are repeated, on this side of the "
-                "pairs alone: equal rows are equally near, but recall and ranks count only one "
-                "of them as correct; give every row one partner, and no row twice"
-            )

@@ -21,10 +21,10 @@ from cl_analyze.data.opening import (
 from cl_analyze.data.relevance import Relevance
 from cl_analyze.data.rows import Rows, SelectedRows
 from cl_analyze.data.unit import UnitRows, normalise
-from cl_analyze.data.validation import RowCheck, check_rows
+from cl_analyze.data.validation import RowCheck, check_rows, repeated_on_one_side
 from cl_analyze.data.variants import Variant
 from cl_analyze.errors import ConfigError, DataError
-from cl_analyze.inputs.checks import kept_rows, warn_about, warn_of_repeats
+from cl_analyze.inputs.checks import kept_rows, warn_about
 from cl_analyze.inputs.columns import warnings_on_order, with_columns
 from cl_analyze.inputs.companions import EMBEDDINGS, Companion, Companions, open_companions
 from cl_analyze.inputs.entries import input_entry, pairs_entry
@@ -137,8 +137,8 @@ def prepare(
     labels = None if variant is not None else companions["labels"]
     warn_about(title, checks[0][1], None if labels is None else labels.values, run, recorder)
     n_matrices = 2 if companions["pairs"] is not None else 1 + len(opened.views or ())
-    if n_matrices > 1:
-        warn_of_repeats(checks, of_file)
+    for text in repeated_on_one_side(checks):
+        of_file.warn(text)
     _check_values(title, options, companions)
     mapped_main = mapped(main.array, variant)
     dtype = chosen_precision(mapped_main.dtype, len(kept), options, run)

@@ -415,6 +415,58 @@ def test_warnings_on_duplicates_singletons_and_minus_one(cli, random):
     assert "1 rows are unlabelled" in result.stderr
 
 
+@pytest.mark.parametrize("side", [0, 1])
+def test_rows_that_are_repeated_on_one_side_lead_to_relevant_items(cli, random, side):
+    rows = random.standard_normal((30, 6))
+    of_row = np.repeat(np.arange(30), 3)
+    partners = rows[of_row] + 0.1 * random.standard_normal((90, 6))
+    files = [("img.npy", rows[of_row]), ("txt.npy", partners)]
+    for name, array in files:
+        np.save(cli.folder / name, array)
+    names = [name for name, _ in (files if side == 0 else files[::-1])]
+    result = cli("quality", names[0], "--pairs", names[1], "--no-files", "--json")
+    (text,) = (text for text in document(result)["warnings"] if "are repeated" in text)
+    assert text.startswith("img.npy: 60 rows are repeated, on this side of the pairs alone")
+    assert "pass --relevant pairs.csv, a table with the columns query and item" in text
+    assert "are repeated" in result.stderr
+    np.save(cli.folder / "img.npy", rows)
+    columns = [of_row, np.arange(90)] if side == 0 else [np.arange(90), of_row]
+    np.savetxt(
+        cli.folder / "pairs.csv",
+        np.column_stack(columns),
+        fmt="%d",
+        delimiter=",",
+        header="query,item",
+        comments="",
+    )
+    options = ["--pairs", names[1], "--relevant", "pairs.csv", "--no-files", "--json"]
+    mended = document(cli("quality", names[0], *options))
+    assert not any("are repeated" in text for text in mended["warnings"])
+    of_images = {"k": 1, "direction": ("forward", "backward")[side]}
+    (found,) = (
+        record["value"]
+        for record in mended["results"]
+        if record["metric"] == "hit_rate_at_k" and record["params"] == of_images
+    )
+    assert found == 1.0
+
+
+@pytest.mark.parametrize("layout", ["two arrays", "three axes"])
+def test_inspect_tells_of_rows_that_are_repeated_in_one_view(cli, random, layout):
+    rows, partners = np.repeat(random.standard_normal((30, 6)), 3, 0), random.normal(size=(90, 6))
+    arrays = {"view1": partners, "view2": rows}
+    if layout == "three axes":
+        arrays = {"embeddings": np.stack([partners, rows], axis=1)}
+    np.savez(cli.folder / "e.npz", **arrays)
+    (file,) = json.loads(cli("inspect", "e.npz", "--json").stdout)["files"]
+    (text,) = file["warnings"]
+    assert "60 rows are repeated" in text
+    assert "--relevant" in text
+    assert "no problem found" not in cli("inspect", "e.npz").stdout
+    np.savez(cli.folder / "both.npz", view1=np.repeat(partners[:30], 3, 0), view2=rows)
+    assert "no problem found" in cli("inspect", "both.npz").stdout
+
+
 def test_inspect(cli, sample, random):
     result = cli("inspect", sample)
     assert result.returncode == 0
