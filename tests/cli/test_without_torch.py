@@ -55,6 +55,15 @@ def test_every_command_runs(tmp_path, random, arguments):
     assert result.stdout
 
 
+@pytest.mark.parametrize("command", ["uniformity", "inspect"])
+def test_files_of_torch_name_the_command_that_installs_it(tmp_path, random, command):
+    torch = pytest.importorskip("torch")
+    torch.save(torch.from_numpy(random.standard_normal((60, 5))), tmp_path / "x.pt")
+    result = without_torch(tmp_path, PROGRAM, command, "x.pt")
+    assert result.stderr == "Error: x.pt: reading this format needs torch: pip install torch\n"
+    assert result.returncode == 2
+
+
 def test_python_and_what_needs_torch(tmp_path):
     program = (
         "import sys; sys.modules['torch'] = None\n"

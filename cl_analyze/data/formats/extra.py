@@ -1,4 +1,4 @@
-"""Readers of the extra `formats`: libraries that are imported when a file asks for them."""
+"""Libraries that are imported when a file asks for them: of the extra `formats`, and torch."""
 
 from __future__ import annotations
 
@@ -17,8 +17,13 @@ _OF_THE_SYSTEM = (errno.EMFILE, errno.ENFILE, errno.EIO, errno.EACCES, errno.EPE
 """Errors that do not say that a file is damaged."""
 
 
-def imported(module: str, path: Path) -> Any:
+def imported(module: str, path: Path, install: str = "") -> Any:
     """A library that reads this file.
+
+    Args:
+        module: the module of it.
+        path: the file.
+        install: the command that installs it; empty: it is of the extra `formats`.
 
     Raises:
         DependencyError: it is not installed; the message has the command that installs it.
@@ -30,7 +35,7 @@ def imported(module: str, path: Path) -> Any:
             raise MemoryError(str(error)) from error
         library = module.partition(".")[0]
         raise DependencyError(
-            f"{path}: reading this format needs {library}: {pip_install('formats')}"
+            f"{path}: reading this format needs {library}: {install or pip_install('formats')}"
         ) from error
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cl_analyze.data.formats.extra import python_line
+from cl_analyze.data.formats.extra import imported, python_line
 from cl_analyze.data.formats.pickles import TRUSTED
 from cl_analyze.data.memory import require_room
 from cl_analyze.data.ranged import FileBytes, RangedRows
@@ -32,8 +32,7 @@ _MOST_ENTRIES = 100_000
 
 def _load(path: Path) -> Any:
     """The content of a file, mapped where its format allows."""
-    import torch
-
+    torch = imported("torch", path, "pip install torch")
     with warnings.catch_warnings():
         # torch warns of unusual pickles before it refuses them; the refusal says enough
         warnings.simplefilter("ignore", UserWarning)
@@ -237,6 +236,7 @@ def open_torch(path: Path) -> Container:
     """Open a PyTorch file with `weights_only=True`; imports torch.
 
     Raises:
+        DependencyError: torch is not installed.
         DataError: not a PyTorch file, or objects other than tensors.
     """
     _refuse_compressed(path)
