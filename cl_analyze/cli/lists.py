@@ -6,7 +6,7 @@ following tokens as long as they are values of the option, so it never takes a f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from typer.core import TyperCommand
@@ -15,7 +15,7 @@ from cl_analyze.cli.help import HELP, HELP_ALL
 from cl_analyze.errors import ConfigError
 from cl_analyze.options import DECLARING
 from cl_analyze.options.commands import EVERY
-from cl_analyze.options.declaration import OUTPUT, options_for, options_of
+from cl_analyze.options.declaration import OUTPUT, Option, options_for, options_of
 from cl_analyze.options.kinds import Flag, Kind, Numbers, Place, is_number
 from cl_analyze.quoting import nearest, printable
 
@@ -83,6 +83,8 @@ def _repeated(option: str, tokens: Sequence[str]) -> list[str]:
     return [item for part in parts for item in (option, part)]
 
 
+SYNONYMS = {"--temperature": "--tau", "--temperatures": "--tau", "--temp": "--tau"}
+"""Options by the names that people try, where spelling does not lead to them."""
 IS_WHOLE = "cl_analyze.help_all"
 """Key of the context's `meta`: whether `--help-all` was typed, not `--help`."""
 
@@ -133,12 +135,15 @@ def unknown_option(command: str, name: str) -> str:
     'inspect has no --t: it is an option of uniformity, compare and report'
     >>> unknown_option("check", "--out")
     'check has no --out; it writes files with --save-baseline, --junit and --markdown'
+    >>> unknown_option("penalty", "--temperature")
+    "unknown option --temperature; did you mean '--tau'?"
+    >>> unknown_option("uniformity", "--batchsize")
+    "unknown option --batchsize; did you mean '--batch-size'? It is an option of losses"
     """
     own = options_for(command, DECLARING)
     declared = [option for each in DECLARING for option in options_of(each).values()]
     same = [option for option in declared if name in (*option.flags, option.off_flag)]
     if same:
-        others = [each for each in EVERY if any(each in option.commands for option in same)]
         instead = [
             option.flag
             for option in own
@@ -148,13 +153,27 @@ def unknown_option(command: str, name: str) -> str:
         ]
         if instead:
             return f"{command} has no {name}; it writes files with {_listed(instead)}"
-        return f"{command} has no {name}: it is an option of {_listed(others)}"
-    # without dashes, which every name has: they would make short names alike
-    words = [flag.removeprefix("--") for flag in (HELP, HELP_ALL, *(each.flag for each in own))]
-    suggestion = nearest(name.lstrip("-"), words).replace("mean '", "mean '--")
+        return f"{command} has no {name}: it is an option of {_commands_of(same)}"
+    typed = SYNONYMS.get(name, name)
+    suggestion = _nearest(typed, (HELP, HELP_ALL, *(option.flag for option in own)))
+    if not suggestion and name.startswith("--"):
+        suggestion = _nearest(typed, [option.flag for option in declared])
+        meant = [option for option in declared if f"'{option.flag}'" in suggestion]
+        suggestion += f" It is an option of {_commands_of(meant)}" if meant else ""
     if not suggestion:
         suggestion = f"; cl-analyze {command} {HELP_ALL} lists all options"
     return f"unknown option {name}{suggestion}"
+
+
+def _nearest(name: str, flags: Iterable[str]) -> str:
+    """See `nearest`; names are compared without dashes, which would make short ones alike."""
+    words = [flag.removeprefix("--") for flag in flags]
+    return nearest(name.lstrip("-"), words).replace("mean '", "mean '--")
+
+
+def _commands_of(options: Sequence[Option]) -> str:
+    """The commands that have one of these options, in a sentence."""
+    return _listed([each for each in EVERY if any(each in option.commands for option in options)])
 
 
 def _listed(names: Sequence[str]) -> str:
