@@ -59,6 +59,8 @@ ID_KEYS = ("ids", "id")
 CLASS_NAMES_KEYS = ("class_names",)
 VIEW_NAMES = ("view", "z")
 """Arrays of these names with a number from 1 on are views of the same rows: view1, view2 ..."""
+_CLASS_COLUMNS = ("celltype", "label", "class", "leiden", "louvain")
+"""Letters in the names of columns that may be classes, the likeliest first."""
 NO_LABELS = "none"
 """In place of a file of labels: labels in the embeddings' file are not used either."""
 TABLES = ("csv", "json", "parquet", "feather", "arrow")
@@ -222,6 +224,17 @@ def as_rows(opened: Opened) -> Opened:
     if len(shape) == 3 and shape[1] == 1:
         return replace(opened, array=opened.array.view_of(0))
     return opened
+
+
+def _strangeness(key: str) -> tuple[int, int]:
+    """How unusual the name of a column is for classes; 0 is the most usual.
+
+    >>> sorted(["obs/leiden", "obs/batch", "obs/Labels", "obs/cell_type"], key=_strangeness)
+    ['obs/cell_type', 'obs/Labels', 'obs/leiden', 'obs/batch']
+    """
+    name = "".join(filter(str.isalpha, key.rpartition("/")[2].lower()))
+    rank = next((i for i, word in enumerate(_CLASS_COLUMNS) if word in name), len(_CLASS_COLUMNS))
+    return rank, len(name) if rank < len(_CLASS_COLUMNS) else 0
 
 
 # ---- an array as embeddings
@@ -507,7 +520,7 @@ class _Beside:
             return []
         return [
             f"{self._spec}: no labels are taken from its columns {some(map(quoted, keys))}; if one "
-            f"has the classes, pass it: --labels {self._main.path}::{keys[0]}"
+            f"has the classes, pass it: --labels {self._main.path}::{min(keys, key=_strangeness)}"
         ]
 
     def class_names(self) -> Opened | None:

@@ -233,6 +233,30 @@ def test_columns_of_an_anndata_file():
         classes(of_key("sparse.h5ad", "obs/share"))
 
 
+@pytest.mark.parametrize(
+    ("columns", "proposed"),
+    [
+        (["batch", "cell_type"], "cell_type"),
+        (["batch", "leiden", "louvain", "CellType"], "CellType"),
+        (["batch", "cell_type_original", "cell_types", "label_fine"], "cell_types"),
+        (["batch", "leiden", "class_fine", "cell_labels"], "cell_labels"),
+        (["batch", "louvain_R1", "leiden_res1", "subclass"], "subclass"),
+        (["batch", "louvain", "leiden"], "leiden"),
+        (["batch", "louvain"], "louvain"),
+        (["donor", "batch"], "batch"),
+    ],
+)
+def test_the_note_on_an_anndata_file_proposes_the_likeliest_column(tmp_path, columns, proposed):
+    h5py = pytest.importorskip("h5py")
+    path = tmp_path / "e.h5ad"
+    with h5py.File(path, "w") as file:
+        file["X"] = ROWS
+        for column in columns:
+            file[f"obs/{column}"] = np.arange(40) % 4
+    (note,) = (note for note in opened(path).notes if "no labels are taken" in note)
+    assert note.endswith(f"pass it: --labels {path}::obs/{proposed}")
+
+
 def test_categories_as_older_anndata_wrote_them(tmp_path):
     h5py = pytest.importorskip("h5py")
     path = tmp_path / "old.h5ad"
