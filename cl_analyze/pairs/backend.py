@@ -27,6 +27,8 @@ Entries = tuple[Index, Index, NDArray[Any]]
 """Owner (a row or a column), partner and value of some entries of a matrix."""
 
 _FEW = 1 / 32
+_GROUPS_OF_EACH = 12
+"""Groups for each of k entries: of random places 4% of the k share a group with a larger one."""
 
 
 class Moving:
@@ -223,6 +225,27 @@ class Backend:
         if k > n:
             return np.full(matrix.shape[0], -np.inf)
         return self.to_host(np.partition(matrix, n - k, axis=1)[:, n - k])
+
+    def reached_by(self, matrix: Array, k: int, of_rows: bool = True) -> NDArray[np.float64]:
+        """A value that at least k entries of each row (or column) reach, on the host.
+
+        It is the k-th largest of the maxima of some groups of entries.  Where no two of the k
+        largest are in one group, it is the k-th largest value itself, for one look at each entry.
+        Minus infinity where there are fewer than k entries.
+        """
+        n_rows, n_cols = matrix.shape
+        n_groups = _GROUPS_OF_EACH * k + 1  # odd: fewer patterns of classes fall into one group
+        size = (n_cols if of_rows else n_rows) // n_groups
+        if size > 1:  # each group takes every n-th entry: neighbours are in different groups
+            end = size * n_groups
+            whole, rest = (
+                (matrix[:, :end], matrix[:, end:]) if of_rows else (matrix[:end], matrix[end:])
+            )
+            shape = (n_rows, size, n_groups) if of_rows else (size, n_groups, n_cols)
+            matrix = self.xp.max(whole.reshape(shape), axis=1 if of_rows else 0)
+            first = matrix[:, : rest.shape[1]] if of_rows else matrix[: rest.shape[0]]
+            self.xp.maximum(first, rest, out=first)
+        return self.kth_largest(matrix if of_rows else matrix.T, k)
 
     # ---- bins
 

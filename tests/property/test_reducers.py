@@ -331,3 +331,39 @@ def test_a_failing_reducer_stops_the_pass():
 
     with pytest.raises(RuntimeError, match="planted"):
         run([Failing()], rows, labels, executor=ThreadExecutor(3))
+
+
+@pytest.mark.parametrize("use_torch", [False, True])
+@given(
+    st.integers(0, 1_000),
+    st.integers(1, 5),
+    st.tuples(st.integers(1, 200), st.integers(1, 200)),
+)
+def test_what_k_entries_reach_is_no_more_than_the_kth_largest(use_torch, seed, k, shape):
+    if use_torch:
+        pytest.importorskip("torch")
+    random = np.random.default_rng(seed)
+    values = random.normal(size=shape)
+    values[random.random(shape) < 0.2] = -np.inf  # left out
+    backend = make_backend("cpu", np.float64, use_torch)
+    for of_rows in (True, False):
+        found = backend.reached_by(backend.to_device(values), k, of_rows)
+        lines = values if of_rows else values.T
+        exact = np.sort(lines, axis=1)[:, ::-1]
+        kth = exact[:, k - 1] if k <= lines.shape[1] else np.full(len(lines), -np.inf)
+        assert (found <= kth).all()
+        n_reached = (lines >= found[:, None]).sum(axis=1)
+        assert (n_reached[np.isfinite(found)] >= k).all()
+
+
+@pytest.mark.parametrize("use_torch", [False, True])
+def test_few_more_than_k_entries_reach_it(use_torch):
+    """Where the places of the largest are random, and where they are side by side."""
+    if use_torch:
+        pytest.importorskip("torch")
+    k, backend = 10, make_backend("cpu", np.float64, use_torch)
+    random = np.random.default_rng(0).normal(size=(600, 700))
+    side_by_side = np.sort(random, axis=1)
+    for values in (random, side_by_side):
+        n_reached = (values >= backend.reached_by(backend.to_device(values), k)[:, None]).sum(1)
+        assert n_reached.mean() <= 1.1 * k

@@ -106,11 +106,11 @@ class NearestNeighbours(Reducer):
         unmasked = self.pairs == "all" and not len(tile.left_out[0])
         similarity = tile.similarity if unmasked else tile.selected(self.pairs)
         for_rows, for_cols = tile.bounds.get(self, (None, None))
-        row_limits, rows_are_new = self._limits(tile, similarity, for_rows)
+        row_limits, rows_are_new = self._limits(tile, similarity, True, for_rows)
         col_limits = None
         cols_are_new = False
         if tile.both_sides:
-            col_limits, cols_are_new = self._limits(tile, similarity.T, for_cols)
+            col_limits, cols_are_new = self._limits(tile, similarity, False, for_cols)
         rows, cols = tile.backend.entries_at_least(similarity, row_limits, col_limits)
         state = self._state(rows, tile.shape[0], tile.cols, rows_are_new)
         if cols is None:
@@ -118,12 +118,12 @@ class NearestNeighbours(Reducer):
         return state, self._state(cols, tile.shape[1], tile.rows, cols_are_new)
 
     def _limits(
-        self, tile: Tile, similarity: Array, bounds: Bound
+        self, tile: Tile, similarity: Array, of_rows: bool, bounds: Bound
     ) -> tuple[NDArray[np.floating], bool]:
         """The value that an entry of each row must reach, and whether a row had no bound yet."""
         is_new = bounds is None or bool(np.isneginf(bounds).any())
         if is_new:
-            best = tile.backend.kth_largest(similarity, self.k)
+            best = tile.backend.reached_by(similarity, self.k, of_rows)
             bounds = best if bounds is None else np.maximum(bounds, best)
         assert bounds is not None
         limits = bounds.astype(np.float32)
