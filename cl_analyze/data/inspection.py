@@ -21,6 +21,7 @@ from cl_analyze.data.opening import (
     open_container,
     open_embeddings,
 )
+from cl_analyze.data.packed import warnings_on_bytes
 from cl_analyze.data.rows import Container, RowArray
 from cl_analyze.data.unit import normalise
 from cl_analyze.data.validation import (
@@ -249,7 +250,7 @@ def inspect_file(name: str, labels: str | None = None, unlabelled: str | None = 
         result.problems.append(str(error))
         return result
     result.notes += [*opened.notes, *(found.text for found in opened.found)]
-    result.warnings += opened.warnings
+    result.warnings += [*opened.warnings, *warnings_on_bytes(opened.main)]
     result.add_rows(opened)
     remedy = "; --labels none says that there are none" if labels is None else ""
     if labels is None:

@@ -14,7 +14,7 @@ from cl_analyze.data.formats.columns import is_continuous
 from cl_analyze.data.formats.torch_file import is_weight
 from cl_analyze.data.in_memory import refuse_roles
 from cl_analyze.data.memory import mebibytes
-from cl_analyze.data.packed import unpacked, warning_on_bytes
+from cl_analyze.data.packed import unpacked
 from cl_analyze.data.rows import Container, RowArray, is_real, kind_of
 from cl_analyze.data.spec import (
     MAIN_KEY,
@@ -289,9 +289,6 @@ def _as_embeddings(
             f"{name}: {n_rows} rows of {dim} dimensions: is it (dimensions, rows)? Then {remedy}"
         )
     main = replace(opened, array=array)
-    on_bytes = "" if packed_bits else warning_on_bytes(main)
-    if on_bytes:
-        warnings.append(on_bytes)
     return OpenedEmbeddings(main, None, views, tuple(notes), None, tuple(warnings))
 
 

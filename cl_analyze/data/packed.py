@@ -30,23 +30,23 @@ _SIGNED = (
 """How packed bits of dtype int8 become those that `unpacked` reads."""
 
 
-def warning_on_bytes(opened: Opened) -> str:
-    """What to say of a matrix of bytes that is read as numbers; empty where it holds numbers.
+def warnings_on_bytes(opened: Opened) -> list[str]:
+    """What to say of a matrix of bytes that is read as numbers and may hold packed bits.
 
     Args:
-        opened: an (N, D) array.
+        opened: an (N, D) array; its first rows are read if it holds bytes.
     """
     array, dim = opened.array, opened.array.shape[1]
     if stored_dtype(array.dtype) not in (np.uint8, np.int8) or not _may_be_packed(array):
-        return ""
+        return []
     remedy = f"pass --packed-bits for {BITS * dim} dimensions"
     if stored_dtype(array.dtype) == np.int8:
         remedy = f"{_SIGNED}; then {remedy}"
-    return (
+    return [
         f"{opened.name}: its bytes are read as numbers, {dim} dimensions; if they are numbers, "
         "such as quantised embeddings, nothing is wrong; if they are packed bits, eight signs to "
         f"a byte, the results mean nothing: {remedy}"
-    )
+    ]
 
 
 def _may_be_packed(array: RowArray) -> bool:

@@ -18,6 +18,7 @@ from cl_analyze.data.opening import (
     embeddings_from_memory,
     open_embeddings,
 )
+from cl_analyze.data.packed import warnings_on_bytes
 from cl_analyze.data.relevance import Relevance
 from cl_analyze.data.rows import Rows, SelectedRows
 from cl_analyze.data.unit import UnitRows, normalise
@@ -112,6 +113,8 @@ def prepare(
     _tell_of_found(opened, companions, of_file)
     _check_needs(title, names, options, opened, companions, of_file)
     recorder.stage("checking rows", title)
+    for text in [] if request.packed_bits else warnings_on_bytes(opened.main):
+        of_file.warn(text)
     checks = _checked_rows(opened, companions)
     main = opened.main
     kept = kept_rows(checks, main.array.n_rows, run, of_file)
