@@ -1,4 +1,4 @@
-"""What older versions of Python and pandas lack: the only place that looks at versions."""
+"""What older versions of Python, pandas and pyarrow lack: the only place that looks at versions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["add_note", "exact_decimals", "tomllib"]
+__all__ = ["add_note", "exact_decimals", "refuses_missing_lists", "tomllib"]
 
 
 def add_note(error: BaseException, note: str) -> None:
@@ -24,3 +24,10 @@ def exact_decimals() -> dict[str, Any]:
 
     version = tuple(int(part) for part in pd.__version__.split(".")[:2])
     return {} if version >= (3, 1) else {"float_precision": "round_trip"}
+
+
+def refuses_missing_lists() -> bool:
+    """Whether pyarrow reads no Parquet column with missing lists of a fixed size: before 26."""
+    import pyarrow
+
+    return int(pyarrow.__version__.partition(".")[0]) < 26

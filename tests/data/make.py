@@ -1,8 +1,8 @@
 """Writes the files beside it with the libraries whose formats they are.
 
-Each part needs a library that the tests do not install; see README.md for the versions used.
+Each part needs a library, or a version of it, that the tests do not install: README.md has them.
 
-    python tests/data/make.py anndata|datasets|diskannpy|gensim|matlab73|tensorboard
+    python tests/data/make.py anndata|datasets|diskannpy|gensim|matlab73|pyarrow|tensorboard
 """
 
 from __future__ import annotations
@@ -120,6 +120,25 @@ def write_gensim() -> None:
         )
 
 
+def write_pyarrow() -> None:
+    """Lists of a fixed size, some of them missing: Arrow before 25 cannot write them."""
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    rows = matrix().tolist()
+    views = [[row[:2], row[2:]] for row in rows]
+    rows[3] = rows[7] = views[0] = views[5][1] = None
+    of_two = pa.list_(pa.float32(), 2)
+    table = pa.table(
+        {
+            "rows": pa.array(rows, pa.list_(pa.float32(), 4)),
+            "views": pa.array(views, pa.list_(of_two, 2)),
+            "mixed": pa.array(views, pa.list_(of_two)),
+        }
+    )
+    pyarrow.parquet.write_table(table, HERE / "missing-lists.parquet", row_group_size=5)
+
+
 WRITERS = {
     "datasets": write_datasets,
     "diskannpy": write_diskannpy,
@@ -127,6 +146,7 @@ WRITERS = {
     "anndata": write_anndata,
     "gensim": write_gensim,
     "matlab73": write_matlab73,
+    "pyarrow": write_pyarrow,
 }
 if __name__ == "__main__":
     WRITERS[sys.argv[1]]()

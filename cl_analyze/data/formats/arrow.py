@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import mmap
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cl_analyze.compatible import refuses_missing_lists
 from cl_analyze.data.formats.columns import (
     Columns,
     Judged,
@@ -74,9 +76,13 @@ class _Parquet(_Table):
 
     def __init__(self, path: Path) -> None:
         parquet = imported("pyarrow.parquet", path)
-        self._file = parquet.ParquetFile(path, page_checksum_verification=True, pre_buffer=False)
+        options = {"page_checksum_verification": True, "pre_buffer": False}
+        self._file = parquet.ParquetFile(path, **options)
         metadata = self._file.metadata
         self.schema = self._file.schema_arrow
+        if refuses_missing_lists() and any(_has_fixed_lists(field.type) for field in self.schema):
+            footer = _footer_without_arrow_types(path)
+            self._file = parquet.ParquetFile(path, metadata=footer, **options)
         self.lengths = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
         if min(self.lengths, default=0) < 0 or sum(self.lengths) != metadata.num_rows:
             raise DataError(
@@ -163,6 +169,22 @@ def _refuse_large_footer(path: Path) -> None:
         )
 
 
+def _footer_without_arrow_types(path: Path) -> Any:
+    """The footer of a Parquet file, by which lists of a fixed size are read as lists of any size.
+
+    Parquet has only lists of any size.  That they had a fixed one is in a schema that Arrow saves
+    under a key of its own; under another name nobody finds it.
+    """
+    from pyarrow import BufferReader, parquet
+
+    with path.open("rb") as file:
+        file.seek(-8, os.SEEK_END)
+        length = int.from_bytes(file.read(4), "little")
+        file.seek(-8 - length, os.SEEK_END)
+        before, _, after = file.read().rpartition(b"ARROW:schema")
+    return parquet.read_metadata(BufferReader(b"PAR1" + before + b"other:schema" + after))
+
+
 @lru_cache(maxsize=16)
 def _table_of(source: FileBytes, columns: tuple[str, ...]) -> _Table:
     """An open file, one for each reader of it; a thousand shards do not stay open at once."""
@@ -189,6 +211,13 @@ def _is(kind: Any, *names: str) -> bool:
 
 def _is_list(kind: Any) -> bool:
     return _is(kind, "list", "large_list", "fixed_size_list")
+
+
+def _has_fixed_lists(kind: Any) -> bool:
+    """Whether a type is nested lists, some of them of a fixed size."""
+    kind = _plain(kind)
+    is_fixed = _is(kind, "fixed_size_list")
+    return is_fixed or (_is_list(kind) and _has_fixed_lists(kind.value_type))
 
 
 def _is_number(kind: Any) -> bool:
