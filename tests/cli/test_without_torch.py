@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from operator import attrgetter
 
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
 
+from cl_analyze.compatible import tomllib
 from cl_analyze.extras import pip_install
 from tests.forks import ROOT, SECONDS
 
@@ -62,6 +66,31 @@ def test_files_of_torch_name_the_command_that_installs_it(tmp_path, random, comm
     result = without_torch(tmp_path, PROGRAM, command, "x.pt")
     assert result.stderr == "Error: x.pt: reading this format needs torch: pip install torch\n"
     assert result.returncode == 2
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_devices_name_the_command_that_installs_torch(tmp_path, random, device):
+    np.save(tmp_path / "a.npy", random.standard_normal((60, 5)))
+    result = without_torch(tmp_path, PROGRAM, "uniformity", "a.npy", "--device", device)
+    assert result.stderr.endswith(
+        f"Error: --device {device} needs torch, which is not installed: pip install torch\n"
+    )
+    assert result.returncode == 2
+
+
+def test_the_recipe_without_torch_lists_all_other_packages():
+    page = (ROOT / "docs" / "getting-started.md").read_text()
+    (program,) = re.findall(r'^python -c "(.*)" > without-torch.txt$', page, re.M)
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = [Requirement(line) for line in project["dependencies"]]
+    listed = [Requirement(line) for line in result.stdout.splitlines()]
+    key = attrgetter("name")
+    assert sorted(listed, key=key) == sorted(
+        (one for one in declared if one.name != "torch"), key=key
+    )
 
 
 def test_python_and_what_needs_torch(tmp_path):
