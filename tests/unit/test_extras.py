@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -20,9 +22,13 @@ def test_the_libraries_are_those_of_the_project_file(extra):
     assert pip_install(extra) == "pip install " + " ".join(f"'{name}'" for name in libraries)
 
 
-def test_without_metadata_the_extra_itself_is_named(monkeypatch):
+def test_without_metadata_the_extra_of_the_clone_is_named(monkeypatch):
     def requires(name):
         raise metadata.PackageNotFoundError(name)
 
     monkeypatch.setattr(metadata, "requires", requires)
-    assert pip_install("faiss") == "pip install 'cl-analyze[faiss]'"
+    command, action, what = shlex.split(pip_install("faiss"))
+    assert (command, action) == ("pip", "install")
+    folder, _, extra = what.partition("[")
+    assert extra == "faiss]"
+    assert (Path(folder) / "pyproject.toml").is_file()
