@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 import cl_analyze
+from cl_analyze.compatible import tomllib
 from cl_analyze.pairs.kernels import build
 from tests.conftest import ROOT
 
@@ -216,6 +217,39 @@ def test_contributing_names_commands_that_are_there():
         assert (ROOT / f"{name.replace('.', '/')}.py").is_file(), name
     for path in re.findall(r"`((?:tests|docs|bench|cl_analyze|\.ci)/[\w./-]+)`", page):
         assert (ROOT / path).exists(), path
+
+
+def test_the_lines_for_the_first_release_write_the_address_everywhere(tmp_path):
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    (lines,) = re.findall(r"^```sh\n(address=.*?)^```$", page, re.M | re.S)
+    lines = lines.replace("https://HOST/OWNER/", "https://code.example/me/", 1)
+    for name in ("CITATION.cff", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "docs").mkdir()
+    shutil.copy(ROOT / "docs" / "ci.md", tmp_path / "docs")
+    subprocess.run(["bash", "-euo", "pipefail", "-c", lines], cwd=tmp_path, check=True)
+    address = "https://code.example/me/cl_analyze"
+    citation = yaml.safe_load((tmp_path / "CITATION.cff").read_text())
+    assert citation["repository-code"] == address
+    gates = (tmp_path / "docs" / "ci.md").read_text()
+    assert "OWNER/" not in gates
+    assert f'"git+{address}@TAG"' in gates
+    assert f"repo: {address}\n" in gates
+    assert gates.count("uses: me/cl_analyze@v0") == 3
+    project = tomllib.loads((tmp_path / "pyproject.toml").read_text())
+    assert project["project"]["urls"]["Source"] == address
+    assert project["project"]["dynamic"] == ["readme", "version"]
+    assert "readme" not in project["project"]
+    assert "hatch-fancy-pypi-readme" in project["build-system"]["requires"]
+    readme = (ROOT / "README.md").read_text()
+    for one in project["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]["substitutions"]:
+        readme = re.sub(one["pattern"], one["replacement"], readme)
+    links = re.findall(r"""\]\(([^)]+)\)|(?:href|src|srcset)="([^"]+)\"""", readme)
+    assert len(links) > 20
+    for link in map("".join, links):
+        of_repository = re.fullmatch(rf"{address}/(?:raw|blob)/main/(.+)", link)
+        assert of_repository, link
+        assert (ROOT / of_repository[1]).exists(), link
 
 
 def test_every_promise_of_the_security_page_names_a_test():
