@@ -20,14 +20,16 @@ uv build -q --wheel -o "$work" .
 wheel=$(echo "$work"/*.whl)
 # torch, and what brings torch along, are left to CL_ANALYZE_TORCH
 echo "torch ; sys_platform == 'never'" > "$work/without-torch"
-extras=dask,formats
+extras=(--extra dask --extra formats)
 if [ -n "${CL_ANALYZE_TORCH:-}" ]; then
-  extras=$extras,training
+  extras+=(--extra training)
 fi
+# requirements of the project file are direct ones, those of a wheel are not: uv takes the newest
 uv pip install -q -p "$work/venv" --resolution "$resolution" --overrides "$work/without-torch" \
-  "cl-analyze[$extras] @ file://$wheel" "pytest>=8.2" "pytest-xdist>=3.6" "hypothesis>=6.100" \
+  -r pyproject.toml "${extras[@]}" "pytest>=8.2" "pytest-xdist>=3.6" "hypothesis>=6.100" \
   "hatchling>=1.27" "jsonschema>=4.23" "pyyaml>=6" "pytorch-metric-learning>=2.5" "pytrec-eval-terrier>=0.5.6" \
   "playwright>=1.48" "safetensors>=0.4" "scikit-learn>=1.4" "xmlschema>=3.3"
+uv pip install -q -p "$work/venv" --no-deps "$wheel"
 if [ -n "${CL_ANALYZE_TORCH:-}" ]; then
   uv pip install -q -p "$work/venv" --no-deps "$CL_ANALYZE_TORCH"
   uv pip install -q -p "$work/venv" sympy networkx filelock
