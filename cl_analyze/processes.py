@@ -229,7 +229,7 @@ def portable(error: Exception) -> Exception:
         pickle.loads(pickle.dumps(error))
     except Exception:  # noqa: BLE001 - whatever is wrong with it, its text is there
         error = RuntimeError(f"{type(error).__name__}: {error}")
-    add_note(error, f"in a forked process:\n{text}")
+    add_note(error, f"in another process:\n{text}")
     return error
 
 

@@ -16,7 +16,7 @@ from cl_analyze.analysis.report import Report
 from cl_analyze.data.memory import free_memory
 from cl_analyze.errors import ConfigError
 from cl_analyze.inputs.listener import Listener, Recorder, Silent
-from cl_analyze.inputs.memory import n_threads
+from cl_analyze.inputs.memory import n_threads, threads_of_each
 from cl_analyze.inputs.names import originals_of, source_names
 from cl_analyze.inputs.prepare import Prepared, prepare
 from cl_analyze.inputs.variants import with_variants
@@ -234,11 +234,14 @@ def measure_one(
         recorder.resumed,
     )
     tell_cost(chosen_families, prepared, options, runner, recorder)
-    results = measure(chosen_families, subject, options, runner)
-    if backend.most_rows is not None:
+    try:
+        results = measure(chosen_families, subject, options, runner)
+    finally:
+        backend.release()
+    if backend.shortage:
         recorder.note(
             f"{subject.source}: the memory of {run.device} was full, so tiles of "
-            f"{prepared.room.block} rows were computed in parts of at most {backend.most_rows}"
+            f"{prepared.room.block} rows were computed {backend.shortage}"
         )
     return results
 
@@ -272,13 +275,18 @@ def executor_of(run: RunOptions, executor: Any) -> Iterator[Executor]:
     """The executor of a run: `executor`, a Dask cluster, devices, threads, or this thread."""
     devices = named_devices(run.device)
     threads = n_threads(run)
+    if len(devices) > 1 and (executor is not None or run.scheduler is not None):
+        raise ConfigError(
+            f"--device {run.device} has processes of its own: leave --scheduler or executor "
+            "out, or name one device"
+        )
     if executor is not None:
         yield as_executor(executor)
     elif run.scheduler is not None:
         with dask_client(run.scheduler) as client:
             yield as_executor(client)
     elif len(devices) > 1:
-        with DevicesExecutor(devices, max(1, threads // len(devices))) as of_devices:
+        with DevicesExecutor(devices, threads_of_each(run)) as of_devices:
             yield of_devices
     else:
         several = threads > 1 and not run.device.startswith("mps")

@@ -15,7 +15,7 @@ from cl_analyze.metrics import METRICS
 from cl_analyze.metrics.anchors import WIDEST
 from cl_analyze.options import MetricOptions, RunOptions
 from cl_analyze.pairs import kernels
-from cl_analyze.pairs.devices import named_devices
+from cl_analyze.pairs.devices import named_devices, require_devices
 from cl_analyze.pairs.plan import DEFAULT_BLOCK, MOST_BLOCKS, SMALLEST_BLOCK, spans
 from cl_analyze.pairs.rescoring import MARGIN
 from cl_analyze.processes import cores
@@ -42,6 +42,11 @@ def n_threads(run: RunOptions) -> int:
         return _THREADS_OF_A_GPU * len(named_devices(run.device))
     n_cores = cores()
     return n_cores + (n_cores > 1 and kernels.loaded() is None)
+
+
+def threads_of_each(run: RunOptions) -> int:
+    """Threads that feed each device: `n_threads` is their sum, but each has one at least."""
+    return max(1, n_threads(run) // len(named_devices(run.device)))
 
 
 def chosen_precision(
@@ -109,14 +114,18 @@ def room(
     remedies = "a smaller --k, fewer --tau" if "quality" in names else "fewer --tau"
     while True:
         n_blocks = len(spans(n_rows, block))
-        threads = min(n_threads(run), n_blocks * (n_blocks + 1) // 2)
+        n_tiles = n_blocks * (n_blocks + 1) // 2
+        threads = min(threads_of_each(run) * len(devices), n_tiles)
         side = min(block, n_rows)
         n_held_blocks = min(MOST_BLOCKS, n_blocks) + 1
+        n_on_device = min(2 * MOST_BLOCKS, n_blocks) + 1
         of_tiles = _TILES * side**2 * size
         of_blocks = side * dim * n_held_blocks * size
         of_thread = of_blocks + side * dim * 24 + (of_tiles if of_device is None else 0)
         needed = state_bytes + threads * of_thread
-        on_device = -(-threads // len(devices)) * (of_tiles + of_blocks)
+        # as of one device: the block, and with it every byte, does not depend on their number
+        of_thread_there = of_tiles + side * dim * n_on_device * size
+        on_device = min(threads_of_each(run), n_tiles) * of_thread_there
         fits_device = of_device is None or on_device <= of_device
         if needed <= budget and fits_device:
             limit = budget if run.memory is not None else KEPT_ROWS
@@ -163,6 +172,15 @@ def _device_budget(devices: Sequence[str], run: RunOptions) -> int | None:
         return None
     if not torch.cuda.is_available():
         return None
-    free = min(torch.cuda.mem_get_info(torch.device(name))[0] for name in devices)
+    require_devices(devices)
+    free = min(map(_free_of, map(torch.device, devices)))
     usable = 3 * free // 4
     return usable if run.memory is None else min(usable, run.memory)
+
+
+def _free_of(device: Any) -> int:
+    """Bytes of a GPU that are free, or that torch holds in this process without using them."""
+    from torch import cuda
+
+    free: int = cuda.mem_get_info(device)[0]
+    return free + cuda.memory_reserved(device) - cuda.memory_allocated(device)

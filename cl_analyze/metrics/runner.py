@@ -301,6 +301,7 @@ class PairRunner:
         codes = self.subject.codes if paired else None
         backend = self.backend
         if dtype is not None and np.dtype(dtype) != backend.dtype:
+            backend.release()  # a GPU need not hold the rows in both precisions
             backend = backend.in_precision(np.dtype(dtype))
             is_one_matrix = cols is rows
             rows = rows.in_precision(dtype)

@@ -21,7 +21,9 @@ takes from it what it needs:
 
     backend.py     the array primitives that NumPy and torch do not share
     torch_backend.py
-                   those of torch, for GPUs; what happens where a GPU's memory is full
+                   those of torch, for GPUs
+    device_memory.py
+                   what gives way where a GPU's memory is full
     kernels/       compiled sweeps over a tile: in C, and for GPUs in Triton
     tile.py        one tile: what reducers may ask of it, computed at most once
     plan.py        which tiles, in which order: a function of the shape and the block size alone;

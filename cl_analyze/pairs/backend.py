@@ -59,7 +59,6 @@ class Backend:
         self.dtype = np.dtype(dtype)
         self.kernels = compiled
         self._scratch = threading.local()
-        self._generation = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
         wanted = "off" if self.kernels is None else self.kernels.instruction_set
@@ -90,32 +89,49 @@ class Backend:
         """The module of Triton's sweeps where they serve this backend's tiles; else None."""
         return None
 
-    def exact_products(self) -> contextlib.AbstractContextManager[None]:
-        """Products are of the whole dtype inside, whatever the process has asked of its library."""
+    def computing(self) -> contextlib.AbstractContextManager[None]:
+        """One tile is computed inside, in the whole dtype, whatever the process has set.
+
+        Where a device's memory is short, a thread waits here for its turn.
+        """
         return contextlib.nullcontext()
 
     # ---- data and memory
 
     @property
+    def n_shortages(self) -> int:
+        """How often something gave way in a device's memory."""
+        return 0
+
+    @property
     def most_rows(self) -> int | None:
-        """Rows of a tile's side that the device's memory allows; None: as many as the plan has."""
+        """Rows of a tile's side that a device's memory allows; None: as many as the plan has."""
         return None
+
+    @property
+    def shortage(self) -> str:
+        """How tiles are computed where a device's memory was full; empty where it sufficed."""
+        return ""
 
     def is_full(self, error: Exception) -> bool:
         """Whether an error says that a device's memory is full, so that `make_room` may help."""
         return False
 
-    def make_room(self, reason: str, n_rows: int) -> None:
-        """Free the device's memory, and take smaller tiles from now on.
+    def make_room(self, reason: str, n_rows: int, begun: int) -> None:
+        """Free a device's memory, so that a tile can be computed again, perhaps in parts.
 
         Args:
             reason: text of the error.
             n_rows: rows of the longer side of the tile that did not fit.
+            begun: `n_shortages` when the tile was begun.
 
         Raises:
-            AnalysisError: such a tile has too few rows to be cut.
+            AnalysisError: nothing is left that could give way.
         """
         raise NotImplementedError
+
+    def release(self) -> None:
+        """Let go of the rows that stay on a device, and of its buffers."""
 
     def moving(self, rows: UnitRows, span: tuple[int, int]) -> Moving:
         """Start to move unit rows start..stop-1 to where this backend computes."""
@@ -135,10 +151,7 @@ class Backend:
 
     def scratch(self, name: str, shape: tuple[int, int], dtype: Any = None) -> Array:
         """A reusable buffer of this thread with arbitrary content; default: the tile's dtype."""
-        own = self._scratch.__dict__
-        if own.get("generation") != self._generation:
-            own.update(generation=self._generation, buffers={})
-        buffers = own["buffers"]
+        buffers = self._scratch.__dict__.setdefault("buffers", {})
         size = shape[0] * shape[1]
         flat = buffers.get(name)
         if flat is None or flat.shape[0] < size:
@@ -330,7 +343,7 @@ def make_backend(
     """NumPy and the compiled kernels for `cpu` (torch is not imported), torch for anything else.
 
     Args:
-        device: cpu, cuda (or cuda:1 ...) or mps.
+        device: cpu, cuda (or cuda:1 ...) or mps, as `named_devices` gives it.
         dtype: float32 or float64.
         use_torch: take torch on the CPU as well; how its code is tested without a GPU.
         kept_bytes: memory of a device for rows that stay there.
@@ -344,17 +357,10 @@ def make_backend(
     if device == "cpu" and not use_torch:
         return Backend(np.dtype(dtype), compiled)
     torch = torch_for(device)
-    kind = device.split(":")[0]
-    available = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if kind not in available:
-        raise ConfigError(f"--device must be cpu, cuda or mps, found {device!r}")
-    if not available[kind]:
+    is_missing = device == "mps" and not torch.backends.mps.is_available()
+    if is_missing or (device.startswith("cuda") and not torch.cuda.is_available()):
         raise ConfigError(f"--device {device}: torch finds no such device here; use --device cpu")
-    if kind == "mps" and np.dtype(dtype) == np.float64:
+    if device == "mps" and np.dtype(dtype) == np.float64:
         raise ConfigError("--device mps has no float64; use --precision float32 or --device cpu")
     from cl_analyze.pairs.torch_backend import TorchBackend
 

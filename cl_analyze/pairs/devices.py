@@ -12,32 +12,43 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from cl_analyze.errors import AnalysisError, ConfigError
 from cl_analyze.pairs.backend import torch_for
 from cl_analyze.pairs.executors import Job, ThreadExecutor, single_threaded_blas
 from cl_analyze.processes import portable
 
+if TYPE_CHECKING:
+    from cl_analyze.pairs.torch_backend import TorchBackend
+
 _SERVE = (
     "import sys; sys.path[:] = sys.argv[4:]; "
     "from cl_analyze.pairs.devices import serve; serve(*sys.argv[1:4])"
 )
 _SECONDS_OF_AN_END = 10.0
+_A_JOB_FOLLOWS = b"job"
+_PLACE = 8
+"""Bytes of a unit's position before its pickle; a message with fewer is no unit."""
+_NO_UNIT = object()
+_NAME_OF_CUDA = re.compile(r"cuda(:(0|[1-9][0-9]*))?\Z")
 
 
 def named_devices(device: str) -> tuple[str, ...]:
     """The devices of `--device`: cpu, mps, cuda, cuda:1, several by commas, or cuda:all.
 
     Raises:
-        ConfigError: a device is named twice, or several are not all of CUDA.
+        ConfigError: a name has another form, or a device is named twice.
 
     >>> named_devices("cuda:0,cuda:1")
     ('cuda:0', 'cuda:1')
@@ -45,10 +56,14 @@ def named_devices(device: str) -> tuple[str, ...]:
     if device == "cuda:all":
         return _all_of_cuda()
     names = tuple(name.strip() for name in device.split(","))
-    if len(names) > 1 and not all(name.startswith("cuda:") for name in names):
-        raise ConfigError(
-            f"several devices must be such as --device cuda:0,cuda:1, found {device!r}"
-        )
+    for name in names:
+        has_number = len(names) > 1
+        is_of_cuda = _NAME_OF_CUDA.match(name) and (":" in name or not has_number)
+        if not is_of_cuda and (has_number or name not in ("cpu", "mps")):
+            raise ConfigError(
+                "--device must be cpu, mps, cuda, cuda:1, several such as cuda:0,cuda:1, or "
+                f"cuda:all, found {device!r}"
+            )
     if len(set(names)) < len(names):
         raise ConfigError(f"--device names a device twice: {device}")
     return names
@@ -76,7 +91,7 @@ class DevicesExecutor:
     def __init__(self, devices: Sequence[str], n_threads: int) -> None:
         if sys.platform == "win32":
             raise ConfigError(f"several devices need Linux; pass --device {devices[0]}")
-        _require_one_model(devices)
+        require_devices(devices)
         self._devices, self._n_threads = tuple(devices), n_threads
         self._processes: list[_Process] = []
 
@@ -109,19 +124,28 @@ class DevicesExecutor:
         if not isinstance(backend, TorchBackend):
             yield from ThreadExecutor(self.n_at_once).run(job, units)
             return
-        if not self._processes:
-            for name in self._devices:
-                self._processes.append(_Process(name, self._n_threads))
-        jobs = [replace(job, backend=backend.on(name)) for name in self._devices]  # type: ignore[type-var]
+        if any(process.n_busy for process in self._processes):
+            self.close()  # an earlier pass was left: its units are still on their way
+        bare = replace(job, backend=None)  # type: ignore[type-var]
+        payload = pickle.dumps((backend.dtype, backend.kept_bytes, bare), pickle.HIGHEST_PROTOCOL)
+        processes = self._processes
         try:
-            for process, own in zip(self._processes, jobs, strict=True):
-                process.send(("job", pickle.dumps(own)))
-            yield from self._results(enumerate(units))
+            for name in self._devices[len(processes) :]:
+                processes.append(_Process(name, self._n_threads))
+            for process in processes:
+                process.send(_A_JOB_FOLLOWS)
+                process.send(payload)
+            yield from self._results(processes, iter(units), backend)
         except BaseException:  # units may be on their way: what they return belongs to nobody
-            self.close()
+            for process in processes:
+                process.end()
+            if self._processes is processes:
+                self._processes = []
             raise
 
-    def _results(self, units: Iterator[tuple[int, Any]]) -> Iterator[Any]:
+    def _results(
+        self, processes: list[_Process], units: Iterator[Any], backend: TorchBackend
+    ) -> Iterator[Any]:
         from multiprocessing.connection import wait
 
         found: dict[int, Any] = {}
@@ -131,30 +155,39 @@ class DevicesExecutor:
             while position not in found:
                 # no more than a process has threads: one of them is always free to take a unit
                 while n_handed < position + n_ahead:
-                    process = min(self._processes, key=lambda one: one.n_busy)
-                    if process.n_busy == self._n_threads or (unit := next(units, None)) is None:
+                    process = min(processes, key=lambda one: one.n_busy)
+                    if process.n_busy == self._n_threads:
                         break
-                    process.send(("unit", unit))
+                    unit = next(units, _NO_UNIT)
+                    if unit is _NO_UNIT:
+                        break
+                    place = n_handed.to_bytes(_PLACE, "little")
+                    process.send(place + pickle.dumps(unit, pickle.HIGHEST_PROTOCOL))
                     process.n_busy += 1
                     n_handed += 1
                 if n_handed == position:
                     return
-                busy = {one.connection: one for one in self._processes if one.n_busy}
+                busy = {one.connection: one for one in processes if one.n_busy}
                 for ready in wait(list(busy)):
                     process = busy[ready]  # type: ignore[index]
-                    at, is_result, content = process.receive()
+                    answer = process.receive()
                     process.n_busy -= 1
-                    if not is_result:
-                        raise content
-                    found[at] = content
+                    if answer.shortage:
+                        backend.tell_shortage(answer.shortage)
+                    if answer.error is not None:
+                        raise answer.error
+                    found[answer.position] = answer.result
             yield found.pop(position)
 
 
-def _require_one_model(devices: Sequence[str]) -> None:
-    """Products of two models of GPU round differently.
+def require_devices(devices: Sequence[str]) -> None:
+    """Raise where a device of CUDA is not there, or several are of different models.
+
+    Products of two models round differently.
 
     Raises:
-        ConfigError: there are several, or a device is not there.
+        DependencyError: torch is not installed.
+        ConfigError: see above.
     """
     if not devices[0].startswith("cuda"):
         return
@@ -162,11 +195,11 @@ def _require_one_model(devices: Sequence[str]) -> None:
     from cl_analyze.pairs.torch_backend import model_of
 
     if not torch.cuda.is_available():
-        raise ConfigError(f"--device {','.join(devices)}: torch finds no CUDA device here")
+        listed = ",".join(devices)
+        raise ConfigError(f"--device {listed}: torch finds no such device here; use --device cpu")
     n = torch.cuda.device_count()
     for name in devices:
-        number = name.partition(":")[2]
-        if not number.isdecimal() or int(number) >= n:
+        if int(name.partition(":")[2] or 0) >= n:
             raise ConfigError(f"--device {name}: torch finds cuda:0 to cuda:{n - 1} here")
     models = {name: model_of(torch, torch.device(name)) for name in devices}
     if len(set(models.values())) > 1:
@@ -174,6 +207,22 @@ def _require_one_model(devices: Sequence[str]) -> None:
         raise ConfigError(
             f"several devices must be of one model, or their bytes would differ; found {listed}"
         )
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What a process sends for a unit.
+
+    Attributes:
+        position: of the unit.
+        result, error: one of them.
+        shortage: how its device computes tiles where the memory was full.
+    """
+
+    position: int
+    result: Any = None
+    error: Exception | None = None
+    shortage: str = ""
 
 
 class _Process:
@@ -190,33 +239,38 @@ class _Process:
         self.device, self.n_busy = device, 0
         self.connection, end = Pipe()
         arguments = [str(end.fileno()), device, str(n_threads), *sys.path]
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-c", _SERVE, *arguments],
-            pass_fds=[end.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-        )
+        # Ctrl-C reaches every process of the terminal: this one has to wait until it can ignore it
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _SERVE, *arguments],
+                pass_fds=[end.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         end.close()
 
-    def send(self, message: tuple[str, Any]) -> None:
-        """Send a job or a unit.
+    def send(self, message: bytes) -> None:
+        """Send a pickled job or a unit.
 
         Raises:
             AnalysisError: the process died.
         """
         try:
-            self.connection.send(message)
+            self.connection.send_bytes(message)
         except OSError:
             raise self._died() from None
 
-    def receive(self) -> tuple[int, bool, Any]:
-        """Position of a unit, whether it has a result, and the result or the error.
+    def receive(self) -> _Answer:
+        """The answer to a unit.
 
         Raises:
             AnalysisError: the process died.
         """
         try:
-            answer: tuple[int, bool, Any] = self.connection.recv()
+            answer: _Answer = self.connection.recv()
         except (EOFError, OSError):
             raise self._died() from None
         return answer
@@ -225,8 +279,8 @@ class _Process:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(_SECONDS_OF_AN_END)
         return AnalysisError(
-            f"the process of {self.device} ended (exit code {self._process.returncode}); was the "
-            "machine out of memory? pass one device, or a smaller --memory"
+            f"the process of {self.device} ended (exit code {self._process.returncode}); what it "
+            "said stands above; was the machine out of memory? pass one device, or less --memory"
         )
 
     def end(self) -> None:
@@ -244,8 +298,11 @@ def serve(descriptor: str, device: str, n_threads: str) -> None:
     """Compute units that arrive on a connection until it ends: the work of a device's process."""
     from multiprocessing.connection import Connection
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the calling process as well
-    work = _Work(Connection(int(descriptor)))
+    import torch  # noqa: F401 - whose threads are pinned too
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the calling process ends this one
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+    work = _Work(Connection(int(descriptor)), device)
     with single_threaded_blas():
         threads = [
             threading.Thread(target=work.go_on, name=f"{device} {number}", daemon=True)
@@ -258,43 +315,60 @@ def serve(descriptor: str, device: str, n_threads: str) -> None:
 
 
 class _Work:
-    """What the threads of a device's process share."""
+    """What the threads of a device's process share: the job, and a backend for each precision."""
 
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
+    def __init__(self, connection: Any, device: str) -> None:
+        self._connection, self._device = connection, device
         self._receiving, self._sending = threading.Lock(), threading.Lock()
         self._job: Any = None
+        self._backends: dict[Any, TorchBackend] = {}
 
     def go_on(self) -> None:
-        """Take units and send their results, until the caller is gone."""
-        while True:
-            try:
-                with self._receiving:
-                    kind, content = self._connection.recv()
-                    while kind == "job":
-                        self._job = _unpickled(content)
-                        kind, content = self._connection.recv()
-                    job = self._job
-                position, unit = content
-                answer = self._answer(job, position, unit)
-                with self._sending:
-                    self._connection.send_bytes(answer)
-            except (EOFError, OSError):
-                return
+        """Take units and send their answers, until the caller is gone.
 
-    def _answer(self, job: Any, position: int, unit: Any) -> bytes:
+        An error that cannot be sent ends the process: the caller would wait for its answer.
+        """
+        try:
+            while True:
+                self._one_unit()
+        except (EOFError, ConnectionError):
+            return
+        except BaseException:  # noqa: BLE001 - the process ends
+            traceback.print_exc()
+            os._exit(1)
+
+    def _one_unit(self) -> None:
+        with self._receiving:
+            message = self._connection.recv_bytes()
+            while message == _A_JOB_FOLLOWS:
+                self._job = self._unpickled(self._connection.recv_bytes())
+                message = self._connection.recv_bytes()
+            job = self._job
+        answer = self._answer(job, message)
+        with self._sending:
+            self._connection.send_bytes(answer)
+
+    def _answer(self, job: Any, message: bytes) -> bytes:
+        position = int.from_bytes(message[:_PLACE], "little")
         try:
             if isinstance(job, Exception):
                 raise job
-            result = position, True, job.run(unit)
-            return pickle.dumps(result, pickle.HIGHEST_PROTOCOL)
+            result = job.run(pickle.loads(memoryview(message)[_PLACE:]))
+            answer = _Answer(position, result, shortage=job.backend.shortage)
+            return pickle.dumps(answer, pickle.HIGHEST_PROTOCOL)
         except Exception as error:  # noqa: BLE001 - it is raised in the calling process
-            return pickle.dumps((position, False, portable(error)))
+            return pickle.dumps(_Answer(position, error=portable(error)))
 
+    def _unpickled(self, payload: bytes) -> Any:
+        """A job with this device's backend, or the error of its reading, which its units raise."""
+        from cl_analyze.pairs.torch_backend import TorchBackend
 
-def _unpickled(payload: bytes) -> Any:
-    """A job, or the error that its reading raises, which its units then raise."""
-    try:
-        return pickle.loads(payload)
-    except Exception as error:  # noqa: BLE001 - raised by the units
-        return error
+        for backend in self._backends.values():
+            backend.release()  # of rows of the job before
+        try:
+            dtype, kept_bytes, job = pickle.loads(payload)
+            if dtype not in self._backends:
+                self._backends[dtype] = TorchBackend(dtype, self._device, kept_bytes)
+            return replace(job, backend=self._backends[dtype])
+        except Exception as error:  # noqa: BLE001 - raised by the units
+            return error

@@ -234,8 +234,7 @@ class PairJob:
         blocks = _DeviceBlocks(self.source, self.backend, plan)
         tiles = list(plan.tiles(handed.unit))
         for (i, j), next_tile in zip(tiles, [*tiles[1:], None], strict=True):
-            with self.backend.exact_products():
-                states = self._states((i, j), next_tile, blocks, bounds)
+            states = self._states((i, j), next_tile, blocks, bounds)
             for r, (reducer, (for_rows, for_cols)) in enumerate(
                 zip(self.reducers, states, strict=True)
             ):
@@ -264,7 +263,7 @@ class PairJob:
     ) -> list[tuple[State, State]]:
         """For each reducer, a tile's contribution to its rows and to its columns.
 
-        Where the memory of the device is full, the tile is computed again, in smaller parts.
+        Where the memory of the device is full, the tile is computed again, perhaps in parts.
 
         Args:
             at: row block and column block of the tile.
@@ -278,20 +277,23 @@ class PairJob:
         sides = self.plan.row_spans[at[0]], self.plan.col_spans[at[1]]
         longest = max(stop - start for start, stop in sides)
         while True:
-            most = self.backend.most_rows
+            begun, most = self.backend.n_shortages, self.backend.most_rows
             n_rows = longest if most is None else min(longest, most)
             try:
-                anchors, others = blocks.get(*at)
-                if next_tile is not None:
-                    blocks.start(*next_tile)  # the copy to a GPU runs beside this tile's kernels
-                return self._states_of_parts(at, n_rows, anchors, others, bounds)
+                with self.backend.computing():
+                    anchors, others = blocks.get(*at)
+                    if next_tile is not None:
+                        blocks.start(
+                            *next_tile
+                        )  # the copy to a GPU runs beside this tile's kernels
+                    return self._states_of_parts(at, n_rows, anchors, others, bounds)
             except (RuntimeError, MemoryError) as error:
                 if not self.backend.is_full(error):
                     raise
                 reason = str(error)  # the error itself holds the tile's arrays
             anchors = others = None
             blocks.clear()
-            self.backend.make_room(reason, n_rows)
+            self.backend.make_room(reason, n_rows, begun)
 
     def _states_of_parts(
         self, at: tuple[int, int], n_rows: int, anchors: Array, others: Array, bounds: _Bounds

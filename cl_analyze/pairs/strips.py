@@ -94,7 +94,7 @@ class Strips:
 
     def run(self, span: tuple[int, int]) -> HardNegatives:
         """Sums of the anchors in a span; `histogram` is their sum, not their mean."""
-        with self.backend.exact_products():
+        with self.backend.computing():
             return self._run(span)
 
     def _run(self, span: tuple[int, int]) -> HardNegatives:

@@ -232,7 +232,8 @@ class Tile:
         if 1.0 / tau > self.exponent_range:
             result = self._shifted(self.selected("all"), tau, columns, buffer)
         elif last is not None and last[0] == 2.0 * tau and not last[1].squared:
-            backend.xp.multiply(buffer, buffer, out=buffer)
+            values = last[1].values
+            backend.xp.multiply(values, values, out=buffer)
             result = Exponentials(buffer, 0.0, squared=True)
         else:
             backend.exp_scaled(self.similarity, 1.0 / tau, 0.0, out=buffer)

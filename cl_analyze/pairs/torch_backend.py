@@ -2,15 +2,15 @@
 
 What a device must not be asked for: float64 on MPS, and more memory than it has.  Rows travel
 from pinned memory on a stream of their own, beside the kernels of the tile before.  Where the
-device's memory is full, tiles are cut in halves from then on, and the pass goes on.
+device's memory is full, fewer and smaller tiles are computed, and the pass goes on.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import threading
-from collections import OrderedDict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from cl_analyze.errors import AnalysisError, is_out_of_memory
 from cl_analyze.pairs import kernels
 from cl_analyze.pairs.backend import Array, Backend, Entries, Moving, by_sides
-from cl_analyze.pairs.plan import SMALLEST_BLOCK
+from cl_analyze.pairs.device_memory import DeviceMemory
+from cl_analyze.pairs.plan import Span
 
 if TYPE_CHECKING:
     from cl_analyze.data.unit import UnitRows
@@ -68,11 +69,9 @@ class TorchBackend(Backend):
         self.torch = torch
         self.device = torch.device(device)
         self._gpu_sweeps: Any = None
-        self._kept_bytes = kept_bytes
-        self._kept: OrderedDict[tuple[int, tuple[int, int]], tuple[UnitRows, Moving, int]]
-        self._kept = OrderedDict()
-        self._lock = threading.Lock()
-        self._most_rows: int | None = None
+        self.kept_bytes = kept_bytes
+        self._memory = DeviceMemory(kept_bytes)
+        self._shortage_elsewhere = ""
         self._copies: Any = None
         if self.device.type == "cuda":
             self._copies = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
@@ -81,11 +80,8 @@ class TorchBackend(Backend):
             self._gpu_sweeps = _sweeps_for(self.device)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return TorchBackend, (self.dtype, str(self.device), self._kept_bytes)
-
-    def on(self, device: str) -> TorchBackend:
-        """The same on another device."""
-        return TorchBackend(self.dtype, device, self._kept_bytes)
+        # workers may share a device: none of them keeps rows there
+        return TorchBackend, (self.dtype, str(self.device))
 
     def in_precision(self, dtype: np.dtype[Any]) -> Backend:
         if self.device.type == "mps" and dtype == np.float64:
@@ -102,7 +98,7 @@ class TorchBackend(Backend):
         return self._gpu_sweeps
 
     @contextlib.contextmanager
-    def exact_products(self) -> Iterator[None]:
+    def _exact_products(self) -> Iterator[None]:
         """True float32, not TF32; the process's own setting is there again afterwards.
 
         The setting is the whole process's: the last thread puts it back.
@@ -122,46 +118,70 @@ class TorchBackend(Backend):
             with _Inside.lock:
                 _Inside.n_threads -= 1
                 if _Inside.n_threads == 0:
-                    setattr(setting, name, _Inside.before)
+                    if is_new:  # inherited from a wider setting, perhaps: then it stays so
+                        setattr(setting, name, "none")
+                    if getattr(setting, name) != _Inside.before:
+                        setattr(setting, name, _Inside.before)
 
     # ---- the device's memory
 
+    @contextlib.contextmanager
+    def computing(self) -> Iterator[None]:
+        own = self._scratch.__dict__
+        with self._memory.turn(), self._exact_products():
+            begun = self.n_shortages
+            own["buffers"] = self._memory.taken_buffers()
+            try:
+                yield
+            finally:
+                if not self._memory.takes_back(own.pop("buffers"), begun):
+                    self._collect()  # before another tile has its turn
+
+    def _collect(self) -> None:
+        """Free what nobody uses: tiles and their sweeps hold each other."""
+        gc.collect()
+        if self.device.type in ("cuda", "mps"):
+            getattr(self.torch, self.device.type).empty_cache()
+
+    @property
+    def n_shortages(self) -> int:
+        return self._memory.n_shortages
+
     @property
     def most_rows(self) -> int | None:
-        return self._most_rows
+        return self._memory.most_rows
 
     def is_full(self, error: Exception) -> bool:
-        return is_out_of_memory(error) or "ALLOC_FAILED" in str(error)  # of cuBLAS
+        # cuBLAS has names of its own for it
+        return is_out_of_memory(error) or any(
+            name in str(error) for name in ("ALLOC_FAILED", "CUBLAS_STATUS_NOT_INITIALIZED")
+        )
 
-    def make_room(self, reason: str, n_rows: int) -> None:
-        if n_rows <= SMALLEST_BLOCK:
+    def make_room(self, reason: str, n_rows: int, begun: int) -> None:
+        if not self._memory.give_way(n_rows, begun):
             raise AnalysisError(
                 f"the memory of {self.device} is too small even for tiles of {n_rows} rows "
                 f"({(reason.splitlines() or [''])[0]}); end what else uses it, or pass --device cpu"
             )
-        with self._lock:
-            # several threads may find it full at the same time, each with a tile of this size
-            half = max(n_rows // 2, SMALLEST_BLOCK)
-            self._most_rows = min(self._most_rows or half, half)
-            self._generation += 1  # every thread lets go of its buffers before its next tile
-            self._kept.clear()
-        self._scratch.__dict__.clear()
-        if self.device.type in ("cuda", "mps"):
-            getattr(self.torch, self.device.type).empty_cache()
+        self._collect()
 
-    def moving(self, rows: UnitRows, span: tuple[int, int]) -> Moving:
-        key = id(rows), span  # rows are held, so that no other object gets their id
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key][1]
-        block = rows.block(*span)
-        moving = self._moving(block)
-        with self._lock:
-            self._kept[key] = rows, moving, block.nbytes
-            while sum(n_bytes for _, _, n_bytes in self._kept.values()) > self._kept_bytes:
-                self._kept.popitem(last=False)
-        return moving
+    @property
+    def shortage(self) -> str:
+        return self._memory.shortage or self._shortage_elsewhere
+
+    def tell_shortage(self, shortage: str) -> None:
+        """Take what another device had to say of its memory, for the note on the run."""
+        self._shortage_elsewhere = shortage
+
+    def release(self) -> None:
+        self._memory.forget()
+
+    def moving(self, rows: UnitRows, span: Span) -> Moving:
+        def move() -> tuple[Moving, int]:
+            block = rows.block(*span)
+            return self._moving(block), block.nbytes
+
+        return self._memory.kept(rows, span, move)
 
     def _moving(self, block: NDArray[Any]) -> Moving:
         """The copy runs on a stream of its own, beside kernels: from pinned memory alone."""

@@ -269,7 +269,11 @@ def test_a_file_named_like_a_number_needs_a_path(cli, random):
         (["--seed", "-1"], "--seed must be a whole number of at least 0"),
         (["--definition", "nonsense"], "no metric here has a definition 'nonsense'"),
         (["--format", "bmp"], "'bmp' is none of png, svg, pdf"),
-        (["--device", "tpu"], "--device must be cpu, cuda or mps"),
+        (
+            ["--device", "tpu"],
+            "--device must be cpu, mps, cuda, cuda:1, several such as cuda:0,cuda:1",
+        ),
+        (["--device", "cuda:0,cuda:1"], "--device cuda:0,cuda:1: torch finds no such device here"),
         (["--device", "cuda"], "torch finds no such device"),
         (["--bogus"], "unknown option --bogus; cl-analyze penalty --help-all lists all options"),
         (["-z"], "unknown option -z; cl-analyze penalty --help-all"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import weakref
+
 import numpy as np
 import pytest
 
@@ -98,6 +101,121 @@ def test_cut_tiles_are_parts_of_the_same_plan(tmp_path):
     for reducer in wanted:
         for a, b in zip(arrays(found[reducer]), arrays(expected[reducer]), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-10)
+
+
+class Total(torch_backend.TorchBackend):
+    """A device with some bytes for the buffers of all threads and the rows that stay."""
+
+    def __init__(self, n_bytes, kept_bytes=0):
+        super().__init__(np.dtype(np.float32), "cpu", kept_bytes)
+        self.n_bytes, self._held, self._counting = n_bytes, 0, threading.Lock()
+
+    def _counted(self, array):
+        n_bytes = array.numel() * array.element_size()
+        with self._counting:
+            if self._held + n_bytes > self.n_bytes:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate ...")
+            self._held += n_bytes
+        weakref.finalize(array.untyped_storage(), self._freed, n_bytes)
+        return array
+
+    def _freed(self, n_bytes):
+        self._held -= n_bytes
+
+    def _empty(self, size, dtype):
+        return self._counted(super()._empty(size, dtype))
+
+    def _moving(self, block):
+        moving = super()._moving(block)
+        self._counted(moving.get())
+        return moving
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "kept_bytes", "n_threads", "says"),
+    [
+        (6 << 20, 0, 1, ""),
+        (6 << 20, 0, 4, "at most"),  # memory for two or three tiles
+        ((2 << 20) + (1 << 17), 4 << 20, 1, ""),  # rows that would stay give way, tiles are whole
+        (1 << 20, 0, 1, "in parts of at most 256 rows"),
+    ],
+)
+def test_what_gives_way_first(n_bytes, kept_bytes, n_threads, says):
+    """Rows that stay, then tiles at the same time, and only then the rows of a tile."""
+    rows = np.random.default_rng(0).normal(size=(4096, 8)).astype(np.float32)
+    unit = UnitRows(RowArray.of(rows), np.float32, 1 << 30)
+    given, plan = PairSource(unit, unit), symmetric_plan(4096, 512)
+    wanted = [RowLogSumExp(0.5)]
+    device = Total(n_bytes, kept_bytes)
+    found = reduce_pairs(wanted, given, plan, device, ThreadExecutor(n_threads))
+    expected = reduce_pairs(wanted, given, plan, make_backend("cpu", np.float32))
+    np.testing.assert_allclose(found[wanted[0]], expected[wanted[0]], rtol=1e-5)
+    assert device.shortage.startswith(says)
+    if not says:
+        assert not device.shortage
+    if n_threads > 1:
+        assert device.most_rows is None, "tiles were cut though fewer at a time would do"
+
+
+def test_buffers_that_another_thread_drops_change_no_number(monkeypatch):
+    """Another tile may make room between the exponentials of tau and those of tau / 2."""
+    rows, labels = embeddings(0, 50)
+    wanted = [RowLogSumExp(0.5), RowLogSumExp(0.25)]
+    expected = reduce_pairs(wanted, source(rows, labels), symmetric_plan(50), numpy64())
+    device = torch_backend.TorchBackend(np.dtype(np.float64), "cpu")
+    reduce, calls = RowLogSumExp.reduce, []
+
+    def made_room_before(self, tile):
+        calls.append(self.tau)
+        device._memory.n_shortages += 1
+        return reduce(self, tile)
+
+    monkeypatch.setattr(RowLogSumExp, "reduce", made_room_before)
+    found = reduce_pairs(wanted, source(rows, labels), symmetric_plan(50), device)
+    assert calls == [0.5, 0.25]
+    for reducer in wanted:
+        np.testing.assert_allclose(found[reducer], expected[reducer], rtol=1e-12)
+
+
+def numpy64():
+    return make_backend("cpu", np.float64)
+
+
+def test_states_with_waiting_entries_are_joined():
+    """Entries that wait to be sorted in belong to rows that are counted from each part's first."""
+    rows, labels = embeddings(1, 300)
+    reducer = NearestNeighbours(3)
+    whole = torch_backend.TorchBackend(np.dtype(np.float64), "cpu")
+    unit = source(rows, labels)
+    bounds = np.full(100, 0.5)
+
+    def state_of(start, stop):
+        tile = unit.tile(whole, (start, stop), (100, 300))
+        tile.bounds[reducer] = bounds[: stop - start], None
+        return reducer.reduce(tile)[0]
+
+    parts = [state_of(0, 40), state_of(40, 70), state_of(70, 100)]
+    assert all(len(part.owners) for part in parts)
+    joined, expected = (reducer.finalize([s]) for s in (reducer.join(parts), state_of(0, 100)))
+    np.testing.assert_array_equal(joined.indices, expected.indices)
+    np.testing.assert_array_equal(joined.values, expected.values)
+
+
+def test_parts_with_peaks_of_their_own_are_joined():
+    """At temperatures so small that each part's exponentials are relative to its own peak."""
+    rows, labels = embeddings(2, 300)
+    rows = rows + 30.0  # all similarities near 1: one shift serves each tile
+    wanted, plan = [RowLogSumExp(1e-4)], symmetric_plan(300, 300)
+    expected = reduce_pairs(wanted, source(rows, labels), plan, numpy64())
+    found = reduce_pairs(wanted, source(rows, labels), plan, SmallDevice(np.float64, 100**2))
+    np.testing.assert_allclose(found[wanted[0]], expected[wanted[0]], rtol=1e-12)
+
+
+def test_names_of_cublas_for_a_full_memory():
+    device = torch_backend.TorchBackend(np.dtype(np.float32), "cpu")
+    for name in ("CUBLAS_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_NOT_INITIALIZED"):
+        assert device.is_full(RuntimeError(f"CUDA error: {name} when calling cublasCreate(handle)"))
+    assert not device.is_full(RuntimeError("CUBLAS_STATUS_EXECUTION_FAILED"))
 
 
 def test_a_device_without_any_memory_is_told_of():

@@ -83,6 +83,12 @@ class Nothing:
             raise ConfigError("this unit fails")
         if unit == "die":
             os.kill(os.getpid(), signal.SIGKILL)
+        if unit == "exit":
+            raise SystemExit
+        if isinstance(unit, bytes):
+            return unit * 10
+        if unit == "full":
+            self.backend.make_room("it is full", 512, self.backend.n_shortages)
         return unit, os.getpid()
 
 
@@ -106,10 +112,32 @@ def test_an_error_of_a_unit_is_raised_here_and_the_next_pass_works(two_devices, 
     assert [unit for unit, _ in two_devices.run(some_job, [1, 2])] == [1, 2]
 
 
-def test_a_process_that_dies_is_told_of(two_devices, some_job):
-    with pytest.raises(AnalysisError, match=r"the process of cpu ended \(exit code -9\)"):
-        list(two_devices.run(some_job, [1, "die", 2]))
+@pytest.mark.parametrize(("how", "code"), [("die", "-9"), ("exit", "1")])
+def test_a_process_that_dies_is_told_of(two_devices, some_job, how, code):
+    """Also where one of its threads alone would end, and its answer never come."""
+    with pytest.raises(AnalysisError, match=rf"the process of cpu ended \(exit code {code}\)"):
+        list(two_devices.run(some_job, [1, how, 2]))
     assert [unit for unit, _ in two_devices.run(some_job, [1, 2])] == [1, 2]
+
+
+def test_large_units_and_large_results_pass_each_other(two_devices, some_job):
+    """Neither side waits for the other to read: both are larger than a pipe."""
+    units = [bytes([number]) * (1 << 20) for number in range(12)]
+    for unit, result in zip(units, two_devices.run(some_job, units), strict=True):
+        assert result == unit * 10
+
+
+def test_a_pass_that_was_left_gives_nothing_to_the_next(two_devices, some_job):
+    left = two_devices.run(some_job, [f"left {number}" for number in range(20)])
+    assert next(left)[0] == "left 0"
+    assert [unit for unit, _ in two_devices.run(some_job, range(20))] == list(range(20))
+    left.close()  # which must not end the processes of the next pass
+    assert [unit for unit, _ in two_devices.run(some_job, range(5))] == list(range(5))
+
+
+def test_a_device_that_was_full_is_told_of_here(two_devices, some_job):
+    list(two_devices.run(some_job, ["full"]))
+    assert some_job.backend.shortage == "in parts of at most 256 rows"
 
 
 def test_a_caller_that_stops_early_leaves_no_process(some_job):
@@ -143,8 +171,27 @@ def test_the_names_of_devices():
         assert named_devices("cuda:all") == ("cuda:0", "cuda:1", "cuda:2")
     with pytest.raises(ConfigError, match="twice"):
         named_devices("cuda:0,cuda:0")
-    with pytest.raises(ConfigError, match=r"such as --device cuda:0,cuda:1, found 'cuda:0,cpu'"):
-        named_devices("cuda:0,cpu")
+    for wrong in (
+        "cuda:0,cpu",
+        "cuda,cuda:1",
+        "cuda:",
+        "cuda:-1",
+        "cuda:00",
+        "CUDA",
+        "tpu",
+        "",
+        ",",
+    ):
+        with pytest.raises(ConfigError, match=f"several such as cuda:0,cuda:1, .*found '{wrong}'"):
+            named_devices(wrong)
+
+
+def test_devices_have_processes_of_their_own():
+    for run in ({"executor": ThreadExecutor(1)}, {"scheduler": "tcp://127.0.0.1:1"}):
+        executor = run.pop("executor", None)
+        asked = RunOptions(device="cuda:0,cuda:1", **run)
+        with pytest.raises(ConfigError, match="leave --scheduler or executor out"):
+            cla.analyze(np.eye(4), run=asked, executor=executor)
 
 
 @pytest.fixture
@@ -154,6 +201,9 @@ def two_gpus():
         mock.patch.object(torch.cuda, "is_available", return_value=True),
         mock.patch.object(torch.cuda, "device_count", return_value=2),
         mock.patch.object(torch.cuda, "mem_get_info", return_value=(8 << 30, 16 << 30)),
+        mock.patch.object(torch.cuda, "memory_reserved", return_value=0),
+        mock.patch.object(torch.cuda, "memory_allocated", return_value=0),
+        mock.patch.object(torch.cuda, "get_device_name", return_value="a card"),
     ):
         yield
 
@@ -193,7 +243,11 @@ def test_memory_holds_for_each_gpu_as_well():
         assert 0 < kept < (6 << 30 if run is free else 2 << 30) - on_device(room_of(run), run)
     two = RunOptions(device="cuda:0,cuda:1")
     assert memory.n_threads(two) == 2 * memory.n_threads(free)
-    assert room_of(two).block == room_of(free).block
+    for n_rows in (3_000, 20_000, 100_000):  # a few rows have fewer tiles than threads
+        assert room_of(two, n_rows).block == room_of(free, n_rows).block
+    with mock.patch.object(torch.cuda, "memory_reserved", return_value=6 << 30):
+        held_by_torch = room_of(free)
+    assert held_by_torch.block > room_of(free).block, "what torch holds unused is free"
     with pytest.raises(ConfigError, match=r"x.npy: tiles of 4096 rows need about .* of cuda"):
         room_of(RunOptions(device="cuda", memory=1 << 30, block=4096))
 
@@ -247,4 +301,4 @@ def test_a_run_says_that_tiles_were_cut():
         [r.value for r in cut.records], [r.value for r in whole.records], rtol=1e-5
     )
     assert "the memory of cpu was full" in notes[-1]
-    assert notes[-1].endswith("tiles of 1024 rows were computed in parts of at most 75")
+    assert notes[-1].endswith("tiles of 1024 rows were computed in parts of at most 75 rows")
