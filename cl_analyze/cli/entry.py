@@ -125,7 +125,7 @@ def complain(text: str) -> None:
 def _resume_folder(arguments: list[str]) -> str | None:
     """The folder of --resume, of which the parser takes the last; None without the option."""
     folder = None
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in zip(arguments, [*arguments, ""][1:], strict=True):
         name, is_joined, value = argument.partition("=")
         if name == "--resume":
             folder = value if is_joined else following
