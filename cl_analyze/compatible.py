@@ -1,4 +1,4 @@
-"""What older versions of Python, pandas and pyarrow lack: the only place that looks at versions."""
+"""What older versions of libraries and of Python lack: the only place that looks at versions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-__all__ = ["add_note", "exact_decimals", "refuses_missing_lists", "tomllib"]
+__all__ = [
+    "add_note",
+    "exact_decimals",
+    "is_older_zarr",
+    "lacks_zarr_3",
+    "refuses_missing_lists",
+    "tomllib",
+]
 
 
 def add_note(error: BaseException, note: str) -> None:
@@ -26,8 +33,18 @@ def exact_decimals() -> dict[str, Any]:
     return {} if version >= (3, 1) else {"float_precision": "round_trip"}
 
 
+def lacks_zarr_3() -> bool:
+    """Whether no zarr 3, which reads both versions of the format, runs here: before Python 3.11."""
+    return sys.version_info < (3, 11)
+
+
 def refuses_missing_lists() -> bool:
     """Whether pyarrow reads no Parquet column with missing lists of a fixed size: before 26."""
     import pyarrow
 
     return int(pyarrow.__version__.partition(".")[0]) < 26
+
+
+def is_older_zarr(zarr: Any) -> bool:
+    """Whether this module of zarr has other names for what is read: before 3."""
+    return int(zarr.__version__.partition(".")[0]) < 3

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from importlib import metadata
 from pathlib import Path
@@ -12,8 +11,9 @@ def pip_install(extra: str) -> str:
     """The command that installs the libraries of an extra.
 
     It names the libraries and not this package, so that it also works for an installation from a
-    clone or a wheel, whose package no index has.  Where this package is run from a clone that is
-    not installed, it names the folder of the clone.
+    clone or a wheel, whose package no index has.  It leaves out those that this Python cannot have:
+    with one of them pip installs none.  Where this package is run from a clone that is not
+    installed, it names the folder of the clone.
 
     Args:
         extra: name of an extra in pyproject.toml.
@@ -26,6 +26,13 @@ def pip_install(extra: str) -> str:
     except metadata.PackageNotFoundError:
         clone = Path(__file__).resolve().parents[1]
         return f"pip install {shlex.quote(f'{clone}[{extra}]')}"
-    of_extra = re.compile(rf"""\bextra == ['"]{extra}['"]""")
-    libraries = [line.partition(";")[0].strip() for line in requirements if of_extra.search(line)]
-    return "pip install " + " ".join(f"'{name}'" for name in libraries)
+    from packaging.requirements import Requirement
+
+    libraries = [
+        f"'{one.name}{one.specifier}'"
+        for one in map(Requirement, requirements)
+        if one.marker is not None
+        and one.marker.evaluate({"extra": extra})
+        and not one.marker.evaluate({"extra": ""})  # a dependency of every installation
+    ]
+    return "pip install " + " ".join(libraries)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import pickle
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -23,6 +25,7 @@ from cl_analyze.data.formats import FORMATS, arrow, hdf5
 from cl_analyze.data.labels import encode
 from cl_analyze.data.opening import Spec, open_embeddings
 from cl_analyze.errors import DataError, DependencyError
+from cl_analyze.extras import pip_install
 from tests.data.make import WORDS, matrix
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -443,6 +446,33 @@ def test_a_reader_that_is_missing_names_its_install_command(tmp_path, monkeypatc
         open_embeddings(Spec(str(tmp_path / name)))
     assert library in str(caught.value)
     assert name in str(caught.value)
+
+
+def test_an_older_zarr_is_named_and_not_the_file_blamed(tmp_path, monkeypatch):
+    (tmp_path / "e.zarr").mkdir()
+    (tmp_path / "e.zarr" / ".zarray").write_text("{}")
+    older = SimpleNamespace(__version__="2.18.3")
+    monkeypatch.setitem(sys.modules, "zarr", older)
+    monkeypatch.setattr("cl_analyze.data.formats.zarr.lacks_zarr_3", lambda: False)
+    with pytest.raises(DependencyError) as caught:
+        open_embeddings(Spec(str(tmp_path / "e.zarr")))
+    assert str(caught.value).endswith(
+        "e.zarr: reading this format needs zarr 3 or newer, found zarr 2.18.3: "
+        f"{pip_install('formats')}"
+    )
+
+
+def test_a_python_that_is_too_old_for_zarr_is_named(tmp_path, monkeypatch):
+    (tmp_path / "e.zarr").mkdir()
+    (tmp_path / "e.zarr" / ".zarray").write_text("{}")
+    monkeypatch.setattr("cl_analyze.data.formats.zarr.lacks_zarr_3", lambda: True)
+    monkeypatch.setattr("cl_analyze.data.formats.zarr.platform.python_version", lambda: "3.10.13")
+    with pytest.raises(DependencyError) as caught:
+        open_embeddings(Spec(str(tmp_path / "e.zarr")))
+    assert str(caught.value).endswith(
+        "e.zarr: reading this format needs zarr 3 or newer, which needs Python 3.11 or newer; "
+        "this is Python 3.10.13: use a newer Python, or save the array as .npy"
+    )
 
 
 # ---- layouts that a reader can get wrong

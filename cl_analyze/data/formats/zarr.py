@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 import stat
 from collections import Counter
 from collections.abc import Iterator
@@ -13,11 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cl_analyze.compatible import is_older_zarr, lacks_zarr_3
 from cl_analyze.data.formats.extra import imported, own_errors
 from cl_analyze.data.joined import Chunks
 from cl_analyze.data.memory import require_room
 from cl_analyze.data.rows import Container, RowArray
-from cl_analyze.errors import DataError
+from cl_analyze.errors import DataError, DependencyError
+from cl_analyze.extras import pip_install
 from cl_analyze.quoting import described, quoted
 
 MARKERS = ("zarr.json", ".zgroup", ".zarray")
@@ -37,6 +40,25 @@ _CODECS = frozenset(
 """Codecs that only turn bytes into numbers or words; `pickle`, which runs code, is left out."""
 
 
+def _library(path: Path) -> Any:
+    """The library that reads both versions of the format: zarr 3.
+
+    Raises:
+        DependencyError: it is not installed, too old, or needs a newer Python.
+    """
+    needs = f"{path}: reading this format needs zarr 3 or newer"
+    if lacks_zarr_3():
+        python = platform.python_version()
+        raise DependencyError(
+            f"{needs}, which needs Python 3.11 or newer; this is Python {python}: "
+            "use a newer Python, or save the array as .npy"
+        )
+    zarr = imported("zarr", path)
+    if is_older_zarr(zarr):
+        raise DependencyError(f"{needs}, found zarr {zarr.__version__}: {pip_install('formats')}")
+    return zarr
+
+
 @dataclass(frozen=True)
 class _Loader:
     """Opens the store again in the process that calls it.
@@ -51,7 +73,7 @@ class _Loader:
     stored: int
 
     def __call__(self) -> Any:
-        zarr = imported("zarr", self.path)
+        zarr = _library(self.path)
         with own_errors("cannot be read as a Zarr store"):
             store = zarr.open(store=str(self.path), mode="r")
             array = store[self.key] if self.key else store
@@ -107,10 +129,10 @@ def open_zarr(path: Path) -> Container:
     Keys: the paths of the arrays; a store of a single array has no keys.
 
     Raises:
-        DependencyError: zarr is not installed.
+        DependencyError: zarr is not installed, or too old.
         DataError: not a Zarr store, or no array in it.
     """
-    zarr = imported("zarr", path)
+    zarr = _library(path)
     files = _files(path)
     stored: Counter[Path] = Counter()
     for file, size in files.items():
