@@ -27,7 +27,7 @@ fi
 # requirements of the project file are direct ones, those of a wheel are not: uv takes the newest
 uv pip install -q -p "$work/venv" --resolution "$resolution" --overrides "$work/without-torch" \
   -r pyproject.toml "${extras[@]}" "pytest>=8.2" "pytest-xdist>=3.6" "hypothesis>=6.100" \
-  "hatchling>=1.27" "jsonschema>=4.23" "pyyaml>=6" "pytorch-metric-learning>=2.5" "pytrec-eval-terrier>=0.5.6" \
+  "hatchling>=1.27" "jsonschema>=4.23" "mpmath>=1.3" "pyyaml>=6" "pytorch-metric-learning>=2.5" "pytrec-eval-terrier>=0.5.6" \
   "playwright>=1.48" "safetensors>=0.4" "scikit-learn>=1.4" "xmlschema>=3.3"
 uv pip install -q -p "$work/venv" --no-deps "$wheel"
 if [ -n "${CL_ANALYZE_TORCH:-}" ]; then
