@@ -286,7 +286,7 @@ def test_options_that_make_no_sense(cli, emb, arguments, expected):
     files = [emb] if wants_file and arguments != ["--tau"] else []
     message = " ".join(cli.fails("penalty", *files, *arguments).split())
     if expected == "torch finds no such device" and not message.count("torch finds"):
-        pytest.skip("a CUDA device is here")
+        pytest.skip("a CUDA device is here, or torch is not")
     assert expected in message
 
 
