@@ -152,13 +152,15 @@ def test_an_interrupt_waits_until_all_files_are_in_place(tmp_path, monkeypatch, 
 def test_a_run_that_waits_for_its_turn_can_be_stopped(tmp_path, handlers):
     holding = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(holding, fcntl.LOCK_EX)
-    signal.signal(signal.SIGALRM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    interrupt = lambda number, frame: signal.raise_signal(signal.SIGINT)  # noqa: E731
+    before = signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, 0.2)
     try:
         with pytest.raises(Stopped):
             output.write_files(tmp_path, "report", {"a.txt": b"new"})
     finally:
         os.close(holding)
+        signal.signal(signal.SIGALRM, before)
     assert list(tmp_path.iterdir()) == []
 
 
