@@ -56,10 +56,10 @@ def named_devices(device: str) -> tuple[str, ...]:
     if device == "cuda:all":
         return _all_of_cuda()
     names = tuple(name.strip() for name in device.split(","))
+    are_several = len(names) > 1
     for name in names:
-        has_number = len(names) > 1
-        is_of_cuda = _NAME_OF_CUDA.match(name) and (":" in name or not has_number)
-        if not is_of_cuda and (has_number or name not in ("cpu", "mps")):
+        is_of_cuda = _NAME_OF_CUDA.match(name) and (":" in name or not are_several)
+        if not is_of_cuda and (are_several or name not in ("cpu", "mps")):
             raise ConfigError(
                 "--device must be cpu, mps, cuda, cuda:1, several such as cuda:0,cuda:1, or "
                 f"cuda:all, found {device!r}"
@@ -181,13 +181,11 @@ class DevicesExecutor:
 
 
 def require_devices(devices: Sequence[str]) -> None:
-    """Raise where a device of CUDA is not there, or several are of different models.
-
-    Products of two models round differently.
+    """Check that devices of CUDA are there, and of one model: products of two round differently.
 
     Raises:
         DependencyError: torch is not installed.
-        ConfigError: see above.
+        ConfigError: a device is missing, or there are several models.
     """
     if not devices[0].startswith("cuda"):
         return

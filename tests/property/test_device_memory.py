@@ -16,6 +16,7 @@ from cl_analyze.pairs.engine import PairSource, reduce_pairs
 from cl_analyze.pairs.executors import ThreadExecutor
 from cl_analyze.pairs.plan import rectangular_plan, symmetric_plan
 from cl_analyze.pairs.reducers import NearestNeighbours, PairMoments, RowLogSumExp
+from cl_analyze.pairs.strips import Strips, hard_negatives
 from tests.reducer_cases import (
     HAS_EDGES,
     arrays,
@@ -320,25 +321,30 @@ def test_tf32_is_off_inside_a_pass_and_as_it_was_afterwards(precision):
     before, seen = torch.get_float32_matmul_precision(), []
 
     class Looking(torch_backend.TorchBackend):
-        def moving(self, rows, span):
+        def to_device(self, array):
             setting = torch.backends.cuda.matmul
             is_new = hasattr(setting, "fp32_precision")
             seen.append(setting.fp32_precision if is_new else setting.allow_tf32)
-            return super().moving(rows, span)
+            return super().to_device(array)
 
     rows, labels = embeddings(0, 100)
+    backend = Looking(np.dtype(np.float32), "cpu")
+    unit = source(rows, labels, np.float32).rows
     torch.set_float32_matmul_precision(precision)
     try:
         reduce_pairs(
             [RowLogSumExp(0.5)],
             source(rows, labels, np.float32),
             symmetric_plan(100, 10),
-            Looking(np.dtype(np.float32), "cpu"),
+            backend,
             ThreadExecutor(3),
         )
+        n_seen = len(seen)
+        none = np.full(100, -1), np.full(100, -np.inf)
+        hard_negatives(Strips(unit, unit, *none, 5, (0.5,), backend, 30), ThreadExecutor(2))
         assert torch.backends.cuda.matmul.allow_tf32 is (precision == "high")
         assert torch.get_float32_matmul_precision() == precision
     finally:
         torch.set_float32_matmul_precision(before)
     assert set(seen) <= {"ieee", False}
-    assert seen
+    assert 0 < n_seen < len(seen)
