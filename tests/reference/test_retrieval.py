@@ -10,7 +10,6 @@ import pytest
 import pytrec_eval
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 
 import cl_analyze as cla
 from cl_analyze import RunOptions
@@ -189,6 +188,9 @@ def test_against_pytorch_metric_learning(random):
         s.fill_diagonal_(-torch.inf)
         values, indices = torch.topk(s, k)
         return values, indices
+
+    pytest.importorskip("torch")
+    from pytorch_metric_learning.utils.accuracy_calculator import AccuracyCalculator
 
     calculator = AccuracyCalculator(
         include=("r_precision", "mean_average_precision_at_r", "mean_reciprocal_rank"),
