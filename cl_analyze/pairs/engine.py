@@ -282,10 +282,8 @@ class PairJob:
             try:
                 with self.backend.computing():
                     anchors, others = blocks.get(*at)
-                    if next_tile is not None:
-                        blocks.start(
-                            *next_tile
-                        )  # the copy to a GPU runs beside this tile's kernels
+                    if next_tile is not None:  # its copy to a GPU runs beside this tile's kernels
+                        blocks.start(*next_tile)
                     return self._states_of_parts(at, n_rows, anchors, others, bounds)
             except (RuntimeError, MemoryError) as error:
                 if not self.backend.is_full(error):
