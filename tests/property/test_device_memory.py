@@ -12,6 +12,7 @@ from cl_analyze.data.rows import RowArray
 from cl_analyze.data.unit import UnitRows
 from cl_analyze.errors import AnalysisError
 from cl_analyze.pairs.backend import make_backend
+from cl_analyze.pairs.device_memory import DeviceMemory
 from cl_analyze.pairs.engine import PairSource, reduce_pairs
 from cl_analyze.pairs.executors import ThreadExecutor
 from cl_analyze.pairs.plan import rectangular_plan, symmetric_plan
@@ -137,7 +138,7 @@ class Total(torch_backend.TorchBackend):
     [
         (6 << 20, 0, 1, ""),
         (6 << 20, 0, 4, "at most"),  # memory for two or three tiles
-        ((2 << 20) + (1 << 17), 4 << 20, 1, ""),  # rows that would stay give way, tiles are whole
+        ((2 << 20) + (5 << 14), 4 << 20, 1, ""),  # rows that would stay give way, tiles are whole
         (1 << 20, 0, 1, "in parts of at most 256 rows"),
     ],
 )
@@ -154,8 +155,24 @@ def test_what_gives_way_first(n_bytes, kept_bytes, n_threads, says):
     assert device.shortage.startswith(says)
     if not says:
         assert not device.shortage
+    if kept_bytes:
+        assert device.n_shortages == 1, "rows that gave way came back"
     if n_threads > 1:
         assert device.most_rows is None, "tiles were cut though fewer at a time would do"
+
+
+def test_buffers_serve_the_next_tile_until_something_gives_way():
+    memory = DeviceMemory(0)
+    buffers = memory.taken_buffers()
+    assert memory.takes_back(buffers, memory.n_shortages)
+    assert memory.taken_buffers() is buffers
+    assert memory.takes_back(buffers, memory.n_shortages)
+    assert memory.give_way(512, begun=0)
+    assert memory.taken_buffers() is not buffers, "those that nobody used are freed"
+    assert not memory.takes_back(buffers, 0), "and those of a tile that was begun before"
+    assert memory.taken_buffers() is not buffers
+    assert memory.give_way(512, begun=0)
+    assert (memory.n_shortages, memory.most_rows) == (1, 256), "another tile has made room"
 
 
 def test_buffers_that_another_thread_drops_change_no_number(monkeypatch):
